@@ -1,0 +1,141 @@
+"""Settings models, and the road from TOML and `--set key=value` to them.
+
+Each part of the library declares its settings beside its code as a frozen model that forbids unknown keys. This file holds their
+base class, the merging of nested dictionaries, and the translation of a validation failure into one sentence with the nearest key.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sparring.errors import ConfigError, unknown_name
+
+type Tree = dict[str, Any]
+"""Nested dictionary as TOML gives it."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, keyword-only, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Settings from plain values.
+
+        Args:
+            values: nested dictionary as TOML gives it.
+            where: dotted prefix of these settings in the whole configuration, for messages.
+
+        Raises:
+            ConfigError: naming the key, its value, and what is accepted.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ConfigError(_sentence(cls, error, where)) from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join([*filter(None, [where]), *path])
+    if first["type"] == "extra_forbidden":
+        return unknown_name("setting", key, _siblings(model, path, where))
+    text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    value = first["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else f", got {value!r}"
+    return f"{key or 'configuration'}: {text}{shown}"
+
+
+def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[str]:
+    prefix = [where] if where else []
+    for part in path[:-1]:
+        field = model.model_fields.get(part)
+        inner = [t for t in (get_args(field.annotation) or (field.annotation,)) if isinstance(t, type)] if field else []
+        models = [t for t in inner if issubclass(t, BaseModel)]
+        if not models:
+            break
+        model = models[0]
+        prefix.append(part)
+    return [".".join([*prefix, name]) for name in model.model_fields]
+
+
+def merged(base: Mapping[str, Any], *updates: Mapping[str, Any]) -> Tree:
+    """New tree in which later leaves replace earlier ones, section by section."""
+    result: Tree = dict(base)
+    for update in updates:
+        for key, value in update.items():
+            old = result.get(key)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def parse_override(text: str) -> Tree:
+    """Tree of one leaf from `key.path=value`; the value is read as TOML, else as a plain string.
+
+    Raises:
+        ConfigError: without `=` or with an empty key.
+
+    Example:
+        >>> parse_override("bank.size=4096")
+        {'bank': {'size': 4096}}
+    """
+    key, equals, raw = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {text}: expected key=value, for example --set bank.size=4096")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    tree: Tree = {parts[-1]: value}
+    for part in reversed(parts[:-1]):
+        tree = {part: tree}
+    return tree
+
+
+def read_toml(path: Path) -> Tree:
+    """Tree of a TOML file.
+
+    Raises:
+        ConfigError: if the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def toml_text(tree: Mapping[str, Any]) -> str:
+    """TOML document of a nested dictionary; keys whose value is None are left out (TOML has no null)."""
+    return "\n".join(_toml_lines(tree, ())).strip() + "\n"
+
+
+def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    leaves = {k: v for k, v in tree.items() if not isinstance(v, Mapping) and v is not None}
+    lines = ["", f"[{'.'.join(path)}]"] if path and leaves else []
+    lines += [f"{key} = {_toml_value(value)}" for key, value in leaves.items()]
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            lines += _toml_lines(value, (*path, key))
+    return lines
+
+
+def _toml_value(value: object) -> str:
+    match value:
+        case bool() | int() | float() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case Mapping():
+            return "{ " + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None) + " }"
+        case Sequence():
+            return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,65 @@
+"""Every error a user can meet, as one tree, and the sentence that names the nearest valid word.
+
+    SparringError                 exit 1: the run failed
+    |-- CheckpointError           a checkpoint that is damaged or belongs to another configuration
+    |-- StorageError              the disk is full or may not be written
+    |-- TrainingError             the training itself failed, such as a loss that is not finite
+    `-- UsageError (ValueError)   exit 2: the caller can mend it
+        |-- ConfigError           a name, key, type or value of the configuration
+        |-- DataError             a path without usable images or labels
+        `-- RunError              a run folder that is missing, in use or unfinished
+
+The command line prints the message of a `SparringError` as one line and exits with its code.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SparringError(Exception):
+    """Base of all errors of this library."""
+
+    exit_code = 1
+
+
+class CheckpointError(SparringError):
+    """A checkpoint cannot be read or does not fit the run."""
+
+
+class StorageError(SparringError):
+    """The disk is full or the folder cannot be written."""
+
+
+class TrainingError(SparringError):
+    """Training had to stop, for example at a loss that is not finite."""
+
+
+class UsageError(SparringError, ValueError):
+    """Wrong input that the caller can mend."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A name, key, type or value of the configuration is wrong."""
+
+
+class DataError(UsageError):
+    """The data cannot be used: no such path, no images, no labels."""
+
+
+class RunError(UsageError):
+    """A run folder is missing, in use, or not what it should be."""
+
+
+def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
+    """Sentence for a name that does not exist, with the nearest one that does.
+
+    Example:
+        >>> unknown_name("method", "adoc", ["adco", "simclr"])
+        "unknown method 'adoc'; did you mean 'adco'? Accepted: adco, simclr"
+    """
+    names = sorted(accepted)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"unknown {kind} '{name}'{hint} Accepted: {', '.join(names)}"
