@@ -1,0 +1,1 @@
+"""Pure measures of feature matrices: what training watches and evaluation reports."""

@@ -1,0 +1,137 @@
+"""Nearest neighbours by cosine, exact and in bounded memory, and the weighted vote over them."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# Similarities held at once: 64 MiB of floats, reused, which spares page faults. 50k x 10k x 128 with k = 200 takes
+# 3.1 s on one core; blocks of 16 MiB and of 256 MiB take 3.5 s.
+_BLOCK_ELEMENTS = 1 << 24
+
+
+def knn_accuracy(
+    train_features: Float[Tensor, "train dim"],
+    train_labels: Int[Tensor, "train"],
+    test_features: Float[Tensor, "test dim"],
+    test_labels: Int[Tensor, "test"],
+    *,
+    num_neighbors: int = 200,
+    temperature: float = 0.1,
+) -> float:
+    """Share of test rows, in [0, 1], whose neighbours vote for their class.
+
+    Six parameters because a score needs both halves of both sets.
+
+    Args:
+        train_features: rows that vote; normalised here.
+        train_labels: class indices; -1 = unknown, left out.
+        test_features: rows to classify; normalised here.
+        test_labels: class indices; -1 = unknown, left out.
+        num_neighbors: k >= 1; capped at the number of labelled train rows. 200 is the usual setting.
+        temperature: t > 0 in the weight exp(cosine / t); 0.07 to 0.2 in the literature.
+
+    Raises:
+        ValueError: without a labelled row on either side, or from `knn_predict`.
+
+    Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
+    """
+    voters, judged = train_labels >= 0, test_labels >= 0
+    if not (voters.any() and judged.any()):
+        raise ValueError("kNN needs at least one labelled row in the training features and one in the test features")
+    predicted = knn_predict(
+        _rows(train_features, voters),
+        _rows(train_labels, voters),
+        _rows(test_features, judged),
+        num_neighbors=num_neighbors,
+        temperature=temperature,
+    )
+    return (predicted == _rows(test_labels, judged)).float().mean().item()
+
+
+def knn_predict(
+    features: Float[Tensor, "train dim"],
+    labels: Int[Tensor, "train"],
+    queries: Float[Tensor, "test dim"],
+    *,
+    num_neighbors: int = 200,
+    temperature: float = 0.1,
+) -> Int[Tensor, "test"]:
+    """Class with the largest weighted vote of each query's neighbours; the smallest class among equals.
+
+    argmax_c sum_{j in kNN(i), y_j = c} exp(cos(q_i, f_j) / t)
+
+    Args:
+        features: rows that vote; normalised here.
+        labels: class index >= 0 of each voting row.
+        queries: rows to classify; normalised here.
+        num_neighbors: k >= 1; capped at the number of rows.
+        temperature: t > 0.
+
+    Raises:
+        ValueError: if k or t is out of range, or there is no row to vote.
+
+    Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; typical values are 0.07 to 0.2")
+    num_classes = int(labels.max()) + 1 if len(labels) else 0
+    predicted = labels.new_empty(len(queries))
+    done = 0
+    for cosines, indices in _neighbours(features, queries, num_neighbors):
+        # Measured from the nearest neighbour: the vote is unchanged and a small temperature cannot overflow.
+        weights = torch.exp((cosines - cosines[:, :1]) / temperature)
+        votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[indices].long(), weights)
+        predicted[done : done + len(votes)] = votes.argmax(dim=1)
+        done += len(votes)
+    return predicted
+
+
+def nearest(
+    features: Float[Tensor, "rows dim"], queries: Float[Tensor, "queries dim"], num_neighbors: int
+) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
+    """Cosines and row indices of each query's nearest rows, nearest first.
+
+    Args:
+        features: rows to choose from; normalised here.
+        queries: rows to look up; normalised here.
+        num_neighbors: k >= 1; capped at the number of rows.
+
+    Raises:
+        ValueError: if k < 1 or there is no row to choose from.
+
+    Example:
+        >>> nearest(torch.eye(3), torch.tensor([[0.0, 2.0, 1.0]]), 2)[1].tolist()
+        [[1, 2]]
+    """
+    k = min(num_neighbors, len(features))
+    parts = [(cosines.clone(), indices.clone()) for cosines, indices in _neighbours(features, queries, num_neighbors)]
+    if not parts:
+        return queries.new_empty(0, k), torch.empty(0, k, dtype=torch.long, device=queries.device)
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+@torch.no_grad()
+def _neighbours(features: Tensor, queries: Tensor, num_neighbors: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cosines and indices of consecutive queries; the tensors are overwritten by the next block."""
+    count = len(features)
+    if num_neighbors < 1 or not count:
+        raise ValueError(f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and {count} rows")
+    k = min(num_neighbors, count)
+    columns, unit_queries = F.normalize(features, dim=1).T, F.normalize(queries, dim=1)
+    num_rows = min(len(queries), max(1, _BLOCK_ELEMENTS // count))
+    block = columns.new_empty(num_rows, count)
+    values, indices = columns.new_empty(num_rows, k), torch.empty(num_rows, k, dtype=torch.long, device=columns.device)
+    for start in range(0, len(queries), max(1, num_rows)):
+        rows = unit_queries[start : start + num_rows]
+        n = len(rows)
+        torch.mm(rows, columns, out=block[:n])
+        torch.topk(block[:n], k, dim=1, out=(values[:n], indices[:n]))
+        yield values[:n], indices[:n]
+
+
+def _rows(tensor: Tensor, chosen: Tensor) -> Tensor:
+    """Chosen rows, without a copy when all are chosen."""
+    return tensor if bool(chosen.all()) else tensor[chosen]
