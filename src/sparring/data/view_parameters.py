@@ -1,0 +1,120 @@
+"""The random numbers of a view: drawn on the CPU for the whole joint batch, independent of any pixel.
+
+Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for all samples at once.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from sparring.data.view_settings import ViewSettings
+
+CROP_ATTEMPTS = 10
+"""Boxes tried before the central fallback, as in torchvision."""
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+"""Names of the jitter's operations in `ViewParameters.order`, numbered as torchvision does."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewParameters:
+    """One view's random numbers, a row per sample.
+
+    `order[i]` lists the jitter's operations in the order in which they apply to sample i.
+    """
+
+    box: Int[Tensor, "batch 4"]
+    flip: Bool[Tensor, "batch"]
+    jitter: Bool[Tensor, "batch"]
+    order: Int[Tensor, "batch 4"]
+    brightness: Float[Tensor, "batch"]
+    contrast: Float[Tensor, "batch"]
+    saturation: Float[Tensor, "batch"]
+    hue: Float[Tensor, "batch"]
+    greyscale: Bool[Tensor, "batch"]
+    blur: Bool[Tensor, "batch"]
+    sigma: Float[Tensor, "batch"]
+    solarise: Bool[Tensor, "batch"]
+
+    def rows(self, index: Int[Tensor, "rows"] | slice) -> Self:
+        """Parameters of the chosen samples, in that order."""
+        return type(self)(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+def draw_parameters(
+    recipe: ViewSettings, heights: Int[Tensor, "batch"], widths: Int[Tensor, "batch"], *, generator: Generator
+) -> ViewParameters:
+    """Independent parameters for each sample of a batch.
+
+    Args:
+        recipe: the distributions.
+        heights: of the images in pixels.
+        widths: of the images in pixels.
+        generator: on the CPU; advanced by an amount that depends on the batch size alone.
+    """
+    batch = len(heights)
+    rest = torch.rand(12, batch, generator=generator)
+    jitter = {
+        name: _factor(rest[i], getattr(recipe, name)) for i, name in enumerate(("brightness", "contrast", "saturation"))
+    }
+    low, high = recipe.blur_sigma
+    return ViewParameters(
+        box=crop_boxes(heights, widths, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator),
+        **jitter,
+        hue=(2 * rest[3] - 1) * recipe.hue,
+        sigma=low + (high - low) * rest[4],
+        flip=rest[5] < recipe.flip,
+        jitter=rest[6] < recipe.jitter,
+        greyscale=rest[7] < recipe.greyscale,
+        blur=rest[8] < recipe.blur,
+        solarise=rest[9] < recipe.solarise,
+        order=torch.rand(batch, 4, generator=generator, dtype=torch.float64).argsort(dim=1),
+    )
+
+
+def _factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
+    low, high = max(0.0, 1 - strength), 1 + strength
+    return low + (high - low) * uniform
+
+
+def crop_boxes(
+    heights: Int[Tensor, "batch"],
+    widths: Int[Tensor, "batch"],
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: Generator,
+) -> Int[Tensor, "batch 4"]:
+    """Random crops as rows of (top, left, height, width), one per image, within its borders.
+
+    Area uniform in `scale`, log of width / height uniform in log `ratio`; the first of ten draws that fits, else the
+    largest central box whose ratio is allowed. Equal in distribution to torchvision's `RandomResizedCrop`.
+
+    Args:
+        heights: of the images in pixels, each its own.
+        widths: likewise.
+        scale: area of the crop as a share of the image.
+        ratio: width / height.
+        generator: on the CPU.
+    """
+    batch = len(heights)
+    image_height, image_width = heights.double(), widths.double()
+    uniform = torch.rand(2 * CROP_ATTEMPTS + 2, batch, generator=generator, dtype=torch.float64)
+    shares, logs, place = torch.split(uniform, [CROP_ATTEMPTS, CROP_ATTEMPTS, 2])
+    area = image_height * image_width * (scale[0] + (scale[1] - scale[0]) * shares)
+    aspect = torch.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * logs)
+    tried_width, tried_height = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (tried_width > 0) & (tried_width <= image_width) & (tried_height > 0) & (tried_height <= image_height)
+    first = fits.byte().argmax(dim=0, keepdim=True)
+    found = fits.any(dim=0)
+    # Fallback: cut the longer side until the ratio is allowed.
+    whole_height = torch.minimum(image_height, (image_width / ratio[0]).round())
+    whole_width = torch.minimum(image_width, (image_height * ratio[1]).round())
+    height = torch.where(found, tried_height.gather(0, first)[0], whole_height)
+    width = torch.where(found, tried_width.gather(0, first)[0], whole_width)
+    free = torch.stack([image_height - height, image_width - width])
+    offset = torch.where(found, (place * (free + 1)).floor().minimum(free), (free / 2).floor())
+    return torch.stack([offset[0], offset[1], height, width], dim=1).long()

@@ -1,0 +1,146 @@
+"""What a view is made of: the settings of one view, the presets of the literature, and the choice between them.
+
+Only numbers live here; drawing is `view_parameters`, pixels are `image_operations`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from sparring.config import Settings
+from sparring.errors import unknown_name
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < pair[0] <= pair[1]:
+        raise ValueError("expected (low, high) with 0 < low <= high")
+    return pair
+
+
+def _area(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[1] > 1:
+        raise ValueError("a crop covers at most the whole image: expected (low, high) with high <= 1")
+    return _rising(pair)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0, le=4)]
+HueStrength = Annotated[float, Field(ge=0, le=0.5)]
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
+AreaRange = Annotated[tuple[float, float], AfterValidator(_area)]
+
+
+class ViewSettings(Settings):
+    """Recipe of one view; the defaults are MoCo v2 without blur, which suits small images.
+
+    The operations run in the order of the fields; flipping commutes with the rest and runs with the crop.
+
+    Source: Chen et al. 2020 (MoCo v2), arXiv:2003.04297, section 3 and released code, unless a field says otherwise.
+    """
+
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Side of the view in pixels; None means the run's image size."""
+    crop_scale: AreaRange = (0.2, 1.0)
+    """Area of the crop as a share of the image."""
+    crop_ratio: Range = (3 / 4, 4 / 3)
+    """Width by height of the crop; torchvision's default, which all these papers use."""
+    flip: Probability = 0.5
+    jitter: Probability = 0.8
+    """Probability of colour jitter; its four operations run in a random order, as in torchvision."""
+    brightness: Strength = 0.4
+    contrast: Strength = 0.4
+    saturation: Strength = 0.4
+    hue: HueStrength = 0.1
+    greyscale: Probability = 0.2
+    blur: Probability = 0.0
+    """Probability of Gaussian blur; the kernel is `image_operations.blur_kernel_size`."""
+    blur_sigma: Range = (0.1, 2.0)
+    """Standard deviation of the blur in pixels of the view."""
+    solarise: Probability = 0.0
+    solarise_threshold: Annotated[float, Field(ge=0, le=1)] = 128 / 255
+    """Values from here on are inverted; 128 of 255 is PIL's default and that of the BYOL re-implementations."""
+
+
+_MOCO_V2_SMALL = ViewSettings()
+_MOCO_V2 = ViewSettings(blur=0.5)
+# Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendices A and B.9: strength s scales (0.8, 0.8, 0.8, 0.2); on CIFAR s
+# is 0.5 and there is no blur.
+_SIMCLR_CIFAR = ViewSettings(crop_scale=(0.08, 1.0))
+_SIMCLR_IMAGENET = ViewSettings(crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5)
+# Grill et al. 2020 (BYOL), arXiv:2006.07733, appendix B, table 6.
+_BYOL_A = ViewSettings(crop_scale=(0.08, 1.0), saturation=0.2, blur=1.0)
+_BYOL_B = ViewSettings(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.1, solarise=0.2)
+# Chen et al. 2021 (MoCo v3), arXiv:2104.02057, released code; CaCo uses the same pair.
+_MOCO_V3_A = _BYOL_A.model_copy(update={"crop_scale": (0.2, 1.0)})
+_MOCO_V3_B = _BYOL_B.model_copy(update={"crop_scale": (0.2, 1.0)})
+
+# Hu et al. 2021 (AdCo), released code: (side at 224 px, area range); the first crop is the key's, the rest are queries.
+_ADCO_CROPS = (
+    (224, (0.2, 1.0)),
+    (224, (0.2, 1.0)),
+    (192, (0.172, 0.86)),
+    (160, (0.143, 0.715)),
+    (128, (0.114, 0.571)),
+    (96, (0.086, 0.429)),
+)
+_SIZE_MULTIPLE = 4
+"""Sizes of smaller crops are rounded to this, so that two halvings stay exact; all published sizes are multiples."""
+
+
+def _multi_crop_adco(image_size: int) -> tuple[ViewSettings, ...]:
+    """Key crop and five query crops with the published shares of the image size."""
+    sizes = [max(8, _SIZE_MULTIPLE * round(image_size * side / 224 / _SIZE_MULTIPLE)) for side, _ in _ADCO_CROPS]
+    return tuple(
+        _MOCO_V2.model_copy(update={"size": image_size if side == 224 else size, "crop_scale": scale})
+        for size, (side, scale) in zip(sizes, _ADCO_CROPS, strict=True)
+    )
+
+
+PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
+    "simclr-cifar": lambda _: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
+    "simclr-imagenet": lambda _: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
+    "mocov2": lambda _: (_MOCO_V2, _MOCO_V2),
+    "mocov2-small": lambda _: (_MOCO_V2_SMALL, _MOCO_V2_SMALL),
+    "mocov3": lambda _: (_MOCO_V3_A, _MOCO_V3_B),
+    "byol": lambda _: (_BYOL_A, _BYOL_B),
+    "multi-crop-adco": _multi_crop_adco,
+}
+"""Recipes by name: the image size in, one recipe per view out. In `multi-crop-adco` the first view is the key's."""
+
+
+def _known(preset: str) -> str:
+    if preset not in PRESETS:
+        raise ValueError(unknown_name("preset of views", preset, PRESETS))
+    return preset
+
+
+class ViewsSettings(Settings):
+    """A preset, and what every view of it should do differently (None keeps the preset's value)."""
+
+    preset: Annotated[str, AfterValidator(_known)] = "mocov2-small"
+    """One of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section 8)."""
+    crop_scale: AreaRange | None = None
+    crop_ratio: Range | None = None
+    flip: Probability | None = None
+    jitter: Probability | None = None
+    brightness: Strength | None = None
+    contrast: Strength | None = None
+    saturation: Strength | None = None
+    hue: HueStrength | None = None
+    greyscale: Probability | None = None
+    blur: Probability | None = None
+    blur_sigma: Range | None = None
+    solarise: Probability | None = None
+    solarise_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    def resolve(self, image_size: int) -> tuple[ViewSettings, ...]:
+        """One complete recipe per view, sizes filled in.
+
+        Example:
+            >>> [view.size for view in ViewsSettings(preset="multi-crop-adco").resolve(32)]
+            [32, 32, 28, 24, 20, 12]
+        """
+        changes = self.model_dump(exclude={"preset"}, exclude_none=True)
+        recipes = PRESETS[self.preset](image_size)
+        return tuple(view.model_copy(update={"size": view.size or image_size, **changes}) for view in recipes)
