@@ -8,13 +8,13 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparring.errors import ConfigError, unknown_name
 
-type Tree = dict[str, Any]
+Tree: TypeAlias = dict[str, Any]
 """Nested dictionary as TOML gives it."""
 
 

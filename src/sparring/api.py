@@ -1,0 +1,222 @@
+"""The library as functions: train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sparring import distributed
+from sparring.config import Tree, merged, read_toml
+from sparring.data.dataset import Dataset, open_dataset
+from sparring.data.source import open_source
+from sparring.errors import CheckpointError, ConfigError, DataError, unknown_name
+from sparring.evaluation.features import extract_features
+from sparring.evaluation.protocols import evaluate as run_protocols
+from sparring.export.weights import export_weights
+from sparring.models.backbones import Backbone
+from sparring.models.encoder import Encoder
+from sparring.training.build import make_contest
+from sparring.training.checkpoint import load_checkpoint, read_checkpoint, write_atomically
+from sparring.training.loop import Observer, Training
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+
+Data: TypeAlias = str | Path | np.ndarray | Tensor | tuple[np.ndarray | Tensor, np.ndarray | Tensor]
+"""A path (folder, parquet, list), images, or images and labels."""
+
+Report: TypeAlias = Callable[[str], None]
+"""Receives one line of progress; the library never prints."""
+
+SIZES = (32, 64, 96, 224)
+"""Image sizes to choose from when none is given."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    path: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return RunFolder(self.path).read_config()
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Content of scores.json."""
+        return RunFolder(self.path).read_scores()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The trained encoder in evaluation mode."""
+        return load(self.path)
+
+
+def recipes() -> dict[str, Path]:
+    """Shipped recipes by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+
+def find_recipe(recipe: str | Path) -> Tree:
+    """A recipe as a tree: a shipped one by name, or a TOML file.
+
+    Raises:
+        ConfigError: if there is no such recipe, with the nearest name.
+    """
+    shipped = recipes()
+    if str(recipe) in shipped:
+        return read_toml(shipped[str(recipe)])
+    if Path(recipe).suffix == ".toml":
+        return read_toml(Path(recipe))
+    raise ConfigError(unknown_name("recipe", str(recipe), shipped))
+
+
+def train(
+    data: Data,
+    *,
+    out: str | Path,
+    method: str | None = None,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    backbone: nn.Module | None = None,
+    observe: Observer | None = None,
+    report: Report | None = None,
+    **training: int | str | None,
+) -> Run:
+    """Pretrain an encoder on images without labels.
+
+    Args:
+        data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring only.
+        out: run folder to create.
+        method: name of a method; default adco, or the recipe's.
+        recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
+        settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
+        backbone: a network of your own; resuming or loading such a run needs it again.
+        observe: told of every record.
+        report: receives lines of progress.
+        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10, device="cpu"; and seed.
+
+    Raises:
+        UsageError: for wrong input; nothing has been written then.
+        TrainingError: if the loss is not finite; the last checkpoint is kept.
+    """
+    known = set(RunConfig.model_fields["training"].annotation.model_fields) | {"seed"}  # type: ignore[union-attr]
+    for name in training.keys() - known:
+        raise ConfigError(unknown_name("argument", name, known))
+    given = {name: value for name, value in training.items() if value is not None}
+    tree = merged(
+        {"method": "adco"},
+        find_recipe(recipe) if recipe is not None else {},
+        {"data": {"path": str(data) if isinstance(data, str | Path) else "(in memory)"}},
+        {"method": method} if method is not None else {},
+        {"seed": given.pop("seed")} if "seed" in given else {},
+        {"training": given},
+        settings or {},
+    )
+    config = RunConfig.from_tree(tree)
+    distributed.start()
+    folder = RunFolder(out)
+    if distributed.is_main():
+        folder.create()
+    distributed.barrier()
+    try:
+        config, dataset = _open(config, data, report)
+        training_run = _prepare(config, dataset, folder, backbone=backbone, observe=observe)
+    except BaseException:
+        if distributed.is_main() and not any(folder.path.iterdir()):
+            folder.path.rmdir()
+        raise
+    return _play(training_run, folder)
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    data: Data | None = None,
+    max_steps: int | None = None,
+    backbone: nn.Module | None = None,
+    observe: Observer | None = None,
+    report: Report | None = None,
+) -> Run:
+    """Continue a run to its end, to the bit as if it had never stopped.
+
+    Args:
+        run: run folder.
+        data: only for a run on images in memory: the same images.
+        max_steps: stop after this many steps in total; default: the whole plan.
+        backbone: the network of your own with which the run was started, if any.
+        observe: told of every record.
+        report: receives lines of progress.
+    """
+    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    config = folder.read_config()
+    read_checkpoint(folder.checkpoint)
+    config = RunConfig.from_tree(merged(config.tree(), {"training": {"max_steps": max_steps}}))
+    distributed.start()
+    config, dataset = _open(config, data if data is not None else config.data.path, report)
+    training_run = _prepare(config, dataset, folder, backbone=backbone, observe=observe)
+    training_run.restore(load_checkpoint(folder.checkpoint, training_run.contest))
+    return _play(training_run, folder)
+
+
+def _open(config: RunConfig, data: Data, report: Report | None) -> tuple[RunConfig, Dataset]:
+    source = open_source(data)
+    size = config.training.image_size
+    if size is None:
+        typical = typical_size(source)
+        size = min(SIZES, key=lambda candidate: abs(candidate - typical))
+        config = RunConfig.from_tree(merged(config.tree(), {"training": {"image_size": size}}))
+    return config, open_dataset(source, config.data, image_size=size)
+
+
+def _wrapped(backbone: nn.Module | None, config: RunConfig) -> Backbone | None:
+    size = config.training.image_size
+    assert size is not None
+    return None if backbone is None else Backbone(backbone, image_size=size)
+
+
+def _prepare(
+    config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone: nn.Module | None, observe: Observer | None
+) -> Training:
+    contest = make_contest(config, _wrapped(backbone, config))
+    return Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
+
+
+def _play(training_run: Training, folder: RunFolder) -> Run:
+    if distributed.is_main():
+        with folder.locked():
+            folder.write_config(training_run.config)
+            folder.write_environment(training_run.contest.device)
+            training_run.play()
+    else:
+        training_run.play()
+    distributed.barrier()
+    return Run(folder.path)
+
+
+def load(run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu") -> Encoder:
+    """The trained encoder of a run, in evaluation mode, with its gradients off.
+
+    Args:
+        run: run folder; an unfinished run gives the encoder of its last checkpoint.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to put it.
+    """
+    return _encoders(RunFolder(run.path if isinstance(run, Run) else run), backbone=backbone, device=device)[0]
+
+
+def _encoders(folder: RunFolder, *, backbone: nn.Module | None, device: str) -> tuple[Encoder, Encoder]:
+    """The trained encoder and the untrained one from which it started."""
+    config = folder.read_config()
+    config = RunConfig.from_tree(merged(config.tree(), {"training": {"device": device, "sync_batch_norm": False}}))
+    contests = [make_contest(config, _wrapped(backbone, config)) for _ in range(2)]
+    load_checkpoint(folder.checkpoint, contests[0])
+    trained, untrained = (contest.encoder.eval().requires_grad_(False) for contest in contests)
+    return trained, untrained

@@ -1,0 +1,254 @@
+"""The command line: a thin layer over `sparring.api`. Torch is imported inside the commands, so that --help answers at once.
+
+Results go to standard output, progress to standard error. Exit code 0: done, 1: failed, 2: wrong usage. A traceback is shown only
+with --debug.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sparring.config import Tree, merged, parse_override
+from sparring.errors import SparringError
+
+app = typer.Typer(
+    help="Self-supervised visual pretraining in which the encoder trains against worthy opponents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")]
+DataOption = Annotated[
+    str, typer.Option("--data", metavar="PATH", help="Folder of images, parquet file or folder, or text/CSV list of files.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")]
+
+
+def _settings(overrides: list[str] | None) -> Tree:
+    return merged({}, *(parse_override(text) for text in overrides or []))
+
+
+@app.command()
+def train(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
+    method: Annotated[str | None, typer.Option(help="See `sparring methods`; default adco.")] = None,
+    opponent: Annotated[list[str] | None, typer.Option(help="Opponent in image space; repeatable.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Shipped recipe by name, or a TOML file.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step over all processes.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the views in pixels; default: by the images.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    max_steps: StepsOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pretrain an encoder on a folder of images; ends with its score."""
+    from sparring import api
+    from sparring.display import Display
+
+    with Display() as display:
+        run = api.train(
+            data,
+            out=out,
+            method=method,
+            recipe=recipe,
+            settings=merged(_settings(settings), {"opponent": opponent} if opponent else {}),
+            observe=display.observe,
+            report=display.report,
+            epochs=epochs,
+            batch_size=batch_size,
+            image_size=image_size,
+            seed=seed,
+            device=device,
+            max_steps=max_steps,
+        )
+        _finish(run, display, as_json=as_json)
+
+
+@app.command()
+def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption = False) -> None:
+    """Continue an interrupted run, to the bit."""
+    from sparring import api
+    from sparring.display import Display
+
+    with Display() as display:
+        done = api.resume(run, max_steps=max_steps, observe=display.observe, report=display.report)
+        _finish(done, display, as_json=as_json)
+
+
+def _finish(run: Any, display: Any, *, as_json: bool) -> None:
+    """Score a finished run where it can be scored, and say what comes next."""
+    from sparring import api, distributed
+
+    if not distributed.is_main():
+        return
+    scores = api.score_after_training(run, report=display.report)
+    display.close()
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.path), "scores": scores}))
+    else:
+        display.print_scores(run.path, scores)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str | None, typer.Option(help="Labelled test images; default: a fifth of the training images.")] = None,
+    train_data: Annotated[str | None, typer.Option(help="Labelled images to learn from; default: the run's own.")] = None,
+    protocol: Annotated[str, typer.Option(help="Comma-separated: knn, linear, geometry.")] = "knn,linear",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run's encoder beside the untrained one."""
+    from sparring import api
+    from sparring.display import Display
+
+    with Display() as display:
+        names = [name.strip() for name in protocol.split(",") if name.strip()]
+        scores = api.evaluate(run, data=data, train_data=train_data, protocols=names, device=device, report=display.report)
+        display.close()
+        if as_json:
+            typer.echo(json.dumps(scores))
+        else:
+            display.print_scores(run, scores)
+
+
+@app.command()
+def embed(
+    run: RunArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the features of every image: arrays `features`, `keys` and, where known, `labels`."""
+    from sparring import api
+    from sparring.display import Display
+
+    with Display() as display:
+        count, channels = api.embed(run, data, out=out, device=device, report=display.report)
+    typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
+    form: Annotated[str, typer.Option("--format", help="timm, torchvision or safetensors.")] = "timm",
+) -> None:
+    """Write the backbone's weights for another library, and print the lines that load them."""
+    from sparring import api
+
+    typer.echo(api.export(run, form=form, out=out))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    data: Annotated[str | None, typer.Option(help="Images to show; default: the run's own.")] = None,
+) -> None:
+    """Write one self-contained HTML page about one or several runs."""
+    from sparring import api
+    from sparring.display import Display
+
+    with Display() as display:
+        api.report(runs, out=out, data=data, report=display.report)
+    typer.echo(str(out))
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="One method, in full.")] = None, as_json: JsonOption = False) -> None:
+    """List the methods, or describe one."""
+    from dataclasses import asdict
+
+    from sparring.methods.registry import METHODS, find
+
+    if as_json:
+        chosen = {name: asdict(find(name))} if name else {key: asdict(entry) for key, entry in METHODS.items()}
+        typer.echo(json.dumps(chosen))
+    elif name:
+        from sparring.display import describe_method
+
+        typer.echo(describe_method(name))
+    else:
+        width = max(len(key) for key in METHODS)
+        for key, entry in METHODS.items():
+            typer.echo(f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check the installation: versions that fit together, devices, decoding, disk."""
+    from sparring.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([{"name": f.name, "ok": f.is_ok, "detail": f.detail} for f in findings]))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.name}: {finding.detail}")
+    if not all(finding.is_ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")] = Path("demo"),
+    data: Annotated[Path | None, typer.Option(help="Folder with Fashion-MNIST's files; default: download.")] = None,
+) -> None:
+    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write report.html; a few minutes on two cores."""
+    from sparring.demo import run_demo
+    from sparring.display import Display
+
+    with Display() as display:
+        lines = run_demo(out, data=data, display=display)
+    typer.echo("\n".join(lines))
+
+
+def main() -> None:
+    """Entry point: run a command, and turn errors into one line and an exit code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+    except typer.Exit as stop:
+        raise SystemExit(stop.exit_code) from None
+    except KeyboardInterrupt:
+        _fail("stopped; continue with `sparring resume RUN`", 1)
+    except Exception as error:
+        if debug:
+            raise
+        _explain(error)
+
+
+def _explain(error: Exception) -> None:
+    if isinstance(error, SparringError):
+        _fail(str(error), error.exit_code)
+    if hasattr(error, "format_message"):  # typer carries its own copy of click's exceptions
+        _fail(" ".join(str(error.format_message()).split()), 2)
+    if isinstance(error, OSError) and error.errno is not None:
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), 1)
+    _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        os._exit(code)  # the other processes wait in a collective call; leaving at once lets torchrun end them
+    raise SystemExit(code)
+
+

@@ -1,0 +1,105 @@
+"""What a person sees while a command works: progress on standard error, scores and the next command on standard output."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sparring import distributed
+from sparring.methods.registry import find
+from sparring.optim.schedule import Progress as Position
+
+PROTOCOL_NAMES = {"knn": "kNN", "linear": "linear probe"}
+
+
+class Display:
+    """Progress bar and messages; silent on all but the main process."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._warning: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def report(self, line: str) -> None:
+        """Show a line of progress."""
+        if distributed.is_main():
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
+        """Move the bar; a warning is shown once."""
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[state]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self._console,
+                refresh_per_second=2,
+            )
+            self._task = self._bar.add_task("training", total=position.num_steps, completed=position.step, state="")
+            self._bar.start()
+            self._score = ""
+        if "knn_accuracy" in record:
+            self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
+        state = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
+        self._bar.update(self._task, completed=position.step + 1, state=state)
+        if warning is not None and warning != self._warning:
+            self._warning = warning
+            self.report(f"warning: {warning}")
+
+    def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
+        """Print the scores beside the untrained encoder's, and the next command."""
+        out = Console(file=sys.stdout)
+        trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
+        accuracies = {name: value["accuracy"] for name, value in trained.items() if "accuracy" in value}
+        if accuracies:
+            table = Table(box=None, pad_edge=False)
+            table.add_column(str(scores.get("test", "accuracy")))
+            table.add_column("this encoder", justify="right")
+            table.add_column("untrained", justify="right")
+            for name, accuracy in accuracies.items():
+                before = untrained.get(name, {}).get("accuracy")
+                shown = "-" if before is None else f"{100 * before:.1f} %"
+                table.add_row(PROTOCOL_NAMES.get(name, name), f"{100 * accuracy:.1f} %", shown)
+            out.print(table)
+        geometry = trained.get("geometry")
+        if geometry:
+            shown = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in geometry.items() if isinstance(value, float))
+            out.print(f"geometry: {shown}", highlight=False, soft_wrap=True)
+        out.print(f"next: sparring report {run} --out report.html", highlight=False, markup=False, soft_wrap=True)
+
+
+def describe_method(name: str) -> str:
+    """Introduction of a method: summary, players, opponent, settings with their defaults, source."""
+    import inspect
+
+    from sparring.config import toml_text
+    from sparring.methods.registry import method_class, settings_class
+
+    entry = find(name)
+    module = inspect.getmodule(method_class(name))
+    defaults = settings_class(name).model_validate({}).model_dump(mode="json")
+    return (
+        f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\nOpponent: {entry.opponent}\nSource: {entry.source}\n\n"
+        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(defaults)}"
+    )

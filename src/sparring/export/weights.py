@@ -1,0 +1,91 @@
+"""Weights in the formats of other libraries, each with the lines that load them. The weights belong to whoever trained them."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sparring.errors import ConfigError, unknown_name
+from sparring.models.encoder import Encoder
+from sparring.training.checkpoint import save_backbone, write_atomically
+from sparring.training.settings import RunConfig
+
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
+"""Networks whose timm and torchvision forms have the same weights under the same names."""
+
+
+def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path) -> str:
+    """Write the backbone's weights and return the Python lines that load them.
+
+    Args:
+        encoder: trained encoder.
+        config: of its run; names the network.
+        form: `timm` (state dict), `torchvision` (state dict) or `safetensors` (timm's names).
+        out: file to write.
+
+    Raises:
+        ConfigError: for an unknown form, or a network that the other library cannot hold.
+        StorageError: if the file cannot be written.
+    """
+    writers: dict[str, Callable[[Encoder, RunConfig, Path], str]] = {
+        "timm": _timm,
+        "torchvision": _torchvision,
+        "safetensors": _safetensors,
+    }
+    if form not in writers:
+        raise ConfigError(unknown_name("export format", form, writers))
+    return writers[form](encoder, config, out)
+
+
+def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
+    _write_state(encoder.backbone.network.state_dict(), out)
+    return _timm_model(encoder, config) + f'model.load_state_dict(torch.load("{out}", weights_only=True))'
+
+
+def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
+    save_backbone(out, encoder.backbone.network, metadata={"backbone": config.encoder.backbone, "method": config.method})
+    load = f'from safetensors.torch import load_file\nmodel.load_state_dict(load_file("{out}"))'
+    return _timm_model(encoder, config) + load
+
+
+def _timm_model(encoder: Encoder, config: RunConfig) -> str:
+    if config.encoder.width != 1.0:
+        # timm has no name for a narrow stem; the run's own settings rebuild it.
+        settings = f'EncoderSettings(backbone="{config.encoder.backbone}", width={config.encoder.width})'
+        return (
+            "import torch\nfrom sparring.models.backbones import EncoderSettings, make_backbone\n"
+            f"model = make_backbone({settings}, image_size={config.training.image_size}).network\n"
+        )
+    model = f'import timm, torch\nmodel = timm.create_model("{config.encoder.backbone}", num_classes=0)\n'
+    return model + _small_stem(encoder)
+
+
+def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
+    name = config.encoder.backbone
+    if name not in TORCHVISION or config.encoder.width != 1.0:
+        what = f"{name} at width {config.encoder.width:g}"
+        raise ConfigError(f"torchvision has no {what}; use --format timm or safetensors, or one of {', '.join(TORCHVISION)} at width 1")
+    _write_state(encoder.backbone.network.state_dict(), out)
+    return (
+        f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()\n"
+        + _small_stem(encoder)
+        + f'model.load_state_dict(torch.load("{out}", weights_only=True))'
+    )
+
+
+def _small_stem(encoder: Encoder) -> str:
+    stem = getattr(encoder.backbone.network, "conv1", None)
+    if not isinstance(stem, nn.Conv2d) or stem.kernel_size != (3, 3):
+        return ""
+    return (
+        f"model.conv1 = torch.nn.Conv2d(3, {stem.out_channels}, 3, padding=1, bias=False)  # small-image stem\n"
+        "model.maxpool = torch.nn.Identity()\n"
+    )
+
+
+def _write_state(state: dict[str, Tensor], out: Path) -> None:
+    content = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, content)
+    write_atomically(out, content.getvalue())

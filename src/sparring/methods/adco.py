@@ -1,0 +1,145 @@
+"""AdCo: a bank of negatives learned adversarially against the encoder.
+
+Idea. A query must find the teacher's embedding of another view of its image among a bank of negatives. The negatives are not past
+keys but free vectors that climb the same loss, each pulled towards the queries that confuse it most. So the opponent stays as
+hard as the encoder is good, with every vector of the bank moving at every step.
+
+The game. `encoder` (backbone and projector) minimises L(temperature) at every step. `bank` maximises L(bank.temperature) at every step,
+simultaneously: both answer the same look, taken before either moved. The teacher follows the encoder by moving average.
+
+    L(t) = mean_i -log softmax([q_i.k_1 .. q_i.k_B, q_i.n_1 .. q_i.n_K] / t)[own key],   n_k = w_k / |w_k|
+
+Before that, the first K / batch steps are ordinary momentum contrast with one positive against the bank as it stands, and
+write their keys into it; when it is full the encoder's parameters are copied into the teacher and the game begins. The authors call this
+filling the key to adversarial training.
+
+Deviations from the paper (Hu et al. 2021, arXiv:2011.08435; its body was not available to us, so this follows the released code).
+The keys of the other images are negatives too, as in the released code (`in_batch`).
+
+Deviations from the authors' code (maple-research-lab/AdCo).
+- Filling steps count as steps of the run and use the schedule's rate, so that AdCo and its control see equally many images; the code runs
+  them beforehand at the full rate, which on ImageNet is the first twentieth of the first epoch, at the same rate.
+- The own key's row is offset by the global rank; the code uses the local one, which is wrong on several machines.
+- Multi-crop filling takes its keys from the key crop; the code takes the smallest query crop.
+- The teacher moves after the encoder instead of before the next key forward: the same teacher at every key.
+- Defaults are tuned for small images and small banks; recipes/adco-imagenet-*.toml hold the published ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring import distributed
+from sparring.config import Settings
+from sparring.data.views import ViewsSettings
+from sparring.methods.method import Method, MethodSettings, Metrics, Step, Turn, make_encoder
+from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.models.heads import ProjectorSettings
+from sparring.models.teacher import Teacher
+from sparring.objectives.closed_form import BankGame, adversarial_bank_game
+from sparring.objectives.contrastive import info_nce
+from sparring.opponents.bank import Bank, BankSettings
+from sparring.optim.player import Player, PlayerSettings
+
+
+class AdCoPlayers(Settings):
+    """How each side moves."""
+
+    encoder: PlayerSettings = PlayerSettings()
+    bank: PlayerSettings = PlayerSettings(learning_rate=0.19, schedule="constant", weight_decay=1e-4)
+    """Constant rate; the released 3.0 at K = 65,536, scaled so that rate / (K * bank.temperature) stays 0.0023."""
+
+
+class AdCoSettings(MethodSettings):
+    """Settings of AdCo."""
+
+    views: ViewsSettings = ViewsSettings(preset="mocov2-small")
+    projector: ProjectorSettings = ProjectorSettings(kind="mocov2")
+    players: AdCoPlayers = AdCoPlayers()
+    temperature: float = Field(default=0.12, gt=0)
+    """The encoder's; released value."""
+    teacher_momentum: float = Field(default=0.99, ge=0, le=1)
+    """0.999 on ImageNet; runs of a few thousand steps need a faster teacher."""
+    form: Literal["one-way", "symmetric", "multi-crop"] = "symmetric"
+    """One-way: view 0 asks, view 1 is the key. Symmetric: both ask, mean of two. Multi-crop: view 0 is the key of all others, sum."""
+    in_batch: bool = True
+    """Keys of the other images are negatives too; off costs at most 0.5 points on ImageNet and is less stable (authors)."""
+    bank: BankSettings = BankSettings()
+
+
+class AdCo(Method):
+    """Hu et al. 2021, arXiv:2011.08435."""
+
+    num_views: ClassVar[int | None] = None
+
+    def __init__(
+        self, backbone: Backbone, eyes: EncoderSettings, settings: AdCoSettings, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.teacher = Teacher(self.encoder)
+        self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
+
+    def teams(self) -> Mapping[str, nn.Module]:
+        """The encoder against the bank."""
+        return {"encoder": self.encoder, "bank": self.bank}
+
+    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
+        """Both sides' losses on the same queries and keys; while the bank fills, the encoder's alone."""
+        if not self.bank.is_full:
+            return self._look_while_filling(views, step)
+        match self.settings.form:
+            case "one-way":
+                games = [self._game(views[0], self._keys(views[1], step))]
+            case "symmetric":
+                games = [self._game(views[0], self._keys(views[1], step)), self._game(views[1], self._keys(views[0], step))]
+            case "multi-crop":
+                keys = self._keys(views[0], step)
+                games = [self._game(view, keys) for view in views[1:]]
+        share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(games)
+        return Turn(
+            loss=share * torch.stack([game.loss for game in games]).sum(),
+            replies={"bank_loss": share * torch.stack([game.bank_loss for game in games]).sum()},
+            metrics={
+                f"bank/{name}": torch.stack([getattr(game, name) for game in games]).mean()
+                for name in ("hardest_cosine", "mass", "bank_mass", "key_mass")
+            },
+        )
+
+    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
+        """The bank ascends, or fills; then the teacher follows the encoder."""
+        self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
+        if self.bank.is_full:
+            before = self.bank.watched()
+            players["bank"].update(turn.replies["bank_loss"])
+            return self.bank.dynamics(before)
+        self.bank.fill(turn.replies["keys"])
+        if self.bank.is_full:
+            self.teacher.copy_parameters(self.encoder)
+        return {}
+
+    def _keys(self, view: Tensor, step: Step) -> Tensor:
+        return distributed.gather(self.teacher.shuffled(view, generator=step.generator))
+
+    def _game(self, view: Tensor, keys: Tensor) -> BankGame:
+        return adversarial_bank_game(
+            self.encoder(view),
+            keys,
+            self.bank.vectors,
+            temperature=self.settings.temperature,
+            bank_temperature=self.settings.bank.temperature,
+            first_row=distributed.rank() * len(view),
+            in_batch=self.settings.in_batch,
+        )
+
+    def _look_while_filling(self, views: Sequence[Tensor], step: Step) -> Turn:
+        query_view, key_view = (1, 0) if self.settings.form == "multi-crop" else (0, 1)
+        keys = self._keys(views[key_view], step)
+        own = keys[distributed.rank() * len(views[0]) :][: len(views[0])]
+        query = self.encoder(views[query_view])
+        loss = info_nce(query, own, self.bank.vectors.detach(), temperature=self.settings.temperature)
+        return Turn(loss=loss, replies={"keys": keys})

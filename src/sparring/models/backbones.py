@@ -1,0 +1,139 @@
+"""Backbones: any timm model by name, ResNets adapted to small images or to a fraction of their width, any module of yours."""
+
+import timm
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring.config import Settings
+from sparring.errors import ConfigError, unknown_name
+
+SMALL_IMAGE_PIXELS = 64
+"""Up to this side the small-image stem is the default: a stride of 4 before the first block would leave 16 x 16 maps or fewer."""
+
+
+class EncoderSettings(Settings):
+    """Which backbone, and how it sees pixels."""
+
+    backbone: str = "resnet18"
+    """Any model of `timm.list_models()`."""
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Factor on the channels of a ResNet."""
+    small_images: bool | None = None
+    """3x3 stride-1 stem without max-pool (He et al. 2016, section 4.2; the CIFAR form of SimCLR and MoCo); None: up to 64 px."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from images in [0, 1]; ImageNet's, as every recipe here uses."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A network whose output is one feature vector per image; maps are averaged over space.
+
+    Args:
+        network: module that takes (batch, 3, height, width).
+        image_size: side in pixels of the image with which `num_features` is measured.
+    """
+
+    def __init__(self, network: nn.Module, *, image_size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = _measured_features(self, image_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (batch, channels)."""
+        features = self.network(images)
+        if not isinstance(features, Tensor) or features.ndim not in (2, 3, 4):
+            raise ConfigError("backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)")
+        match features.ndim:
+            case 4:
+                return features.mean(dim=(2, 3))
+            case 3:
+                return features.mean(dim=1)
+            case _:
+                return features
+
+
+def _measured_features(backbone: Backbone, image_size: int) -> int:
+    was_training = backbone.training
+    with torch.no_grad():
+        width = int(backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1])
+    backbone.train(was_training)
+    return width
+
+
+def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
+    """Untrained backbone from its settings; weights come from PyTorch's global generator.
+
+    Args:
+        settings: name, width and stem.
+        image_size: side of the images in pixels; decides the stem where the settings leave it open.
+
+    Raises:
+        ConfigError: for an unknown name, or a width or stem that this network cannot take.
+    """
+    name = settings.backbone
+    if name not in timm.list_models():
+        raise ConfigError(unknown_name("backbone", name, _neighbours(name)))
+    is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
+    small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+    if not is_resnet and (settings.width != 1.0 or settings.small_images):
+        raise ConfigError(f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave them out")
+    network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
+    return Backbone(network, image_size=image_size)
+
+
+def _neighbours(name: str) -> list[str]:
+    stem = name[:4]
+    found = timm.list_models(f"{stem}*") or timm.list_models("resnet*")
+    return list(found[:40])
+
+
+def _any_timm(name: str, image_size: int) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(name, num_classes=0, img_size=image_size)
+    except TypeError:  # only transformers take img_size
+        network = timm.create_model(name, num_classes=0)
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
+    return network
+
+
+def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
+    # zero_init_last=False is torchvision's initialisation, with which the papers trained.
+    options = {"num_classes": 0, "zero_init_last": False}
+    if width == 1.0:
+        network = timm.create_model(name, **options)
+    else:
+        channels = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
+        network = timm.create_model(name, channels=channels, **options)
+        _narrow_stem(network, channels[0])
+    if small_images:
+        stem = network.conv1
+        if not isinstance(stem, nn.Conv2d):
+            raise ConfigError(f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false")
+        network.conv1 = _convolution(3, stem.out_channels, kernel=3)
+        network.maxpool = nn.Identity()
+    return network  # type: ignore[no-any-return]
+
+
+def _narrow_stem(network: nn.Module, channels: int) -> None:
+    # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of its first block rebuilt.
+    stem, block = network.conv1, network.layer1[0]  # type: ignore[index]
+    if not isinstance(stem, nn.Conv2d):
+        raise ConfigError("encoder.width: this ResNet's stem is not a single convolution; use width 1")
+    network.conv1 = _convolution(3, channels, kernel=7, stride=2)
+    network.bn1 = nn.BatchNorm2d(channels)
+    first = block.conv1
+    block.conv1 = _convolution(channels, first.out_channels, kernel=first.kernel_size[0])
+    outputs = network.layer1[-1].conv3.out_channels if hasattr(block, "conv3") else first.out_channels  # type: ignore[index]
+    block.downsample = (
+        None
+        if outputs == channels
+        else nn.Sequential(_convolution(channels, outputs, kernel=1), nn.BatchNorm2d(outputs))
+    )
+
+
+def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer

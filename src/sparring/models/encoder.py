@@ -1,0 +1,55 @@
+"""The encoder: normalisation, backbone, projector."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring.models.backbones import Backbone
+
+
+class Encoder(nn.Module):
+    """Images in [0, 1] to embeddings; `features` stops at the backbone's output.
+
+    Args:
+        backbone: images to features.
+        projector: features to embeddings.
+        mean: subtracted per channel.
+        std: divided by per channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        projector: nn.Module,
+        *,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector
+        self.autocast_dtype: torch.dtype | None = None
+        """Precision of the forward pass on devices that have it; embeddings and features come out in float32."""
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def features(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels"]:
+        """The backbone's output: what downstream tasks use."""
+        with torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            features: Tensor = self.backbone((images - self.mean) / self.std)
+        return _full_precision(features)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """Raw embeddings; objectives normalise them."""
+        features = self.features(images)
+        with torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            embeddings: Tensor = self.projector(features)
+        return _full_precision(embeddings)
+
+
+def _full_precision(tensor: Tensor) -> Tensor:
+    # Objectives with temperatures of 0.02 lose their small probabilities in half precision.
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -1,0 +1,163 @@
+"""The bank's game in closed form: one chunked pass for the encoder's loss, its gradient, and the bank's gradient.
+
+Autograd keeps and re-reads (batch, bank) matrices several times; written out, the same numbers need three matrix products and one
+matrix of cosines. Tests hold every value to autograd in float64.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.objectives.similarity import TINY, unit_rows
+
+CHUNK = 1024
+"""Bank entries handled at once: large enough for full-speed products, small enough to stay in cache."""
+
+
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+        (gradient,) = ctx.saved_tensors
+        return None, outer * gradient, None
+
+
+def with_gradient(
+    value: Float[Tensor, ""], source: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Scalar that has the given value, and the given gradient with respect to `source`."""
+    result: Tensor = _WithGradient.apply(value, source, gradient)  # type: ignore[no-untyped-call]
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankGame:
+    """Both sides of one look at the bank.
+
+    Attributes:
+        loss: what the encoder minimises; its gradient reaches the query only.
+        bank_loss: what the bank minimises; its gradient reaches the bank only.
+        hardest_cosine: mean over queries of their largest cosine with the bank.
+        mass: mean probability that falls on the bank at the encoder's temperature.
+        bank_mass: the same at the bank's temperature.
+        key_mass: mean probability of the true key at the bank's temperature.
+    """
+
+    loss: Float[Tensor, ""]
+    bank_loss: Float[Tensor, ""]
+    hardest_cosine: Float[Tensor, ""]
+    mass: Float[Tensor, ""]
+    bank_mass: Float[Tensor, ""]
+    key_mass: Float[Tensor, ""]
+
+
+def adversarial_bank_game(
+    query: Float[Tensor, "batch dim"],
+    key: Float[Tensor, "joint dim"],
+    bank: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+    bank_temperature: float,
+    first_row: int = 0,
+    in_batch: bool = True,
+) -> BankGame:
+    """The encoder descends, and the bank ascends, one cross-entropy at two temperatures.
+
+    L(t) = mean_i -log softmax_j([q_i.k_1 .. q_i.k_joint, q_i.n_1 .. q_i.n_bank] / t)[g(i)], unit rows q, k, n; g(i) = first_row + i
+    min over the encoder of L(temperature);   max over the bank of L(bank_temperature)
+
+    dL/dw_k = (a_k - b_k n_k) / (t |w_k|),  a_k = mean_i p_ik q_i,  b_k = mean_i p_ik q_i.n_k;  the bank steps on -dL/dw.
+
+    Args:
+        query: raw online embeddings of this process.
+        key: raw teacher embeddings of all processes in rank order; no gradient.
+        bank: raw stored vectors w; n_k = w_k / |w_k|.
+        temperature: the encoder's, > 0.
+        bank_temperature: the bank's, > 0; smaller means a sharper adversary.
+        first_row: row of `key` that belongs to query 0.
+        in_batch: keys of other images are negatives too; otherwise the own key and the bank are the only columns.
+
+    Source: Hu et al. 2021, arXiv:2011.08435, eq. 1 and 6, in the released code's form (raw stored bank, in-batch keys).
+    """
+    unit_query = unit_rows(query)
+    q, keys, w = unit_query.detach(), unit_rows(key.detach()), bank.detach()
+    batch = len(q)
+    own = torch.arange(batch, device=q.device)
+    if in_batch:
+        key_cosines, positive = q @ keys.T, first_row + own
+    else:
+        key_cosines, positive = (q * keys[first_row : first_row + batch]).sum(1, keepdim=True), torch.zeros_like(own)
+    norms = w.norm(dim=1, keepdim=True).clamp_min(TINY)
+    cosines, sums, highest = _cosines_and_sums(q, w, norms, key_cosines, (temperature, bank_temperature))
+    totals = [s.log() + highest / t for s, t in zip(sums, (temperature, bank_temperature), strict=True)]
+    own_cosine = key_cosines[own, positive]
+    losses = [(total - own_cosine / t).mean() for total, t in zip(totals, (temperature, bank_temperature), strict=True)]
+
+    query_gradient, bank_gradient, mass, bank_mass, hardest = _gradients(
+        q, w, norms, cosines, totals, (temperature, bank_temperature)
+    )
+    key_probability = (key_cosines / temperature - totals[0][:, None]).exp()
+    key_probability[own, positive] -= 1.0
+    positives = keys if in_batch else None
+    query_gradient += (
+        key_probability @ positives
+        if positives is not None
+        else key_probability * keys[first_row : first_row + batch]
+    ) / (temperature * batch)
+    return BankGame(
+        loss=with_gradient(losses[0], unit_query, query_gradient),
+        bank_loss=with_gradient(-losses[1], bank, bank_gradient),
+        hardest_cosine=hardest,
+        mass=mass,
+        bank_mass=bank_mass,
+        key_mass=(own_cosine / bank_temperature - totals[1]).exp().mean(),
+    )
+
+
+def _cosines_and_sums(
+    q: Tensor, w: Tensor, norms: Tensor, key_cosines: Tensor, temperatures: tuple[float, float]
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Cosines (bank, batch), and per query the sum of exp((cosine - highest) / t) over keys and bank for both temperatures."""
+    cosines = torch.empty(len(w), len(q), dtype=q.dtype, device=q.device)
+    highest = key_cosines.amax(dim=1)
+    for start in range(0, len(w), CHUNK):
+        part = cosines[start : start + CHUNK]
+        torch.mm(w[start : start + CHUNK], q.T, out=part)
+        part /= norms[start : start + CHUNK]
+        highest = torch.maximum(highest, part.amax(dim=0))
+    sums = [((key_cosines - highest[:, None]) / t).exp_().sum(dim=1) for t in temperatures]
+    for start in range(0, len(w), CHUNK):
+        shifted = cosines[start : start + CHUNK] - highest
+        for total, t in zip(sums, temperatures, strict=True):
+            total += (shifted / t).exp_().sum(dim=0)
+    return cosines, sums, highest
+
+
+def _gradients(
+    q: Tensor, w: Tensor, norms: Tensor, cosines: Tensor, totals: list[Tensor], temperatures: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The bank's part of the query gradient, the bank's gradient, both masses, and the mean hardest cosine."""
+    t, t_bank = temperatures
+    batch = len(q)
+    query_gradient, bank_gradient = torch.zeros_like(q), torch.empty_like(w)
+    mass, bank_mass = q.new_zeros(()), q.new_zeros(())
+    for start in range(0, len(w), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        part, unit = cosines[chunk], w[chunk] / norms[chunk]
+        p = (part / t).sub_(totals[0]).exp_()
+        query_gradient.addmm_(p.T, unit, alpha=1.0 / (t * batch))
+        p_bank = (part / t_bank).sub_(totals[1]).exp_()
+        radial = torch.linalg.vecdot(p_bank, part)[:, None]
+        tangent = torch.mm(p_bank, q).addcmul_(radial, unit, value=-1.0)
+        # The bank ascends: its loss is -L, so its gradient is -dL/dw.
+        torch.div(tangent, norms[chunk] * (-t_bank * batch), out=bank_gradient[chunk])
+        mass += p.sum()
+        bank_mass += p_bank.sum()
+    return query_gradient, bank_gradient, mass / batch, bank_mass / batch, cosines.amax(dim=0).mean()

@@ -1,0 +1,95 @@
+"""Contrastive objectives: cross-entropies of finding the positive among negatives.
+
+All take raw embeddings and normalise inside. Under several processes the caller passes gathered keys and the row at which its own
+begin.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.objectives.similarity import cosine, unit_rows
+
+
+def info_nce(
+    query: Float[Tensor, "batch dim"],
+    key: Float[Tensor, "batch dim"],
+    negatives: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of finding each query's key among shared negatives.
+
+    mean_i -log( exp(q_i.k_i / t) / (exp(q_i.k_i / t) + sum_j exp(q_i.n_j / t)) ), unit rows q, k, n
+
+    Args:
+        query: online embeddings.
+        key: row i is the positive of query i.
+        negatives: shared by all queries.
+        temperature: t > 0; 0.07 to 0.2 in the literature.
+
+    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; He et al. 2020, arXiv:1911.05722, eq. 1.
+    """
+    positive = (unit_rows(query) * unit_rows(key)).sum(dim=1, keepdim=True)
+    logits = torch.cat([positive, cosine(query, negatives)], dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
+
+
+def in_batch_info_nce(
+    query: Float[Tensor, "batch dim"],
+    key: Float[Tensor, "joint dim"],
+    negatives: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+    first_row: int = 0,
+) -> Float[Tensor, ""]:
+    """As `info_nce`, with the other images' keys as further negatives.
+
+    mean_i -log( exp(q_i.k_g(i) / t) / (sum_j exp(q_i.k_j / t) + sum_j exp(q_i.n_j / t)) ), g(i) = first_row + i
+
+    Args:
+        query: online embeddings of this process.
+        key: keys of all processes in rank order.
+        negatives: shared by all queries; may have no rows.
+        temperature: t > 0.
+        first_row: row of `key` that belongs to query 0: global rank times batch.
+
+    Source: AdCo's released objective (Hu et al. 2021, arXiv:2011.08435).
+    """
+    logits = torch.cat([cosine(query, key), cosine(query, negatives)], dim=1) / temperature
+    return F.cross_entropy(logits, torch.arange(first_row, first_row + len(query), device=query.device))
+
+
+def nt_xent(
+    views: Float[Tensor, "views batch dim"],
+    everyone: Float[Tensor, "views joint dim"] | None = None,
+    *,
+    temperature: float,
+    first_row: int = 0,
+) -> Float[Tensor, ""]:
+    """Normalised temperature-scaled cross-entropy over any number of views of each image.
+
+    mean over anchors a of -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) ), unit rows z
+
+    P(a) are the other views of a's image; c runs over all other views of all images. With two views this is SimCLR's objective.
+
+    Args:
+        views: embeddings of this process, view by view.
+        everyone: embeddings of all processes in rank order; None: `views`.
+        temperature: t > 0; 0.1 to 0.5 in the literature.
+        first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
+
+    Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020, arXiv:2004.11362, eq. 2.
+    """
+    everyone = views if everyone is None else everyone
+    (num_views, batch, _), joint = views.shape, everyone.shape[1]
+    logits = cosine(views.flatten(0, 1), everyone.flatten(0, 1)) / temperature
+    # The anchor's own column, and those of its image's other views.
+    rows = torch.arange(num_views * batch, device=views.device)
+    image = first_row + rows % batch
+    own = (rows // batch) * joint + image
+    log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
+    others = (torch.arange(num_views, device=views.device) * joint)[None, :] + image[:, None]
+    positives = others[others != own[:, None]].view(num_views * batch, num_views - 1)
+    return -log_probability.gather(1, positives).mean()

@@ -1,0 +1,75 @@
+"""The bank: free vectors that learn to be hard for the encoder."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring.config import Settings
+from sparring.objectives.similarity import unit_rows
+
+WATCHED = 1024
+"""Entries on which the per-step angle is measured; enough for a mean, cheap at any size of the bank."""
+
+
+class BankSettings(Settings):
+    """Size and sharpness of a bank. Defaults are tuned for small images; the recipes give the published ones."""
+
+    size: int = Field(default=4096, ge=1)
+    """Number of vectors K; 65,536 on ImageNet."""
+    temperature: float = Field(default=0.02, gt=0)
+    """Of the bank's own objective; AdCo's released value."""
+
+
+class Bank(nn.Module):
+    """Vectors stored unnormalised, first filled with keys, then moved by their own player.
+
+    Args:
+        size: number of vectors.
+        dim: size of an embedding.
+        generator: draws the first values, N(0, 1).
+
+    Source: Hu et al. 2021, arXiv:2011.08435; the filling pass is in the released code.
+    """
+
+    def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(size, dim, generator=generator))
+        self.num_filled = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every vector has been overwritten by a key."""
+        return self.num_filled >= len(self.vectors)
+
+    @torch.no_grad()
+    def fill(self, keys: Float[Tensor, "batch dim"]) -> None:
+        """Overwrite the next vectors by unit keys; the last block is cut to fit."""
+        stop = min(self.num_filled + len(keys), len(self.vectors))
+        self.vectors[self.num_filled : stop] = unit_rows(keys[: stop - self.num_filled])
+        self.num_filled = stop
+
+    @torch.no_grad()
+    def watched(self) -> Float[Tensor, "watched dim"]:
+        """Unit copies of the first entries, to measure how far a step turns them."""
+        return unit_rows(self.vectors[:WATCHED].detach())
+
+    @torch.no_grad()
+    def dynamics(self, before: Float[Tensor, "watched dim"]) -> dict[str, Tensor]:
+        """Norm quantiles over the bank, and the mean angle in degrees since `before` was watched."""
+        norms = self.vectors.norm(dim=1)
+        low, middle, high = torch.quantile(norms[:: max(1, len(norms) // 8192)], norms.new_tensor([0.1, 0.5, 0.9]))
+        # asin of half the chord: acos loses small angles in float32.
+        chord = (self.watched() - before).norm(dim=1)
+        angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0))).mean()
+        return {"bank/norm_low": low, "bank/norm_median": middle, "bank/norm_high": high, "bank/angle_degrees": angle}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """How many vectors are filled, for the checkpoint."""
+        return {"num_filled": self.num_filled}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_extra_state`'s value."""
+        self.num_filled = int(state["num_filled"])

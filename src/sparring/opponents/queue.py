@@ -1,0 +1,53 @@
+"""The queue: past keys as negatives, first in, first out. The plain opponent that learned banks are measured against."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring.config import Settings
+
+
+class QueueSettings(Settings):
+    """Size of a queue."""
+
+    size: int = Field(default=4096, ge=1)
+    """Number of past keys; 65,536 on ImageNet."""
+
+
+class Queue(nn.Module):
+    """The last `size` keys of all processes; random directions until it is full.
+
+    Args:
+        size: number of keys.
+        dim: size of an embedding.
+        generator: draws the first directions.
+
+    Source: He et al. 2020, arXiv:1911.05722, section 3.2.
+    """
+
+    keys: Tensor
+
+    def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("keys", nn.functional.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        self.next_row = 0
+
+    @torch.no_grad()
+    def enqueue(self, keys: Float[Tensor, "batch dim"]) -> None:
+        """Replace the oldest rows by these keys; of more keys than rows the last are kept."""
+        size = len(self.keys)
+        keys = keys[-size:]
+        rows = (self.next_row + torch.arange(len(keys), device=keys.device)) % size
+        self.keys[rows] = keys
+        self.next_row = (self.next_row + len(keys)) % size
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The position, for the checkpoint."""
+        return {"next_row": self.next_row}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_extra_state`'s value."""
+        self.next_row = int(state["next_row"])

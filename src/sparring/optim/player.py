@@ -1,0 +1,106 @@
+"""A player: parameters and the one optimiser that moves them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring import distributed
+from sparring.config import Settings
+from sparring.errors import TrainingError
+from sparring.optim.optimizers import OptimizerName, make_optimizer
+from sparring.optim.schedule import Progress, ScheduleName, cosine, position
+
+
+class PlayerSettings(Settings):
+    """How one player moves. Defaults: SGD with a cosine, as in MoCo v2 (Chen et al. 2020, arXiv:2003.04297)."""
+
+    optimizer: OptimizerName = "sgd"
+    learning_rate: float = Field(default=0.06, gt=0)
+    """Peak rate."""
+    learning_rate_final: float = Field(default=0.0, ge=0)
+    """Rate at the end of a cosine."""
+    schedule: ScheduleName = "cosine"
+    schedule_per_epoch: bool = False
+    """Change the rate once per epoch (as the released code of AdCo, CaCo and MoCo does) instead of at every step."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    decay_vectors: bool = True
+    """Decay biases and norms too, as MoCo and AdCo do."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest joint norm of the gradients."""
+
+
+class Player:
+    """Parameters and the optimiser that moves them; `update` is the only place that back-propagates and steps."""
+
+    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], settings: PlayerSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self._parameters = dict(parameters)
+        self._optimizer = make_optimizer(
+            settings.optimizer,
+            self._parameters,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            decay_vectors=settings.decay_vectors,
+        )
+        self.learning_rate = 0.0
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What this player moves, and nobody else does."""
+        return iter(self._parameters.values())
+
+    def prepare(self, progress: Progress) -> None:
+        """Set the learning rate for this step."""
+        s = self.settings
+        warmup, fraction = position(progress, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs)
+        peak = s.learning_rate
+        self.learning_rate = warmup * (
+            cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
+
+    def update(self, loss: Float[Tensor, ""]) -> None:
+        """Back-propagate to this player's parameters only, average over processes, and step.
+
+        Args:
+            loss: what this player minimises, as a mean over the rows of this process.
+
+        Raises:
+            TrainingError: if the loss or the gradient is not finite; nothing has moved then.
+        """
+        parameters = list(self._parameters.values())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters, strict=True)]
+        distributed.average(found)
+        self._refuse_non_finite(loss, found)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
+        # Gradients are averaged by now, so every process sees the same norm and all of them stop together.
+        norms = torch._foreach_norm(gradients)
+        if not torch.stack(norms).sum().isfinite():
+            what = "loss" if not loss.isfinite() else "gradient"
+            raise TrainingError(
+                f"player '{self.name}': its {what} is not finite (loss {loss.item():g}); "
+                f"try a lower players.{self.name}.learning_rate or set players.{self.name}.clip_norm"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser's state, such as momentum buffers."""
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`'s value."""
+        self._optimizer.load_state_dict(state)

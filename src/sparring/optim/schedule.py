@@ -1,0 +1,58 @@
+"""Where a run stands, and the schedules that follow from it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ScheduleName: TypeAlias = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Position within the planned run.
+
+    Attributes:
+        step: index of the current step, from 0.
+        num_steps: steps of the whole planned run, also when a trial stops earlier.
+        steps_per_epoch: steps of one pass over the images.
+    """
+
+    step: int
+    num_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Index of the current epoch, from 0."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the whole planned run."""
+        return math.ceil(self.num_steps / self.steps_per_epoch)
+
+
+def cosine(start: float, end: float, fraction: float) -> float:
+    """Half a cosine wave from start (fraction 0) to end (fraction 1).
+
+    Example:
+        >>> cosine(1.0, 0.0, 0.5)
+        0.5
+    """
+    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
+
+
+def position(progress: Progress, *, per_epoch: bool, warmup_epochs: float) -> tuple[float, float]:
+    """Warm-up factor in (0, 1] and fraction in [0, 1) of the time after warm-up.
+
+    Args:
+        progress: where the run stands.
+        per_epoch: values change once per epoch, as most released code does, instead of at every step.
+        warmup_epochs: length of the linear warm-up; its factor is (time + 1) / warm-up and reaches 1 on the last unit.
+    """
+    unit = progress.steps_per_epoch if per_epoch else 1
+    now, total = progress.step // unit, max(progress.num_steps // unit, 1)
+    warmup = warmup_epochs * progress.steps_per_epoch / unit
+    if now < warmup:
+        return (now + 1) / warmup if now + 1 < warmup else 1.0, 0.0
+    return 1.0, (now - warmup) / max(total - warmup, 1)

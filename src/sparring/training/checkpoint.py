@@ -1,0 +1,109 @@
+"""Checkpoints: written whole or not at all, read without running anything that they contain."""
+
+import contextlib
+import errno
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from sparring.errors import CheckpointError, StorageError
+from sparring.training.build import Contest
+
+FORMAT = 1
+"""Raised when older checkpoints can no longer be read."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        StorageError: if the disk is full or read-only; the old file is untouched.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full; free some space and use `sparring resume`" if full else (error.strerror or str(error))
+        raise StorageError(f"cannot write {path}: {why}") from None
+
+
+def save_checkpoint(path: Path, contest: Contest, *, step: int, config: str) -> None:
+    """Save every module, player and opponent after `step` steps.
+
+    Args:
+        path: file to replace.
+        contest: what to save.
+        step: number of steps made; orders, views and draws follow from it and the seed.
+        config: TOML of the run, to recognise its checkpoints.
+    """
+    content = io.BytesIO()
+    torch.save(
+        {
+            "format": FORMAT,
+            "step": step,
+            "config": config,
+            "method": contest.method.state_dict(),
+            "players": {name: player.state_dict() for name, player in contest.players.items()},
+        },
+        content,
+    )
+    write_atomically(path, content.getvalue())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint; only tensors and plain values are accepted.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, holds anything else, or is of another format.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint at {path}; the run was stopped before its first one, train it anew") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise CheckpointError(f"the checkpoint {path} is damaged or holds more than tensors; restore it from a copy") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})")
+    return content
+
+
+def load_checkpoint(path: Path, contest: Contest) -> int:
+    """Put a contest where a checkpoint left it.
+
+    Returns:
+        Number of steps made.
+
+    Raises:
+        CheckpointError: also if it belongs to another configuration.
+    """
+    content = read_checkpoint(path)
+    try:
+        contest.method.load_state_dict(content["method"])
+        for name, player in contest.players.items():
+            player.load_state_dict(content["players"][name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"the checkpoint {path} does not fit this configuration: {reason}") from None
+    return int(content["step"])
+
+
+def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
+    """Save a network's weights under their plain names as safetensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(weights, metadata=dict(metadata)))

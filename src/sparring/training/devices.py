@@ -1,0 +1,47 @@
+"""The one place that decides where and in which precision a run computes.
+
+CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/LOG.md says otherwise.
+"""
+
+import torch
+
+from sparring import distributed
+from sparring.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """Device by name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: if the device does not exist here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", distributed.local_rank())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"training.device={name} cannot be used here: {reason}; use auto or cpu") from None
+    return device
+
+
+def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
+    """Autocast type of the encoder's forward pass, None for full precision."""
+    if precision == "auto":
+        usable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if usable else None
+    return torch.bfloat16 if precision == "bfloat16" else None
+
+
+def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """The module with batch norms that use the joint batch of all processes.
+
+    Raises:
+        ConfigError: on devices other than CUDA, where PyTorch has no such layer.
+    """
+    if device.type != "cuda":
+        raise ConfigError("training.sync_batch_norm=true needs CUDA devices; leave it out here")
+    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-any-return]

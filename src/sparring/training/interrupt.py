@@ -1,0 +1,38 @@
+"""Stopping on request: a signal lets the current step end, so that what is saved is never half a step."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turn Ctrl-C and SIGTERM into a request; a second signal stops at once. Only the main thread can listen."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in signals}
+
+    def listen(number: int, frame: FrameType | None) -> None:
+        if request.is_set:
+            raise KeyboardInterrupt
+        request.is_set = True
+
+    for number in signals:
+        signal.signal(number, listen)
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,180 @@
+"""The loop: batches, views, one round of the game, records, checkpoints."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+
+from sparring import distributed
+from sparring.config import toml_text
+from sparring.data.dataset import Dataset
+from sparring.data.loader import Batch, Loader
+from sparring.data.views import Views
+from sparring.errors import ConfigError, TrainingError
+from sparring.methods.method import Metrics, Step
+from sparring.optim.schedule import Progress
+from sparring.seeding import derived_seed, generator
+from sparring.training.build import Contest
+from sparring.training.checkpoint import save_backbone, save_checkpoint
+from sparring.training.interrupt import StopRequest, stop_on_signal
+from sparring.training.metrics import MetricsFile, plain
+from sparring.training.monitor import Monitor
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+
+Observer: TypeAlias = Callable[[Progress, Mapping[str, float], str | None], None]
+"""Told of every record: position, metrics, and a warning or None."""
+
+
+@dataclass(kw_only=True)
+class Training:
+    """One run in progress.
+
+    Attributes:
+        config: resolved configuration.
+        contest: method and players.
+        dataset: training images.
+        folder: where everything goes.
+        step: steps made so far.
+        observe: told of every record.
+    """
+
+    config: RunConfig
+    contest: Contest
+    dataset: Dataset
+    folder: RunFolder
+    step: int = 0
+    observe: Observer | None = None
+    _saved_step: int = field(default=-1, init=False)
+
+    def __post_init__(self) -> None:
+        training = self.config.training
+        assert training.image_size is not None
+        self._saved_step = self.step if self.step else -1
+        recipes = self.config.game.views.resolve(training.image_size)
+        self.views = Views(recipes, image_size=training.image_size)
+        self._require_views(len(recipes))
+        self.loader = Loader(self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes)
+        self.monitor = Monitor(self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the planned run, from which schedules are made."""
+        return self.config.training.epochs * self.loader.steps_per_epoch
+
+    @property
+    def last_step(self) -> int:
+        """Steps after which this run stops: fewer in a trial."""
+        return min(self.num_steps, self.config.training.max_steps or self.num_steps)
+
+    def progress(self) -> Progress:
+        """Position of the next step."""
+        return Progress(step=self.step, num_steps=self.num_steps, steps_per_epoch=self.loader.steps_per_epoch)
+
+    def play(self) -> None:
+        """Train to the last step.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
+            TrainingError: at a loss or gradient that is not finite, naming method, player and step.
+        """
+        self.contest.method.train()
+        self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
+        self._record_step = self.step
+        file = MetricsFile(self.folder.metrics, keep_before=self.step) if distributed.is_main() else None
+        try:
+            with stop_on_signal() as request:
+                while self.step < self.last_step and not request.is_set:
+                    self._play_epoch(file, request)
+        finally:
+            if file is not None:
+                file.close()
+            if distributed.is_main():
+                self.folder.write_quarantine(self.dataset.quarantine)
+        self._save()
+        if request.is_set:
+            raise KeyboardInterrupt
+        self._save_backbone()
+
+    def _play_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
+        epoch, first = divmod(self.step, self.loader.steps_per_epoch)
+        for batch in self.loader.batches(epoch, first):
+            metrics = self._play_step(batch)
+            self._record(metrics, file)
+            self.step += 1
+            self._save_if_due()
+            if self.step >= self.last_step or request.is_set:
+                break
+
+    def _play_step(self, batch: Batch) -> Metrics:
+        progress, seed, contest = self.progress(), self.config.seed, self.contest
+        for player in contest.players.values():
+            player.prepare(progress)
+        torch.manual_seed(derived_seed(seed, "network", self.step, distributed.rank()))  # dropout inside backbones
+        images = [tensor.to(contest.device, non_blocking=True) for tensor in batch.images]
+        views = self.views(
+            images[0] if len(images) == 1 else images,
+            generator=generator(seed, "views", self.step),
+            shard=(distributed.rank(), distributed.num_processes()),
+        )
+        step = Step(progress=progress, indices=batch.indices, generator=generator(seed, "step", self.step))
+        try:
+            return contest.method.step(views, contest.players, step)
+        except TrainingError as error:
+            kept = f"the checkpoint of step {self._saved_step} is kept" if self._saved_step >= 0 else "there is no checkpoint yet"
+            raise TrainingError(f"{self.config.method} stopped at step {self.step}: {error} ({kept})") from None
+
+    def _require_views(self, given: int) -> None:
+        wanted = self.contest.method.num_views
+        if given < 2 or (wanted is not None and given != wanted):
+            raise ConfigError(
+                f"views.preset={self.config.game.views.preset} gives {given} views; "
+                f"{self.config.method} needs {wanted or 'at least 2'}; choose another preset"
+            )
+
+    def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
+        is_last = self.step + 1 == self.last_step
+        epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
+        is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
+        if file is None or not (is_look or self.step % self.config.training.log_steps == 0):
+            return
+        record, warning = {**self._position(), **plain(metrics)}, None
+        if is_look:
+            found, warning = self.monitor.look(self.contest.encoder, self.contest.device)
+            record |= plain(found)
+        file.write(record)
+        if self.observe is not None:
+            self.observe(self.progress(), record, warning)
+        self._record_clock, self._record_step = time.monotonic(), self.step + 1
+
+    def _position(self) -> dict[str, float]:
+        now = time.monotonic()
+        num_images = (self.step + 1 - self._record_step) * self.config.training.batch_size
+        players = self.contest.players
+        rates = {f"learning_rate/{name}": player.learning_rate for name, player in players.items() if name != "encoder"}
+        return {
+            "step": self.step,
+            "epoch": round((self.step + 1) / self.loader.steps_per_epoch, 4),
+            "seconds": round(now - self._clock, 3),
+            "images_per_second": round(num_images / max(now - self._record_clock, 1e-9), 2),
+            "learning_rate": players["encoder"].learning_rate,
+            **rates,
+        }
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._checkpoint_clock >= 60 * self.config.training.checkpoint_minutes:
+            self._save()
+
+    def _save(self) -> None:
+        if distributed.is_main() and self._saved_step != self.step:
+            text = toml_text(self.config.tree())
+            save_checkpoint(self.folder.checkpoint, self.contest, step=self.step, config=text)
+            self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
+
+    def _save_backbone(self) -> None:
+        if distributed.is_main():
+            encoder = self.config.encoder
+            metadata = {"backbone": encoder.backbone, "method": self.config.method, "steps": str(self.step)}
+            save_backbone(self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata)

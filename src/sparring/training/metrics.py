@@ -1,0 +1,71 @@
+"""What is logged: every name with its meaning, and the file it goes to."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+METRICS: dict[str, str] = {
+    "step": "steps made before this one, from 0",
+    "epoch": "passes over the images made so far, as a fraction",
+    "seconds": "time since the run began or was resumed",
+    "loss": "what the encoder minimises, at this step",
+    "learning_rate": "of the encoder's player",
+    "learning_rate/bank": "of the bank's player",
+    "images_per_second": "images trained per second since the last record, all processes together",
+    "knn_accuracy": "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist",
+    "alignment": "mean squared distance of two views' unit embeddings; 0: views coincide",
+    "uniformity": "log of the mean Gaussian potential of embedding pairs; lower: more spread, about -4 at best",
+    "effective_rank": "exponential of the entropy of the features' singular values; low: few directions are used",
+    "embedding_std": "standard deviation of unit embeddings times sqrt(dim); 1: spread on the sphere, 0: collapse",
+    "bank/hardest_cosine": "mean over queries of their largest cosine with the bank; falling far below 0: the bank says nothing about images",
+    "bank/mass": "mean probability that a query gives to the bank at the encoder's temperature",
+    "bank/bank_mass": "the same at the bank's temperature: how much the adversary is driven",
+    "bank/key_mass": "mean probability of the true key at the bank's temperature",
+    "bank/norm_low": "10 % quantile of the norms of stored vectors",
+    "bank/norm_median": "median norm of stored vectors",
+    "bank/norm_high": "90 % quantile of the norms of stored vectors",
+    "bank/angle_degrees": "mean angle by which a step turns a vector (first 1,024 of the bank)",
+}
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object per record, appended and flushed.
+
+    Args:
+        path: file to write.
+        keep_before: on resuming, records of this step and later are dropped: they will be written again.
+    """
+
+    def __init__(self, path: Path, *, keep_before: int) -> None:
+        kept = [record for record in read_metrics(path) if record["step"] < keep_before]
+        path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        self._file = path.open("a")
+
+    def write(self, record: Mapping[str, float]) -> None:
+        """Append one record; values that are not finite become null."""
+        clean = {name: value if math.isfinite(value) else None for name, value in record.items()}
+        self._file.write(json.dumps(clean) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Records of a run in order; a last line that was cut off by a crash is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def plain(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Metrics as numbers, rounded to seven digits."""
+    return {name: float(f"{float(value):.7g}") for name, value in metrics.items()}

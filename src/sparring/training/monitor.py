@@ -1,0 +1,67 @@
+"""The look at an encoder while it trains: the label-free panel always, an online kNN where labels exist."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.data.dataset import Dataset
+from sparring.data.views import Views
+from sparring.measures.geometry import collapse_warning, panel
+from sparring.measures.knn import knn_accuracy
+from sparring.models.encoder import Encoder
+from sparring.seeding import generator
+
+BATCH = 256
+NEIGHBOURS = 20
+"""For the online score: few, since it has few images."""
+
+
+class Monitor:
+    """Measures on a fixed random part of the training images; a fifth of it is held out for the kNN.
+
+    Args:
+        dataset: the training images; its labels are used here and nowhere in training.
+        views: augmentation, for alignment.
+        num_images: how many images to look at.
+        seed: of the run.
+    """
+
+    def __init__(self, dataset: Dataset, views: Views, *, num_images: int, seed: int) -> None:
+        order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
+        self._dataset, self._views, self._seed = dataset, views, seed
+        self._indices = order
+        self._labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[order]
+
+    @torch.no_grad()
+    def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
+        """Measures by name, and a sentence if the encoder seems to collapse; the encoder is left as it was."""
+        was_training = encoder.training
+        encoder.eval()
+        try:
+            features, first, second = self._features_and_views(encoder, device)
+        finally:
+            encoder.train(was_training)
+        found = panel(first, second, features)
+        if self._labels is not None:
+            found["knn_accuracy"] = self._online_knn(features)
+        return found, collapse_warning(found, channels=features.shape[1])
+
+    def _features_and_views(self, encoder: Encoder, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        features, first, second = [], [], []
+        for number, rows in enumerate(self._indices.split(BATCH)):
+            images = self._dataset.images(rows).to(device)
+            features.append(encoder.features(images.float() / 255).cpu())
+            views = self._views(images, generator=generator(self._seed, "monitor views", number))
+            first.append(encoder(views[0]).cpu())
+            second.append(encoder(views[1]).cpu())
+        return torch.cat(features), torch.cat(first), torch.cat(second)
+
+    def _online_knn(self, features: Float[Tensor, "images channels"]) -> float:
+        assert self._labels is not None
+        known = self._labels >= 0
+        features, labels = features[known], self._labels[known]
+        held_out = max(1, len(features) // 5)
+        return knn_accuracy(
+            features[held_out:], labels[held_out:], features[:held_out], labels[:held_out], num_neighbors=NEIGHBOURS
+        )

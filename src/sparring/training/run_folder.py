@@ -1,0 +1,125 @@
+"""The run folder: what it holds, who may write it."""
+
+import fcntl
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparring import distributed
+from sparring.config import read_toml, toml_text
+from sparring.errors import RunError, StorageError
+from sparring.training.checkpoint import write_atomically
+from sparring.training.settings import RunConfig
+
+PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
+
+
+class RunFolder:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoint = self.path / "checkpoint" / "last.pt"
+        self.backbone = self.path / "backbone.safetensors"
+        self.scores = self.path / "scores.json"
+        self.quarantine = self.path / "quarantine.txt"
+        self.environment = self.path / "environment.json"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RunError: if it holds anything already; nothing is touched then.
+            StorageError: if it cannot be made.
+        """
+        if self.config.exists():
+            raise RunError(f"{self.path} holds a run already; continue it with `sparring resume {self.path}` or choose another --out")
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path} exists and is not an empty folder; choose another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot create {self.path}: {error.strerror or error}") from None
+
+    def require(self) -> None:
+        """Refuse a folder without a run.
+
+        Raises:
+            RunError: if there is no config.toml.
+        """
+        if not self.config.is_file():
+            raise RunError(f"{self.path} is not a run folder (no config.toml); give the --out of a `sparring train`")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder.
+
+        Raises:
+            RunError: if another process is at it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path} is in use by another process; wait for it or choose another --out") from None
+            yield
+
+    def write_config(self, config: RunConfig) -> None:
+        """Save the resolved configuration, which rebuilds the run."""
+        write_atomically(self.config, toml_text(config.tree()).encode())
+
+    def read_config(self) -> RunConfig:
+        """The configuration with which the run was made."""
+        self.require()
+        return RunConfig.from_tree(read_toml(self.config))
+
+    def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
+        """List the files that could not be used, one per line with the reason after a tab."""
+        lines = [f"{key}\t{reason}\n" for key, reason in files]
+        write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
+
+    def write_environment(self, device: torch.device) -> None:
+        """Save the command, versions and machine."""
+        write_atomically(self.environment, _json(environment(device)))
+
+    def read_scores(self) -> dict[str, Any]:
+        """Scores so far; empty before the first evaluation."""
+        return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
+
+    def write_scores(self, scores: Mapping[str, Any]) -> None:
+        """Replace the scores."""
+        write_atomically(self.scores, _json(scores))
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """What a reader needs to repeat or to doubt a result."""
+    found: dict[str, str | int] = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processes": distributed.num_processes(),
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
