@@ -5,7 +5,7 @@ Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomA
 
 import math
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,10 +23,11 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 class ViewParameters:
     """One view's random numbers, a row per sample.
 
-    `order[i]` lists the jitter's operations in the order in which they apply to sample i.
+    `box` is (top, left, height, width), or None for images that are cropped already; `order[i]` lists the jitter's
+    operations in the order in which they apply to sample i.
     """
 
-    box: Int[Tensor, "batch 4"]
+    box: Int[Tensor, "batch 4"] | None
     flip: Bool[Tensor, "batch"]
     jitter: Bool[Tensor, "batch"]
     order: Int[Tensor, "batch 4"]
@@ -41,7 +42,8 @@ class ViewParameters:
 
     def rows(self, index: Int[Tensor, "rows"] | slice) -> Self:
         """Parameters of the chosen samples, in that order."""
-        return type(self)(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{name: None if value is None else value[index] for name, value in values.items()})
 
 
 def draw_parameters(
@@ -56,22 +58,22 @@ def draw_parameters(
         generator: on the CPU; advanced by an amount that depends on the batch size alone.
     """
     batch = len(heights)
-    rest = torch.rand(12, batch, generator=generator)
-    jitter = {
-        name: _factor(rest[i], getattr(recipe, name)) for i, name in enumerate(("brightness", "contrast", "saturation"))
-    }
     low, high = recipe.blur_sigma
+    spread = torch.rand(5, batch, generator=generator)
+    chance = torch.rand(5, batch, generator=generator)
     return ViewParameters(
         box=crop_boxes(heights, widths, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator),
-        **jitter,
-        hue=(2 * rest[3] - 1) * recipe.hue,
-        sigma=low + (high - low) * rest[4],
-        flip=rest[5] < recipe.flip,
-        jitter=rest[6] < recipe.jitter,
-        greyscale=rest[7] < recipe.greyscale,
-        blur=rest[8] < recipe.blur,
-        solarise=rest[9] < recipe.solarise,
-        order=torch.rand(batch, 4, generator=generator, dtype=torch.float64).argsort(dim=1),
+        order=torch.rand(batch, 4, generator=generator).argsort(dim=1),
+        brightness=_factor(spread[0], recipe.brightness),
+        contrast=_factor(spread[1], recipe.contrast),
+        saturation=_factor(spread[2], recipe.saturation),
+        hue=(2 * spread[3] - 1) * recipe.hue,
+        sigma=low + (high - low) * spread[4],
+        flip=chance[0] < recipe.flip,
+        jitter=chance[1] < recipe.jitter,
+        greyscale=chance[2] < recipe.greyscale,
+        blur=chance[3] < recipe.blur,
+        solarise=chance[4] < recipe.solarise,
     )
 
 

@@ -1,21 +1,14 @@
 """Views of a batch: augmentation on the device of the images, with parameters of its own for every sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
 from sparring.data import image_operations as ops
-from sparring.data.view_parameters import (
-    BRIGHTNESS,
-    CONTRAST,
-    HUE,
-    SATURATION,
-    ViewParameters,
-    crop_boxes,
-    draw_parameters,
-)
+from sparring.data.view_parameters import CONTRAST, HUE, SATURATION, ViewParameters, crop_boxes, draw_parameters
 from sparring.data.view_settings import PRESETS, ViewSettings, ViewsSettings
 
 __all__ = [
@@ -29,23 +22,23 @@ __all__ = [
     "make_view",
 ]
 
-Images = UInt8[Tensor, "batch 3 height width"]
+Images = UInt8[Tensor, "batch 3 _ _"]
+View = Float[Tensor, "batch 3 _ _"]
 
-CHUNK_PIXELS = 65_536
-"""Pixels worked on at once on a CPU: the planes of a chunk (0.8 MB) stay in the second-level cache."""
+CHUNK_PIXELS = 131_072
+"""Pixels worked on at once on a CPU: few enough for the second-level cache, enough to hide the cost of calls."""
 
 
 class Views:
-    """Random views of image batches, one list entry per recipe."""
+    """Random views of image batches, one per recipe; `recipes` holds them with their sizes filled in."""
 
     def __init__(self, recipes: Sequence[ViewSettings], *, image_size: int) -> None:
         self.recipes = tuple(recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes)
-        self.sizes = tuple(recipe.size or image_size for recipe in recipes)
 
     def __call__(
         self, images: Images | Sequence[Images], *, generator: Generator, shard: tuple[int, int] = (0, 1)
-    ) -> list[Float[Tensor, "batch 3 size size"]]:
-        """Views in [0, 1] on the device of the images, channels last in memory.
+    ) -> list[View]:
+        """One view of every image per recipe: in [0, 1], on the device of the images, channels last in memory.
 
         Args:
             images: one batch for all views, or one batch per view that is already cropped to that view's size.
@@ -53,12 +46,14 @@ class Views:
             shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of which this one holds
                 rows [rank * batch, (rank + 1) * batch); so the group makes the views that one process would.
         """
-        is_cropped = not isinstance(images, Tensor)
         batches = [images] * len(self.recipes) if isinstance(images, Tensor) else list(images)
         views = []
         for recipe, batch in zip(self.recipes, batches, strict=True):
             parameters = _shard_parameters(recipe, batch, generator, shard)
-            views.append(make_view(batch, parameters, recipe, is_cropped=is_cropped))
+            if not isinstance(images, Tensor):
+                assert batch.shape[2:] == (recipe.size, recipe.size)
+                parameters = replace(parameters, box=None)
+            views.append(make_view(batch, parameters, recipe))
         return views
 
 
@@ -72,55 +67,48 @@ def _shard_parameters(
     return parameters.rows(slice(rank * batch, (rank + 1) * batch))
 
 
-def make_view(
-    images: Images, parameters: ViewParameters, recipe: ViewSettings, *, is_cropped: bool = False
-) -> Float[Tensor, "batch 3 size size"]:
-    """View of each image with the given parameters (on the CPU): crop, flip, jitter, greyscale, blur, solarise.
+def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
+    """View of each image with the given parameters: crop, flip, jitter, greyscale, blur, solarise.
 
-    Samples are sorted so that those whose hue comes at the same place of the jitter are neighbours; see `_jittered`.
+    A sample's view depends on its own image and parameters only, to the bit.
 
     Args:
-        images: the batch.
-        parameters: one row per image.
-        recipe: supplies size and thresholds; its probabilities are already in the parameters.
-        is_cropped: the images are crops of the right size already, the boxes are ignored.
+        images: the batch, on any device.
+        parameters: one row per image, on the CPU.
+        recipe: supplies the size and the threshold; its probabilities have done their work in the parameters.
     """
-    size = images.shape[-1] if is_cropped else recipe.size or images.shape[-1]
-    hue_place = _hue_place(parameters)
-    order = hue_place.argsort(stable=True)
+    size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     chunk = max(1, CHUNK_PIXELS // (size * size)) if images.device.type == "cpu" else len(images)
-    result = torch.empty(len(images), size, size, 3, device=images.device)
-    for rows in torch.split(order, chunk):
-        planes = _planes(images, parameters.rows(rows), recipe, rows=rows, size=None if is_cropped else size)
-        result[rows.to(images.device)] = planes.permute(1, 2, 3, 0)
-    return result.permute(0, 3, 1, 2)
+    view = torch.empty(len(images), size, size, 3, device=images.device)
+    for rows in torch.split(_hue_place(parameters).argsort(stable=True), chunk):
+        index = rows.to(images.device)
+        planes = _augmented(images[index], parameters.rows(rows), recipe, size=size)
+        # Two copies, the second of whole samples: one that both scatters and interleaves takes twice as long.
+        view.index_copy_(0, index, planes.permute(1, 2, 3, 0).contiguous())
+    return view.permute(0, 3, 1, 2)
 
 
-def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
-    """Place of the hue shift among the four operations of the jitter, 4 for samples without jitter."""
-    return torch.where(parameters.jitter, (parameters.order == HUE).byte().argmax(dim=1), 4)
-
-
-def _planes(
-    images: Images, parameters: ViewParameters, recipe: ViewSettings, *, rows: Int[Tensor, "rows"], size: int | None
-) -> ops.Planes:
+def _augmented(images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int) -> ops.Planes:
+    """Planes of a chunk whose samples are sorted by `_hue_place`."""
     device = images.device
-    chosen, flip = images[rows.to(device)], parameters.flip.to(device)
-    if size is None:
-        planes = ops.flipped(chosen, flip)
+    flip, blur = parameters.flip.to(device), parameters.blur
+    if parameters.box is None:
+        planes = ops.flipped(images, flip)
     else:
-        planes = ops.resized_crop(chosen, parameters.box.to(device), flip, size=size)
+        planes = ops.resized_crop(images, parameters.box.to(device), flip, size=size)
     _jitter(planes, parameters, with_hue=recipe.hue > 0)
-    if len(grey := parameters.greyscale.nonzero()[:, 0].to(device)):
-        planes[:, grey] = ops.grey(planes[:, grey])[None]
-    if len(blur := parameters.blur.nonzero()[:, 0]):
-        sigma, blur = parameters.sigma[blur].to(device), blur.to(device)
-        planes[:, blur] = ops.gaussian_blurred(
-            planes[:, blur], sigma, kernel_size=ops.blur_kernel_size(planes.shape[-1])
-        )
-    if len(solarise := parameters.solarise.nonzero()[:, 0].to(device)):
-        planes[:, solarise] = ops.solarised(planes[:, solarise], threshold=recipe.solarise_threshold)
+    sigma, taps = parameters.sigma[blur].to(device), ops.blur_kernel_size(size)
+    _change(planes, parameters.greyscale, lambda part: ops.grey(part).expand_as(part))
+    _change(planes, blur, lambda part: ops.gaussian_blurred(part, sigma, kernel_size=taps))
+    _change(planes, parameters.solarise, lambda part: ops.solarised(part, threshold=recipe.solarise_threshold))
     return planes
+
+
+def _change(planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callable[[ops.Planes], ops.Planes]) -> None:
+    """Put the chosen samples through the operation, in place; the others cost nothing."""
+    index = chosen.nonzero()[:, 0].to(planes.device)
+    if len(index):
+        planes.index_copy_(1, index, operation(planes.index_select(1, index)))
 
 
 def _jitter(planes: ops.Planes, parameters: ViewParameters, *, with_hue: bool) -> None:
@@ -130,26 +118,25 @@ def _jitter(planes: ops.Planes, parameters: ViewParameters, *, with_hue: bool) -
     them together. Hue alone differs: it runs between those passes on the neighbours whose turn it is.
     """
     starts = torch.searchsorted(_hue_place(parameters), torch.arange(5)).tolist()
-    num_jittered = starts[4]
-    if not num_jittered:
-        return
-    device = planes.device
-    blends = [part.to(device) for part in _blends(parameters.rows(slice(num_jittered)))]
-    shift = parameters.hue.to(device)
-    active = planes[:, :num_jittered]
+    active = planes[:, : starts[4]]
+    keep, to_grey, to_mean = (part.to(planes.device) for part in _blend_weights(parameters.rows(slice(starts[4]))))
+    shift = parameters.hue.to(planes.device)
     for place in range(4):
         group = slice(starts[place], starts[place + 1])
         if with_hue and group.start < group.stop:
             planes[:, group] = ops.hue_shifted(planes[:, group], shift[group])
-        if place < 3:
-            keep, to_grey, to_mean = (part[:, place] for part in blends)
-            active.copy_(ops.blended(active, keep=keep, to_grey=to_grey, to_mean=to_mean))
+        if place < 3 and starts[4]:
+            active.copy_(ops.blended(active, keep=keep[place], to_grey=to_grey[place], to_mean=to_mean[place]))
 
 
-def _blends(parameters: ViewParameters) -> tuple[Float[Tensor, "batch 3"], ...]:
-    """Weights of `blended` (keep, to_grey, to_mean) for the three operations other than hue, in each sample's order."""
-    order = parameters.order[parameters.order != HUE].view(-1, 3)
-    factors = torch.stack([parameters.brightness, parameters.contrast, parameters.saturation], dim=1)
-    keep = factors.gather(1, order)
-    assert (BRIGHTNESS, CONTRAST, SATURATION) == (0, 1, 2)
+def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
+    """Place of the hue shift among the four operations of the jitter, 4 for samples without jitter."""
+    return torch.where(parameters.jitter, (parameters.order == HUE).byte().argmax(dim=1), 4)
+
+
+def _blend_weights(parameters: ViewParameters) -> tuple[Float[Tensor, "3 batch"], ...]:
+    """Weights of `blended` (keep, to_grey, to_mean) for the operations other than hue, in each sample's own order."""
+    order = parameters.order[parameters.order != HUE].view(-1, 3).t()
+    factors = torch.stack([parameters.brightness, parameters.contrast, parameters.saturation])
+    keep = factors.gather(0, order)
     return keep, (1 - keep) * (order == SATURATION), (1 - keep) * (order == CONTRAST)
