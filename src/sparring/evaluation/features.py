@@ -1,0 +1,83 @@
+"""Features of a whole data set, computed once and shared by every protocol."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the number of images in all."""
+
+
+class FeatureEncoder(Protocol):
+    """What evaluation needs of an encoder: a module with `features`."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+    def features(self, images: Float[Tensor, "batch 3 height width"], /) -> Float[Tensor, "batch channels"]: ...
+
+
+class ImageSet(Protocol):
+    """What evaluation needs of a data set's pixels."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch 3 size size"]: ...
+
+
+@contextmanager
+def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; afterwards each module is in the mode it had."""
+    modes = [(module, module.training) for module in modules]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def extract_features(
+    encoder: FeatureEncoder,
+    dataset: ImageSet,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Float[Tensor, "images channels"]:
+    """Backbone features of every image, float32 on the CPU, in the order of the data set.
+
+    Nothing of the encoder changes: no parameter, no batch-norm statistic, no mode.
+
+    Args:
+        encoder: its parameters are on `device` already.
+        dataset: square uint8 images by index; at least one.
+        device: where the forward passes run.
+        batch_size: images per forward pass; changes memory and speed only.
+        progress: told the number of images done after each batch.
+    """
+    count = len(dataset)
+    features = torch.empty(0)
+    with evaluating(encoder.modules()):
+        for start in range(0, count, batch_size):
+            indices = np.arange(start, min(start + batch_size, count))
+            batch = encoder.features(unit_images(dataset.images(indices), device)).float().cpu()
+            if not start:
+                features = torch.empty(count, batch.shape[1])
+            features[start : start + len(batch)] = batch
+            if progress is not None:
+                progress(int(indices[-1]) + 1, count)
+    return features
+
+
+def unit_images(
+    images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "batch 3 height width"]:
+    """Bytes as floats in [0, 1] on the device, in the memory format that convolutions like."""
+    return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)
