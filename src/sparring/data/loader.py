@@ -1,0 +1,124 @@
+"""Training batches: shuffled by (seed, epoch), sharded over processes, fetched ahead, resumable at any step."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeAlias
+
+import torch
+import torchvision.transforms.v2.functional as F
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from sparring import distributed
+from sparring.data.dataset import Dataset, FileDataset, empty_images, uses_cuda
+from sparring.data.views import crop_boxes
+from sparring.errors import ConfigError
+from sparring.seeding import generator
+
+AHEAD = 2
+"""Batches fetched ahead of the one in use."""
+
+
+class Crop(Protocol):
+    """Which crop of the whole image a view shows: the part of `ViewSettings` that concerns files."""
+
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def crop_scale(self) -> tuple[float, float]: ...
+    @property
+    def crop_ratio(self) -> tuple[float, float]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """This process's share of one step.
+
+    Attributes:
+        images: one tensor that all views share, or one per view, cropped already.
+        indices: of the images in the data set; where a file was unreadable, of the one that took its place.
+    """
+
+    images: list[UInt8[Tensor, "batch 3 size size"]]
+    indices: Int[Tensor, "batch"]
+
+
+class Loader:
+    """Batches of a data set, epoch by epoch; the last images of an epoch that do not fill a batch are left out.
+
+    Args:
+        dataset: images.
+        batch_size: of all processes together.
+        seed: of the run.
+        crops: for a `FileDataset`, one per view; None: one central square. From a `StoredDataset` the views crop.
+
+    Raises:
+        ConfigError: the batch is larger than the set or does not divide among the processes.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_size: int, seed: int, crops: Sequence[Crop] | None = None) -> None:
+        processes = distributed.num_processes()
+        if batch_size < 1 or batch_size % processes:
+            raise ConfigError(f"batch_size {batch_size} does not divide among {processes} processes; choose a multiple")
+        if batch_size > len(dataset):
+            raise ConfigError(f"batch_size {batch_size:,} is larger than the data set of {len(dataset):,} images; set it to that or less")
+        self.steps_per_epoch = len(dataset) // batch_size
+        self._dataset, self._batch_size, self._seed, self._crops = dataset, batch_size, seed, crops
+        self._workers = dataset.workers if isinstance(dataset, FileDataset) else 1
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from a step on, the same whatever was fetched before."""
+        order = torch.randperm(len(self._dataset), generator=generator(self._seed, "order", epoch))
+        with ThreadPoolExecutor(self._workers, "sparring-loader", _device_setter()) as pool:
+            pending: deque[_Pending] = deque()
+            try:
+                for step in range(first_step, self.steps_per_epoch):
+                    pending.append(self._start(pool, epoch, self._own_rows(order, step)))
+                    if len(pending) > AHEAD:
+                        yield pending.popleft()()
+                while pending:
+                    yield pending.popleft()()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _own_rows(self, order: Tensor, step: int) -> Tensor:
+        joint = order[step * self._batch_size : (step + 1) * self._batch_size]
+        return joint.chunk(distributed.num_processes())[distributed.rank()]
+
+    def _start(self, pool: ThreadPoolExecutor, epoch: int, rows: Tensor) -> "_Pending":
+        if isinstance(self._dataset, FileDataset) and self._crops:
+            return self._start_crops(pool, self._dataset, self._crops, epoch, rows)
+        return pool.submit(lambda: Batch([self._dataset.images(rows)], rows)).result
+
+    def _start_crops(self, pool: ThreadPoolExecutor, dataset: FileDataset, crops: Sequence[Crop], epoch: int, rows: Tensor) -> "_Pending":
+        sizes = [crop.size or dataset.size for crop in crops]
+        images = [empty_images(len(rows), size) for size in sizes]
+
+        def fill(place: int, index: int) -> int:
+            image, used = dataset.image(index)
+            for view, crop in enumerate(crops):
+                draw = generator(self._seed, "crop", epoch, index, view)
+                images[view][place] = _random_crop(image, crop, size=sizes[view], draw=draw)
+            return used
+
+        used = [pool.submit(fill, place, index) for place, index in enumerate(rows.tolist())]
+        return lambda: Batch(images, torch.tensor([future.result() for future in used]))
+
+
+_Pending: TypeAlias = Callable[[], Batch]
+"""Waits for a batch that was begun."""
+
+
+def _random_crop(image: UInt8[Tensor, "3 height width"], crop: Crop, *, size: int, draw: torch.Generator) -> UInt8[Tensor, "3 size size"]:
+    height, width = (torch.tensor([side]) for side in image.shape[-2:])
+    box = crop_boxes(height, width, scale=crop.crop_scale, ratio=crop.crop_ratio, generator=draw)[0]
+    resized: Tensor = F.resized_crop(image, *box.tolist(), [size, size])
+    return resized
+
+
+def _device_setter() -> Callable[[], None] | None:
+    """Initialiser of the threads: pinned memory belongs to a device, and every thread starts at device 0."""
+    return partial(torch.cuda.set_device, torch.cuda.current_device()) if uses_cuda() else None

@@ -1,0 +1,190 @@
+"""Decoded images in one memory-mapped file, made once: the cache from which small images are trained.
+
+A store is a folder named after everything that decides its content (`store_key`), so a changed file or another size is another
+store. It is built beside its place and renamed into it: whoever finds a store finds it whole, and of two builders the second
+takes over what the first one made.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparring.data.decode import DECODE_VERSION, UnreadableImageError, centre_square, load
+from sparring.data.image_source import Source
+from sparring.errors import StorageError
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Receives the number of images done and the number of all."""
+Quarantine: TypeAlias = tuple[tuple[str, str], ...]
+"""Key and reason of each image that cannot be used."""
+
+BLOCK = 64
+"""Images decoded by one task: large enough that handing it over costs nothing."""
+ABANDONED_SECONDS = 86_400
+"""Age at which an unfinished store belongs to a builder that was killed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Decoded images of a source.
+
+    Attributes:
+        images: readable ones only, (images, 3, size, size), mapped from disk.
+        rows: index of each in the source.
+        quarantine: the others.
+    """
+
+    images: npt.NDArray[np.uint8]
+    rows: npt.NDArray[np.int64]
+    quarantine: Quarantine
+
+
+def cache_folder(setting: str | None = None) -> Path:
+    """Where stores are kept: $SPARRING_CACHE, else the setting, else `sparring` in the user's cache folder."""
+    if chosen := os.environ.get("SPARRING_CACHE") or setting:
+        return Path(chosen).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "sparring"
+
+
+def store_key(source: Source, size: int) -> str:
+    """Name of the store of these images at this size."""
+    text = f"{source.fingerprint()}/{len(source)}/{size}/{DECODE_VERSION}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def open_store(source: Source, *, size: int, cache: Path, workers: int = 1, progress: Progress | None = None) -> Store:
+    """Store of a source, built on first use.
+
+    Args:
+        source: images.
+        size: side of the squares, see `centre_square`.
+        cache: folder of all stores.
+        workers: threads that decode.
+        progress: called after every block; not called when the store is there already.
+
+    Raises:
+        StorageError: if the disk is full or may not be written; nothing is left behind.
+    """
+    place = cache / "stores" / store_key(source, size)
+    found = _read(place, source, size)
+    if found is not None:
+        return found
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place.parent)
+        _require_space(place.parent, len(source) * 3 * size**2)
+        _build(place, source, size=size, workers=workers, progress=progress)
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep decoded images in {cache}: {error.strerror or error}; free some space, "
+            "set SPARRING_CACHE to a folder on another disk, or train with data.store=never"
+        ) from None
+    built = _read(place, source, size)
+    if built is None:
+        raise StorageError(f"the store {place} vanished or was damaged while it was opened; try again")
+    return built
+
+
+def _read(place: Path, source: Source, size: int) -> Store | None:
+    """Store at this place, or None if there is none or it is damaged."""
+    try:
+        index = json.loads((place / "index.json").read_text(encoding="utf-8"))
+        bad = {int(row): str(reason) for row, reason in index["bad"]}
+        rows = np.setdiff1d(np.arange(len(source)), np.array(list(bad), np.int64))
+        path, shape = place / "images.bin", (len(rows), 3, size, size)
+        if path.stat().st_size != np.prod(shape):
+            return None
+        empty = np.zeros(shape, np.uint8) if not len(rows) else None
+        images = np.memmap(path, np.uint8, mode="r", shape=shape) if empty is None else empty
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Store(images, rows, tuple((source.key(row), reason) for row, reason in bad.items()))
+
+
+def _build(place: Path, source: Source, *, size: int, workers: int, progress: Progress | None) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
+    try:
+        with (partial / "images.bin").open("wb") as file:
+            bad = _write_images(file, source, size=size, workers=workers, progress=progress)
+        (partial / "index.json").write_text(json.dumps({"bad": bad}), encoding="utf-8")
+        _move(partial, place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move(partial: Path, place: Path) -> None:
+    """Rename into place. Whatever stands there now is whole, from another builder, or damaged, from before."""
+    try:
+        partial.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        old = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
+        place.rename(old / "replaced")
+        partial.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_images(file: BinaryIO, source: Source, *, size: int, workers: int, progress: Progress | None) -> list[tuple[int, str]]:
+    """Append all readable images in order (by plain writes: a mapped file on a full disk kills the process)."""
+    bad: list[tuple[int, str]] = []
+    for stop, images, unreadable in _decoded_blocks(source, size, workers):
+        file.write(images.data)
+        bad += unreadable
+        if progress is not None:
+            progress(stop, len(source))
+    return bad
+
+
+_Block: TypeAlias = tuple[int, npt.NDArray[np.uint8], list[tuple[int, str]]]
+
+
+def _decoded_blocks(source: Source, size: int, workers: int) -> Iterator[_Block]:
+    """Blocks in order, a few of them decoded ahead: memory stays bounded however slow the disk is."""
+    with ThreadPoolExecutor(workers, "sparring-store") as pool:
+        pending: deque[Future[_Block]] = deque()
+        try:
+            for start in range(0, len(source), BLOCK):
+                pending.append(pool.submit(_decode_block, source, range(start, min(start + BLOCK, len(source))), size))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode_block(source: Source, rows: range, size: int) -> _Block:
+    images = np.empty((len(rows), 3, size, size), np.uint8)
+    bad: list[tuple[int, str]] = []
+    for row in rows:
+        try:
+            images[row - rows.start - len(bad)] = centre_square(load(source.read, row), size).numpy()
+        except UnreadableImageError as error:
+            bad.append((row, str(error)))
+    return rows.stop, images[: len(rows) - len(bad)], bad
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise OSError(0, f"they need {num_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free")
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob("*.partial-*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
