@@ -38,7 +38,7 @@ def resized_crop(
     flip: Bool[Tensor, "batch"],
     *,
     size: int,
-) -> Planes:
+) -> Float[Tensor, "3 batch size size"]:
     """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so.
 
     Two matrix products per image; mirroring reverses the columns of one of them and so costs nothing.
@@ -67,9 +67,7 @@ def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
     return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def blended(
-    planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor, "batch"], to_mean: Float[Tensor, "batch"]
-) -> Planes:
+def blended(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor, "batch"], to_mean: Float[Tensor, "batch"]) -> Planes:
     """clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image))), each weight per sample.
 
     With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One form for the three

@@ -5,7 +5,7 @@ Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomA
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,10 +40,11 @@ class ViewParameters:
     sigma: Float[Tensor, "batch"]
     solarise: Bool[Tensor, "batch"]
 
-    def rows(self, index: Int[Tensor, "rows"] | slice) -> Self:
+    def rows(self, index: Int[Tensor, "rows"] | slice) -> "ViewParameters":
         """Parameters of the chosen samples, in that order."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if value is None else value[index] for name, value in values.items()})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
+        return ViewParameters(**chosen)
 
 
 def draw_parameters(
