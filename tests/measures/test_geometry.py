@@ -55,9 +55,7 @@ def test_effective_rank_follows_the_entropy_of_singular_values_in_either_orienta
 
 
 def test_embedding_std_is_one_for_a_gaussian_cloud_and_zero_for_one_point() -> None:
-    assert embedding_std(cloud(4000, 64)) == pytest.approx(
-        1, abs=0.01
-    )  # 64 standard deviations of 4,000 draws: error 0.1 %
+    assert embedding_std(cloud(4000, 64)) == pytest.approx(1, abs=0.01)  # 64 standard deviations of 4,000 draws: error 0.1 %
     assert embedding_std(torch.ones(10, 64)) == pytest.approx(0, abs=1e-6)
     assert embedding_std(torch.eye(2).repeat(3, 1)) == pytest.approx(0.5 * math.sqrt(2))
 

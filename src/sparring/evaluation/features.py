@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
 
 
+@runtime_checkable
 class FeatureEncoder(Protocol):
     """What evaluation needs of an encoder: a module with `features`."""
 
@@ -21,6 +22,7 @@ class FeatureEncoder(Protocol):
     def features(self, images: Float[Tensor, "batch 3 height width"], /) -> Float[Tensor, "batch channels"]: ...
 
 
+@runtime_checkable
 class ImageSet(Protocol):
     """What evaluation needs of a data set's pixels."""
 
@@ -76,8 +78,6 @@ def extract_features(
     return features
 
 
-def unit_images(
-    images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu"
-) -> Float[Tensor, "batch 3 height width"]:
+def unit_images(images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu") -> Float[Tensor, "batch 3 height width"]:
     """Bytes as floats in [0, 1] on the device, in the memory format that convolutions like."""
     return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -109,9 +109,7 @@ def standardise(
     return (train - mean) / scale, (other - mean) / scale
 
 
-def regularisation_path(
-    features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"], regularisations: Sequence[float]
-) -> list[Probe]:
+def regularisation_path(features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"], regularisations: Sequence[float]) -> list[Probe]:
     """Logistic regressions from the strongest penalty to the weakest, each starting at the one before.
 
     argmin_{W, b} mean_i cross_entropy(W x_i + b, y_i) + penalty / 2 * ||W||^2

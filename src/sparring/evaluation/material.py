@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ HELD_OUT_SHARE = 0.2
 _ALIGNMENT_IMAGES = 1024
 
 
+@runtime_checkable
 class LabelledImages(ImageSet, Protocol):
     """A data set whose labels, if any, scoring may ask for; -1 = unknown."""
 

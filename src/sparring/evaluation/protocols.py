@@ -97,9 +97,7 @@ def knn(material: Material) -> Scores:
 def linear(material: Material) -> Scores:
     """Logistic regression, its regularisation chosen on held-out training images."""
     data = _require(material)
-    score = linear_probe(
-        data.train_features, data.train_labels, data.test_features, data.test_labels, seed=material.seed
-    )
+    score = linear_probe(data.train_features, data.train_labels, data.test_features, data.test_labels, seed=material.seed)
     return {**asdict(score), **_sizes(data)}
 
 

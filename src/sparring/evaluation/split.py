@@ -8,9 +8,7 @@ from sparring.errors import DataError
 from sparring.seeding import generator
 
 
-def split(
-    labels: Int[Tensor, "rows"], *, share: float, seed: int
-) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
+def split(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
     """Row indices to keep and to hold out, each in rising order.
 
     Every class of at least two rows gives one row or more to both sides; a class of one row is kept.

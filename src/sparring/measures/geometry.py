@@ -125,8 +125,5 @@ def collapse_warning(measures: Mapping[str, float], *, channels: int) -> str | N
         )
     least = max(MIN_RANK_SHARE * channels, 1.5)
     if rank is not None and not rank >= least:
-        return (
-            f"The features have collapsed onto few directions: effective rank {rank:.1f} of {channels} "
-            f"(below {least:.1f} = collapsed)."
-        )
+        return f"The features have collapsed onto few directions: effective rank {rank:.1f} of {channels} (below {least:.1f} = collapsed)."
     return None
