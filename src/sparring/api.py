@@ -1,21 +1,20 @@
 """The library as functions: train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
 
-import os
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparring import distributed
 from sparring.config import Tree, merged, read_toml
 from sparring.data.dataset import Dataset, open_dataset
-from sparring.data.source import open_source
-from sparring.errors import CheckpointError, ConfigError, DataError, unknown_name
+from sparring.data.sampling import typical_size
+from sparring.data.source import ImageData, open_source
+from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.export.weights import export_weights
@@ -27,14 +26,14 @@ from sparring.training.loop import Observer, Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
-Data: TypeAlias = str | Path | np.ndarray | Tensor | tuple[np.ndarray | Tensor, np.ndarray | Tensor]
-"""A path (folder, parquet, list), images, or images and labels."""
-
 Report: TypeAlias = Callable[[str], None]
 """Receives one line of progress; the library never prints."""
 
 SIZES = (32, 64, 96, 224)
 """Image sizes to choose from when none is given."""
+
+SCORED_IMAGES = 20_000
+"""The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def find_recipe(recipe: str | Path) -> Tree:
 
 
 def train(
-    data: Data,
+    data: ImageData,
     *,
     out: str | Path,
     method: str | None = None,
@@ -114,7 +113,7 @@ def train(
     tree = merged(
         {"method": "adco"},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": str(data) if isinstance(data, str | Path) else "(in memory)"}},
+        {"data": {"path": str(data) if isinstance(data, str | Path) else ""}},
         {"method": method} if method is not None else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
@@ -139,7 +138,7 @@ def train(
 def resume(
     run: str | Path | Run,
     *,
-    data: Data | None = None,
+    data: ImageData | None = None,
     max_steps: int | None = None,
     backbone: nn.Module | None = None,
     observe: Observer | None = None,
@@ -160,20 +159,51 @@ def resume(
     read_checkpoint(folder.checkpoint)
     config = RunConfig.from_tree(merged(config.tree(), {"training": {"max_steps": max_steps}}))
     distributed.start()
-    config, dataset = _open(config, data if data is not None else config.data.path, report)
+    config, dataset = _open(config, data if data is not None else _path(config), report)
     training_run = _prepare(config, dataset, folder, backbone=backbone, observe=observe)
-    training_run.restore(load_checkpoint(folder.checkpoint, training_run.contest))
+    training_run.restore()
     return _play(training_run, folder)
 
 
-def _open(config: RunConfig, data: Data, report: Report | None) -> tuple[RunConfig, Dataset]:
+def _open(config: RunConfig, data: ImageData, report: Report | None) -> tuple[RunConfig, Dataset]:
     source = open_source(data)
     size = config.training.image_size
     if size is None:
         typical = typical_size(source)
         size = min(SIZES, key=lambda candidate: abs(candidate - typical))
         config = RunConfig.from_tree(merged(config.tree(), {"training": {"image_size": size}}))
-    return config, open_dataset(source, config.data, image_size=size)
+    dataset = open_dataset(source, config.data, image_size=size, progress=_counter("reading images", report))
+    if report is not None:
+        report(_summary(config, dataset))
+    return config, dataset
+
+
+def _summary(config: RunConfig, dataset: Dataset) -> str:
+    size, bad = config.training.image_size, len(dataset.quarantine)
+    steps = len(dataset) // config.training.batch_size
+    left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
+    plan = f"{config.method}, {config.encoder.backbone}, {config.training.epochs} epochs of {steps:,} steps"
+    return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
+
+
+def _counter(what: str, report: Report | None) -> Callable[[int, int], None] | None:
+    if report is None:
+        return None
+    told = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal told
+        if total >= 5_000 and 10 * done // total > told:
+            told = 10 * done // total
+            report(f"{what}: {10 * told} %")
+
+    return count
+
+
+def _path(config: RunConfig) -> str:
+    if not config.data.path:
+        raise DataError("this run was trained on images in memory; hand them over again as data=...")
+    return config.data.path
 
 
 def _wrapped(backbone: nn.Module | None, config: RunConfig) -> Backbone | None:
@@ -182,9 +212,7 @@ def _wrapped(backbone: nn.Module | None, config: RunConfig) -> Backbone | None:
     return None if backbone is None else Backbone(backbone, image_size=size)
 
 
-def _prepare(
-    config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone: nn.Module | None, observe: Observer | None
-) -> Training:
+def _prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone: nn.Module | None, observe: Observer | None) -> Training:
     contest = make_contest(config, _wrapped(backbone, config))
     return Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
 
@@ -220,3 +248,107 @@ def _encoders(folder: RunFolder, *, backbone: nn.Module | None, device: str) -> 
     load_checkpoint(folder.checkpoint, contests[0])
     trained, untrained = (contest.encoder.eval().requires_grad_(False) for contest in contests)
     return trained, untrained
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    data: ImageData | None = None,
+    train_data: ImageData | None = None,
+    protocols: Sequence[str] = ("knn", "linear"),
+    backbone: nn.Module | None = None,
+    device: str = "auto",
+    limit: int | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Score a run's encoder beside the untrained one from which it started; the result is added to scores.json.
+
+    Args:
+        run: run folder.
+        data: labelled images to be scored on; default: a fifth of each class of `train_data`, not learned from.
+        train_data: labelled images to learn from; default: those of the run.
+        protocols: `knn`, `linear`, `geometry`.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to compute.
+        limit: look at no more images than this of each set.
+        report: receives lines of progress.
+
+    Returns:
+        {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
+    """
+    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    config = folder.read_config()
+    assert config.training.image_size is not None
+    keep = config.data.model_copy(update={"limit": limit or config.data.limit})
+    size = config.training.image_size
+    train_set = open_dataset(train_data if train_data is not None else _path(config), keep, image_size=size)
+    test_keep = config.data.model_copy(update={"limit": limit})
+    test_set = train_set if data is None else open_dataset(data, test_keep, image_size=size)
+    trained, untrained = _encoders(folder, backbone=backbone, device=device)
+    scores: dict[str, Any] = {
+        name: run_protocols(
+            encoder,
+            train_set,
+            test_set,
+            protocols=protocols,
+            seed=config.seed,
+            device=encoder.mean.device,
+            progress=_counter(f"features of the {name} encoder", report),
+        )
+        for name, encoder in (("trained", trained), ("untrained", untrained))
+    }
+    scores["test"] = "held-out training images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
+    folder.write_scores(merged(folder.read_scores(), scores))
+    return scores
+
+
+def score_after_training(run: Run, *, report: Report | None = None) -> dict[str, Any]:
+    """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else geometry alone."""
+    if not run.config.data.path:
+        return {}
+    try:
+        return evaluate(run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, report=report)
+    except DataError:  # no labels, or a single class
+        return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, report=report)
+
+
+def embed(
+    run: str | Path | Run,
+    data: ImageData,
+    *,
+    out: str | Path,
+    backbone: nn.Module | None = None,
+    device: str = "auto",
+    report: Report | None = None,
+) -> tuple[int, int]:
+    """Write an .npz file with `features` (images, channels), `keys`, and `labels` where known.
+
+    Returns:
+        Number of images and of channels.
+    """
+    config = Run(run.path if isinstance(run, Run) else Path(run)).config
+    assert config.training.image_size is not None
+    encoder = load(run, backbone=backbone, device=device)
+    keep = config.data.model_copy(update={"limit": None})
+    dataset = open_dataset(data, keep, image_size=config.training.image_size)
+    features = extract_features(encoder, dataset, device=encoder.mean.device, progress=_counter("features", report))
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {"features": features.numpy(), "keys": np.array(list(dataset.keys))}
+    if dataset.labels is not None:
+        arrays["labels"] = dataset.labels
+    np.savez(content, allow_pickle=False, **arrays)
+    write_atomically(Path(out), content.getvalue())
+    return len(features), features.shape[1]
+
+
+def export(run: str | Path | Run, *, out: str | Path, form: str = "timm", backbone: nn.Module | None = None) -> str:
+    """Write the backbone's weights for another library; returns the Python lines that load them.
+
+    Args:
+        run: run folder.
+        out: file to write.
+        form: `timm`, `torchvision` or `safetensors`.
+        backbone: the network of your own with which the run was trained, if any.
+    """
+    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    return export_weights(load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out))

@@ -25,10 +25,12 @@ app = typer.Typer(
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")]
 DataOption = Annotated[
-    str, typer.Option("--data", metavar="PATH", help="Folder of images, parquet file or folder, or text/CSV list of files.")
+    str,
+    typer.Option("--data", metavar="PATH", help="Folder of images, parquet file or folder, or text/CSV list of files."),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -250,5 +252,3 @@ def _fail(message: str, code: int) -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         os._exit(code)  # the other processes wait in a collective call; leaving at once lets torchrun end them
     raise SystemExit(code)
-
-

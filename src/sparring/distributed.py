@@ -72,7 +72,7 @@ class _Gather(torch.autograd.Function):
         return gather(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         start_row = rank() * ctx.num_rows
@@ -87,7 +87,7 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
     """
     if num_processes() == 1:
         return tensor
-    gathered: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(tensor)
     return gathered
 
 
@@ -100,7 +100,8 @@ def average(tensors: Sequence[Tensor]) -> None:
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
         dist.all_reduce(flat)
         flat /= num_processes()
-        for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+        parts = torch.split(flat, [tensor.numel() for tensor in group])
+        for tensor, part in zip(group, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
 

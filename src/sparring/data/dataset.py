@@ -217,7 +217,8 @@ class FileDataset(Dataset):
     def _condemn(self, index: int, reason: str) -> None:
         with self._lock:
             self._bad[index] = reason
-        _require_enough(self.quarantine, len(self), self._max_bad_share)
+            example = self._source.key(index), reason
+            _require_enough(len(self._bad), len(self), self._max_bad_share, example=example)
 
 
 def open_dataset(data: ImageData | Source | None, settings: DataSettings, *, image_size: int, progress: Progress | None = None) -> Dataset:
@@ -256,7 +257,8 @@ def _stored(source: Source, settings: DataSettings, *, size: int, workers: int, 
     store = open_store(source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress)
     if is_builder:
         distributed.barrier()
-    _require_enough(store.quarantine, len(source), settings.max_bad_share)
+    if bad := store.quarantine:
+        _require_enough(len(bad), len(source), settings.max_bad_share, example=bad[0])
     return StoredDataset(source, store.images, rows=store.rows, quarantine=store.quarantine)
 
 
@@ -264,14 +266,12 @@ def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
     return typical <= max(2 * image_size, SMALL_PIXELS) and num_images * 3 * image_size**2 <= STORE_BYTES
 
 
-def _require_enough(bad: Quarantine, num_images: int, max_bad_share: float) -> None:
-    if not bad or (len(bad) < num_images and len(bad) <= max_bad_share * num_images):
-        return
-    key, reason = bad[0]
-    raise DataError(
-        f"{len(bad):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
-        f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
-    )
+def _require_enough(num_bad: int, num_images: int, max_bad_share: float, *, example: tuple[str, str]) -> None:
+    if num_bad == num_images or num_bad > max_bad_share * num_images:
+        raise DataError(
+            f"{num_bad:,} of {num_images:,} images cannot be read, such as {example[0]} ({example[1]}); "
+            f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
+        )
 
 
 def _free_cores() -> int:

@@ -62,7 +62,7 @@ class Parquet(Source):
         row = index - int(self._group_starts[group])
         content = contents[row].as_py()
         if content is None and paths is not None and (path := paths[row].as_py()):
-            return (self._root / path).read_bytes()
+            return Path(self._root, str(path)).read_bytes()
         return bytes(content or b"")
 
     def labels(self) -> Labels | None:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -120,22 +121,24 @@ def _build(place: Path, source: Source, *, size: int, workers: int, progress: Pr
         with (partial / "images.bin").open("wb") as file:
             bad = _write_images(file, source, size=size, workers=workers, progress=progress)
         (partial / "index.json").write_text(json.dumps({"bad": bad}), encoding="utf-8")
-        _move(partial, place)
+        _move(partial, place, is_whole=lambda: _read(place, source, size) is not None)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _move(partial: Path, place: Path) -> None:
-    """Rename into place. Whatever stands there now is whole, from another builder, or damaged, from before."""
-    try:
-        partial.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
-        old = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
-        place.rename(old / "replaced")
-        partial.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
+def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
+    """Rename into place, unless another builder has put a whole store there; a damaged one gives way."""
+    while True:
+        try:
+            partial.rename(place)
+            return
+        except OSError:
+            if not place.is_dir():
+                raise
+        if is_whole():
+            return
+        with tempfile.TemporaryDirectory(prefix=f"{place.name}.partial-", dir=place.parent) as bin_, suppress(FileNotFoundError):
+            place.rename(Path(bin_, "damaged"))
 
 
 def _write_images(file: BinaryIO, source: Source, *, size: int, workers: int, progress: Progress | None) -> list[tuple[int, str]]:

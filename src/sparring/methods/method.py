@@ -22,7 +22,7 @@ from sparring.models.heads import ProjectorSettings, make_projector
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Progress
 
-Metrics: TypeAlias = dict[str, Tensor | float]
+Metrics: TypeAlias = Mapping[str, Tensor | float]
 
 
 class MethodSettings(Settings):

@@ -43,7 +43,9 @@ class Backbone(nn.Module):
         """Features (batch, channels)."""
         features = self.network(images)
         if not isinstance(features, Tensor) or features.ndim not in (2, 3, 4):
-            raise ConfigError("backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)")
+            raise ConfigError(
+                "backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)"
+            )
         match features.ndim:
             case 4:
                 return features.mean(dim=(2, 3))
@@ -75,7 +77,9 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, _neighbours(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
-    small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+    small = (
+        settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+    )
     if not is_resnet and (settings.width != 1.0 or settings.small_images):
         raise ConfigError(f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave them out")
     network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
@@ -100,37 +104,37 @@ def _any_timm(name: str, image_size: int) -> nn.Module:
 
 def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
     # zero_init_last=False is torchvision's initialisation, with which the papers trained.
-    options = {"num_classes": 0, "zero_init_last": False}
-    if width == 1.0:
-        network = timm.create_model(name, **options)
-    else:
-        channels = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
-        network = timm.create_model(name, channels=channels, **options)
+    channels = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
+    network = timm.create_model(name, num_classes=0, zero_init_last=False, channels=channels)
+    if width != 1.0:
         _narrow_stem(network, channels[0])
     if small_images:
         stem = network.conv1
         if not isinstance(stem, nn.Conv2d):
-            raise ConfigError(f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false")
+            raise ConfigError(
+                f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false"
+            )
         network.conv1 = _convolution(3, stem.out_channels, kernel=3)
         network.maxpool = nn.Identity()
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def _narrow_stem(network: nn.Module, channels: int) -> None:
     # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of its first block rebuilt.
-    stem, block = network.conv1, network.layer1[0]  # type: ignore[index]
+    stem, stage = network.get_submodule("conv1"), network.get_submodule("layer1")
     if not isinstance(stem, nn.Conv2d):
         raise ConfigError("encoder.width: this ResNet's stem is not a single convolution; use width 1")
     network.conv1 = _convolution(3, channels, kernel=7, stride=2)
     network.bn1 = nn.BatchNorm2d(channels)
-    first = block.conv1
+    block = stage.get_submodule("0")
+    layers = [layer for name, layer in block.named_children() if name.startswith("conv")]
+    first, last = layers[0], layers[-1]
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(last, nn.Conv2d)
     block.conv1 = _convolution(channels, first.out_channels, kernel=first.kernel_size[0])
-    outputs = network.layer1[-1].conv3.out_channels if hasattr(block, "conv3") else first.out_channels  # type: ignore[index]
-    block.downsample = (
-        None
-        if outputs == channels
-        else nn.Sequential(_convolution(channels, outputs, kernel=1), nn.BatchNorm2d(outputs))
-    )
+    shortcut = nn.Sequential(_convolution(channels, last.out_channels, kernel=1), nn.BatchNorm2d(last.out_channels))
+    # A block whose input and output agree has no shortcut layer; timm stores None there.
+    setattr(block, "downsample", None if last.out_channels == channels else shortcut)  # noqa: B010
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:

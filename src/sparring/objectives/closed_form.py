@@ -24,7 +24,7 @@ class _WithGradient(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return None, outer * gradient, None
 
@@ -33,7 +33,7 @@ def with_gradient(
     value: Float[Tensor, ""], source: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]
 ) -> Float[Tensor, ""]:
     """Scalar that has the given value, and the given gradient with respect to `source`."""
-    result: Tensor = _WithGradient.apply(value, source, gradient)  # type: ignore[no-untyped-call]
+    result: Tensor = _WithGradient.apply(value, source, gradient)
     return result
 
 
@@ -105,12 +105,8 @@ def adversarial_bank_game(
     )
     key_probability = (key_cosines / temperature - totals[0][:, None]).exp()
     key_probability[own, positive] -= 1.0
-    positives = keys if in_batch else None
-    query_gradient += (
-        key_probability @ positives
-        if positives is not None
-        else key_probability * keys[first_row : first_row + batch]
-    ) / (temperature * batch)
+    toward_keys = key_probability @ keys if in_batch else key_probability * keys[first_row : first_row + batch]
+    query_gradient += toward_keys / (temperature * batch)
     return BankGame(
         loss=with_gradient(losses[0], unit_query, query_gradient),
         bank_loss=with_gradient(-losses[1], bank, bank_gradient),

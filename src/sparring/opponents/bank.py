@@ -46,10 +46,11 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def fill(self, keys: Float[Tensor, "batch dim"]) -> None:
-        """Overwrite the next vectors by unit keys; the last block is cut to fit."""
-        stop = min(self.num_filled + len(keys), len(self.vectors))
-        self.vectors[self.num_filled : stop] = unit_rows(keys[: stop - self.num_filled])
-        self.num_filled = stop
+        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the last are kept."""
+        keys = keys[-len(self.vectors) :]
+        rows = (self.num_filled + torch.arange(len(keys), device=keys.device)) % len(self.vectors)
+        self.vectors[rows] = unit_rows(keys)
+        self.num_filled += len(keys)
 
     @torch.no_grad()
     def watched(self) -> Float[Tensor, "watched dim"]:
@@ -67,7 +68,7 @@ class Bank(nn.Module):
         return {"bank/norm_low": low, "bank/norm_median": middle, "bank/norm_high": high, "bank/angle_degrees": angle}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """How many vectors are filled, for the checkpoint."""
+        """How many keys were written, for the checkpoint."""
         return {"num_filled": self.num_filled}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:

@@ -76,8 +76,7 @@ class Player:
             TrainingError: if the loss or the gradient is not finite; nothing has moved then.
         """
         parameters = list(self._parameters.values())
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        found = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters, strict=True)]
+        found = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
         distributed.average(found)
         self._refuse_non_finite(loss, found)
         for parameter, gradient in zip(parameters, found, strict=True):

@@ -45,7 +45,8 @@ def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest
             module.autocast_dtype = choose_autocast(config.training.precision, device)
     if config.training.sync_batch_norm:
         method = convert_batch_norm(method, device)  # type: ignore[assignment]
-    method.to(device, memory_format=torch.channels_last if config.training.channels_last else torch.contiguous_format)
+    method.to(device)
+    method.to(memory_format=torch.channels_last if config.training.channels_last else torch.contiguous_format)
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
     return Contest(method=method, players=_make_players(config, method), device=device)
@@ -59,7 +60,7 @@ def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
         network = backbone if backbone is not None else make_backbone(config.encoder, image_size=size)
         kind = method_class(config.method)
         draws = generator(config.seed, "method")
-        return kind(network, config.encoder, config.game, generator=draws)  # type: ignore[call-arg]
+        return kind(network, config.encoder, config.game, generator=draws)
 
 
 def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:

@@ -44,4 +44,5 @@ def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.n
     """
     if device.type != "cuda":
         raise ConfigError("training.sync_batch_norm=true needs CUDA devices; leave it out here")
-    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-any-return]
+    converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return converted

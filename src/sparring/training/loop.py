@@ -17,7 +17,7 @@ from sparring.methods.method import Metrics, Step
 from sparring.optim.schedule import Progress
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Contest
-from sparring.training.checkpoint import save_backbone, save_checkpoint
+from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
 from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, plain
 from sparring.training.monitor import Monitor
@@ -45,14 +45,13 @@ class Training:
     contest: Contest
     dataset: Dataset
     folder: RunFolder
-    step: int = 0
     observe: Observer | None = None
+    step: int = field(default=0, init=False)
     _saved_step: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
         training = self.config.training
         assert training.image_size is not None
-        self._saved_step = self.step if self.step else -1
         recipes = self.config.game.views.resolve(training.image_size)
         self.views = Views(recipes, image_size=training.image_size)
         self._require_views(len(recipes))
@@ -72,6 +71,10 @@ class Training:
     def progress(self) -> Progress:
         """Position of the next step."""
         return Progress(step=self.step, num_steps=self.num_steps, steps_per_epoch=self.loader.steps_per_epoch)
+
+    def restore(self) -> None:
+        """Continue from the run folder's checkpoint."""
+        self.step = self._saved_step = load_checkpoint(self.folder.checkpoint, self.contest)
 
     def play(self) -> None:
         """Train to the last step.

@@ -20,7 +20,7 @@ METRICS: dict[str, str] = {
     "uniformity": "log of the mean Gaussian potential of embedding pairs; lower: more spread, about -4 at best",
     "effective_rank": "exponential of the entropy of the features' singular values; low: few directions are used",
     "embedding_std": "standard deviation of unit embeddings times sqrt(dim); 1: spread on the sphere, 0: collapse",
-    "bank/hardest_cosine": "mean over queries of their largest cosine with the bank; falling far below 0: the bank says nothing about images",
+    "bank/hardest_cosine": "mean over queries of their largest cosine with the bank; far below 0: the bank is off the images",
     "bank/mass": "mean probability that a query gives to the bank at the encoder's temperature",
     "bank/bank_mass": "the same at the bank's temperature: how much the adversary is driven",
     "bank/key_mass": "mean probability of the true key at the bank's temperature",

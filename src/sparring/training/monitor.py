@@ -49,7 +49,7 @@ class Monitor:
 
     def _features_and_views(self, encoder: Encoder, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         features, first, second = [], [], []
-        for number, rows in enumerate(self._indices.split(BATCH)):
+        for number, rows in enumerate(torch.split(self._indices, BATCH)):
             images = self._dataset.images(rows).to(device)
             features.append(encoder.features(images.float() / 255).cpu())
             views = self._views(images, generator=generator(self._seed, "monitor views", number))
@@ -62,6 +62,4 @@ class Monitor:
         known = self._labels >= 0
         features, labels = features[known], self._labels[known]
         held_out = max(1, len(features) // 5)
-        return knn_accuracy(
-            features[held_out:], labels[held_out:], features[:held_out], labels[:held_out], num_neighbors=NEIGHBOURS
-        )
+        return knn_accuracy(features[held_out:], labels[held_out:], features[:held_out], labels[:held_out], num_neighbors=NEIGHBOURS)

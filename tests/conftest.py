@@ -1,0 +1,27 @@
+"""Shapes in signatures are checked at run time; one thread, so that sums have one order."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("sparring", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Folder of real images; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real images of ../shared/data are not here")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of decoded images go to a folder of the test session."""
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

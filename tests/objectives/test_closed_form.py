@@ -1,0 +1,118 @@
+"""The bank's closed form against autograd in float64, and the properties that follow from the equations."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparring.objectives import closed_form
+from sparring.objectives.closed_form import BankGame, adversarial_bank_game, with_gradient
+from sparring.objectives.contrastive import in_batch_info_nce, info_nce
+from sparring.objectives.similarity import cosine
+
+ENCODER, BANK = 0.12, 0.02
+
+
+def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of the second of two processes, keys of both, and a bank, all close enough that nobody's softmax saturates."""
+    draw = torch.Generator().manual_seed(0)
+    centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
+    query, key, bank = (
+        centre + 0.2 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (4, 8, num_vectors)
+    )
+    return query.requires_grad_(), key, (bank * 1.7).requires_grad_()
+
+
+def oracle(query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_batch: bool) -> Tensor:
+    if in_batch:
+        return in_batch_info_nce(query, key, bank, temperature=temperature, first_row=4)
+    return info_nce(query, key[4:], bank, temperature=temperature)
+
+
+def game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
+    return adversarial_bank_game(
+        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch
+    )
+
+
+def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
+    return torch.autograd.grad(game(query, key, bank).bank_loss, bank)[0]
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("chunk", [8, 1024])
+def test_both_losses_and_both_gradients_equal_autograd(in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    query, key, bank = material()
+    played = game(query, key, bank, in_batch=in_batch)
+    loss, bank_loss = (
+        oracle(query, key, bank, ENCODER, in_batch=in_batch),
+        -oracle(query, key, bank, BANK, in_batch=in_batch),
+    )
+    # 1e-9 is far above float64's rounding over 45 columns and far below any wrong term.
+    torch.testing.assert_close(played.loss, loss, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(played.bank_loss, bank_loss, rtol=1e-9, atol=1e-12)
+    for fused, plain, source in ((played.loss, loss, query), (played.bank_loss, bank_loss, bank)):
+        expected = torch.autograd.grad(plain, source)[0]
+        assert expected.abs().max() > 1e-3  # a saturated softmax would agree trivially
+        torch.testing.assert_close(torch.autograd.grad(fused, source)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_each_side_gets_the_gradient_of_its_own_loss_only() -> None:
+    query, key, bank = material()
+    played = game(query, key, bank)
+    assert torch.autograd.grad(played.loss, bank, allow_unused=True)[0] is None
+    assert torch.autograd.grad(played.bank_loss, query, allow_unused=True)[0] is None
+
+
+def test_the_bank_moves_at_right_angles_to_its_vectors() -> None:
+    query, key, bank = material()
+    gradient = bank_gradient(query, key, bank)
+    radial = (gradient * bank.detach()).sum(dim=1) / (gradient.norm(dim=1) * bank.detach().norm(dim=1))
+    assert radial.abs().max() < 1e-9
+
+
+def test_a_step_of_the_bank_raises_the_loss_more_than_a_random_step_of_equal_size() -> None:
+    query, key, bank = material()
+    gradient = bank_gradient(query, key, bank)
+    before = oracle(query, key, bank, ENCODER, in_batch=True)
+
+    def rise(direction: Tensor) -> Tensor:
+        step = 0.01 * direction / direction.norm()
+        return oracle(query, key, bank.detach() + step, ENCODER, in_batch=True) - before
+
+    draw = torch.Generator().manual_seed(1)
+    random = [rise(torch.randn(bank.shape, dtype=torch.float64, generator=draw)) for _ in range(50)]
+    assert rise(-gradient) > 0
+    assert rise(-gradient) > 2 * max(random)
+
+
+def test_the_in_batch_keys_take_their_share_of_the_banks_probability() -> None:
+    query, key, bank = material()
+    with_keys, without = game(query, key, bank), game(query, key, bank, in_batch=False)
+    assert with_keys.bank_mass < without.bank_mass
+    torch.testing.assert_close(with_keys.hardest_cosine, cosine(query, bank).amax(dim=1).mean().detach())
+    columns = torch.cat([cosine(query, key), cosine(query, bank)], dim=1) / BANK
+    torch.testing.assert_close(with_keys.bank_mass, columns.softmax(dim=1)[:, len(key) :].sum(dim=1).mean().detach())
+
+
+def test_float32_agrees_with_float64_at_the_sharpest_temperature() -> None:
+    query, key, bank = material()
+    exact = bank_gradient(query, key, bank)
+    rough = bank_gradient(*(tensor.detach().float().requires_grad_() for tensor in (query, key, bank)))
+    # exp amplifies rounding of a cosine (6e-8) by 1 / 0.02; sums of 45 terms add little.
+    torch.testing.assert_close(rough.double(), exact, rtol=1e-3, atol=1e-5 * float(exact.abs().max()))
+
+
+def test_far_away_banks_give_finite_losses_and_no_gradient() -> None:
+    query = torch.ones(2, 3, requires_grad=True)
+    bank = (-torch.ones(5, 3)).requires_grad_()
+    played = adversarial_bank_game(query, torch.ones(2, 3), bank, temperature=ENCODER, bank_temperature=0.002)
+    assert played.bank_loss.isfinite()
+    assert torch.autograd.grad(played.bank_loss, bank)[0].abs().max() == 0
+
+
+def test_with_gradient_scales_with_what_stands_around_it() -> None:
+    source = torch.zeros(3, requires_grad=True)
+    value = with_gradient(torch.tensor(5.0), source, torch.tensor([1.0, 2.0, 3.0]))
+    assert value.item() == 5.0
+    torch.testing.assert_close(torch.autograd.grad(2 * value, source)[0], torch.tensor([2.0, 4.0, 6.0]))
