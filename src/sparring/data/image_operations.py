@@ -116,22 +116,21 @@ def blur_kernel_size(size: int) -> int:
 
 
 def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_size: int) -> Planes:
-    """Images blurred by a separable Gaussian of standard deviation `sigma` pixels, borders mirrored."""
-    reach = kernel_size // 2
+    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels, borders mirrored."""
+    reach, length = kernel_size // 2, planes.shape[-1]
     taps = torch.arange(reach + 1, device=planes.device)
     kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
     kernel = (kernel / (2 * kernel.sum(dim=1) - kernel[:, 0])[:, None])[:, :, None, None]
+    source = F.pad(planes, (reach,) * 4, mode="reflect")
     for dim in (2, 3):
-        pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
-        length = planes.shape[dim]
-        padded = F.pad(planes, pad, mode="reflect")
-        planes = padded.narrow(dim, reach, length) * kernel[:, 0]
+        blurred = source.narrow(dim, reach, length) * kernel[:, 0]
         for tap in range(1, reach + 1):
-            pair = padded.narrow(dim, reach - tap, length) + padded.narrow(dim, reach + tap, length)
-            planes.addcmul_(pair, kernel[:, tap])
-    return planes.clamp_(0, 1)
+            pair = source.narrow(dim, reach - tap, length) + source.narrow(dim, reach + tap, length)
+            blurred.addcmul_(pair, kernel[:, tap])
+        source = blurred
+    return source.clamp_(0, 1)
 
 
 def solarised(planes: Planes, *, threshold: float) -> Planes:
-    """Images whose values from the threshold on are inverted."""
-    return torch.where(planes >= threshold, 1 - planes, planes)
+    """Images whose values from the threshold on are inverted: |[x >= threshold] - x|."""
+    return planes.clone().ge_(threshold).sub_(planes).abs_()  # without a mask, see `hue_shifted`

@@ -25,7 +25,7 @@ __all__ = [
 Images = UInt8[Tensor, "batch 3 _ _"]
 View = Float[Tensor, "batch 3 _ _"]
 
-CHUNK_PIXELS = 131_072
+CHUNK_PIXELS = 65_536
 """Pixels worked on at once on a CPU: few enough for the second-level cache, enough to hide the cost of calls."""
 
 
