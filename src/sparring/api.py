@@ -1,36 +1,27 @@
 """The library as functions: train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from sparring import distributed
 from sparring.config import Tree, merged, read_toml
-from sparring.data.dataset import Dataset, open_dataset
-from sparring.data.sampling import typical_size
-from sparring.data.source import ImageData, open_source
+from sparring.data.dataset import open_dataset
+from sparring.data.source import ImageData
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.export.weights import export_weights
-from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
-from sparring.training.build import make_contest
-from sparring.training.checkpoint import load_checkpoint, read_checkpoint, write_atomically
-from sparring.training.loop import Observer, Training
+from sparring.training.checkpoint import read_checkpoint, write_atomically
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-
-Report: TypeAlias = Callable[[str], None]
-"""Receives one line of progress; the library never prints."""
-
-SIZES = (32, 64, 96, 224)
-"""Image sizes to choose from when none is given."""
+from sparring.training.start import Listener, both_encoders, counter, data_path, open_images, play, prepare
 
 SCORED_IMAGES = 20_000
 """The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
@@ -85,8 +76,7 @@ def train(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
-    observe: Observer | None = None,
-    report: Report | None = None,
+    listener: Listener | None = None,
     **training: int | str | None,
 ) -> Run:
     """Pretrain an encoder on images without labels.
@@ -98,8 +88,7 @@ def train(
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
         backbone: a network of your own; resuming or loading such a run needs it again.
-        observe: told of every record.
-        report: receives lines of progress.
+        listener: told what happens.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10, device="cpu"; and seed.
 
     Raises:
@@ -113,7 +102,7 @@ def train(
     tree = merged(
         {"method": "adco"},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": str(data) if isinstance(data, str | Path) else ""}},
+        {"data": {"path": str(Path(data).absolute()) if isinstance(data, str | Path) else ""}},
         {"method": method} if method is not None else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
@@ -126,13 +115,14 @@ def train(
         folder.create()
     distributed.barrier()
     try:
-        config, dataset = _open(config, data, report)
-        training_run = _prepare(config, dataset, folder, backbone=backbone, observe=observe)
+        config, dataset = open_images(config, data, listener)
+        training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
     except BaseException:
         if distributed.is_main() and not any(folder.path.iterdir()):
             folder.path.rmdir()
         raise
-    return _play(training_run, folder)
+    play(training_run, folder)
+    return Run(folder.path)
 
 
 def resume(
@@ -141,8 +131,7 @@ def resume(
     data: ImageData | None = None,
     max_steps: int | None = None,
     backbone: nn.Module | None = None,
-    observe: Observer | None = None,
-    report: Report | None = None,
+    listener: Listener | None = None,
 ) -> Run:
     """Continue a run to its end, to the bit as if it had never stopped.
 
@@ -151,81 +140,17 @@ def resume(
         data: only for a run on images in memory: the same images.
         max_steps: stop after this many steps in total; default: the whole plan.
         backbone: the network of your own with which the run was started, if any.
-        observe: told of every record.
-        report: receives lines of progress.
+        listener: told what happens.
     """
     folder = RunFolder(run.path if isinstance(run, Run) else run)
     config = folder.read_config()
     read_checkpoint(folder.checkpoint)
     config = RunConfig.from_tree(merged(config.tree(), {"training": {"max_steps": max_steps}}))
     distributed.start()
-    config, dataset = _open(config, data if data is not None else _path(config), report)
-    training_run = _prepare(config, dataset, folder, backbone=backbone, observe=observe)
+    config, dataset = open_images(config, data if data is not None else data_path(config), listener)
+    training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
     training_run.restore()
-    return _play(training_run, folder)
-
-
-def _open(config: RunConfig, data: ImageData, report: Report | None) -> tuple[RunConfig, Dataset]:
-    source = open_source(data)
-    size = config.training.image_size
-    if size is None:
-        typical = typical_size(source)
-        size = min(SIZES, key=lambda candidate: abs(candidate - typical))
-        config = RunConfig.from_tree(merged(config.tree(), {"training": {"image_size": size}}))
-    dataset = open_dataset(source, config.data, image_size=size, progress=_counter("reading images", report))
-    if report is not None:
-        report(_summary(config, dataset))
-    return config, dataset
-
-
-def _summary(config: RunConfig, dataset: Dataset) -> str:
-    size, bad = config.training.image_size, len(dataset.quarantine)
-    steps = len(dataset) // config.training.batch_size
-    left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
-    plan = f"{config.method}, {config.encoder.backbone}, {config.training.epochs} epochs of {steps:,} steps"
-    return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
-
-
-def _counter(what: str, report: Report | None) -> Callable[[int, int], None] | None:
-    if report is None:
-        return None
-    told = 0
-
-    def count(done: int, total: int) -> None:
-        nonlocal told
-        if total >= 5_000 and 10 * done // total > told:
-            told = 10 * done // total
-            report(f"{what}: {10 * told} %")
-
-    return count
-
-
-def _path(config: RunConfig) -> str:
-    if not config.data.path:
-        raise DataError("this run was trained on images in memory; hand them over again as data=...")
-    return config.data.path
-
-
-def _wrapped(backbone: nn.Module | None, config: RunConfig) -> Backbone | None:
-    size = config.training.image_size
-    assert size is not None
-    return None if backbone is None else Backbone(backbone, image_size=size)
-
-
-def _prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone: nn.Module | None, observe: Observer | None) -> Training:
-    contest = make_contest(config, _wrapped(backbone, config))
-    return Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
-
-
-def _play(training_run: Training, folder: RunFolder) -> Run:
-    if distributed.is_main():
-        with folder.locked():
-            folder.write_config(training_run.config)
-            folder.write_environment(training_run.contest.device)
-            training_run.play()
-    else:
-        training_run.play()
-    distributed.barrier()
+    play(training_run, folder)
     return Run(folder.path)
 
 
@@ -237,17 +162,7 @@ def load(run: str | Path | Run, *, backbone: nn.Module | None = None, device: st
         backbone: the network of your own with which the run was trained, if any.
         device: where to put it.
     """
-    return _encoders(RunFolder(run.path if isinstance(run, Run) else run), backbone=backbone, device=device)[0]
-
-
-def _encoders(folder: RunFolder, *, backbone: nn.Module | None, device: str) -> tuple[Encoder, Encoder]:
-    """The trained encoder and the untrained one from which it started."""
-    config = folder.read_config()
-    config = RunConfig.from_tree(merged(config.tree(), {"training": {"device": device, "sync_batch_norm": False}}))
-    contests = [make_contest(config, _wrapped(backbone, config)) for _ in range(2)]
-    load_checkpoint(folder.checkpoint, contests[0])
-    trained, untrained = (contest.encoder.eval().requires_grad_(False) for contest in contests)
-    return trained, untrained
+    return both_encoders(RunFolder(run.path if isinstance(run, Run) else run), backbone=backbone, device=device)[0]
 
 
 def evaluate(
@@ -259,7 +174,7 @@ def evaluate(
     backbone: nn.Module | None = None,
     device: str = "auto",
     limit: int | None = None,
-    report: Report | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Score a run's encoder beside the untrained one from which it started; the result is added to scores.json.
 
@@ -271,7 +186,7 @@ def evaluate(
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.
         limit: look at no more images than this of each set.
-        report: receives lines of progress.
+        listener: told what happens.
 
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
@@ -281,10 +196,10 @@ def evaluate(
     assert config.training.image_size is not None
     keep = config.data.model_copy(update={"limit": limit or config.data.limit})
     size = config.training.image_size
-    train_set = open_dataset(train_data if train_data is not None else _path(config), keep, image_size=size)
+    train_set = open_dataset(train_data if train_data is not None else data_path(config), keep, image_size=size)
     test_keep = config.data.model_copy(update={"limit": limit})
     test_set = train_set if data is None else open_dataset(data, test_keep, image_size=size)
-    trained, untrained = _encoders(folder, backbone=backbone, device=device)
+    trained, untrained = both_encoders(folder, backbone=backbone, device=device)
     scores: dict[str, Any] = {
         name: run_protocols(
             encoder,
@@ -293,7 +208,7 @@ def evaluate(
             protocols=protocols,
             seed=config.seed,
             device=encoder.mean.device,
-            progress=_counter(f"features of the {name} encoder", report),
+            progress=counter(f"features of the {name} encoder", listener),
         )
         for name, encoder in (("trained", trained), ("untrained", untrained))
     }
@@ -302,14 +217,14 @@ def evaluate(
     return scores
 
 
-def score_after_training(run: Run, *, report: Report | None = None) -> dict[str, Any]:
+def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
     """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else geometry alone."""
     if not run.config.data.path:
         return {}
     try:
-        return evaluate(run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, report=report)
+        return evaluate(run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener)
     except DataError:  # no labels, or a single class
-        return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, report=report)
+        return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
 
 
 def embed(
@@ -319,7 +234,7 @@ def embed(
     out: str | Path,
     backbone: nn.Module | None = None,
     device: str = "auto",
-    report: Report | None = None,
+    listener: Listener | None = None,
 ) -> tuple[int, int]:
     """Write an .npz file with `features` (images, channels), `keys`, and `labels` where known.
 
@@ -331,7 +246,7 @@ def embed(
     encoder = load(run, backbone=backbone, device=device)
     keep = config.data.model_copy(update={"limit": None})
     dataset = open_dataset(data, keep, image_size=config.training.image_size)
-    features = extract_features(encoder, dataset, device=encoder.mean.device, progress=_counter("features", report))
+    features = extract_features(encoder, dataset, device=encoder.mean.device, progress=counter("features", listener))
     content = io.BytesIO()
     arrays: dict[str, Any] = {"features": features.numpy(), "keys": np.array(list(dataset.keys))}
     if dataset.labels is not None:

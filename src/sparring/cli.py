@@ -68,8 +68,7 @@ def train(
             method=method,
             recipe=recipe,
             settings=merged(_settings(settings), {"opponent": opponent} if opponent else {}),
-            observe=display.observe,
-            report=display.report,
+            listener=display,
             epochs=epochs,
             batch_size=batch_size,
             image_size=image_size,
@@ -87,7 +86,7 @@ def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption 
     from sparring.display import Display
 
     with Display() as display:
-        done = api.resume(run, max_steps=max_steps, observe=display.observe, report=display.report)
+        done = api.resume(run, max_steps=max_steps, listener=display)
         _finish(done, display, as_json=as_json)
 
 
@@ -97,7 +96,7 @@ def _finish(run: Any, display: Any, *, as_json: bool) -> None:
 
     if not distributed.is_main():
         return
-    scores = api.score_after_training(run, report=display.report)
+    scores = api.score_after_training(run, listener=display)
     display.close()
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), "scores": scores}))
@@ -120,7 +119,7 @@ def evaluate(
 
     with Display() as display:
         names = [name.strip() for name in protocol.split(",") if name.strip()]
-        scores = api.evaluate(run, data=data, train_data=train_data, protocols=names, device=device, report=display.report)
+        scores = api.evaluate(run, data=data, train_data=train_data, protocols=names, device=device, listener=display)
         display.close()
         if as_json:
             typer.echo(json.dumps(scores))
@@ -140,7 +139,7 @@ def embed(
     from sparring.display import Display
 
     with Display() as display:
-        count, channels = api.embed(run, data, out=out, device=device, report=display.report)
+        count, channels = api.embed(run, data, out=out, device=device, listener=display)
     typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
 
 
@@ -167,7 +166,7 @@ def report(
     from sparring.display import Display
 
     with Display() as display:
-        api.report(runs, out=out, data=data, report=display.report)
+        api.report(runs, out=out, data=data, listener=display)
     typer.echo(str(out))
 
 

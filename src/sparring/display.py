@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from sparring import distributed
@@ -23,7 +23,9 @@ class Display:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._warning: str | None = None
+        self._score = ""
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +38,7 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            self._tasks = {}
 
     def report(self, line: str) -> None:
         """Show a line of progress."""
@@ -43,7 +46,22 @@ class Display:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """Move the bar; a warning is shown once."""
+        """Move the training bar; a warning is shown once."""
+        if "knn_accuracy" in record:
+            self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
+        state = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
+        self._move("training", position.step + 1, position.num_steps, state)
+        if warning is not None and warning != self._warning:
+            self._warning = warning
+            self.report(f"warning: {warning}")
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Move the bar of something long."""
+        self._move(what, done, total, "")
+
+    def _move(self, what: str, done: int, total: int, state: str) -> None:
+        if not distributed.is_main():
+            return
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -52,20 +70,14 @@ class Display:
                 TextColumn("{task.fields[state]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                TimeRemainingColumn(),
                 console=self._console,
                 refresh_per_second=2,
             )
-            self._task = self._bar.add_task("training", total=position.num_steps, completed=position.step, state="")
             self._bar.start()
-            self._score = ""
-        if "knn_accuracy" in record:
-            self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
-        state = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
-        self._bar.update(self._task, completed=position.step + 1, state=state)
-        if warning is not None and warning != self._warning:
-            self._warning = warning
-            self.report(f"warning: {warning}")
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total, completed=done, state=state)
+        self._bar.update(self._tasks[what], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
         """Print the scores beside the untrained encoder's, and the next command."""

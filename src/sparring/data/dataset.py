@@ -149,9 +149,10 @@ class StoredDataset(Dataset):
         return self._quarantine
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        rows = np.asarray(indices)
+        rows = np.asarray(indices, np.int64)
+        assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), "index beyond the data set"
         batch = empty_images(len(rows), self.size)
-        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="wrap")  # "raise" would copy twice
+        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="wrap")  # mode "raise" would copy twice
         return batch
 
 

@@ -6,6 +6,7 @@ picture counts. There is one failure, `UnreadableImageError`, whose text is the 
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 from typing import TypeAlias
@@ -139,13 +140,13 @@ def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-_PILLOW = r"PIL\."
+_PILLOW = re.compile(r"PIL\.")
 
 
 def _hush_pillow() -> None:
     # `catch_warnings` is unsafe where several threads decode: one narrow filter instead, put back whenever it is missing.
-    if not any(entry[3] is not None and entry[3].pattern == _PILLOW for entry in warnings.filters):
-        warnings.filterwarnings("ignore", module=_PILLOW)
+    if not any(entry[3] == _PILLOW for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
 def _open(content: bytes) -> Image.Image:

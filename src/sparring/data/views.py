@@ -35,9 +35,7 @@ class Views:
     def __init__(self, recipes: Sequence[ViewSettings], *, image_size: int) -> None:
         self.recipes = tuple(recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes)
 
-    def __call__(
-        self, images: Images | Sequence[Images], *, generator: Generator, shard: tuple[int, int] = (0, 1)
-    ) -> list[View]:
+    def __call__(self, images: Images | Sequence[Images], *, generator: Generator, shard: tuple[int, int] = (0, 1)) -> list[View]:
         """One view of every image per recipe: in [0, 1], on the device of the images, channels last in memory.
 
         Args:
@@ -57,9 +55,7 @@ class Views:
         return views
 
 
-def _shard_parameters(
-    recipe: ViewSettings, images: Images, generator: Generator, shard: tuple[int, int]
-) -> ViewParameters:
+def _shard_parameters(recipe: ViewSettings, images: Images, generator: Generator, shard: tuple[int, int]) -> ViewParameters:
     rank, processes = shard
     batch, _, height, width = images.shape
     joint = torch.ones(batch * processes, dtype=torch.long)

@@ -45,9 +45,7 @@ def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
 
 
 def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
-    save_backbone(
-        out, encoder.backbone.network, metadata={"backbone": config.encoder.backbone, "method": config.method}
-    )
+    save_backbone(out, encoder.backbone.network, metadata={"backbone": config.encoder.backbone, "method": config.method})
     load = f'from safetensors.torch import load_file\nmodel.load_state_dict(load_file("{out}"))'
     return _timm_model(encoder, config) + load
 
@@ -68,9 +66,7 @@ def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
     name = config.encoder.backbone
     if name not in TORCHVISION or config.encoder.width != 1.0:
         what = f"{name} at width {config.encoder.width:g}"
-        raise ConfigError(
-            f"torchvision has no {what}; use --format timm or safetensors, or one of {', '.join(TORCHVISION)} at width 1"
-        )
+        raise ConfigError(f"torchvision has no {what}; use --format timm or safetensors, or one of {', '.join(TORCHVISION)} at width 1")
     _write_state(encoder.backbone.network.state_dict(), out)
     return (
         f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()\n"

@@ -77,9 +77,7 @@ class AdCo(Method):
 
     num_views: ClassVar[int | None] = None
 
-    def __init__(
-        self, backbone: Backbone, eyes: EncoderSettings, settings: AdCoSettings, *, generator: torch.Generator
-    ) -> None:
+    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: AdCoSettings, *, generator: torch.Generator) -> None:
         super().__init__()
         self.settings = settings
         self.encoder = make_encoder(backbone, eyes, settings.projector)
@@ -142,6 +140,7 @@ class AdCo(Method):
             bank_temperature=self.settings.bank.temperature,
             first_row=distributed.rank() * len(view),
             in_batch=self.settings.in_batch,
+            bank_sees_keys=self.settings.bank.sees_keys,
         )
 
     def _look_while_filling(self, views: Sequence[Tensor], step: Step) -> Turn:

@@ -53,9 +53,7 @@ class MoCoV2Settings(MethodSettings):
 class MoCoV2(Method):
     """Chen et al. 2020, arXiv:2003.04297."""
 
-    def __init__(
-        self, backbone: Backbone, eyes: EncoderSettings, settings: MoCoV2Settings, *, generator: torch.Generator
-    ) -> None:
+    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: MoCoV2Settings, *, generator: torch.Generator) -> None:
         super().__init__()
         self.settings = settings
         self.encoder = make_encoder(backbone, eyes, settings.projector)

@@ -76,6 +76,4 @@ def method_class(name: str) -> type[Method]:
 def settings_class(name: str) -> type[MethodSettings]:
     """Settings of a method by its name on the command line."""
     entry = find(name)
-    return cast(
-        "type[MethodSettings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings")
-    )
+    return cast("type[MethodSettings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))

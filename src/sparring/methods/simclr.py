@@ -43,9 +43,7 @@ class SimCLR(Method):
 
     num_views: ClassVar[int | None] = None
 
-    def __init__(
-        self, backbone: Backbone, eyes: EncoderSettings, settings: SimCLRSettings, *, generator: torch.Generator
-    ) -> None:
+    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: SimCLRSettings, *, generator: torch.Generator) -> None:
         super().__init__()
         self.encoder = make_encoder(backbone, eyes, settings.projector)
         self.temperature = settings.temperature

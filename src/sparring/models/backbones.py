@@ -43,9 +43,7 @@ class Backbone(nn.Module):
         """Features (batch, channels)."""
         features = self.network(images)
         if not isinstance(features, Tensor) or features.ndim not in (2, 3, 4):
-            raise ConfigError(
-                "backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)"
-            )
+            raise ConfigError("backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)")
         match features.ndim:
             case 4:
                 return features.mean(dim=(2, 3))
@@ -77,9 +75,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, _neighbours(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
-    small = (
-        settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
-    )
+    small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
     if not is_resnet and (settings.width != 1.0 or settings.small_images):
         raise ConfigError(f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave them out")
     network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
@@ -111,9 +107,7 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
     if small_images:
         stem = network.conv1
         if not isinstance(stem, nn.Conv2d):
-            raise ConfigError(
-                f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false"
-            )
+            raise ConfigError(f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false")
         network.conv1 = _convolution(3, stem.out_channels, kernel=3)
         network.maxpool = nn.Identity()
     return network

@@ -29,9 +29,7 @@ class _WithGradient(torch.autograd.Function):
         return None, outer * gradient, None
 
 
-def with_gradient(
-    value: Float[Tensor, ""], source: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]
-) -> Float[Tensor, ""]:
+def with_gradient(value: Float[Tensor, ""], source: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Scalar that has the given value, and the given gradient with respect to `source`."""
     result: Tensor = _WithGradient.apply(value, source, gradient)
     return result
@@ -47,7 +45,7 @@ class BankGame:
         hardest_cosine: mean over queries of their largest cosine with the bank.
         mass: mean probability that falls on the bank at the encoder's temperature.
         bank_mass: the same at the bank's temperature.
-        key_mass: mean probability of the true key at the bank's temperature.
+        key_mass: mean probability of the true key at the encoder's temperature.
     """
 
     loss: Float[Tensor, ""]
@@ -67,6 +65,7 @@ def adversarial_bank_game(
     bank_temperature: float,
     first_row: int = 0,
     in_batch: bool = True,
+    bank_sees_keys: bool = True,
 ) -> BankGame:
     """The encoder descends, and the bank ascends, one cross-entropy at two temperatures.
 
@@ -83,6 +82,8 @@ def adversarial_bank_game(
         bank_temperature: the bank's, > 0; smaller means a sharper adversary.
         first_row: row of `key` that belongs to query 0.
         in_batch: keys of other images are negatives too; otherwise the own key and the bank are the only columns.
+        bank_sees_keys: keys stand in the denominator of the bank's softmax, as in L; otherwise the bank shares out all of its
+            probability among its own vectors and ascends mean_i log sum_k exp(q_i.n_k / t).
 
     Source: Hu et al. 2021, arXiv:2011.08435, eq. 1 and 6, in the released code's form (raw stored bank, in-batch keys).
     """
@@ -95,14 +96,15 @@ def adversarial_bank_game(
     else:
         key_cosines, positive = (q * keys[first_row : first_row + batch]).sum(1, keepdim=True), torch.zeros_like(own)
     norms = w.norm(dim=1, keepdim=True).clamp_min(TINY)
-    cosines, sums, highest = _cosines_and_sums(q, w, norms, key_cosines, (temperature, bank_temperature))
-    totals = [s.log() + highest / t for s, t in zip(sums, (temperature, bank_temperature), strict=True)]
+    temperatures = (temperature, bank_temperature)
+    cosines, of_bank, hardest = _cosines_and_log_sums(q, w, norms, temperatures)
+    of_keys = [torch.logsumexp(key_cosines / t, dim=1) for t in temperatures]
+    totals = [torch.logaddexp(bank_part, key_part) for bank_part, key_part in zip(of_bank, of_keys, strict=True)]
+    if not bank_sees_keys:
+        totals[1] = of_bank[1]
     own_cosine = key_cosines[own, positive]
-    losses = [(total - own_cosine / t).mean() for total, t in zip(totals, (temperature, bank_temperature), strict=True)]
-
-    query_gradient, bank_gradient, mass, bank_mass, hardest = _gradients(
-        q, w, norms, cosines, totals, (temperature, bank_temperature)
-    )
+    losses = [(total - own_cosine / t).mean() for total, t in zip(totals, temperatures, strict=True)]
+    query_gradient, bank_gradient, mass, bank_mass = _gradients(q, w, norms, cosines, totals, temperatures)
     key_probability = (key_cosines / temperature - totals[0][:, None]).exp()
     key_probability[own, positive] -= 1.0
     toward_keys = key_probability @ keys if in_batch else key_probability * keys[first_row : first_row + batch]
@@ -110,36 +112,34 @@ def adversarial_bank_game(
     return BankGame(
         loss=with_gradient(losses[0], unit_query, query_gradient),
         bank_loss=with_gradient(-losses[1], bank, bank_gradient),
-        hardest_cosine=hardest,
+        hardest_cosine=hardest.mean(),
         mass=mass,
         bank_mass=bank_mass,
-        key_mass=(own_cosine / bank_temperature - totals[1]).exp().mean(),
+        key_mass=(own_cosine / temperature - totals[0]).exp().mean(),
     )
 
 
-def _cosines_and_sums(
-    q: Tensor, w: Tensor, norms: Tensor, key_cosines: Tensor, temperatures: tuple[float, float]
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Cosines (bank, batch), and per query the sum of exp((cosine - highest) / t) over keys and bank for both temperatures."""
+def _cosines_and_log_sums(q: Tensor, w: Tensor, norms: Tensor, temperatures: tuple[float, float]) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Cosines (bank, batch); per query the log of sum_k exp(cosine_k / t) for both temperatures, and the largest cosine."""
     cosines = torch.empty(len(w), len(q), dtype=q.dtype, device=q.device)
-    highest = key_cosines.amax(dim=1)
+    highest = q.new_full((len(q),), -torch.inf)
     for start in range(0, len(w), CHUNK):
         part = cosines[start : start + CHUNK]
         torch.mm(w[start : start + CHUNK], q.T, out=part)
         part /= norms[start : start + CHUNK]
         highest = torch.maximum(highest, part.amax(dim=0))
-    sums = [((key_cosines - highest[:, None]) / t).exp_().sum(dim=1) for t in temperatures]
+    sums = [torch.zeros_like(highest) for _ in temperatures]
     for start in range(0, len(w), CHUNK):
-        shifted = cosines[start : start + CHUNK] - highest
+        below = cosines[start : start + CHUNK] - highest
         for total, t in zip(sums, temperatures, strict=True):
-            total += (shifted / t).exp_().sum(dim=0)
-    return cosines, sums, highest
+            total += (below / t).exp_().sum(dim=0)
+    return cosines, [highest / t + total.log() for total, t in zip(sums, temperatures, strict=True)], highest
 
 
 def _gradients(
     q: Tensor, w: Tensor, norms: Tensor, cosines: Tensor, totals: list[Tensor], temperatures: tuple[float, float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The bank's part of the query gradient, the bank's gradient, both masses, and the mean hardest cosine."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The bank's part of the query gradient, the bank's gradient, and the bank's mass at both temperatures."""
     t, t_bank = temperatures
     batch = len(q)
     query_gradient, bank_gradient = torch.zeros_like(q), torch.empty_like(w)
@@ -156,4 +156,4 @@ def _gradients(
         torch.div(tangent, norms[chunk] * (-t_bank * batch), out=bank_gradient[chunk])
         mass += p.sum()
         bank_mass += p_bank.sum()
-    return query_gradient, bank_gradient, mass / batch, bank_mass / batch, cosines.amax(dim=0).mean()
+    return query_gradient, bank_gradient, mass / batch, bank_mass / batch

@@ -21,6 +21,8 @@ class BankSettings(Settings):
     """Number of vectors K; 65,536 on ImageNet."""
     temperature: float = Field(default=0.02, gt=0)
     """Of the bank's own objective; AdCo's released value."""
+    sees_keys: bool = True
+    """Keys stand in the denominator of the bank's softmax, as released. Without them the bank always follows the queries."""
 
 
 class Bank(nn.Module):

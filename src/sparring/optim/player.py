@@ -60,9 +60,7 @@ class Player:
         s = self.settings
         warmup, fraction = position(progress, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs)
         peak = s.learning_rate
-        self.learning_rate = warmup * (
-            cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak
-        )
+        self.learning_rate = warmup * (cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate
 

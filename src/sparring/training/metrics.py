@@ -23,7 +23,7 @@ METRICS: dict[str, str] = {
     "bank/hardest_cosine": "mean over queries of their largest cosine with the bank; far below 0: the bank is off the images",
     "bank/mass": "mean probability that a query gives to the bank at the encoder's temperature",
     "bank/bank_mass": "the same at the bank's temperature: how much the adversary is driven",
-    "bank/key_mass": "mean probability of the true key at the bank's temperature",
+    "bank/key_mass": "mean probability of the true key at the encoder's temperature",
     "bank/norm_low": "10 % quantile of the norms of stored vectors",
     "bank/norm_median": "median norm of stored vectors",
     "bank/norm_high": "90 % quantile of the norms of stored vectors",

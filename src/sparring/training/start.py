@@ -1,0 +1,111 @@
+"""From a configuration and images to a training that plays in its folder, and back from the folder to its encoders."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from torch import nn
+
+from sparring import distributed
+from sparring.config import merged
+from sparring.data.dataset import Dataset, open_dataset
+from sparring.data.sampling import typical_size
+from sparring.data.source import ImageData, open_source
+from sparring.errors import DataError
+from sparring.models.backbones import Backbone
+from sparring.models.encoder import Encoder
+from sparring.optim.schedule import Progress
+from sparring.training.build import make_contest
+from sparring.training.checkpoint import load_checkpoint
+from sparring.training.loop import Training
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+
+IMAGE_SIZES = (32, 64, 96, 224)
+"""To choose from when none is given: the nearest to the images' own."""
+
+
+class Listener(Protocol):
+    """Is told what happens while a function works; the library never prints."""
+
+    def report(self, line: str) -> None:
+        """One line worth reading."""
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Something long has come so far."""
+
+    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+        """A record of training, with a warning or None."""
+
+
+def open_images(config: RunConfig, data: ImageData, listener: Listener | None) -> tuple[RunConfig, Dataset]:
+    """Data set and configuration with its image size resolved."""
+    source = open_source(data)
+    size = config.training.image_size
+    if size is None:
+        typical = typical_size(source)
+        size = min(IMAGE_SIZES, key=lambda candidate: abs(candidate - typical))
+        config = RunConfig.from_tree(merged(config.tree(), {"training": {"image_size": size}}))
+    dataset = open_dataset(source, config.data, image_size=size, progress=counter("reading images", listener))
+    if listener is not None:
+        listener.report(_summary(config, dataset))
+    return config, dataset
+
+
+def _summary(config: RunConfig, dataset: Dataset) -> str:
+    size, bad = config.training.image_size, len(dataset.quarantine)
+    steps = len(dataset) // config.training.batch_size
+    left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
+    plan = f"{config.method}, {config.encoder.backbone}, {config.training.epochs} epochs of {steps:,} steps"
+    return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
+
+
+def counter(what: str, listener: Listener | None) -> Callable[[int, int], None] | None:
+    """Progress function of one long piece of work."""
+    return None if listener is None else partial(listener.count, what)
+
+
+def data_path(config: RunConfig) -> str:
+    """Where the run's images are.
+
+    Raises:
+        DataError: if they were handed over in memory.
+    """
+    if not config.data.path:
+        raise DataError("this run was trained on images in memory; hand them over again as data=...")
+    return config.data.path
+
+
+def _wrapped(backbone: nn.Module | None, config: RunConfig) -> Backbone | None:
+    size = config.training.image_size
+    assert size is not None
+    return None if backbone is None else Backbone(backbone, image_size=size)
+
+
+def prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone: nn.Module | None, listener: Listener | None) -> Training:
+    """Training at its first step, from a configuration with a resolved image size."""
+    contest = make_contest(config, _wrapped(backbone, config))
+    observe = listener.observe if listener is not None else None
+    return Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
+
+
+def play(training_run: Training, folder: RunFolder) -> None:
+    """Train to the end in the folder, which no other process may use meanwhile."""
+    if distributed.is_main():
+        with folder.locked():
+            folder.write_config(training_run.config)
+            folder.write_environment(training_run.contest.device)
+            training_run.play()
+    else:
+        training_run.play()
+    distributed.barrier()
+
+
+def both_encoders(folder: RunFolder, *, backbone: nn.Module | None, device: str) -> tuple[Encoder, Encoder]:
+    """The trained encoder and the untrained one from which it started."""
+    config = folder.read_config()
+    config = RunConfig.from_tree(merged(config.tree(), {"training": {"device": device, "sync_batch_norm": False}}))
+    contests = [make_contest(config, _wrapped(backbone, config)) for _ in range(2)]
+    load_checkpoint(folder.checkpoint, contests[0])
+    trained, untrained = (contest.encoder.eval().requires_grad_(False) for contest in contests)
+    return trained, untrained
