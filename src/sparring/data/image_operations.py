@@ -16,19 +16,22 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 def resize_weights(
-    start: Int[Tensor, "batch"], length: Int[Tensor, "batch"], *, source: int, target: int
+    start: Int[Tensor, "batch"], length: Int[Tensor, "batch"], mirror: Bool[Tensor, "batch"], *, source: int, target: int
 ) -> Float[Tensor, "batch target source"]:
     """Matrices that cut [start, start + length) out of `source` pixels and resize it to `target`, antialiased.
 
     Row i is the triangle of half-width max(length / target, 1) around the centre of output pixel i, cut off at the
-    borders of the box and normalised to one.
+    borders of the box and normalised to one. Mirroring reverses the rows and so costs nothing.
     """
-    start, length = start.float()[:, None, None], length.float()[:, None, None]
+    start, length, mirror = start.float()[:, None, None], length.float()[:, None, None], mirror[:, None, None]
     step = length / target
-    centres = start + step * (torch.arange(target, device=start.device)[:, None] + 0.5)
+    halfwidth = step.clamp_min(1)
+    places = torch.arange(target, device=start.device)[:, None] + 0.5
+    centres = start + step * torch.where(mirror, target - places, places)
     pixels = torch.arange(source, device=start.device) + 0.5
-    weights = (pixels - centres).abs_().div_(step.clamp_min(1)).neg_().add_(1).clamp_min_(0)
-    weights.mul_((pixels > start) & (pixels < start + length))
+    # Pixels outside the box go infinitely far away: a mask on the small tensor instead of the large one.
+    pixels = torch.where((pixels > start) & (pixels < start + length), pixels / halfwidth, torch.inf)
+    weights = (pixels - centres / halfwidth).abs_().neg_().add_(1).clamp_min_(0)
     return weights.div_(weights.sum(dim=-1, keepdim=True))
 
 
@@ -39,14 +42,11 @@ def resized_crop(
     *,
     size: int,
 ) -> Float[Tensor, "3 batch size size"]:
-    """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so.
-
-    Two matrix products per image; mirroring reverses the columns of one of them and so costs nothing.
-    """
+    """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so: two products each."""
     batch, channels, height, width = images.shape
-    rows = resize_weights(box[:, 0], box[:, 2], source=height, target=size).div_(255)
-    columns = resize_weights(box[:, 1], box[:, 3], source=width, target=size)
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
+    top, left, box_height, box_width = box.unbind(1)
+    rows = resize_weights(top, box_height, torch.zeros_like(flip), source=height, target=size)
+    columns = resize_weights(left, box_width, flip, source=width, target=size).div_(255)
     narrow = torch.bmm(images.float().view(batch, channels * height, width), columns.transpose(1, 2))
     narrow = narrow.view(batch, channels, height, size)
     planes = torch.empty(channels, batch, size, size, device=images.device)
@@ -67,8 +67,8 @@ def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
     return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def blended(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor, "batch"], to_mean: Float[Tensor, "batch"]) -> Planes:
-    """clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image))), each weight per sample.
+def blend(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor, "batch"], to_mean: Float[Tensor, "batch"]) -> None:
+    """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image)), 0, 1).
 
     With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One form for the three
     lets samples that are at different operations of their jitter share a pass.
@@ -76,11 +76,11 @@ def blended(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tens
     luma = grey(planes)
     level = (to_mean * luma.mean(dim=(1, 2)))[:, None, None]
     luma.mul_(to_grey[:, None, None]).add_(level)
-    return torch.addcmul(luma, planes, keep[:, None, None]).clamp_(0, 1)
+    torch.addcmul(luma, planes, keep[:, None, None], out=planes).clamp_(0, 1)
 
 
-def hue_shifted(planes: Planes, shift: Float[Tensor, "batch"]) -> Planes:
-    """Images whose hue moved by `shift` turns of the colour circle; saturation and value of HSV stay.
+def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
+    """Move the hue of each image by `shift` turns of the colour circle; saturation and value of HSV stay.
 
     h = sign(g - b) (1 + (g + b - r - low) / chroma), in sixths of a turn from red
     h' = h + 6 shift mod 6
@@ -95,12 +95,9 @@ def hue_shifted(planes: Planes, shift: Float[Tensor, "batch"]) -> Planes:
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low).clamp_min_(1e-30)
     sixths = torch.add(green, blue).sub_(red).sub_(low).div_(chroma).add_(1).copysign_(green - blue)
     sixths = torch.add((shift + 1)[:, None, None], sixths, alpha=1 / 6).frac_().mul_(6)  # + 1: frac wants no sign
-    result = torch.empty_like(planes)
-    torch.addcmul(low, chroma, torch.sub(sixths, 3).abs_().sub_(1).clamp_(0, 1), out=result[0])
-    for channel, centre in ((1, 2), (2, 4)):
-        weight = torch.sub(sixths, centre).abs_().neg_().add_(2).clamp_(0, 1)
-        torch.addcmul(low, chroma, weight, out=result[channel])
-    return result
+    torch.addcmul(low, chroma, torch.sub(sixths, 3).abs_().sub_(1).clamp_(0, 1), out=red)
+    torch.addcmul(low, chroma, torch.sub(sixths, 2).abs_().neg_().add_(2).clamp_(0, 1), out=green)
+    torch.addcmul(low, chroma, sixths.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=blue)
 
 
 def blur_kernel_size(size: int) -> int:
@@ -133,4 +130,4 @@ def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_si
 
 def solarised(planes: Planes, *, threshold: float) -> Planes:
     """Images whose values from the threshold on are inverted: |[x >= threshold] - x|."""
-    return planes.clone().ge_(threshold).sub_(planes).abs_()  # without a mask, see `hue_shifted`
+    return planes.clone().ge_(threshold).sub_(planes).abs_()  # without a mask, see `shift_hue`

@@ -25,7 +25,7 @@ __all__ = [
 Images = UInt8[Tensor, "batch 3 _ _"]
 View = Float[Tensor, "batch 3 _ _"]
 
-CHUNK_PIXELS = 65_536
+CHUNK_PIXELS = 131_072
 """Pixels worked on at once on a CPU: few enough for the second-level cache, enough to hide the cost of calls."""
 
 
@@ -75,29 +75,36 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     chunk = max(1, CHUNK_PIXELS // (size * size)) if images.device.type == "cpu" else len(images)
+    order = _hue_place(parameters).argsort(stable=True)
+    parameters, blends = parameters.rows(order), _blend_weights(parameters.rows(order))
     view = torch.empty(len(images), size, size, 3, device=images.device)
-    for rows in torch.split(_hue_place(parameters).argsort(stable=True), chunk):
-        index = rows.to(images.device)
-        planes = _augmented(images[index], parameters.rows(rows), recipe, size=size)
+    for first in range(0, len(images), chunk):
+        rows = slice(first, first + chunk)
+        index = order[rows].to(images.device)
+        part = parameters.rows(rows)
+        planes = _planes(images.index_select(0, index), part, size=size)
+        _jitter(planes, part, blends[:, :, rows], with_hue=recipe.hue > 0)
+        _finish(planes, part, recipe)
         # Two copies, the second of whole samples: one that both scatters and interleaves takes twice as long.
         view.index_copy_(0, index, planes.permute(1, 2, 3, 0).contiguous())
     return view.permute(0, 3, 1, 2)
 
 
-def _augmented(images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int) -> ops.Planes:
-    """Planes of a chunk whose samples are sorted by `_hue_place`."""
-    device = images.device
-    flip, blur = parameters.flip.to(device), parameters.blur
+def _planes(images: Images, parameters: ViewParameters, *, size: int) -> Float[Tensor, "3 batch size size"]:
+    """Crops, unless the images are, and flips."""
+    flip = parameters.flip.to(images.device)
     if parameters.box is None:
-        planes = ops.flipped(images, flip)
-    else:
-        planes = ops.resized_crop(images, parameters.box.to(device), flip, size=size)
-    _jitter(planes, parameters, with_hue=recipe.hue > 0)
-    sigma, taps = parameters.sigma[blur].to(device), ops.blur_kernel_size(size)
+        return ops.flipped(images, flip)
+    return ops.resized_crop(images, parameters.box.to(images.device), flip, size=size)
+
+
+def _finish(planes: ops.Planes, parameters: ViewParameters, recipe: ViewSettings) -> None:
+    """Greyscale, blur and solarise, in place."""
+    blur = parameters.blur
+    sigma, taps = parameters.sigma[blur].to(planes.device), ops.blur_kernel_size(planes.shape[-1])
     _change(planes, parameters.greyscale, lambda part: ops.grey(part).expand_as(part))
     _change(planes, blur, lambda part: ops.gaussian_blurred(part, sigma, kernel_size=taps))
     _change(planes, parameters.solarise, lambda part: ops.solarised(part, threshold=recipe.solarise_threshold))
-    return planes
 
 
 def _change(planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callable[[ops.Planes], ops.Planes]) -> None:
@@ -107,22 +114,22 @@ def _change(planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callab
         planes.index_copy_(1, index, operation(planes.index_select(1, index)))
 
 
-def _jitter(planes: ops.Planes, parameters: ViewParameters, *, with_hue: bool) -> None:
+def _jitter(planes: ops.Planes, parameters: ViewParameters, blends: Float[Tensor, "3 3 batch"], *, with_hue: bool) -> None:
     """Colour jitter in place, every sample in its own order; samples must be sorted by `_hue_place`.
 
-    Brightness, contrast and saturation have one form (`blended`), so all samples take their first, second and third of
+    Brightness, contrast and saturation have one form (`blend`), so all samples take their first, second and third of
     them together. Hue alone differs: it runs between those passes on the neighbours whose turn it is.
     """
     starts = torch.searchsorted(_hue_place(parameters), torch.arange(5)).tolist()
     active = planes[:, : starts[4]]
-    keep, to_grey, to_mean = (part.to(planes.device) for part in _blend_weights(parameters.rows(slice(starts[4]))))
-    shift = parameters.hue.to(planes.device)
+    blends, shift = blends[:, :, : starts[4]].to(planes.device), parameters.hue.to(planes.device)
     for place in range(4):
         group = slice(starts[place], starts[place + 1])
         if with_hue and group.start < group.stop:
-            planes[:, group] = ops.hue_shifted(planes[:, group], shift[group])
+            ops.shift_hue(planes[:, group], shift[group])
         if place < 3 and starts[4]:
-            active.copy_(ops.blended(active, keep=keep[place], to_grey=to_grey[place], to_mean=to_mean[place]))
+            keep, to_grey, to_mean = blends[place]
+            ops.blend(active, keep=keep, to_grey=to_grey, to_mean=to_mean)
 
 
 def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
@@ -130,9 +137,9 @@ def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
     return torch.where(parameters.jitter, (parameters.order == HUE).byte().argmax(dim=1), 4)
 
 
-def _blend_weights(parameters: ViewParameters) -> tuple[Float[Tensor, "3 batch"], ...]:
-    """Weights of `blended` (keep, to_grey, to_mean) for the operations other than hue, in each sample's own order."""
+def _blend_weights(parameters: ViewParameters) -> Float[Tensor, "3 3 batch"]:
+    """Weights of `blend` (keep, to_grey, to_mean) for the three operations other than hue, in each sample's order."""
     order = parameters.order[parameters.order != HUE].view(-1, 3).t()
     factors = torch.stack([parameters.brightness, parameters.contrast, parameters.saturation])
     keep = factors.gather(0, order)
-    return keep, (1 - keep) * (order == SATURATION), (1 - keep) * (order == CONTRAST)
+    return torch.stack([keep, (1 - keep) * (order == SATURATION), (1 - keep) * (order == CONTRAST)], dim=1)
