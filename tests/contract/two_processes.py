@@ -1,0 +1,61 @@
+"""Run by torchrun from test_two_processes.py: plays every method on this process's half of the joint batch and saves what came of it."""
+
+import sys
+from pathlib import Path
+
+import torch
+from arena import SIZE, SMALL, config, images, step, training_views
+from torch import nn
+
+from sparring import distributed
+from sparring.models.backbones import Backbone
+from sparring.training.build import make_contest
+
+STEPS = 6
+
+
+class Plain(nn.Module):
+    """Network without batch norm, so that half a batch is encoded as in the whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map of features."""
+        return self.layers(images)  # type: ignore[no-any-return]
+
+
+def outcome(method: str) -> dict[str, object]:
+    """Losses of every step, averaged over processes, and the state at the end."""
+    torch.manual_seed(3)
+    settings = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
+    if method == "adco":
+        # Far-from-saturated softmax, so that the bank's step is large enough to compare.
+        settings |= {"bank": {"temperature": 0.1, "size": 40}}
+        settings["players"] = {**settings["players"], "bank": {"learning_rate": 3.0}}
+    game = make_contest(config(method, **settings), Backbone(Plain(), image_size=SIZE))
+    augment, losses = training_views(method), []
+    rank, processes = distributed.rank(), distributed.num_processes()
+    rows = slice(rank * 16 // processes, (rank + 1) * 16 // processes)
+    for number in range(STEPS):
+        pixels = torch.from_numpy(images(16, seed=number)).permute(0, 3, 1, 2)[rows].contiguous()
+        now = step(number)
+        for player in game.players.values():
+            player.prepare(now.progress)
+        generator = torch.Generator().manual_seed(number)
+        loss = game.method.step(augment(pixels, generator=generator, shard=(rank, processes)), game.players, now)["loss"]
+        mean = torch.as_tensor(loss).clone()
+        distributed.average([mean])
+        losses.append(float(mean))
+    tensors = {name: value for name, value in game.method.state_dict().items() if isinstance(value, torch.Tensor)}
+    return {"losses": losses, **tensors}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    distributed.start()
+    found = {method: outcome(method) for method in SMALL}
+    torch.save(found, Path(sys.argv[1]) / f"rank{distributed.rank()}.pt")
+    distributed.barrier()
+    distributed.stop()
