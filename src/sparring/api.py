@@ -10,6 +10,8 @@ import numpy as np
 from torch import nn
 
 from sparring import distributed
+from sparring.comparison.illustration import illustrated
+from sparring.comparison.report import write_report
 from sparring.config import Tree, merged, read_toml
 from sparring.data.dataset import open_dataset
 from sparring.data.source import ImageData
@@ -17,11 +19,12 @@ from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.export.weights import export_weights
+from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import read_checkpoint, write_atomically
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import Listener, both_encoders, counter, data_path, open_images, play, prepare
+from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare
 
 SCORED_IMAGES = 20_000
 """The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
@@ -47,6 +50,10 @@ class Run:
     def encoder(self) -> Encoder:
         """The trained encoder in evaluation mode."""
         return load(self.path)
+
+
+def _folder(run: str | Path | Run) -> RunFolder:
+    return RunFolder(run.path if isinstance(run, Run) else run)
 
 
 def recipes() -> dict[str, Path]:
@@ -106,6 +113,7 @@ def train(
         {"method": method} if method is not None else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
+        {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
         settings or {},
     )
     config = RunConfig.from_tree(tree)
@@ -142,7 +150,7 @@ def resume(
         backbone: the network of your own with which the run was started, if any.
         listener: told what happens.
     """
-    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    folder = _folder(run)
     config = folder.read_config()
     read_checkpoint(folder.checkpoint)
     config = RunConfig.from_tree(merged(config.tree(), {"training": {"max_steps": max_steps}}))
@@ -162,7 +170,7 @@ def load(run: str | Path | Run, *, backbone: nn.Module | None = None, device: st
         backbone: the network of your own with which the run was trained, if any.
         device: where to put it.
     """
-    return both_encoders(RunFolder(run.path if isinstance(run, Run) else run), backbone=backbone, device=device)[0]
+    return online_encoder(both_methods(_folder(run), backbone=backbone, device=device)[0])
 
 
 def evaluate(
@@ -191,7 +199,7 @@ def evaluate(
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
     """
-    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
     keep = config.data.model_copy(update={"limit": limit or config.data.limit})
@@ -199,7 +207,7 @@ def evaluate(
     train_set = open_dataset(train_data if train_data is not None else data_path(config), keep, image_size=size)
     test_keep = config.data.model_copy(update={"limit": limit})
     test_set = train_set if data is None else open_dataset(data, test_keep, image_size=size)
-    trained, untrained = both_encoders(folder, backbone=backbone, device=device)
+    trained, untrained = map(online_encoder, both_methods(folder, backbone=backbone, device=device))
     scores: dict[str, Any] = {
         name: run_protocols(
             encoder,
@@ -265,5 +273,32 @@ def export(run: str | Path | Run, *, out: str | Path, form: str = "timm", backbo
         form: `timm`, `torchvision` or `safetensors`.
         backbone: the network of your own with which the run was trained, if any.
     """
-    folder = RunFolder(run.path if isinstance(run, Run) else run)
+    folder = _folder(run)
     return export_weights(load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out))
+
+
+def report(
+    runs: Sequence[str | Path | Run],
+    *,
+    out: str | Path = "report.html",
+    data: ImageData | None = None,
+    backbone: nn.Module | None = None,
+    listener: Listener | None = None,
+) -> Path:
+    """Write one self-contained HTML page about one or several runs.
+
+    Args:
+        runs: run folders, in the order of the page.
+        out: HTML file to write.
+        data: images to show; default: each run's own.
+        backbone: the network of your own with which the runs were trained, if any.
+        listener: told what happens.
+    """
+    summaries = []
+    for number, run in enumerate(runs):
+        folder = _folder(run)
+        folder.require()
+        summaries.append(illustrated(folder, data, backbone=backbone))
+        if listener is not None:
+            listener.count("reading runs", number + 1, len(runs))
+    return write_report(summaries, out)

@@ -12,6 +12,10 @@ SMALL_IMAGE_PIXELS = 64
 """Up to this side the small-image stem is the default: a stride of 4 before the first block would leave 16 x 16 maps or fewer."""
 
 
+CUSTOM = "custom:"
+"""Prefix of `encoder.backbone` when a module was handed over instead of a name; its class follows."""
+
+
 class EncoderSettings(Settings):
     """Which backbone, and how it sees pixels."""
 
@@ -72,6 +76,8 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
         ConfigError: for an unknown name, or a width or stem that this network cannot take.
     """
     name = settings.backbone
+    if name.startswith(CUSTOM):
+        raise ConfigError(f"this run was trained with a network of your own ({name.removeprefix(CUSTOM)}); hand it over as backbone=...")
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, _neighbours(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])

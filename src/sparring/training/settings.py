@@ -48,7 +48,7 @@ class RunConfig(Settings):
     method: str
     opponent: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0)
-    data: DataSettings
+    data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     game: MethodSettings

@@ -1,6 +1,7 @@
 """From a configuration and images to a training that plays in its folder, and back from the folder to its encoders."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sampling import typical_size
 from sparring.data.source import ImageData, open_source
 from sparring.errors import DataError
+from sparring.methods.method import Method
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Progress
@@ -101,11 +103,23 @@ def play(training_run: Training, folder: RunFolder) -> None:
     distributed.barrier()
 
 
-def both_encoders(folder: RunFolder, *, backbone: nn.Module | None, device: str) -> tuple[Encoder, Encoder]:
-    """The trained encoder and the untrained one from which it started."""
+def both_methods(folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu") -> tuple[Method, Method]:
+    """The trained method of a run and the untrained one from which it started, in evaluation mode, gradients off.
+
+    Args:
+        folder: an unfinished run gives the method of its last checkpoint.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to put them.
+    """
     config = folder.read_config()
     config = RunConfig.from_tree(merged(config.tree(), {"training": {"device": device, "sync_batch_norm": False}}))
-    contests = [make_contest(config, _wrapped(backbone, config)) for _ in range(2)]
+    contests = [make_contest(config, _wrapped(deepcopy(backbone), config)) for _ in range(2)]
     load_checkpoint(folder.checkpoint, contests[0])
-    trained, untrained = (contest.encoder.eval().requires_grad_(False) for contest in contests)
+    trained, untrained = (contest.method.eval().requires_grad_(False) for contest in contests)
     return trained, untrained
+
+
+def online_encoder(method: Method) -> Encoder:
+    """The encoder that is evaluated and exported."""
+    assert isinstance(method.encoder, Encoder)
+    return method.encoder
