@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# The environment is made once, in .venv; it is brought up to date only when pyproject.toml changes.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -path '*/recipes/*')
+
+# The versions with which the project is tested; pyproject.toml says which others are allowed.
+TORCH := torch==2.14.1 torchvision==0.29.1
+
+# One thread per test worker: two workers on two cores would otherwise wait for each other.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+.PHONY: help env demo test test-fast test-slow check clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+env: $(STAMP)  ## make the environment in .venv
+
+demo: demo/report.html  ## pretrain on Fashion-MNIST, score, and write demo/report.html (about 4 minutes on 2 cores)
+	@echo "demo/report.html is up to date: open it in a browser"
+
+test: $(STAMP)  ## all tests: what CI runs
+	$(PYTEST)
+
+test-fast: $(STAMP)  ## the tests that take seconds
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)  ## the others
+	$(PYTEST) -m slow
+
+check: $(STAMP)  ## style, formatting, types and the import rule
+	scripts/check
+
+clean:  ## remove what make has made, except demo/
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# A half-made environment has no stamp, so the next make goes on with it.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: sparring needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo/report.html: $(SOURCES) scripts/demo-data | $(STAMP)
+	data=$$(scripts/demo-data demo/data) && $(BIN)/sparring demo --out demo --data "$$data"
