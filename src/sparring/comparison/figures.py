@@ -31,7 +31,7 @@ NUM_CLASS_COLORS = 10
 """Class colours that the page defines, as --class0, --class1, ..."""
 
 _THUMBNAIL = 32  # a multiple of 8, so that JPEG's blocks do not bleed from one picture of the atlas into the next
-_THUMBNAIL_SHARE = 0.042  # of the map's width
+_THUMBNAIL_SHARE = 0.056  # of the map's width
 _MAX_THUMBNAILS = 400
 
 # Colours that matplotlib writes and `_themed` replaces by variables.
@@ -39,7 +39,8 @@ _INK, _LINE = "#00fe00", "#00fe01"
 _RUN_COLORS = [f"#01fe{number:02x}" for number in range(NUM_COLORS)]
 
 # Besides colour, for eyes and printers that do not tell colours apart.
-_DASHES = ("-", (0, (5, 1.4)), (0, (1.6, 1.2)))
+DASHES = ("solid", "dashed", "dotted")
+_PATTERNS = ("-", (0, (5, 1.4)), (0, (1.6, 1.2)))
 
 _STYLE: Any = {  # matplotlib 3.11 types its keys by name, earlier versions as text
     "svg.fonttype": "none",  # text stays text, in the page's font
@@ -64,15 +65,16 @@ _STYLE: Any = {  # matplotlib 3.11 types its keys by name, earlier versions as t
 }
 
 
-def curves_svg(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *, description: str) -> str:
+def curves_svg(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *, description: str, width: float = 3.6) -> str:
     """Inline SVG of one metric over epochs, a line per run.
 
     Args:
         lines: (number of the run, epochs, values); a run's number gives its colour.
         description: read out in place of the figure.
+        width: in units in which a letter has about 0.06; the page scales the figure.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6, 2.1), layout="constrained")
+        figure = Figure(figsize=(width, 1.1 + 0.28 * width), layout="constrained")
         axes = figure.add_subplot()
         for run, epochs, values in lines:
             x, y = binned(epochs, values)
@@ -80,7 +82,7 @@ def curves_svg(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *,
             if len(x) == 1:  # a line without length and with round ends: a dot
                 axes.plot([*x, *x], [*y, *y], color=color, linewidth=5, solid_capstyle="round")
             else:
-                axes.plot(x, y, color=color, linewidth=1.7, linestyle=_DASHES[run % len(_DASHES)])
+                axes.plot(x, y, color=color, linewidth=1.7, linestyle=_PATTERNS[run % len(_PATTERNS)])
         _tidy(axes)
         content = io.StringIO()
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -116,7 +118,7 @@ def _themed(svg: str, description: str) -> str:
     inner = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", inner, flags=re.DOTALL)
     inner = re.sub(r"<defs>.*?</defs>|font-family: [^;]*; ", "", inner, flags=re.DOTALL)
     inner = re.sub(r' (?:clip-path|id|transform)="[^"]*"', "", inner)
-    inner = re.sub(r"(\.\d\d)\d+", r"\1", inner)
+    inner = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]), inner)
     inner = inner.replace(_INK, "var(--muted)").replace(_LINE, "var(--line)")
     for run, color in enumerate(_RUN_COLORS):
         inner = inner.replace(color, f"var(--run{run})")
@@ -146,7 +148,7 @@ def data_uri(image: Pixels) -> str:
 
 def map_html(embedding: EmbeddingMap, *, description: str) -> str:
     """Square of thumbnails where they find room and of dots elsewhere, coloured by class if there are labels."""
-    xy = 0.025 + 0.95 * embedding.xy
+    xy = 0.035 + 0.93 * embedding.xy
     shown = spread_out(xy, distance=_THUMBNAIL_SHARE)
     atlas, columns = _atlas(embedding.thumbnails[shown])
     rows = math.ceil(len(shown) / columns)

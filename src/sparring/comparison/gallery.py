@@ -21,7 +21,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 NUM_QUERIES, NUM_NEIGHBORS = 8, 8
 NUM_NEGATIVES, NUM_FACES = 4, 3
-NUM_VIEW_ROWS = 6
+NUM_VIEW_ROWS = 8
 MAP_IMAGES = 1500
 
 
@@ -226,5 +226,5 @@ def pixels(images: UInt8[Tensor, "*batch 3 height width"]) -> Pixels:
 def _same_label(sample: Sample, query: Tensor, rows: Tensor) -> npt.NDArray[np.bool_] | None:
     if sample.labels is None or sample.labels[query.cpu()] < 0:
         return None
-    same: npt.NDArray[np.bool_] = (sample.labels[rows.cpu()] == sample.labels[query.cpu()]).numpy()
+    same: npt.NDArray[np.bool_] = (sample.labels[rows.cpu()] == sample.labels[query.cpu()]).cpu().numpy()
     return same

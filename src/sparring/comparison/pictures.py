@@ -130,7 +130,8 @@ def _class_legend(drawing: EmbeddingMap) -> str:
 def hardest(encoders: Sequence[Shown]) -> str:
     """For some queries the bank vectors that are hardest to tell from them."""
     title = "The bank's hardest negatives"
-    having = [encoder for encoder in encoders if encoder.gallery.bank_hardest]
+    # The untrained encoder's bank is noise.
+    having = [encoder for encoder in encoders if encoder.gallery.bank_hardest and encoder.number is not None]
     if not having:
         return section(title, absent("None of these runs has a learned bank of negatives."))
     lead = (

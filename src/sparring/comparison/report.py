@@ -75,6 +75,7 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
     minutes = [seconds / 60 for run in runs if (seconds := run.last("seconds")) is not None]
     facts.append(("Training time", " / ".join(f"{value:.0f} min" if value >= 1 else "under 1 min" for value in minutes)))
     facts.append(("Device", _distinct([run.environment["device"] for run in runs if "device" in run.environment])))
+    facts.append(("Unreadable files", _distinct([f"{len(run.quarantine):,}" for run in runs if run.quarantine])))
     return [(title, value) for title, value in facts if value]
 
 

@@ -6,7 +6,7 @@ Every text that comes from outside passes `escape`.
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sparring.comparison.figures import NUM_COLORS, curves_svg
+from sparring.comparison.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.comparison.summary import RunSummary, Score, leaves
 from sparring.comparison.wording import PROTOCOL_TITLES, accuracy, confounders, percent, run_names
 from sparring.config import toml_text
@@ -16,7 +16,7 @@ MEASURES = {
     "effective_rank": ("Effective rank", "directions that carry the features; more is richer"),
     "embedding_std": ("Standard deviation", "1 = spread over the whole sphere, 0 = collapsed"),
     "uniformity": ("Uniformity", "0 = all images alike, -4 = evenly spread"),
-    "alignment": ("Alignment", "0 = two views of an image coincide; means little alone, for collapsed views coincide too"),
+    "alignment": ("Alignment", "0 = views of an image coincide; so they do after collapse"),
 }
 """Label-free measures: title and reading."""
 
@@ -33,7 +33,11 @@ CURVES = {
 
 _NOT_CURVES = {"step", "epoch", "seconds"}
 
-_CAPTIONS = {"loss": "each method has its own; do not compare them across methods", **{k: text for k, (_, text) in MEASURES.items()}}
+_CAPTIONS = {
+    "knn_accuracy": "on training images held out of the vote, while training",
+    "loss": "each method has its own; do not compare them across methods",
+    **{name: reading for name, (_, reading) in MEASURES.items()},
+}
 
 
 def section(title: str, content: str, *, lead: str = "") -> str:
@@ -49,15 +53,15 @@ def absent(text: str) -> str:
 
 def swatch(number: int | None, name: str) -> str:
     """A run's name behind its colour; None: the untrained encoder."""
-    color = "untrained" if number is None else f"run{number % NUM_COLORS}"
-    return f'<span class="run"><b class="swatch" style="--c:var(--{color})"></b>{escape(name)}</span>'
+    color, dashes = ("untrained", "solid") if number is None else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
+    return f'<span class="run"><b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>{escape(name)}</span>'
 
 
 def scores(runs: Sequence[RunSummary]) -> str:
     """Bars from the untrained encoder's score to the trained one's, a card per protocol."""
     cards = [_score_card(protocol, runs) for protocol in PROTOCOL_TITLES if any(accuracy(r.trained, protocol) is not None for r in runs)]
     if not cards:
-        return section("Scores", absent("No scores: the images have no labels, or `sparring evaluate` has not been run."))
+        return section("Scores", absent("No scores: the images have no labels, or have not been evaluated yet (sparring evaluate)."))
     lead = "Backbone features, frozen. Each bar begins at the score of the untrained encoder: its length is what training added."
     return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
 
@@ -110,12 +114,13 @@ def training(runs: Sequence[RunSummary]) -> str:
 def panel(runs: Sequence[RunSummary]) -> str:
     """Label-free measures: final values beside the untrained encoder, and their curves."""
     table = _panel_table(runs)
-    plots = "".join(_plot(name, runs) for name in MEASURES)
+    plots = "".join(_plot(name, runs, width=2.75) for name in MEASURES)
     if not table and not plots:
         return section("Without labels", absent("No label-free measures were recorded."))
-    curves = f'<p class="note">While training, of the embeddings (the effective rank: of the features):</p><div class="plots">{plots}</div>'
+    note = '<p class="note">While training, on views: of the embeddings, the effective rank of the features.</p>'
+    curves = f'{note}{_legend(runs)}<div class="plots four">{plots}</div>'
     lead = "What can be known without labels: whether the encoder still tells images apart, not whether it tells the right things apart."
-    return section("Without labels", table + (_legend(runs) + curves if plots else ""), lead=lead)
+    return section("Without labels", table + (curves if plots else ""), lead=lead)
 
 
 def _panel_table(runs: Sequence[RunSummary]) -> str:
@@ -143,7 +148,7 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
     )
 
 
-def _plot(name: str, runs: Sequence[RunSummary]) -> str:
+def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
     scale = 100.0 if name == "knn_accuracy" else 1.0
     lines = []
     for number, run in enumerate(runs):
@@ -154,7 +159,7 @@ def _plot(name: str, runs: Sequence[RunSummary]) -> str:
         return ""
     title = CURVES.get(name, name)
     caption = _CAPTIONS.get(name, METRICS.get(name, ""))
-    svg = curves_svg(lines, description=f"{title} over epochs")
+    svg = curves_svg(lines, description=f"{title} over epochs", width=width)
     return f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>{svg}</figure>"
 
 

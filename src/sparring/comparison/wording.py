@@ -18,7 +18,7 @@ def headline(runs: Sequence[RunSummary]) -> str:
     """One sentence with the first score of every method and of the untrained encoder."""
     protocol = first_protocol(runs)
     if protocol is None:
-        return f"{listed(list(by_method(runs)))}: no scores, for the images have no labels or nobody has evaluated yet."
+        return f"{listed(list(by_method(runs)))}, not scored"
     parts: list[str] = []
     for label, group in by_method(runs).items():
         scores = [score for run in group if (score := accuracy(run.trained, protocol)) is not None]
@@ -43,7 +43,10 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
     """Sentences that say how far the scores may be trusted."""
     protocol, groups, sentences = first_protocol(runs), by_method(runs), []
     if protocol is None:
-        return ["Without scores, judge by the label-free panel, the retrievals and the map; none of them replaces a score."]
+        return [
+            "There is no score, because the images have no labels or have not been evaluated yet. The label-free panel, the retrievals "
+            "and the map show whether training went astray; none of them replaces a score."
+        ]
     counts = {len({run.seed for run in group}) for group in groups.values()}
     if counts == {1} and len(groups) > 1:
         sentences.append(
@@ -91,7 +94,7 @@ def fairness(runs: Sequence[RunSummary]) -> str | None:
 
 
 def warnings(runs: Sequence[RunSummary]) -> list[str]:
-    """What the reader must know before any number: collapse, and unreadable files."""
+    """What the reader must know before any number: a collapsed encoder, a bank that has left the images."""
     found = []
     for run in runs:
         warning = run.trained.get("geometry", {}).get("warning")
@@ -103,9 +106,6 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
                 f"{run.label}: even the hardest negatives point away from the queries (mean cosine {cosine:.2f}). The bank has left "
                 "the images and no longer says anything about them; a lower bank temperature or learning rate keeps it near."
             )
-    bad = max((len(run.quarantine) for run in runs), default=0)
-    if bad:
-        found.append(f"{bad:,} {'file' if bad == 1 else 'files'} could not be read and took no part; they are listed at the end.")
     return found
 
 
