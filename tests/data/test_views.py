@@ -175,9 +175,27 @@ def test_images_that_are_already_cropped_get_everything_but_the_crop() -> None:
     assert [view.shape[-1] for view in views] == [32, 20]
 
 
-def test_without_randomness_a_view_is_the_image() -> None:
-    names = ("flip", "jitter", "greyscale", "blur", "solarise")
-    still = ViewSettings.build({**dict.fromkeys(names, 0.0), "crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)})
+STILL = ViewSettings(flip=0, jitter=0, greyscale=0)
+
+
+def test_cropped_images_are_not_cropped_again() -> None:
     images = image_batch()
-    (view,) = Views([still], image_size=32)(images, generator=generator(0, "views"))
+    (view,) = Views([STILL], image_size=32)([images], generator=generator(0, "views"))
+    assert torch.equal(view, images / 255)
+
+
+def test_a_view_of_the_whole_image_is_the_image() -> None:
+    whole = STILL.model_copy(update={"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)})
+    images = image_batch()
+    (view,) = Views([whole], image_size=32)(images, generator=generator(0, "views"))
     torch.testing.assert_close(view, images / 255, rtol=0, atol=1e-6)  # rounding of 1 / 255
+
+
+@pytest.mark.parametrize("blur", [0.0, 1.0])
+def test_white_images_stay_in_range(blur: float) -> None:
+    """Weights of a resize or a blur sum to one up to rounding, which would lift white above one."""
+    recipe = STILL.model_copy(update={"blur": blur})
+    white = torch.full((BATCH, 3, 96, 96), 255, dtype=torch.uint8)
+    (view,) = Views([recipe], image_size=32)(white, generator=generator(0, "views"))
+    assert view.max() <= 1
+    assert view.min() > 1 - 1e-5
