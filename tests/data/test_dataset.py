@@ -134,7 +134,7 @@ def test_files_are_refused_when_the_stated_share_is_passed(folder: Path) -> None
     break_files(folder, "cats/1.png", "dogs/0.png")
     dataset = open_dataset(folder, DataSettings(store="never", max_bad_share=0.15), image_size=16)
     dataset.images([1])
-    with pytest.raises(DataError, match=r"2 of 10 images cannot be read, such as dogs/0.png"):
+    with pytest.raises(DataError, match="2 of 10 images cannot be read"):
         dataset.images([5])
 
 
@@ -165,7 +165,7 @@ def test_a_limit_beyond_the_set_changes_nothing(folder: Path) -> None:
 
 def test_without_data_the_path_of_the_settings_counts(folder: Path) -> None:
     assert len(open_dataset(None, DataSettings(path=str(folder)), image_size=16)) == 10
-    with pytest.raises(ConfigError, match="no data given: set data.path"):
+    with pytest.raises(ConfigError, match="no data given: set data"):
         open_dataset(None, DataSettings(), image_size=16)
 
 

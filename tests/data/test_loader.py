@@ -1,6 +1,6 @@
 """Batches: each image once per epoch, shared among processes, resumable, and independent of the number of workers."""
 
-import io
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,8 +193,9 @@ def test_too_many_bad_files_stop_the_epoch(folder: Path) -> None:
     dataset = file_dataset(folder)
     for path in folder.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"6 of 10 images cannot be read"):
-        all_batches(Loader(dataset, batch_size=5, seed=0, crops=CROPS))
+    for _ in range(2):  # asked again, it stops again instead of looking for a good one for ever
+        with pytest.raises(DataError, match=r"of 10 images cannot be read"):
+            all_batches(Loader(dataset, batch_size=5, seed=0, crops=CROPS))
 
 
 def test_batches_are_fetched_ahead_but_not_without_bound(stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +212,6 @@ def test_batches_are_fetched_ahead_but_not_without_bound(stored: Dataset, monkey
 
 
 def test_leaving_an_epoch_early_stops_its_threads(files: FileDataset) -> None:
-    import threading
-
     batches = Loader(files, batch_size=2, seed=0, crops=CROPS).batches(0)
     list(islice(batches, 1))
     batches.close()  # type: ignore[attr-defined]
@@ -227,13 +226,9 @@ def test_photographs_of_the_shared_sets_are_cropped(shared_data: Path) -> None:
     assert batch.images[0].float().std() > 10
 
 
-def test_the_buffer_of_a_jpeg_is_read_only_once(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:
-    buffer = io.BytesIO()
-    picture(16, 16).save(buffer, "JPEG")
-    (tmp_path / "x.jpg").write_bytes(buffer.getvalue())
-    dataset = file_dataset(tmp_path)
+def test_a_file_is_read_once_for_all_views(files: FileDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
-    read = dataset._source.read
-    dataset._source.read = lambda index: reads.append(index) or read(index)  # type: ignore[method-assign]
-    all_batches(Loader(dataset, batch_size=1, seed=0, crops=CROPS))
-    assert reads == [0]
+    read = files._source.read
+    monkeypatch.setattr(files._source, "read", lambda index: reads.append(index) or read(index))
+    all_batches(Loader(files, batch_size=10, seed=0, crops=CROPS))
+    assert sorted(reads) == list(range(10))

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from threading import Lock
 from typing import Literal, TypeAlias, overload
 
@@ -202,13 +203,13 @@ class FileDataset(Dataset):
         Raises:
             DataError: if too many files are.
         """
-        while True:
-            if index not in self._bad:
+        for candidate in chain(range(index, len(self)), range(index)):
+            if candidate not in self._bad:
                 try:
-                    return load(self._source.read, index), index
+                    return load(self._source.read, candidate), candidate
                 except UnreadableImageError as error:
-                    self._condemn(index, str(error))
-            index = (index + 1) % len(self)
+                    self._condemn(candidate, str(error))
+        raise self._too_bad()
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         with ThreadPoolExecutor(self.workers) as pool:
@@ -218,8 +219,11 @@ class FileDataset(Dataset):
     def _condemn(self, index: int, reason: str) -> None:
         with self._lock:
             self._bad[index] = reason
-            example = self._source.key(index), reason
-            _require_enough(len(self._bad), len(self), self._max_bad_share, example=example)
+        if len(self._bad) > self._max_bad_share * len(self):
+            raise self._too_bad()
+
+    def _too_bad(self) -> DataError:
+        return _too_bad(self.quarantine, len(self), self._max_bad_share)
 
 
 def open_dataset(data: ImageData | Source | None, settings: DataSettings, *, image_size: int, progress: Progress | None = None) -> Dataset:
@@ -258,8 +262,9 @@ def _stored(source: Source, settings: DataSettings, *, size: int, workers: int, 
     store = open_store(source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress)
     if is_builder:
         distributed.barrier()
-    if bad := store.quarantine:
-        _require_enough(len(bad), len(source), settings.max_bad_share, example=bad[0])
+    num_bad = len(store.quarantine)
+    if num_bad == len(source) or num_bad > settings.max_bad_share * len(source):
+        raise _too_bad(store.quarantine, len(source), settings.max_bad_share)
     return StoredDataset(source, store.images, rows=store.rows, quarantine=store.quarantine)
 
 
@@ -267,12 +272,12 @@ def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
     return typical <= max(2 * image_size, SMALL_PIXELS) and num_images * 3 * image_size**2 <= STORE_BYTES
 
 
-def _require_enough(num_bad: int, num_images: int, max_bad_share: float, *, example: tuple[str, str]) -> None:
-    if num_bad == num_images or num_bad > max_bad_share * num_images:
-        raise DataError(
-            f"{num_bad:,} of {num_images:,} images cannot be read, such as {example[0]} ({example[1]}); "
-            f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
-        )
+def _too_bad(quarantine: Quarantine, num_images: int, max_bad_share: float) -> DataError:
+    key, reason = quarantine[0]
+    return DataError(
+        f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
+        f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
+    )
 
 
 def _free_cores() -> int:
