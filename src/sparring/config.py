@@ -90,14 +90,18 @@ def parse_override(text: str) -> Tree:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set {text}: expected key=value, for example --set bank.size=4096")
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = raw
-    tree: Tree = {parts[-1]: value}
+    tree: Tree = {parts[-1]: _parsed_value(raw)}
     for part in reversed(parts[:-1]):
         tree = {part: tree}
     return tree
+
+
+def _parsed_value(raw: str) -> object:
+    try:
+        found = tomllib.loads(f"value = {raw}")
+    except tomllib.TOMLDecodeError:
+        return raw
+    return found["value"] if len(found) == 1 else raw  # a line break in it would begin another key
 
 
 def read_toml(path: Path) -> Tree:
@@ -131,11 +135,13 @@ def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 def _toml_value(value: object) -> str:
     match value:
-        case bool() | int() | float() | str():
-            return json.dumps(value, ensure_ascii=False)
+        case bool() | int() | float():
+            return json.dumps(value)
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML wants DEL escaped, JSON does not
         case Mapping():
             return "{ " + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None) + " }"
         case Sequence():
             return "[" + ", ".join(_toml_value(item) for item in value) + "]"
         case _:
-            return json.dumps(str(value), ensure_ascii=False)
+            return _toml_value(str(value))
