@@ -141,7 +141,7 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
         return ""
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in columns)
     channels = next((values["channels"] for _, values in columns if "channels" in values), None)
-    of = f" ({channels} channels)" if channels else ""
+    of = f" ({escape(str(channels))} channels)" if channels else ""
     return (
         f'<div class="scroll"><table class="panel"><thead><tr><th scope="col">of backbone features{of}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

@@ -129,8 +129,9 @@ def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
 def run_names(runs: Sequence[RunSummary]) -> list[str]:
     """A different name for every run: its label, with the seed or the folder where labels repeat."""
     names = [run.label for run in runs]
-    for detail in (lambda run: f"seed {run.seed}", lambda run: run.path):
-        names = [f"{name}, {detail(run)}" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)]
+    seeds = ["" if run.seed is None else f", seed {run.seed}" for run in runs]
+    for details in (seeds, [f", {run.path}" for run in runs]):
+        names = [name + detail if names.count(name) > 1 else name for name, detail in zip(names, details, strict=True)]
     return names
 
 
