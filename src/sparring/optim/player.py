@@ -75,8 +75,9 @@ class Player:
         """
         parameters = list(self._parameters.values())
         found = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
-        distributed.average(found)
-        self._refuse_non_finite(loss, found)
+        mean_loss = loss.detach().clone()
+        distributed.average([*found, mean_loss])
+        self._refuse_non_finite(mean_loss, found)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
         if self.settings.clip_norm is not None:
@@ -85,9 +86,9 @@ class Player:
         self._optimizer.zero_grad(set_to_none=True)
 
     def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
-        # Gradients are averaged by now, so every process sees the same norm and all of them stop together.
+        # Both are averaged by now, so every process sees the same numbers and all of them stop together.
         norms = torch._foreach_norm(gradients)
-        if not torch.stack(norms).sum().isfinite():
+        if not torch.stack([loss, *norms]).sum().isfinite():
             what = "loss" if not loss.isfinite() else "gradient"
             raise TrainingError(
                 f"player '{self.name}': its {what} is not finite (loss {loss.item():g}); "

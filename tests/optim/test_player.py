@@ -1,0 +1,172 @@
+"""What an update is: plain PyTorch, on the player's own parameters, or nothing at all."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sparring.errors import TrainingError
+from sparring.optim.player import Player, PlayerSettings
+from sparring.optim.schedule import Progress
+
+NOW = Progress(step=0, num_steps=100, steps_per_epoch=10)
+INPUTS = torch.randn(5, 4, generator=torch.Generator().manual_seed(9))
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2))
+
+
+def player(module: nn.Module, *, name: str = "encoder", **settings: Any) -> Player:
+    made = Player(name, dict(module.named_parameters()), PlayerSettings.build({"schedule": "constant", **settings}))
+    made.prepare(NOW)
+    return made
+
+
+def loss_of(module: nn.Module, step: int = 0) -> Tensor:
+    return (module(INPUTS + step) - 1).square().mean()
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
+
+
+def test_an_update_is_plain_sgd_to_the_bit() -> None:
+    ours, plain = network(), network()
+    mover = player(ours, learning_rate=0.3, momentum=0.8, weight_decay=0.01)
+    sgd = torch.optim.SGD(plain.parameters(), lr=0.3, momentum=0.8, weight_decay=0.01)
+    for step in range(5):
+        mover.update(loss_of(ours, step))
+        sgd.zero_grad()
+        loss_of(plain, step).backward()  # type: ignore[no-untyped-call]
+        sgd.step()
+    assert same(ours, plain)
+    assert not same(ours, network())
+
+
+def test_an_update_is_plain_adamw_to_the_bit() -> None:
+    ours, plain = network(), network()
+    mover = player(ours, optimizer="adamw", learning_rate=0.01, momentum=0.9, weight_decay=0.1)
+    adamw = torch.optim.AdamW(plain.parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=0.1)
+    for step in range(3):
+        mover.update(loss_of(ours, step))
+        adamw.zero_grad()
+        loss_of(plain, step).backward()  # type: ignore[no-untyped-call]
+        adamw.step()
+    assert same(ours, plain)
+
+
+def test_an_update_leaves_no_gradient_behind() -> None:
+    ours, other = network(), network(1)
+    player(ours).update(loss_of(ours) + loss_of(other))
+    assert all(parameter.grad is None for parameter in [*ours.parameters(), *other.parameters()])
+
+
+def test_an_update_moves_its_own_parameters_only() -> None:
+    ours, other = network(), network(1)
+    player(ours).update(loss_of(nn.Sequential(ours, nn.Linear(2, 4), other)))
+    assert not same(ours, network())
+    assert same(other, network(1))
+
+
+def test_a_stale_gradient_does_not_enter_an_update() -> None:
+    ours, plain = network(), network()
+    for parameter in ours.parameters():
+        parameter.grad = torch.full_like(parameter, 1e6)
+    player(ours).update(loss_of(ours))
+    player(plain).update(loss_of(plain))
+    assert same(ours, plain)
+
+
+def test_two_players_on_one_graph_each_answer_what_both_saw() -> None:
+    ours, start = network(), network()
+    bank = nn.Linear(2, 5, bias=False)
+    vectors = bank.weight.detach().clone()
+    encoder, adversary = (player(m, momentum=0.0, weight_decay=0.0, learning_rate=0.5) for m in (ours, bank))
+    query = ours(INPUTS)
+    loss, bank_loss = (query * bank.weight).sum(), -(query.detach() * bank.weight).sum()
+    seen = query.detach().clone()
+    wanted = torch.autograd.grad((start(INPUTS) * vectors).sum(), list(start.parameters()))
+    encoder.update(loss)
+    assert torch.equal(bank.weight, vectors)  # the encoder's loss reaches the bank, its update does not
+    adversary.update(bank_loss)
+    assert (ours(INPUTS) - seen).abs().max() > 0.01
+    # One rounding of a product and a sum in float32.
+    torch.testing.assert_close(bank.weight.detach(), vectors + 0.5 * seen, rtol=1e-6, atol=1e-6)
+    for new, old, gradient in zip(ours.parameters(), start.parameters(), wanted, strict=True):
+        torch.testing.assert_close(new, old - 0.5 * gradient, rtol=1e-6, atol=1e-6)
+
+
+def test_a_parameter_that_the_loss_does_not_reach_still_decays() -> None:
+    # Players differ from a bare backward() here: an unreached gradient is zero, not absent, so decay and momentum go on.
+    parts = nn.ModuleDict({"used": nn.Linear(4, 2), "idle": nn.Linear(4, 2)})
+    before = parts["idle"].weight.detach().clone()  # type: ignore[union-attr]
+    player(parts, learning_rate=0.5, momentum=0.0, weight_decay=0.1).update(loss_of(parts["used"]))
+    torch.testing.assert_close(parts["idle"].weight, before * 0.95, rtol=1e-6, atol=0.0)
+
+
+def moved_by(**settings: Any) -> Tensor:
+    ours, start = network(), network()
+    player(ours, learning_rate=1.0, momentum=0.0, weight_decay=0.0, **settings).update(100 * loss_of(ours))
+    return torch.cat([(a - b).detach().flatten() for a, b in zip(ours.parameters(), start.parameters(), strict=True)])
+
+
+def test_clipping_bounds_the_joint_norm_and_keeps_the_direction() -> None:
+    free, clipped = moved_by(), moved_by(clip_norm=0.5)
+    assert free.norm() > 5
+    # clip_grad_norm_ divides by norm + 1e-6.
+    torch.testing.assert_close(clipped.norm(), torch.tensor(0.5), rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(torch.cosine_similarity(free, clipped, dim=0), torch.tensor(1.0), rtol=1e-5, atol=0.0)
+
+
+def test_clipping_leaves_small_gradients_alone() -> None:
+    assert torch.equal(moved_by(clip_norm=1e6), moved_by())
+
+
+@pytest.mark.parametrize(
+    ("poison", "what"),
+    [
+        (lambda loss, _: loss * float("nan"), "loss"),
+        (lambda loss, _: loss + float("inf"), "loss"),  # the gradient is finite
+        (lambda loss, weight: loss + (weight - weight.detach()).abs().sqrt().sum(), "gradient"),  # the loss is finite
+    ],
+)
+def test_what_is_not_finite_is_refused_and_nothing_has_moved(poison: Any, what: str) -> None:
+    ours = network()
+    mover = player(ours, name="bank")
+    mover.update(loss_of(ours))
+    before, state = [p.clone() for p in ours.parameters()], str(mover.state_dict())
+    weight = next(ours.parameters())
+    with pytest.raises(TrainingError, match=rf"player 'bank': its {what} is not finite.*players\.bank\.learning_rate"):
+        mover.update(poison(loss_of(ours), weight))
+    assert all(torch.equal(a, b) for a, b in zip(before, ours.parameters(), strict=True))
+    assert str(mover.state_dict()) == state
+    assert all(parameter.grad is None for parameter in ours.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
+def test_a_restored_player_continues_to_the_bit(optimizer: str) -> None:
+    whole, parts = network(), network()
+    first, second = (player(module, optimizer=optimizer) for module in (whole, parts))
+    for step in range(3):
+        first.update(loss_of(whole, step))
+        second.update(loss_of(parts, step))
+    restored = player(parts, optimizer=optimizer)
+    restored.load_state_dict(second.state_dict())
+    fresh = network()
+    fresh.load_state_dict(parts.state_dict())
+    forgetful = player(fresh, optimizer=optimizer)
+    for step in range(3, 5):
+        first.update(loss_of(whole, step))
+        restored.update(loss_of(parts, step))
+        forgetful.update(loss_of(fresh, step))
+    assert same(whole, parts)
+    assert not same(whole, fresh)  # without its state a player goes elsewhere
+
+
+def test_the_defaults_are_those_of_moco_v2() -> None:
+    settings = PlayerSettings()
+    assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == ("sgd", 0.9, "cosine", True)
