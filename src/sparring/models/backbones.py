@@ -1,5 +1,7 @@
 """Backbones: any timm model by name, ResNets adapted to small images or to a fraction of their width, any module of yours."""
 
+from difflib import get_close_matches
+
 import timm
 import torch
 from pydantic import Field
@@ -84,21 +86,33 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
     small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
     if not is_resnet and (settings.width != 1.0 or settings.small_images):
         raise ConfigError(f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave them out")
-    network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
-    return Backbone(network, image_size=image_size)
+    try:
+        network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
+        return Backbone(network, image_size=image_size)
+    except ConfigError:
+        raise
+    except (AssertionError, RuntimeError, ValueError) as error:  # timm's own refusals, such as a side that its patches do not divide
+        raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
 
 
 def _neighbours(name: str) -> list[str]:
-    stem = name[:4]
-    found = timm.list_models(f"{stem}*") or timm.list_models("resnet*")
-    return list(found[:40])
+    """The nearest names; all of them would fill the screen."""
+    return get_close_matches(name, timm.list_models(), n=5) or ["resnet18", "any other of timm.list_models()"]
+
+
+def takes_image_size(name: str, image_size: int) -> bool:
+    """Whether timm builds this network for one size of images, as it does with most transformers."""
+    try:
+        timm.create_model(name, num_classes=0, img_size=image_size)
+    except TypeError:
+        return False
+    return True
 
 
 def _any_timm(name: str, image_size: int) -> nn.Module:
     try:
-        network: nn.Module = timm.create_model(name, num_classes=0, img_size=image_size)
-    except TypeError:  # only transformers take img_size
-        network = timm.create_model(name, num_classes=0)
+        sized = {"img_size": image_size} if takes_image_size(name, image_size) else {}
+        network: nn.Module = timm.create_model(name, num_classes=0, **sized)
     except (AssertionError, ValueError) as error:
         raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
     return network
