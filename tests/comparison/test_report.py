@@ -229,6 +229,12 @@ def test_pages_of_large_noisy_images_stay_below_five_megabytes(tmp_path: Path) -
     assert path.stat().st_size < 5e6
 
 
+def test_pictures_of_three_runs_and_the_untrained_encoder_are_shown_at_most() -> None:
+    small = gallery(count=1, points=4)
+    runs = [run(str(number), gallery=small, untrained_gallery=small, metrics=()) for number in range(5)]
+    assert report_html(runs).count('<div class="map"') == 4
+
+
 def test_no_run_or_no_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="at least one run"):
         write_report([], tmp_path / "report.html")

@@ -66,6 +66,8 @@ def test_settings_that_differ_besides_the_method_are_named() -> None:
     assert fairness([first, second]) is not None
     assert "training.epochs" in (fairness([first, second]) or "")
     assert "seed" not in (fairness([first, second]) or "")
+    own = dataclasses.replace(first, config={**first.config, "form": "symmetric"})  # a setting that only one method has
+    assert fairness([own, second]) == fairness([first, second])
     assert ("training.epochs", ["15", "8"]) in confounders([first, second])
     assert ("bank.size", ["4", "-"]) in confounders([first, second])
     assert fairness([first, dataclasses.replace(second, config={**second.config, "training": {"epochs": 15}})]) is None

@@ -71,8 +71,9 @@ def test_equal_votes_go_to_the_smallest_class() -> None:
 
 
 def test_a_tiny_temperature_does_not_overflow() -> None:
-    train, query = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.1]])
-    assert knn_predict(train, torch.tensor([0, 1]), query, temperature=1e-3).item() == 0
+    # exp(0.995 / 0.001) and exp(0.93 / 0.001) are both infinite in float32: a tie that the smaller class would win.
+    train, query = torch.tensor([[1.0, 0.0], [0.9, 0.5]]), torch.tensor([[1.0, 0.1]])
+    assert knn_predict(train, torch.tensor([1, 0]), query, temperature=1e-3).item() == 1
 
 
 def test_rows_without_a_label_neither_vote_nor_count() -> None:
