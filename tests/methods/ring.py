@@ -1,0 +1,64 @@
+"""Games in double precision with a network without batch norm, so that steps written by hand can be held to them tightly."""
+
+from typing import Any
+
+import arena
+import torch
+from torch import Tensor, nn
+from two_processes import Plain
+
+from sparring.methods.method import Step
+from sparring.models.backbones import Backbone
+from sparring.training.build import Contest, make_contest
+
+BATCH = 16
+
+
+class Normed(nn.Module):
+    """As `Plain`, with a batch norm that keeps statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map of features."""
+        return self.layers(images)  # type: ignore[no-any-return]
+
+
+def game(method: str, network: type[nn.Module] = Plain, **settings: Any) -> Contest:
+    """Untrained contest in float64."""
+    torch.manual_seed(3)
+    # The preset of two equal views whatever the method's default, and a projector without batch norm.
+    plain = {"projector": {"kind": "mocov2", "dim": 16, "hidden": 32}}
+    made = make_contest(arena.config(method, **{**plain, **settings}), Backbone(network(), image_size=arena.SIZE))
+    made.method.double()
+    return made
+
+
+def views(number: int = 0, *, method: str = "mocov2", batch: int = BATCH) -> list[Tensor]:
+    """Views of the blobs of one step."""
+    return [view.double() for view in arena.views(method, step=number, batch=batch)]
+
+
+def prepared(contest: Contest, number: int = 0, *, batch: int = BATCH) -> Step:
+    """The step of that number, for which every player has its learning rate."""
+    now = arena.step(number, batch=batch)
+    for player in contest.players.values():
+        player.prepare(now.progress)
+    return now
+
+
+def parameters(module: nn.Module) -> list[Tensor]:
+    """Copies."""
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def equal(left: list[Tensor], right: list[Tensor]) -> bool:
+    """Whether two lists of tensors agree in every bit."""
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def spread(count: int, dim: int = 16, *, seed: int = 5) -> Tensor:
+    """Random directions."""
+    return torch.randn(count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

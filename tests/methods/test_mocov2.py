@@ -1,0 +1,98 @@
+"""MoCo v2: what a look sees, and what the queue and the teacher do afterwards."""
+
+from typing import Any
+
+import pytest
+import ring
+import torch
+from torch import Tensor
+
+from sparring.methods.mocov2 import MoCoV2
+from sparring.objectives.contrastive import in_batch_info_nce, info_nce
+from sparring.objectives.similarity import unit_rows
+from sparring.training.build import Contest
+
+
+def started(**settings: Any) -> tuple[Contest, MoCoV2]:
+    """Contest after two steps, so that teacher and encoder differ and the queue holds keys."""
+    contest = ring.game("mocov2", **{"players": {"encoder": {"learning_rate": 0.5}}, "queue": {"size": 100}, **settings})
+    for number in (10, 11):
+        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
+    assert isinstance(contest.method, MoCoV2)
+    return contest, contest.method
+
+
+def one_way(method: MoCoV2, query: Tensor, key: Tensor) -> Tensor:
+    return info_nce(method.encoder(query), method.teacher(key), method.queue.keys, temperature=0.2)
+
+
+def test_one_way_asks_with_the_first_view_and_answers_with_the_second() -> None:
+    contest, method = started(symmetric=False)
+    first, second = ring.views()
+    loss = method.look([first, second], ring.prepared(contest)).loss
+    torch.testing.assert_close(loss, one_way(method, first, second), rtol=1e-12, atol=0)
+    assert not torch.isclose(loss, one_way(method, second, first), rtol=1e-4)
+
+
+def test_symmetric_is_the_mean_of_both_directions() -> None:
+    contest, method = started(symmetric=True)
+    first, second = ring.views()
+    both = (one_way(method, first, second) + one_way(method, second, first)) / 2
+    torch.testing.assert_close(method.look([first, second], ring.prepared(contest)).loss, both, rtol=1e-12, atol=0)
+
+
+def test_in_batch_adds_the_keys_of_the_other_images() -> None:
+    contest, method = started(symmetric=False, in_batch=True)
+    first, second = ring.views()
+    keys = method.teacher(second)
+    loss = method.look([first, second], ring.prepared(contest)).loss
+    expected = in_batch_info_nce(method.encoder(first), keys, method.queue.keys, temperature=0.2)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    assert loss > one_way(method, first, second)  # a larger denominator
+
+
+def test_the_keys_of_a_look_are_not_yet_in_the_queue() -> None:
+    contest, method = started()
+    before = method.queue.keys.clone()
+    turn = method.look(ring.views(), ring.prepared(contest))
+    assert torch.equal(method.queue.keys, before)
+    method.respond(turn, contest.players, ring.prepared(contest))
+    assert not torch.equal(method.queue.keys, before)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_queue_takes_in_unit_keys_of_the_teacher_that_made_them(symmetric: bool) -> None:
+    contest, method = started(symmetric=symmetric)
+    first, second = ring.views()
+    row = method.queue.next_row
+    # Before the step: the teacher moves in it.
+    expected = [unit_rows(method.teacher(view)) for view in ([second, first] if symmetric else [second])]
+    method.step([first, second], contest.players, ring.prepared(contest))
+    rows = (row + torch.arange(len(expected) * ring.BATCH)) % 100
+    torch.testing.assert_close(method.queue.keys[rows], torch.cat(expected), rtol=1e-12, atol=0)
+    assert method.queue.next_row == (row + len(rows)) % 100
+
+
+def test_after_the_encoders_move_the_teacher_follows_the_moved_encoder() -> None:
+    contest, method = started(teacher_momentum=0.75)
+    before = ring.parameters(method.teacher)
+    method.step(ring.views(), contest.players, ring.prepared(contest))
+    for old, new, online in zip(before, method.teacher.parameters(), method.encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * online.detach(), rtol=1e-12, atol=1e-15)
+
+
+def test_no_gradient_reaches_teacher_or_queue() -> None:
+    contest, method = started(in_batch=True)
+    loss = method.look(ring.views(), ring.prepared(contest)).loss
+    assert not method.queue.keys.requires_grad
+    assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
+    reached = torch.autograd.grad(loss, list(method.encoder.parameters()))
+    assert all(gradient.abs().sum() > 0 for gradient in reached)
+
+
+def test_an_update_lowers_the_loss_on_the_same_views() -> None:
+    contest, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(contest)
+    before = method.look(views, now).loss
+    contest.players["encoder"].update(before)
+    assert method.look(views, now).loss < before
