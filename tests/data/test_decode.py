@@ -100,6 +100,11 @@ def test_palette_with_transparent_bytes_does_not_warn(encode: Encode) -> None:
     assert pixels(encode(image, transparency=b"\x00\xff")).tolist() == [[[255, 255, 255], [40, 50, 60]]]
 
 
+def test_what_pillow_warns_of_stays_inside(encode: Encode) -> None:
+    cut_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"  # announces five entries and ends within the first
+    assert pixels(encode(Image.new("RGB", (4, 3), (1, 2, 3)), exif=cut_exif))[2, 3].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "PPM"])
 def test_16_bit_values_are_scaled_not_clipped(encode: Encode, format_: str) -> None:
     values = np.array([[0, 257, 32768, 65535]], np.uint16)
