@@ -22,6 +22,7 @@ from sparring.export.weights import export_weights
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import read_checkpoint, write_atomically
+from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare
@@ -72,7 +73,7 @@ def find_recipe(recipe: str | Path) -> Tree:
         return read_toml(shipped[str(recipe)])
     if Path(recipe).suffix == ".toml":
         return read_toml(Path(recipe))
-    raise ConfigError(unknown_name("recipe", str(recipe), shipped))
+    raise ConfigError(unknown_name("recipe", str(recipe), shipped) + "; or name a file ending in .toml")
 
 
 def train(
@@ -109,7 +110,7 @@ def train(
     tree = merged(
         {"method": "adco"},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": str(Path(data).absolute()) if isinstance(data, str | Path) else ""}},
+        {"data": {"path": str(Path(data).expanduser().absolute()) if isinstance(data, str | Path) else ""}},
         {"method": method} if method is not None else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
@@ -117,6 +118,7 @@ def train(
         settings or {},
     )
     config = RunConfig.from_tree(tree)
+    choose_device(config.training.device)  # before the images, which may take minutes
     distributed.start()
     folder = RunFolder(out)
     if distributed.is_main():
@@ -158,6 +160,8 @@ def resume(
     config, dataset = open_images(config, data if data is not None else data_path(config), listener)
     training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
     training_run.restore()
+    if training_run.step >= training_run.last_step and listener is not None:
+        listener.report(f"{folder.path} has made all its {training_run.step:,} steps; there is nothing left to train")
     play(training_run, folder)
     return Run(folder.path)
 

@@ -7,16 +7,17 @@ with --debug.
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sparring.config import Tree, merged, parse_override
-from sparring.errors import SparringError
+from sparring.errors import ConfigError, SparringError
 
 app = typer.Typer(
-    help="Self-supervised visual pretraining in which the encoder trains against worthy opponents.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +36,32 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from sparring import __version__
+
+        typer.echo(f"sparring {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails; may stand anywhere.")] = False,
+) -> None:
+    """Self-supervised visual pretraining in which the encoder trains against worthy opponents."""
+
+
+@contextmanager
+def _resumable(run: Path) -> Iterator[None]:
+    """Let Ctrl-C end a training with the command that goes on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        has_checkpoint = (run / "checkpoint" / "last.pt").exists()
+        _fail(f"stopped; continue with `sparring resume {run}`" if has_checkpoint else "stopped before the first step; nothing is lost", 1)
 
 
 def _settings(overrides: list[str] | None) -> Tree:
@@ -61,7 +88,7 @@ def train(
     from sparring import api
     from sparring.display import Display
 
-    with Display() as display:
+    with _resumable(out), Display() as display:
         run = api.train(
             data,
             out=out,
@@ -85,7 +112,7 @@ def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption 
     from sparring import api
     from sparring.display import Display
 
-    with Display() as display:
+    with _resumable(run), Display() as display:
         done = api.resume(run, max_steps=max_steps, listener=display)
         _finish(done, display, as_json=as_json)
 
@@ -117,8 +144,10 @@ def evaluate(
     from sparring import api
     from sparring.display import Display
 
+    names = [name.strip() for name in protocol.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("no protocol given; choose from knn, linear, geometry")
     with Display() as display:
-        names = [name.strip() for name in protocol.split(",") if name.strip()]
         scores = api.evaluate(run, data=data, train_data=train_data, protocols=names, device=device, listener=display)
         display.close()
         if as_json:
@@ -224,28 +253,33 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        app(args=[argument for argument in arguments if argument != "--debug"], standalone_mode=False)
-    except typer.Exit as stop:
-        raise SystemExit(stop.exit_code) from None
-    except KeyboardInterrupt:
-        _fail("stopped; continue with `sparring resume RUN`", 1)
+        code = app(args=[argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", 1)
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `sparring methods | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except Exception as error:
         if debug:
             raise
         _explain(error)
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _explain(error: Exception) -> None:
+def _explain(error: Exception) -> NoReturn:
     if isinstance(error, SparringError):
         _fail(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # typer carries its own copy of click's exceptions
-        _fail(" ".join(str(error.format_message()).split()), 2)
+        message = " ".join(str(error.format_message()).split())
+        if not message:  # no command at all: the help has been shown
+            raise SystemExit(2)
+        _fail(message.replace(": Input should be", ": it should be"), 2)
     if isinstance(error, OSError) and error.errno is not None:
         _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), 1)
     _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
     if os.environ.get("WORLD_SIZE", "1") != "1":

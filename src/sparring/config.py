@@ -46,9 +46,11 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
     key = ".".join([*filter(None, [where]), *path])
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", key, _siblings(model, path, where))
-    text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     value = first["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f", got {value!r}"
+    if first["type"] == "model_type":
+        return f"{key} is a section, got {value!r}; set one of {', '.join(_siblings(model, [*path, ''], where))}"
+    text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    shown = "" if isinstance(value, dict | BaseModel) or repr(value) in text else f", got {value!r}"
     return f"{key or 'configuration'}: {text}{shown}"
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from sparring import distributed
@@ -18,12 +18,12 @@ PROTOCOL_NAMES = {"knn": "kNN", "linear": "linear probe"}
 
 
 class Display:
-    """Progress bar and messages; silent on all but the main process."""
+    """Progress and messages on standard error: a bar on a terminal, a few lines in a log; silent on all but the main process."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._task = ""
         self._warning: str | None = None
         self._score = ""
 
@@ -38,7 +38,6 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-            self._tasks = {}
 
     def report(self, line: str) -> None:
         """Show a line of progress."""
@@ -46,11 +45,13 @@ class Display:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """Move the training bar; a warning is shown once."""
+        """Move the training bar, or log a line at every look of the monitor; a warning is shown once."""
         if "knn_accuracy" in record:
             self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
         state = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
         self._move("training", position.step + 1, position.num_steps, state)
+        if not self._console.is_terminal and "effective_rank" in record:
+            self.report(f"step {position.step + 1:,} of {position.num_steps:,}  {state}")
         if warning is not None and warning != self._warning:
             self._warning = warning
             self.report(f"warning: {warning}")
@@ -60,24 +61,14 @@ class Display:
         self._move(what, done, total, "")
 
     def _move(self, what: str, done: int, total: int, state: str) -> None:
-        if not distributed.is_main():
+        if not distributed.is_main() or not self._console.is_terminal:
             return
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=self._console,
-                refresh_per_second=2,
-            )
+        if self._bar is None or what != self._task:
+            self.close()
+            self._task, self._bar = what, _make_bar(self._console)
+            self._bar.add_task(what, total=total, completed=done, state=state)
             self._bar.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total, completed=done, state=state)
-        self._bar.update(self._tasks[what], completed=done, state=state)
+        self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
         """Print the scores beside the untrained encoder's, and the next command."""
@@ -99,6 +90,19 @@ class Display:
             shown = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in geometry.items() if isinstance(value, float))
             out.print(f"geometry: {shown}", highlight=False, soft_wrap=True)
         out.print(f"next: sparring report {run} --out report.html", highlight=False, markup=False, soft_wrap=True)
+
+
+def _make_bar(console: Console) -> Progress:
+    """A bar that fits 80 columns while an encoder trains."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        refresh_per_second=2,
+    )
 
 
 def describe_method(name: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError, unknown_name
+from sparring.models.backbones import CUSTOM, takes_image_size
 from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import save_backbone, write_atomically
 from sparring.training.settings import RunConfig
@@ -36,30 +37,36 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
     }
     if form not in writers:
         raise ConfigError(unknown_name("export format", form, writers))
-    return writers[form](encoder, config, out)
+    code = writers[form](encoder, config, out)
+    return f"{code}\n# expects images in [0, 1] minus {config.encoder.mean}, divided by {config.encoder.std}, per channel"
 
 
 def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
     _write_state(encoder.backbone.network.state_dict(), out)
-    return _timm_model(encoder, config) + f'model.load_state_dict(torch.load("{out}", weights_only=True))'
+    return _timm_model(encoder, config) + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
 
 
 def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
     save_backbone(out, encoder.backbone.network, metadata={"backbone": config.encoder.backbone, "method": config.method})
-    load = f'from safetensors.torch import load_file\nmodel.load_state_dict(load_file("{out}"))'
+    load = f"from safetensors.torch import load_file\nmodel.load_state_dict(load_file({str(out)!r}))"
     return _timm_model(encoder, config) + load
 
 
 def _timm_model(encoder: Encoder, config: RunConfig) -> str:
-    if config.encoder.width != 1.0:
+    eyes, size = config.encoder, config.training.image_size
+    assert size is not None
+    if eyes.backbone.startswith(CUSTOM):
+        return "import torch\nmodel = ...  # the network of your own with which the run was trained\n"
+    if eyes.width != 1.0:
         # timm has no name for a narrow stem; the run's own settings rebuild it.
-        settings = f'EncoderSettings(backbone="{config.encoder.backbone}", width={config.encoder.width})'
+        stem = "" if eyes.small_images is None else f", small_images={eyes.small_images}"
+        settings = f"EncoderSettings(backbone={eyes.backbone!r}, width={eyes.width}{stem})"
         return (
             "import torch\nfrom sparring.models.backbones import EncoderSettings, make_backbone\n"
-            f"model = make_backbone({settings}, image_size={config.training.image_size}).network\n"
+            f"model = make_backbone({settings}, image_size={size}).network\n"
         )
-    model = f'import timm, torch\nmodel = timm.create_model("{config.encoder.backbone}", num_classes=0)\n'
-    return model + _small_stem(encoder)
+    sized = f", img_size={size}" if takes_image_size(eyes.backbone, size) else ""
+    return f"import timm, torch\nmodel = timm.create_model({eyes.backbone!r}, num_classes=0{sized})\n" + _small_stem(encoder)
 
 
 def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
@@ -71,7 +78,7 @@ def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
     return (
         f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()\n"
         + _small_stem(encoder)
-        + f'model.load_state_dict(torch.load("{out}", weights_only=True))'
+        + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
     )
 
 

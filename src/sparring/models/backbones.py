@@ -102,17 +102,19 @@ def _neighbours(name: str) -> list[str]:
 
 def takes_image_size(name: str, image_size: int) -> bool:
     """Whether timm builds this network for one size of images, as it does with most transformers."""
-    try:
-        timm.create_model(name, num_classes=0, img_size=image_size)
-    except TypeError:
-        return False
+    with torch.random.fork_rng(devices=[]):
+        try:
+            timm.create_model(name, num_classes=0, img_size=image_size)
+        except TypeError:
+            return False
     return True
 
 
 def _any_timm(name: str, image_size: int) -> nn.Module:
     try:
-        sized = {"img_size": image_size} if takes_image_size(name, image_size) else {}
-        network: nn.Module = timm.create_model(name, num_classes=0, **sized)
+        network: nn.Module = timm.create_model(name, num_classes=0, img_size=image_size)
+    except TypeError:  # only transformers take img_size
+        network = timm.create_model(name, num_classes=0)
     except (AssertionError, ValueError) as error:
         raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
     return network

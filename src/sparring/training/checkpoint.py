@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -38,9 +39,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk is full; free some space and use `sparring resume`" if full else (error.strerror or str(error))
-        raise StorageError(f"cannot write {path}: {why}") from None
+        raise not_written(path, error) from None
+
+
+def not_written(path: Path, error: OSError) -> StorageError:
+    """The error of a file that could not be written, and what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = "the disk is full; free some space and use `sparring resume`" if full else (error.strerror or str(error))
+    return StorageError(f"cannot write {path}: {why}")
 
 
 def save_checkpoint(path: Path, contest: Contest, *, step: int, config: str) -> None:
@@ -104,6 +110,7 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
 
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
-    """Save a network's weights under their plain names as safetensors."""
+    """Save a network's weights under their plain names as safetensors; the metadata is JSON under the key `sparring`."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(weights, metadata=dict(metadata)))
+    # One key: safetensors writes several in an order that changes from file to file, and equal runs should give equal files.
+    write_atomically(path, safetensors.torch.save(weights, metadata={"sparring": json.dumps(dict(metadata))}))

@@ -1,11 +1,14 @@
 """What is logged: every name with its meaning, and the file it goes to."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
+
+from sparring.training.checkpoint import not_written, write_atomically
 
 METRICS: dict[str, str] = {
     "step": "steps made before this one, from 0",
@@ -41,18 +44,26 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, keep_before: int) -> None:
         kept = [record for record in read_metrics(path) if record["step"] < keep_before]
-        path.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        self._file = path.open("a")
+        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self._path, self._file = path, path.open("a")
 
     def write(self, record: Mapping[str, float]) -> None:
-        """Append one record; values that are not finite become null."""
+        """Append one record; values that are not finite become null.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
         clean = {name: value if math.isfinite(value) else None for name, value in record.items()}
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(clean) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise not_written(self._path, error) from None
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what `write` could not put on the disk has been reported
+            self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

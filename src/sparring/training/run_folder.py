@@ -94,8 +94,15 @@ class RunFolder:
         write_atomically(self.environment, _json(environment(device)))
 
     def read_scores(self) -> dict[str, Any]:
-        """Scores so far; empty before the first evaluation."""
-        return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
+        """Scores so far; empty before the first evaluation.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        try:
+            return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
+        except (ValueError, TypeError):
+            raise RunError(f"{self.scores} is damaged; remove it and use `sparring evaluate`") from None
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace the scores."""

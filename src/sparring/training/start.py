@@ -48,10 +48,7 @@ def open_images(config: RunConfig, data: ImageData, listener: Listener | None) -
         typical = typical_size(source)
         size = min(IMAGE_SIZES, key=lambda candidate: abs(candidate - typical))
         config = RunConfig.from_tree(merged(config.tree(), {"training": {"image_size": size}}))
-    dataset = open_dataset(source, config.data, image_size=size, progress=counter("reading images", listener))
-    if listener is not None:
-        listener.report(_summary(config, dataset))
-    return config, dataset
+    return config, open_dataset(source, config.data, image_size=size, progress=counter("reading images", listener))
 
 
 def _summary(config: RunConfig, dataset: Dataset) -> str:
@@ -88,7 +85,10 @@ def prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone:
     """Training at its first step, from a configuration with a resolved image size."""
     contest = make_contest(config, _wrapped(backbone, config))
     observe = listener.observe if listener is not None else None
-    return Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
+    training_run = Training(config=config, contest=contest, dataset=dataset, folder=folder, observe=observe)
+    if listener is not None:  # only now: a wrong batch size or device is told without it
+        listener.report(_summary(config, dataset))
+    return training_run
 
 
 def play(training_run: Training, folder: RunFolder) -> None:
