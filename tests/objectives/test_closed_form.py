@@ -16,9 +16,7 @@ def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the second of two processes, keys of both, and a bank, all close enough that nobody's softmax saturates."""
     draw = torch.Generator().manual_seed(0)
     centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
-    query, key, bank = (
-        centre + 0.2 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (4, 8, num_vectors)
-    )
+    query, key, bank = (centre + 0.2 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (4, 8, num_vectors))
     return query.requires_grad_(), key, (bank * 1.7).requires_grad_()
 
 
@@ -29,9 +27,7 @@ def oracle(query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_b
 
 
 def game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
-    return adversarial_bank_game(
-        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch
-    )
+    return adversarial_bank_game(query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch)
 
 
 def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
@@ -93,6 +89,52 @@ def test_the_in_batch_keys_take_their_share_of_the_banks_probability() -> None:
     torch.testing.assert_close(with_keys.hardest_cosine, cosine(query, bank).amax(dim=1).mean().detach())
     columns = torch.cat([cosine(query, key), cosine(query, bank)], dim=1) / BANK
     torch.testing.assert_close(with_keys.bank_mass, columns.softmax(dim=1)[:, len(key) :].sum(dim=1).mean().detach())
+
+
+def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
+    """As `game`, with a bank that does not see the keys."""
+    return adversarial_bank_game(
+        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch, bank_sees_keys=False
+    )
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("chunk", [8, 1024])
+def test_a_bank_that_sees_no_keys_climbs_the_log_sum_over_its_own_vectors(
+    in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    query, key, bank = material()
+    played = blind_game(query, key, bank, in_batch=in_batch)
+    plain = -torch.logsumexp(cosine(query.detach(), bank) / BANK, dim=1).mean()
+    expected = torch.autograd.grad(plain, bank)[0]
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(torch.autograd.grad(played.bank_loss, bank)[0], expected, rtol=1e-9, atol=1e-12)
+    # The value differs by the cosine of the own key, which is not the bank's to change.
+    own = (cosine(query, key[4:]).diagonal() / BANK).mean()
+    torch.testing.assert_close(played.bank_loss, (plain + own).detach(), rtol=1e-9, atol=1e-12, check_stride=False)
+
+
+def test_a_bank_that_sees_no_keys_shares_out_all_its_probability() -> None:
+    query, key, bank = material()
+    torch.testing.assert_close(blind_game(query, key, bank).bank_mass, torch.tensor(1.0, dtype=torch.float64), rtol=1e-12, atol=0)
+    assert game(query, key, bank).bank_mass < 0.99
+
+
+def test_what_the_bank_sees_does_not_concern_the_encoder() -> None:
+    query, key, bank = material()
+    seeing, blind = game(query, key, bank), blind_game(query, key, bank)
+    for name in ("loss", "mass", "key_mass", "hardest_cosine"):
+        assert torch.equal(getattr(seeing, name), getattr(blind, name))
+    assert torch.equal(*(torch.autograd.grad(played.loss, query)[0] for played in (seeing, blind)))
+
+
+def test_a_bank_that_sees_no_keys_is_drawn_to_queries_whose_keys_have_won() -> None:
+    draw = torch.Generator().manual_seed(0)
+    query, bank = (torch.randn(count, 20, dtype=torch.float64, generator=draw).requires_grad_() for count in (4, 37))
+    won = torch.cat([query.detach()] * 2)  # every key coincides with its query, and the bank is far from both
+    seeing, blind = (torch.autograd.grad(play(query, won, bank).bank_loss, bank)[0].norm() for play in (game, blind_game))
+    assert blind > 10 * seeing
 
 
 def test_float32_agrees_with_float64_at_the_sharpest_temperature() -> None:
