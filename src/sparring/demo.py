@@ -1,5 +1,6 @@
 """The demo: AdCo and its control on real images, small enough for two cores and a few minutes."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,46 +55,48 @@ def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Pl
         RunError: if the folder holds anything that no demo has made.
         DataError: if the images cannot be had.
     """
-    _claim(out, display)
-    folders = _images(out, data, display, plan)
+    _refuse_foreign(out)
+    files = find_files(data, out / "data")
+    _make_room(out, display)
+    folders = _images(out, files, display, plan)
     scores = {method: _play(method, out, folders, display, plan) for method in METHODS}
-    report = out / "report.html"
-    api.report([out / method for method in METHODS], out=report, data=str(folders["test"]), listener=display)
+    report = api.report([out / method for method in METHODS], out=out / "report.html", data=folders["test"], listener=display)
     return [
         *_table(scores, plan),
         _caution(scores, plan),
-        f"Both runs in pictures: {report}",
+        f"both runs in pictures: {report}",
         "next: sparring train --data photos/ --out runs/photos",
     ]
 
 
-def _claim(out: Path, display: Listener) -> None:
-    """Make the folder the demo's, and move earlier results aside."""
-    mark = out / MARK
-    if not mark.exists() and out.exists() and (not out.is_dir() or any(path.name != "data" for path in out.iterdir())):
+def _refuse_foreign(out: Path) -> None:
+    is_ours = (out / MARK).exists() or not out.exists()
+    if not is_ours and (not out.is_dir() or any(path.name != "data" for path in out.iterdir())):
         raise RunError(f"{out} exists and was not made by a demo; choose another --out")
+
+
+def _make_room(out: Path, display: Listener) -> None:
+    """Make the folder the demo's, and move the results of an earlier one aside."""
     out.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    (out / MARK).touch()
     earlier = [out / name for name in RESULTS if (out / name).exists()]
     if not earlier:
         return
-    number = next(n for n in range(1, 10**6) if not (out / f"earlier-{n}").exists())
-    aside = out / f"earlier-{number}"
+    aside = next(folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists())
     aside.mkdir()
     for path in earlier:
         path.rename(aside / path.name)
     display.report(f"{out} holds an earlier demo; its results are now in {aside}")
 
 
-def _images(out: Path, data: Path | None, display: Listener, plan: Plan) -> dict[str, Path]:
+def _images(out: Path, files: Path, display: Listener, plan: Plan) -> dict[str, Path]:
     """Folders of training and of test images, made on first use."""
-    source = find_files(data, out / "data")
     counts = {"train": plan.num_train, "test": plan.num_test}
     folders = {part: out / "images" / f"{part}-{count}" for part, count in counts.items()}
     for part, folder in folders.items():
         if not folder.exists():
             display.report(f"writing Fashion-MNIST's first {counts[part]:,} {part} images to {folder}")
-            write_class_folders(*read_part(source, part, counts[part]), folder)
+            write_class_folders(*read_part(files, part, counts[part]), folder)
     return folders
 
 

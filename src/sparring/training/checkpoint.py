@@ -79,6 +79,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: if the file is missing, damaged, holds anything else, or is of another format.
     """
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; the run was stopped before its first one, train it anew") from None
@@ -87,6 +88,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the archive with its checksums: PyTorch does not, and would train on with flipped bits."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(damaged)
 
 
 def load_checkpoint(path: Path, contest: Contest) -> int:

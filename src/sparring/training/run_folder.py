@@ -44,7 +44,8 @@ class RunFolder:
             StorageError: if it cannot be made.
         """
         if self.config.exists():
-            raise RunError(f"{self.path} holds a run already; continue it with `sparring resume {self.path}` or choose another --out")
+            how = f"continue it with `sparring resume {self.path}`" if self.checkpoint.exists() else "it has no checkpoint; remove it"
+            raise RunError(f"{self.path} holds a run already; {how} or choose another --out")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} exists and is not an empty folder; choose another --out")
         try:
