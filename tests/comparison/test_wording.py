@@ -33,16 +33,16 @@ def run(label: str, knn: float | None, *, seed: int = 0, note: str = "", **confi
 
 def test_the_headline_names_every_score_and_the_untrained_encoder() -> None:
     runs = [run("AdCo", 0.418), run("MoCo v2", 0.434, note="its control")]
-    assert headline(runs) == "AdCo scores 41.8 % kNN; MoCo v2 (its control) 43.4 %; the untrained encoder 28.7 %."
+    assert headline(runs) == ["AdCo scores 41.8 % kNN", "MoCo v2 (its control) 43.4 %", "the untrained encoder 28.7 %"]
 
 
 def test_seeds_of_a_method_are_averaged_with_their_range() -> None:
     runs = [run("AdCo", 0.40, seed=0), run("AdCo", 0.42, seed=1)]
-    assert headline(runs).startswith("AdCo (mean of 2 seeds, 40.0 % to 42.0 %) scores 41.0 % kNN;")
+    assert headline(runs)[0] == "AdCo (mean of 2 seeds, 40.0 % to 42.0 %) scores 41.0 % kNN"
 
 
 def test_without_labels_nothing_is_scored() -> None:
-    assert headline([run("AdCo", None)]) == "AdCo, not scored"
+    assert headline([run("AdCo", None)]) == ["AdCo, not scored"]
     assert "no score" in evidence([run("AdCo", None)])[0]
 
 
@@ -59,6 +59,12 @@ def test_the_sampling_error_is_that_of_a_binomial() -> None:
     # 1.96 * sqrt(0.418 * 0.582 / 5000) = 0.01367
     assert "5,000 scored images" in evidence([run("AdCo", 0.418)])[-1]
     assert "about 1.4 points" in evidence([run("AdCo", 0.418)])[-1]
+
+
+def test_a_gain_within_the_sampling_error_is_called_so() -> None:
+    # 1.96 * sqrt(0.3 * 0.7 / 5000) = 0.0127 above the untrained 0.287
+    assert "gain of AdCo over the untrained encoder is no larger" in evidence([run("AdCo", 0.299)])[-1]
+    assert "gain of" not in " ".join(evidence([run("AdCo", 0.301)]))
 
 
 def test_settings_that_differ_besides_the_method_are_named() -> None:

@@ -146,8 +146,8 @@ def _bank_of(encoder: Shown) -> str:
     note = (
         ""
         if share is None
-        else f'<p class="note">{percent(share)} of these vectors look most like an image of the query\'s own class: '
-        "pushing the query away from those works against telling classes apart.</p>"
+        else f'<p class="note">{percent(share)} of these vectors look most like an image of the query\'s own class. '
+        "Such false negatives teach the encoder to part images that belong together.</p>"
     )
     blocks = "".join(_hardest_block(query, place) for place, query in enumerate(encoder.gallery.bank_hardest))
     return f'<h3>{encoder.title}</h3>{note}<div class="queries bank">{blocks}</div>'

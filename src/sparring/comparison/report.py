@@ -55,7 +55,10 @@ def _header(runs: Sequence[RunSummary]) -> str:
     trust = " ".join([*evidence(runs), *filter(None, [fairness(runs)])])
     alarms = "".join(f'<p class="warning" role="alert">{escape(text)}</p>' for text in warnings(runs))
     facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(runs))
-    return f'<h1>{escape(headline(runs))}</h1><p class="trust">{escape(trust)}</p>{alarms}<dl class="facts">{facts}</dl>'
+    clauses = headline(runs)
+    ends = [*(";" for _ in clauses[1:]), "." if len(clauses) > 1 else ""]
+    title = " ".join(f"<span>{escape(clause + end)}</span>" for clause, end in zip(clauses, ends, strict=True))
+    return f'<h1>{title}</h1><p class="trust">{escape(trust)}</p>{alarms}<dl class="facts">{facts}</dl>'
 
 
 def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
     top = max(value for value in (*untrained, *trained) if value is not None) * 1.04 or 1.0
     for number, (name, before, after) in enumerate(zip(run_names(runs), untrained, trained, strict=True)):
         if after is not None:
-            gain = "" if before is None else f"{100 * (after - before):+.1f}"
+            gain = "" if before is None else f"{round(100 * (after - before), 1) + 0.0:+.1f}"
             rows.append(
                 _bar(swatch(number, name), after, gain=gain, color=f"run{number % NUM_COLORS}", span=(before or 0.0, after), top=top)
             )
@@ -93,7 +93,8 @@ def _bar(name: str, value: float, *, gain: str, color: str, span: tuple[float, f
 
 
 def _protocol_note(protocol: str, score: Score) -> str:
-    images = f"{score['test_images']:,} images" if isinstance(score.get("test_images"), int) else "images"
+    held_out = "held-out " if "held out" in str(score.get("tested_on")) else ""
+    images = f"{score['test_images']:,} {held_out}images" if isinstance(score.get("test_images"), int) else "images"
     if protocol == "knn":
         return f"share of {images} classified rightly by their {score.get('num_neighbors', '')} nearest training images"
     return f"share of {images} classified rightly by logistic regression on the features"

@@ -14,21 +14,21 @@ SHORT_TITLES = {"knn": "kNN", "linear": "linear probe"}
 _NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue")
 
 
-def headline(runs: Sequence[RunSummary]) -> str:
-    """One sentence with the first score of every method and of the untrained encoder."""
+def headline(runs: Sequence[RunSummary]) -> list[str]:
+    """Clauses of one sentence: the first score of every method, and that of the untrained encoder."""
     protocol = first_protocol(runs)
     if protocol is None:
-        return f"{listed(list(by_method(runs)))}, not scored"
-    parts: list[str] = []
+        return [f"{listed(list(by_method(runs)))}, not scored"]
+    clauses: list[str] = []
     for label, group in by_method(runs).items():
         scores = [score for run in group if (score := accuracy(run.trained, protocol)) is not None]
         if scores:
-            verb = f" scores {percent(mean(scores))} {SHORT_TITLES[protocol]}" if not parts else f" {percent(mean(scores))}"
-            parts.append(f"{label}{_parenthesis(group, scores)}{verb}")
+            words = (" scores", f" {SHORT_TITLES[protocol]}") if not clauses else ("", "")
+            clauses.append(f"{label}{_parenthesis(group, scores)}{words[0]} {percent(mean(scores))}{words[1]}")
     untrained = [score for run in runs if (score := accuracy(run.untrained, protocol)) is not None]
     if untrained:
-        parts.append(f"the untrained encoder {percent(mean(untrained))}")
-    return "; ".join(parts) + "."
+        clauses.append(f"the untrained encoder {percent(mean(untrained))}")
+    return clauses
 
 
 def _parenthesis(group: Sequence[RunSummary], scores: Sequence[float]) -> str:
@@ -57,14 +57,26 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
         sentences.append("This is one seed; another gives another score.")
     elif min(counts) < 3:
         sentences.append("Fewer than three seeds of a method show little of its spread; read differences with care.")
+    return sentences + _chance(runs, protocol)
+
+
+def _chance(runs: Sequence[RunSummary], protocol: str) -> list[str]:
+    """How far the choice of the scored images moves a score, and which gains are no larger (95 %, binomial)."""
     images = [int(n) for run in runs if isinstance(n := run.trained.get(protocol, {}).get("test_images"), int)]
     scores = [score for run in runs if (score := accuracy(run.trained, protocol)) is not None]
-    if images and scores:
-        share = mean(scores)
-        error = 1.96 * math.sqrt(share * (1 - share) / min(images))
-        sentences.append(
-            f"With {min(images):,} scored images, their choice alone moves a score by about {100 * error:.1f} points either way."
-        )
+    if not images or not scores:
+        return []
+    error = 1.96 * math.sqrt(mean(scores) * (1 - mean(scores)) / min(images))
+    sentences = [f"With {min(images):,} scored images, their choice alone moves a score by about {100 * error:.1f} points either way."]
+    small = [
+        name
+        for name, run in zip(run_names(runs), runs, strict=True)
+        if (after := accuracy(run.trained, protocol)) is not None
+        and (before := accuracy(run.untrained, protocol)) is not None
+        and after - before <= error
+    ]
+    if small:
+        sentences.append(f"The gain of {listed(small)} over the untrained encoder is no larger than that.")
     return sentences
 
 
