@@ -30,6 +30,7 @@ class EncoderSettings(Settings):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from images in [0, 1]; ImageNet's, as every recipe here uses."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divided by afterwards; ImageNet's too."""
 
 
 class Backbone(nn.Module):

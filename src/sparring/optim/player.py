@@ -19,16 +19,21 @@ class PlayerSettings(Settings):
     """How one player moves. Defaults: SGD with a cosine, as in MoCo v2 (Chen et al. 2020, arXiv:2003.04297)."""
 
     optimizer: OptimizerName = "sgd"
+    """sgd, adamw, or lars for very large batches."""
     learning_rate: float = Field(default=0.06, gt=0)
     """Peak rate."""
     learning_rate_final: float = Field(default=0.0, ge=0)
     """Rate at the end of a cosine."""
     schedule: ScheduleName = "cosine"
+    """Of the rate after the warm-up, over the whole planned run."""
     schedule_per_epoch: bool = False
     """Change the rate once per epoch (as the released code of AdCo, CaCo and MoCo does) instead of at every step."""
     warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs in which the rate rises in a straight line to its peak."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """The optimiser's; AdamW's first beta."""
     weight_decay: float = Field(default=5e-4, ge=0)
+    """Added to the gradient by sgd and lars, decoupled in adamw."""
     decay_vectors: bool = True
     """Decay biases and norms too, as MoCo and AdCo do."""
     clip_norm: float | None = Field(default=None, gt=0)

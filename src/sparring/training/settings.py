@@ -46,8 +46,11 @@ class RunConfig(Settings):
     """Everything that defines a run."""
 
     method: str
+    """One of `sparring methods`."""
     opponent: tuple[str, ...] = ()
+    """Opponents in image space, around the method; none in this version."""
     seed: int = Field(default=0, ge=0)
+    """Of every random draw; the same seed gives the same bits on one device."""
     data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
