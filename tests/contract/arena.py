@@ -21,7 +21,7 @@ SIZE = 16
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {},
     "mocov2": {"queue": {"size": 40}},
-    "adco": {"bank": {"size": 40}, "filling_epochs": 0.0},
+    "adco": {"bank": {"size": 40}, "queue_epochs": 0.0},
 }
 """Settings that make each method's opponents small; a new method needs its line here."""
 

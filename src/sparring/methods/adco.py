@@ -67,8 +67,8 @@ class AdCoSettings(MethodSettings):
     """One-way: view 0 asks, view 1 is the key. Symmetric: both ask, mean of two. Multi-crop: view 0 is the key of all others, sum."""
     in_batch: bool = True
     """Keys of the other images are negatives too; off costs at most 0.5 points on ImageNet and is less stable (authors)."""
-    filling_epochs: float = Field(default=1.0, ge=0)
-    """Go on filling at least this long, oldest keys first; 0: fill once, as released. See docs/methods/adco.md."""
+    queue_epochs: float = Field(default=0.0, ge=0)
+    """Until then a full bank is a queue of keys and does not learn; 0: it learns at once, as released. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
 
 
@@ -90,23 +90,21 @@ class AdCo(Method):
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
         """Both sides' losses on the same queries and keys; while the bank fills, the encoder's alone."""
-        if self._is_filling(step.progress.step, step):
+        if not self.bank.is_full:
             return self._look_while_filling(views, step)
         match self.settings.form:
             case "one-way":
-                games = [self._game(views[0], self._keys(views[1], step))]
+                pairs = [(views[0], self._keys(views[1], step))]
             case "symmetric":
-                games = [
-                    self._game(views[0], self._keys(views[1], step)),
-                    self._game(views[1], self._keys(views[0], step)),
-                ]
+                pairs = [(views[0], self._keys(views[1], step)), (views[1], self._keys(views[0], step))]
             case "multi-crop":
                 keys = self._keys(views[0], step)
-                games = [self._game(view, keys) for view in views[1:]]
+                pairs = [(view, keys) for view in views[1:]]
+        games = [self._game(query_view, keys) for query_view, keys in pairs]
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(games)
         return Turn(
             loss=share * torch.stack([game.loss for game in games]).sum(),
-            replies={"bank_loss": share * torch.stack([game.bank_loss for game in games]).sum()},
+            replies={"bank_loss": share * torch.stack([game.bank_loss for game in games]).sum(), "keys": pairs[0][1]},
             metrics={
                 f"bank/{name}": torch.stack([getattr(game, name) for game in games]).mean()
                 for name in ("hardest_cosine", "mass", "bank_mass", "key_mass")
@@ -114,19 +112,19 @@ class AdCo(Method):
         )
 
     def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The bank ascends, or fills; then the teacher follows the encoder."""
+        """The bank ascends, or takes in the keys; then the teacher follows the encoder."""
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
-        if self._is_filling(step.progress.step, step):
+        if not self.bank.is_full:
             self.bank.fill(turn.replies["keys"])
-            if not self._is_filling(step.progress.step + 1, step):
+            if self.bank.is_full:
                 self.teacher.copy_parameters(self.encoder)
+            return {}
+        if step.progress.step < self.settings.queue_epochs * step.progress.steps_per_epoch:
+            self.bank.fill(turn.replies["keys"])
             return {}
         before = self.bank.watched()
         players["bank"].update(turn.replies["bank_loss"])
         return self.bank.dynamics(before)
-
-    def _is_filling(self, number: int, step: Step) -> bool:
-        return not self.bank.is_full or number < self.settings.filling_epochs * step.progress.steps_per_epoch
 
     def _keys(self, view: Tensor, step: Step) -> Tensor:
         return distributed.gather(self.teacher.shuffled(view, generator=step.generator))
