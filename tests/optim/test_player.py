@@ -167,6 +167,19 @@ def test_a_restored_player_continues_to_the_bit(optimizer: str) -> None:
     assert not same(whole, fresh)  # without its state a player goes elsewhere
 
 
+@pytest.mark.parametrize(
+    "other", [{"optimizer": "adamw"}, {"optimizer": "lars"}, {"momentum": 0.5}, {"weight_decay": 0.1}, {"decay_vectors": False}]
+)
+def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) -> None:
+    # PyTorch loads it and goes on with the settings of the file, or fails at the next step.
+    ours = network()
+    first = player(ours)
+    first.update(loss_of(ours))
+    with pytest.raises(ValueError, match=r"players\.encoder: the optimiser, its momentum or its weight decay was another"):
+        player(network(), **other).load_state_dict(first.state_dict())
+    player(network(), learning_rate=1.0).load_state_dict(first.state_dict())  # the rate is set at every step anyway
+
+
 def test_the_defaults_are_those_of_moco_v2() -> None:
     settings = PlayerSettings()
     assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == ("sgd", 0.9, "cosine", True)

@@ -1,6 +1,6 @@
 """A player: parameters and the one optimiser that moves them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,5 +105,16 @@ class Player:
         return self._optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`'s value."""
+        """Continue from `state_dict`'s value.
+
+        Raises:
+            ValueError: if another optimiser, or one with other settings, made it: PyTorch would silently take these over.
+        """
+        if _fixed(state["param_groups"]) != _fixed(self._optimizer.param_groups):
+            raise ValueError(f"players.{self.name}: the optimiser, its momentum or its weight decay was another")
         self._optimizer.load_state_dict(state)
+
+
+def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What an optimiser's settings decide once and for all."""
+    return [{key: group[key] for key in ("momentum", "betas", "weight_decay", "trust") if key in group} for group in groups]

@@ -111,10 +111,10 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
         contest.method.load_state_dict(content["method"])
         for name, player in contest.players.items():
             player.load_state_dict(content["players"][name])
-    except (RuntimeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        return int(content["step"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # PyTorch names the tensor in the second line
         raise CheckpointError(f"the checkpoint {path} does not fit this configuration: {reason}") from None
-    return int(content["step"])
 
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
