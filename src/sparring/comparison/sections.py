@@ -165,6 +165,8 @@ def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
 
 
 def _legend(runs: Sequence[RunSummary]) -> str:
+    if len(runs) == 1:
+        return ""
     entries = "".join(swatch(number, name) for number, name in enumerate(run_names(runs)))
     return f'<p class="legend">{entries}</p>'
 
