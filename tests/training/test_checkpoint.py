@@ -1,0 +1,196 @@
+"""Checkpoints: whole or not at all, harmless to read, and of this run or refused."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import arena
+import pytest
+import safetensors.torch
+import torch
+from arena import changed, play, state
+from torch import Tensor, nn
+
+from sparring.errors import CheckpointError, StorageError
+from sparring.training.build import Contest
+from sparring.training.checkpoint import load_checkpoint, read_checkpoint, save_backbone, save_checkpoint, write_atomically
+
+
+def contest(method: str, **settings: Any) -> Contest:
+    """Contest whose checkpoints take kilobytes."""
+    return arena.contest(method, encoder={"backbone": "resnet18", "width": 0.0625}, **settings)
+
+
+def saved(path: Path, method: str = "mocov2", *, steps: int = 2) -> Contest:
+    """Contest after some steps, saved."""
+    game = contest(method)
+    for number in range(steps):
+        play(method, game, number)
+    save_checkpoint(path, game, step=steps, config="seed = 0")
+    return game
+
+
+def test_a_checkpoint_brings_back_every_tensor_player_and_step(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    game, restored = saved(path, "adco", steps=4), contest("adco", seed=1)
+    assert changed(state(game.method), state(restored.method))
+    assert load_checkpoint(path, restored) == 4
+    assert not changed(state(game.method), state(restored.method))
+    for name, player in game.players.items():
+        ours, theirs = player.state_dict()["state"], restored.players[name].state_dict()["state"]
+        assert ours
+        assert all(torch.equal(ours[key]["momentum_buffer"], theirs[key]["momentum_buffer"]) for key in ours)
+
+
+def test_a_checkpoint_does_not_share_memory_with_the_contest(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    game = saved(path)
+    kept = state(game.method)
+    play("mocov2", game, 2)
+    restored = contest("mocov2")
+    load_checkpoint(path, restored)
+    assert not changed(kept, state(restored.method))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_kill_while_writing_leaves_the_old_checkpoint(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    game = saved(path)
+    old = path.read_bytes()
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    play("mocov2", game, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, "fsync") if moment == "fsync" else (Path, "replace")), kill)
+        with pytest.raises(Killed):
+            save_checkpoint(path, game, step=3, config="")
+    assert path.read_bytes() == old
+    assert read_checkpoint(path)["step"] == 2
+    save_checkpoint(path, game, step=3, config="")  # what the kill left behind is no obstacle
+    assert read_checkpoint(path)["step"] == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_content_is_on_the_disk_before_it_takes_the_place_of_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (events.append("fsync"), fsync(number))[1])
+    monkeypatch.setattr(Path, "replace", lambda path, target: (events.append("replace"), replace(path, target))[1])
+    write_atomically(tmp_path / "file", b"new")
+    assert events == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "Read-only")])
+def test_a_disk_that_does_not_take_it_leaves_the_old_file(code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def refuse(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match=words):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+class Trap:
+    """Makes a file when a careless reader unpickles it."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_reading_a_checkpoint_runs_nothing_that_it_contains(tmp_path: Path) -> None:
+    path, mark = tmp_path / "last.pt", tmp_path / "trapped"
+    torch.save({"format": 1, "step": 0, "config": "", "method": {}, "players": {}, "more": Trap(mark)}, path)
+    with pytest.raises(CheckpointError, match="damaged or holds more than tensors"):
+        read_checkpoint(path)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)  # the trap is live
+    assert mark.exists()
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    middle = len(content) // 2
+    match how:
+        case "empty":
+            return b""
+        case "cut short":
+            return content[:middle]
+        case "a flipped bit in a tensor":
+            return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        case _:
+            return b"not a checkpoint at all"
+
+
+@pytest.mark.parametrize("how", ["empty", "cut short", "a flipped bit in a tensor", "text"])
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(how: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    saved(path, steps=0)
+    path.write_bytes(damaged(path.read_bytes(), how))
+    with pytest.raises(CheckpointError, match=r"last\.pt is damaged"):
+        read_checkpoint(path)
+
+
+def test_a_missing_checkpoint_says_that_there_was_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize("content", [[1], {"weights": torch.zeros(2)}, {"format": 0, "step": 1}])
+def test_other_files_of_tensors_are_refused(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="is not one of this version"):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"projector": {"dim": 8}},
+        {"queue": {"size": 41}},
+        {"players": {"encoder": {"optimizer": "lars"}}},
+        {"players": {"encoder": {"weight_decay": 0.5}}},
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    saved(tmp_path / "last.pt", steps=1)
+    with pytest.raises(CheckpointError, match=r"does not fit this configuration: .*(size mismatch|players\.encoder)"):
+        load_checkpoint(tmp_path / "last.pt", contest("mocov2", **settings))
+
+
+def test_a_checkpoint_of_another_method_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "last.pt", steps=1)
+    for method in ("simclr", "adco"):
+        with pytest.raises(CheckpointError, match="does not fit this configuration"):
+            load_checkpoint(tmp_path / "last.pt", contest(method))
+
+
+@pytest.mark.parametrize("missing", ["step", "method", "players"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(missing: str, tmp_path: Path) -> None:
+    game = saved(tmp_path / "last.pt", steps=1)
+    content = read_checkpoint(tmp_path / "last.pt")
+    del content[missing]
+    torch.save(content, tmp_path / "part.pt")
+    with pytest.raises(CheckpointError, match=f"does not fit this configuration: '{missing}'"):
+        load_checkpoint(tmp_path / "part.pt", game)
+
+
+def test_exported_weights_are_the_plain_networks(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    save_backbone(tmp_path / "backbone.safetensors", network.to(memory_format=torch.channels_last), metadata={"method": "adco"})
+    found: dict[str, Tensor] = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
+    assert found.keys() == network.state_dict().keys()
+    assert not changed(found, dict(network.state_dict()))
