@@ -18,7 +18,7 @@ LAYERS = (
     {"methods"},
     {"training"},
     {"evaluation"},
-    {"comparison", "export"},
+    {"comparison", "formats"},
     {"api", "cli", "demo", "demo_data", "display", "doctor", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
@@ -135,7 +135,7 @@ def test_no_import_goes_round_in_a_circle() -> None:
         ("training.loop", "def late():\n    from sparring.evaluation.linear import linear_probe"),
         ("config", "from sparring import api"),
         ("methods.mocov2", "from sparring.methods.adco import AdCoSettings"),
-        ("comparison.report", "from sparring.export.weights import export_weights"),
+        ("comparison.report", "from sparring.formats.weights import export_weights"),
     ],
 )
 def test_checker_sees_an_import_that_breaks_the_rule(module: str, line: str) -> None:

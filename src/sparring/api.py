@@ -18,7 +18,7 @@ from sparring.data.source import ImageData
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocols import evaluate as run_protocols
-from sparring.export.weights import export_weights
+from sparring.formats.weights import export_weights
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import read_checkpoint, write_atomically

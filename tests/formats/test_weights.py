@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparring.errors import ConfigError
-from sparring.export.weights import export_weights
+from sparring.formats.weights import export_weights
 from sparring.models.backbones import CUSTOM, Backbone, EncoderSettings, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.training.settings import RunConfig
