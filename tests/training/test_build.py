@@ -1,0 +1,75 @@
+"""From a configuration to a contest: the same bits each time, on the device and in the precision asked for."""
+
+import arena
+import pytest
+import torch
+from torch import nn
+
+from sparring.errors import ConfigError
+from sparring.models.backbones import Backbone
+from sparring.training.build import make_contest
+from sparring.training.devices import choose_autocast, choose_device
+
+
+def test_the_global_generator_neither_enters_nor_leaves_a_contest() -> None:
+    torch.manual_seed(1)
+    first = arena.contest("adco")
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second = arena.contest("adco")
+    assert torch.equal(before, torch.get_rng_state())
+    assert not arena.changed(arena.state(first.method), arena.state(second.method))
+
+
+def test_a_teacher_starts_as_its_encoder() -> None:
+    method = arena.contest("mocov2").method
+    pairs = zip(method.get_submodule("teacher").parameters(), method.encoder.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_every_method_starts_from_the_same_backbone() -> None:
+    # So that a comparison differs in the opponent only.
+    backbones = [arena.contest(method).encoder.backbone.state_dict() for method in sorted(arena.SMALL)]
+    assert all(not arena.changed(backbones[0], other) for other in backbones[1:])
+
+
+def test_a_contest_is_in_training_mode() -> None:
+    assert all(module.training for module in arena.contest("adco").method.modules())
+
+
+def test_a_network_of_ones_own_takes_the_place_of_the_named_one() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU())
+    contest = make_contest(arena.config("simclr"), Backbone(network, image_size=arena.SIZE))
+    assert contest.encoder.backbone.network is network
+    assert contest.encoder(torch.zeros(2, 3, 16, 16)).shape == (2, 16)
+
+
+def test_bfloat16_reaches_teacher_and_encoder() -> None:
+    contest = arena.contest("mocov2", training={"precision": "bfloat16"})
+    encoders = [module for module in contest.method.modules() if hasattr(module, "autocast_dtype")]
+    assert [encoder.autocast_dtype for encoder in encoders] == [torch.bfloat16] * 2
+    assert all(value == value for value in arena.play("mocov2", contest, 0).values())
+
+
+def test_on_a_processor_auto_means_full_precision() -> None:
+    assert choose_autocast("auto", torch.device("cpu")) is None
+    assert choose_autocast("float32", torch.device("cpu")) is None
+    assert choose_autocast("bfloat16", torch.device("cpu")) == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_here_is_refused_with_what_is(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"training\.device={name} cannot be used here.*use auto or cpu"):
+        choose_device(name)
+
+
+def test_joint_batch_norm_needs_cuda_and_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"sync_batch_norm=true needs CUDA"):
+        arena.contest("simclr", training={"sync_batch_norm": True})
+
+
+def test_memory_order_is_that_of_the_settings() -> None:
+    for channels_last in (True, False):
+        encoder = arena.contest("simclr", training={"channels_last": channels_last}).encoder
+        kernel = max((p for p in encoder.parameters() if p.ndim == 4), key=lambda p: p.shape[-1] * p.shape[1])
+        assert kernel.is_contiguous(memory_format=torch.channels_last) is channels_last

@@ -1,0 +1,49 @@
+"""The configuration of a run: methods' own settings at the top level, and one sentence for every mistake."""
+
+from typing import Any
+
+import pytest
+
+from sparring.errors import ConfigError
+from sparring.training.settings import RunConfig
+
+
+def test_a_methods_settings_stand_at_the_top_level() -> None:
+    config = RunConfig.from_tree({"method": "adco", "temperature": 0.3, "bank": {"size": 128}, "training": {"epochs": 3}})
+    tree = config.tree()
+    assert (tree["temperature"], tree["bank"]["size"], tree["training"]["epochs"]) == (0.3, 128, 3)
+    assert "game" not in tree
+
+
+def test_setting_one_value_of_a_section_keeps_the_methods_other_defaults() -> None:
+    # A plain merge into the section's own model would bring back PlayerSettings' defaults: 0.06 and a cosine.
+    bank = RunConfig.from_tree({"method": "adco", "players": {"bank": {"momentum": 0.5}}}).tree()["players"]["bank"]
+    default = RunConfig.from_tree({"method": "adco"}).tree()["players"]["bank"]
+    assert bank == {**default, "momentum": 0.5}
+    assert (default["schedule"], default["weight_decay"]) == ("constant", 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        ({}, "no method given; choose one of .*adco"),
+        ({"method": "adoc"}, "unknown method 'adoc'; did you mean 'adco'"),
+        ({"method": "simclr", "temprature": 0.1}, "unknown setting 'temprature'; did you mean 'temperature'"),
+        ({"method": "simclr", "bank": {"size": 3}}, "unknown setting 'bank'"),
+        ({"method": "adco", "bank": {"sise": 3}}, r"unknown setting 'bank\.sise'; did you mean 'bank\.size'"),
+        ({"method": "adco", "training": {"epoch": 3}}, r"unknown setting 'training\.epoch'; did you mean 'training\.epochs'"),
+        ({"method": "adco", "temperature": -0.1}, r"temperature: .*greater than 0, got -0\.1"),
+        ({"method": "adco", "players": {"bank": {"learning_rate": 0}}}, r"players\.bank\.learning_rate: .*greater than 0"),
+        ({"method": "adco", "temperature": float("nan")}, "temperature: .*finite"),
+        ({"method": "adco", "opponent": ["ifm"]}, "no image-space opponents in this version"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(tree: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RunConfig.from_tree(tree)
+
+
+def test_a_configuration_cannot_be_changed_afterwards() -> None:
+    config = RunConfig.from_tree({"method": "adco"})
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]

@@ -1,0 +1,103 @@
+"""The run folder: who may make it, who may write it, and that it rebuilds its run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import arena
+import pytest
+import torch
+
+from sparring.errors import RunError, StorageError
+from sparring.training.checkpoint import write_atomically
+from sparring.training.run_folder import RunFolder
+
+
+def test_a_run_makes_its_folder_and_those_above_it(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "deep" / "run").create()
+    assert (tmp_path / "deep" / "run").is_dir()
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
+    RunFolder(tmp_path).create()
+
+
+def test_a_folder_that_holds_a_run_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_config(arena.config("simclr"))
+    with pytest.raises(RunError, match=r"holds a run already.*choose another --out"):
+        folder.create()
+    write_atomically(folder.checkpoint, b"")
+    with pytest.raises(RunError, match=r"holds a run already.*sparring resume"):
+        folder.create()
+
+
+def test_a_folder_with_anything_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="is not an empty folder"):
+        RunFolder(tmp_path).create()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunError, match="is not an empty folder"):
+        RunFolder(tmp_path / "run").create()
+    with pytest.raises(StorageError, match="cannot create"):
+        RunFolder(tmp_path / "run" / "inner").create()
+
+
+def test_a_folder_without_a_run_is_not_one(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run folder"):
+        RunFolder(tmp_path).read_config()
+
+
+def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.locked(), pytest.raises(RunError, match="in use by another process"), RunFolder(tmp_path).locked():
+        pass
+    with folder.locked():  # free again
+        pass
+
+
+def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
+    # What RunFolder.locked does, in a process that ends without letting go.
+    code = f"import fcntl, os; f = open({str(tmp_path / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); os._exit(1)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert (tmp_path / ".lock").exists()
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_the_lock_is_released_when_the_training_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fails"), RunFolder(tmp_path).locked():
+        raise ValueError("fails")
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+@pytest.mark.parametrize("method", sorted(arena.SMALL))
+def test_the_saved_configuration_rebuilds_the_run(method: str, tmp_path: Path) -> None:
+    config = arena.config(method, seed=3, training={"max_steps": 2})
+    RunFolder(tmp_path).write_config(config)
+    assert RunFolder(tmp_path).read_config() == config
+
+
+def test_the_environment_names_what_a_reader_needs(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_environment(torch.device("cpu"))
+    text = folder.environment.read_text()
+    assert all(f'"{name}"' in text for name in ("command", "python", "torch", "sparring", "device", "threads"))
+
+
+def test_the_quarantine_lists_one_file_per_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_quarantine([("a.png", "cut short"), ("b\udcff.png", "empty")])  # a name that is not UTF-8
+    assert folder.quarantine.read_bytes() == b"a.png\tcut short\nb\xff.png\tempty\n"
+
+
+def test_scores_are_empty_before_the_first_evaluation(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.read_scores() == {}
+    folder.write_scores({"knn": 0.5})
+    assert folder.read_scores() == {"knn": 0.5}
