@@ -184,11 +184,21 @@ def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:
 
 def test_surprise_is_one_line_too(command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("division by zero")
+        raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr("sparring.api.report", fail)
     done = command("report", trained)
     assert (done.code, done.error) == (1, "unexpected ZeroDivisionError: division by zero; run again with --debug to see where")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "report"])
+def test_ctrl_c_outside_of_training_is_one_line(command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"sparring.api.{verb}", stop)
+    done = command(verb, trained)
+    assert (done.code, done.error) == (1, "stopped")
 
 
 # Damaged and malicious files

@@ -17,6 +17,9 @@ import typer
 from sparring.config import Tree, merged, parse_override
 from sparring.errors import ConfigError, SparringError
 
+CTRL_C = 130
+"""What typer makes of a KeyboardInterrupt."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -254,15 +257,12 @@ def main() -> None:
     debug = "--debug" in arguments
     try:
         code = app(args=[argument for argument in arguments if argument != "--debug"], standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped", 1)
-    except BrokenPipeError:  # whoever read the output has seen enough, as in `sparring methods | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except Exception as error:
         if debug:
             raise
         _explain(error)
+    if code == CTRL_C:
+        _fail("stopped", 1)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
@@ -280,7 +280,7 @@ def _explain(error: Exception) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
     sys.stderr.flush()
     if os.environ.get("WORLD_SIZE", "1") != "1":
         os._exit(code)  # the other processes wait in a collective call; leaving at once lets torchrun end them

@@ -32,7 +32,7 @@ def examine() -> list[Finding]:
         try:
             findings.append(Finding(name, True, check()))
         except Exception as error:  # whatever is broken is the finding
-            findings.append(Finding(name, False, f"{type(error).__name__}: {str(error).splitlines()[0]}"))
+            findings.append(Finding(name, False, ": ".join([type(error).__name__, *str(error).splitlines()[:1]])))
     return findings
 
 
@@ -68,7 +68,8 @@ def _devices() -> str:
     found = ["cpu"]
     found += [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     found += ["mps"] if torch.backends.mps.is_available() else []
-    return f"{', '.join(found)}; {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{', '.join(found)}; {threads} thread{'s' * (threads > 1)}"
 
 
 def _parquet() -> str:
