@@ -15,12 +15,14 @@ from sparring.comparison.report import write_report
 from sparring.config import Tree, merged, read_toml
 from sparring.data.dataset import open_dataset
 from sparring.data.source import ImageData
+from sparring.data.views import Views
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
+from sparring.seeding import generator
 from sparring.training.checkpoint import read_checkpoint, write_atomically
 from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
@@ -206,8 +208,10 @@ def evaluate(
     folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
-    keep = config.data.model_copy(update={"limit": limit or config.data.limit})
+    limits = [number for number in (limit, config.data.limit) if number is not None]
+    keep = config.data.model_copy(update={"limit": min(limits, default=None)})
     size = config.training.image_size
+    augment, draws = Views(config.game.views.resolve(size), image_size=size), generator(config.seed, "evaluation views")
     train_set = open_dataset(train_data if train_data is not None else data_path(config), keep, image_size=size)
     test_keep = config.data.model_copy(update={"limit": limit})
     test_set = train_set if data is None else open_dataset(data, test_keep, image_size=size)
@@ -220,12 +224,14 @@ def evaluate(
             protocols=protocols,
             seed=config.seed,
             device=encoder.mean.device,
+            views=lambda images: augment(images, generator=draws)[:2],
             progress=counter(f"features of the {name} encoder", listener),
         )
         for name, encoder in (("trained", trained), ("untrained", untrained))
     }
     scores["test"] = "held-out training images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
-    folder.write_scores(merged(folder.read_scores(), scores))
+    before = folder.read_scores()  # a protocol's result is replaced whole, so that no old warning stays
+    folder.write_scores({**scores, **{name: {**before.get(name, {}), **scores[name]} for name in ("trained", "untrained")}})
     return scores
 
 
