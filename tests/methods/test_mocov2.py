@@ -27,7 +27,7 @@ def one_way(method: MoCoV2, query: Tensor, key: Tensor) -> Tensor:
 
 
 def test_one_way_asks_with_the_first_view_and_answers_with_the_second() -> None:
-    contest, method = started(symmetric=False)
+    contest, method = started(symmetric=False, in_batch=False)
     first, second = ring.views()
     loss = method.look([first, second], ring.prepared(contest)).loss
     torch.testing.assert_close(loss, one_way(method, first, second), rtol=1e-12, atol=0)
@@ -35,7 +35,7 @@ def test_one_way_asks_with_the_first_view_and_answers_with_the_second() -> None:
 
 
 def test_symmetric_is_the_mean_of_both_directions() -> None:
-    contest, method = started(symmetric=True)
+    contest, method = started(symmetric=True, in_batch=False)
     first, second = ring.views()
     both = (one_way(method, first, second) + one_way(method, second, first)) / 2
     torch.testing.assert_close(method.look([first, second], ring.prepared(contest)).loss, both, rtol=1e-12, atol=0)

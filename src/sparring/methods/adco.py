@@ -49,7 +49,7 @@ class AdCoPlayers(Settings):
     """How each side moves."""
 
     encoder: PlayerSettings = PlayerSettings()
-    bank: PlayerSettings = PlayerSettings(learning_rate=0.19, schedule="constant", weight_decay=1e-4)
+    bank: PlayerSettings = PlayerSettings(learning_rate=0.047, schedule="constant", weight_decay=1e-4)
     """Constant rate; the released 3.0 at K = 65,536, scaled so that rate / (K * bank.temperature) stays 0.0023."""
 
 
@@ -57,17 +57,18 @@ class AdCoSettings(MethodSettings):
     """Settings of AdCo."""
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
-    projector: ProjectorSettings = ProjectorSettings(kind="mocov2")
+    projector: ProjectorSettings = ProjectorSettings(kind="simclr")
+    """Released: mocov2. Without batch norm a short run's embeddings stay in a narrow cone and leave the bank behind."""
     players: AdCoPlayers = AdCoPlayers()
-    temperature: float = Field(default=0.12, gt=0)
-    """The encoder's; released value."""
+    temperature: float = Field(default=0.2, gt=0)
+    """The encoder's; 0.12 as released."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """0.999 on ImageNet; runs of a few thousand steps need a faster teacher."""
     form: Literal["one-way", "symmetric", "multi-crop"] = "symmetric"
     """One-way: view 0 asks, view 1 is the key. Symmetric: both ask, mean of two. Multi-crop: view 0 is the key of all others, sum."""
     in_batch: bool = True
     """Keys of the other images are negatives too; off costs at most 0.5 points on ImageNet and is less stable (authors)."""
-    queue_epochs: float = Field(default=0.0, ge=0)
+    queue_epochs: float = Field(default=5.0, ge=0)
     """Until then a full bank is a queue of keys and does not learn; 0: it learns at once, as released. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
 

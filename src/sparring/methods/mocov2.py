@@ -7,9 +7,10 @@ The game. The encoder minimises InfoNCE at every step. The teacher follows it by
 neither plays against it. This is the control of AdCo and CaCo: the same network, views and teacher, with a queue in the place of the
 learned bank.
 
-Deviations from the paper (Chen et al. 2020, arXiv:2003.04297). `symmetric` (both views are query and key) and `in_batch`
-(keys of other images are negatives too) are options, off in the published recipe, so that a comparison with AdCo differs in the
-opponent only. The teacher moves after the encoder instead of before the next key forward, which is the same teacher at every key.
+Deviations from the paper (Chen et al. 2020, arXiv:2003.04297). `symmetric` (both views are query and key), `in_batch` (keys of other
+images are negatives too) and a projector with batch norm are the defaults for small images, so that a comparison with AdCo differs in
+the opponent only; the ImageNet recipes switch them off. The teacher moves after the encoder instead of before the next key forward,
+which is the same teacher at every key.
 
 Deviations from the authors' code (facebookresearch/moco). None that we know; keys of several processes are encoded with shuffled
 batch norm as there.
@@ -37,7 +38,8 @@ class MoCoV2Settings(MethodSettings):
     """Settings of MoCo v2."""
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
-    projector: ProjectorSettings = ProjectorSettings(kind="mocov2")
+    projector: ProjectorSettings = ProjectorSettings(kind="simclr")
+    """Published: mocov2. Without batch norm a short run's embeddings stay in a narrow cone."""
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
     """MoCo v2's."""
@@ -45,8 +47,8 @@ class MoCoV2Settings(MethodSettings):
     """0.999 on ImageNet; runs of a few thousand steps need a faster teacher."""
     symmetric: bool = True
     """Both views are query and key, in the loss's mean; the published recipe uses one direction."""
-    in_batch: bool = False
-    """Keys of the other images of the batch are negatives too."""
+    in_batch: bool = True
+    """Keys of the other images of the batch are negatives too, as in AdCo; off in the published recipe."""
     queue: QueueSettings = QueueSettings()
 
 
