@@ -9,20 +9,19 @@ simultaneously: both answer the same look, taken before either moved. The teache
 
     L(t) = mean_i -log softmax([q_i.k_1 .. q_i.k_B, q_i.n_1 .. q_i.n_K] / t)[own key],   n_k = w_k / |w_k|
 
-Before that, the first K / batch steps are ordinary momentum contrast with one positive against the bank as it stands, and
-write their keys into it; when it is full the encoder's parameters are copied into the teacher and the game begins. The authors call this
-filling the key to adversarial training.
+Before that, the first K / batch steps are momentum contrast with one positive against the bank as it stands, and their keys
+overwrite it; when it is full the encoder's parameters are copied into the teacher and the game begins (at once, or after `queue_epochs`).
 
-Deviations from the paper (Hu et al. 2021, arXiv:2011.08435; its body was not available to us, so this follows the released code).
-The keys of the other images are negatives too, as in the released code (`in_batch`).
+Deviations from the paper (Hu et al. 2021, arXiv:2011.08435; its body was not available to us, so this follows the released code):
+the keys of the other images are negatives too, as in that code (`in_batch`).
 
 Deviations from the authors' code (maple-research-lab/AdCo).
-- Filling steps count as steps of the run and use the schedule's rate, so that AdCo and its control see equally many images; the code runs
-  them beforehand at the full rate, which on ImageNet is the first twentieth of the first epoch, at the same rate.
-- The own key's row is offset by the global rank; the code uses the local one, which is wrong on several machines.
+- Filling steps count as steps of the run, at the schedule's rate, so that AdCo and its control see equally many images; the code runs
+  them beforehand. A last block of keys that is too long wraps around instead of being cut.
+- The own key's row is offset by the global rank; the code's local one is wrong on several machines.
 - Multi-crop filling takes its keys from the key crop; the code takes the smallest query crop.
 - The teacher moves after the encoder instead of before the next key forward: the same teacher at every key.
-- Defaults are tuned for small images and small banks; recipes/adco-imagenet-*.toml hold the published ones.
+- `queue_epochs` and `bank.sees_keys` are ours, and so are the defaults, for small images; recipes adco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
