@@ -34,7 +34,7 @@ class Plan:
 
     num_train: int = 10_000
     num_test: int = 10_000
-    epochs: int = 5
+    epochs: int = 4
     batch_size: int = 64
     width: float = 0.125
 
