@@ -1,7 +1,6 @@
 """The library as functions: train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +112,7 @@ def train(
     tree = merged(
         {"method": "adco"},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": os.path.abspath(Path(data).expanduser()) if isinstance(data, str | Path) else ""}},
+        {"data": {"path": str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""}},
         {"method": method} if method is not None else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
