@@ -96,7 +96,7 @@ def _make_bar(console: Console) -> Progress:
     """A bar that fits 80 columns while an encoder trains."""
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
+        BarColumn(bar_width=6),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
