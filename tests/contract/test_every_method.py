@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import sketches
 import torch
 from arena import SMALL, changed, contest, play, state, step, training, views
 from torch import Tensor
@@ -147,10 +148,14 @@ def test_the_first_losses_are_the_golden_ones(method: str) -> None:
 
 @every_method
 @pytest.mark.slow
-def test_the_encoder_learns_to_tell_blobs_apart(method: str, tmp_path: Path) -> None:
-    run = training(method, tmp_path, count=256, training={"epochs": 12, "batch_size": 32})
+def test_the_encoder_learns_what_views_share(method: str, tmp_path: Path) -> None:
+    run = sketches.training(method, tmp_path)
+    before = sketches.score(sketches.untrained(run).encoder)
     run.play()
-    accuracy = [record["knn_accuracy"] for record in read_metrics(tmp_path / "metrics.jsonl") if "knn_accuracy" in record]
+    after = sketches.score(run.contest.encoder)
+    # Of 24 sketches the untrained encoder finds 36 % (40 % without statistics of its own), the trained ones 57 to 67 %; the standard
+    # error of either is 2 %.
+    assert before < 0.45
+    assert after > before + 0.12
     loss = [record["loss"] for record in read_metrics(tmp_path / "metrics.jsonl")]
-    assert accuracy[-1] >= 0.9
-    assert sum(loss[-10:]) < sum(loss[10:20])
+    assert sum(loss[-5:]) < sum(loss[2:7])  # a bank fills before the third record
