@@ -36,7 +36,7 @@ class Plan:
 
     num_train: int = 10_000
     num_test: int = 10_000
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 64
     width: float = 0.125
 
