@@ -127,7 +127,9 @@ def _finish(run: Any, display: Any, *, as_json: bool) -> None:
     """Score a finished run where it can be scored, and say what comes next."""
     from sparring import api, distributed
 
-    if not distributed.is_main():
+    is_main = distributed.is_main()
+    distributed.stop()  # one process scores alone; the others would be waited for
+    if not is_main:
         return
     scores = api.score_after_training(run, listener=display)
     display.close()

@@ -109,4 +109,4 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite the tensors of every process by those of rank 0."""
     if num_processes() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            dist.broadcast(tensor.detach(), src=0)  # overwrites the storage, and is no part of any graph

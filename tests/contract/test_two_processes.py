@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from arena import SMALL
+from arena import SMALL, images
+from PIL import Image
 from two_processes import outcome
 
 HERE = Path(__file__).parent
@@ -43,3 +44,25 @@ def test_both_processes_end_with_the_same_bits(method: str, ranks: list[dict[str
     first, second = (rank[method] for rank in ranks)
     assert first.keys() == second.keys()
     assert not [name for name in first if name != "losses" and not torch.equal(first[name], second[name])]
+
+
+def test_the_command_line_trains_under_torchrun_and_scores_once(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for number, image in enumerate(images(64)):
+        (folder / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / str(number % 2) / f"{number}.png")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sparring", "train"]
+    sizes = ["--image-size", "16", "--batch-size", "16", "--epochs", "1"]
+    small = ["--method", "adco", *sizes, "--set", "encoder.width=0.0625", "--set", "bank.size=16"]
+    done = subprocess.run(
+        [*launch, *small, "--data", str(folder), "--out", str(tmp_path / "run")],
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next: sparring report") == 1
+    assert "UserWarning" not in done.stderr
+    assert (tmp_path / "run" / "scores.json").exists()
