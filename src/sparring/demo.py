@@ -2,20 +2,14 @@
 
 import itertools
 import math
-import multiprocessing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from sparring import api
 from sparring.config import Tree, merged
 from sparring.demo_data import find_files, read_part, write_class_folders
-from sparring.errors import RunError, SparringError, TrainingError
-from sparring.optim.schedule import Progress
+from sparring.errors import RunError
 from sparring.training.start import Listener
 
 METHODS: dict[str, Tree] = {"mocov2": {}, "adco": {"queue_epochs": 1.0}}
@@ -67,7 +61,7 @@ def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Pl
     files = find_files(data, out / "data")
     _make_room(out, display)
     folders = _images(out, files, display, plan)
-    scores = _play_both(out, folders, display, plan)
+    scores = {method: _play(method, out, folders, display, plan) for method in METHODS}
     report = api.report([out / method for method in METHODS], out=out / "report.html", data=folders["test"], listener=display)
     return [
         *_table(scores, plan),
@@ -108,95 +102,20 @@ def _images(out: Path, files: Path, display: Listener, plan: Plan) -> dict[str, 
     return folders
 
 
-def _play_both(out: Path, folders: dict[str, Path], display: Listener, plan: Plan) -> dict[str, dict[str, Any]]:
-    """Scores of each method, trained side by side: two processes of one thread fill two cores, two threads of one process do not.
-
-    So narrow a network makes 280 to 330 images a second with one thread and with two.
-    """
-    context = multiprocessing.get_context("spawn")
-    players, ears = {}, {}
-    for method in METHODS:
-        ear, mouth = context.Pipe(duplex=False)
-        players[method] = context.Process(target=_play, args=(method, out, folders, plan, mouth), daemon=True)
-        players[method].start()
-        mouth.close()  # the child's copy is the only one now, so that its end is noticed
-        ears[ear] = method
-    try:
-        return _listen(ears, display)
-    finally:
-        for player in players.values():
-            player.terminate()
-            player.join()
-
-
-def _listen(ears: dict[Connection, str], display: Listener) -> dict[str, dict[str, Any]]:
-    """Pass on what the methods report until both have sent their scores."""
-    scores: dict[str, dict[str, Any]] = {}
-    while ears:
-        for ear in wait(list(ears)):
-            assert isinstance(ear, Connection)
-            try:
-                message = ear.recv()
-            except EOFError:
-                method = ears.pop(ear)
-                if method not in scores:
-                    raise TrainingError(f"{method} ended without a score; start the demo again") from None
-                continue
-            match message:
-                case str():
-                    display.report(f"{ears[ear]:8}{message}")
-                case SparringError():
-                    raise message
-                case _:
-                    scores[ears[ear]] = message
-    return scores
-
-
-class _Mouth:
-    """Listener that sends lines to the process that waits for them."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def report(self, line: str) -> None:
-        """Send a line."""
-        self._connection.send(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        """Say when something long begins."""
-        if done == total:
-            self.report(f"{what}: {total:,}")
-
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
-        """Send a line for every look of the monitor."""
-        if "knn_accuracy" in record:
-            score = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s  kNN {100 * record['knn_accuracy']:.1f} %"
-            self.report(f"step {position.step + 1:,} of {position.num_steps:,}  {score}")
-        if warning is not None:
-            self.report(f"warning: {warning}")
-
-
-def _play(method: str, out: Path, folders: dict[str, Path], plan: Plan, connection: Connection) -> None:
-    """Pretrain one method and score it, in a process of its own."""
-    torch.set_num_threads(1)
-    mouth = _Mouth(connection)
+def _play(method: str, out: Path, folders: dict[str, Path], display: Listener, plan: Plan) -> dict[str, Any]:
+    """Pretrain one method and score it."""
     ours = {"encoder": {"width": plan.width}, "data": {"cache": str((out / "cache").absolute())}, "training": {"monitor_images": 1000}}
-    try:
-        run = api.train(
-            folders["train"],
-            out=out / method,
-            recipe=f"{method}-small",
-            epochs=plan.epochs,
-            batch_size=plan.batch_size,
-            image_size=32,
-            settings=merged(ours, METHODS[method]),
-            listener=mouth,
-        )
-        connection.send(api.evaluate(run, data=folders["test"], protocols=tuple(PROTOCOLS), listener=mouth))
-    except SparringError as error:
-        connection.send(error)
-    except (KeyboardInterrupt, BrokenPipeError):
-        return  # Ctrl-C reaches both processes, and nobody is left to listen
+    run = api.train(
+        folders["train"],
+        out=out / method,
+        recipe=f"{method}-small",
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        image_size=32,
+        settings=merged(ours, METHODS[method]),
+        listener=display,
+    )
+    return api.evaluate(run, data=folders["test"], protocols=tuple(PROTOCOLS), listener=display)
 
 
 def _accuracies(scores: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
