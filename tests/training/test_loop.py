@@ -9,11 +9,14 @@ from typing import Any
 import arena
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from two_processes import Plain
 
 from sparring.errors import ConfigError, TrainingError
 from sparring.methods.method import Turn
+from sparring.models.backbones import Backbone
 from sparring.optim.schedule import Progress
+from sparring.training.build import make_contest
 from sparring.training.checkpoint import read_checkpoint
 from sparring.training.loop import Training
 from sparring.training.metrics import read_metrics
@@ -83,13 +86,23 @@ def test_looking_at_the_encoder_does_not_change_the_training(tmp_path: Path) -> 
     assert not arena.changed(weights(often), weights(seldom))
 
 
+def with_dropout(folder: Path, *, rate: float = 0.5) -> Training:
+    """Training of a network that draws from PyTorch's global generator in every forward pass."""
+    run = training(folder)
+    torch.manual_seed(0)
+    network = Backbone(nn.Sequential(Plain(), nn.Dropout(rate)), image_size=arena.SIZE)
+    return Training(config=run.config, contest=make_contest(run.config, network), dataset=run.dataset, folder=run.folder)
+
+
 def test_the_global_generator_does_not_change_the_training(tmp_path: Path) -> None:
-    first, second = training(tmp_path / "a"), training(tmp_path / "b")
+    first, second, without = (with_dropout(tmp_path / name, rate=rate) for name, rate in (("a", 0.5), ("b", 0.5), ("c", 0.0)))
     torch.manual_seed(1)
     first.play()
     torch.manual_seed(2)
     second.play()
+    without.play()
     assert not arena.changed(weights(first), weights(second))
+    assert arena.changed(weights(first), weights(without))  # there is something to draw
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
