@@ -14,6 +14,7 @@ from sparring.optim.schedule import Progress
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest
 from sparring.training.loop import Training
+from sparring.training.metrics import plain, scored
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -93,7 +94,7 @@ def play(method: str, game: Contest, number: int) -> dict[str, float]:
     for player in game.players.values():
         player.prepare(now.progress)
     found = game.method.step(views(method, step=number), game.players, now)
-    return {name: float(value) for name, value in found.items()}
+    return plain(scored(found, None))
 
 
 def state(method: Method) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparring.methods.registry import METHODS, settings_class
 from sparring.models.teacher import Teacher
+from sparring.optim.schedule import teacher_momentum
 from sparring.training.metrics import METRICS, read_metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "first_losses.json"
@@ -122,7 +123,9 @@ def test_teachers_follow_the_encoder_exactly(method: str) -> None:
         play(method, game, number)
     before = [parameter.clone() for parameter in teachers[0].parameters()]
     play(method, game, FILLED)
-    momentum = settings_class(method).model_validate({}).teacher_momentum  # type: ignore[attr-defined]
+    settings = game.method.settings
+    schedule = getattr(settings, "teacher_schedule", "constant")
+    momentum = teacher_momentum(settings.teacher_momentum, step(FILLED).progress, schedule=schedule)  # type: ignore[union-attr, arg-type]
     for old, new, online in zip(before, teachers[0].parameters(), game.method.encoder.parameters(), strict=True):
         torch.testing.assert_close(new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-5, atol=1e-7)
 

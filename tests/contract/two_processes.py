@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from arena import SIZE, SMALL, config, images, step, training_views
 from torch import nn
 
 from sparring import distributed
+from sparring.methods.registry import settings_class
 from sparring.models.backbones import Backbone
 from sparring.training.build import make_contest
 
@@ -29,7 +31,9 @@ class Plain(nn.Module):
 def outcome(method: str) -> dict[str, object]:
     """Losses of every step, averaged over processes, and the state at the end."""
     torch.manual_seed(3)
-    settings = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
+    settings: dict[str, Any] = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
+    if "predictor" in settings_class(method).model_fields:
+        settings["predictor"] = {"kind": "plain"}
     if method == "adco":
         # Far-from-saturated softmax, so that the bank's step is large enough to compare.
         settings |= {"bank": {"temperature": 0.1, "size": 40}}

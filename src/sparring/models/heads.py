@@ -1,4 +1,4 @@
-"""Projector heads: small perceptrons between the backbone and the objective."""
+"""Heads: the small perceptrons between the backbone and the objective. Projectors follow the backbone, predictors a projector."""
 
 from typing import Literal
 
@@ -13,10 +13,13 @@ class ProjectorSettings(Settings):
 
     `mocov2`: two linear layers, ReLU between, no batch norm (Chen et al. 2020, arXiv:2003.04297).
     `simclr`: the same with batch norm after the first layer (SimCLR's released code; Chen et al. 2020, arXiv:2002.05709).
-    `three-layer`: three bias-free linear layers, batch norm and ReLU after the first two (CaCo, MoCo v3).
+    `three-layer`: three bias-free linear layers, batch norm and ReLU after the first two (CaCo).
+    `mocov3`: two bias-free linear layers, batch norm and ReLU between, batch norm without parameters at the end (MoCo v3's ResNets;
+        Chen et al. 2021, arXiv:2104.02057, and SimSiam's on CIFAR).
+    `simsiam`: as `mocov3` with three layers (SimSiam; Chen & He 2020, arXiv:2011.10566; and MoCo v3's vision transformers).
     """
 
-    kind: Literal["mocov2", "simclr", "three-layer"] = "mocov2"
+    kind: Literal["mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
     hidden: int | None = Field(default=None, ge=1)
     """Width of the hidden layers; None: that of the features."""
     dim: int = Field(default=128, ge=2)
@@ -34,7 +37,39 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
         case "three-layer":
             first, second = _normed(num_features, hidden), _normed(hidden, hidden)
             return nn.Sequential(*first, *second, nn.Linear(hidden, dim, bias=False))
+        case "mocov3":
+            return nn.Sequential(*_normed(num_features, hidden), *_normed_output(hidden, dim))
+        case "simsiam":
+            return nn.Sequential(*_normed(num_features, hidden), *_normed(hidden, hidden), *_normed_output(hidden, dim))
+
+
+class PredictorSettings(Settings):
+    """Shape of the predictor: two linear layers from embeddings to embeddings, ReLU between.
+
+    `normed`: batch norm after the first layer (SimSiam; BYOL, Grill et al. 2020, arXiv:2006.07733).
+    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets).
+    `plain`: no batch norm.
+    """
+
+    kind: Literal["normed", "normed-unbiased", "plain"] = "normed"
+    hidden: int = Field(default=512, ge=1)
+    """Width of the hidden layer."""
+
+
+def make_predictor(settings: PredictorSettings, dim: int) -> nn.Sequential:
+    """Predictor of embeddings of the given size."""
+    match settings.kind:
+        case "normed":
+            return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim))
+        case "normed-unbiased":
+            return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim, bias=False))
+        case "plain":
+            return nn.Sequential(nn.Linear(dim, settings.hidden), nn.ReLU(inplace=True), nn.Linear(settings.hidden, dim))
 
 
 def _normed(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
+
+
+def _normed_output(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs, affine=False)]

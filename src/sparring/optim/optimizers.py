@@ -64,6 +64,7 @@ def make_optimizer(
     momentum: float,
     weight_decay: float,
     decay_vectors: bool,
+    steady: tuple[str, ...] = (),
 ) -> torch.optim.Optimizer:
     """Optimiser over named parameters; its learning rate is set before every step.
 
@@ -73,11 +74,15 @@ def make_optimizer(
         momentum: in [0, 1).
         weight_decay: >= 0; added to the gradient by sgd and lars, decoupled in adamw.
         decay_vectors: also decay tensors of at most one dimension (biases, norms).
+        steady: first parts of names whose groups are marked `is_steady`.
     """
-    matrices = [p for p in parameters.values() if p.ndim > 1 or decay_vectors]
-    vectors = [p for p in parameters.values() if p.ndim <= 1 and not decay_vectors]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    groups: list[dict[str, Any]] = []
+    for is_steady in (False, True):
+        part = [parameter for name, parameter in parameters.items() if (name.partition(".")[0] in steady) is is_steady]
+        matrices = [p for p in part if p.ndim > 1 or decay_vectors]
+        vectors = [p for p in part if p.ndim <= 1 and not decay_vectors]
+        groups += [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [{**group, "is_steady": number >= 2} for number, group in enumerate(groups) if group["params"]]
     match name:
         case "sgd":
             return torch.optim.SGD(groups, lr=0.0, momentum=momentum)

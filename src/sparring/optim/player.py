@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.errors import TrainingError
+from sparring.errors import ConfigError, TrainingError, unknown_name
 from sparring.optim.optimizers import OptimizerName, make_optimizer
 from sparring.optim.schedule import Progress, ScheduleName, cosine, position
 
@@ -38,6 +38,8 @@ class PlayerSettings(Settings):
     """Decay biases and norms too, as MoCo and AdCo do."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest joint norm of the gradients."""
+    steady: tuple[str, ...] = ()
+    """Parts that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's `predictor`."""
 
 
 class Player:
@@ -47,12 +49,14 @@ class Player:
         self.name = name
         self.settings = settings
         self._parameters = dict(parameters)
+        self._refuse_unknown_parts()
         self._optimizer = make_optimizer(
             settings.optimizer,
             self._parameters,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             decay_vectors=settings.decay_vectors,
+            steady=settings.steady,
         )
         self.learning_rate = 0.0
 
@@ -67,7 +71,7 @@ class Player:
         peak = s.learning_rate
         self.learning_rate = warmup * (cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
 
     def update(self, loss: Float[Tensor, ""]) -> None:
         """Back-propagate to this player's parameters only, average over processes, and step.
@@ -100,6 +104,12 @@ class Player:
                 f"try a lower players.{self.name}.learning_rate or set players.{self.name}.clip_norm"
             )
 
+    def _refuse_unknown_parts(self) -> None:
+        parts = {name.partition(".")[0] for name in self._parameters}
+        for part in self.settings.steady:
+            if part not in parts:
+                raise ConfigError(unknown_name(f"part in players.{self.name}.steady:", part, sorted(parts)))
+
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state, such as momentum buffers."""
         return self._optimizer.state_dict()
@@ -117,4 +127,4 @@ class Player:
 
 def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What an optimiser's settings decide once and for all."""
-    return [{key: group[key] for key in ("momentum", "betas", "weight_decay", "trust") if key in group} for group in groups]
+    return [{key: group[key] for key in ("momentum", "betas", "weight_decay", "trust", "is_steady") if key in group} for group in groups]

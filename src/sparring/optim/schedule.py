@@ -56,3 +56,21 @@ def position(progress: Progress, *, per_epoch: bool, warmup_epochs: float) -> tu
     if now < warmup:
         return (now + 1) / warmup if now + 1 < warmup else 1.0, 0.0
     return 1.0, (now - warmup) / max(total - warmup, 1)
+
+
+def teacher_momentum(start: float, progress: Progress, *, schedule: ScheduleName, per_epoch: bool = False) -> float:
+    """Averaging coefficient of a teacher at this step: constant, or rising to 1 over the run.
+
+    m(k) = 1 - (1 - start) * (1 + cos(pi k / num_steps)) / 2
+
+    Args:
+        start: in [0, 1]; 0.99 to 0.999 in the literature.
+        progress: where the run stands.
+        schedule: `cosine` rises to 1, so that the teacher stands still at the end.
+        per_epoch: change once per epoch instead of at every step.
+
+    Source: Grill et al. 2020, arXiv:2006.07733, section 3.3.
+    """
+    if schedule == "constant":
+        return start
+    return cosine(start, 1.0, position(progress, per_epoch=per_epoch, warmup_epochs=0.0)[1])

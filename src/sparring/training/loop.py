@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
 import torch
 
 from sparring import distributed
@@ -19,7 +20,7 @@ from sparring.seeding import derived_seed, generator
 from sparring.training.build import Contest
 from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
 from sparring.training.interrupt import StopRequest, stop_on_signal
-from sparring.training.metrics import MetricsFile, plain
+from sparring.training.metrics import MetricsFile, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -56,6 +57,8 @@ class Training:
         self.views = Views(recipes, image_size=training.image_size)
         self._require_views(len(recipes))
         self.loader = Loader(self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes)
+        labels = self.dataset.labels
+        self._labels = None if labels is None else torch.from_numpy(np.asarray(labels))
         self.monitor = Monitor(self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed)
 
     @property
@@ -143,7 +146,7 @@ class Training:
         is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
         if file is None or not (is_look or self.step % self.config.training.log_steps == 0):
             return
-        record, warning = {**self._position(), **plain(metrics)}, None
+        record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:
             found, warning = self.monitor.look(self.contest.encoder, self.contest.device)
             record |= plain(found)

@@ -17,6 +17,7 @@ METRICS: dict[str, str] = {
     "loss": "what the encoder minimises, at this step",
     "learning_rate": "of the encoder's player",
     "learning_rate/bank": "of the bank's player",
+    "mining/false_negatives": "share of mined pairs whose two images are of one class; only where labels exist, which training never sees",
     "images_per_second": "images trained per second since the last record, all processes together",
     "knn_accuracy": "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist",
     "alignment": "mean squared distance of two views' unit embeddings; 0: views coincide",
@@ -75,6 +76,28 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return records
+
+
+def scored(metrics: Mapping[str, Tensor | float], labels: Tensor | None) -> dict[str, Tensor | float]:
+    """Metrics in which pairs of images are replaced by the share of pairs that show one class.
+
+    A method names the images that its opponent set against each other as `.../pairs`, numbers of the data set, shape (pairs, 2). Labels
+    meet them here, after the step, so that no label reaches training.
+
+    Args:
+        metrics: of one step.
+        labels: of the data set, -1 where unknown; None: pairs are dropped, as are pairs of which one label is unknown.
+    """
+    found = {name: value for name, value in metrics.items() if not name.endswith("/pairs")}
+    for name in metrics.keys() - found.keys():
+        pairs = metrics[name]
+        if labels is None or not isinstance(pairs, Tensor):
+            continue
+        classes = labels[pairs.cpu()]
+        classes = classes[(classes >= 0).all(dim=1)]
+        if len(classes):
+            found[name.replace("/pairs", "/false_negatives")] = (classes[:, 0] == classes[:, 1]).float().mean()
+    return found
 
 
 def plain(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
