@@ -184,3 +184,26 @@ def test_measuring_a_network_changes_neither_its_statistics_nor_its_mode() -> No
         assert norm.num_batches_tracked == 0
         assert network.training
         assert norm.training
+
+
+def test_shortcuts_of_narrow_networks_have_the_gradient_of_a_strided_convolution() -> None:
+    # A strided 1 x 1 convolution of few channels is where oneDNN's own gradient writes past its buffer.
+    network = made("resnet18", width=0.0625, small_images=True).network
+    shortcut, strided = network.get_submodule("layer2.0.downsample.0"), nn.Conv2d(4, 8, 1, stride=2, bias=False).double()
+    assert isinstance(shortcut, nn.Conv2d)
+    shortcut.to(memory_format=torch.channels_last)
+    strided.load_state_dict(shortcut.state_dict())
+    images = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    given = images.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(shortcut(given).double(), strided(images.double()), rtol=1e-5, atol=1e-5)
+    ours = torch.autograd.grad(shortcut(given).square().sum(), shortcut.weight)[0]
+    exact = torch.autograd.grad(strided(images.double()).square().sum(), strided.weight)[0]
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-2)  # sums of 512 float32 products of size up to 10
+
+
+def test_only_narrow_shortcuts_are_replaced_and_every_weight_keeps_its_name() -> None:
+    narrow, wide = made("resnet18", width=0.125, small_images=True).network, made("resnet18", small_images=True).network
+    assert type(narrow.get_submodule("layer2.0.downsample.0")) is not nn.Conv2d
+    assert type(narrow.get_submodule("layer3.0.downsample.0")) is nn.Conv2d
+    assert all(type(layer) is nn.Conv2d for layer in wide.modules() if isinstance(layer, nn.Conv2d))
+    assert narrow.state_dict().keys() == wide.state_dict().keys()

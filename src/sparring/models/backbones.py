@@ -133,7 +133,27 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
             raise ConfigError(f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false")
         network.conv1 = _convolution(3, stem.out_channels, kernel=3)
         network.maxpool = nn.Identity()
+    _subsample_before_narrow_shortcuts(network)
     return network
+
+
+class _SubsampledConvolution(nn.Conv2d):
+    """A strided 1 x 1 convolution that leaves out the unused pixels first: the same numbers by another route."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return nn.functional.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
+def _subsample_before_narrow_shortcuts(network: nn.Module) -> None:
+    # oneDNN's gradient of a strided 1 x 1 convolution in channels-last memory writes past its buffer when the input has fewer channels
+    # than a vector register holds numbers (8 with AVX2, 16 with AVX-512): crashes or wrong numbers (oneDNN issue 6035).
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.stride != (1, 1) and layer.in_channels < 16:
+                same = nn.utils.skip_init(_SubsampledConvolution, layer.in_channels, layer.out_channels, 1, stride=layer.stride, bias=False)
+                same.weight = layer.weight
+                setattr(parent, name, same)
 
 
 def _narrow_stem(network: nn.Module, channels: int) -> None:
