@@ -22,7 +22,12 @@ SIZE = 16
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {},
     "mocov2": {"queue": {"size": 40}},
+    "byol": {},
+    "simsiam": {},
+    "mocov3": {},
     "adco": {"bank": {"size": 40}, "queue_epochs": 0.0},
+    "caco": {"bank": {"size": 40}, "queue_epochs": 0.0},
+    "acssl": {"predictor": {"hidden": 32}},
 }
 """Settings that make each method's opponents small; a new method needs its line here."""
 

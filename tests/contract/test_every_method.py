@@ -18,6 +18,10 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "first_losses.json"
 FILLED = 3
 """Steps after which the smallest bank (40 vectors, 16 keys a step) is full and the game proper has begun."""
 
+WITH_PREDICTOR = [method for method in METHODS if "predictor" in settings_class(method).model_fields]
+GENTLE = {"players": {"encoder": {"learning_rate": 3e-4}}}
+"""Two heads with batch norm over 16 rows amplify rounding so much at the usual rate that the sixth loss would differ by percents."""
+
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
 
 
@@ -125,7 +129,9 @@ def test_teachers_follow_the_encoder_exactly(method: str) -> None:
     play(method, game, FILLED)
     settings = game.method.settings
     schedule = getattr(settings, "teacher_schedule", "constant")
-    momentum = teacher_momentum(settings.teacher_momentum, step(FILLED).progress, schedule=schedule)  # type: ignore[union-attr, arg-type]
+    per_epoch = method == "caco"
+    start = settings.teacher_momentum  # type: ignore[union-attr]
+    momentum = teacher_momentum(start, step(FILLED).progress, schedule=schedule, per_epoch=per_epoch)  # type: ignore[arg-type]
     for old, new, online in zip(before, teachers[0].parameters(), game.method.encoder.parameters(), strict=True):
         torch.testing.assert_close(new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-5, atol=1e-7)
 
@@ -142,11 +148,12 @@ def test_every_metric_is_documented(method: str, tmp_path: Path) -> None:
 
 @every_method
 def test_the_first_losses_are_the_golden_ones(method: str) -> None:
-    game = contest(method)
+    game = contest(method, **(GENTLE if method in WITH_PREDICTOR else {}))
     losses = [play(method, game, number)["loss"] for number in range(6)]
     golden = json.loads(GOLDEN.read_text())
-    # Processors round convolutions differently, and six steps amplify it; a changed algorithm differs in the first digits.
-    assert losses == pytest.approx(golden[method], rel=2e-3)
+    # Processors round convolutions differently, and six steps amplify it; a changed algorithm differs in the first digits. A cosine may be
+    # near 0, where its rounding is absolute.
+    assert losses == pytest.approx(golden[method], rel=2e-3, abs=1e-4)
 
 
 @every_method

@@ -46,12 +46,47 @@ METHODS = {
         source="Chen et al. 2020, arXiv:2003.04297",
         opponent="none (control): a queue",
     ),
+    "byol": Entry(
+        module="byol",
+        method="BYOL",
+        summary="predict the teacher's embedding of the other view; no negatives",
+        source="Grill et al. 2020, arXiv:2006.07733",
+        opponent="none (control): no negatives either",
+    ),
+    "simsiam": Entry(
+        module="simsiam",
+        method="SimSiam",
+        summary="predict the other view's embedding, held still; no negatives, no teacher",
+        source="Chen & He 2020, arXiv:2011.10566",
+        opponent="none (control): no negatives either",
+    ),
+    "mocov3": Entry(
+        module="mocov3",
+        method="MoCoV3",
+        summary="find the teacher's key among the keys of the batch, with a predictor",
+        source="Chen et al. 2021, arXiv:2104.02057",
+        opponent="none (control): the other images of the batch",
+    ),
     "adco": Entry(
         module="adco",
         method="AdCo",
         summary="find the teacher's key among negatives that learn to confuse",
         source="Hu et al. 2021, arXiv:2011.08435",
         opponent="a learned bank of negatives",
+    ),
+    "caco": Entry(
+        module="caco",
+        method="CaCo",
+        summary="find the nearest entry of a bank that learns to be positive and negative",
+        source="Wang et al. 2022, arXiv:2203.14370",
+        opponent="a shared bank: positives learned with the encoder, negatives against it",
+    ),
+    "acssl": Entry(
+        module="acssl",
+        method="ACSSL",
+        summary="be closer to the teacher's key than to the most similar other images (our reconstruction)",
+        source="after Zhu et al. 2022, arXiv:2202.13072",
+        opponent="hard negative pairs, mined online",
     ),
 }
 

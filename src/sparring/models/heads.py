@@ -47,11 +47,12 @@ class PredictorSettings(Settings):
     """Shape of the predictor: two linear layers from embeddings to embeddings, ReLU between.
 
     `normed`: batch norm after the first layer (SimSiam; BYOL, Grill et al. 2020, arXiv:2006.07733).
-    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets).
+    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets; Chen et al. 2021, arXiv:2104.02057).
+    `normed-output`: the same, and batch norm without parameters at the end (MoCo v3's vision transformers).
     `plain`: no batch norm.
     """
 
-    kind: Literal["normed", "normed-unbiased", "plain"] = "normed"
+    kind: Literal["normed", "normed-unbiased", "normed-output", "plain"] = "normed"
     hidden: int = Field(default=512, ge=1)
     """Width of the hidden layer."""
 
@@ -63,6 +64,8 @@ def make_predictor(settings: PredictorSettings, dim: int) -> nn.Sequential:
             return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim))
         case "normed-unbiased":
             return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim, bias=False))
+        case "normed-output":
+            return nn.Sequential(*_normed(dim, settings.hidden), *_normed_output(settings.hidden, dim))
         case "plain":
             return nn.Sequential(nn.Linear(dim, settings.hidden), nn.ReLU(inplace=True), nn.Linear(settings.hidden, dim))
 
