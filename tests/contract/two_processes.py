@@ -1,6 +1,7 @@
 """Run by torchrun from test_two_processes.py: plays every method on this process's half of the joint batch and saves what came of it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def outcome(method: str) -> dict[str, object]:
     rows = slice(rank * 16 // processes, (rank + 1) * 16 // processes)
     for number in range(STEPS):
         pixels = torch.from_numpy(images(16, seed=number)).permute(0, 3, 1, 2)[rows].contiguous()
-        now = step(number)
+        now = replace(step(number), indices=torch.arange(16)[rows])
         for player in game.players.values():
             player.prepare(now.progress)
         generator = torch.Generator().manual_seed(number)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,13 +36,18 @@ class Queue(nn.Module):
         self.next_row = 0
 
     @torch.no_grad()
-    def enqueue(self, keys: Float[Tensor, "batch dim"]) -> None:
-        """Replace the oldest rows by these keys; of more keys than rows the last are kept."""
+    def enqueue(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "written"]:
+        """Replace the oldest rows by these keys; of more keys than rows the last are kept.
+
+        Returns:
+            The rows that the last keys have taken, in their order.
+        """
         size = len(self.keys)
         keys = keys[-size:]
         rows = (self.next_row + torch.arange(len(keys), device=keys.device)) % size
         self.keys[rows] = keys
         self.next_row = (self.next_row + len(keys)) % size
+        return rows
 
     def get_extra_state(self) -> dict[str, Any]:
         """The position, for the checkpoint."""
@@ -51,3 +56,32 @@ class Queue(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_extra_state`'s value."""
         self.next_row = int(state["next_row"])
+
+
+class NumberedQueue(nn.Module):
+    """A queue that knows which image each key shows.
+
+    Args:
+        size: number of keys.
+        dim: size of an embedding.
+        generator: draws the first directions.
+    """
+
+    images: Tensor
+    """Number of the image of each key; -1 where no key has come yet."""
+
+    def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.queue = Queue(size, dim, generator=generator)
+        self.register_buffer("images", torch.full((size,), -1))
+
+    @property
+    def keys(self) -> Float[Tensor, "size dim"]:
+        """All rows."""
+        return self.queue.keys
+
+    @torch.no_grad()
+    def enqueue(self, keys: Float[Tensor, "batch dim"], images: Int[Tensor, "batch"]) -> None:
+        """Replace the oldest rows by these keys and the numbers of their images."""
+        rows = self.queue.enqueue(keys)
+        self.images[rows] = images[-len(rows) :]
