@@ -8,8 +8,9 @@ The game. The encoder's player (backbone, projector and predictor) minimises, at
 
     min_theta mean_i max_{S_i in C_i, |S_i| = K} loss(q_i.k_i+, {q_i.k_c : c in S_i})
 
-The miner is solved exactly by sorting, as each form's loss rises with each negative similarity; it leaves out the r hardest, which are
-mostly of the query's own class. It has no parameters and no gradient. The teacher follows by moving average, its momentum rising to 1.
+The miner is solved exactly by sorting, as every form that mines never falls when a negative comes closer; it leaves out the r hardest,
+which are mostly of the query's own class. It has no parameters and no gradient. The teacher follows by moving average, its momentum
+rising to 1.
 
 Deviations from the paper (Zhu et al. 2022, arXiv:2202.13072). Only its abstract was available to us. It says: hard negative pairs are
 mined online, within training; a student-teacher network makes the views; a triplet-like loss uses the positive and the mined pairs;
