@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparring.opponents.bank import WATCHED, Bank
+from sparring.opponents.bank import WATCHED, Bank, Usage
 
 
 def bank(size: int = 7, dim: int = 3) -> Bank:
@@ -140,3 +140,38 @@ def test_norm_quantiles_of_a_known_spread() -> None:
     found = opponent.dynamics(opponent.watched())
     values = [float(found[f"bank/norm_{name}"]) for name in ("low", "median", "high")]
     assert values == pytest.approx([10, 50, 90], rel=1e-5)
+
+
+def test_filling_says_when_the_bank_has_just_become_full() -> None:
+    opponent = bank()
+    assert [opponent.fill(keys(first, 3)) for first in (1, 4, 7, 10)] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_the_nearest_entry_has_the_largest_cosine_whatever_its_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.opponents.bank.CHUNK", chunk)
+    opponent = bank(7)
+    opponent.fill(keys(0, 7))
+    with torch.no_grad():
+        opponent.vectors.mul_(torch.tensor([9.0, 1, 0.1, 5, 1, 0.2, 3])[:, None])
+    asked = keys(0, 7)[[6, 2, 3, 0, 2]] * torch.tensor([1.0, 7, 0.3, 1, 1])[:, None]
+    assert opponent.nearest(asked).tolist() == [6, 2, 3, 0, 2]
+
+
+def test_of_equally_near_entries_the_first_is_chosen() -> None:
+    opponent = bank(6)
+    opponent.fill(torch.cat([keys(5, 2), keys(5, 2), keys(5, 2)]))
+    assert opponent.nearest(keys(6, 1)).tolist() == [1]
+
+
+def test_usage_counts_choices_and_forgets_old_ones() -> None:
+    usage = Usage(8)
+    even = usage.note(torch.arange(8), 10)
+    assert float(even["bank/usage_perplexity"]) == pytest.approx(8)
+    assert float(even["bank/distinct_positives"]) == 1
+    assert float(even["bank/busiest_share"]) == pytest.approx(1 / 8)
+    for _ in range(200):
+        one = usage.note(torch.full((8,), 3), 10)
+    assert float(one["bank/usage_perplexity"]) == pytest.approx(1, abs=1e-3)
+    assert float(one["bank/distinct_positives"]) == 1 / 8
+    assert float(one["bank/busiest_share"]) == pytest.approx(1, abs=1e-3)

@@ -97,6 +97,17 @@ def _multi_crop_adco(image_size: int) -> tuple[ViewSettings, ...]:
     )
 
 
+# Wang et al. 2022 (CaCo), released code: every crop with the same distortion, neither solarised nor asymmetric.
+_CACO_LARGE = ViewSettings(crop_scale=(0.14, 1.0), blur=0.5)
+_CACO_SMALL = ViewSettings(crop_scale=(0.05, 0.14), blur=0.5)
+
+
+def _multi_crop_caco(image_size: int) -> tuple[ViewSettings, ...]:
+    """Two large crops, whose keys choose, and six small ones of 96 / 224 of the image size."""
+    small = max(8, _SIZE_MULTIPLE * round(image_size * 96 / 224 / _SIZE_MULTIPLE))
+    return (_CACO_LARGE,) * 2 + (_CACO_SMALL.model_copy(update={"size": small}),) * 6
+
+
 PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "simclr-cifar": lambda _: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
     "simclr-imagenet": lambda _: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
@@ -105,6 +116,7 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "mocov3": lambda _: (_MOCO_V3_A, _MOCO_V3_B),
     "byol": lambda _: (_BYOL_A, _BYOL_B),
     "multi-crop-adco": _multi_crop_adco,
+    "multi-crop-caco": _multi_crop_caco,
 }
 """Recipes by name: the image size in, one recipe per view out. In `multi-crop-adco` the first view is the key's."""
 

@@ -38,7 +38,7 @@ from sparring.methods.method import Method, MethodSettings, Metrics, Step, Turn,
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
-from sparring.objectives.closed_form import BankGame, adversarial_bank_game
+from sparring.objectives.closed_form import BankGame, adversarial_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.opponents.bank import Bank, BankSettings
 from sparring.optim.player import Player, PlayerSettings
@@ -70,6 +70,8 @@ class AdCoSettings(MethodSettings):
     queue_epochs: float = Field(default=5.0, ge=0)
     """Until then a full bank is a queue of keys and does not learn; 0: it learns at once, as released. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
+    disarmed: Literal["frozen", "queue"] | None = None
+    """A control: the bank stands still where it would begin to learn, or goes on as a queue of keys."""
 
 
 class AdCo(Method):
@@ -100,31 +102,26 @@ class AdCo(Method):
             case "multi-crop":
                 keys = self._keys(views[0], step)
                 pairs = [(view, keys) for view in views[1:]]
-        games = [self._game(query_view, keys) for query_view, keys in pairs]
-        share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(games)
-        return Turn(
-            loss=share * torch.stack([game.loss for game in games]).sum(),
-            replies={"bank_loss": share * torch.stack([game.bank_loss for game in games]).sum(), "keys": pairs[0][1]},
-            metrics={
-                f"bank/{name}": torch.stack([getattr(game, name) for game in games]).mean()
-                for name in ("hardest_cosine", "mass", "bank_mass", "key_mass")
-            },
-        )
+        share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
+        loss, bank_loss, metrics = summed([(share, self._game(query_view, keys)) for query_view, keys in pairs])
+        return Turn(loss=loss, replies={"bank_loss": bank_loss, "keys": pairs[0][1]}, metrics=metrics)
 
     def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The bank ascends, or takes in the keys; then the teacher follows the encoder."""
+        """The bank takes in the keys, or ascends; the teacher follows the encoder."""
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
-        if not self.bank.is_full:
-            self.bank.fill(turn.replies["keys"])
-            if self.bank.is_full:
+        if not self.bank.is_full or self._is_queue(step):
+            if self.bank.fill(turn.replies["keys"]):
                 self.teacher.copy_parameters(self.encoder)
             return {}
-        if step.progress.step < self.settings.queue_epochs * step.progress.steps_per_epoch:
-            self.bank.fill(turn.replies["keys"])
+        if self.settings.disarmed == "frozen":
             return {}
         before = self.bank.watched()
         players["bank"].update(turn.replies["bank_loss"])
         return self.bank.dynamics(before)
+
+    def _is_queue(self, step: Step) -> bool:
+        is_early = step.progress.step < self.settings.queue_epochs * step.progress.steps_per_epoch
+        return is_early or self.settings.disarmed == "queue"
 
     def _keys(self, view: Tensor, step: Step) -> Tensor:
         return distributed.gather(self.teacher.shuffled(view, generator=step.generator))

@@ -151,7 +151,10 @@ def _subsample_before_narrow_shortcuts(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.stride != (1, 1) and layer.in_channels < 16:
-                same = nn.utils.skip_init(_SubsampledConvolution, layer.in_channels, layer.out_channels, 1, stride=layer.stride, bias=False)
+                with torch.device("meta"):  # no draws: the weights are taken over
+                    same = _SubsampledConvolution(
+                        layer.in_channels, layer.out_channels, 1, stride=(layer.stride[0], layer.stride[1]), bias=False
+                    )
                 same.weight = layer.weight
                 setattr(parent, name, same)
 

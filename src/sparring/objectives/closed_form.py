@@ -1,14 +1,15 @@
-"""The bank's game in closed form: one chunked pass for the encoder's loss, its gradient, and the bank's gradient.
+"""The games of banks in closed form: one chunked pass for the encoder's loss, its gradient, and the bank's gradient.
 
 Autograd keeps and re-reads (batch, bank) matrices several times; written out, the same numbers need three matrix products and one
 matrix of cosines. Tests hold every value to autograd in float64.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.objectives.similarity import TINY, unit_rows
@@ -117,6 +118,89 @@ def adversarial_bank_game(
         bank_mass=bank_mass,
         key_mass=(own_cosine / temperature - totals[0]).exp().mean(),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedBankGame:
+    """Both sides of one look at a bank that supplies the positives too.
+
+    Attributes:
+        loss: what the encoder minimises; its gradient reaches the query only.
+        bank_loss: its value is the loss at the bank's temperature, its gradient that of the bank's roles; it reaches the bank only.
+        hardest_cosine: mean over queries of their largest cosine with the bank.
+        positive_cosine: mean cosine with the positives.
+        positive_mass: mean probability of the positives at the encoder's temperature.
+    """
+
+    loss: Float[Tensor, ""]
+    bank_loss: Float[Tensor, ""]
+    hardest_cosine: Float[Tensor, ""]
+    positive_cosine: Float[Tensor, ""]
+    positive_mass: Float[Tensor, ""]
+
+
+def shared_bank_game(
+    query: Float[Tensor, "batch dim"],
+    positives: Int[Tensor, "choices batch"],
+    bank: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+    bank_temperature: float,
+    cooperative: bool = True,
+    adversarial: bool = True,
+) -> SharedBankGame:
+    """Encoder and chosen entries descend one cross-entropy over the bank, all other entries ascend it.
+
+    L(t) = mean_i [ -mean_c s_i,pi(c,i) / t + log sum_k exp(s_ik / t) ],   s_ik = q_i.n_k,  unit rows q, n
+    G_k  = -1 / (t |w_k|) * mean_i [ c_ik (q_i - s_ik n_k) ],   c_ik = 1 - p_ik if k is i's positive, else p_ik;  the bank steps on -G
+
+    p is the softmax at the bank's temperature. Both roles pull an entry towards the query. With several choices per query, c_ik is the
+    mean over them.
+
+    Args:
+        query: raw online embeddings of this process.
+        positives: rows of the bank that are the queries' positives; of several choices the loss is the mean.
+        bank: raw stored vectors w; n_k = w_k / |w_k|.
+        temperature: the encoder's, > 0.
+        bank_temperature: the bank's, > 0.
+        cooperative: positives move; otherwise their coefficient is 0.
+        adversarial: negatives move; otherwise their coefficient is 0.
+
+    Source: Wang et al. 2022, arXiv:2203.14370, in the released code's form.
+    """
+    unit_query = unit_rows(query)
+    q, w = unit_query.detach(), bank.detach()
+    norms = w.norm(dim=1, keepdim=True).clamp_min(TINY)
+    temperatures = (temperature, bank_temperature)
+    cosines, totals, hardest = _cosines_and_log_sums(q, w, norms, temperatures)
+    query_gradient, bank_gradient, _, _ = _gradients(q, w, norms, cosines, totals, temperatures)
+    chosen = w[positives] / norms[positives]
+    own = cosines[positives, torch.arange(len(q), device=q.device)]
+    losses = [(total - own.mean(dim=0) / t).mean() for total, t in zip(totals, temperatures, strict=True)]
+    query_gradient -= chosen.mean(dim=0) / (temperature * len(q))
+    probability = (own / bank_temperature - totals[1]).exp()
+    role = (1 - probability) if cooperative else torch.zeros_like(probability)
+    if adversarial:
+        role = role - probability  # `_gradients` has treated the positives as negatives
+    else:
+        bank_gradient.zero_()
+    pull = (role / (-bank_temperature * own.numel()))[..., None] * (q - own[..., None] * chosen) / norms[positives]
+    bank_gradient.index_add_(0, positives.flatten(), pull.flatten(0, 1))
+    return SharedBankGame(
+        loss=with_gradient(losses[0], unit_query, query_gradient),
+        bank_loss=with_gradient(losses[1], bank, bank_gradient),
+        hardest_cosine=hardest.mean(),
+        positive_cosine=own.mean(),
+        positive_mass=(own / temperature - totals[0]).exp().mean(),
+    )
+
+
+def summed(games: Sequence[tuple[float, BankGame | SharedBankGame]]) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
+    """Both losses of several games of one kind, summed by weight, and the means of what else was seen, named `bank/NAME`."""
+    loss = torch.stack([share * game.loss for share, game in games]).sum()
+    bank_loss = torch.stack([share * game.bank_loss for share, game in games]).sum()
+    names = [field.name for field in fields(games[0][1]) if field.name not in ("loss", "bank_loss")]
+    return loss, bank_loss, {f"bank/{name}": torch.stack([getattr(game, name) for _, game in games]).mean() for name in names}
 
 
 def _cosines_and_log_sums(q: Tensor, w: Tensor, norms: Tensor, temperatures: tuple[float, float]) -> tuple[Tensor, list[Tensor], Tensor]:

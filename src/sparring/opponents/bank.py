@@ -1,17 +1,20 @@
-"""The bank: free vectors that learn to be hard for the encoder."""
+"""The bank: free vectors that learn to be hard for the encoder, and, where it supplies positives, how they are chosen and used."""
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from sparring import distributed
 from sparring.config import Settings
-from sparring.objectives.similarity import unit_rows
+from sparring.objectives.similarity import cosine, unit_rows
 
 WATCHED = 1024
 """Entries on which the per-step angle is measured; enough for a mean, cheap at any size of the bank."""
+CHUNK = 8192
+"""Entries compared with the keys at once, so that memory is bounded at any size of the bank."""
 
 
 class BankSettings(Settings):
@@ -23,6 +26,15 @@ class BankSettings(Settings):
     """Of the bank's own objective; 0.02 as released, with 0.12 for the encoder."""
     sees_keys: bool = True
     """Keys stand in the denominator of the bank's softmax, as released. Without them the bank always follows the queries."""
+
+
+class SharedBankSettings(Settings):
+    """Size and sharpness of a bank that supplies the positives too."""
+
+    size: int = Field(default=512, ge=1)
+    """Number of vectors K; 65,536 as released."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Of the bank's own objective; equal to the encoder's in the published recipes."""
 
 
 class Bank(nn.Module):
@@ -47,12 +59,29 @@ class Bank(nn.Module):
         return self.num_filled >= len(self.vectors)
 
     @torch.no_grad()
-    def fill(self, keys: Float[Tensor, "batch dim"]) -> None:
-        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the last are kept."""
+    def fill(self, keys: Float[Tensor, "batch dim"]) -> bool:
+        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the last are kept.
+
+        Returns:
+            Whether this has made the bank full.
+        """
+        was_full = self.is_full
         keys = keys[-len(self.vectors) :]
         rows = (self.num_filled + torch.arange(len(keys), device=keys.device)) % len(self.vectors)
         self.vectors[rows] = unit_rows(keys)
         self.num_filled += len(keys)
+        return self.is_full and not was_full
+
+    @torch.no_grad()
+    def nearest(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "batch"]:
+        """The entry with the largest cosine to each key; of equals the first."""
+        highest = keys.new_full((len(keys),), -torch.inf)
+        rows = torch.zeros(len(keys), dtype=torch.long, device=keys.device)
+        for start in range(0, len(self.vectors), CHUNK):
+            value, row = cosine(keys, self.vectors[start : start + CHUNK]).max(dim=1)
+            rows = torch.where(value > highest, start + row, rows)
+            highest = torch.maximum(highest, value)
+        return rows
 
     @torch.no_grad()
     def watched(self) -> Float[Tensor, "watched dim"]:
@@ -76,3 +105,35 @@ class Bank(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_extra_state`'s value."""
         self.num_filled = int(state["num_filled"])
+
+
+class Usage(nn.Module):
+    """How often each entry of a bank is chosen as a positive, over about one epoch; older choices fade.
+
+    Args:
+        size: number of entries.
+    """
+
+    counts: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(size))
+
+    @torch.no_grad()
+    def note(self, chosen: Int[Tensor, "*choices"], steps_per_epoch: int) -> dict[str, Tensor]:
+        """Count one step's choices of this process; those of all processes are gathered.
+
+        Returns:
+            Distinct entries per choice of this step, the perplexity of the usage (1: one entry serves all; size: all serve equally), and
+            the share of choices that fell on the busiest entry.
+        """
+        everyone = distributed.gather(chosen.flatten())
+        self.counts.mul_(1 - 1 / max(steps_per_epoch, 2))
+        self.counts.add_(torch.bincount(everyone, minlength=len(self.counts)))
+        share = self.counts / self.counts.sum()
+        return {
+            "bank/distinct_positives": share.new_tensor(len(torch.unique(everyone)) / len(everyone)),
+            "bank/usage_perplexity": torch.special.entr(share).sum().exp(),
+            "bank/busiest_share": share.max(),
+        }

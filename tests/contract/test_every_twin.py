@@ -1,0 +1,91 @@
+"""The disarmed twins: what every control that switches an opponent off must do, for every method that has one."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from arena import changed, config, contest, play, state, training
+from torch import Tensor
+
+from sparring.errors import ConfigError
+from sparring.methods.registry import METHODS, settings_class
+
+STEPS = 6
+"""By then the smallest bank (40 vectors, 16 keys a step) has been full for three steps."""
+
+
+def twins(method: str) -> tuple[str, ...]:
+    """Values of the setting `disarmed`."""
+    field = settings_class(method).model_fields.get("disarmed")
+    return tuple(value for part in get_args(field.annotation) for value in get_args(part)) if field is not None else ()
+
+
+every_twin = pytest.mark.parametrize(("method", "twin"), [(method, twin) for method in sorted(METHODS) for twin in twins(method)])
+
+
+def after(method: str, **settings: Any) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses of some steps, and the state they lead to."""
+    game = contest(method, **settings)
+    losses = []
+    from arena import step, views
+
+    for number in range(STEPS):
+        now = step(number)
+        for player in game.players.values():
+            player.prepare(now.progress)
+        losses.append(float(game.method.step(views(method, step=number), game.players, now)["loss"]))
+    return losses, state(game.method)
+
+
+def test_the_three_games_in_embedding_space_have_twins() -> None:
+    assert set(twins("adco")) == {"frozen", "queue"}
+    assert set(twins("caco")) == {"frozen", "positives-only", "negatives-only", "own-choice", "instance-key"}
+    assert set(twins("acssl")) == {"all", "random", "easiest"}
+    assert not any(twins(control) for control in ("simclr", "mocov2", "mocov3", "byol", "simsiam"))
+
+
+@every_twin
+def test_a_twin_plays_another_game_from_the_same_start(method: str, twin: str) -> None:
+    start = [state(contest(method, **settings).method) for settings in ({}, {"disarmed": twin})]
+    assert not changed(*start)
+    armed, disarmed = after(method), after(method, disarmed=twin)
+    assert changed(armed[1], disarmed[1])
+    assert armed[0] != disarmed[0]
+
+
+@every_twin
+def test_a_twin_repeats_every_bit_when_resumed(method: str, twin: str, tmp_path: Path) -> None:
+    runs = []
+    for name, stops in (("whole", [9]), ("parts", [5, 9])):
+        for number, stop in enumerate(stops):
+            run = training(method, tmp_path / name, disarmed=twin, training={"max_steps": stop})
+            if number:
+                run.restore()
+            run.play()
+        runs.append(state(run.contest.method))
+    assert not changed(*runs)
+
+
+@pytest.mark.parametrize(("method", "twin"), [("adco", "frozen"), ("caco", "frozen"), ("adco", "queue")])
+def test_a_disarmed_bank_has_no_optimiser_state(method: str, twin: str) -> None:
+    for disarmed, moves in ((None, True), (twin, False)):
+        game = contest(method, disarmed=disarmed)
+        for number in range(STEPS):
+            play(method, game, number)
+        assert bool(game.players["bank"].state_dict()["state"]) is moves
+
+
+def test_a_frozen_bank_is_that_of_the_last_step_before_it_would_have_learned() -> None:
+    game = contest("adco", disarmed="frozen", queue_epochs=0.4)  # ten steps per epoch: learning would begin at step 4
+    banks = []
+    for number in range(STEPS + 1):
+        play("adco", game, number)
+        banks.append(game.method.get_parameter("bank.vectors").detach().clone())
+    assert [bool(torch.equal(left, right)) for left, right in zip(banks, banks[1:], strict=False)] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize("method", sorted(name for name in METHODS if twins(name)))
+def test_an_unknown_twin_is_refused_with_those_there_are(method: str) -> None:
+    with pytest.raises(ConfigError, match=f"disarmed: .*'{twins(method)[0]}'"):
+        config(method, disarmed="harmless")
