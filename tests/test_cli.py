@@ -102,8 +102,16 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
     assert done.code == 0
     assert "The game." in done.out
     settings = tomllib.loads(done.out.partition("--set KEY=VALUE):")[2])
-    assert "temperature" in settings
+    assert "backbone" not in settings
     assert "encoder" in settings["players"]
+    for fact in ("Players:   encoder (sgd, rate 0.06, cosine)", "Opponent:", "Cost:", "Good for:", f"Source:    {METHODS[name].source}"):
+        assert fact in done.out
+
+
+def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:
+    assert "--set disarmed=frozen|queue" in command("methods", "adco").out
+    assert "; bank (sgd, rate 0.047, constant)" in command("methods", "adco").out
+    assert "disarmed" not in command("methods", "byol").out
 
 
 def test_command_runs_as_a_process_of_its_own(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -106,16 +106,35 @@ def _make_bar(console: Console) -> Progress:
 
 
 def describe_method(name: str) -> str:
-    """Introduction of a method: summary, players, opponent, settings with their defaults, source."""
+    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls, source, settings with defaults."""
     import inspect
 
     from sparring.config import toml_text
     from sparring.methods.registry import method_class, settings_class
 
-    entry = find(name)
+    entry, settings = find(name), settings_class(name).model_validate({})
     module = inspect.getmodule(method_class(name))
-    defaults = settings_class(name).model_validate({}).model_dump(mode="json")
+    facts = {
+        "Players": "; ".join(f"{player} ({_moves(section)})" for player, section in settings.players),
+        "Opponent": entry.opponent,
+        "Disarmed": _controls(settings),
+        "Cost": f"{entry.cost:.2f} times a step of SimCLR" if name != "simclr" else "1, the unit of the others",
+        "Good for": entry.good_for,
+        "Source": entry.source,
+    }
+    lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
     return (
-        f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\nOpponent: {entry.opponent}\nSource: {entry.source}\n\n"
-        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(defaults)}"
+        f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\n{lines}\n\n"
+        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(settings.model_dump(mode='json'))}"
     )
+
+
+def _moves(section: Any) -> str:
+    return f"{section.optimizer}, rate {section.learning_rate:g}, {section.schedule}"
+
+
+def _controls(settings: Any) -> str:
+    """The values of `disarmed`, where a method has an opponent that can be switched off."""
+    field = type(settings).model_fields.get("disarmed")
+    values = [value for part in get_args(field.annotation) for value in get_args(part)] if field is not None else []
+    return f"--set disarmed={'|'.join(values)}" if values else ""

@@ -1,11 +1,12 @@
 """The disarmed twins: what every control that switches an opponent off must do, for every method that has one."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
-from arena import changed, config, contest, play, state, training
+from arena import changed, config, contest, play, state, step, training, views
 from torch import Tensor
 
 from sparring.errors import ConfigError
@@ -28,8 +29,6 @@ def after(method: str, **settings: Any) -> tuple[list[float], dict[str, Tensor]]
     """Losses of some steps, and the state they lead to."""
     game = contest(method, **settings)
     losses = []
-    from arena import step, views
-
     for number in range(STEPS):
         now = step(number)
         for player in game.players.values():
@@ -82,7 +81,7 @@ def test_a_frozen_bank_is_that_of_the_last_step_before_it_would_have_learned() -
     for number in range(STEPS + 1):
         play("adco", game, number)
         banks.append(game.method.get_parameter("bank.vectors").detach().clone())
-    assert [bool(torch.equal(left, right)) for left, right in zip(banks, banks[1:], strict=False)] == [False] * 3 + [True] * 3
+    assert [bool(torch.equal(left, right)) for left, right in pairwise(banks)] == [False] * 3 + [True] * 3
 
 
 @pytest.mark.parametrize("method", sorted(name for name in METHODS if twins(name)))

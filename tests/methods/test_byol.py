@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import arena
+import collapse
 import pytest
 import ring
 import torch
@@ -108,3 +110,31 @@ def test_an_update_lowers_the_loss_on_the_same_views() -> None:
     before = method.look(views, now).loss
     contest.players["encoder"].update(before)
     assert method.look(views, now).loss < before
+
+
+def test_with_predictor_and_teacher_the_embeddings_stay_apart() -> None:
+    game = collapse.contest("byol")
+    spread = collapse.spread_after(game, lambda views, number: game.method.step(views, game.players, arena.step(number)))
+    assert spread > collapse.APART
+
+
+def test_without_the_predictor_the_embeddings_collapse() -> None:
+    game = collapse.contest("byol")
+    game.method.predictor = nn.Identity()
+    spread = collapse.spread_after(game, lambda views, number: game.method.step(views, game.players, arena.step(number)))
+    assert spread < collapse.TOGETHER
+
+
+def test_with_the_student_itself_as_teacher_the_embeddings_collapse() -> None:
+    game = collapse.contest("byol")
+    method = game.method
+    assert isinstance(method, BYOL)
+
+    def move(views: list[Tensor], number: int) -> None:
+        embeddings = [method.encoder(view) for view in views]
+        predictions = [method.predictor(embedding) for embedding in embeddings]
+        game.players["encoder"].update(
+            normalised_regression(predictions[0], embeddings[1]) + normalised_regression(predictions[1], embeddings[0])
+        )
+
+    assert collapse.spread_after(game, move) < collapse.TOGETHER

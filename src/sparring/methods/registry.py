@@ -22,6 +22,8 @@ class Entry:
         summary: one line for `sparring methods`.
         source: authors, year and arXiv id.
         opponent: what plays against the encoder.
+        cost: CPU time of a step relative to SimCLR's on one thread (benchmarks/method_steps.py; ResNet-18 at width 0.125, 32 px).
+        good_for: when to take it.
     """
 
     module: str
@@ -29,6 +31,8 @@ class Entry:
     summary: str
     source: str
     opponent: str
+    cost: float
+    good_for: str
 
 
 METHODS = {
@@ -38,6 +42,8 @@ METHODS = {
         summary="find the other view among all images of the batch",
         source="Chen et al. 2020, arXiv:2002.05709",
         opponent="none (control)",
+        cost=1.0,
+        good_for="the first run on any images, and the control of every opponent in image space; wants many images per step",
     ),
     "mocov2": Entry(
         module="mocov2",
@@ -45,6 +51,8 @@ METHODS = {
         summary="find the teacher's key among a queue of past keys",
         source="Chen et al. 2020, arXiv:2003.04297",
         opponent="none (control): a queue",
+        cost=1.36,
+        good_for="small batches and many negatives; the control of the learned banks: a queue in their place",
     ),
     "byol": Entry(
         module="byol",
@@ -52,6 +60,8 @@ METHODS = {
         summary="predict the teacher's embedding of the other view; no negatives",
         source="Grill et al. 2020, arXiv:2006.07733",
         opponent="none (control): no negatives either",
+        cost=1.33,
+        good_for="images of which many are alike, since nothing is pushed apart; the control of mined negatives",
     ),
     "simsiam": Entry(
         module="simsiam",
@@ -59,6 +69,8 @@ METHODS = {
         summary="predict the other view's embedding, held still; no negatives, no teacher",
         source="Chen & He 2020, arXiv:2011.10566",
         opponent="none (control): no negatives either",
+        cost=0.99,
+        good_for="the smallest game that works: no teacher, no negatives, no large batch",
     ),
     "mocov3": Entry(
         module="mocov3",
@@ -66,6 +78,8 @@ METHODS = {
         summary="find the teacher's key among the keys of the batch, with a predictor",
         source="Chen et al. 2021, arXiv:2104.02057",
         opponent="none (control): the other images of the batch",
+        cost=1.31,
+        good_for="large batches and vision transformers; the same network as BYOL with negatives, and CaCo's recipe without its bank",
     ),
     "adco": Entry(
         module="adco",
@@ -73,6 +87,8 @@ METHODS = {
         summary="find the teacher's key among negatives that learn to confuse",
         source="Hu et al. 2021, arXiv:2011.08435",
         opponent="a learned bank of negatives",
+        cost=1.29,
+        good_for="hard negatives at a fixed memory: whether they help on your images is for a comparison with mocov2 to say",
     ),
     "caco": Entry(
         module="caco",
@@ -80,6 +96,8 @@ METHODS = {
         summary="find the nearest entry of a bank that learns to be positive and negative",
         source="Wang et al. 2022, arXiv:2203.14370",
         opponent="a shared bank: positives learned with the encoder, negatives against it",
+        cost=1.29,
+        good_for="images with many near duplicates, whose nearest stored vector is as good a positive as another view; needs long runs",
     ),
     "acssl": Entry(
         module="acssl",
@@ -87,6 +105,8 @@ METHODS = {
         summary="be closer to the teacher's key than to the most similar other images (our reconstruction)",
         source="after Zhu et al. 2022, arXiv:2202.13072",
         opponent="hard negative pairs, mined online",
+        cost=1.27,
+        good_for="finding out whether the hardest images of a batch teach more than random ones; compare with disarmed=random and byol",
     ),
 }
 

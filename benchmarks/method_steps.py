@@ -1,0 +1,94 @@
+"""Cost of one training step of every method, and of AdCo's and CaCo's bank, relative to SimCLR's.
+
+    python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25]
+
+Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the views included; one torch thread, CPU time
+of the process. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by round, the
+median with the smallest and largest beside it. The first round and the filling of a bank are not counted.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from sparring.config import merged
+from sparring.data.views import Views
+from sparring.methods.method import Step
+from sparring.methods.registry import METHODS
+from sparring.optim.schedule import Progress
+from sparring.seeding import generator
+from sparring.training.build import Contest, make_contest
+from sparring.training.settings import RunConfig
+
+BATCH, SIZE = 256, 32
+AT_ONCE = {"adco": {"queue_epochs": 0.0}, "caco": {"queue_epochs": 0.0}}
+"""The bank plays as soon as it is full, which it is after two steps."""
+
+
+def contestant(method: str, width: float) -> tuple[Contest, Views]:
+    """Method with its defaults, and its augmentation."""
+    tree = {
+        "method": method,
+        "encoder": {"backbone": "resnet18", "width": width, "small_images": True},
+        "training": {"image_size": SIZE, "batch_size": BATCH, "device": "cpu"},
+    }
+    config = RunConfig.from_tree(merged(tree, AT_ONCE.get(method, {}), small_bank(method)))
+    return make_contest(config), Views(config.game.views.resolve(SIZE), image_size=SIZE)
+
+
+def small_bank(method: str) -> dict[str, object]:
+    """A bank that two batches fill."""
+    return {"bank": {"size": 2 * BATCH}} if method in AT_ONCE else {}
+
+
+def step_seconds(contest: Contest, views: Views, number: int) -> float:
+    """CPU time of one step on images of that number."""
+    images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number))
+    now = Step(
+        progress=Progress(step=number, num_steps=1000, steps_per_epoch=39),
+        indices=torch.arange(BATCH),
+        generator=generator(0, "step", number),
+    )
+    for player in contest.players.values():
+        player.prepare(now.progress)
+    start = time.process_time()
+    contest.method.step(views(images, generator=generator(0, "views", number)), contest.players, now)
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON if asked to."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--width", type=float, default=0.25)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    contests = {method: contestant(method, arguments.width) for method in METHODS}
+    rounds: list[dict[str, float]] = []
+    for number in range(3 + arguments.rounds):
+        seconds = {method: step_seconds(*contest, number) for method, contest in contests.items()}
+        if number >= 3:
+            rounds.append(seconds)
+    found = {}
+    print(f"{'method':10} {'seconds':>8} {'ratio':>6}  (of SimCLR's step; smallest to largest)")
+    for method in METHODS:
+        ratios = sorted(seconds[method] / seconds["simclr"] for seconds in rounds)
+        found[method] = {
+            "seconds": statistics.median(seconds[method] for seconds in rounds),
+            "ratio": statistics.median(ratios),
+            "lowest": ratios[0],
+            "highest": ratios[-1],
+        }
+        row = found[method]
+        print(f"{method:10} {row['seconds']:8.3f} {row['ratio']:6.2f}  ({row['lowest']:.2f} to {row['highest']:.2f})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
