@@ -16,7 +16,7 @@ from sparring.training.build import Contest, make_contest
 
 STEPS = 25
 APART, TOGETHER = 0.6, 0.25
-"""Standard deviation times sqrt(dim): 0.73 and 0.77 with SimSiam and BYOL whole, at most 0.19 with a part left out; 1 is spread, 0 a point."""
+"""Standard deviation times sqrt(dim), 1 when spread, 0 in a point: 0.73 and 0.77 of SimSiam and BYOL, at most 0.19 with a part left out."""
 
 
 def contest(method: str) -> Contest:
