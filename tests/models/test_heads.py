@@ -1,22 +1,37 @@
-"""Projectors: the layers of each kind."""
+"""Heads: the layers of each kind."""
+
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from sparring.models.heads import ProjectorSettings, make_projector
+from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor, make_projector
 
 LAYERS = {
     "mocov2": ["Linear(12, 8) + bias", "ReLU", "Linear(8, 4) + bias"],
     "simclr": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4) + bias"],
     "three-layer": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)"],
+    "mocov3": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)", "BatchNorm1d without parameters"],
+    "simsiam": [
+        *("Linear(12, 8)", "BatchNorm1d", "ReLU"),
+        *("Linear(8, 8)", "BatchNorm1d", "ReLU"),
+        *("Linear(8, 4)", "BatchNorm1d without parameters"),
+    ],
+}
+PREDICTORS = {
+    "normed": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4) + bias"],
+    "normed-unbiased": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)"],
+    "normed-output": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)", "BatchNorm1d without parameters"],
+    "plain": ["Linear(4, 8) + bias", "ReLU", "Linear(8, 4) + bias"],
 }
 
 
 def described(layer: nn.Module) -> str:
     if isinstance(layer, nn.Linear):
         return f"Linear({layer.in_features}, {layer.out_features})" + (" + bias" if layer.bias is not None else "")
-    return type(layer).__name__
+    bare = isinstance(layer, nn.BatchNorm1d) and not layer.affine
+    return type(layer).__name__ + (" without parameters" if bare else "")
 
 
 @pytest.mark.parametrize("kind", sorted(LAYERS))
@@ -31,3 +46,24 @@ def test_hidden_layers_are_as_wide_as_the_features_unless_told(kind: str) -> Non
     first = make_projector(ProjectorSettings.build({"kind": kind, "dim": 4}), 12)[0]
     assert isinstance(first, nn.Linear)
     assert first.out_features == 12
+
+
+@pytest.mark.parametrize("kind", ["mocov3", "simsiam"])
+def test_a_batch_norm_at_the_end_gives_every_direction_mean_0_and_variance_1(kind: str) -> None:
+    head = make_projector(ProjectorSettings.build({"kind": kind, "hidden": 8, "dim": 4}), 12).double()
+    embeddings = head(torch.randn(64, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3)
+    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    # Batch norm adds 1e-5 to the variance that it divides by.
+    torch.testing.assert_close(embeddings.var(dim=0, correction=0), torch.ones(4, dtype=torch.float64), rtol=1e-2, atol=0)
+
+
+def test_every_kind_of_head_is_tested() -> None:
+    assert set(LAYERS) == set(get_args(ProjectorSettings.model_fields["kind"].annotation))
+    assert set(PREDICTORS) == set(get_args(PredictorSettings.model_fields["kind"].annotation))
+
+
+@pytest.mark.parametrize("kind", sorted(PREDICTORS))
+def test_each_kind_of_predictor_leads_from_embeddings_to_embeddings(kind: str) -> None:
+    head = make_predictor(PredictorSettings.build({"kind": kind, "hidden": 8}), 4)
+    assert [described(layer) for layer in head] == PREDICTORS[kind]
+    assert head(torch.randn(3, 4)).shape == (3, 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import TrainingError
+from sparring.errors import ConfigError, TrainingError
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Progress
 
@@ -183,3 +183,56 @@ def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) 
 def test_the_defaults_are_those_of_moco_v2() -> None:
     settings = PlayerSettings()
     assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == ("sgd", 0.9, "cosine", True)
+
+
+def parts() -> nn.ModuleDict:
+    """Three parts, each a matrix and a vector."""
+    return nn.ModuleDict({"encoder": nn.Linear(4, 3), "predictor": nn.Linear(3, 2), "predictor_like": nn.Linear(2, 2)})
+
+
+def moves(step: int, **settings: Any) -> dict[str, float]:
+    """How far each part moves along a gradient of ones at this step of 100, ten an epoch: its rate, when nothing decays."""
+    module = parts()
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    fixed = {"momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.5, "schedule": "cosine"}
+    mover = Player("encoder", dict(module.named_parameters()), PlayerSettings.build({**fixed, **settings}))
+    mover.prepare(Progress(step=step, num_steps=100, steps_per_epoch=10))
+    mover.update(torch.stack([parameter.sum() for parameter in module.parameters()]).sum())
+    found: dict[str, set[float]] = {}
+    for name, parameter in module.named_parameters():
+        distances = (before[name] - parameter.detach()).flatten().tolist()
+        found.setdefault(name.partition(".")[0], set()).update(round(distance, 5) for distance in distances)
+    assert all(max(distances) - min(distances) < 2e-5 for distances in found.values())
+    return {name: min(distances) for name, distances in found.items()}
+
+
+@pytest.mark.parametrize("decay_vectors", [True, False])
+@pytest.mark.parametrize(("step", "scheduled"), [(0, 0.5), (50, 0.25), (75, 0.25 * (1 - 0.5**0.5))])
+def test_a_steady_part_keeps_the_peak_rate_while_the_others_follow_the_schedule(step: int, scheduled: float, decay_vectors: bool) -> None:
+    found = moves(step, steady=("predictor",), decay_vectors=decay_vectors)
+    # A name that only begins like a part is another part. Float32 rounds differences of numbers below 1 to 1e-7.
+    assert found == pytest.approx({"encoder": scheduled, "predictor": 0.5, "predictor_like": scheduled}, abs=2e-5)
+
+
+def test_a_steady_part_warms_up_with_the_others_and_then_stays() -> None:
+    rates = [moves(step, steady=("predictor",), warmup_epochs=2.0) for step in (0, 9, 19, 60)]
+    assert [rate["predictor"] for rate in rates] == pytest.approx([0.5 / 20, 0.25, 0.5, 0.5], abs=2e-5)
+    assert [rate["encoder"] for rate in rates] == pytest.approx([0.5 / 20, 0.25, 0.5, 0.25], abs=2e-5)
+
+
+def test_steady_parts_do_not_change_a_players_own_rate() -> None:
+    mover = Player("encoder", dict(parts().named_parameters()), PlayerSettings(learning_rate=0.5, steady=("predictor",)))
+    mover.prepare(Progress(step=50, num_steps=100, steps_per_epoch=10))
+    assert mover.learning_rate == pytest.approx(0.25, rel=1e-12)  # what is logged
+
+
+def test_an_unknown_steady_part_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"part in players\.encoder\.steady: 'predictr'; did you mean 'predictor'\?"):
+        Player("encoder", dict(parts().named_parameters()), PlayerSettings(steady=("predictr",)))
+
+
+def test_a_player_refuses_the_state_of_one_with_other_steady_parts() -> None:
+    first = Player("encoder", dict(parts().named_parameters()), PlayerSettings(steady=("predictor",)))
+    second = Player("encoder", dict(parts().named_parameters()), PlayerSettings())
+    with pytest.raises(ValueError, match=r"players\.encoder: the optimiser"):
+        second.load_state_dict(first.state_dict())

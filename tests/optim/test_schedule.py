@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Progress, cosine, position
+from sparring.optim.schedule import Progress, cosine, position, teacher_momentum
 
 STEPS_PER_EPOCH = 7
 
@@ -91,3 +91,28 @@ def test_the_rate_reaches_every_group_of_the_optimiser() -> None:
     player.update(tensors["matrix"].sum() + tensors["vector"].sum())
     for tensor in tensors.values():
         assert torch.equal(tensor, torch.full_like(tensor, 0.5))
+
+
+@pytest.mark.parametrize("step", [0, 1, 35, 70, 139])
+def test_a_teachers_momentum_follows_byols_formula(step: int) -> None:
+    # 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2, Grill et al. 2020, section 3.3.
+    published = 1 - (1 - 0.996) * (math.cos(math.pi * step / 140) + 1) / 2
+    assert teacher_momentum(0.996, at(step), schedule="cosine") == pytest.approx(published, rel=1e-12)
+
+
+def test_a_teachers_momentum_rises_from_its_start_through_the_middle_towards_1() -> None:
+    values = [teacher_momentum(0.9, at(step), schedule="cosine") for step in range(140)]
+    assert values[0] == pytest.approx(0.9, rel=1e-12)
+    assert values[70] == pytest.approx(0.95, rel=1e-12)
+    assert values == sorted(values)
+    assert 0.9999 < values[-1] < 1
+
+
+def test_a_teachers_momentum_per_epoch_changes_between_epochs_only() -> None:
+    values = [teacher_momentum(0.9, at(step), schedule="cosine", per_epoch=True) for step in range(3 * STEPS_PER_EPOCH)]
+    assert len(set(values)) == 3
+    assert values[STEPS_PER_EPOCH] == pytest.approx(1 - 0.1 * (math.cos(math.pi / 20) + 1) / 2, rel=1e-12)
+
+
+def test_a_constant_teachers_momentum_is_constant() -> None:
+    assert {teacher_momentum(0.99, at(step), schedule="constant") for step in (0, 70, 139)} == {0.99}
