@@ -120,8 +120,7 @@ class AdCo(Method):
         return self.bank.dynamics(before)
 
     def _is_queue(self, step: Step) -> bool:
-        is_early = step.progress.step < self.settings.queue_epochs * step.progress.steps_per_epoch
-        return is_early or self.settings.disarmed == "queue"
+        return step.progress.is_before(self.settings.queue_epochs) or self.settings.disarmed == "queue"
 
     def _keys(self, view: Tensor, step: Step) -> Tensor:
         return distributed.gather(self.teacher.shuffled(view, generator=step.generator))

@@ -1,7 +1,7 @@
 """CaCo: one shared bank, whose nearest entry is an anchor's positive and whose other entries are its negatives.
 
-Idea. Every anchor finds its positive in the bank: the entry nearest to the teacher's embedding of the other view of its image. All
-other entries are its negatives. So positives are learned together with the encoder and negatives against it, in one set of vectors.
+Idea. Every anchor's positive is the bank's entry nearest to the teacher's embedding of the other view of its image. All other entries
+are its negatives. So positives are learned together with the encoder and negatives against it, in one set of vectors.
 
 The game. `encoder` (backbone and projector) minimises L(temperature) at every step. `bank` plays two roles at every step, at once:
 entries minimise L(bank.temperature) where they are positives and maximise it where they are negatives; either way they move towards
@@ -10,14 +10,14 @@ the anchor. The teacher chooses, and follows the encoder by moving average.
     L(t) = sum over both views of mean_i [ -q_i.n_pi(i) / t + log sum_k exp(q_i.n_k / t) ],  pi(i) = argmax_k key_i.n_k
     n_k = w_k / |w_k|,  key_i: teacher's embedding of the other view of image i
 
-Before that, K / batch steps are momentum contrast against the bank as it stands, and their keys overwrite it; when it is full the
-encoder's parameters are copied into the teacher and the game begins (at once, or after `queue_epochs`).
+Before that, K / batch steps of momentum contrast fill the bank with their keys; then the encoder's parameters are copied into the
+teacher and the game begins (at once, or after `queue_epochs`).
 
 Deviations from the paper (Wang et al. 2022, arXiv:2203.14370): its body was not available to us, so this follows the released code.
 Deviations from that code (maple-research-lab/CaCo):
-- Filling steps count as steps of the run, at its rate and teacher momentum; the code runs them before, at the full rate and 0.999.
-- The bank's published rate is for batches from 1,024 on; `scale_bank_rate` keeps its step per positive in smaller ones.
-- The teacher moves after the encoder instead of before the next key forward: the same teacher at every key.
+- Filling steps are steps of the run, at its rate and teacher momentum; the code runs them before, at the full rate and 0.999.
+- The bank's rate is for batches from 1,024 on; `scale_bank_rate` keeps its step per positive in smaller ones.
+- The teacher moves after the encoder, not before the next key forward: the same teacher at every key.
 - `queue_epochs` and the defaults are ours, for small images; recipes caco-imagenet-* are as published.
 """
 
@@ -68,7 +68,7 @@ class CaCoSettings(MethodSettings):
     scale_bank_rate: bool = True
     """Multiply the bank's loss by min(1, batch * bank.temperature / 82), so that a positive moves as in the published run."""
     queue_epochs: float = Field(default=0.0, ge=0)
-    """Until then the keys are the positives and a full bank is a queue of them; 0: the game begins with the full bank, as released."""
+    """Until then MoCo v2 with in-batch keys, a full bank its queue; 0: the game begins with the full bank, as released."""
     bank: SharedBankSettings = SharedBankSettings()
     disarmed: Literal["frozen", "positives-only", "negatives-only", "own-choice", "instance-key"] | None = None
     """A control: the bank stands still; plays one role; the anchor chooses; or the key is the positive, the bank all negatives."""
@@ -100,36 +100,34 @@ class CaCo(Method):
         queries, keys = [self.encoder(view) for view in views], [self.teacher(view) for view in views[:2]]
         asks, batch = _asks(len(views)), len(views[0]) * distributed.num_processes()
         pace = min(1.0, batch * self.settings.bank.temperature / PUBLISHED) if self.settings.scale_bank_rate else 1.0
-        if self._is_queue(step) or self.settings.disarmed == "instance-key":
-            games = [(share / len(js), self._key_game(queries[i], keys[j])) for i, (share, js) in enumerate(asks) for j in js]
+        if step.progress.is_before(self.settings.queue_epochs) or self.settings.disarmed == "instance-key":
+            keys = [distributed.gather(key) for key in keys]
+            games = [(share / len(js), self._key_game(queries[i], keys[j], step)) for i, (share, js) in enumerate(asks) for j in js]
             loss, bank_loss, metrics = summed(games)
-            return Turn(loss=loss, replies={"bank_loss": pace * bank_loss, "keys": distributed.gather(keys[1])}, metrics=metrics)
+            return Turn(loss=loss, replies={"bank_loss": pace * bank_loss, "keys": keys[1]}, metrics=metrics)
         chosen = torch.stack([self.bank.nearest(key) for key in keys])
-        agreement = {"bank/agreement": (chosen[0] == chosen[1]).float().mean()}
         if self.settings.disarmed == "own-choice":
             chosen = torch.stack([self.bank.nearest(query) for query in queries])
             asks = [(share, [i]) for i, (share, _) in enumerate(asks)]
         loss, bank_loss, metrics = summed([(share, self._game(queries[i], chosen[js])) for i, (share, js) in enumerate(asks)])
-        return Turn(loss=loss, replies={"bank_loss": pace * bank_loss, "chosen": chosen}, metrics={**metrics, **agreement})
+        metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
+        return Turn(loss=loss, replies={"bank_loss": pace * bank_loss, "chosen": chosen}, metrics=metrics)
 
     def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
         """The bank takes in the keys, or moves in both roles; the teacher follows the encoder."""
-        s, progress = self.settings, step.progress
-        momentum = teacher_momentum(s.teacher_momentum, progress, schedule=s.teacher_schedule, per_epoch=True)
+        s, now = self.settings, step.progress
+        momentum = teacher_momentum(s.teacher_momentum, now, schedule=s.teacher_schedule, per_epoch=True)
         self.teacher.ema_update(self.encoder, momentum=momentum)
-        if not self.bank.is_full or self._is_queue(step):
+        if not self.bank.is_full or now.is_before(s.queue_epochs):
             if self.bank.fill(turn.replies["keys"]):
                 self.teacher.copy_parameters(self.encoder)
             return {}
-        usage = self.usage.note(turn.replies["chosen"], progress.steps_per_epoch) if "chosen" in turn.replies else {}
+        usage = self.usage.note(turn.replies["chosen"], now.steps_per_epoch) if "chosen" in turn.replies else {}
         if s.disarmed == "frozen":
             return usage
         before = self.bank.watched()
         players["bank"].update(turn.replies["bank_loss"])
         return {**usage, **self.bank.dynamics(before)}
-
-    def _is_queue(self, step: Step) -> bool:
-        return step.progress.step < self.settings.queue_epochs * step.progress.steps_per_epoch
 
     def _game(self, query: Tensor, positives: Tensor) -> SharedBankGame:
         s, bank = self.settings, self.bank.vectors
@@ -138,13 +136,15 @@ class CaCo(Method):
             query, positives, bank, temperature=s.temperature, bank_temperature=s.bank.temperature, cooperative=helps, adversarial=fights
         )
 
-    def _key_game(self, query: Tensor, key: Tensor) -> BankGame:
-        s, bank = self.settings, self.bank.vectors
-        return adversarial_bank_game(query, key, bank, temperature=s.temperature, bank_temperature=s.bank.temperature, in_batch=False)
+    def _key_game(self, query: Tensor, keys: Tensor, step: Step) -> BankGame:
+        s, bank, first = self.settings, self.bank.vectors, distributed.rank() * len(query)
+        is_early = step.progress.is_before(s.queue_epochs)
+        return adversarial_bank_game(
+            query, keys, bank, temperature=s.temperature, bank_temperature=s.bank.temperature, first_row=first, in_batch=is_early
+        )
 
 
 def _asks(num_views: int) -> list[tuple[float, list[int]]]:
     """Each view's weight, and the views whose keys it asks. Two views count 1 each; of crops, large and small ones 1 together."""
-    if num_views == 2:
-        return [(1.0, [1]), (1.0, [0])]
-    return [(0.5, [1]), (0.5, [0])] + [(1 / (num_views - 2), [0, 1])] * (num_views - 2)
+    small = num_views - 2
+    return [(0.5, [1]), (0.5, [0])] + [(1 / small, [0, 1])] * small if small else [(1.0, [1]), (1.0, [0])]

@@ -31,6 +31,10 @@ class Progress:
         """Epochs of the whole planned run."""
         return math.ceil(self.num_steps / self.steps_per_epoch)
 
+    def is_before(self, epochs: float) -> bool:
+        """Whether fewer epochs than these have passed."""
+        return self.step < epochs * self.steps_per_epoch
+
 
 def cosine(start: float, end: float, fraction: float) -> float:
     """Half a cosine wave from start (fraction 0) to end (fraction 1).
