@@ -134,7 +134,7 @@ class ACSSL(Method):
     def _chosen(self, similarity: Tensor, allowed: Tensor, available: int, step: Step) -> Tensor:
         """The miner's move, as columns of the candidates; the twins differ here only."""
         m, disarmed = self.settings.mining, self.settings.disarmed
-        is_warmup = step.progress.step < m.warmup_epochs * step.progress.steps_per_epoch
+        is_warmup = step.progress.is_before(m.warmup_epochs)
         meets_all = is_warmup or disarmed == "all" or self.settings.form == "hcl"
         count, skip = (available, 0) if meets_all else (m.count, m.skip)
         count = mining.num_chosen(available, count=count, skip=skip)
