@@ -35,6 +35,8 @@ OF_A_METHOD: dict[str, dict[str, Any]] = {
     # Half as many negatives as images, and a bank that moves at the published rate / (K * temperature) = 0.0023.
     "mocov2": {"queue": {"size": 128}},
     "adco": {"bank": {"size": 128, "temperature": 0.04}, "queue_epochs": 5.0, "players": {"bank": {"learning_rate": 0.012}}},
+    # CaCo chooses well only once embeddings have spread, and learns slowly by its own choices; the first 5 epochs are momentum contrast.
+    "caco": {"bank": {"size": 128}, "queue_epochs": 5.0, "teacher_momentum": 0.95, "training": {"epochs": 80}},
     # A teacher that moves within a few hundred steps. The triplet learns more slowly than InfoNCE: 53 % after 40 epochs, 65 % after 60.
     "acssl": {"teacher_momentum": 0.9, "predictor": {"hidden": 512}, "training": {"epochs": 60}},
     # Teachers that move within a few hundred steps. Without negatives learning is slower: BYOL finds 49 % after 40 epochs, 60 % after 80;

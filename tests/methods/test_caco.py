@@ -23,7 +23,9 @@ TEMPERATURE = 0.2
 def caco(**settings: Any) -> tuple[Contest, CaCo]:
     """Untrained contest in which both players take large steps."""
     given = {
-        "bank": {"size": 40},
+        "bank": {"size": 40, "temperature": TEMPERATURE},
+        "queue_epochs": 0.0,
+        "teacher_schedule": "cosine",
         "scale_bank_rate": False,
         "players": {"encoder": {"learning_rate": 0.5}, "bank": {"learning_rate": 1.0}},
     }

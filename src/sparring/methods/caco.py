@@ -49,8 +49,8 @@ class CaCoPlayers(Settings):
     """How each side moves."""
 
     encoder: PlayerSettings = PlayerSettings()
-    bank: PlayerSettings = PlayerSettings(learning_rate=3.0, schedule="constant", weight_decay=0.0)
-    """As released, whose first 10 epochs are a warm-up; see `scale_bank_rate`."""
+    bank: PlayerSettings = PlayerSettings(learning_rate=0.375, schedule="constant", weight_decay=0.0)
+    """Released for a bank of 65,536: 3.0, with 10 epochs of warm-up. See `scale_bank_rate`, and docs/methods/caco.md on small banks."""
 
 
 class CaCoSettings(MethodSettings):
@@ -63,11 +63,11 @@ class CaCoSettings(MethodSettings):
     """The encoder's; 0.08 in the published recipes."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """At the start; changes once per epoch, as released."""
-    teacher_schedule: ScheduleName = "cosine"
-    """Rises to 1 over the run, as published, or stays."""
+    teacher_schedule: ScheduleName = "constant"
+    """Cosine, as published: the momentum rises to 1 over the run. Constant: it stays."""
     scale_bank_rate: bool = True
     """Multiply the bank's loss by min(1, batch * bank.temperature / 82), so that a positive moves as in the published run."""
-    queue_epochs: float = Field(default=0.0, ge=0)
+    queue_epochs: float = Field(default=7.5, ge=0)
     """Until then MoCo v2 with in-batch keys, a full bank its queue; 0: the game begins with the full bank, as released."""
     bank: SharedBankSettings = SharedBankSettings()
     disarmed: Literal["frozen", "positives-only", "negatives-only", "own-choice", "instance-key"] | None = None
