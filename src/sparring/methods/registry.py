@@ -97,7 +97,7 @@ METHODS = {
         source="Wang et al. 2022, arXiv:2203.14370",
         opponent="a shared bank: positives learned with the encoder, negatives against it",
         cost=1.29,
-        good_for="long runs on many images; a short one should begin with momentum contrast (queue_epochs) and be compared with disarmed=instance-key",
+        good_for="long runs on many images; short ones begin with momentum contrast (queue_epochs); compare with disarmed=instance-key",
     ),
     "acssl": Entry(
         module="acssl",
