@@ -18,15 +18,10 @@ import torch
 
 from sparring import api
 from sparring.config import Tree, merged
-from sparring.methods.registry import METHODS, settings_class
+from sparring.methods.registry import METHODS, settings_class, twins
 
 RECIPE_EPOCHS = 15
-TWINS = {
-    "adco": ("frozen", "queue"),
-    "caco": ("frozen", "positives-only", "negatives-only", "own-choice", "instance-key"),
-    "acssl": ("all", "random", "easiest"),
-}
-RUNS = [*METHODS, *(f"{method}/{twin}" for method, twins in TWINS.items() for twin in twins)]
+RUNS = [*METHODS, *(f"{method}/{twin}" for method in METHODS for twin in twins(method))]
 
 
 def settings(name: str, epochs: int) -> Tree:

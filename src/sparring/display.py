@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -110,14 +110,14 @@ def describe_method(name: str) -> str:
     import inspect
 
     from sparring.config import toml_text
-    from sparring.methods.registry import method_class, settings_class
+    from sparring.methods.registry import method_class, settings_class, twins
 
     entry, settings = find(name), settings_class(name).model_validate({})
     module = inspect.getmodule(method_class(name))
     facts = {
         "Players": "; ".join(f"{player} ({_moves(section)})" for player, section in settings.players),
         "Opponent": entry.opponent,
-        "Disarmed": _controls(settings),
+        "Disarmed": f"--set disarmed={'|'.join(controls)}" if (controls := twins(name)) else "",
         "Cost": f"{entry.cost:.2f} times a step of SimCLR" if name != "simclr" else "1, the unit of the others",
         "Good for": entry.good_for,
         "Source": entry.source,
@@ -131,10 +131,3 @@ def describe_method(name: str) -> str:
 
 def _moves(section: Any) -> str:
     return f"{section.optimizer}, rate {section.learning_rate:g}, {section.schedule}"
-
-
-def _controls(settings: Any) -> str:
-    """The values of `disarmed`, where a method has an opponent that can be switched off."""
-    field = type(settings).model_fields.get("disarmed")
-    values = [value for part in get_args(field.annotation) for value in get_args(part)] if field is not None else []
-    return f"--set disarmed={'|'.join(values)}" if values else ""

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -10,16 +10,10 @@ from arena import changed, config, contest, play, state, step, training, views
 from torch import Tensor
 
 from sparring.errors import ConfigError
-from sparring.methods.registry import METHODS, settings_class
+from sparring.methods.registry import METHODS, twins
 
 STEPS = 6
 """By then the smallest bank (40 vectors, 16 keys a step) has been full for three steps."""
-
-
-def twins(method: str) -> tuple[str, ...]:
-    """Values of the setting `disarmed`."""
-    field = settings_class(method).model_fields.get("disarmed")
-    return tuple(value for part in get_args(field.annotation) for value in get_args(part)) if field is not None else ()
 
 
 every_twin = pytest.mark.parametrize(("method", "twin"), [(method, twin) for method in sorted(METHODS) for twin in twins(method)])

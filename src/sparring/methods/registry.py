@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 from sparring.errors import ConfigError, unknown_name
 
@@ -132,3 +132,9 @@ def settings_class(name: str) -> type[MethodSettings]:
     """Settings of a method by its name on the command line."""
     entry = find(name)
     return cast("type[MethodSettings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))
+
+
+def twins(name: str) -> tuple[str, ...]:
+    """The values of a method's setting `disarmed`: its controls without the opponent; none where there is no opponent to switch off."""
+    field = settings_class(name).model_fields.get("disarmed")
+    return tuple(value for part in get_args(field.annotation) for value in get_args(part)) if field is not None else ()

@@ -81,8 +81,10 @@ def make_optimizer(
         part = [parameter for name, parameter in parameters.items() if (name.partition(".")[0] in steady) is is_steady]
         matrices = [p for p in part if p.ndim > 1 or decay_vectors]
         vectors = [p for p in part if p.ndim <= 1 and not decay_vectors]
-        groups += [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    groups = [{**group, "is_steady": number >= 2} for number, group in enumerate(groups) if group["params"]]
+        groups += [
+            {"params": chosen, "weight_decay": w, "is_steady": is_steady} for chosen, w in ((matrices, weight_decay), (vectors, 0.0))
+        ]
+    groups = [group for group in groups if group["params"]]
     match name:
         case "sgd":
             return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
