@@ -73,6 +73,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The sum over processes of what they hold for this process's rows."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         start_row = rank() * ctx.num_rows

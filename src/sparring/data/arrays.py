@@ -50,6 +50,7 @@ class Arrays(Source):
         return self._labels
 
     def fingerprint(self) -> str:
+        """Changes when any value, the shape or the type of the images does."""
         digest = hashlib.blake2b(f"{self._values.shape}{self._values.dtype}".encode(), digest_size=16)
         for start in range(0, len(self._values), HASHED_IMAGES):
             digest.update(np.ascontiguousarray(self._values[start : start + HASHED_IMAGES]).tobytes())

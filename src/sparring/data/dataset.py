@@ -150,6 +150,7 @@ class StoredDataset(Dataset):
         return self._quarantine
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
+        """As told by `Dataset`, out of the store."""
         rows = np.asarray(indices, np.int64)
         assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), "index beyond the data set"
         batch = empty_images(len(rows), self.size)
@@ -212,6 +213,7 @@ class FileDataset(Dataset):
         raise self._too_bad()
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
+        """As told by `Dataset`, decoded now."""
         with ThreadPoolExecutor(self.workers) as pool:
             squares = pool.map(lambda index: centre_square(self.image(index)[0], self.size), np.asarray(indices).tolist())
             return torch.stack(list(squares))

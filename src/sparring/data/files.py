@@ -55,6 +55,7 @@ class Files(Source):
         return self._labels
 
     def fingerprint(self) -> str:
+        """Changes with the folder, and with the name or the stamp of any file."""
         digest = hashlib.blake2b(os.fsencode(self._root.resolve()), digest_size=16)
         for name in self._names:
             digest.update(b"\0" + os.fsencode(name))

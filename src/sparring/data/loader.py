@@ -98,6 +98,7 @@ class Loader:
         images = [empty_images(len(rows), size) for size in sizes]
 
         def fill(place: int, index: int) -> int:
+            """Put the crops of one image in their place of the batch."""
             image, used = dataset.image(index)
             for view, crop in enumerate(crops):
                 draw = generator(self._seed, "crop", epoch, index, view)

@@ -58,6 +58,7 @@ class Parquet(Source):
         return f"{self._names[file]}#{index - self._file_starts[file]}"
 
     def read(self, index: int) -> bytes:
+        """The encoded image of that row."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
         contents, paths = self._group(group)
         row = index - int(self._group_starts[group])
@@ -70,6 +71,7 @@ class Parquet(Source):
         return self._labels
 
     def fingerprint(self) -> str:
+        """Changes with the path or the stamp of any file."""
         digest = hashlib.blake2b(digest_size=16)
         for name in self._names:
             path = (self._root / name).resolve()

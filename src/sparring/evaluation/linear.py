@@ -155,6 +155,7 @@ def _fit(rotated: Tensor, targets: Tensor, variances: Tensor, *, penalty: float,
     )
 
     def loss() -> Tensor:
+        """The penalised cross-entropy, with its gradients left in the parameters."""
         optimizer.zero_grad()
         weight = scaled * scale
         value = F.cross_entropy(torch.addmm(bias, rotated, weight.T), targets) + penalty / 2 * weight.square().sum()

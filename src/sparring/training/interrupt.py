@@ -25,6 +25,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     previous = {number: signal.getsignal(number) for number in signals}
 
     def listen(number: int, frame: FrameType | None) -> None:
+        """Ask for a stop; the second time, stop at once."""
         if request.is_set:
             raise KeyboardInterrupt
         request.is_set = True
