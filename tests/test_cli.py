@@ -17,7 +17,7 @@ import torch
 
 import sparring
 from sparring.display import Display
-from sparring.methods.registry import METHODS
+from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
 from sparring.optim.schedule import Progress
 from tiny import NUM_STEPS, Command, contents, train_arguments, write_photos
 
@@ -90,10 +90,12 @@ def test_version_is_the_packages(command: Command) -> None:
 def test_methods_lists_every_method_with_its_paper(command: Command) -> None:
     done = command("methods")
     assert done.code == 0
-    for name, entry in METHODS.items():
+    for name, entry in {**METHODS, **OPPONENTS}.items():
         assert name in done.out
         assert entry.source in done.out
-    assert set(json.loads(command("methods", "--json").out)) == set(METHODS)
+    assert "clae          simclr + perturbation" in done.out
+    assert set(json.loads(command("methods", "--json").out)) == {*METHODS, *OPPONENTS, *PAIRINGS}
+    assert set(json.loads(command("methods", "adco", "--json").out)) == {"adco"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -106,6 +108,16 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
     assert "encoder" in settings["players"]
     for fact in ("Players:   encoder (sgd, rate 0.06, cosine)", "Opponent:", "Cost:", "Good for:", f"Source:    {METHODS[name].source}"):
         assert fact in done.out
+
+
+def test_an_opponent_around_methods_is_described_as_they_are(command: Command) -> None:
+    done = command("methods", "perturbation")
+    assert "--set perturbation.disarmed=random-signs" in done.out
+    assert tomllib.loads(done.out.partition("--set KEY=VALUE):")[2])["perturbation"]["epsilon"] == 0.015
+    clae = command("methods", "clae").out
+    assert clae.startswith("--method clae is --method simclr --opponent perturbation\n")
+    assert done.out in clae
+    assert "unknown method or opponent 'perturbatoin'; did you mean 'perturbation'?" in command("methods", "perturbatoin").err
 
 
 def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:

@@ -79,7 +79,9 @@ def train(
     data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
     method: Annotated[str | None, typer.Option(help="See `sparring methods`; default adco.")] = None,
-    opponent: Annotated[list[str] | None, typer.Option(help="Opponent in image space; repeatable.")] = None,
+    opponent: Annotated[
+        list[str] | None, typer.Option(help="Opponent in image space, around the method; repeatable. See `sparring methods`.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="Shipped recipe by name, or a TOML file.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step over all processes.")] = None,
@@ -208,23 +210,45 @@ def report(
 
 
 @app.command()
-def methods(name: Annotated[str | None, typer.Argument(help="One method, in full.")] = None, as_json: JsonOption = False) -> None:
-    """List the methods, or describe one."""
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None, as_json: JsonOption = False
+) -> None:
+    """List the methods and the opponents around them, or describe one."""
     from dataclasses import asdict
 
-    from sparring.methods.registry import METHODS, find
+    from sparring.errors import unknown_name
+    from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
 
+    known: dict[str, Any] = {**METHODS, **OPPONENTS, **PAIRINGS}
+    if name is not None and name not in known:
+        raise ConfigError(unknown_name("method or opponent", name, known))
     if as_json:
-        chosen = {name: asdict(find(name))} if name else {key: asdict(entry) for key, entry in METHODS.items()}
-        typer.echo(json.dumps(chosen))
-    elif name:
+        typer.echo(json.dumps({key: asdict(entry) for key, entry in known.items() if name in (None, key)}))
+    elif name in PAIRINGS:
+        from sparring.display import describe_opponent
+
+        pairing = PAIRINGS[name]
+        options = " ".join(f"--opponent {opponent}" for opponent in pairing.opponents)
+        typer.echo(f"--method {name} is --method {pairing.method} {options}\n")
+        typer.echo("\n\n".join(describe_opponent(opponent) for opponent in pairing.opponents))
+    elif name in OPPONENTS:
+        from sparring.display import describe_opponent
+
+        typer.echo(describe_opponent(name))
+    elif name is not None:
         from sparring.display import describe_method
 
         typer.echo(describe_method(name))
     else:
-        width = max(len(key) for key in METHODS)
+        width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
         for key, entry in METHODS.items():
             typer.echo(f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}")
+        typer.echo("\naround any of these, with --opponent NAME (repeatable; the first is the innermost):")
+        for key, entry in OPPONENTS.items():
+            typer.echo(f"{key:{width}}  {entry.summary}\n{'':{width}}  {entry.opponent}; {entry.source}")
+        typer.echo("\nnames for a method with opponents:")
+        for key, pairing in PAIRINGS.items():
+            typer.echo(f"{key:{width}}  {' + '.join((pairing.method, *pairing.opponents))}")
 
 
 @app.command()

@@ -107,25 +107,51 @@ def _make_bar(console: Console) -> Progress:
 
 def describe_method(name: str) -> str:
     """Introduction of a method: what it is, who plays, what it costs and is good for, its controls, source, settings with defaults."""
-    import inspect
-
-    from sparring.config import toml_text
-    from sparring.methods.registry import method_class, settings_class, twins
+    from sparring.methods.registry import method_class, settings_class
 
     entry, settings = find(name), settings_class(name).model_validate({})
-    module = inspect.getmodule(method_class(name))
     facts = {
         "Players": "; ".join(f"{player} ({_moves(section)})" for player, section in settings.players),
         "Opponent": entry.opponent,
-        "Disarmed": f"--set disarmed={'|'.join(controls)}" if (controls := twins(name)) else "",
+        "Disarmed": _controls(name, ""),
         "Cost": f"{entry.cost:.2f} times a step of SimCLR" if name != "simclr" else "1, the unit of the others",
         "Good for": entry.good_for,
         "Source": entry.source,
     }
+    return _introduction(method_class(name), facts, settings.model_dump(mode="json"))
+
+
+def describe_opponent(name: str) -> str:
+    """Introduction of an opponent in image space, as of a method."""
+    from sparring.methods.registry import find_opponent, section, wrapper_class, wrapper_settings_class
+
+    entry, settings = find_opponent(name), wrapper_settings_class(name).model_validate({})
+    facts = {
+        "Opponent": entry.opponent,
+        "Disarmed": _controls(name, f"{section(name)}."),
+        "Cost": f"{entry.cost:.2f} times a step of the method that it plays around",
+        "Good for": entry.good_for,
+        "Source": entry.source,
+    }
+    return _introduction(wrapper_class(name), facts, {section(name): settings.model_dump(mode="json")})
+
+
+def _controls(name: str, prefix: str) -> str:
+    from sparring.methods.registry import twins
+
+    return f"--set {prefix}disarmed={'|'.join(controls)}" if (controls := twins(name)) else ""
+
+
+def _introduction(kind: Any, facts: Mapping[str, str], settings: dict[str, Any]) -> str:
+    import inspect
+
+    from sparring.config import toml_text
+
+    module = inspect.getmodule(kind)
     lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
     return (
         f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\n{lines}\n\n"
-        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(settings.model_dump(mode='json'))}"
+        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(settings)}"
     )
 
 

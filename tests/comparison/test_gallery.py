@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from sparring.comparison import gallery
-from sparring.comparison.gallery import Sample, choose_queries, embedding_map, hardest_negatives, make_gallery, retrievals, view_rows
+from sparring.comparison.gallery import (
+    Sample,
+    attack_rows,
+    choose_queries,
+    embedding_map,
+    hardest_negatives,
+    make_gallery,
+    retrievals,
+    view_rows,
+)
 
 
 def numbered(count: int, size: int = 4) -> Tensor:
@@ -127,3 +136,15 @@ def test_tiny_samples_give_what_they_can(count: int) -> None:
     assert (found.embedding_map is None) == (count < 3)
     assert found.bank_hardest == ()
     assert all(retrieval.same_label is None for retrieval in found.retrievals)
+
+
+def test_an_attack_stands_between_the_view_and_their_sum() -> None:
+    views = torch.full((2, 3, 4, 4), 0.5)
+    attacked = views.clone()
+    attacked[0, 0], attacked[0, 1], attacked[1] = 0.5 + 2 / 255, 0.5 - 1 / 255, 1.2
+    rows = attack_rows(views[:1], attacked[:1])
+    view, (added, total) = rows[0].original, rows[0].views
+    assert view[0, 0].tolist() == [128, 128, 128]
+    assert added[0, 0].tolist() == [255, 64, 128]
+    assert total[0, 0].tolist() == [130, 126, 128]
+    assert attack_rows(views, attacked)[1].views[1].max() == 255

@@ -25,6 +25,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "byol": {},
     "simsiam": {},
     "mocov3": {},
+    "plain": {},
+    "uel": {},
     "adco": {"bank": {"size": 40}, "queue_epochs": 0.0},
     "caco": {"bank": {"size": 40}, "queue_epochs": 0.0},
     "acssl": {"predictor": {"hidden": 32}},

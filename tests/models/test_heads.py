@@ -9,6 +9,7 @@ from torch import nn
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor, make_projector
 
 LAYERS = {
+    "linear": ["Linear(12, 4) + bias"],
     "mocov2": ["Linear(12, 8) + bias", "ReLU", "Linear(8, 4) + bias"],
     "simclr": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4) + bias"],
     "three-layer": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)"],
@@ -41,7 +42,7 @@ def test_each_kind_has_the_layers_of_its_papers(kind: str) -> None:
     assert head(torch.randn(3, 12)).shape == (3, 4)
 
 
-@pytest.mark.parametrize("kind", sorted(LAYERS))
+@pytest.mark.parametrize("kind", sorted(LAYERS.keys() - {"linear"}))
 def test_hidden_layers_are_as_wide_as_the_features_unless_told(kind: str) -> None:
     first = make_projector(ProjectorSettings.build({"kind": kind, "dim": 4}), 12)[0]
     assert isinstance(first, nn.Linear)

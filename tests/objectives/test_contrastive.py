@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives.contrastive import in_batch_info_nce, info_nce, nt_xent
+from sparring.objectives.contrastive import in_batch_info_nce, info_nce, invariant_spreading, nt_xent
 from sparring.objectives.similarity import cosine
 
 
@@ -85,3 +85,38 @@ def test_gradients_agree_with_finite_differences() -> None:
     negatives = rows(4, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: nt_xent(v, temperature=0.5), views)
     assert torch.autograd.gradcheck(lambda v, n: in_batch_info_nce(v[0], v[1], n, temperature=0.5), (views, negatives))
+
+
+def test_invariant_spreading_equals_a_slow_loop() -> None:
+    views = rows(8).view(2, 4, 5)
+    flat, slow = views.flatten(0, 1), 0.0
+    for r in range(8):
+        others = [c for c in range(8) if c != r]
+        total = sum(math.exp(cos(flat[r], flat[c]) / 0.3) for c in others)
+        for c in others:
+            probability = math.exp(cos(flat[r], flat[c]) / 0.3) / total
+            slow -= (math.log(probability) if c == (r + 4) % 8 else math.log(1 - probability)) / 8
+    assert float(invariant_spreading(views, temperature=0.3)) == pytest.approx(slow, rel=1e-12)
+
+
+def test_invariant_spreading_moves_views_as_anchors_only() -> None:
+    views = rows(6).view(2, 3, 5).requires_grad_()
+    (whole,) = torch.autograd.grad(invariant_spreading(views, temperature=0.3), views)
+    (apart,) = torch.autograd.grad(invariant_spreading(views, views.detach(), temperature=0.3), views)
+    assert torch.equal(whole, apart)
+    assert not torch.equal(whole, torch.zeros_like(whole))
+
+
+def test_invariant_spreading_of_halves_of_a_joint_batch_is_that_of_the_whole() -> None:
+    views = rows(8).view(2, 4, 5)
+    halves = [invariant_spreading(views[:, i : i + 2], views, temperature=0.3, first_row=i) for i in (0, 2)]
+    torch.testing.assert_close(torch.stack(halves).mean(), invariant_spreading(views, temperature=0.3))
+
+
+def test_invariant_spreading_stays_finite_where_a_wrong_image_is_certain() -> None:
+    view = torch.eye(4)[[0, 0, 1, 2]].view(2, 2, 4)  # both views 0 coincide; no view meets its partner
+    views = view.requires_grad_()
+    loss = invariant_spreading(views, temperature=0.01)
+    (gradient,) = torch.autograd.grad(loss, views)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()

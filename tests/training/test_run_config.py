@@ -35,7 +35,16 @@ def test_setting_one_value_of_a_section_keeps_the_methods_other_defaults() -> No
         ({"method": "adco", "temperature": -0.1}, r"temperature: .*greater than 0, got -0\.1"),
         ({"method": "adco", "players": {"bank": {"learning_rate": 0}}}, r"players\.bank\.learning_rate: .*greater than 0"),
         ({"method": "adco", "temperature": float("nan")}, "temperature: .*finite"),
-        ({"method": "adco", "opponent": ["ifm"]}, "no image-space opponents in this version"),
+        ({"method": "adco", "opponent": ["pertubation"]}, "unknown opponent 'pertubation'; did you mean 'perturbation'"),
+        ({"method": "adco", "opponent": ["perturbation"] * 2}, "each may play once"),
+        ({"method": "adco", "perturbation": {"epsilon": 0.1}}, "that opponent does not play; add --opponent perturbation"),
+        ({"method": "clae", "perturbation": {"epsilon": -1}}, r"perturbation\.epsilon: .*greater than 0, got -1"),
+        (
+            {"method": "clae", "perturbation": {"epsilom": 0.1}},
+            r"unknown setting 'perturbation\.epsilom'; did you mean 'perturbation\.epsilon'",
+        ),
+        ({"method": "perturbation"}, "is no method but an opponent around one: use --opponent perturbation"),
+        ({"method": "cale"}, "unknown method 'cale'; did you mean 'clae'"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(tree: dict[str, Any], sentence: str) -> None:
@@ -47,3 +56,16 @@ def test_a_configuration_cannot_be_changed_afterwards() -> None:
     config = RunConfig.from_tree({"method": "adco"})
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3  # type: ignore[misc]
+
+
+def test_a_game_that_is_a_method_with_an_opponent_is_spelt_out_and_its_settings_kept() -> None:
+    config = RunConfig.from_tree({"method": "clae", "perturbation": {"epsilon": 0.03}, "temperature": 0.5})
+    tree = config.tree()
+    assert (tree["method"], tree["opponent"], tree["perturbation"]["epsilon"], tree["temperature"]) == (
+        "simclr",
+        ["perturbation"],
+        0.03,
+        0.5,
+    )
+    assert RunConfig.from_tree(tree) == config
+    assert RunConfig.from_tree({"method": "clae", "opponent": ["perturbation"]}).opponent == ("perturbation",)

@@ -80,6 +80,8 @@ class Gallery:
     """The pictures of one encoder; any part may be missing."""
 
     views: tuple[ViewRow, ...] = ()
+    attacks: tuple[ViewRow, ...] = ()
+    """Views, each beside its perturbation around mid-grey and its attacked copy."""
     retrievals: tuple[Retrieval, ...] = ()
     embedding_map: EmbeddingMap | None = None
     bank_hardest: tuple[HardestNegatives, ...] = ()
@@ -99,6 +101,8 @@ class Sample:
     bank: Float[Tensor, "bank dim"] | None = None
     views: tuple[Float[Tensor, "rows 3 _ _"], ...] = ()
     """Views of the first rows of `images`, in [0, 1]."""
+    attack: tuple[Float[Tensor, "rows 3 _ _"], Float[Tensor, "rows 3 _ _"]] | None = None
+    """Views and their attacked copies."""
 
 
 def make_gallery(sample: Sample, *, seed: int) -> Gallery:
@@ -106,6 +110,7 @@ def make_gallery(sample: Sample, *, seed: int) -> Gallery:
     queries = choose_queries(len(sample.images), sample.labels, seed=seed)
     return Gallery(
         views=view_rows(sample),
+        attacks=() if sample.attack is None else attack_rows(*sample.attack),
         retrievals=retrievals(sample, queries),
         embedding_map=embedding_map(sample, seed=seed),
         bank_hardest=hardest_negatives(sample, queries),
@@ -130,6 +135,16 @@ def view_rows(sample: Sample) -> tuple[ViewRow, ...]:
     count = min([NUM_VIEW_ROWS, *(len(view) for view in sample.views)]) if sample.views else 0
     as_bytes = [(view[:count] * 255).round().clamp(0, 255).byte() for view in sample.views]
     return tuple(ViewRow(original=pixels(sample.images[row]), views=tuple(pixels(view[row]) for view in as_bytes)) for row in range(count))
+
+
+def attack_rows(views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]) -> tuple[ViewRow, ...]:
+    """Views, what was added to them, scaled so that its largest value is white, its smallest black and none mid-grey, and the sum."""
+    added = attacked - views
+    shown = 0.5 + added / (2 * added.abs().max().clamp(min=1e-12))
+    clean, change, sums = (
+        [pixels((part[row] * 255).round().clamp(0, 255).byte()) for row in range(len(part))] for part in (views, shown, attacked)
+    )
+    return tuple(ViewRow(original=row[0], views=row[1:]) for row in zip(clean, change, sums, strict=True))
 
 
 def retrievals(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[Retrieval, ...]:

@@ -1,5 +1,6 @@
 """From a run folder to its summary with pictures: what the trained and the untrained encoder make of the same images."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,11 @@ from sparring.comparison.summary import RunSummary, read_run
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.source import ImageData
 from sparring.data.views import Views
-from sparring.methods.method import Method
+from sparring.methods.method import Method, Step, Wrapper
+from sparring.methods.perturbed import Perturbed
+from sparring.models.split_norm import still_statistics
 from sparring.opponents.bank import Bank
+from sparring.optim.schedule import Progress
 from sparring.seeding import generator
 from sparring.training.run_folder import RunFolder
 from sparring.training.start import both_methods, online_encoder
@@ -20,6 +24,10 @@ from sparring.training.start import both_methods, online_encoder
 IMAGES = 1500
 """Images that pictures are chosen from."""
 BATCH = 256
+ATTACK_BATCH = 128
+"""Images that are attacked together; what is done to one depends on the others."""
+END = Progress(step=10**6, num_steps=10**6 + 1, steps_per_epoch=1)
+"""Past every warm-up."""
 
 
 def illustrated(folder: RunFolder, data: ImageData | None = None, *, backbone: nn.Module | None = None) -> RunSummary:
@@ -49,6 +57,8 @@ def illustrated(folder: RunFolder, data: ImageData | None = None, *, backbone: n
 def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int) -> Gallery:
     rows = torch.randperm(len(dataset), generator=generator(0, "gallery"))[:IMAGES]
     images = dataset.images(rows)
+    shown = views(images[:ATTACK_BATCH], generator=generator(seed, "gallery views"))
+    attack = _attack(method, shown)  # before the norms that attacked images go through are left out
     encoder, bank = online_encoder(method), _bank(method)
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
     features = torch.cat([encoder.features(part) for part in parts])
@@ -60,9 +70,28 @@ def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int) -> Ga
         class_names=dataset.class_names,
         embeddings=None if bank is None else torch.cat([encoder(part) for part in parts]),
         bank=bank,
-        views=tuple(views(images[:NUM_VIEW_ROWS], generator=generator(seed, "gallery views"))),
+        views=tuple(view[:NUM_VIEW_ROWS] for view in shown),
+        attack=attack,
     )
     return make_gallery(sample, seed=0)
+
+
+def _attack(method: Method, views: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Some views and their attacked copies, as in training: with batch statistics, which change nothing here."""
+    wrapper = _perturbed(method)
+    if wrapper is None:
+        return None
+    step = Step(progress=END, indices=torch.arange(len(views[0])), generator=generator(0, "attack"))
+    with torch.enable_grad(), still_statistics(method):
+        attacked, _ = wrapper.train().attacked(views, step)
+    wrapper.eval()
+    return views[0][:NUM_VIEW_ROWS], attacked[:NUM_VIEW_ROWS]
+
+
+def _perturbed(method: Method) -> Perturbed | None:
+    if isinstance(method, Perturbed) or not isinstance(method, Wrapper):
+        return method if isinstance(method, Perturbed) else None
+    return _perturbed(method.method)
 
 
 def _bank(method: Method) -> Tensor | None:

@@ -49,7 +49,7 @@ def picture_sections(runs: Sequence[RunSummary]) -> str:
     encoders = shown_encoders(runs)
     if not encoders:
         return section("Pictures", absent(_NO_PICTURES))
-    return retrievals(encoders) + maps(encoders) + hardest(encoders) + views(encoders)
+    return retrievals(encoders) + maps(encoders) + hardest(encoders) + attacks(encoders) + views(encoders)
 
 
 def retrievals(encoders: Sequence[Shown]) -> str:
@@ -165,6 +165,26 @@ def _negative(negative: HardNegative) -> str:
         same = None if negative.same_label is None else bool(negative.same_label[rank])
         images.append(picture(face, text=f"cosine {cosine:.2f} to the bank vector{_class_words(same)}", style=_class_mark(same)))
     return f'<span class="negative"><span class="strip">{"".join(images)}</span><small>{negative.cosine:.2f}</small></span>'
+
+
+def attacks(encoders: Sequence[Shown]) -> str:
+    """Views beside what an opponent added to them, of each encoder that had such an opponent."""
+    having = [encoder for encoder in encoders if encoder.gallery.attacks and encoder.number is not None]
+    if not having:
+        return ""
+    lines = []
+    for encoder in having:
+        rows = "".join(
+            f'<span class="views">{picture(row.original, text="view", style="query")}'
+            f"{picture(row.views[0], text='perturbation, scaled')}{picture(row.views[1], text='attacked view')}</span>"
+            for row in encoder.gallery.attacks
+        )
+        lines.append(f'<h3>{escape(encoder.name)}</h3><div class="viewgrid">{rows}</div>')
+    lead = (
+        "Framed: a view. Beside it: what the opponent added to it, scaled to the full range around mid-grey, and the sum, on which the "
+        "encoder trains as well. The two views should look alike to you; where they do not, perturbation.epsilon is too large."
+    )
+    return section("Attacked views", "".join(lines), lead=lead)
 
 
 def views(encoders: Sequence[Shown]) -> str:

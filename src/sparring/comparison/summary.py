@@ -81,7 +81,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     quarantine = path / "quarantine.txt"
     lines = quarantine.read_text(encoding="utf-8", errors="replace").splitlines() if quarantine.is_file() else []
     return RunSummary(
-        label=label or method_title(str(config.get("method", path.name))),
+        label=label or _title(config, path.name),
         path=str(folder),
         note=note,
         config=config,
@@ -91,6 +91,12 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         environment=_read_json(path / "environment.json"),
         quarantine=tuple(line for line in lines if line.strip()),
     )
+
+
+def _title(config: Tree, name: str) -> str:
+    """The method's, with the opponents around it."""
+    opponents = config.get("opponent", ())
+    return " + ".join([method_title(str(config.get("method", name))), *map(str, opponents if isinstance(opponents, list) else ())])
 
 
 def method_title(name: str) -> str:

@@ -75,6 +75,9 @@ _BYOL_B = ViewSettings(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.1, solaris
 _MOCO_V3_A = _BYOL_A.model_copy(update={"crop_scale": (0.2, 1.0)})
 _MOCO_V3_B = _BYOL_B.model_copy(update={"crop_scale": (0.2, 1.0)})
 
+# Ho & Vasconcelos 2020 (CLAE), released code of its bases plain and uel.
+_UEL = ViewSettings(jitter=1.0, hue=0.4)
+
 # Hu et al. 2021 (AdCo), released code: (side at 224 px, area range); the first crop is the key's, the rest are queries.
 _ADCO_CROPS = (
     (224, (0.2, 1.0)),
@@ -115,6 +118,7 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "mocov2-small": lambda _: (_MOCO_V2_SMALL, _MOCO_V2_SMALL),
     "mocov3": lambda _: (_MOCO_V3_A, _MOCO_V3_B),
     "byol": lambda _: (_BYOL_A, _BYOL_B),
+    "uel": lambda _: (_UEL, _UEL),
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
 }

@@ -1,8 +1,8 @@
 """What a method is: who plays what, in which order.
 
-A method's file holds its settings, its modules, and two verbs. `look` computes and moves nothing; `respond` lets everyone but the
-encoder make their move. So an opponent in image space can wrap any method: it looks through the wrapped one as often as it likes and
-passes `respond` on.
+A method's file holds its settings, its modules, and two verbs. `look` computes and moves nothing; `respond` lets everyone but the encoder
+make their move. So an opponent in image space can wrap any method: it looks through the wrapped one as often as it likes and passes
+`respond` on. For that, a method hands views to its networks as it got them: `encoder(view)`, `teacher(view)`, `encoder.together(views)`.
 """
 
 from abc import ABC, abstractmethod
@@ -75,7 +75,7 @@ class Method(nn.Module, ABC):
 
     num_views: ClassVar[int | None] = 2
     """Views that it wants; None: any number from two."""
-    encoder: nn.Module
+    encoder: Encoder
 
     @abstractmethod
     def teams(self) -> Mapping[str, nn.Module]:
@@ -94,6 +94,28 @@ class Method(nn.Module, ABC):
         turn = self.look(views, step)
         players["encoder"].update(turn.loss)
         return {"loss": turn.loss.detach(), **turn.metrics, **self.respond(turn, players, step)}
+
+
+class Wrapper(Method):
+    """An opponent in image space around a method: everything but the look is the method's own."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+        object.__setattr__(self, "encoder", method.encoder)  # its weights belong to the method and are listed there only
+
+    def teams(self) -> Mapping[str, nn.Module]:
+        """Those of the method; an opponent with parameters adds its own."""
+        return self.method.teams()
+
+    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
+        """The method's."""
+        return self.method.respond(turn, players, step)
+
+
+def innermost(method: Method) -> Method:
+    """The method inside all wrappers."""
+    return innermost(method.method) if isinstance(method, Wrapper) else method
 
 
 def make_encoder(backbone: Backbone, eyes: EncoderSettings, projector: ProjectorSettings) -> Encoder:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, cast, get_args
 from sparring.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from sparring.methods.method import Method, MethodSettings
+    from collections.abc import Callable
+
+    from sparring.config import Settings
+    from sparring.methods.method import Method, MethodSettings, Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,24 @@ METHODS = {
         cost=1.31,
         good_for="large batches and vision transformers; the same network as BYOL with negatives, and CaCo's recipe without its bank",
     ),
+    "plain": Entry(
+        module="plain",
+        method="Plain",
+        summary="find the other view among the other views of the batch, in one direction",
+        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
+        opponent="none (control): a base of clae",
+        cost=1.0,
+        good_for="the simplest contrastive control; the base on which the perturbation moves what every image is compared with",
+    ),
+    "uel": Entry(
+        module="uel",
+        method="UEL",
+        summary="recognise the own image among the batch, and be recognised as no other",
+        source="Ye et al. 2019, arXiv:1904.03436",
+        opponent="none (control): a base of clae",
+        cost=1.0,
+        good_for="small batches: every other image is told apart separately; a base on which clae was published",
+    ),
     "adco": Entry(
         module="adco",
         method="AdCo",
@@ -111,15 +132,53 @@ METHODS = {
 }
 
 
+OPPONENTS = {
+    "perturbation": Entry(
+        module="perturbed",
+        method="Perturbed",
+        summary="move each image by a few grey levels so that the method's loss rises",
+        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
+        opponent="adversarial examples of the batch's own images, around any method",
+        cost=11 / 6,
+        good_for="finding out whether harder views teach more on your images; compare with perturbation.disarmed=random-signs",
+    ),
+}
+"""Opponents in image space, by their names for `--opponent`; their cost is relative to a step of the method that they play around."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """A published game that is a method with opponents in image space: a further name for `--method`."""
+
+    method: str
+    opponents: tuple[str, ...]
+
+
+PAIRINGS = {"clae": Pairing(method="simclr", opponents=("perturbation",))}
+
+
 def find(name: str) -> Entry:
     """Entry of a method.
 
     Raises:
         ConfigError: for an unknown name, with the nearest one.
     """
+    if name in OPPONENTS:
+        raise ConfigError(f"'{name}' is no method but an opponent around one: use --opponent {name}, with a --method")
     if name not in METHODS:
-        raise ConfigError(unknown_name("method", name, METHODS))
+        raise ConfigError(unknown_name("method", name, [*METHODS, *PAIRINGS]))
     return METHODS[name]
+
+
+def find_opponent(name: str) -> Entry:
+    """Entry of an opponent in image space.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one.
+    """
+    if name not in OPPONENTS:
+        raise ConfigError(unknown_name("opponent", name, OPPONENTS))
+    return OPPONENTS[name]
 
 
 def method_class(name: str) -> type[Method]:
@@ -134,7 +193,25 @@ def settings_class(name: str) -> type[MethodSettings]:
     return cast("type[MethodSettings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))
 
 
+def wrapper_class(name: str) -> Callable[[Method, Settings], Wrapper]:
+    """Class of an opponent in image space by its name on the command line; takes a method and its settings."""
+    entry = find_opponent(name)
+    return cast("Callable[[Method, Settings], Wrapper]", getattr(import_module(f"sparring.methods.{entry.module}"), entry.method))
+
+
+def wrapper_settings_class(name: str) -> type[Settings]:
+    """Settings of an opponent in image space by its name on the command line."""
+    entry = find_opponent(name)
+    return cast("type[Settings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))
+
+
+def section(opponent: str) -> str:
+    """Where an opponent's settings stand in a configuration."""
+    return opponent.replace("-", "_")
+
+
 def twins(name: str) -> tuple[str, ...]:
-    """The values of a method's setting `disarmed`: its controls without the opponent; none where there is no opponent to switch off."""
-    field = settings_class(name).model_fields.get("disarmed")
+    """The values of the setting `disarmed` of a method or an opponent: its controls; none where there is no opponent to switch off."""
+    settings = wrapper_settings_class(name) if name in OPPONENTS else settings_class(name)
+    field = settings.model_fields.get("disarmed")
     return tuple(value for part in get_args(field.annotation) for value in get_args(part)) if field is not None else ()

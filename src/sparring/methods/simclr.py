@@ -54,14 +54,7 @@ class SimCLR(Method):
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
         """NT-Xent of the views among the joint batch."""
-        embeddings = self._embeddings(views)
+        embeddings = self.encoder.together(views)
         everyone = torch.stack([distributed.gather_with_gradient(view) for view in embeddings])
         first_row = distributed.rank() * embeddings.shape[1]
         return Turn(loss=nt_xent(embeddings, everyone, temperature=self.temperature, first_row=first_row))
-
-    def _embeddings(self, views: Sequence[Tensor]) -> Tensor:
-        # Views of one size go through together, as in the paper: they share the batch norm's statistics.
-        if len({view.shape for view in views}) == 1:
-            joint: Tensor = self.encoder(torch.cat(list(views)))
-            return joint.view(len(views), len(views[0]), -1)
-        return torch.stack([self.encoder(view) for view in views])

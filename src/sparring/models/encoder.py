@@ -1,5 +1,7 @@
 """The encoder: normalisation, backbone, projector."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -48,6 +50,13 @@ class Encoder(nn.Module):
         with torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             embeddings: Tensor = self.projector(features)
         return _full_precision(embeddings)
+
+    def together(self, views: Sequence[Float[Tensor, "batch 3 _ _"]]) -> Float[Tensor, "views batch dim"]:
+        """Raw embeddings of several views; those of one size go through at once and share the batch norm's statistics, as in SimCLR."""
+        if len({view.shape for view in views}) == 1:
+            joint: Tensor = self(torch.cat(list(views)))
+            return joint.view(len(views), len(views[0]), -1)
+        return torch.stack([self(view) for view in views])
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from sparring.config import Settings
 class ProjectorSettings(Settings):
     """Shape of the projector.
 
+    `linear`: one linear layer (Ye et al. 2019, arXiv:1904.03436, and CLAE's `plain` and `uel`).
     `mocov2`: two linear layers, ReLU between, no batch norm (Chen et al. 2020, arXiv:2003.04297).
     `simclr`: the same with batch norm after the first layer (SimCLR's released code; Chen et al. 2020, arXiv:2002.05709).
     `three-layer`: three bias-free linear layers, batch norm and ReLU after the first two (CaCo).
@@ -19,9 +20,9 @@ class ProjectorSettings(Settings):
     `simsiam`: as `mocov3` with three layers (SimSiam; Chen & He 2020, arXiv:2011.10566; and MoCo v3's vision transformers).
     """
 
-    kind: Literal["mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
+    kind: Literal["linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
     hidden: int | None = Field(default=None, ge=1)
-    """Width of the hidden layers; None: that of the features."""
+    """Width of the hidden layers, if any; None: that of the features."""
     dim: int = Field(default=128, ge=2)
     """Size of the embeddings."""
 
@@ -30,6 +31,8 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
     """Projector from features of the given size to embeddings."""
     hidden, dim = settings.hidden or num_features, settings.dim
     match settings.kind:
+        case "linear":
+            return nn.Sequential(nn.Linear(num_features, dim))
         case "mocov2":
             return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
         case "simclr":

@@ -93,3 +93,38 @@ def nt_xent(
     others = (torch.arange(num_views, device=views.device) * joint)[None, :] + image[:, None]
     positives = others[others != own[:, None]].view(num_views * batch, num_views - 1)
     return -log_probability.gather(1, positives).mean()
+
+
+MOST = 1 - 1e-6
+"""Largest probability of a wrong image whose complement still has a logarithm in float32."""
+
+
+def invariant_spreading(
+    views: Float[Tensor, "2 batch dim"],
+    everyone: Float[Tensor, "2 joint dim"] | None = None,
+    *,
+    temperature: float,
+    first_row: int = 0,
+) -> Float[Tensor, ""]:
+    """Invariant and spreading instance features: recognise the own image, and be recognised as no other.
+
+    -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],
+    P(r, c) = exp(z_r.z_c / t) / sum_{c' != r} exp(z_r.z_c' / t), unit rows z, no gradient through z_c
+
+    Args:
+        views: embeddings of this process, both views of each image.
+        everyone: embeddings of all processes in rank order; None: `views`.
+        temperature: t > 0; 0.1 as published.
+        first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
+
+    Source: Ye et al. 2019, arXiv:1904.03436; the second view in the place of the image itself as in CLAE's released code.
+    """
+    everyone = (views if everyone is None else everyone).detach()
+    (_, batch, _), joint = views.shape, everyone.shape[1]
+    logits = cosine(views.flatten(0, 1), everyone.flatten(0, 1)) / temperature
+    rows = torch.arange(2 * batch, device=views.device)
+    view, image = rows // batch, first_row + rows % batch
+    own, positive = (view * joint + image)[:, None], ((1 - view) * joint + image)[:, None]
+    log_probability = F.log_softmax(logits.scatter(1, own, -torch.inf), dim=1)
+    spread = torch.log1p(-log_probability.exp().clamp(max=MOST)).scatter(1, positive, 0.0)
+    return -(log_probability.gather(1, positive).mean() + spread.sum(dim=1).mean())

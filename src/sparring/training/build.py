@@ -7,7 +7,7 @@ import torch
 from sparring import distributed
 from sparring.errors import ConfigError
 from sparring.methods.method import Method
-from sparring.methods.registry import method_class
+from sparring.methods.registry import method_class, wrapper_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.optim.player import Player, PlayerSettings
@@ -27,7 +27,6 @@ class Contest:
     @property
     def encoder(self) -> Encoder:
         """The online encoder: what is evaluated and exported."""
-        assert isinstance(self.method.encoder, Encoder)
         return self.method.encoder
 
 
@@ -60,7 +59,10 @@ def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
         network = backbone if backbone is not None else make_backbone(config.encoder, image_size=size)
         kind = method_class(config.method)
         draws = generator(config.seed, "method")
-        return kind(network, config.encoder, config.game, generator=draws)
+        method = kind(network, config.encoder, config.game, generator=draws)
+        for name in config.opponent:
+            method = wrapper_class(name)(method, config.around[name])
+        return method
 
 
 def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:

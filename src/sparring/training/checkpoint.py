@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, read without running anything that they contain."""
 
 import contextlib
+import copy
 import errno
 import io
 import json
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from sparring.errors import CheckpointError, StorageError
+from sparring.models.split_norm import join_norms
 from sparring.training.build import Contest
 
 FORMAT = 1
@@ -119,6 +121,8 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
     """Save a network's weights under their plain names as safetensors; the metadata is JSON under the key `sparring`."""
+    backbone = copy.deepcopy(backbone)
+    join_norms(backbone)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     # One key: safetensors writes several in an order that changes from file to file, and equal runs should give equal files.
     write_atomically(path, safetensors.torch.save(weights, metadata={"sparring": json.dumps(dict(metadata))}))

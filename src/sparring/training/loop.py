@@ -14,7 +14,7 @@ from sparring.data.dataset import Dataset
 from sparring.data.loader import Batch, Loader
 from sparring.data.views import Views
 from sparring.errors import ConfigError, TrainingError
-from sparring.methods.method import Metrics, Step
+from sparring.methods.method import Metrics, Step, innermost
 from sparring.optim.schedule import Progress
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Contest
@@ -133,7 +133,7 @@ class Training:
             raise TrainingError(f"{self.config.method} stopped at step {self.step}: {error} ({kept})") from None
 
     def _require_views(self, given: int) -> None:
-        wanted = self.contest.method.num_views
+        wanted = innermost(self.contest.method).num_views
         if given < 2 or (wanted is not None and given != wanted):
             raise ConfigError(
                 f"views.preset={self.config.game.views.preset} gives {given} views; "
@@ -182,5 +182,9 @@ class Training:
     def _save_backbone(self) -> None:
         if distributed.is_main():
             encoder = self.config.encoder
-            metadata = {"backbone": encoder.backbone, "method": self.config.method, "steps": str(self.step)}
+            metadata = {
+                "backbone": encoder.backbone,
+                "method": "+".join((self.config.method, *self.config.opponent)),
+                "steps": str(self.step),
+            }
             save_backbone(self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata)

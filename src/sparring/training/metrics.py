@@ -21,6 +21,8 @@ METRICS: dict[str, str] = {
     "mining/hardness_of_all": "mean cosine of queries with all candidates; the gap to mining/hardness is what mining adds",
     "mining/positive": "mean cosine of queries with their own keys",
     "mining/false_negatives": "share of mined pairs whose two images are of one class; only where labels exist, which training never sees",
+    "perturbation/loss_before": "loss of anchor and attacked image where the attack begins, both through the attacked images' norms",
+    "perturbation/loss": "loss of anchor and attacked image that is trained, the anchor through the clean norms",
     "images_per_second": "images trained per second since the last record, all processes together",
     "knn_accuracy": "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist",
     "alignment": "mean squared distance of two views' unit embeddings; 0: views coincide",

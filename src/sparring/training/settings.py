@@ -1,6 +1,6 @@
 """The configuration of a run: general sections, and the method's own settings beside them at the top level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -9,7 +9,7 @@ from sparring.config import Settings, Tree, merged
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods.method import MethodSettings
-from sparring.methods.registry import METHODS, settings_class
+from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, section, settings_class, wrapper_settings_class
 from sparring.models.backbones import EncoderSettings
 
 
@@ -48,7 +48,7 @@ class RunConfig(Settings):
     method: str
     """One of `sparring methods`."""
     opponent: tuple[str, ...] = ()
-    """Opponents in image space, around the method; none in this version."""
+    """Opponents in image space around the method, the innermost first: some of `sparring methods`."""
     seed: int = Field(default=0, ge=0)
     """Of every random draw; the same seed gives the same bits on one device."""
     data: DataSettings = DataSettings()
@@ -56,6 +56,8 @@ class RunConfig(Settings):
     training: TrainingSettings = TrainingSettings()
     game: MethodSettings
     """The method's own settings; in files and `--set` they stand at the top level."""
+    around: Mapping[str, Settings] = Field(default_factory=dict)
+    """The settings of each opponent by its name; in files and `--set` a section of that name at the top level."""
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Self:
@@ -65,22 +67,42 @@ class RunConfig(Settings):
             ConfigError: for an unknown method, key or value.
         """
         if "method" not in tree:
-            raise ConfigError(f"no method given; choose one of {', '.join(METHODS)}")
-        name = str(tree["method"])
-        own = settings_class(name)
-        general = {key: value for key, value in tree.items() if key in cls.model_fields and key != "game"}
+            raise ConfigError(f"no method given; choose one of {', '.join([*METHODS, *PAIRINGS])}")
+        tree = _unpaired(tree)
+        own, opponents = settings_class(tree["method"]), tree["opponent"]
+        around = {name: wrapper_settings_class(name) for name in opponents}
+        if len(around) < len(opponents):
+            raise ConfigError(f"opponent {', '.join(opponents)}: each may play once; leave the second one out")
+        general = {key: value for key, value in tree.items() if key in cls.model_fields and key not in ("game", "around")}
         rest = {key: value for key, value in tree.items() if key not in general}
-        known = [key for key in cls.model_fields if key != "game"] + list(own.model_fields)
-        for key in rest:
-            if key not in own.model_fields:
-                raise ConfigError(unknown_name("setting", key, known))
-        if general.get("opponent"):
-            raise ConfigError(f"opponent {list(general['opponent'])}: there are no image-space opponents in this version; leave it out")
+        sections = {section(name): name for name in around}
+        _refuse_unknown(rest, [*own.model_fields, *sections], general=[key for key in cls.model_fields if key not in ("game", "around")])
         defaults = own.model_validate({}).model_dump()
-        game = own.build(merged(defaults, rest))
-        return cls.build({**general, "game": game})
+        game = own.build(merged(defaults, {key: value for key, value in rest.items() if key not in sections}))
+        wrappers = {name: around[name].build(rest.get(key, {}), where=key) for key, name in sections.items()}
+        return cls.build({**general, "game": game, "around": wrappers})
 
     def tree(self) -> Tree:
         """The resolved configuration as a nested dictionary; `from_tree` rebuilds it."""
-        general = self.model_dump(mode="json", exclude={"game"})
-        return {**general, **self.game.model_dump(mode="json")}
+        general = self.model_dump(mode="json", exclude={"game", "around"})
+        around = {section(name): settings.model_dump(mode="json") for name, settings in self.around.items()}
+        return {**general, **self.game.model_dump(mode="json"), **around}
+
+
+def _unpaired(tree: Mapping[str, Any]) -> Tree:
+    """The tree with a game such as clae spelt out as its method and its opponents."""
+    name, given = str(tree["method"]), tree.get("opponent", ())
+    given = [given] if isinstance(given, str) else [str(opponent) for opponent in given]
+    if name not in PAIRINGS:
+        return {**tree, "method": name, "opponent": given}
+    pairing = PAIRINGS[name]
+    return {**tree, "method": pairing.method, "opponent": [*(o for o in pairing.opponents if o not in given), *given]}
+
+
+def _refuse_unknown(rest: Mapping[str, Any], known: Sequence[str], *, general: Sequence[str]) -> None:
+    absent = {section(name): name for name in OPPONENTS}
+    for key in rest:
+        if key not in known:
+            if key in absent:
+                raise ConfigError(f"setting '{key}': that opponent does not play; add --opponent {absent[key]}")
+            raise ConfigError(unknown_name("setting", key, [*general, *known]))

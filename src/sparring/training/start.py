@@ -16,6 +16,7 @@ from sparring.errors import DataError
 from sparring.methods.method import Method
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
+from sparring.models.split_norm import join_norms
 from sparring.optim.schedule import Progress
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import load_checkpoint
@@ -55,7 +56,7 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     size, bad = config.training.image_size, len(dataset.quarantine)
     steps = len(dataset) // config.training.batch_size
     left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
-    plan = f"{config.method}, {config.encoder.backbone}, {config.training.epochs} epochs of {steps:,} steps"
+    plan = f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, {config.training.epochs} epochs of {steps:,} steps"
     return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
 
 
@@ -120,6 +121,6 @@ def both_methods(folder: RunFolder, *, backbone: nn.Module | None = None, device
 
 
 def online_encoder(method: Method) -> Encoder:
-    """The encoder that is evaluated and exported."""
-    assert isinstance(method.encoder, Encoder)
+    """The encoder that is evaluated and exported: without the batch norms that attacked images go through, in this method from here on."""
+    join_norms(method.encoder)
     return method.encoder
