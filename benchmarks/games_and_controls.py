@@ -1,7 +1,7 @@
 """Every game, its controls and its disarmed twins on one set of real images at an equal budget; prints docs/LOG.md's table.
 
     python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet --out STUDY
-        [--only caco acssl/random ...] [--seeds 0 1] [--epochs 10] [--table]
+        [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--epochs 10] [--table]
 
 Each run takes the small recipe of its method at width 0.125 on 10,000 images, one torch thread; a part of a run that a recipe gives in
 epochs of 15 is scaled to the epochs asked for. Finished runs are kept, so that several processes, each with other names, can share a
@@ -18,15 +18,23 @@ import torch
 
 from sparring import api
 from sparring.config import Tree, merged
-from sparring.methods.registry import METHODS, settings_class, twins
+from sparring.methods.registry import METHODS, OPPONENTS, section, settings_class, twins
 
 RECIPE_EPOCHS = 15
-RUNS = [*METHODS, *(f"{method}/{twin}" for method in METHODS for twin in twins(method))]
+AROUND = [f"{method}+{opponent}" for opponent in OPPONENTS for method in METHODS]
+"""Every method with an opponent around it; simclr+perturbation is clae."""
+RUNS = [
+    *METHODS,
+    *(f"{method}/{twin}" for method in METHODS for twin in twins(method)),
+    *AROUND,
+    *(f"{pair}/{twin}" for pair in AROUND for twin in twins(pair.partition("+")[2])),
+]
 
 
 def settings(name: str, epochs: int) -> Tree:
     """What differs from the method's small recipe."""
-    method, _, twin = name.partition("/")
+    name, _, twin = name.partition("/")
+    method, _, opponent = name.partition("+")
     tree: Tree = {
         "data": {"limit": 10_000},
         "encoder": {"width": 0.125},
@@ -35,7 +43,8 @@ def settings(name: str, epochs: int) -> Tree:
     recipe = api.find_recipe(f"{method}-small")
     if "queue_epochs" in settings_class(method).model_fields:
         tree["queue_epochs"] = recipe["queue_epochs"] * epochs / RECIPE_EPOCHS
-    return merged(tree, {"disarmed": twin}) if twin else tree
+    disarmed = {"disarmed": twin} if twin else {}
+    return merged(tree, {"opponent": [opponent], section(opponent): disarmed} if opponent else disarmed)
 
 
 def play(name: str, seed: int, arguments: argparse.Namespace) -> None:
@@ -44,9 +53,8 @@ def play(name: str, seed: int, arguments: argparse.Namespace) -> None:
     if (folder / "study.json").exists():
         return
     start, cpu = time.monotonic(), time.process_time()
-    run = api.train(
-        arguments.data, out=folder, recipe=f"{name.partition('/')[0]}-small", settings=settings(name, arguments.epochs), seed=seed
-    )
+    recipe = f"{name.partition('/')[0].partition('+')[0]}-small"
+    run = api.train(arguments.data, out=folder, recipe=recipe, settings=settings(name, arguments.epochs), seed=seed)
     cost = {"wall_seconds": time.monotonic() - start, "cpu_seconds": time.process_time() - cpu}
     scores = api.evaluate(run, data=arguments.test, protocols=("knn", "linear", "geometry"))
     (folder / "study.json").write_text(json.dumps({"name": name, "seed": seed, "epochs": arguments.epochs, **cost, **scores}))

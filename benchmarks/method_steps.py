@@ -1,6 +1,6 @@
-"""Cost of one training step of every method, and of AdCo's and CaCo's bank, relative to SimCLR's.
+"""Cost of one training step of every method relative to SimCLR's, and of every method with an opponent around it relative to the method's.
 
-    python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25]
+    python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25] [--only simclr simclr+perturbation ...]
 
 Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the views included; one torch thread, CPU time
 of the process. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by round, the
@@ -18,7 +18,7 @@ import torch
 from sparring.config import merged
 from sparring.data.views import Views
 from sparring.methods.method import Step
-from sparring.methods.registry import METHODS
+from sparring.methods.registry import METHODS, OPPONENTS
 from sparring.optim.schedule import Progress
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest
@@ -29,10 +29,15 @@ AT_ONCE = {"adco": {"queue_epochs": 0.0}, "caco": {"queue_epochs": 0.0}}
 """The bank plays as soon as it is full, which it is after two steps."""
 
 
-def contestant(method: str, width: float) -> tuple[Contest, Views]:
-    """Method with its defaults, and its augmentation."""
+NAMES = [*METHODS, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in METHODS)]
+
+
+def contestant(name: str, width: float) -> tuple[Contest, Views]:
+    """Method with its defaults, the opponent around it if any, and its augmentation."""
+    method, _, opponent = name.partition("+")
     tree = {
         "method": method,
+        "opponent": [opponent] if opponent else [],
         "encoder": {"backbone": "resnet18", "width": width, "small_images": True},
         "training": {"image_size": SIZE, "batch_size": BATCH, "device": "cpu"},
     }
@@ -66,26 +71,28 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    contests = {method: contestant(method, arguments.width) for method in METHODS}
+    base = {name: name.partition("+")[0] if "+" in name else "simclr" for name in arguments.only}
+    contests = {name: contestant(name, arguments.width) for name in dict.fromkeys([*base.values(), *base])}
     rounds: list[dict[str, float]] = []
     for number in range(3 + arguments.rounds):
-        seconds = {method: step_seconds(*contest, number) for method, contest in contests.items()}
+        seconds = {name: step_seconds(*contest, number) for name, contest in contests.items()}
         if number >= 3:
             rounds.append(seconds)
     found = {}
-    print(f"{'method':10} {'seconds':>8} {'ratio':>6}  (of SimCLR's step; smallest to largest)")
-    for method in METHODS:
-        ratios = sorted(seconds[method] / seconds["simclr"] for seconds in rounds)
-        found[method] = {
-            "seconds": statistics.median(seconds[method] for seconds in rounds),
+    print(f"{'method':21} {'seconds':>8} {'ratio':>6}  (of SimCLR's step, or of the method's without its opponent; smallest to largest)")
+    for name in contests:
+        ratios = sorted(seconds[name] / seconds[base.get(name, "simclr")] for seconds in rounds)
+        found[name] = {
+            "seconds": statistics.median(seconds[name] for seconds in rounds),
             "ratio": statistics.median(ratios),
             "lowest": ratios[0],
             "highest": ratios[-1],
         }
-        row = found[method]
-        print(f"{method:10} {row['seconds']:8.3f} {row['ratio']:6.2f}  ({row['lowest']:.2f} to {row['highest']:.2f})")
+        row = found[name]
+        print(f"{name:21} {row['seconds']:8.3f} {row['ratio']:6.2f}  ({row['lowest']:.2f} to {row['highest']:.2f})")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -14,7 +14,7 @@ respond to the clean look alone. The attack has no parameters and thus no player
 
 At the start of the attack the anchor and the attacked image are the same pixels through the same norms, so one forward pass serves both;
 and the anchor's clean embeddings serve both terms. Counted in forward passes, a step costs 11 / 6 of the method's own
-(benchmarks/perturbation_step.py).
+(benchmarks/method_steps.py).
 
 Where the start has no gradient the attack would be empty. An attacked key, in a method in which one view asks and the other is its key
 without gradient, has none: there the attacked image asks. A method without negatives and without a predictor has none either, as its
