@@ -67,9 +67,9 @@ def network() -> Backbone:
         return Backbone(nn.Sequential(*layers), image_size=arena.SIZE)
 
 
-def training(method: str, folder: Path) -> Training:
+def training(method: str, folder: Path, **settings: Any) -> Training:
     """Training of the small network on 256 distorted sketches."""
-    run = arena.config(method, **merged(SETTINGS, OF_A_METHOD.get(method, {})))
+    run = arena.config(method, **merged(SETTINGS, OF_A_METHOD.get(method, {}), settings))
     images, labels = sketches(256, seed=0)
     dataset = open_dataset((images.permute(0, 2, 3, 1).numpy(), labels.numpy()), run.data, image_size=arena.SIZE)
     return Training(config=run, contest=make_contest(run, network()), dataset=dataset, folder=RunFolder(folder))

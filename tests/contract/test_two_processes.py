@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from arena import SMALL, images
+from arena import images
 from PIL import Image
-from two_processes import outcome
+from two_processes import GAMES, outcome
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
-    """What each of two processes ended with, by method."""
+    """What each of two processes ended with, by game."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run(
@@ -30,20 +30,21 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.parametrize("method", sorted(SMALL))
-def test_two_processes_play_as_one(method: str, ranks: list[dict[str, dict[str, Any]]]) -> None:
-    alone, first = outcome(method), ranks[0][method]
-    # Sums over two halves and over the whole differ by float32 rounding, which six steps at a high rate amplify.
-    assert first["losses"] == pytest.approx(alone["losses"], rel=1e-4)
-    for name in alone.keys() - {"losses"}:
-        torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+@pytest.mark.parametrize("name", sorted(GAMES))
+def test_two_processes_play_as_one(name: str, ranks: list[dict[str, dict[str, Any]]]) -> None:
+    alone, first = outcome(name), ranks[0][name]
+    # Sums over two halves and over the whole differ by float32 rounding, which six steps at a high rate amplify; an attack takes signs of
+    # gradients, of which those within rounding of zero may turn.
+    assert first["losses"] == pytest.approx(alone["losses"], rel=1e-3 if "+" in name else 1e-4)
+    for key in alone.keys() - {"losses"}:
+        torch.testing.assert_close(first[key], alone[key], rtol=1e-3, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
 
 
-@pytest.mark.parametrize("method", sorted(SMALL))
-def test_both_processes_end_with_the_same_bits(method: str, ranks: list[dict[str, dict[str, Any]]]) -> None:
-    first, second = (rank[method] for rank in ranks)
+@pytest.mark.parametrize("name", sorted(GAMES))
+def test_both_processes_end_with_the_same_bits(name: str, ranks: list[dict[str, dict[str, Any]]]) -> None:
+    first, second = (rank[name] for rank in ranks)
     assert first.keys() == second.keys()
-    assert not [name for name in first if name != "losses" and not torch.equal(first[name], second[name])]
+    assert not [key for key in first if key != "losses" and not torch.equal(first[key], second[key])]
 
 
 def test_the_command_line_trains_under_torchrun_and_scores_once(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Run by torchrun from test_two_processes.py: plays every method on this process's half of the joint batch and saves what came of it."""
+"""Run by torchrun from test_two_processes.py: plays every method, alone and with each opponent around it, on this process's half of the
+joint batch, and saves what came of it."""
 
 import sys
 from dataclasses import replace
@@ -10,11 +11,12 @@ from arena import SIZE, SMALL, config, images, step, training_views
 from torch import nn
 
 from sparring import distributed
-from sparring.methods.registry import settings_class
+from sparring.methods.registry import OPPONENTS, settings_class
 from sparring.models.backbones import Backbone
 from sparring.training.build import make_contest
 
 STEPS = 6
+GAMES = [*SMALL, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in SMALL)]
 
 
 class Plain(nn.Module):
@@ -29,8 +31,9 @@ class Plain(nn.Module):
         return self.layers(images)  # type: ignore[no-any-return]
 
 
-def outcome(method: str) -> dict[str, object]:
+def outcome(name: str) -> dict[str, object]:
     """Losses of every step, averaged over processes, and the state at the end."""
+    method, _, opponent = name.partition("+")
     torch.manual_seed(3)
     settings: dict[str, Any] = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
     if "predictor" in settings_class(method).model_fields:
@@ -39,6 +42,7 @@ def outcome(method: str) -> dict[str, object]:
         # Far-from-saturated softmax, so that the bank's step is large enough to compare.
         settings |= {"bank": {"temperature": 0.1, "size": 40}}
         settings["players"] = {**settings["players"], "bank": {"learning_rate": 3.0}}
+    settings["opponent"] = [opponent] if opponent else []
     game = make_contest(config(method, **settings), Backbone(Plain(), image_size=SIZE))
     augment, losses = training_views(method), []
     rank, processes = distributed.rank(), distributed.num_processes()
@@ -60,7 +64,7 @@ def outcome(method: str) -> dict[str, object]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     distributed.start()
-    found = {method: outcome(method) for method in SMALL}
+    found = {name: outcome(name) for name in GAMES}
     torch.save(found, Path(sys.argv[1]) / f"rank{distributed.rank()}.pt")
     distributed.barrier()
     distributed.stop()
