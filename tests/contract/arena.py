@@ -38,7 +38,7 @@ def config(method: str, **settings: Any) -> RunConfig:
     """Configuration of a contest that takes milliseconds per step."""
     tree = {
         "method": method,
-        "encoder": {"backbone": "resnet10t", "small_images": False},
+        "encoder": {"backbone": "resnet18", "width": 0.0625},
         "projector": {"dim": 16, "hidden": 32},
         "training": {"image_size": SIZE, "batch_size": 16, "epochs": 3, "device": "cpu", "log_steps": 1, "monitor_images": 32},
     }

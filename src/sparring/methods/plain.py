@@ -37,6 +37,7 @@ class PlainSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="linear")
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.1, gt=0)
+    """As released."""
 
 
 class Plain(Method):

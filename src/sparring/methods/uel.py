@@ -36,6 +36,7 @@ class UELSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="linear")
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.1, gt=0)
+    """As released."""
 
 
 class UEL(Method):
