@@ -83,6 +83,7 @@ def train(
     *,
     out: str | Path,
     method: str | None = None,
+    opponent: str | Sequence[str] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
@@ -95,6 +96,7 @@ def train(
         data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring only.
         out: run folder to create.
         method: name of a method; default adco, or the recipe's.
+        opponent: opponents in image space around the method by name, the innermost first, such as "perturbation"; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
         backbone: a network of your own; resuming or loading such a run needs it again.
@@ -114,6 +116,7 @@ def train(
         find_recipe(recipe) if recipe is not None else {},
         {"data": {"path": str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""}},
         {"method": method} if method is not None else {},
+        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)} if opponent else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
         {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
