@@ -17,7 +17,7 @@ from tiny import NUM_STEPS, Command, contents, train_arguments
 ARGUMENTS_THAT_ARE_WRONG = {
     ("--method", "adoc"): "unknown method 'adoc'; did you mean 'adco'?",
     ("--method", ""): "unknown method ''",
-    ("--opponent", "perturbation"): "there are no image-space opponents in this version",
+    ("--opponent", "pertubation"): "unknown opponent 'pertubation'; did you mean 'perturbation'?",
     ("--recipe", "adco-imagenet-20"): "unknown recipe 'adco-imagenet-20'; did you mean 'adco-imagenet-200'?",
     ("--recipe", "absent.toml"): "cannot read absent.toml: No such file or directory",
     ("--set", "bank.siz=3"): "unknown setting 'bank.siz'; did you mean 'bank.size'?",
