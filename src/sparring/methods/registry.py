@@ -109,7 +109,7 @@ METHODS = {
         source="Hu et al. 2021, arXiv:2011.08435",
         opponent="a learned bank of negatives",
         cost=1.29,
-        good_for="hard negatives at a fixed memory: whether they help on your images is for a comparison with mocov2 to say",
+        good_for="hard negatives at a fixed memory: whether their learning helps on your images is for disarmed=queue to say",
     ),
     "caco": Entry(
         module="caco",
