@@ -13,7 +13,7 @@ attacked images' batch norms; in the second term the anchor goes through the cle
 respond to the clean look alone. The attack has no parameters and thus no player.
 
 At the start of the attack the anchor and the attacked image are the same pixels through the same norms, so one forward pass serves both;
-and the anchor's clean embeddings serve both terms. Counted in forward passes, a step costs 11 / 6 of the method's own
+and the anchor's clean embeddings serve both terms. Counted in passes, a step costs 11 / 6 of the method's own
 (benchmarks/method_steps.py).
 
 Where the start has no gradient the attack would be empty. An attacked key, in a method in which one view asks and the other is its key
