@@ -93,7 +93,8 @@ def test_methods_lists_every_method_with_its_paper(command: Command) -> None:
     for name, entry in {**METHODS, **OPPONENTS}.items():
         assert name in done.out
         assert entry.source in done.out
-    assert "clae          simclr + perturbation" in done.out
+    assert ["clae", "simclr", "+", "perturbation"] in [line.split() for line in done.out.splitlines()]
+    assert ["hardgen", "simclr", "+", "generator-pair"] in [line.split() for line in done.out.splitlines()]
     assert set(json.loads(command("methods", "--json").out)) == {*METHODS, *OPPONENTS, *PAIRINGS}
     assert set(json.loads(command("methods", "adco", "--json").out)) == {"adco"}
 

@@ -27,7 +27,7 @@ from sparring.training.checkpoint import read_checkpoint, write_atomically
 from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare
+from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare, rehearse
 
 SCORED_IMAGES = 20_000
 """The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
@@ -132,6 +132,7 @@ def train(
     try:
         config, dataset = open_images(config, data, listener)
         training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
+        rehearse(training_run, listener)
     except BaseException:
         if distributed.is_main() and not any(folder.path.iterdir()):
             folder.path.rmdir()

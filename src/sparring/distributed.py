@@ -7,11 +7,13 @@ order. Tested with gloo on CPU; NCCL is untested here.
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_Value = TypeVar("_Value")
 
 
 def start() -> None:
@@ -111,3 +113,12 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
     if num_processes() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)  # overwrites the storage, and is no part of any graph
+
+
+def share(value: _Value) -> _Value:
+    """What rank 0 holds, in every process; anything that can be pickled."""
+    if num_processes() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]

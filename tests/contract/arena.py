@@ -32,6 +32,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "acssl": {"predictor": {"hidden": 32}},
 }
 """Settings that make each method's opponents small; a new method needs its line here."""
+AROUND: dict[str, dict[str, Any]] = {
+    "perturbation": {},
+    "generator-pair": {
+        "generator_pair": {
+            "generator": {"width": 4, "latent": 8},
+            "pretraining": {"steps": 0},
+            "real_only": 0.0,
+            "players": {"generator": {"learning_rate": 1e-3}, "discriminator": {"learning_rate": 1e-3}},
+        }
+    },
+}
+"""Likewise for opponents in image space, which are to play from the first step."""
 
 
 def config(method: str, **settings: Any) -> RunConfig:
@@ -42,7 +54,8 @@ def config(method: str, **settings: Any) -> RunConfig:
         "projector": {"dim": 16, "hidden": 32},
         "training": {"image_size": SIZE, "batch_size": 16, "epochs": 3, "device": "cpu", "log_steps": 1, "monitor_images": 32},
     }
-    return RunConfig.from_tree(merged(tree, SMALL[method], settings))
+    around = [AROUND[name] for name in settings.get("opponent", ())]
+    return RunConfig.from_tree(merged(tree, SMALL[method], *around, settings))
 
 
 def contest(method: str, **settings: Any) -> Contest:
@@ -77,9 +90,12 @@ def training(method: str, folder: Path, *, count: int = 64, **settings: Any) -> 
 
 def views(method: str, *, step: int = 0, batch: int = 16) -> list[Tensor]:
     """Views of a batch of blobs."""
-    start = training_views(method)
-    pixels = torch.from_numpy(images(batch, seed=step)).permute(0, 3, 1, 2).contiguous()
-    return start(pixels, generator=generator(0, "views", step))
+    return training_views(method)(pixels(step, batch=batch), generator=generator(0, "views", step))
+
+
+def pixels(step: int, *, batch: int = 16) -> Tensor:
+    """The batch of blobs itself."""
+    return torch.from_numpy(images(batch, seed=step)).permute(0, 3, 1, 2).contiguous()
 
 
 def training_views(method: str) -> Any:
@@ -92,7 +108,13 @@ def training_views(method: str) -> Any:
 def step(number: int = 0, *, batch: int = 16) -> Step:
     """A step in the middle of a plan of 100."""
     progress = Progress(step=number, num_steps=100, steps_per_epoch=10)
-    return Step(progress=progress, indices=torch.arange(batch), generator=generator(0, "step", number))
+    return Step(
+        progress=progress,
+        indices=torch.arange(batch),
+        generator=generator(0, "step", number),
+        images=pixels(number, batch=batch),
+        augment=training_views("mocov2"),
+    )
 
 
 def play(method: str, game: Contest, number: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sparring.methods.method import Step, Turn, Wrapper, innermost
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, method_class, wrapper_class, wrapper_settings_class
+from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, method_class, section, wrapper_class, wrapper_settings_class
 from sparring.methods.simclr import SimCLR
 from sparring.models.backbones import make_backbone
 from sparring.models.split_norm import SplitNorm
@@ -34,7 +34,7 @@ def test_a_pair_plays_and_says_what_its_opponent_did(method: str, opponent: str)
     moved = changed(before, state(game.method))
     assert all(torch.isfinite(torch.tensor(value)) for value in found.values())
     assert found.keys() <= METRICS.keys()
-    assert any(name.startswith(opponent) for name in found)
+    assert any(name.startswith(section(opponent)) for name in found)
     # The networks play on, in both norm sets; a teacher's follow.
     sides = ("clean", "adversarial") if any(isinstance(module, SplitNorm) for module in game.method.modules()) else ("",)
     for side in sides:

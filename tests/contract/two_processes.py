@@ -49,7 +49,7 @@ def outcome(name: str) -> dict[str, object]:
     rows = slice(rank * 16 // processes, (rank + 1) * 16 // processes)
     for number in range(STEPS):
         pixels = torch.from_numpy(images(16, seed=number)).permute(0, 3, 1, 2)[rows].contiguous()
-        now = replace(step(number), indices=torch.arange(16)[rows])
+        now = replace(step(number), indices=torch.arange(16)[rows], images=pixels)
         for player in game.players.values():
             player.prepare(now.progress)
         generator = torch.Generator().manual_seed(number)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
+from sparring.methods.groups import Group
 from sparring.methods.method import Method, Step, Turn
 from sparring.methods.perturbed import Perturbed
 from sparring.models.split_norm import SplitNorm
@@ -113,9 +114,9 @@ def test_the_other_images_take_part_but_not_their_order() -> None:
 def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
     contest, views = game("simclr"), ring.views()
     now = ring.prepared(contest)
-    contest.method.look(views, now)
+    contest.method.look_at([Group(views=views)], now)
     with seen(contest.method.encoder) as passes:
-        contest.method.look(views, now)
+        contest.method.look_at([Group(views=views)], now)
     hard = attacked(game("simclr"), views)
     # The attack's one pass, both clean views together, the attacked one: 4 images per image, against 2 of the method alone.
     assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [(16, True), (32, False), (16, True)]
@@ -129,11 +130,11 @@ def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:
     found = {}
     for alpha in (0.0, 0.5, 1.0):
         contest = game("simclr", perturbation={"alpha": alpha})
-        turn = contest.method.look(views, ring.prepared(contest))
+        turn = contest.method.look_at([Group(views=views)], ring.prepared(contest))
         found[alpha] = float(turn.loss.detach())
         hard = float(turn.metrics["perturbation/loss"])
     clean = bare("simclr")
-    assert found[0.0] == float(clean.method.look(views, ring.prepared(clean)).loss.detach())
+    assert found[0.0] == float(clean.method.look_at([Group(views=views)], ring.prepared(clean)).loss.detach())
     assert found[0.5] == pytest.approx(found[0.0] + 0.5 * hard, rel=1e-12)
     assert found[1.0] == pytest.approx(found[0.0] + hard, rel=1e-12)
 
@@ -153,7 +154,7 @@ def test_without_weight_the_step_is_the_methods_own_to_the_bit(method: str) -> N
 def test_clean_statistics_never_see_the_attack_and_gradients_stay_untouched() -> None:
     views, contest, alone = ring.views(), game("simclr"), bare("simclr")
     for each in (contest, alone):
-        each.method.look(views, ring.prepared(each))
+        each.method.look_at([Group(views=views)], ring.prepared(each))
     ours = {name: value for name, value in contest.method.state_dict().items() if ".clean.running" in name}
     assert len(ours) == 2
     for name, value in ours.items():
@@ -164,14 +165,14 @@ def test_clean_statistics_never_see_the_attack_and_gradients_stay_untouched() ->
 @pytest.mark.parametrize(("counts", "expected"), [(True, 2), (False, 1)])
 def test_whether_the_attacks_own_pass_counts_is_a_setting(counts: bool, expected: int) -> None:
     contest, views = game("simclr", perturbation={"attack_updates_statistics": counts}), ring.views()
-    contest.method.look(views, ring.prepared(contest))
+    contest.method.look_at([Group(views=views)], ring.prepared(contest))
     (tracked,) = (value for name, value in contest.method.state_dict().items() if name.endswith("adversarial.num_batches_tracked"))
     assert int(tracked) == expected
 
 
 def test_shared_norms_leave_no_twins() -> None:
     contest = game("simclr", perturbation={"norms": "shared"})
-    contest.method.look(ring.views(), ring.prepared(contest))
+    contest.method.look_at([Group(views=ring.views())], ring.prepared(contest))
     assert not any(isinstance(module, SplitNorm) for module in contest.method.modules())
 
 
@@ -202,21 +203,21 @@ def test_a_pair_that_is_empty_is_refused_and_says_what_helps() -> None:
     encoder, views = bare("simclr").method.encoder, ring.views()
     now = ring.prepared(bare("simclr"))
     with pytest.raises(ConfigError, match=r"the loss of Bare does not change .*set perturbation\.random_start=true or .*anchor=other-view"):
-        Perturbed(Bare(encoder), PerturbedSettings()).look(views, now)
+        Perturbed(Bare(encoder), PerturbedSettings()).look_at([Group(views=views)], now)
     for settings in (PerturbedSettings(random_start=True), PerturbedSettings(anchor="other-view")):
-        turn = Perturbed(Bare(encoder), settings).look(views, now)
+        turn = Perturbed(Bare(encoder), settings).look_at([Group(views=views)], now)
         assert turn.metrics["perturbation/loss"] > 0
 
 
 def test_a_method_that_copies_its_views_is_refused_instead_of_being_seen_in_the_wrong_norms() -> None:
     method = Bare(bare("simclr").method.encoder, copies=True)
     with pytest.raises(ConfigError, match=r"encoder\(view\)"):
-        Perturbed(method, PerturbedSettings(anchor="other-view")).look(ring.views(), ring.prepared(bare("simclr")))
+        Perturbed(method, PerturbedSettings(anchor="other-view")).look_at([Group(views=ring.views())], ring.prepared(bare("simclr")))
 
 
 def test_a_predictor_is_split_and_follows_the_view_it_predicts_for() -> None:
     contest, views = game("byol", predictor={"kind": "normed", "hidden": 16}), ring.views()
-    contest.method.look(views, ring.prepared(contest))
+    contest.method.look_at([Group(views=views)], ring.prepared(contest))
     state = contest.method.state_dict()
     counts = {name: int(value) for name, value in state.items() if name.startswith("method.predictor") and "tracked" in name}
     # Clean: one batch of each view. Attacked: the attack's, and the trained one.

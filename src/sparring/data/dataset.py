@@ -82,6 +82,11 @@ class Dataset(ABC):
     def quarantine(self) -> Quarantine:
         """Key and reason of the images found unreadable so far."""
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Text that changes whenever an image is added, removed or changed."""
+
     @abstractmethod
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """Central squares at the set's size."""
@@ -137,6 +142,10 @@ class StoredDataset(Dataset):
         return len(self._images)
 
     @property
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
+
+    @property
     def keys(self) -> Keys:
         return Keys(self._source, self._rows)
 
@@ -179,6 +188,10 @@ class FileDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
 
     @property
     def keys(self) -> Keys:

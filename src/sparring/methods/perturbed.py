@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from sparring.errors import ConfigError
+from sparring.methods.groups import Group
 from sparring.methods.method import Method, Step, Turn, Wrapper, innermost
 from sparring.methods.shared_forward import SharedForward
 from sparring.models.split_norm import split_norms, still_statistics
@@ -59,13 +60,15 @@ class Perturbed(Wrapper):
         if settings.norms == "split":
             split_norms(method, momentum=settings.norm_momentum)
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """The method's own look, and one at the anchor and the attacked image."""
-        s, shared = self.settings, self._shared
+    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
+        """The method's own look, and one at the anchor and the attacked image, both of the batch."""
+        s, shared, views = self.settings, self._shared, groups[0].views
         draws = _same_draws(step)
         hard, metrics = self.attacked(views, step)
         with shared.remembering():
-            clean = self.method.look([shared.show(view, is_adversarial=False) for view in views], step)
+            for view in (view for group in groups for view in group.views):
+                shared.show(view, is_adversarial=False)
+            clean = self.method.look_at(groups, step)
             hard = shared.show(hard, is_adversarial=s.norms == "split")
             turn = self.method.look(self._pair(self._anchor(views), hard), draws)
             shared.require_seen(hard, name="opponent perturbation")

@@ -142,6 +142,15 @@ OPPONENTS = {
         cost=2.09,
         good_for="finding out whether harder views teach more on your images; compare with perturbation.disarmed=random-signs",
     ),
+    "generator-pair": Entry(
+        module="generator_pair",
+        method="GeneratorPair",
+        summary="two generators, trained with the encoder, make similar but distinct images that are hard for it (our reconstruction)",
+        source="after Wu et al. 2022, arXiv:2202.06464",
+        opponent="generated hard positives and further negatives, around any method",
+        cost=0.0,
+        good_for="few images, when generating more might help; compare with generator_pair.disarmed=real-views, which costs less",
+    ),
 }
 """Opponents in image space, by their names for `--opponent`; their cost is relative to a step of the method that they play around."""
 
@@ -154,7 +163,10 @@ class Pairing:
     opponents: tuple[str, ...]
 
 
-PAIRINGS = {"clae": Pairing(method="simclr", opponents=("perturbation",))}
+PAIRINGS = {
+    "clae": Pairing(method="simclr", opponents=("perturbation",)),
+    "hardgen": Pairing(method="simclr", opponents=("generator-pair",)),
+}
 
 
 def find(name: str) -> Entry:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
@@ -21,7 +20,7 @@ from sparring.models.split_norm import adversarial_norms, has_batch_norm
 from sparring.models.teacher import Teacher
 
 Forward: TypeAlias = Callable[..., Tensor]
-Together: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
+Together: TypeAlias = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 VERBS = ("forward", "shuffled", "together")
 """The ways in which a network is handed views."""
 
@@ -51,14 +50,17 @@ class SharedForward:
     def remembering(self) -> Iterator[None]:
         """Watch the method's networks for the duration, then forget."""
         watched = [(network, verb) for network in self._networks() for verb in VERBS if hasattr(network, verb)]
+        before = [vars(network).get(verb) for network, verb in watched]  # another wrapper may be watching already
         for network, verb in watched:
             own = self._together if verb == "together" else self._once
             setattr(network, verb, partial(own, network, getattr(network, verb)))
         try:
             yield
         finally:
-            for network, verb in watched:
+            for (network, verb), other in zip(watched, before, strict=True):
                 delattr(network, verb)  # the instance's; the class's own shows again
+                if other is not None:
+                    setattr(network, verb, other)
             self._shown.clear()
             self._made.clear()
 
@@ -104,7 +106,7 @@ class SharedForward:
             self._made[place] = self.show(made, is_adversarial=shown.is_adversarial)
         return self._made[place]
 
-    def _together(self, network: nn.Module, original: Together, views: Sequence[Tensor]) -> Tensor:
+    def _together(self, network: nn.Module, original: Together, views: Sequence[Tensor]) -> list[Tensor]:
         """Views of one norm set go through at once, as in `Encoder.together`."""
         for view in views:
             if id(view) not in self._shown:
@@ -117,7 +119,7 @@ class SharedForward:
                     made = original(new)
                 for view, embeddings in zip(new, made, strict=True):
                     self._made[id(network), id(view)] = self.show(embeddings, is_adversarial=is_adversarial)
-        return torch.stack([self._once(network, network, view) for view in views])
+        return [self._once(network, network, view) for view in views]
 
     def _source(self, view: Tensor) -> _Shown:
         """The view itself, or the one that it stands for."""

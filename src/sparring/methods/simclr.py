@@ -8,7 +8,8 @@ plays.
 
 Deviations from the paper (Chen et al. 2020, arXiv:2002.05709). Optimiser and schedule are those of the recipe (SGD with a cosine
 by default, where the paper uses LARS and batches of 4,096). Batch norm is per process unless training.sync_batch_norm is set. Any
-number of views; with more than two, the positives are averaged outside the logarithm.
+number of views; with more than two, the positives are averaged outside the logarithm. Images that an opponent sets beside the batch are
+negatives of the batch's, and the other way round.
 
 Deviations from the authors' code (google-research/simclr). Its projector ends in a batch norm; ours ends in a linear layer.
 """
@@ -22,10 +23,11 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.data.views import ViewsSettings
+from sparring.methods.groups import Group, gathered
 from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings
-from sparring.objectives.contrastive import nt_xent
+from sparring.objectives.contrastive import multi_positive_nt_xent, nt_xent
 
 
 class SimCLRSettings(MethodSettings):
@@ -54,7 +56,15 @@ class SimCLR(Method):
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
         """NT-Xent of the views among the joint batch."""
-        embeddings = self.encoder.together(views)
+        embeddings = torch.stack(self.encoder.together(views))
         everyone = torch.stack([distributed.gather_with_gradient(view) for view in embeddings])
         first_row = distributed.rank() * embeddings.shape[1]
         return Turn(loss=nt_xent(embeddings, everyone, temperature=self.temperature, first_row=first_row))
+
+    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
+        """NT-Xent among all views of all groups; the views of one image are all positives of each other."""
+        if len(groups) == 1:
+            return self.look(groups[0].views, step)
+        embeddings = self.encoder.together([view for group in groups for view in group.views])
+        found = gathered(groups, embeddings)
+        return Turn(loss=multi_positive_nt_xent(found.anchors, found.everyone, found.own, found.weights, temperature=self.temperature))

@@ -38,12 +38,13 @@ class Backbone(nn.Module):
 
     Args:
         network: module that takes (batch, 3, height, width).
-        image_size: side in pixels of the image with which `num_features` is measured.
+        image_size: side in pixels of the run's images; `num_features` is measured with one.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int) -> None:
         super().__init__()
         self.network = network
+        self.image_size = image_size
         self.num_features = _measured_features(self, image_size)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -51,12 +51,11 @@ class Encoder(nn.Module):
             embeddings: Tensor = self.projector(features)
         return _full_precision(embeddings)
 
-    def together(self, views: Sequence[Float[Tensor, "batch 3 _ _"]]) -> Float[Tensor, "views batch dim"]:
+    def together(self, views: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Float[Tensor, "_ dim"]]:
         """Raw embeddings of several views; those of one size go through at once and share the batch norm's statistics, as in SimCLR."""
-        if len({view.shape for view in views}) == 1:
-            joint: Tensor = self(torch.cat(list(views)))
-            return joint.view(len(views), len(views[0]), -1)
-        return torch.stack([self(view) for view in views])
+        if len({view.shape[1:] for view in views}) == 1:
+            return list(self(torch.cat(list(views))).split([len(view) for view in views]))
+        return [self(view) for view in views]
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

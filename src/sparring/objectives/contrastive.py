@@ -4,9 +4,11 @@ All take raw embeddings and normalise inside. Under several processes the caller
 begin.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.objectives.similarity import cosine, unit_rows
@@ -93,6 +95,44 @@ def nt_xent(
     others = (torch.arange(num_views, device=views.device) * joint)[None, :] + image[:, None]
     positives = others[others != own[:, None]].view(num_views * batch, num_views - 1)
     return -log_probability.gather(1, positives).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchors:
+    """Embeddings of views of several sets of images, those of one process or of all, in one order.
+
+    Attributes:
+        embeddings: one row per view of an image.
+        images: which image each row shows; views of one image share the number.
+    """
+
+    embeddings: Float[Tensor, "rows dim"]
+    images: Int[Tensor, "rows"]
+
+
+def multi_positive_nt_xent(
+    anchors: Anchors, everyone: Anchors, own: Int[Tensor, "rows"], weights: Float[Tensor, "rows"], *, temperature: float
+) -> Float[Tensor, ""]:
+    """As `nt_xent`, where images may have different numbers of views and weights.
+
+    sum_a w_a l(a) / sum_a w_a,  l(a) = -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) )
+
+    P(a) are the other views of a's image.
+
+    Args:
+        anchors: of this process; every image has at least two views.
+        everyone: of all processes.
+        own: row of `everyone` that is each anchor itself.
+        weights: of each anchor, not negative.
+        temperature: t > 0.
+
+    Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (log outside the sum).
+    """
+    logits = cosine(anchors.embeddings, everyone.embeddings) / temperature
+    log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
+    is_positive = (anchors.images[:, None] == everyone.images[None, :]).scatter(1, own[:, None], False)
+    losses = -log_probability.masked_fill(~is_positive, 0.0).sum(dim=1) / is_positive.sum(dim=1)
+    return (weights * losses).sum() / weights.sum()
 
 
 MOST = 1 - 1e-6

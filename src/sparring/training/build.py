@@ -67,9 +67,10 @@ def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
 
 def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
     players = {}
+    sections = [config.game.players, *(getattr(settings, "players", None) for settings in config.around.values())]
     for name, module in method.teams().items():
-        settings = getattr(config.game.players, name)
-        if not isinstance(settings, PlayerSettings):
-            raise ConfigError(f"players.{name}: the method has no such section")
-        players[name] = Player(name, dict(module.named_parameters()), settings)
+        found = [part for section in sections if isinstance(part := getattr(section, name, None), PlayerSettings)]
+        if not found:
+            raise ConfigError(f"players.{name}: neither the method nor an opponent has such a section")
+        players[name] = Player(name, dict(module.named_parameters()), found[0])
     return players

@@ -10,11 +10,11 @@ import torch
 
 from sparring import distributed
 from sparring.config import toml_text
-from sparring.data.dataset import Dataset
+from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.loader import Batch, Loader
 from sparring.data.views import Views
 from sparring.errors import ConfigError, TrainingError
-from sparring.methods.method import Metrics, Step, innermost
+from sparring.methods.method import Method, Metrics, Step, Wrapper, innermost
 from sparring.optim.schedule import Progress
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Contest
@@ -125,7 +125,13 @@ class Training:
             generator=generator(seed, "views", self.step),
             shard=(distributed.rank(), distributed.num_processes()),
         )
-        step = Step(progress=progress, indices=batch.indices, generator=generator(seed, "step", self.step))
+        step = Step(
+            progress=progress,
+            indices=batch.indices,
+            generator=generator(seed, "step", self.step),
+            images=images[0] if len(images) == 1 else None,
+            augment=self.views,
+        )
         try:
             return contest.method.step(views, contest.players, step)
         except TrainingError as error:
@@ -140,6 +146,12 @@ class Training:
                 f"{self.config.method} needs {wanted or 'at least 2'}; choose another preset"
             )
 
+        if _needs_images(self.contest.method) and isinstance(self.dataset, FileDataset):
+            raise ConfigError(
+                f"opponent {', '.join(self.config.opponent)} needs every image as a whole, and these are cropped from their files; "
+                "set data.store=always to decode them once"
+            )
+
     def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
@@ -150,6 +162,7 @@ class Training:
         if is_look:
             found, warning = self.monitor.look(self.contest.encoder, self.contest.device)
             record |= plain(found)
+            warning = warning or self.contest.method.warning(record)
         file.write(record)
         if self.observe is not None:
             self.observe(self.progress(), record, warning)
@@ -188,3 +201,7 @@ class Training:
                 "steps": str(self.step),
             }
             save_backbone(self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata)
+
+
+def _needs_images(method: Method) -> bool:
+    return method.needs_images or (isinstance(method, Wrapper) and _needs_images(method.method))

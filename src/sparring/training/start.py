@@ -12,6 +12,7 @@ from sparring.config import merged
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sampling import typical_size
 from sparring.data.source import ImageData, open_source
+from sparring.data.store import cache_folder
 from sparring.errors import DataError
 from sparring.methods.method import Method
 from sparring.models.backbones import Backbone
@@ -21,6 +22,7 @@ from sparring.optim.schedule import Progress
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.loop import Training
+from sparring.training.rehearsal import Rehearsal
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -90,6 +92,14 @@ def prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone:
     if listener is not None:  # only now: a wrong batch size or device is told without it
         listener.report(_summary(config, dataset))
     return training_run
+
+
+def rehearse(training_run: Training, listener: Listener | None) -> None:
+    """Let the method learn from the images what it wants to know before the first step; nothing is written to the run's folder."""
+    config, contest = training_run.config, training_run.contest
+    stage = Rehearsal(training_run.dataset, contest.device, cache=cache_folder(config.data.cache), listener=listener)
+    contest.method.rehearse(stage)
+    distributed.broadcast([*contest.method.parameters(), *contest.method.buffers()])
 
 
 def play(training_run: Training, folder: RunFolder) -> None:

@@ -1,0 +1,18 @@
+"""Realism: the losses of a generator and its judge. Plain functions of the judge's verdicts, higher for more real."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def judge_hinge(real: Float[Tensor, "real"], made: Float[Tensor, "made"]) -> Float[Tensor, ""]:
+    """What the discriminator minimises: mean max(0, 1 - D(real)) + mean max(0, 1 + D(made)).
+
+    Source: Lim & Ye 2017, arXiv:1705.02894; Tran et al. 2017.
+    """
+    return F.relu(1 - real).mean() + F.relu(1 + made).mean()
+
+
+def realism_loss(made: Float[Tensor, "made"]) -> Float[Tensor, ""]:
+    """What the generator minimises: -mean D(made)."""
+    return -made.mean()
