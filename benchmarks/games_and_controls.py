@@ -1,11 +1,12 @@
 """Every game, its controls and its disarmed twins on one set of real images at an equal budget; prints docs/LOG.md's table.
 
     python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet --out STUDY
-        [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--epochs 10] [--table]
+        [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--images 10000] [--epochs 10] [--table]
 
-Each run takes the small recipe of its method at width 0.125 on 10,000 images, one torch thread; a part of a run that a recipe gives in
-epochs of 15 is scaled to the epochs asked for. Finished runs are kept, so that several processes, each with other names, can share a
-folder, and --table only prints. Scores are those of `sparring evaluate`: kNN and linear probe on all test images, last checkpoint.
+Each run takes the small recipe of its method, and of its opponent, at width 0.125 on 10,000 images, one torch thread; a part of a run
+that a recipe gives in epochs of 15 is scaled to the epochs asked for. A generator that learns the images first does so once for all runs:
+let one run come first. Finished runs are kept, so that several processes, each with other names, can share a folder, and --table only
+prints. Scores are those of `sparring evaluate`: kNN and linear probe on all test images, last checkpoint.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import torch
 
 from sparring import api
 from sparring.config import Tree, merged
-from sparring.methods.registry import METHODS, OPPONENTS, section, settings_class, twins
+from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, section, settings_class, twins
 
 RECIPE_EPOCHS = 15
 AROUND = [f"{method}+{opponent}" for opponent in OPPONENTS for method in METHODS]
@@ -31,12 +32,12 @@ RUNS = [
 ]
 
 
-def settings(name: str, epochs: int) -> Tree:
+def settings(name: str, *, epochs: int, images: int) -> Tree:
     """What differs from the method's small recipe."""
     name, _, twin = name.partition("/")
     method, _, opponent = name.partition("+")
     tree: Tree = {
-        "data": {"limit": 10_000},
+        "data": {"limit": images},
         "encoder": {"width": 0.125},
         "training": {"epochs": epochs, "monitor_epochs": 5, "checkpoint_minutes": 60.0},
     }
@@ -44,7 +45,11 @@ def settings(name: str, epochs: int) -> Tree:
     if "queue_epochs" in settings_class(method).model_fields:
         tree["queue_epochs"] = recipe["queue_epochs"] * epochs / RECIPE_EPOCHS
     disarmed = {"disarmed": twin} if twin else {}
-    return merged(tree, {"opponent": [opponent], section(opponent): disarmed} if opponent else disarmed)
+    if not opponent:
+        return merged(tree, disarmed)
+    pairing = next(name for name, pairing in PAIRINGS.items() if pairing.opponents == (opponent,))
+    small = api.find_recipe(f"{pairing}-small")[section(opponent)]
+    return merged(tree, {"opponent": [opponent], section(opponent): merged(small, disarmed)})
 
 
 def play(name: str, seed: int, arguments: argparse.Namespace) -> None:
@@ -52,9 +57,10 @@ def play(name: str, seed: int, arguments: argparse.Namespace) -> None:
     folder = arguments.out / f"{name.replace('/', '-')}-{seed}"
     if (folder / "study.json").exists():
         return
-    start, cpu = time.monotonic(), time.process_time()
     recipe = f"{name.partition('/')[0].partition('+')[0]}-small"
-    run = api.train(arguments.data, out=folder, recipe=recipe, settings=settings(name, arguments.epochs), seed=seed)
+    changes = settings(name, epochs=arguments.epochs, images=arguments.images)
+    start, cpu = time.monotonic(), time.process_time()
+    run = api.train(arguments.data, out=folder, recipe=recipe, settings=changes, seed=seed)
     cost = {"wall_seconds": time.monotonic() - start, "cpu_seconds": time.process_time() - cpu}
     scores = api.evaluate(run, data=arguments.test, protocols=("knn", "linear", "geometry"))
     (folder / "study.json").write_text(json.dumps({"name": name, "seed": seed, "epochs": arguments.epochs, **cost, **scores}))
@@ -91,6 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=RUNS, default=RUNS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()

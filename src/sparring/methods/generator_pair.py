@@ -66,6 +66,7 @@ class GeneratorPair(Wrapper):
         self.discriminator = Discriminator(settings.generator, image_size=size)
         self.album = Album(image_size=size)
         self.pair.begin(self.pair.first, noise=settings.init_noise, seed=0)
+        self._last: Metrics = {}  # of the generators' last move, to be logged until the next
         self._supply, self._shared = Supply(self.pair, settings), SharedForward(method)
         if settings.norms == "split":
             split_norms(method, momentum=0.1)
@@ -91,14 +92,14 @@ class GeneratorPair(Wrapper):
 
     def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
         """The judge moves, then the generators."""
-        metrics = dict(self.method.challenge(players, step))
+        metrics = self.method.challenge(players, step)
         if not self._is_joint(step) or self.settings.disarmed == "real-views":
             return metrics
         fraction = self._fraction(step)
         if self.settings.disarmed in (None, "single") and step.progress.step % self.settings.generator_every == 0:
-            metrics |= self._judge_moves(players["discriminator"], step)
-            metrics |= self._generators_move(players["generator"], step, fraction)
-        return metrics | self.album.note(self.pair, fraction)
+            judged = self._judge_moves(players["discriminator"], step)
+            self._last = {**judged, **self._generators_move(players["generator"], step, fraction)}
+        return {**metrics, **self._last, **self.album.note(self.pair, fraction)}
 
     def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
         """The method's look at the batch and at generated views, or further views of the batch."""

@@ -79,7 +79,10 @@ class RunConfig(Settings):
         _refuse_unknown(rest, [*own.model_fields, *sections], general=[key for key in cls.model_fields if key not in ("game", "around")])
         defaults = own.model_validate({}).model_dump()
         game = own.build(merged(defaults, {key: value for key, value in rest.items() if key not in sections}))
-        wrappers = {name: around[name].build(rest.get(key, {}), where=key) for key, name in sections.items()}
+        wrappers = {
+            name: around[name].build(merged(around[name].model_validate({}).model_dump(), rest.get(key, {})), where=key)
+            for key, name in sections.items()
+        }
         return cls.build({**general, "game": game, "around": wrappers})
 
     def tree(self) -> Tree:
