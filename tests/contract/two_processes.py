@@ -16,7 +16,8 @@ from sparring.models.backbones import Backbone
 from sparring.training.build import make_contest
 
 STEPS = 6
-GAMES = [*SMALL, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in SMALL)]
+BOTH = "+".join(OPPONENTS)
+GAMES = [*SMALL, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in SMALL), f"simclr+{BOTH}", f"adco+{BOTH}"]
 
 
 class Plain(nn.Module):
@@ -33,7 +34,7 @@ class Plain(nn.Module):
 
 def outcome(name: str) -> dict[str, object]:
     """Losses of every step, averaged over processes, and the state at the end."""
-    method, _, opponent = name.partition("+")
+    method, *opponents = name.split("+")
     torch.manual_seed(3)
     settings: dict[str, Any] = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
     if "predictor" in settings_class(method).model_fields:
@@ -42,7 +43,7 @@ def outcome(name: str) -> dict[str, object]:
         # Far-from-saturated softmax, so that the bank's step is large enough to compare.
         settings |= {"bank": {"temperature": 0.1, "size": 40}}
         settings["players"] = {**settings["players"], "bank": {"learning_rate": 3.0}}
-    settings["opponent"] = [opponent] if opponent else []
+    settings["opponent"] = opponents
     game = make_contest(config(method, **settings), Backbone(Plain(), image_size=SIZE))
     augment, losses = training_views(method), []
     rank, processes = distributed.rank(), distributed.num_processes()

@@ -106,7 +106,8 @@ def test_identical_generators_are_similar_to_one_and_nothing_pulls_them_apart_wi
 
 def hardness_now(contest: Contest, step: Step) -> float:
     """Hardness of fixed latents for the contest's encoder, under fixed augmentation."""
-    assert step.augment is not None and step.images is not None
+    assert step.augment is not None
+    assert step.images is not None
     encoder, draws = contest.encoder, generator(7, "oracle")
     encoder.eval()
     with torch.no_grad():
@@ -292,7 +293,8 @@ def test_generated_images_that_are_all_alike_are_told() -> None:
     method = game().method
     record = {"generator_pair/crowding": 0.9, "generator_pair/crowding_real": 0.5}
     sentence = method.warning(record)
-    assert sentence is not None and "mean cosine 0.90, of real ones 0.50" in sentence
+    assert sentence is not None
+    assert "mean cosine 0.90, of real ones 0.50" in sentence
     assert method.warning({**record, "generator_pair/crowding": 0.69}) is None
     assert method.warning({"loss": 1.0}) is None
 

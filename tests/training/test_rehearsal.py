@@ -62,7 +62,8 @@ def test_a_generator_learns_once_per_images(tmp_path: Path) -> None:
     assert not same(first, {name: tensor.clone() for name, tensor in camp().state_dict().items()})
     again = Told()
     assert same(first, learn(camp(), tmp_path, told=again))
-    assert again.counts == [] and "learned from these images before" in again.lines[0]
+    assert not again.counts
+    assert "learned from these images before" in again.lines[0]
 
 
 def test_other_images_or_settings_are_learned_anew(tmp_path: Path) -> None:
@@ -131,6 +132,6 @@ def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(8):
         Image.new("RGB", (200, 200), (30 * number, 0, 0)).save(folder / f"{number}.png")
-    with pytest.raises(api.ConfigError, match="set data.store=always"):
+    with pytest.raises(api.ConfigError, match=r"set data\.store=always"):
         api.train(folder, out=tmp_path / "run", method="hardgen", image_size=32, batch_size=4, epochs=1)
     assert not (tmp_path / "run").exists()

@@ -76,12 +76,26 @@ class HardestNegatives:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What a pair of generators made of the same latent vectors at one moment of the joint training."""
+
+    share: float
+    """Of the joint training, in [0, 1)."""
+    first: Pixels
+    """One generator's images, (pairs, height, width, 3)."""
+    second: Pixels
+    """The other's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gallery:
     """The pictures of one encoder; any part may be missing."""
 
     views: tuple[ViewRow, ...] = ()
     attacks: tuple[ViewRow, ...] = ()
     """Views, each beside its perturbation around mid-grey and its attacked copy."""
+    moments: tuple[Moment, ...] = ()
+    """Generated pairs, in the order of time."""
     retrievals: tuple[Retrieval, ...] = ()
     embedding_map: EmbeddingMap | None = None
     bank_hardest: tuple[HardestNegatives, ...] = ()
@@ -103,6 +117,10 @@ class Sample:
     """Views of the first rows of `images`, in [0, 1]."""
     attack: tuple[Float[Tensor, "rows 3 _ _"], Float[Tensor, "rows 3 _ _"]] | None = None
     """Views and their attacked copies."""
+    album: UInt8[Tensor, "moments 2 pairs 3 height width"] | None = None
+    """Pictures of generated pairs at equal distances over the joint training, as far as it has come."""
+    num_moments: int = 1
+    """Of the whole joint training."""
 
 
 def make_gallery(sample: Sample, *, seed: int) -> Gallery:
@@ -111,6 +129,7 @@ def make_gallery(sample: Sample, *, seed: int) -> Gallery:
     return Gallery(
         views=view_rows(sample),
         attacks=() if sample.attack is None else attack_rows(*sample.attack),
+        moments=moments(sample),
         retrievals=retrievals(sample, queries),
         embedding_map=embedding_map(sample, seed=seed),
         bank_hardest=hardest_negatives(sample, queries),
@@ -145,6 +164,14 @@ def attack_rows(views: Float[Tensor, "rows 3 height width"], attacked: Float[Ten
         [pixels((part[row] * 255).round().clamp(0, 255).byte()) for row in range(len(part))] for part in (views, shown, attacked)
     )
     return tuple(ViewRow(original=row[0], views=row[1:]) for row in zip(clean, change, sums, strict=True))
+
+
+def moments(sample: Sample) -> tuple[Moment, ...]:
+    """The album's pictures with their time."""
+    if sample.album is None:
+        return ()
+    pictures = sample.album.permute(0, 1, 2, 4, 5, 3).cpu().numpy()
+    return tuple(Moment(share=number / sample.num_moments, first=pair[0], second=pair[1]) for number, pair in enumerate(pictures))
 
 
 def retrievals(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[Retrieval, ...]:

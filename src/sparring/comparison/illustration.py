@@ -15,6 +15,7 @@ from sparring.data.views import Views
 from sparring.methods.method import Method, Step, Wrapper
 from sparring.methods.perturbed import Perturbed
 from sparring.models.split_norm import still_statistics
+from sparring.opponents.album import MOMENTS, Album
 from sparring.opponents.bank import Bank
 from sparring.optim.schedule import Progress
 from sparring.seeding import generator
@@ -59,7 +60,7 @@ def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int) -> Ga
     images = dataset.images(rows)
     shown = views(images[:ATTACK_BATCH], generator=generator(seed, "gallery views"))
     attack = _attack(method, shown)  # before the norms that attacked images go through are left out
-    encoder, bank = online_encoder(method), _bank(method)
+    encoder, bank, album = online_encoder(method), _bank(method), _album(method)
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
     features = torch.cat([encoder.features(part) for part in parts])
     labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[rows]
@@ -72,6 +73,8 @@ def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int) -> Ga
         bank=bank,
         views=tuple(view[:NUM_VIEW_ROWS] for view in shown),
         attack=attack,
+        album=None if album is None else album.pictures[album.is_taken],
+        num_moments=MOMENTS,
     )
     return make_gallery(sample, seed=0)
 
@@ -92,6 +95,11 @@ def _perturbed(method: Method) -> Perturbed | None:
     if isinstance(method, Perturbed) or not isinstance(method, Wrapper):
         return method if isinstance(method, Perturbed) else None
     return _perturbed(method.method)
+
+
+def _album(method: Method) -> Album | None:
+    albums = [module for module in method.modules() if isinstance(module, Album)]
+    return albums[0] if albums and albums[0].is_taken.any() else None
 
 
 def _bank(method: Method) -> Tensor | None:

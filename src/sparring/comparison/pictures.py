@@ -49,7 +49,7 @@ def picture_sections(runs: Sequence[RunSummary]) -> str:
     encoders = shown_encoders(runs)
     if not encoders:
         return section("Pictures", absent(_NO_PICTURES))
-    return retrievals(encoders) + maps(encoders) + hardest(encoders) + attacks(encoders) + views(encoders)
+    return retrievals(encoders) + maps(encoders) + hardest(encoders) + attacks(encoders) + pairs(encoders) + views(encoders)
 
 
 def retrievals(encoders: Sequence[Shown]) -> str:
@@ -185,6 +185,31 @@ def attacks(encoders: Sequence[Shown]) -> str:
         "encoder trains as well. The two views should look alike to you; where they do not, perturbation.epsilon is too large."
     )
     return section("Attacked views", "".join(lines), lead=lead)
+
+
+def pairs(encoders: Sequence[Shown]) -> str:
+    """Generated pairs over the joint training, of each encoder that had generators for opponents."""
+    blocks = []
+    for encoder in encoders:
+        if encoder.number is None or not encoder.gallery.moments:
+            continue
+        rows = "".join(
+            f'<div class="line"><span class="who">{100 * moment.share:.0f} %</span><span class="strip pairs">'
+            + "".join(
+                f"<span>{picture(first, text='first generator')}{picture(second, text='second generator')}</span>"
+                for first, second in zip(moment.first, moment.second, strict=True)
+            )
+            + "</span></div>"
+            for moment in encoder.gallery.moments
+        )
+        blocks.append(f'<h3>{escape(encoder.name)}</h3><div class="lines">{rows}</div>')
+    if not blocks:
+        return ""
+    lead = (
+        "Each column is one latent vector, each line a moment of the joint training: above what the first generator makes of it, below the "
+        "second. The two should be similar but distinct, more distinct as time goes on, and different from column to column."
+    )
+    return section("Generated pairs", "".join(blocks), lead=lead)
 
 
 def views(encoders: Sequence[Shown]) -> str:

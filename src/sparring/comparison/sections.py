@@ -28,6 +28,9 @@ CURVES = {
     "bank/mass": "Probability given to the bank",
     "bank/norm_median": "Median norm of the bank",
     "bank/angle_degrees": "Turn of the bank per step, degrees",
+    "generator_pair/similarity": "Similarity of generated pairs, S",
+    "generator_pair/hardness": "Hardness of generated pairs",
+    "generator_pair/frechet": "Distance of generated from real images",
 }
 """Titles of the curves that every report shows when they were recorded."""
 
