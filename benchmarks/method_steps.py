@@ -3,7 +3,7 @@
     python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25] [--only simclr simclr+perturbation ...]
 
 Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the views included; one torch thread, CPU time
-of the process. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by round, the
+of the process, in the middle of a run. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by round, the
 median with the smallest and largest beside it. The first round and the filling of a bank are not counted.
 """
 
@@ -54,9 +54,11 @@ def step_seconds(contest: Contest, views: Views, number: int) -> float:
     """CPU time of one step on images of that number."""
     images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number))
     now = Step(
-        progress=Progress(step=number, num_steps=1000, steps_per_epoch=39),
+        progress=Progress(step=500 + number, num_steps=1000, steps_per_epoch=39),
         indices=torch.arange(BATCH),
         generator=generator(0, "step", number),
+        images=images,
+        augment=views,
     )
     for player in contest.players.values():
         player.prepare(now.progress)

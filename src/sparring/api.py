@@ -132,7 +132,7 @@ def train(
     try:
         config, dataset = open_images(config, data, listener)
         training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
-        rehearse(training_run, listener)
+        rehearse(training_run, listener, backbone=backbone)
     except BaseException:
         if distributed.is_main() and not any(folder.path.iterdir()):
             folder.path.rmdir()

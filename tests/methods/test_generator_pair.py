@@ -146,6 +146,22 @@ def test_generators_make_hard_what_they_are_asked_to_and_easy_otherwise() -> Non
     assert easy < without - 0.02
 
 
+def test_aimed_generators_are_harder_than_generators_that_moved_as_far_at_random() -> None:
+    contest = game(network=ring.Plain, pair={**UNLIMITED, "hardness": 20.0})
+    pair, now = wrapper(contest).pair, ring.prepared(contest)
+    before, start = ring.parameters(pair), hardness_now(contest, now)
+    for number in range(20):
+        contest.method.challenge(contest.players, ring.prepared(contest, number))
+    aimed, distances = hardness_now(contest, now) - start, [(a - b).norm() for a, b in zip(ring.parameters(pair), before, strict=True)]
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter, old, distance in zip(pair.parameters(), before, distances, strict=True):
+            direction = torch.randn(parameter.shape, dtype=torch.float64, generator=draws)
+            parameter.copy_(old + distance * direction / direction.norm())
+    assert aimed > 2 * (hardness_now(contest, now) - start)
+    assert aimed > 0.05
+
+
 @pytest.mark.parametrize("fence", [0.0, 1000.0])
 def test_the_fence_keeps_a_pair_as_similar_as_it_must_be(fence: float) -> None:
     # Without limits the pair ends at 0.89, as far apart as this encoder can see images.

@@ -1,7 +1,7 @@
 """Generator pair: two generators make hard positives and further negatives, around any method.
 
-Idea. Two generators make similar but distinct images of the same latent vector; two augmented views of each are four views that are all
-positives of each other. The generators learn with the encoder, so that the pair is as hard for it as it may be.
+Idea. Two generators make similar but distinct images of one latent vector; two augmented views of each are four positives of each other.
+The generators learn with the encoder, so that the pair is as hard for it as it may be.
 
 The game. At every step, in this order:
 
@@ -13,13 +13,11 @@ The game. At every step, in this order:
     L = mean over the batch's views and, times `weight`, over the generated views; positives are the views of one image or one latent
 
 simclr sets all of these against each other. In another method the batch is looked at alone, and so are generated views, as the mean over
-their six pairs. The others of the method (bank, queue, teacher) respond to the batch.
+their six pairs. The others of the method (bank, queue, teacher) respond to the batch. Before, one generator and the discriminator learn the
+images (opponents/pretraining.py), and the encoder sees real images alone for `real_only` of the run.
 
-Before, one generator and the discriminator learn the images (opponents/pretraining.py), and the encoder sees real images alone for
-`real_only` of the run.
-
-Hard sample generation after Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling similarity and
-four positives are the paper's; every form and number is ours, not verified. No code of the authors is known.
+After Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling similarity and four positives are the
+paper's; every form and number is ours, not verified. No code of the authors is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +40,7 @@ from sparring.objectives.alignment import normalised_regression
 from sparring.objectives.hardness import similarity_floor
 from sparring.objectives.realism import judge_hinge
 from sparring.opponents.album import Album
-from sparring.opponents.generator_pair import GeneratorPairSettings, Opposite, Pair, pair_loss, standing_still
+from sparring.opponents.generator_pair import GeneratorPairSettings, Opposite, Pair, joint_fraction, pair_loss, standing_still
 from sparring.opponents.pretraining import Pretraining
 from sparring.optim.player import Player
 
@@ -73,8 +71,8 @@ class GeneratorPair(Wrapper):
 
     def teams(self) -> Mapping[str, nn.Module]:
         """The method's, the generators and their judge."""
-        maker = self.pair if self.settings.moves == "both" else self.pair.second
-        return {**self.method.teams(), "generator": maker, "discriminator": self.discriminator}
+        makers = {"both": self.pair, "second": self.pair.second}
+        return {**self.method.teams(), "generator": makers[self.settings.moves], "discriminator": self.discriminator}
 
     def rehearse(self, stage: Stage) -> None:
         """One generator and the judge learn the images; the pair begins as two copies of its moving average."""
@@ -93,25 +91,23 @@ class GeneratorPair(Wrapper):
     def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
         """The judge moves, then the generators."""
         metrics = self.method.challenge(players, step)
-        if not self._is_joint(step) or self.settings.disarmed == "real-views":
+        fraction = joint_fraction(step.progress, real_only=self.settings.real_only)
+        if fraction is None or self.settings.disarmed == "real-views":
             return metrics
-        fraction = self._fraction(step)
         if self.settings.disarmed in (None, "single") and step.progress.step % self.settings.generator_every == 0:
             judged = self._judge_moves(players["discriminator"], step)
             self._last = {**judged, **self._generators_move(players["generator"], step, fraction)}
         return {**metrics, **self._last, **self.album.note(self.pair, fraction)}
 
     def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
-        """The method's look at the batch and at generated views, or further views of the batch."""
-        if not self._is_joint(step):
+        """The method's look at the batch and at generated views."""
+        if joint_fraction(step.progress, real_only=self.settings.real_only) is None:
             return self.method.look_at(groups, step)
         s, like = self.settings, groups[0].views[0]
         views = [view.to(like.dtype) for view in self._supply.views(step)]
         with self._shared.remembering():
-            for view in (view for group in groups for view in group.views):
-                self._shared.show(view, is_adversarial=False)
-            for view in views:
-                self._shared.show(view, is_adversarial=s.norms == "split")
+            for view in (*(view for group in groups for view in group.views), *views):
+                self._shared.show(view, is_adversarial=s.norms == "split" and any(view is made for made in views))
             if s.loss == "align":
                 turn = self.method.look_at(groups, step)
                 pairs = combinations(self.encoder.together(views), 2)
@@ -125,17 +121,13 @@ class GeneratorPair(Wrapper):
         made, real = (record.get(f"generator_pair/{name}") for name in ("crowding", "crowding_real"))
         if made is None or real is None or made - real <= CROWDED:
             return self.method.warning(record)
-        return (
-            f"generated images are alike (mean cosine {made:.2f}, of real ones {real:.2f}); "
-            "raise generator_pair.diversity or generator_pair.pretraining.steps"
-        )
+        return f"generated images are alike (mean cosine {made:.2f}, of real ones {real:.2f}); raise generator_pair.pretraining.steps"
 
     def _judge_moves(self, player: Player, step: Step) -> Metrics:
         draws, real = draws_for(step, "judge"), self._supply.real(step)
         with torch.no_grad():
             made = self._supply.images(step, "judge latents")
-        looks = [self.settings.judge.look(images, generator=draws) for images in (real, *made)]
-        verdicts = self.discriminator(torch.cat(looks))
+        verdicts = self.discriminator(torch.cat([self.settings.judge.look(images, generator=draws) for images in (real, *made)]))
         loss = judge_hinge(verdicts[: len(real)], verdicts[len(real) :])
         player.update(loss)
         return {"generator_pair/judge": loss.detach()}
@@ -156,11 +148,3 @@ class GeneratorPair(Wrapper):
             loss, found = pair_loss(first, second, self._supply.real(step), opposite, s, floor=floor, rise=rise)
         player.update(loss)
         return {"generator_pair/floor": floor, **found}
-
-    def _is_joint(self, step: Step) -> bool:
-        return step.progress.step >= self.settings.real_only * step.progress.num_steps
-
-    def _fraction(self, step: Step) -> float:
-        """Of the joint training, in [0, 1)."""
-        start = self.settings.real_only * step.progress.num_steps
-        return (step.progress.step - start) / max(1.0, step.progress.num_steps - start)

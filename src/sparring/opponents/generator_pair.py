@@ -23,6 +23,7 @@ from sparring.objectives.hardness import crowding, diversity_loss, fence, hardne
 from sparring.objectives.realism import realism_loss
 from sparring.opponents.pretraining import JudgeSettings, PretrainingSettings
 from sparring.optim.player import PlayerSettings
+from sparring.optim.schedule import Progress
 from sparring.seeding import generator as draws_of
 
 
@@ -109,6 +110,17 @@ class Pair(nn.Module):
     def forward(self, latents: Float[Tensor, "batch latent"]) -> tuple[Tensor, Tensor]:
         """Both images of each latent vector, each of shape (batch, 3, size, size) in [0, 1]."""
         return self.first(latents), self.second(latents)
+
+
+def joint_fraction(progress: Progress, *, real_only: float) -> float | None:
+    """How much of the joint training has passed, in [0, 1); None before it begins.
+
+    Args:
+        progress: position in the whole run.
+        real_only: share of the run before.
+    """
+    start = real_only * progress.num_steps
+    return None if progress.step < start else (progress.step - start) / (progress.num_steps - start)
 
 
 def neighbours(latents: Float[Tensor, "batch latent"], noise: Float[Tensor, "batch latent"], *, sigma: float) -> Tensor:

@@ -104,6 +104,21 @@ class Training:
             raise KeyboardInterrupt
         self._save_backbone()
 
+    def seconds_per_step(self, steps: int) -> float:
+        """Time of the run's last steps, measured by making them here and now: of a training that serves nothing else.
+
+        Args:
+            steps: how many are timed, after one that is slower.
+        """
+        batch = next(iter(self.loader.batches(0)))
+        start = 0.0
+        for step in range(steps + 1):
+            if step == 1:
+                start = time.monotonic()
+            self.step = max(0, self.num_steps - 1 - steps + step)
+            self._play_step(batch)
+        return (time.monotonic() - start) / steps
+
     def _play_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
         for batch in self.loader.batches(epoch, first):
@@ -146,7 +161,7 @@ class Training:
                 f"{self.config.method} needs {wanted or 'at least 2'}; choose another preset"
             )
 
-        if _needs_images(self.contest.method) and isinstance(self.dataset, FileDataset):
+        if needs_images(self.contest.method) and isinstance(self.dataset, FileDataset):
             raise ConfigError(
                 f"opponent {', '.join(self.config.opponent)} needs every image as a whole, and these are cropped from their files; "
                 "set data.store=always to decode them once"
@@ -203,5 +218,6 @@ class Training:
             save_backbone(self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata)
 
 
-def _needs_images(method: Method) -> bool:
-    return method.needs_images or (isinstance(method, Wrapper) and _needs_images(method.method))
+def needs_images(method: Method) -> bool:
+    """Whether a method, or one inside it, needs the images before augmentation."""
+    return method.needs_images or (isinstance(method, Wrapper) and needs_images(method.method))

@@ -15,17 +15,19 @@ from sparring.data.source import ImageData, open_source
 from sparring.data.store import cache_folder
 from sparring.errors import DataError
 from sparring.methods.method import Method
+from sparring.methods.registry import section
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.models.split_norm import join_norms
 from sparring.optim.schedule import Progress
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import load_checkpoint
-from sparring.training.loop import Training
+from sparring.training.loop import Training, needs_images
 from sparring.training.rehearsal import Rehearsal
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
+TIMED_STEPS = 2
 IMAGE_SIZES = (32, 64, 96, 224)
 """To choose from when none is given: the nearest to the images' own."""
 
@@ -94,12 +96,39 @@ def prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone:
     return training_run
 
 
-def rehearse(training_run: Training, listener: Listener | None) -> None:
-    """Let the method learn from the images what it wants to know before the first step; nothing is written to the run's folder."""
+def rehearse(training_run: Training, listener: Listener | None, *, backbone: nn.Module | None = None) -> None:
+    """Let the method learn from the images what it wants to know before the first step; nothing is written to the run's folder.
+
+    Args:
+        training_run: at its first step.
+        listener: is told before what a step of such a method costs.
+        backbone: the network of your own with which the run is trained, if any.
+    """
     config, contest = training_run.config, training_run.contest
+    if needs_images(contest.method) and training_run.last_step > TIMED_STEPS:
+        cost = _cost_of_opponents(training_run, backbone)
+        if listener is not None:
+            listener.report(cost)
     stage = Rehearsal(training_run.dataset, contest.device, cache=cache_folder(config.data.cache), listener=listener)
     contest.method.rehearse(stage)
     distributed.broadcast([*contest.method.parameters(), *contest.method.buffers()])
+
+
+def _cost_of_opponents(training_run: Training, backbone: nn.Module | None) -> str:
+    """What a step with the opponents takes and one without, measured on contests that are thrown away."""
+    config, seconds = training_run.config, []
+    alone = {key: value for key, value in config.tree().items() if key not in map(section, config.opponent)}
+    for tree in (config.tree(), {**alone, "opponent": []}):
+        shown = RunConfig.from_tree(tree)
+        contest = make_contest(shown, _wrapped(deepcopy(backbone), shown))
+        trial = Training(config=shown, contest=contest, dataset=training_run.dataset, folder=training_run.folder)
+        seconds.append(trial.seconds_per_step(TIMED_STEPS))
+    both, bare = seconds
+    minutes = both * training_run.last_step / 60
+    return (
+        f"{', '.join(config.opponent)}: a step takes {both:.2g} s here, {both / bare:.1f} times one of {config.method} alone "
+        f"({TIMED_STEPS} timed); all {training_run.last_step:,} steps at most {minutes:,.0f} minutes"
+    )
 
 
 def play(training_run: Training, folder: RunFolder) -> None:
