@@ -3,8 +3,8 @@
     python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25] [--only simclr simclr+perturbation ...]
 
 Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the views included; one torch thread, CPU time
-of the process, in the middle of a run. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by round, the
-median with the smallest and largest beside it. The first round and the filling of a bank are not counted.
+of the process, in the middle of a run. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios
+are round by round, the median with the smallest and largest beside it. The first round and the filling of a bank are not counted.
 """
 
 import argparse

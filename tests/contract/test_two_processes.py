@@ -36,10 +36,9 @@ def test_two_processes_play_as_one(name: str, ranks: list[dict[str, dict[str, An
     # Sums over two halves and over the whole differ by float32 rounding, which six steps at a high rate amplify; an attack takes signs of
     # gradients, of which those within rounding of zero may turn, and generated pixels are rounded to whole values, as are real ones.
     assert first["losses"] == pytest.approx(alone["losses"], rel=1e-3 if "+" in name else 1e-4)
+    close = {"rtol": 1e-3, "atol": 2e-4 if "generator-pair" in name else 1e-5}
     for key in alone.keys() - {"losses"}:
-        torch.testing.assert_close(
-            first[key], alone[key], rtol=1e-3, atol=2e-4 if "generator-pair" in name else 1e-5, msg=lambda text, key=key: f"{key}: {text}"
-        )
+        torch.testing.assert_close(first[key], alone[key], **close, msg=lambda text, key=key: f"{key}: {text}")
 
 
 @pytest.mark.parametrize("name", sorted(GAMES))
