@@ -16,6 +16,7 @@ from sparring.comparison.gallery import (
     embedding_map,
     hardest_negatives,
     make_gallery,
+    moments,
     retrievals,
     view_rows,
 )
@@ -148,3 +149,13 @@ def test_an_attack_stands_between_the_view_and_their_sum() -> None:
     assert added[0, 0].tolist() == [255, 64, 128]
     assert total[0, 0].tolist() == [130, 126, 128]
     assert attack_rows(views, attacked)[1].views[1].max() == 255
+
+
+def test_an_album_shows_its_moments_in_order_with_their_time() -> None:
+    album = torch.arange(3, dtype=torch.uint8)[:, None, None, None, None, None].expand(3, 2, 5, 3, 8, 8).clone()
+    album[:, 1] += 100
+    found = moments(dataclasses.replace(sample(), album=album, num_moments=8))
+    assert [moment.share for moment in found] == [0.0, 1 / 8, 2 / 8]
+    assert [(int(moment.first.max()), int(moment.second.min())) for moment in found] == [(0, 100), (1, 101), (2, 102)]
+    assert found[0].first.shape == (5, 8, 8, 3)
+    assert moments(sample()) == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparring.comparison.gallery import EmbeddingMap, Gallery, HardestNegatives, HardNegative, Retrieval, ViewRow
+from sparring.comparison.gallery import EmbeddingMap, Gallery, HardestNegatives, HardNegative, Moment, Retrieval, ViewRow
 from sparring.comparison.report import report_html, write_report
 from sparring.comparison.summary import RunSummary
 from sparring.errors import RunError, StorageError
@@ -242,3 +242,21 @@ def test_no_run_or_no_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         write_report([run()], tmp_path / "file" / "report.html")
+
+
+def test_generated_pairs_stand_one_above_the_other_moment_by_moment() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 8, 3), dtype=np.uint8)
+    moments = tuple(Moment(share=share, first=pictures[0], second=pictures[1]) for share in (0.0, 0.125))
+    page = Checker(report_html([run(gallery=Gallery(moments=moments)), run("control", gallery=Gallery())]))
+    assert "Generated pairs" in page.text
+    assert "0 %" in page.text
+    assert "12 %" in page.text
+    assert page.tags.count("img") == 2 * 12 * 2
+    assert "Generated pairs" not in Checker(report_html([run()])).text
+
+
+def test_pairs_that_are_all_alike_are_told_before_any_number() -> None:
+    crowded = ({"step": 0.0, "generator_pair/crowding": 0.9, "generator_pair/crowding_real": 0.3},)
+    assert "generated images are alike" in Checker(report_html([run(metrics=crowded)])).text
+    near = ({"step": 0.0, "generator_pair/crowding": 0.45, "generator_pair/crowding_real": 0.3},)
+    assert "generated images are alike" not in Checker(report_html([run(metrics=near)])).text

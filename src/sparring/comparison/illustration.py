@@ -49,18 +49,19 @@ def illustrated(folder: RunFolder, data: ImageData | None = None, *, backbone: n
     trained, untrained = both_methods(folder, backbone=backbone)
     return replace(
         summary,
-        gallery=_gallery(trained, dataset, views, seed=config.seed),
-        untrained_gallery=_gallery(untrained, dataset, views, seed=config.seed),
+        gallery=_gallery(trained, dataset, views, seed=config.seed, shows_opponents=True),
+        untrained_gallery=_gallery(untrained, dataset, views, seed=config.seed, shows_opponents=False),
     )
 
 
 @torch.no_grad()
-def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int) -> Gallery:
+def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int, shows_opponents: bool) -> Gallery:
     rows = torch.randperm(len(dataset), generator=generator(0, "gallery"))[:IMAGES]
     images = dataset.images(rows)
     shown = views(images[:ATTACK_BATCH], generator=generator(seed, "gallery views"))
-    attack = _attack(method, shown)  # before the norms that attacked images go through are left out
-    encoder, bank, album = online_encoder(method), _bank(method), _album(method)
+    attack = _attack(method, shown) if shows_opponents else None  # before the norms that attacked images go through are left out
+    album = _album(method) if shows_opponents else None
+    encoder, bank = online_encoder(method), _bank(method)
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
     features = torch.cat([encoder.features(part) for part in parts])
     labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[rows]
