@@ -92,11 +92,23 @@ class Rehearsal:
             self._listener.report(line)
 
 
+def lasting(seconds: float) -> str:
+    """A time as a person says it.
+
+    Example:
+        >>> [lasting(seconds) for seconds in (12.3, 600, 86_400)]
+        ['12 seconds', '10 minutes', '24 hours']
+    """
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def _estimate(name: str, learner: Learner, *, seconds: float) -> str:
-    remaining = seconds * (learner.total - learner.done)
-    minutes = f"{remaining / 60:.0f} minutes" if remaining >= 90 else f"{remaining:.0f} seconds"
+    time_left = lasting(seconds * (learner.total - learner.done))
     done = f" from move {learner.done - TIMED - 1:,}" if learner.done > TIMED + 1 else ""
-    return f"{name}: learns the images first{done}, {learner.total:,} moves, about {minutes} here; kept for later runs on these images"
+    return f"{name}: learns the images first{done}, {learner.total:,} moves, about {time_left} here; kept for later runs on these images"
 
 
 def _write(path: Path, learner: Learner) -> None:

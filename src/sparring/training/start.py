@@ -23,7 +23,7 @@ from sparring.optim.schedule import Progress
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.loop import Training, needs_images
-from sparring.training.rehearsal import Rehearsal
+from sparring.training.rehearsal import Rehearsal, lasting
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -124,10 +124,9 @@ def _cost_of_opponents(training_run: Training, backbone: nn.Module | None) -> st
         trial = Training(config=shown, contest=contest, dataset=training_run.dataset, folder=training_run.folder)
         seconds.append(trial.seconds_per_step(TIMED_STEPS))
     both, bare = seconds
-    minutes = both * training_run.last_step / 60
     return (
         f"{', '.join(config.opponent)}: a step takes {both:.2g} s here, {both / bare:.1f} times one of {config.method} alone "
-        f"({TIMED_STEPS} timed); all {training_run.last_step:,} steps at most {minutes:,.0f} minutes"
+        f"({TIMED_STEPS} timed); all {training_run.last_step:,} steps at most {lasting(both * training_run.last_step)}"
     )
 
 
