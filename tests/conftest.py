@@ -7,7 +7,17 @@ import torch
 from jaxtyping import install_import_hook
 
 # beartype cannot check typing.Self or plain protocols, so packages that use them stay outside.
-WITH_SHAPES = ("data.views", "data.image_operations", "measures", "methods", "models", "objectives", "opponents", "optim")
+WITH_SHAPES = (
+    "data.views",
+    "data.differentiable",
+    "data.image_operations",
+    "measures",
+    "methods",
+    "models",
+    "objectives",
+    "opponents",
+    "optim",
+)
 install_import_hook([f"sparring.{package}" for package in WITH_SHAPES], "beartype.beartype")
 
 torch.set_num_threads(1)

@@ -4,13 +4,15 @@
 the joint batch of all processes, of which each keeps its rows.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from sparring import distributed
-from sparring.data.view_parameters import crop_boxes
+from sparring.data.view_parameters import crop_boxes, jitter_factor
 from sparring.data.view_settings import ViewSettings
 
 Images = Float[Tensor, "batch 3 size size"]
@@ -35,10 +37,10 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
     boxes = crop_boxes(sides, sides, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator)
     flip = _draw(batch, generator) < recipe.flip
     strengths = (recipe.saturation, recipe.contrast, recipe.brightness)
-    factors = [1 + strength * (2 * _draw(batch, generator) - 1) for strength in strengths]
+    factors = [jitter_factor(_draw(batch, generator), strength) for strength in strengths]
     is_jittered = _draw(batch, generator) < recipe.jitter
-    saturation, contrast, brightness = (torch.where(is_jittered, factor.clamp(min=0), 1.0) for factor in factors)
-    cropped = _resampled(images, _own(boxes, batch).float() / size, flip)
+    saturation, contrast, brightness = (torch.where(is_jittered, factor, 1.0) for factor in factors)
+    cropped = _resampled(images, _own(boxes, batch).float() / size, flip, beyond="border")
     return _coloured(cropped, saturation=saturation, contrast=contrast, brightness=brightness).clamp(0, 1)
 
 
@@ -64,7 +66,7 @@ def for_the_judge(images: Images, *, translation: float, cutout: float, colour: 
         images = _coloured(images, saturation=2 * colours[0], contrast=0.5 + colours[1], brightness=torch.ones(batch))
         images = images + (0.5 * colours[2] - 0.25).to(images)[:, None, None, None]
     boxes = torch.cat([shift / size, torch.ones(batch, 2)], dim=1)
-    moved = _resampled(images - GREY_LEVEL, boxes, flip)
+    moved = _resampled(images - GREY_LEVEL, boxes, flip, beyond="zeros")
     return moved * _outside_square(centre, side=side, size=size).to(moved) + GREY_LEVEL
 
 
@@ -77,14 +79,17 @@ def _own(joint: Tensor, batch: int) -> Tensor:
     return joint[distributed.rank() * batch :][:batch]
 
 
-def _resampled(images: Tensor, boxes: Float[Tensor, "batch 4"], flip: Tensor) -> Tensor:
-    """Boxes (top, left, height, width) in shares of the side, resized bilinearly to the images' size; zero beyond the border."""
+def _resampled(images: Tensor, boxes: Float[Tensor, "batch 4"], flip: Tensor, *, beyond: Literal["border", "zeros"]) -> Tensor:
+    """Boxes (top, left, height, width) in shares of the side, resized bilinearly to the images' size.
+
+    A box at the border is sampled up to half a pixel beyond it: there lies the border's own value, or zero.
+    """
     top, left, height, width = boxes.unbind(dim=1)
     zero = torch.zeros_like(top)
     across = torch.stack([torch.where(flip, -width, width), zero, 2 * left + width - 1], dim=1)
     down = torch.stack([zero, height, 2 * top + height - 1], dim=1)
     grid = F.affine_grid(torch.stack([across, down], dim=1).to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
 
 
 def _coloured(images: Tensor, *, saturation: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:

@@ -65,9 +65,9 @@ def draw_parameters(
     return ViewParameters(
         box=crop_boxes(heights, widths, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator),
         order=torch.rand(batch, 4, generator=generator).argsort(dim=1),
-        brightness=_factor(spread[0], recipe.brightness),
-        contrast=_factor(spread[1], recipe.contrast),
-        saturation=_factor(spread[2], recipe.saturation),
+        brightness=jitter_factor(spread[0], recipe.brightness),
+        contrast=jitter_factor(spread[1], recipe.contrast),
+        saturation=jitter_factor(spread[2], recipe.saturation),
         hue=(2 * spread[3] - 1) * recipe.hue,
         sigma=low + (high - low) * spread[4],
         flip=chance[0] < recipe.flip,
@@ -78,7 +78,8 @@ def draw_parameters(
     )
 
 
-def _factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
+def jitter_factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
+    """Factor of brightness, contrast or saturation from a uniform draw: within `strength` of 1, not below 0."""
     low, high = max(0.0, 1 - strength), 1 + strength
     return low + (high - low) * uniform
 

@@ -59,4 +59,5 @@ def frechet_distance(left: Gaussian, right: Gaussian) -> float:
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ right.covariance @ root).clamp(min=0).sqrt().sum()
     apart = (left.mean - right.mean).square().sum()
-    return float(apart + left.covariance.trace() + right.covariance.trace() - 2 * cross)
+    distance = apart + left.covariance.trace() + right.covariance.trace() - 2 * cross
+    return max(0.0, float(distance))  # of equal ones it may round below 0

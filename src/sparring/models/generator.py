@@ -29,7 +29,7 @@ class GeneratorSettings(Settings):
     """Size of generator and discriminator."""
 
     width: int = Field(default=32, ge=4)
-    """Channels next to the image, in both; four times as many at the other end."""
+    """Channels next to the image, in both (twice as many in the generator of 16 px); four times as many at the other end."""
     latent: int = Field(default=128, ge=1)
     """Numbers that an image is made from."""
 
