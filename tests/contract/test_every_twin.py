@@ -10,13 +10,20 @@ from arena import changed, config, contest, play, state, step, training, views
 from torch import Tensor
 
 from sparring.errors import ConfigError
-from sparring.methods.registry import METHODS, twins
+from sparring.methods.registry import METHODS, OPPONENTS, section, twins
 
 STEPS = 6
 """By then the smallest bank (40 vectors, 16 keys a step) has been full for three steps."""
 
 
-every_twin = pytest.mark.parametrize(("method", "twin"), [(method, twin) for method in sorted(METHODS) for twin in twins(method)])
+every_twin = pytest.mark.parametrize(("name", "twin"), [(name, twin) for name in (*sorted(METHODS), *OPPONENTS) for twin in twins(name)])
+
+
+def game_of(name: str, twin: str | None) -> tuple[str, dict[str, Any]]:
+    """A method with its twin's setting; of an opponent, SimCLR with it around."""
+    if name in OPPONENTS:
+        return "simclr", {"opponent": [name], section(name): {"disarmed": twin}}
+    return name, {"disarmed": twin}
 
 
 def after(method: str, **settings: Any) -> tuple[list[float], dict[str, Tensor]]:
@@ -31,28 +38,31 @@ def after(method: str, **settings: Any) -> tuple[list[float], dict[str, Tensor]]
     return losses, state(game.method)
 
 
-def test_the_three_games_in_embedding_space_have_twins() -> None:
+def test_every_game_has_twins() -> None:
     assert set(twins("adco")) == {"frozen", "queue"}
     assert set(twins("caco")) == {"frozen", "positives-only", "negatives-only", "own-choice", "instance-key"}
     assert set(twins("acssl")) == {"all", "random", "easiest"}
+    assert set(twins("perturbation")) == {"random-signs"}
+    assert set(twins("generator-pair")) == {"static", "single", "latent-noise", "real-views"}
     assert not any(twins(control) for control in ("simclr", "mocov2", "mocov3", "byol", "simsiam"))
 
 
 @every_twin
-def test_a_twin_plays_another_game_from_the_same_start(method: str, twin: str) -> None:
-    start = [state(contest(method, **settings).method) for settings in ({}, {"disarmed": twin})]
-    assert not changed(*start)
-    armed, disarmed = after(method), after(method, disarmed=twin)
+def test_a_twin_plays_another_game_from_the_same_start(name: str, twin: str) -> None:
+    games = [game_of(name, setting) for setting in (None, twin)]
+    assert not changed(*(state(contest(method, **settings).method) for method, settings in games))
+    armed, disarmed = (after(method, **settings) for method, settings in games)
     assert changed(armed[1], disarmed[1])
     assert armed[0] != disarmed[0]
 
 
 @every_twin
-def test_a_twin_repeats_every_bit_when_resumed(method: str, twin: str, tmp_path: Path) -> None:
+def test_a_twin_repeats_every_bit_when_resumed(name: str, twin: str, tmp_path: Path) -> None:
     runs = []
-    for name, stops in (("whole", [9]), ("parts", [5, 9])):
+    method, settings = game_of(name, twin)
+    for folder, stops in (("whole", [9]), ("parts", [5, 9])):
         for number, stop in enumerate(stops):
-            run = training(method, tmp_path / name, disarmed=twin, training={"max_steps": stop})
+            run = training(method, tmp_path / folder, training={"max_steps": stop}, **settings)
             if number:
                 run.restore()
             run.play()

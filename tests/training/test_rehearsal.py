@@ -135,3 +135,34 @@ def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
     with pytest.raises(api.ConfigError, match=r"set data\.store=always"):
         api.train(folder, out=tmp_path / "run", method="hardgen", image_size=32, batch_size=4, epochs=1)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (24, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pair = {"generator": SIZES.model_dump(), "pretraining": {"steps": 6, "batch_size": 4, "discriminator_steps": 1}}
+    small = {"encoder": {"width": 0.0625}, "generator_pair": pair, "training": {"log_steps": 1, "monitor_images": 16}}
+    told = [Told(), Told()]
+    for number, seed in enumerate((0, 1)):
+        api.train(
+            pixels.numpy(),
+            out=tmp_path / str(number),
+            method="hardgen",
+            settings=small,
+            epochs=4,
+            batch_size=8,
+            image_size=SIZE,
+            seed=seed,
+            listener=told[number],
+        )
+    lines = [" ".join(each.lines) for each in told]
+    assert all(
+        "generator-pair: a step takes" in text and "times one of simclr alone (2 timed); all 12 steps at most" in text for text in lines
+    )
+    assert "generator: learns the images first, 6 moves" in lines[0]
+    assert "generator: learned from these images before" in lines[1]
+    metrics = (tmp_path / "0" / "metrics.jsonl").read_text()
+    assert '"generator_pair/frechet":' in metrics
+    assert '"generator_pair/similarity":' in metrics
+    page = api.report([tmp_path / "0"], out=tmp_path / "report.html", data=pixels.numpy()).read_text()
+    assert "Generated pairs" in page
+    assert "Similarity of generated pairs, S" in page

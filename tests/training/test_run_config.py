@@ -69,3 +69,11 @@ def test_a_game_that_is_a_method_with_an_opponent_is_spelt_out_and_its_settings_
     )
     assert RunConfig.from_tree(tree) == config
     assert RunConfig.from_tree({"method": "clae", "opponent": ["perturbation"]}).opponent == ("perturbation",)
+
+
+def test_what_is_set_of_an_opponents_player_leaves_the_rest_of_it_as_it_was() -> None:
+    tree = {"method": "hardgen", "generator_pair": {"players": {"generator": {"learning_rate": 1e-4}}}}
+    pair = RunConfig.from_tree(tree).around["generator-pair"].model_dump()
+    untouched = RunConfig.from_tree({"method": "hardgen"}).around["generator-pair"].model_dump()
+    assert pair["players"]["generator"] == {**untouched["players"]["generator"], "learning_rate": 1e-4}
+    assert pair["players"]["generator"]["optimizer"] == "adamw"
