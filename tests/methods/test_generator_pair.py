@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.data.differentiable import differentiable_view
+from sparring.data.views import Views, ViewSettings
 from sparring.methods.generator_pair import GeneratorPair
 from sparring.methods.groups import Group
 from sparring.methods.method import Step
@@ -19,7 +21,7 @@ from sparring.models.split_norm import SplitNorm
 from sparring.objectives.contrastive import nt_xent
 from sparring.objectives.hardness import hardness, pair_similarity
 from sparring.objectives.similarity import unit_rows
-from sparring.opponents.generator_pair import GeneratorPairSettings
+from sparring.opponents.generator_pair import GeneratorPairSettings, Opposite, pair_loss
 from sparring.seeding import generator
 from sparring.training.build import Contest
 
@@ -210,6 +212,34 @@ def test_the_two_images_of_a_latent_are_alike_and_augmented_apart() -> None:
     noisy = game(pair={"init_noise": 0.05})
     first, second = wrapper(noisy)._supply.images(ring.prepared(noisy), "latents")
     assert 0 < float((first - second).abs().mean().detach()) < 0.1
+
+
+@pytest.mark.parametrize("twin", ["static", "single"])
+def test_one_generator_makes_as_many_different_images_as_two(twin: str) -> None:
+    contest = game(pair={"disarmed": twin})
+    supply, now = wrapper(contest)._supply, ring.prepared(contest)
+    assert [len(view) for view in supply.views(now)] == [2 * ROWS] * 2
+    first, second = supply.images(now, "latents")
+    assert torch.equal(first, second)
+    assert not torch.equal(first, supply.images(now, "other latents")[0])
+    plain = ViewSettings(crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter=0, greyscale=0)
+    still = supply.views(replace(now, augment=Views([plain, plain], image_size=arena.SIZE)))[0]
+    assert len(torch.unique(still.flatten(1), dim=0)) == 2 * ROWS
+
+
+def test_diversity_is_measured_against_the_batch() -> None:
+    contest = game(network=ring.Plain)
+    real = wrapper(contest)._supply.real(ring.prepared(contest))
+    opposite = Opposite(encode=contest.encoder, view=lambda images: images, judge=lambda images: images.mean(dim=(1, 2, 3)))
+    made = [real.clone().requires_grad_() for _ in range(2)]
+    same = [real[:1].expand_as(real).clone().requires_grad_() for _ in range(2)]
+    losses = []
+    for images in (made, same):
+        for weight in (0.0, 1e6):
+            settings = GeneratorPairSettings(hardness=0.0, fence=0.0, diversity=weight)
+            losses.append(float(pair_loss(*images, real, opposite, settings, floor=1.0, rise=1.0)[0].detach()))
+    assert losses[1] == pytest.approx(losses[0], abs=1e-9)
+    assert losses[3] > losses[2] + 1.0
 
 
 def test_another_method_looks_at_generated_views_in_pairs() -> None:

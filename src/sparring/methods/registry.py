@@ -148,7 +148,7 @@ OPPONENTS = {
         summary="two generators, trained with the encoder, make similar but distinct images that are hard for it (our reconstruction)",
         source="after Wu et al. 2022, arXiv:2202.06464",
         opponent="generated hard positives and further negatives, around any method",
-        cost=0.0,
+        cost=11.7,
         good_for="few images, when generating more might help; compare with generator_pair.disarmed=real-views, which costs less",
     ),
 }

@@ -120,11 +120,9 @@ class Pretraining(nn.Module):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average takes in the generator as it is now."""
+        """The average takes in the generator's parameters as they are now; statistics are its own, see `settle`."""
         weight = 1.0 - min(self.settings.ema, (1 + self.done) / (10 + self.done))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
-        for mine, theirs in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mine.copy_(theirs)
 
     @torch.no_grad()
     def settle(self, batches: int = 64) -> None:
