@@ -10,7 +10,7 @@ import pytest
 import torch
 from arena import images
 from PIL import Image
-from two_processes import GAMES, outcome
+from two_processes import GAMES, outcome, pretrained
 
 HERE = Path(__file__).parent
 
@@ -46,6 +46,14 @@ def test_both_processes_end_with_the_same_bits(name: str, ranks: list[dict[str, 
     first, second = (rank[name] for rank in ranks)
     assert first.keys() == second.keys()
     assert not [key for key in first if key != "losses" and not torch.equal(first[key], second[key])]
+
+
+def test_both_processes_learn_the_same_generator(ranks: list[dict[str, dict[str, Any]]]) -> None:
+    first, second, alone = (*(rank["pretraining"] for rank in ranks), pretrained())
+    assert not [name for name in first if not torch.equal(first[name], second[name])]
+    # Batch norm sees half a batch in each process: no more than near what one would learn, but from the same draws.
+    distance = (first["average.start.weight"] - alone["average.start.weight"]).abs().mean()
+    assert distance < 0.02 * alone["average.start.weight"].abs().mean()
 
 
 def test_the_command_line_trains_under_torchrun_and_scores_once(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arena import SIZE, SMALL, config, images, step, training_views
+from arena import SIZE, SMALL, config, dataset, images, step, training_views
 from torch import nn
 
 from sparring import distributed
 from sparring.methods.registry import OPPONENTS, settings_class
 from sparring.models.backbones import Backbone
+from sparring.models.generator import GeneratorSettings
+from sparring.opponents.pretraining import JudgeSettings, Pretraining, PretrainingSettings
 from sparring.training.build import make_contest
 
 STEPS = 6
@@ -62,10 +64,21 @@ def outcome(name: str) -> dict[str, object]:
     return {"losses": losses, **tensors}
 
 
+def pretrained() -> dict[str, torch.Tensor]:
+    """A generator's moving average and its judge after some moves on blobs."""
+    settings = PretrainingSettings(steps=3, batch_size=8, discriminator_steps=2)
+    camp = Pretraining(GeneratorSettings(width=4, latent=8), settings, JudgeSettings(), image_size=SIZE, seed=0)
+    for _ in range(settings.steps):
+        camp.play(dataset(32))
+    camp.settle()
+    return {name: value for name, value in camp.state_dict().items() if not name.startswith("generator.")}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     distributed.start()
     found = {name: outcome(name) for name in GAMES}
+    found["pretraining"] = dict(pretrained())
     torch.save(found, Path(sys.argv[1]) / f"rank{distributed.rank()}.pt")
     distributed.barrier()
     distributed.stop()
