@@ -104,6 +104,15 @@ def test_a_damaged_file_is_learned_anew(damage: bytes, tmp_path: Path) -> None:
     assert same(first, learn(camp(), tmp_path))
 
 
+def test_a_generator_with_a_flipped_bit_is_learned_anew(tmp_path: Path) -> None:
+    first = learn(camp(), tmp_path)
+    path = next(tmp_path.rglob("*.pt"))
+    content = bytearray(path.read_bytes())
+    content[content.index(first["average.start.weight"].numpy().tobytes()[:64]) + 3] ^= 0x40
+    path.write_bytes(bytes(content))
+    assert same(first, learn(camp(), tmp_path))
+
+
 def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     from sparring.training.start import rehearse

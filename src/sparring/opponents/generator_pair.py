@@ -21,21 +21,17 @@ from sparring.models.generator import Generator, GeneratorSettings
 from sparring.objectives.closed_form import with_gradient
 from sparring.objectives.hardness import crowding, diversity_loss, fence, hardness, pair_similarity
 from sparring.objectives.realism import realism_loss
-from sparring.opponents.pretraining import JudgeSettings, PretrainingSettings
+from sparring.opponents.pretraining import JudgeSettings, PretrainingSettings, adam
 from sparring.optim.player import PlayerSettings
 from sparring.optim.schedule import Progress
 from sparring.seeding import generator as draws_of
 
 
-def _player() -> PlayerSettings:
-    return PlayerSettings(optimizer="adamw", learning_rate=2e-5, schedule="constant", momentum=0.0, weight_decay=0.0)
-
-
 class GeneratorPairPlayers(Settings):
     """How each side moves while the encoder learns: Adam without momentum, at a tenth of the pretraining's rate."""
 
-    generator: PlayerSettings = _player()
-    discriminator: PlayerSettings = _player()
+    generator: PlayerSettings = adam(2e-5)
+    discriminator: PlayerSettings = adam(2e-5)
 
 
 class GeneratorPairSettings(Settings):

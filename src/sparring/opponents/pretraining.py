@@ -50,15 +50,16 @@ class JudgeSettings(Settings):
         return for_the_judge(images, translation=self.translation, cutout=self.cutout, colour=self.colour, generator=generator)
 
 
-def _player(learning_rate: float) -> PlayerSettings:
+def adam(learning_rate: float) -> PlayerSettings:
+    """How a generator and its judge move: Adam without momentum, at a constant rate."""
     return PlayerSettings(optimizer="adamw", learning_rate=learning_rate, schedule="constant", momentum=0.0, weight_decay=0.0)
 
 
 class PretrainingPlayers(Settings):
     """How each side moves while the generator learns the images: Adam without momentum."""
 
-    generator: PlayerSettings = _player(2e-4)
-    discriminator: PlayerSettings = _player(2e-4)
+    generator: PlayerSettings = adam(2e-4)
+    discriminator: PlayerSettings = adam(2e-4)
 
 
 class PretrainingSettings(Settings):

@@ -24,6 +24,10 @@ FORMAT = 1
 """Raised when older checkpoints can no longer be read."""
 
 
+class DamagedError(Exception):
+    """A file that is not what was written; whoever reads it knows what to do."""
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new content, never a part.
 
@@ -60,18 +64,37 @@ def save_checkpoint(path: Path, contest: Contest, *, step: int, config: str) -> 
         step: number of steps made; orders, views and draws follow from it and the seed.
         config: TOML of the run, to recognise its checkpoints.
     """
-    content = io.BytesIO()
-    torch.save(
-        {
-            "format": FORMAT,
-            "step": step,
-            "config": config,
-            "method": contest.method.state_dict(),
-            "players": {name: player.state_dict() for name, player in contest.players.items()},
-        },
-        content,
-    )
-    write_atomically(path, content.getvalue())
+    content = {
+        "format": FORMAT,
+        "step": step,
+        "config": config,
+        "method": contest.method.state_dict(),
+        "players": {name: player.state_dict() for name, player in contest.players.items()},
+    }
+    write_state(path, content)
+
+
+def write_state(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values whole or not at all."""
+    file = io.BytesIO()
+    torch.save(dict(content), file)
+    write_atomically(path, file.getvalue())
+
+
+def read_state(path: Path) -> Any:
+    """What `write_state` wrote, on the CPU; only tensors and plain values are accepted.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        DamagedError: the file is damaged, if only by a bit, or holds anything else.
+    """
+    try:
+        _check_sums(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise DamagedError(str(path)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -81,11 +104,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: if the file is missing, damaged, holds anything else, or is of another format.
     """
     try:
-        _check_sums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_state(path)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; the run was stopped before its first one, train it anew") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except DamagedError:
         raise CheckpointError(f"the checkpoint {path} is damaged or holds more than tensors; restore it from a copy") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})")

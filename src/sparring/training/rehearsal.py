@@ -1,9 +1,7 @@
 """What is learned from the images before the first step, such as a generator: resumable, and kept for later runs on these images."""
 
 import hashlib
-import io
 import json
-import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from sparring import distributed
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.methods.stage import Learner
-from sparring.training.checkpoint import write_atomically
+from sparring.training.checkpoint import DamagedError, read_state, write_state
 from sparring.training.interrupt import StopRequest, stop_on_signal
 
 VERSION = 1
@@ -113,15 +111,13 @@ def _estimate(name: str, learner: Learner, *, seconds: float) -> str:
 
 def _write(path: Path, learner: Learner) -> None:
     if distributed.is_main():
-        content = io.BytesIO()
-        torch.save(learner.state(), content)
-        write_atomically(path, content.getvalue())
+        write_state(path, learner.state())
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """What was learned before; None if there is nothing, or it is damaged: then it is learned anew."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        state = read_state(path)
+    except (FileNotFoundError, DamagedError):
         return None
     return state if isinstance(state, dict) else None
