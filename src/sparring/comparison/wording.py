@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sparring.comparison.gallery import HardestNegatives, Retrieval
 from sparring.comparison.summary import RunSummary, leaves
+from sparring.measures.realism import crowding_warning
 
 PROTOCOL_TITLES = {"knn": "Nearest neighbours (kNN)", "linear": "Linear probe"}
 SHORT_TITLES = {"knn": "kNN", "linear": "linear probe"}
@@ -118,12 +119,9 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
                 f"{run.label}: even the hardest negatives point away from the queries (mean cosine {cosine:.2f}). The bank has left "
                 "the images and no longer says anything about them; a lower bank temperature or learning rate keeps it near."
             )
-        made, real = run.last("generator_pair/crowding"), run.last("generator_pair/crowding_real")
-        if made is not None and real is not None and made - real > 0.2:
-            found.append(
-                f"{run.label}: generated images are alike to the encoder (mean cosine {made:.2f}, of real ones {real:.2f}), so they add "
-                "little; a longer pretraining of the generator or a larger generator_pair.diversity keeps them apart."
-            )
+        alike = crowding_warning(run.last("generator_pair/crowding"), run.last("generator_pair/crowding_real"))
+        if alike is not None:
+            found.append(f"{run.label}: {alike}.")
     return found
 
 

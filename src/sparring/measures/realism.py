@@ -18,6 +18,18 @@ from sparring.seeding import generator
 
 CHANNELS = (32, 64, 64)
 CHUNK = 250
+CROWDED = 0.2
+"""Mean cosine of generated images above that of real ones from which they are too much alike."""
+
+
+def crowding_warning(made: float | None, real: float | None) -> str | None:
+    """A sentence if generated images are alike to the encoder; None if not, or if either mean cosine is unknown."""
+    if made is None or real is None or made - real <= CROWDED:
+        return None
+    return (
+        f"generated images are alike to the encoder (mean cosine {made:.2f}, of real ones {real:.2f}), so they add little; "
+        "raise generator_pair.pretraining.steps or generator_pair.diversity"
+    )
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from sparring.data.differentiable import differentiable_view
+from sparring.measures.realism import crowding_warning
 from sparring.methods.groups import Group
 from sparring.methods.method import Method, Metrics, Step, Turn, Wrapper
 from sparring.methods.shared_forward import SharedForward
@@ -43,8 +44,6 @@ from sparring.opponents.album import Album
 from sparring.opponents.generator_pair import GeneratorPairSettings, Opposite, Pair, joint_fraction, pair_loss, standing_still
 from sparring.opponents.pretraining import Pretraining
 from sparring.optim.player import Player
-
-CROWDED = 0.2  # of the mean cosine of generated images above that of real ones: from there on they are too much alike
 
 
 class GeneratorPair(Wrapper):
@@ -119,9 +118,7 @@ class GeneratorPair(Wrapper):
     def warning(self, record: Mapping[str, float | int]) -> str | None:
         """When the generators make the same image again and again."""
         made, real = (record.get(f"generator_pair/{name}") for name in ("crowding", "crowding_real"))
-        if made is None or real is None or made - real <= CROWDED:
-            return self.method.warning(record)
-        return f"generated images are alike (mean cosine {made:.2f}, of real ones {real:.2f}); raise generator_pair.pretraining.steps"
+        return crowding_warning(made, real) or self.method.warning(record)
 
     def _judge_moves(self, player: Player, step: Step) -> Metrics:
         draws, real = draws_for(step, "judge"), self._supply.real(step)

@@ -105,7 +105,8 @@ def rehearse(training_run: Training, listener: Listener | None, *, backbone: nn.
         backbone: the network of your own with which the run is trained, if any.
     """
     config, contest = training_run.config, training_run.contest
-    if needs_images(contest.method) and training_run.last_step > TIMED_STEPS:
+    is_heard = distributed.share(listener is not None)  # all processes measure, or none
+    if is_heard and needs_images(contest.method) and training_run.last_step > TIMED_STEPS:
         cost = _cost_of_opponents(training_run, backbone)
         if listener is not None:
             listener.report(cost)
