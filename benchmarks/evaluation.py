@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from sparring.evaluation.linear import regularisation_path, standardise
+from sparring.evaluation.logistic import regularisation_path, standardise
 from sparring.measures.knn import knn_accuracy, nearest
 
 TRAIN, TEST, CLASSES = 50_000, 10_000, 10

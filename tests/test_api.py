@@ -98,7 +98,8 @@ def test_images_in_memory_train_and_need_to_be_handed_over_again(tmp_path: Path)
     scores = sparring.evaluate(run, train_data=(images, labels), data=tiny_images(16, seed=1), protocols=["knn"], listener=listener)
     assert scores["trained"]["knn"]["test_images"] == 32
     assert run.scores["trained"] == scores["trained"]
-    assert listener.counted == {"features of the trained encoder", "features of the untrained encoder"}
+    expected = {f"features of the {who} encoder, {which} images" for who in ("trained", "untrained") for which in ("training", "test")}
+    assert listener.counted == expected
 
 
 def test_labels_never_reach_training(tmp_path: Path) -> None:

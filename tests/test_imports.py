@@ -132,7 +132,7 @@ def test_no_import_goes_round_in_a_circle() -> None:
         ("models.encoder", "from sparring.methods.adco import AdCo"),
         ("models.encoder", "from sparring.data import views"),
         ("objectives.contrastive", "import sparring.training.loop"),
-        ("training.loop", "def late():\n    from sparring.evaluation.linear import linear_probe"),
+        ("training.loop", "def late():\n    from sparring.evaluation.logistic import linear_probe"),
         ("config", "from sparring import api"),
         ("methods.mocov2", "from sparring.methods.adco import AdCoSettings"),
         ("comparison.report", "from sparring.formats.weights import export_weights"),

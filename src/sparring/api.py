@@ -14,10 +14,14 @@ from sparring.comparison.illustration import illustrated
 from sparring.comparison.report import write_report
 from sparring.config import Tree, merged, read_toml
 from sparring.data.dataset import open_dataset
+from sparring.data.named import is_named
 from sparring.data.source import ImageData
 from sparring.data.views import Views
 from sparring.errors import ConfigError, DataError, unknown_name
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.features import extract_features
+from sparring.evaluation.material import Contestant, Material
+from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.models.backbones import CUSTOM
@@ -189,18 +193,24 @@ def evaluate(
     data: ImageData | None = None,
     train_data: ImageData | None = None,
     protocols: Sequence[str] = ("knn", "linear"),
+    settings: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    seed: int | None = None,
     backbone: nn.Module | None = None,
     device: str = "auto",
     limit: int | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Score a run's encoder beside the untrained one from which it started; the result is added to scores.json.
+    """Score a run's encoder beside the untrained one from which it started; each result is added to scores.json as soon as there is one.
 
     Args:
         run: run folder.
-        data: labelled images to be scored on; default: a fifth of each class of `train_data`, not learned from.
-        train_data: labelled images to learn from; default: those of the run.
-        protocols: `knn`, `linear`, `geometry`.
+        data: images to be scored on, with the labels that the protocol needs; default: a part of `train_data`, not learned from.
+        train_data: images to learn from, with labels; default: those of the run, or of a public set given by name as `data`.
+        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant: `linear:adco`.
+        settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
+        root: folder of the public sets that are given by name.
+        seed: of every split and draw; default: the run's.
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.
         limit: look at no more images than this of each set.
@@ -209,34 +219,37 @@ def evaluate(
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
     """
+    chosen = choose(protocols, settings)
     folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
     limits = [number for number in (limit, config.data.limit) if number is not None]
-    keep = config.data.model_copy(update={"limit": min(limits, default=None)})
-    size = config.training.image_size
-    augment, draws = Views(config.game.views.resolve(size), image_size=size), generator(config.seed, "evaluation views")
-    train_set = open_dataset(train_data if train_data is not None else data_path(config), keep, image_size=size)
-    test_keep = config.data.model_copy(update={"limit": limit})
-    test_set = train_set if data is None else open_dataset(data, test_keep, image_size=size)
-    trained, untrained = map(online_encoder, both_methods(folder, backbone=backbone, device=device))
-    scores: dict[str, Any] = {
-        name: run_protocols(
-            encoder,
-            train_set,
-            test_set,
-            protocols=protocols,
-            seed=config.seed,
-            device=encoder.mean.device,
-            views=lambda images: augment(images, generator=draws)[:2],
-            progress=counter(f"features of the {name} encoder", listener),
-        )
-        for name, encoder in (("trained", trained), ("untrained", untrained))
-    }
-    scores["test"] = "held-out training images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
-    before = folder.read_scores()  # a protocol's result is replaced whole, so that no old warning stays
-    folder.write_scores({**scores, **{name: {**before.get(name, {}), **scores[name]} for name in ("trained", "untrained")}})
-    return scores
+    size, seed = config.training.image_size, config.seed if seed is None else seed
+    augment, draws = Views(config.game.views.resolve(size), image_size=size), generator(seed, "evaluation views")
+    encoders = [online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)]
+    material = Material(
+        train_data if train_data is not None else None if is_named(data) else data_path(config),
+        data,
+        image_size=size,
+        seed=seed,
+        device=encoders[0].mean.device,
+        views=lambda images: augment(images, generator=draws)[:2],
+        keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
+        limit=limit,
+        config=config,
+        folder=folder.path,
+        root=Path(root) if root is not None else None,
+        reporter=listener,
+    )
+    tested = "held-out training images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
+
+    def keep_result(contestant: str, protocol: str, result: Result) -> None:
+        # A protocol's result is replaced whole, so that no old warning stays.
+        before = folder.read_scores()
+        folder.write_scores({**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested})
+
+    contestants = [Contestant(name, encoder) for name, encoder in zip(("trained", "untrained"), encoders, strict=True)]
+    return {**run_protocols(contestants, material, chosen, done=keep_result), "test": tested}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

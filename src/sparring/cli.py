@@ -145,10 +145,20 @@ def _finish(run: Any, display: Any, *, as_json: bool) -> None:
 @app.command()
 def evaluate(
     run: RunArgument,
-    data: Annotated[str | None, typer.Option(help="Labelled test images; default: a fifth of the training images.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled test images, or the name of a public set; default: a part of the rest.")
+    ] = None,
     train_data: Annotated[str | None, typer.Option(help="Labelled images to learn from; default: the run's own.")] = None,
-    protocol: Annotated[str, typer.Option(help="Comma-separated: knn, linear, geometry.")] = "knn,linear",
+    protocol: Annotated[
+        str, typer.Option(help="Comma-separated, each with its variant if any: knn,linear:adco. See `protocols`.")
+    ] = "knn,linear",
+    root: Annotated[Path | None, typer.Option(help="Folder of the public sets given by name.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of splits and draws; default: the run's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at no more images of each set.")] = None,
     device: DeviceOption = "auto",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PROTOCOL.KEY=VALUE", help="Change a setting of a protocol; repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a run's encoder beside the untrained one."""
@@ -156,15 +166,47 @@ def evaluate(
     from sparring.display import Display
 
     names = [name.strip() for name in protocol.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("no protocol given; choose from knn, linear, geometry")
     with Display() as display:
-        scores = api.evaluate(run, data=data, train_data=train_data, protocols=names, device=device, listener=display)
+        scores = api.evaluate(
+            run,
+            data=data,
+            train_data=train_data,
+            protocols=names,
+            settings=_settings(settings),
+            root=root,
+            seed=seed,
+            limit=limit,
+            device=device,
+            listener=display,
+        )
         display.close()
         if as_json:
             typer.echo(json.dumps(scores))
         else:
             display.print_scores(run, scores)
+
+
+@app.command()
+def protocols(name: Annotated[str | None, typer.Argument(help="A protocol, in full.")] = None, as_json: JsonOption = False) -> None:
+    """List the evaluation protocols, or describe one with its settings and variants."""
+    from dataclasses import asdict
+
+    from sparring.errors import unknown_name
+    from sparring.evaluation.catalogue import PROTOCOLS
+
+    if name is not None and name not in PROTOCOLS:
+        raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
+    if as_json:
+        typer.echo(json.dumps({key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}))
+    elif name is not None:
+        from sparring.display import describe_protocol
+
+        typer.echo(describe_protocol(name))
+    else:
+        width = max(map(len, PROTOCOLS))
+        for key, entry in PROTOCOLS.items():
+            variants = f"; also {', '.join(f'{key}:{variant}' for variant in entry.variants)}" if entry.variants else ""
+            typer.echo(f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}")
 
 
 @app.command()

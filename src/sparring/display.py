@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sparring import distributed
+from sparring.config import toml_text
 from sparring.methods.registry import find
 from sparring.optim.schedule import Progress as Position
 
@@ -118,7 +119,7 @@ def describe_method(name: str) -> str:
         "Good for": entry.good_for,
         "Source": entry.source,
     }
-    return _introduction(method_class(name), facts, settings.model_dump(mode="json"))
+    return _introduction(method_class(name), facts, toml_text(settings.model_dump(mode="json")))
 
 
 def describe_opponent(name: str) -> str:
@@ -133,7 +134,24 @@ def describe_opponent(name: str) -> str:
         "Good for": entry.good_for,
         "Source": entry.source,
     }
-    return _introduction(wrapper_class(name), facts, {section(name): settings.model_dump(mode="json")})
+    return _introduction(wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")}))
+
+
+def describe_protocol(name: str) -> str:
+    """Introduction of an evaluation protocol: its question, what it needs, its source, variants and settings with defaults."""
+    from sparring.evaluation.catalogue import PROTOCOLS, function_of, settings_class
+
+    entry = PROTOCOLS[name]
+    facts = {
+        "Question": entry.question,
+        "Labels": entry.labels,
+        "Encoder": "frozen" if entry.is_frozen else "learns",
+        "Number": entry.measure,
+        "Source": entry.source,
+        "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
+    }
+    settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
+    return _introduction(function_of(entry), facts, settings)
 
 
 def _controls(name: str, prefix: str) -> str:
@@ -142,16 +160,15 @@ def _controls(name: str, prefix: str) -> str:
     return f"--set {prefix}disarmed={'|'.join(controls)}" if (controls := twins(name)) else ""
 
 
-def _introduction(kind: Any, facts: Mapping[str, str], settings: dict[str, Any]) -> str:
+def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
+    """The docstring of the file in which something is defined, facts, and its settings as TOML."""
     import inspect
-
-    from sparring.config import toml_text
 
     module = inspect.getmodule(kind)
     lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
     return (
         f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\n{lines}\n\n"
-        f"Settings (change one with --set KEY=VALUE):\n\n{toml_text(settings)}"
+        f"Settings (change one with --set KEY=VALUE):\n\n{settings}"
     )
 
 

@@ -1,173 +1,34 @@
-"""Linear probe: multinomial logistic regression on frozen features, its regularisation chosen without the test set.
+"""The linear probe on frozen features."""
 
-Features are standardised by the training rows' mean and deviation. The fit is full-batch L-BFGS with a strong Wolfe
-search in the precision of the features (float32 as `extract_features` gives them), from the strongest regularisation to
-the weakest, each starting at the last solution. The regularisation that scores best on held-out training rows is fitted
-again on all training rows, and the test rows are looked at once.
-"""
+from dataclasses import asdict
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from pydantic import Field
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from sparring.errors import DataError
-from sparring.evaluation.split import split
-
-REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""Candidates for the weight penalty, strongest first; scikit-learn's C is 1 / (rows * penalty)."""
-
-_MAX_ITERATIONS = 300
-# Largest gradient entry of the preconditioned mean loss at which a fit is finished: the objective is then within 2e-6 of
-# what ten times stricter fits reach (50k x 512, penalties 1e-2 and 1e-4).
-_GRADIENT_TOLERANCE = 1e-4
-# Or when the loss changes by less; torch's own default.
-_LOSS_TOLERANCE = 1e-9
+from sparring.config import Settings
+from sparring.evaluation.logistic import REGULARISATIONS, linear_probe
+from sparring.evaluation.material import Contestant, Material
+from sparring.evaluation.protocol import Result
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearScore:
-    """Outcome of a linear probe."""
+class LinearSettings(Settings):
+    """Settings of `linear`."""
 
-    accuracy: float
-    """Share of test rows classified correctly, in [0, 1]."""
-    validation_accuracy: float
-    """The same on the held-out training rows, for the chosen regularisation."""
-    regularisation: float
-    """The chosen weight penalty."""
-    iterations: int
-    """L-BFGS iterations of all fits together."""
+    regularisations: tuple[float, ...] = REGULARISATIONS
+    """Weight penalties to choose from on held-out training images."""
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    """Part of each class of the training images to choose on."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A fitted linear classifier of standardised features."""
-
-    weight: Float[Tensor, "classes dim"]
-    bias: Float[Tensor, "classes"]
-    iterations: int
-
-    def accuracy(self, features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"]) -> float:
-        """Share of rows whose largest logit is that of their class."""
-        predicted = torch.addmm(self.bias, features, self.weight.T).argmax(dim=1)
-        return (predicted == targets).double().mean().item()
-
-
-def linear_probe(
-    train_features: Float[Tensor, "train dim"],
-    train_labels: Int[Tensor, "train"],
-    test_features: Float[Tensor, "test dim"],
-    test_labels: Int[Tensor, "test"],
-    *,
-    seed: int,
-    regularisations: Sequence[float] = REGULARISATIONS,
-    validation_share: float = 0.2,
-) -> LinearScore:
-    """Test accuracy of logistic regression on frozen features.
-
-    Seven parameters because a score needs both halves of both sets.
-
-    Args:
-        train_features: raw backbone features.
-        train_labels: class indices; any integers, all known.
-        test_features: looked at once, after everything is chosen.
-        test_labels: a class that training lacks counts as an error.
-        seed: draws the validation rows.
-        regularisations: candidates, each > 0.
-        validation_share: part of each class to choose the regularisation on, in (0, 1).
-
-    Raises:
-        DataError: for fewer than two classes, or no class of two rows.
-    """
-    classes, targets = torch.unique(train_labels, return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(f"a linear probe needs at least two classes, got {len(classes)}")
-    kept, held_out = (rows.to(targets.device) for rows in split(targets, share=validation_share, seed=seed))
-    fitting, validating = standardise(train_features[kept], train_features[held_out])
-    path = regularisation_path(fitting, targets[kept], regularisations)
-    validated = [probe.accuracy(validating, targets[held_out]) for probe in path]
-    best = max(range(len(path)), key=validated.__getitem__)  # the strongest among equals
-    penalty = sorted(regularisations, reverse=True)[best]
-    training, testing = standardise(train_features, test_features)
-    (final,) = regularisation_path(training, targets, [penalty])
-    return LinearScore(
-        accuracy=final.accuracy(testing, _positions(classes, test_labels)),
-        validation_accuracy=validated[best],
-        regularisation=penalty,
-        iterations=final.iterations + sum(probe.iterations for probe in path),
+def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result:
+    """Logistic regression, its regularisation chosen on held-out training images; the test images are looked at once."""
+    data = material.labelled(contestant)
+    score = linear_probe(
+        data.train_features,
+        data.train_labels,
+        data.test_features,
+        data.test_labels,
+        seed=material.seed,
+        regularisations=settings.regularisations,
+        validation_share=settings.validation_share,
     )
-
-
-def standardise(
-    train: Float[Tensor, "train dim"], other: Float[Tensor, "other dim"]
-) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "other dim"]]:
-    """Both matrices with the training rows' mean and deviation taken out; constant channels become zero."""
-    std, mean = torch.std_mean(train, dim=0, correction=0)
-    # A channel that hardly moves for its size is constant up to rounding; dividing by its deviation magnifies noise.
-    scale = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
-    return (train - mean) / scale, (other - mean) / scale
-
-
-def regularisation_path(features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"], regularisations: Sequence[float]) -> list[Probe]:
-    """Logistic regressions from the strongest penalty to the weakest, each starting at the one before.
-
-    argmin_{W, b} mean_i cross_entropy(W x_i + b, y_i) + penalty / 2 * ||W||^2
-
-    Args:
-        features: standardised rows; float64 gives float64 fits.
-        targets: class indices 0 .. classes - 1.
-        regularisations: penalties > 0; penalty = 1 / (rows * C) for scikit-learn's C.
-
-    Raises:
-        ValueError: if a penalty is not positive.
-    """
-    if min(regularisations) <= 0:
-        raise ValueError(f"regularisations must be positive, got {min(regularisations)}; typical values are 1e-6 to 1")
-    # In the basis of principal components the penalty is the same and the problem nearly diagonal, see `_fit`.
-    variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
-    rotated, variances = features @ basis.to(features), variances.clamp_min(0).to(features)
-    num_classes = int(targets.max()) + 1
-    probe = Probe(features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes), 0)
-    path = []
-    for penalty in sorted(regularisations, reverse=True):
-        probe = _fit(rotated, targets, variances, penalty=penalty, start=probe)
-        path.append(Probe(probe.weight @ basis.to(features).T, probe.bias, probe.iterations))
-    return path
-
-
-def _fit(rotated: Tensor, targets: Tensor, variances: Tensor, *, penalty: float, start: Probe) -> Probe:
-    """One fit in the basis of principal components, preconditioned by its near-diagonal curvature.
-
-    With C classes the curvature along component k is about variance_k / C + penalty. Scaling each weight by its root makes all directions
-    alike: 13 iterations where scikit-learn's plain L-BFGS takes 121 (benchmarks/evaluation.py, 50k x 512, penalty 1e-4).
-    """
-    scale = (variances / len(start.weight) + penalty).rsqrt()
-    scaled, bias = (start.weight / scale).requires_grad_(), start.bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [scaled, bias],
-        max_iter=_MAX_ITERATIONS,
-        tolerance_grad=_GRADIENT_TOLERANCE,
-        tolerance_change=_LOSS_TOLERANCE,
-        line_search_fn="strong_wolfe",
-    )
-
-    def loss() -> Tensor:
-        """The penalised cross-entropy, with its gradients left in the parameters."""
-        optimizer.zero_grad()
-        weight = scaled * scale
-        value = F.cross_entropy(torch.addmm(bias, rotated, weight.T), targets) + penalty / 2 * weight.square().sum()
-        torch.autograd.backward(value)
-        return value
-
-    # torch annotates neither `step` nor the state.
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return Probe((scaled * scale).detach(), bias.detach(), int(optimizer.state[scaled]["n_iter"]))
-
-
-def _positions(classes: Tensor, labels: Tensor) -> Tensor:
-    """Index of each label among the sorted classes, -1 where it is not among them."""
-    positions = torch.searchsorted(classes, labels).clamp_max(len(classes) - 1)
-    return torch.where(classes[positions] == labels, positions, -1)
+    return {**asdict(score), **material.classes.sizes}

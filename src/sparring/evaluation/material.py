@@ -1,18 +1,30 @@
-"""What the protocols work on: features of both sets, computed once, and the labels that may be used with them."""
+"""What the protocols work on: the two image sets, opened when first asked for, and each contestant's features, computed once.
+
+One `Material` serves all protocols and both contestants of one call, so what two protocols need is made once.
+"""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from sparring.data.dataset import Dataset, DataSettings, open_dataset
+from sparring.data.source import ImageData, Source
 from sparring.errors import DataError
-from sparring.evaluation.features import FeatureEncoder, ImageSet, Progress, evaluating, extract_features
+from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
 from sparring.evaluation.split import split
+from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+
+if TYPE_CHECKING:
+    from sparring.training.settings import RunConfig
 
 ViewPair = Callable[[UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]]
 """Two random views of each image, in [0, 1]."""
@@ -22,111 +34,241 @@ HELD_OUT_SHARE = 0.2
 
 # Alignment is a mean over images: more cost time and change little.
 _ALIGNMENT_IMAGES = 1024
+# That many equal images at the start, and equal labels, tell that two sets are one.
+_COMPARED_IMAGES = 64
 
 
 @runtime_checkable
-class LabelledImages(ImageSet, Protocol):
-    """A data set whose labels, if any, scoring may ask for; -1 = unknown."""
+class Reporter(Protocol):
+    """Is told what happens: the part of a listener that evaluation needs."""
+
+    def report(self, line: str) -> None: ...
+
+    def count(self, what: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An encoder under evaluation."""
+
+    name: str
+    """`trained`, or `untrained`: the encoder from which the run started."""
+    encoder: FeatureEncoder
+    """In evaluation mode, its gradients off; a protocol that trains takes `learner()`."""
 
     @property
-    def labels(self) -> np.ndarray | None: ...
+    def is_trained(self) -> bool:
+        """Whether this is the run's encoder."""
+        return self.name == "trained"
+
+    def learner(self) -> Encoder:
+        """A copy of the encoder that may learn: in training mode, its gradients on."""
+        assert isinstance(self.encoder, Encoder)
+        return deepcopy(self.encoder).train().requires_grad_(True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """Images with known classes: those to learn from, and those to score."""
+
+    train: Dataset
+    train_rows: Int[Tensor, "train"]
+    """Indices into `train`, rising."""
+    train_labels: Int[Tensor, "train"]
+    """Class of each row, 0 .. classes - 1, every one of them present."""
+    test: Dataset
+    test_rows: Int[Tensor, "test"]
+    test_labels: Int[Tensor, "test"]
+    """The same classes by name; a class that training lacks is `len(class_names)`, which nothing predicts: an error."""
+    class_names: tuple[str, ...]
+    tested_on: str
+    """Says in words which images are scored."""
+
+    @property
+    def sizes(self) -> dict[str, int | str]:
+        """What every result on these images tells beside its score."""
+        unseen = int((self.test_labels == len(self.class_names)).sum())
+        known: dict[str, int | str] = {
+            "train_images": len(self.train_rows),
+            "test_images": len(self.test_rows),
+            "tested_on": self.tested_on,
+        }
+        return known | ({"images_of_unseen_classes": unseen} if unseen else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Features and labels of the rows to learn from and of the rows to score; all labels known."""
+    """Features and classes of the rows to learn from and of the rows to score, on the device."""
 
     train_features: Float[Tensor, "train channels"]
     train_labels: Int[Tensor, "train"]
     test_features: Float[Tensor, "test channels"]
     test_labels: Int[Tensor, "test"]
-    tested_on: str
-    """Says in words which images are scored."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Material:
-    """What a protocol may use."""
+    """What one evaluation works on.
 
-    labelled: Labelled | None
-    """None when only label-free protocols were asked for."""
-    features: Float[Tensor, "images channels"]
-    """Of all test images."""
-    views: tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None
-    """Features of two views of a sample of the test images, if views were given."""
-    seed: int
-
-
-def both_features(
-    encoder: FeatureEncoder,
-    train: ImageSet,
-    test: ImageSet,
-    *,
-    device: torch.device | str,
-    progress: Progress | None,
-) -> tuple[Float[Tensor, "train channels"], Float[Tensor, "test channels"]]:
-    """Features of both sets on the device; the same tensor twice if they are the same images."""
-    total = len(train) if train is test else len(train) + len(test)
-
-    def counted(already: int) -> Progress | None:
-        return (lambda done, _: progress(already + done, total)) if progress else None
-
-    train_features = extract_features(encoder, train, device=device, progress=counted(0)).to(device)
-    if train is test:
-        return train_features, train_features
-    test_features = extract_features(encoder, test, device=device, progress=counted(len(train))).to(device)
-    return train_features, (train_features if torch.equal(train_features, test_features) else test_features)
-
-
-def view_features(
-    encoder: FeatureEncoder, dataset: ImageSet, views: ViewPair, *, device: torch.device | str, seed: int
-) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]]:
-    """Features of two views of a sample of the images."""
-    chosen = torch.randperm(len(dataset), generator=generator(seed, "alignment"))[:_ALIGNMENT_IMAGES]
-    parts = []
-    with evaluating(encoder.modules()):
-        for start in range(0, len(chosen), 256):
-            first, second = views(dataset.images(chosen[start : start + 256].numpy()).to(device))
-            parts.append((encoder.features(first), encoder.features(second)))
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-
-
-def known_labels(dataset: LabelledImages, which: str) -> Int[Tensor, "images"]:
-    """Labels of a set that has some.
-
-    Raises:
-        DataError: if it has none.
+    Args:
+        train: images to learn from, as `open_dataset` takes them; None: `test` is parted.
+        test: images to score; None, or the same images as `train`: a fifth of each class is held out and scored.
+        image_size: side in pixels that the encoder expects.
+        seed: of every split and draw.
+        device: where to compute.
+        views: makes two views, for the alignment.
+        keep: how the images to learn from are kept, and how many of them.
+        limit: look at no more images than this of the test set.
+        config: configuration of the run; for protocols that pretrain again.
+        folder: where a protocol may keep what it pretrained; None: nowhere.
+        root: folder of the public data sets that are given by name.
+        reporter: told what happens.
     """
+
+    def __init__(
+        self,
+        train: ImageData | Source | None,
+        test: ImageData | Source | None = None,
+        *,
+        image_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        views: ViewPair | None = None,
+        keep: DataSettings | None = None,
+        limit: int | None = None,
+        config: "RunConfig | None" = None,
+        folder: Path | None = None,
+        root: Path | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.train, self.test, self.root = train, test, root
+        self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
+        self.config, self.folder = config, folder
+        self._views, self._keep, self._limit, self._reporter = views, keep or DataSettings(), limit, reporter
+        self._features: dict[tuple[str, bool], Tensor] = {}
+
+    def progress(self, what: str) -> Progress | None:
+        """Progress function of one long piece of work, to be called with what is done and what there is in all."""
+        reporter = self._reporter
+        return None if reporter is None else lambda done, total: reporter.count(what, done, total)
+
+    def report(self, line: str) -> None:
+        """Tell whoever listens one line worth reading."""
+        if self._reporter is not None:
+            self._reporter.report(line)
+
+    def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
+        """Square images of the run's size; of the test set at most `limit`."""
+        keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
+        return open_dataset(data, keep, image_size=self.image_size, progress=self.progress("reading images"))
+
+    @cached_property
+    def images(self) -> tuple[Dataset, Dataset]:
+        """Images to learn from and images to score; the same object twice if only one set is given."""
+        given = self.train if self.train is not None else self.test
+        if given is None:
+            raise DataError("no images given; name some with --data")
+        train = self.open(given, is_test=False)
+        return train, train if self.train is None or self.test is None else self.open(self.test, is_test=True)
+
+    @cached_property
+    def classes(self) -> Classified:
+        """The images whose classes are known.
+
+        Raises:
+            DataError: without labels, or with a single class.
+        """
+        return _classified(*self.images, seed=self.seed)
+
+    def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+        """Of all images to score."""
+        return self._extracted(contestant, is_test=True)
+
+    def labelled(self, contestant: Contestant) -> Labelled:
+        """Features and classes of both sets."""
+        known = self.classes
+        train, test = self._extracted(contestant, is_test=False), self._extracted(contestant, is_test=True)
+        return Labelled(
+            train_features=train[known.train_rows.to(self.device)],
+            train_labels=known.train_labels.to(self.device),
+            test_features=test[known.test_rows.to(self.device)],
+            test_labels=known.test_labels.to(self.device),
+        )
+
+    def view_features(self, contestant: Contestant) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
+        """Features of two views of a sample of the images to score; None if no views were given."""
+        if self._views is None:
+            return None
+        dataset, parts = self.images[1], []
+        chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[:_ALIGNMENT_IMAGES]
+        with evaluating(contestant.encoder.modules()):
+            for start in range(0, len(chosen), 256):
+                first, second = self._views(dataset.images(chosen[start : start + 256].numpy()).to(self.device))
+                parts.append((contestant.encoder.features(first), contestant.encoder.features(second)))
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def _extracted(self, contestant: Contestant, *, is_test: bool) -> Tensor:
+        """Features of a whole set, computed when first asked for."""
+        train, test = self.images
+        key = contestant.name, is_test and test is not train
+        if key not in self._features:
+            which = "test" if key[1] else "training" if test is not train else "all"
+            progress = self.progress(f"features of the {contestant.name} encoder, {which} images")
+            features = extract_features(contestant.encoder, test if key[1] else train, device=self.device, progress=progress)
+            self._features[key] = features.to(self.device)
+        return self._features[key]
+
+
+def _classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
+    labels = _known_labels(train, "training")
+    others = labels if test is train else _known_labels(test, "test")
+    rows, test_rows = (np.flatnonzero(found >= 0) for found in (labels, others))
+    present = np.unique(labels[rows])
+    if len(present) < 2:
+        raise DataError("the training images show a single class, and telling classes apart needs at least two")
+    names = tuple(_name(train, int(label)) for label in present)
+    numbers = {name: number for number, name in enumerate(names)}
+    targets = torch.from_numpy(np.searchsorted(present, labels[rows]))
+    by_label = {int(label): numbers.get(_name(test, int(label)), len(names)) for label in np.unique(others[test_rows])}
+    test_targets = torch.tensor([by_label[int(label)] for label in others[test_rows]], dtype=torch.long)
+    train_rows, scored_rows = torch.from_numpy(rows), torch.from_numpy(test_rows)
+    tested_on = "all labelled test images"
+    if _are_same(train, test, labels, others):
+        kept, held_out = split(targets, share=HELD_OUT_SHARE, seed=seed)
+        scored_rows, test_targets = train_rows[held_out], targets[held_out]
+        train_rows, targets = train_rows[kept], targets[kept]
+        tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
+    return Classified(
+        train=train,
+        train_rows=train_rows,
+        train_labels=targets,
+        test=test,
+        test_rows=scored_rows,
+        test_labels=test_targets,
+        class_names=names,
+        tested_on=tested_on,
+    )
+
+
+def _known_labels(dataset: Dataset, which: str) -> np.ndarray:
     labels = dataset.labels
     if labels is None or not (labels >= 0).any():
         raise DataError(
             f"the {which} images have no labels to score with: put each class in a folder of its own, "
             "or ask for protocols that need no labels"
         )
-    return torch.from_numpy(labels).long()
+    return labels
 
 
-def labelled(
-    train: LabelledImages,
-    test: LabelledImages,
-    features: tuple[Float[Tensor, "train channels"], Float[Tensor, "test channels"]],
-    *,
-    seed: int,
-) -> Labelled:
-    """Labelled rows of both sets; equal sets are parted, so that no image is scored by itself."""
-    train_features, test_features = features
-    train_labels, test_labels = known_labels(train, "training"), known_labels(test, "test")
-    train_rows, test_rows = ((labels >= 0).nonzero().flatten() for labels in (train_labels, test_labels))
-    tested_on = "all labelled test images"
-    if train_features is test_features:
-        kept, held_out = split(train_labels[train_rows], share=HELD_OUT_SHARE, seed=seed)
-        train_rows, test_rows = train_rows[kept], train_rows[held_out]
-        tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
-    device = train_features.device
-    return Labelled(
-        train_features=train_features[train_rows.to(device)],
-        train_labels=train_labels[train_rows].to(device),
-        test_features=test_features[test_rows.to(device)],
-        test_labels=test_labels[test_rows].to(device),
-        tested_on=tested_on,
-    )
+def _name(dataset: Dataset, label: int) -> str:
+    names = dataset.class_names
+    return names[label] if names is not None and label < len(names) else str(label)
+
+
+def _are_same(train: Dataset, test: Dataset, labels: np.ndarray, others: np.ndarray) -> bool:
+    """Whether both sets are the same images, perhaps from two files: then none may be scored by itself."""
+    if train is test or train.fingerprint == test.fingerprint:
+        return True
+    if len(train) != len(test) or not np.array_equal(labels, others):
+        return False
+    rows = np.linspace(0, len(train) - 1, min(len(train), _COMPARED_IMAGES)).astype(np.int64)
+    return torch.equal(train.images(rows), test.images(rows))

@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.evaluation import linear
-from sparring.evaluation.linear import linear_probe, regularisation_path, standardise
+from sparring.evaluation import logistic
+from sparring.evaluation.logistic import linear_probe, regularisation_path, standardise
 from sparring.evaluation.split import split
 
 
@@ -23,8 +23,8 @@ def clouds(count: int, seed: int, *, classes: int = 4, dim: int = 12) -> tuple[T
 
 @pytest.mark.parametrize("penalty", [1e-1, 1e-2, 1e-3])
 def test_the_fit_equals_that_of_scikit_learn(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "_GRADIENT_TOLERANCE", 1e-9)
-    monkeypatch.setattr(linear, "_LOSS_TOLERANCE", 0)
+    monkeypatch.setattr(logistic, "_GRADIENT_TOLERANCE", 1e-9)
+    monkeypatch.setattr(logistic, "_LOSS_TOLERANCE", 0)
     features, targets = clouds(300, 0)
     rows, _ = standardise(features.double(), features.double())
     oracle = LogisticRegression(C=1 / (300 * penalty), tol=1e-10, max_iter=10_000).fit(rows.numpy(), targets.numpy())
