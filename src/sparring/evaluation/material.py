@@ -5,7 +5,7 @@ One `Material` serves all protocols and both contestants of one call, so what tw
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
+from sparring.data.named import NamedSet, is_named, nearest_name, open_named
 from sparring.data.source import ImageData, Source
 from sparring.errors import DataError
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
@@ -55,6 +56,8 @@ class Contestant:
     """`trained`, or `untrained`: the encoder from which the run started."""
     encoder: FeatureEncoder
     """In evaluation mode, its gradients off; a protocol that trains takes `learner()`."""
+    origin: "Contestant | None" = None
+    """The encoder from which a trained one started, for protocols that compare both."""
 
     @property
     def is_trained(self) -> bool:
@@ -83,6 +86,8 @@ class Classified:
     class_names: tuple[str, ...]
     tested_on: str
     """Says in words which images are scored."""
+    validation: Int[Tensor, "validation"] | None = None
+    """Positions within `train_rows` of the official validation images of a public set that has them."""
 
     @property
     def sizes(self) -> dict[str, int | str]:
@@ -110,8 +115,10 @@ class Material:
     """What one evaluation works on.
 
     Args:
-        train: images to learn from, as `open_dataset` takes them; None: `test` is parted.
-        test: images to score; None, or the same images as `train`: a fifth of each class is held out and scored.
+        train: images to learn from, as `open_dataset` takes them, or the name of a public set: its training and validation images;
+            None: `test` is parted, a public set as its authors did.
+        test: images to score, or the name of a public set: its test images; None, or the same images as `train`: a fifth of each class
+            is held out and scored.
         image_size: side in pixels that the encoder expects.
         seed: of every split and draw.
         device: where to compute.
@@ -145,6 +152,7 @@ class Material:
         self.config, self.folder = config, folder
         self._views, self._keep, self._limit, self._reporter = views, keep or DataSettings(), limit, reporter
         self._features: dict[tuple[str, bool], Tensor] = {}
+        self._named: dict[str, NamedSet] = {}
 
     def progress(self, what: str) -> Progress | None:
         """Progress function of one long piece of work, to be called with what is done and what there is in all."""
@@ -159,7 +167,25 @@ class Material:
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
         """Square images of the run's size; of the test set at most `limit`."""
         keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
+        named = self.named(data)
+        if named is not None:
+            data = named.test if is_test else named.learning
+        elif isinstance(data, str) and (near := nearest_name(data)) is not None:
+            raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
         return open_dataset(data, keep, image_size=self.image_size, progress=self.progress("reading images"))
+
+    def named(self, data: object) -> NamedSet | None:
+        """The public set of that name, opened once; None for anything else."""
+        if not (isinstance(data, str) and is_named(data)):
+            return None
+        if data not in self._named:
+            self._named[data] = open_named(data, self.root)
+        return self._named[data]
+
+    @property
+    def learned(self) -> NamedSet | None:
+        """The public set whose images are learned from, if it is one."""
+        return self.named(self.train if self.train is not None else self.test)
 
     @cached_property
     def images(self) -> tuple[Dataset, Dataset]:
@@ -168,7 +194,8 @@ class Material:
         if given is None:
             raise DataError("no images given; name some with --data")
         train = self.open(given, is_test=False)
-        return train, train if self.train is None or self.test is None else self.open(self.test, is_test=True)
+        is_one_set = self.test is None or (self.train is None and not is_named(self.test))
+        return train, train if self.test is None or is_one_set else self.open(self.test, is_test=True)
 
     @cached_property
     def classes(self) -> Classified:
@@ -177,11 +204,24 @@ class Material:
         Raises:
             DataError: without labels, or with a single class.
         """
-        return _classified(*self.images, seed=self.seed)
+        for named in (self.learned, self.named(self.test)):
+            if named is not None and named.presence:
+                raise DataError(f"an image of {named.name} shows several classes; only the protocol 'transfer' scores such a set")
+        known = _classified(*self.images, seed=self.seed)
+        tested = self.named(self.test)
+        if tested is not None:
+            known = replace(known, tested_on=f"test images of {tested.name}" + (f" ({tested.note})" if tested.note else ""))
+        if self.learned is None or self.learned.validation is None:
+            return known
+        return replace(known, validation=_positions(known, self.learned.validation))
 
     def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
         """Of all images to score."""
         return self._extracted(contestant, is_test=True)
+
+    def train_features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+        """Of all images to learn from."""
+        return self._extracted(contestant, is_test=False)
 
     def labelled(self, contestant: Contestant) -> Labelled:
         """Features and classes of both sets."""
@@ -247,6 +287,12 @@ def _classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
         class_names=names,
         tested_on=tested_on,
     )
+
+
+def _positions(known: Classified, validation: Source) -> Int[Tensor, "validation"]:
+    keys = {validation.key(row) for row in range(len(validation))}
+    is_validation = [known.train.keys[row] in keys for row in known.train_rows.tolist()]
+    return torch.tensor(is_validation).nonzero().flatten()
 
 
 def _known_labels(dataset: Dataset, which: str) -> np.ndarray:
