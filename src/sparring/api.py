@@ -248,7 +248,8 @@ def evaluate(
         before = folder.read_scores()
         folder.write_scores({**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested})
 
-    contestants = [Contestant(name, encoder) for name, encoder in zip(("trained", "untrained"), encoders, strict=True)]
+    untrained = Contestant("untrained", encoders[1])
+    contestants = [Contestant("trained", encoders[0], untrained), untrained]
     return {**run_protocols(contestants, material, chosen, done=keep_result), "test": tested}
 
 

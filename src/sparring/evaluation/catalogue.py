@@ -51,6 +51,14 @@ class Entry:
     is_joint: bool = False
 
 
+# Wang et al. 2022 (CaCo), released code: LARS, 0.025 per 256 images at a batch of 4,096, to zero.
+_CACO_PROBE: Tree = {"optimizer": "lars", "learning_rate": 0.025, "final_learning_rate": 0.0, "reference_batch": 256, "batch_size": 4096}
+# Ho & Vasconcelos 2020 (CLAE), released code: Adam at a constant rate on features computed once.
+_CLAE_PROBE: Tree = {"optimizer": "adam", "learning_rate": 3e-4, "final_learning_rate": 3e-4, "epochs": 1000, "crop_scale": None}
+
+# Caron et al. 2020 (SwAV), released code: 20 epochs of batch 256 on ImageNet's 1 % (1,000 steps) or 10 %, drops at 12 and 16.
+_SWAV_TUNING: Tree = {"batch_size": 256, "schedule": "steps", "crop_scale": [0.08, 1.0]}
+
 PROTOCOLS: dict[str, Entry] = {
     "knn": Entry(
         module="neighbours",
@@ -68,7 +76,65 @@ PROTOCOLS: dict[str, Entry] = {
         title="Linear probe",
         question="can a straight cut tell the classes apart?",
         labels="classes",
-        source="logistic regression on frozen features, after Kornblith et al. 2019, arXiv:1805.08974",
+        source="logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as in the papers of their names",
+        variants={
+            "adco": {"recipe": {}},
+            "adco-best": {"recipe": {"report": "best"}},
+            "caco": {"recipe": _CACO_PROBE},
+            "clae": {"recipe": _CLAE_PROBE},
+            "clae-best": {"recipe": {**_CLAE_PROBE, "report": "best"}},
+            "clae-uel": {"recipe": {**_CLAE_PROBE, "batch_size": 128, "input": "embeddings"}},
+        },
+    ),
+    "robustness": Entry(
+        module="robustness",
+        function="robustness",
+        settings="RobustnessSettings",
+        title="Robustness of a linear probe",
+        question="how much is lost under damage and under attack?",
+        labels="classes",
+        headline="corruption_accuracy",
+        measure="accuracy under common corruptions, mean over kinds and severities",
+        source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
+        variants={"corruptions": {"attacks": ()}},
+    ),
+    "semi-supervised": Entry(
+        module="semi_supervised",
+        function="semi_supervised",
+        settings="SemiSupervisedSettings",
+        title="Semi-supervised",
+        question="how well does it learn from a few labels?",
+        labels="classes",
+        measure="accuracy at the smallest share of the labels, mean over draws",
+        source="Zhai et al. 2019, arXiv:1905.03670 (1 % and 10 %); rates and length after Caron et al. 2020 (SwAV), arXiv:2006.09882",
+        variants={
+            "swav-1": {
+                "fractions": [0.01],
+                "tuning": {**_SWAV_TUNING, "steps": 1000, "backbone_learning_rate": 0.02, "head_learning_rate": 5.0},
+            },
+            "swav-10": {
+                "fractions": [0.1],
+                "tuning": {**_SWAV_TUNING, "steps": 10000, "backbone_learning_rate": 0.01, "head_learning_rate": 0.2},
+            },
+        },
+        is_frozen=False,
+    ),
+    "finetune": Entry(
+        module="finetune",
+        function="finetune",
+        settings="FinetuneSettings",
+        title="Fine-tuning",
+        question="what does the whole network reach with all labels?",
+        labels="classes",
+        source="Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, arXiv:2011.13377",
+        variants={
+            "ssl-transfer": {
+                "tuning": {"steps": 5000, "nesterov": True},
+                "learning_rates": [1e-4, 1e-3, 1e-2, 1e-1],
+                "weight_decays": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+            }
+        },
+        is_frozen=False,
     ),
     "geometry": Entry(
         module="shape",

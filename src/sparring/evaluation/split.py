@@ -1,4 +1,4 @@
-"""Parting rows into two sets in which every class keeps its share."""
+"""Parting rows into two sets in which every class keeps its share, and drawing the few that are labelled."""
 
 import torch
 from jaxtyping import Int
@@ -32,3 +32,22 @@ def split(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> tuple[Int[
     if not held_out.any():
         raise DataError(f"cannot hold out images of {len(labels)} labelled ones: some class needs at least two images")
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def labelled_rows(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> Int[Tensor, "drawn"]:
+    """Indices of rows whose labels may be used, in rising order: the share of each class, at least one row of each.
+
+    With the same seed a smaller share is part of a larger one.
+
+    Args:
+        labels: class of each row; any integers.
+        share: in (0, 1].
+        seed: same seed, same rows.
+    """
+    labels = labels.cpu()
+    order = torch.randperm(len(labels), generator=generator(seed, "labelled rows"))
+    drawn = []
+    for label in torch.unique(labels):
+        rows = order[labels[order] == label]
+        drawn.append(rows[: max(1, round(share * len(rows)))])
+    return torch.cat(drawn).sort().values
