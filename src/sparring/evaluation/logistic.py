@@ -6,7 +6,7 @@ the weakest, each starting at the last solution. The regularisation that scores 
 again on all training rows, and the test rows are looked at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.errors import DataError
+from sparring.evaluation.features import Progress
 from sparring.evaluation.split import split
 
 REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -173,7 +174,13 @@ def _moments(train: Float[Tensor, "train dim"]) -> tuple[Float[Tensor, "dim"], F
     return mean, torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
 
 
-def regularisation_path(features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"], regularisations: Sequence[float]) -> list[Probe]:
+def regularisation_path(
+    features: Float[Tensor, "rows dim"],
+    targets: Int[Tensor, "rows"],
+    regularisations: Sequence[float],
+    *,
+    progress: Progress | None = None,
+) -> list[Probe]:
     """Logistic regressions from the strongest penalty to the weakest, each starting at the one before.
 
     argmin_{W, b} mean_i cross_entropy(W x_i + b, y_i) + penalty / 2 * ||W||^2
@@ -182,6 +189,7 @@ def regularisation_path(features: Float[Tensor, "rows dim"], targets: Int[Tensor
         features: standardised rows; float64 gives float64 fits.
         targets: class indices 0 .. classes - 1.
         regularisations: penalties > 0; penalty = 1 / (rows * C) for scikit-learn's C.
+        progress: told the number of fits done.
 
     Raises:
         ValueError: if a penalty is not positive.
@@ -189,15 +197,50 @@ def regularisation_path(features: Float[Tensor, "rows dim"], targets: Int[Tensor
     if min(regularisations) <= 0:
         raise ValueError(f"regularisations must be positive, got {min(regularisations)}; typical values are 1e-6 to 1")
     # In the basis of principal components the penalty is the same and the problem nearly diagonal, see `_fit`.
-    variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
-    rotated, variances = features @ basis.to(features), variances.clamp_min(0).to(features)
+    variances, basis = principal_components(features)
+    rotated = features @ basis
     num_classes = int(targets.max()) + 1
     probe = Probe(features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes), 0)
     path = []
     for penalty in sorted(regularisations, reverse=True):
         probe = _fit(rotated, targets, variances, penalty=penalty, start=probe)
-        path.append(Probe(probe.weight @ basis.to(features).T, probe.bias, probe.iterations))
+        path.append(Probe(probe.weight @ basis.T, probe.bias, probe.iterations))
+        if progress is not None:
+            progress(len(path), len(regularisations))
     return path
+
+
+def principal_components(features: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
+    """Variance along each component, from the least, and the components as columns; of rows whose mean is zero."""
+    variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
+    return variances.clamp_min(0).to(features), basis.to(features)
+
+
+def minimise(value: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor]) -> int:
+    """Let full-batch L-BFGS find the least value, in place; the number of its iterations.
+
+    Args:
+        value: of the parameters as they are; convex, and scaled so that all directions curve about alike.
+        parameters: leaves with gradients, changed here.
+    """
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=_MAX_ITERATIONS,
+        tolerance_grad=_GRADIENT_TOLERANCE,
+        tolerance_change=_LOSS_TOLERANCE,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        """The value, with its gradients left in the parameters."""
+        optimizer.zero_grad()
+        found = value()
+        torch.autograd.backward(found)
+        return found
+
+    # torch annotates neither `step` nor the state.
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return int(optimizer.state[parameters[0]]["n_iter"])
 
 
 def _fit(rotated: Tensor, targets: Tensor, variances: Tensor, *, penalty: float, start: Probe) -> Probe:
@@ -208,25 +251,14 @@ def _fit(rotated: Tensor, targets: Tensor, variances: Tensor, *, penalty: float,
     """
     scale = (variances / len(start.weight) + penalty).rsqrt()
     scaled, bias = (start.weight / scale).requires_grad_(), start.bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [scaled, bias],
-        max_iter=_MAX_ITERATIONS,
-        tolerance_grad=_GRADIENT_TOLERANCE,
-        tolerance_change=_LOSS_TOLERANCE,
-        line_search_fn="strong_wolfe",
-    )
 
-    def loss() -> Tensor:
-        """The penalised cross-entropy, with its gradients left in the parameters."""
-        optimizer.zero_grad()
+    def value() -> Tensor:
+        """The penalised cross-entropy."""
         weight = scaled * scale
-        value = F.cross_entropy(torch.addmm(bias, rotated, weight.T), targets) + penalty / 2 * weight.square().sum()
-        torch.autograd.backward(value)
-        return value
+        return F.cross_entropy(torch.addmm(bias, rotated, weight.T), targets) + penalty / 2 * weight.square().sum()
 
-    # torch annotates neither `step` nor the state.
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return Probe((scaled * scale).detach(), bias.detach(), int(optimizer.state[scaled]["n_iter"]))
+    iterations = minimise(value, [scaled, bias])
+    return Probe((scaled * scale).detach(), bias.detach(), iterations)
 
 
 def _positions(classes: Tensor, labels: Tensor) -> Tensor:
