@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from sparring.config import Tree, merged
 from sparring.errors import ConfigError, unknown_name
+from sparring.evaluation import detector_recipes
 
 if TYPE_CHECKING:
     from sparring.config import Settings
@@ -26,7 +27,8 @@ class Entry:
         module: file below `sparring.evaluation`; loaded when asked for.
         function: its function there.
         settings: its settings there.
-        title: name in tables and reports.
+        title: name in reports.
+        short: name within a sentence and in narrow tables; empty: the title.
         question: what its number answers.
         labels: what the images must carry: `none`, `classes`, `boxes`, `outlines`, `masks` or `domains`.
         headline: key of the number that tables quote, in [0, 1]; empty if there is none.
@@ -44,6 +46,7 @@ class Entry:
     question: str
     labels: str
     source: str
+    short: str = ""
     headline: str = "accuracy"
     measure: str = "accuracy"
     variants: Mapping[str, Tree] = field(default_factory=dict)
@@ -65,6 +68,7 @@ PROTOCOLS: dict[str, Entry] = {
         function="knn",
         settings="KnnSettings",
         title="Nearest neighbours (kNN)",
+        short="kNN",
         question="do images of one class lie together?",
         labels="classes",
         source="Wu et al. 2018, arXiv:1805.01978",
@@ -74,6 +78,7 @@ PROTOCOLS: dict[str, Entry] = {
         function="linear",
         settings="LinearSettings",
         title="Linear probe",
+        short="linear probe",
         question="can a straight cut tell the classes apart?",
         labels="classes",
         source="logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as in the papers of their names",
@@ -136,6 +141,44 @@ PROTOCOLS: dict[str, Entry] = {
         },
         is_frozen=False,
     ),
+    "verdict": Entry(
+        module="verdict",
+        function="verdict",
+        settings="VerdictSettings",
+        title="Verdict",
+        question="should I pretrain at all?",
+        labels="classes",
+        measure="accuracy of this run's better classifier",
+        source="our own; equal labels, and supervised learning from scratch with equal steps and with the whole budget",
+        is_frozen=False,
+        is_joint=True,
+    ),
+    "detection": Entry(
+        module="detection",
+        function="detection",
+        settings="DetectionSettings",
+        title="Object detection",
+        question="does the encoder help to find objects, when a detector with it learns from boxes?",
+        labels="boxes",
+        headline="ap",
+        measure="average precision (COCO)",
+        source="Faster R-CNN, Ren et al. 2015, arXiv:1506.01497, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
+        variants=detector_recipes.DETECTION,
+        is_frozen=False,
+    ),
+    "instance-segmentation": Entry(
+        module="instance_segmentation",
+        function="instance_segmentation",
+        settings="InstanceSegmentationSettings",
+        title="Instance segmentation",
+        question="does the encoder help to draw the outline of each object, when a detector with it learns from outlines?",
+        labels="outlines",
+        headline="ap",
+        measure="average precision of outlines (COCO)",
+        source="Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
+        variants=detector_recipes.INSTANCES,
+        is_frozen=False,
+    ),
     "geometry": Entry(
         module="shape",
         function="geometry",
@@ -146,6 +189,86 @@ PROTOCOLS: dict[str, Entry] = {
         headline="",
         measure="",
         source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
+    ),
+    "segmentation": Entry(
+        module="segmentation",
+        function="segmentation",
+        settings="SegmentationSettings",
+        title="Segmentation",
+        question="is it a good start for a network that names every pixel?",
+        labels="masks",
+        headline="miou",
+        measure="mean IoU",
+        source="Long et al. 2015, arXiv:1411.4038; variants Chen et al. 2017, arXiv:1706.05587, and He et al. 2020, arXiv:1911.05722",
+        variants={
+            "fcn": {},
+            "deeplabv3": {"head": "deeplabv3", "dropout": 0.5},
+            # He et al. 2020, appendix; dropout is not spoken of.
+            "moco": {
+                "head": "dilated-fcn",
+                "head_channels": 256,
+                "dropout": 0.0,
+                "output_stride": 16,
+                "crop": 513,
+                "batch_size": 16,
+                "epochs": 50,
+                "backbone_learning_rate": 0.003,
+                "head_learning_rate": 0.003,
+                "schedule": "steps",
+            },
+            # Chen et al. 2017, section 4, first of two stages; dropout and weight decay are not verified.
+            "deeplabv3-paper": {
+                "head": "deeplabv3",
+                "head_channels": 256,
+                "dropout": 0.5,
+                "output_stride": 16,
+                "crop": 513,
+                "batch_size": 16,
+                "steps": 30_000,
+                "backbone_learning_rate": 0.007,
+                "head_learning_rate": 0.007,
+            },
+        },
+        is_frozen=False,
+    ),
+    "pixel-probe": Entry(
+        module="pixel_probe",
+        function="pixel_probe",
+        settings="PixelProbeSettings",
+        title="Linear probe of pixels",
+        question="do the frozen maps tell what is where?",
+        labels="masks",
+        headline="miou",
+        measure="mean IoU",
+        source="logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915",
+    ),
+    "domains": Entry(
+        module="domains",
+        function="domains",
+        settings="DomainsSettings",
+        title="Unseen domain",
+        question="does what was learned hold in a domain that was not there?",
+        labels="domains",
+        measure="accuracy at the smallest share of the labels, mean over domains held out",
+        source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
+        variants={
+            "linear": {"fractions": [0.01, 0.05]},
+            "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
+            "own-encoder": {"pretrain": "run"},
+        },
+        is_frozen=False,
+    ),
+    "data-efficiency": Entry(
+        module="data_efficiency",
+        function="data_efficiency",
+        settings="DataEfficiencySettings",
+        title="Data efficiency",
+        question="how does the score grow with the images seen without labels?",
+        labels="classes",
+        measure="accuracy after pretraining on all images, mean over seeds",
+        source="ours; the factor is read off the curves of a method and its control",
+        variants={"same-steps": {"fixed": "steps"}},
+        is_joint=True,
     ),
 }
 
@@ -200,6 +323,26 @@ def title_of(name: str) -> str:
     """
     entry, variant = entry_of(name), name.partition(":")[2]
     return name if entry is None else f"{entry.title}, {variant}" if variant else entry.title
+
+
+def short_title_of(name: str) -> str:
+    """The same within a sentence.
+
+    Example:
+        >>> short_title_of("knn"), short_title_of("linear:adco"), short_title_of("finetune")
+        ('kNN', 'linear probe (adco)', 'fine-tuning')
+    """
+    entry, variant = entry_of(name), name.partition(":")[2]
+    if entry is None:
+        return name
+    return (entry.short or entry.title[0].lower() + entry.title[1:]) + (f" ({variant})" if variant else "")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of scores.json in the order of the catalogue, variants behind their protocol, unknown ones last; each once."""
+    known = list(PROTOCOLS)
+    bases = {name: name.partition(":")[0] for name in dict.fromkeys(names)}
+    return sorted(bases, key=lambda name: known.index(bases[name]) if bases[name] in known else len(known))
 
 
 def headline_of(name: str, result: Mapping[str, Any]) -> float | None:
