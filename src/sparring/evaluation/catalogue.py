@@ -30,7 +30,8 @@ class Entry:
         title: name in reports.
         short: name within a sentence and in narrow tables; empty: the title.
         question: what its number answers.
-        labels: what the images must carry: `none`, `classes`, `boxes`, `outlines`, `masks` or `domains`.
+        labels: what the images must carry: `none`, `classes`, `tags` (classes, perhaps several in one image), `boxes`, `outlines`, `masks`
+            or `domains`.
         headline: key of the number that tables quote, in [0, 1]; empty if there is none.
         measure: what that number is, in words.
         source: authors, year and arXiv id.
@@ -178,6 +179,17 @@ PROTOCOLS: dict[str, Entry] = {
         source="Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
         variants=detector_recipes.INSTANCES,
         is_frozen=False,
+    ),
+    "transfer": Entry(
+        module="transfer",
+        function="transfer",
+        settings="TransferSettings",
+        title="Linear transfer",
+        question="do frozen features serve another set, by the conventions of the transfer papers?",
+        labels="tags",
+        headline="score",
+        measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
+        source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
     ),
     "geometry": Entry(
         module="shape",
