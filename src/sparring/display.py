@@ -1,7 +1,7 @@
 """What a person sees while a command works: progress on standard error, scores and the next command on standard output."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,13 +9,16 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from sparring import distributed
 from sparring.config import toml_text
+from sparring.evaluation.catalogue import headline_of, short_title_of
 from sparring.methods.registry import find
 from sparring.optim.schedule import Progress as Position
 
-PROTOCOL_NAMES = {"knn": "kNN", "linear": "linear probe"}
+SHOWN_ROWS = 12
+"""Longer tables of a protocol are left to the report."""
 
 
 class Display:
@@ -72,25 +75,62 @@ class Display:
         self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
-        """Print the scores beside the untrained encoder's, and the next command."""
+        """Print the scores beside the untrained encoder's, what the protocols say of them, and the next command."""
         out = Console(file=sys.stdout)
         trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
-        accuracies = {name: value["accuracy"] for name, value in trained.items() if "accuracy" in value}
-        if accuracies:
+        headlines = {name: value for name in trained if (value := headline_of(name, trained[name])) is not None}
+        if headlines:
             table = Table(box=None, pad_edge=False)
             table.add_column(str(scores.get("test", "accuracy")))
             table.add_column("this encoder", justify="right")
             table.add_column("untrained", justify="right")
-            for name, accuracy in accuracies.items():
-                before = untrained.get(name, {}).get("accuracy")
-                shown = "-" if before is None else f"{100 * before:.1f} %"
-                table.add_row(PROTOCOL_NAMES.get(name, name), f"{100 * accuracy:.1f} %", shown)
+            for name, value in headlines.items():
+                before = headline_of(name, untrained.get(name, {}))
+                table.add_row(short_title_of(name), _percent(value), "-" if before is None else _percent(before))
             out.print(table)
+        for name in headlines:
+            _print_details(out, name, {"this encoder": trained[name], "untrained": untrained.get(name, {})})
         geometry = trained.get("geometry")
         if geometry:
             shown = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in geometry.items() if isinstance(value, float))
             out.print(f"geometry: {shown}", highlight=False, soft_wrap=True)
         out.print(f"next: sparring report {run} --out report.html", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Warnings and notes of a protocol, and its table where that is short."""
+    lines = [
+        f"{kind}: {text}" if kind == "warning" else text for kind in ("warning", "note") if (text := results["this encoder"].get(kind))
+    ]
+    for line in lines:
+        out.print(f"{short_title_of(name)}: {line}", highlight=False, markup=False, soft_wrap=True)
+    for who, result in results.items():
+        found = result.get("table")
+        for content in found if isinstance(found, list) else [found] if found else []:
+            if len(content["rows"]) <= SHOWN_ROWS:
+                out.print(_table(f"{short_title_of(name)}, {who}: {content['title']}", content["columns"], content["rows"]))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A result's table; columns whose name ends in % hold shares."""
+    table = Table(box=None, pad_edge=False, title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(Text(column.removesuffix(" %")), justify="left" if column == columns[0] else "right")
+    for row in rows:
+        table.add_row(*(Text(_cell(value, is_share=column.endswith("%"))) for column, value in zip(columns, row, strict=True)))
+    return table
+
+
+def _cell(value: Any, *, is_share: bool) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return _percent(value) if is_share else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _make_bar(console: Console) -> Progress:

@@ -8,8 +8,9 @@ from html import escape
 
 from sparring.comparison.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.comparison.summary import RunSummary, Score, leaves
-from sparring.comparison.wording import PROTOCOL_TITLES, accuracy, confounders, percent, run_names
+from sparring.comparison.wording import accuracy, confounders, percent, run_names, scored_protocols
 from sparring.config import toml_text
+from sparring.evaluation.catalogue import entry_of, title_of
 from sparring.training.metrics import METRICS
 
 MEASURES = {
@@ -62,10 +63,10 @@ def swatch(number: int | None, name: str) -> str:
 
 def scores(runs: Sequence[RunSummary]) -> str:
     """Bars from the untrained encoder's score to the trained one's, a card per protocol."""
-    cards = [_score_card(protocol, runs) for protocol in PROTOCOL_TITLES if any(accuracy(r.trained, protocol) is not None for r in runs)]
+    cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
     if not cards:
         return section("Scores", absent("No scores: the images have no labels, or have not been evaluated yet (sparring evaluate)."))
-    lead = "Backbone features, frozen. Each bar begins at the score of the untrained encoder: its length is what training added."
+    lead = "Each bar begins at the score of the untrained encoder under the same protocol: its length is what pretraining added."
     return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
 
 
@@ -83,7 +84,7 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
     for value in dict.fromkeys(round(value, 4) for value in untrained if value is not None):
         rows.append(_bar(swatch(None, "untrained"), value, gain="", color="untrained", span=(0.0, value), top=top))
     note = _protocol_note(protocol, next(run.trained[protocol] for run in runs if accuracy(run.trained, protocol) is not None))
-    title = f'<h3>{escape(PROTOCOL_TITLES[protocol])}</h3><p class="note">{escape(note)}</p>'
+    title = f'<h3>{escape(title_of(protocol))}</h3><p class="note">{escape(note)}</p>'
     return f'<div>{title}<table class="bars">{"".join(rows)}</table></div>'
 
 
@@ -99,8 +100,12 @@ def _protocol_note(protocol: str, score: Score) -> str:
     held_out = "held-out " if "held out" in str(score.get("tested_on")) else ""
     images = f"{score['test_images']:,} {held_out}images" if isinstance(score.get("test_images"), int) else "images"
     if protocol == "knn":
-        return f"share of {images} classified rightly by their {score.get('num_neighbors', '')} nearest training images"
-    return f"share of {images} classified rightly by logistic regression on the features"
+        return f"frozen features: share of {images} classified rightly by their {score.get('num_neighbors', '')} nearest training images"
+    if protocol == "linear":
+        return f"frozen features: share of {images} classified rightly by logistic regression"
+    entry = entry_of(protocol)
+    measure = f"{entry.measure}, on {images}" if entry is not None else images
+    return measure if entry is None else f"{'frozen features' if entry.is_frozen else 'the network learns too'}: {measure}"
 
 
 def training(runs: Sequence[RunSummary]) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sparring.comparison.gallery import Gallery
 from sparring.config import Tree, read_toml
@@ -13,8 +13,8 @@ from sparring.errors import RunError
 from sparring.methods.registry import METHODS
 from sparring.training.metrics import read_metrics
 
-Score: TypeAlias = Mapping[str, float | int | str]
-"""Results of one protocol."""
+Score: TypeAlias = Mapping[str, Any]
+"""Results of one protocol, as `evaluation.protocol` describes them."""
 
 Record: TypeAlias = Mapping[str, float | None]
 """One line of metrics.jsonl; None where the value was not finite."""

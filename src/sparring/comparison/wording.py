@@ -5,11 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sparring.comparison.gallery import HardestNegatives, Retrieval
-from sparring.comparison.summary import RunSummary, leaves
+from sparring.comparison.summary import RunSummary, Score, leaves
+from sparring.evaluation.catalogue import headline_of, in_order, short_title_of
 from sparring.measures.realism import crowding_warning
-
-PROTOCOL_TITLES = {"knn": "Nearest neighbours (kNN)", "linear": "Linear probe"}
-SHORT_TITLES = {"knn": "kNN", "linear": "linear probe"}
 
 # Settings that may differ between the runs of a comparison without making it unfair: what is compared, and chance.
 _NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue")
@@ -24,7 +22,7 @@ def headline(runs: Sequence[RunSummary]) -> list[str]:
     for label, group in by_method(runs).items():
         scores = [score for run in group if (score := accuracy(run.trained, protocol)) is not None]
         if scores:
-            words = (" scores", f" {SHORT_TITLES[protocol]}") if not clauses else ("", "")
+            words = (" scores", f" {short_title_of(protocol)}") if not clauses else ("", "")
             clauses.append(f"{label}{_parenthesis(group, scores)}{words[0]} {percent(mean(scores))}{words[1]}")
     untrained = [score for run in runs if (score := accuracy(run.untrained, protocol)) is not None]
     if untrained:
@@ -159,15 +157,19 @@ def by_method(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
     return dict(groups)
 
 
+def scored_protocols(runs: Sequence[RunSummary]) -> list[str]:
+    """Protocols with a number to quote in any run, in the order of the catalogue."""
+    return in_order(name for run in runs for name, score in run.trained.items() if headline_of(name, score) is not None)
+
+
 def first_protocol(runs: Sequence[RunSummary]) -> str | None:
     """The protocol that headlines quote: kNN if any run has it."""
-    return next((name for name in PROTOCOL_TITLES if any(accuracy(run.trained, name) is not None for run in runs)), None)
+    return next(iter(scored_protocols(runs)), None)
 
 
-def accuracy(scores: Mapping[str, Mapping[str, float | int | str]], protocol: str) -> float | None:
-    """Accuracy of a protocol in [0, 1], if it was run."""
-    value = scores.get(protocol, {}).get("accuracy")
-    return float(value) if isinstance(value, int | float) else None
+def accuracy(scores: Mapping[str, Score], protocol: str) -> float | None:
+    """The number in [0, 1] that a protocol is quoted with, if it was run."""
+    return headline_of(protocol, scores.get(protocol, {}))
 
 
 def listed(words: Sequence[str]) -> str:

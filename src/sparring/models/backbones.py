@@ -83,7 +83,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
     if name.startswith(CUSTOM):
         raise ConfigError(f"this run was trained with a network of your own ({name.removeprefix(CUSTOM)}); hand it over as backbone=...")
     if name not in timm.list_models():
-        raise ConfigError(unknown_name("backbone", name, _neighbours(name)))
+        raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
     small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
     if not is_resnet and (settings.width != 1.0 or settings.small_images):
@@ -97,7 +97,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
         raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
 
 
-def _neighbours(name: str) -> list[str]:
+def nearest_backbones(name: str) -> list[str]:
     """The nearest names; all of them would fill the screen."""
     return get_close_matches(name, timm.list_models(), n=5) or ["resnet18", "any other of timm.list_models()"]
 
