@@ -81,10 +81,10 @@ def impulse_noise(images: Images, share: float, generator: Generator) -> Images:
 
 
 def defocus_blur(images: Images, radius: float, generator: Generator) -> Images:
-    """Mean over a disc; the radius is a share of the side."""
+    """Mean over a disc whose edge fades over one pixel; the radius is a share of the side."""
     radius = radius * images.shape[-1]
     down, across = _offsets(radius)
-    disc = (radius + 0.5 - (down**2 + across**2).sqrt()).clamp(0, 1)
+    disc = (radius + 1 - (down**2 + across**2).sqrt()).clamp(0, 1)
     return _filtered(images, disc.expand(len(images), -1, -1))
 
 
@@ -94,7 +94,7 @@ def motion_blur(images: Images, length: float, generator: Generator) -> Images:
     angle = torch.pi * torch.rand(len(images), 1, 1, generator=generator)
     down, across = _offsets(half)
     along, beside = across * angle.cos() + down * angle.sin(), down * angle.cos() - across * angle.sin()
-    line = (half + 0.5 - along.abs()).clamp(0, 1) * (1 - beside.abs()).clamp_min(0)
+    line = (half + 1 - along.abs()).clamp(0, 1) * (1 - beside.abs()).clamp_min(0)
     return _filtered(images, line)
 
 
@@ -137,10 +137,13 @@ def saturate(images: Images, gain: float, generator: Generator) -> Images:
 
 
 def pixelate(images: Images, block: float, generator: Generator) -> Images:
-    """Means over blocks of that many pixels a side."""
+    """Means over blocks of about that many pixels a side."""
     size = images.shape[-1]
-    small = F.interpolate(images, [max(1, round(size / block))] * 2, mode="area")
-    return F.interpolate(small, [size, size], mode="nearest-exact")
+    blocks = max(1, round(size / block))
+    number = torch.arange(size) * blocks // size
+    mixing = (number[:, None] == number).to(images)
+    mixing = mixing / mixing.sum(dim=1, keepdim=True)
+    return mixing @ images @ mixing.T
 
 
 def jpeg(images: Images, loss: float, generator: Generator) -> Images:
@@ -174,7 +177,7 @@ def _offsets(reach: float) -> tuple[Tensor, Tensor]:
 
 
 def _ceiling(reach: float) -> int:
-    return int(reach + 0.5) + 1
+    return int(reach) + 1
 
 
 def _through_jpeg(image: npt.NDArray[np.uint8], *, quality: int) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,6 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 Images: TypeAlias = Float[Tensor, "batch 3 height width"]
 Classifier: TypeAlias = Callable[[Images], Float[Tensor, "batch classes"]]
@@ -82,12 +81,12 @@ class Attacked:
 
 
 def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> Look:
-    """A look that tells the cross-entropy of the true class.
+    """A look whose loss rises and falls with the cross-entropy of the true class.
 
-    softplus(logsumexp_{j != y}(z_j - z_y)) = -log softmax(z)_y
+    loss = logsumexp_{j != y}(z_j) - z_y = log(exp(cross_entropy(z, y)) - 1)
 
-    The left side, unlike the right one in float32, has a gradient of the right direction however sure the classifier is: that a sure
-    classifier gives no gradient is no robustness.
+    Attacks that follow signs and compare losses move on it as they would on the cross-entropy. But that one and its gradient are zero in
+    float32 where a classifier is sure, and to give no gradient is no robustness.
 
     Args:
         classifier: images to logits; each image's logits depend on that image alone.
@@ -99,8 +98,7 @@ def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> 
             watched = images.detach().requires_grad_()
             logits = classifier(watched)
             own = logits.gather(1, labels[:, None])
-            others = (logits - own).scatter(1, labels[:, None], -torch.inf)
-            loss = F.softplus(others.logsumexp(dim=1))
+            loss = (logits - own).scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
             (gradient,) = torch.autograd.grad(loss.sum(), watched)
         return Seen(loss.detach(), gradient, logits.detach().argmax(dim=1) == labels)
 
