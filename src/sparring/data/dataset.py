@@ -231,6 +231,10 @@ class FileDataset(Dataset):
             squares = pool.map(lambda index: centre_square(self.image(index)[0], self.size), np.asarray(indices).tolist())
             return torch.stack(list(squares))
 
+    def part(self, rows: npt.NDArray[np.int64]) -> "FileDataset":
+        """The images at these indices, in their order."""
+        return FileDataset(Subset(self._source, rows), size=self.size, workers=self.workers, max_bad_share=self._max_bad_share)
+
     def _condemn(self, index: int, reason: str) -> None:
         with self._lock:
             self._bad[index] = reason

@@ -48,7 +48,7 @@ class Parquet(Source):
         self._file_starts = np.array([0, *accumulate(table.metadata.num_rows for table in tables)])
         self._held: OrderedDict[int, _Group] = OrderedDict()
         self._lock = Lock()
-        self._labels, self.class_names = self._read_labels()
+        self._labels, self.class_names = self.numbers(LABEL_COLUMN)
 
     def __len__(self) -> int:
         return int(self._group_starts[-1])
@@ -103,18 +103,19 @@ class Parquet(Source):
         has_path = column.type.get_field_index("path") >= 0
         return pc.struct_field(column, "bytes"), pc.struct_field(column, "path") if has_path else None
 
-    def _read_labels(self) -> tuple[Labels | None, tuple[str, ...] | None]:
+    def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
+        """A column of integers or names as numbers, and the name of each number if known; None and None without such a column."""
         import pyarrow as pa
 
         schema = self._tables[0].schema_arrow
-        if LABEL_COLUMN not in schema.names:
+        if column not in schema.names:
             return None, None
-        type_ = schema.field(LABEL_COLUMN).type
+        type_ = schema.field(column).type
         if not (pa.types.is_integer(type_) or pa.types.is_string(type_) or pa.types.is_large_string(type_)):
             return None, None
-        columns = [table.read(columns=[LABEL_COLUMN])[LABEL_COLUMN] for table in self._tables]
-        labels, names = numbered(value for column in columns for value in column.to_pylist())
-        return labels, names or _class_names(schema)
+        parts = [table.read(columns=[column])[column] for table in self._tables]
+        numbers, names = numbered(value for part in parts for value in part.to_pylist())
+        return numbers, names or _names_of(schema, column)
 
 
 def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
@@ -157,10 +158,10 @@ def _image_column(path: Path, table: "pq.ParquetFile") -> str:
     return "image" if "image" in fitting else fitting[0]
 
 
-def _class_names(schema: "pa.Schema") -> tuple[str, ...] | None:
+def _names_of(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
     """Names that Hugging Face keeps in the schema's metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[LABEL_COLUMN]["names"])
+        return tuple(str(name) for name in features[column]["names"])
     except (KeyError, TypeError, ValueError):
         return None
