@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.config import Settings
-from sparring.data.masked import Masked, open_masked
+from sparring.data.masked import Masked
+from sparring.data.masked_layouts import open_masked
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.features import Progress
 from sparring.evaluation.mask_views import resized_mask
@@ -175,7 +176,7 @@ def _pixels(data: Masked, rows: tuple[int, ...], progress: Progress | None) -> n
     """Pixels of each id."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):
-        ids = data.mask(row).flatten().numpy()
+        ids = data.checked_mask(row).flatten().numpy()
         if ids.size and not 0 <= ids.min() <= ids.max() < len(counts):
             raise DataError(f"the mask of {data.key(row)} has ids from {ids.min()} to {ids.max()}; accepted are 0 to {len(counts) - 1}")
         found = np.bincount(ids)

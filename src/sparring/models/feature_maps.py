@@ -67,14 +67,15 @@ def dilate(network: nn.Module, *, output_stride: int) -> None:
 
     Args:
         network: timm's ResNet.
-        output_stride: pixels of the image per pixel of the last map; stages that are finer already stay.
+        output_stride: pixels of the image per pixel of the last map, no less than the stem leaves; stages that are finer already stay.
 
     Raises:
         ConfigError: for a ResNet that pools between its stages.
 
     Source: Chen et al. 2017 (DeepLab), arXiv:1606.00915, section 3.1.
     """
-    strides, dilation, before = FeatureMaps(network).strides, 1, 1
+    strides, dilation = FeatureMaps(network).strides, 1
+    before = strides[STAGES[0]]  # the stem keeps its stride
     for stage in STAGES:
         growth, before = strides[stage] // before, strides[stage]
         exceeds = strides[stage] > output_stride and growth > 1
