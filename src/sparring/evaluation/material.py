@@ -164,6 +164,11 @@ class Material:
         if self._reporter is not None:
             self._reporter.report(line)
 
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """Most images to learn from and to score, for protocols that open their own kind of images."""
+        return self._keep.limit, self._limit
+
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
         """Square images of the run's size; of the test set at most `limit`."""
         keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
