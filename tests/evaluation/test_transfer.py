@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import public_folders
 from public_folders import write_set
+from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation import transfer as module
 from sparring.evaluation.logistic import Probe, standardise
@@ -310,11 +311,14 @@ def test_the_score_of_a_class_is_the_measure_of_its_logits(tmp_path: Path, monke
     assert result["table"]["rows"][0][3] == pytest.approx(area_average_precision(logits[:, 0], presence[:, 0] == 1))
 
 
-def test_unread_images_of_voc_are_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["always", "never"])  # found unreadable before the features, or on the way
+def test_unread_images_of_voc_are_left_out(store: Literal["always", "never"], tmp_path: Path) -> None:
     root = voc(tmp_path)
     (root / "VOCdevkit/VOC2007/JPEGImages/000050.jpg").write_bytes(b"no image")
-    result = run(None, "voc2007", root=root, candidates=3)
-    assert result["test_images"] == 39
+    (root / "VOCdevkit/VOC2007/JPEGImages/000003.jpg").write_bytes(b"no image")
+    material = Material(None, "voc2007", image_size=SIZE, root=root, keep=DataSettings(store=store))
+    result = transfer(Contestant("trained", Colours()), material, TransferSettings(candidates=3))
+    assert (result["train_images"], result["test_images"]) == (47, 39)
     assert {row[0]: row[1] for row in result["table"]["rows"]}["bicycle"] == 19
 
 

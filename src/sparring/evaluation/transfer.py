@@ -6,7 +6,8 @@ together, and the test images are looked at once. The penalty is that of the sum
 of the latter; a fit on n images minimises mean loss + penalty / (2 n) ||W||^2, so both fits trade loss for weights alike.
 
 Two deviations: features are standardised by the images that are fitted on (theirs are raw), which makes one grid fit every encoder, and
-the fits are finished, where theirs end after scikit-learn's 100 iterations.
+the fits go from the strongest penalty to the weakest and end by the tolerance of `logistic`; theirs rise and end after scikit-learn's
+100 iterations.
 
 An image of Pascal VOC shows several classes. There each class has a logistic regression against the rest, without the images in which it
 is only difficult, and one penalty for all is chosen by mean average precision over classes.
@@ -154,8 +155,8 @@ def _of_several_classes(contestant: Contestant, material: Material, settings: Tr
         "map_11_point": means["11-point-mAP"],
         "map_area": means["area-mAP"],
         **chosen.result,
-        "train_images": len(train),
-        "test_images": len(test),
+        "train_images": _num_known(truth),
+        "test_images": _num_known(test_truth),
         "tested_on": f"test images of {named.name}",
         "table": table(
             ["class", "test images", "11-point AP %", "area AP %"],
@@ -243,6 +244,10 @@ def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"
     unknown = torch.full((len(named.class_names),), -1)
     rows = [unknown if key in unread else torch.from_numpy(named.presence[key]).long() for key in dataset.keys]
     return torch.stack(rows)
+
+
+def _num_known(presence: Int[Tensor, "images classes"]) -> int:
+    return int((presence >= 0).any(dim=1).sum())
 
 
 def _labels(dataset: Dataset) -> Int[Tensor, "images"]:
