@@ -150,6 +150,17 @@ def test_a_control_that_is_not_reached_gives_no_factor() -> None:
     assert "in 1 of 2 seeds" in module._sentence("simclr", {"control": "control-byol", **found}, 2)
 
 
+@pytest.mark.parametrize(("untrained", "is_warned"), [(0.3, False), (0.7, True)])
+def test_a_control_that_learned_nothing_is_pointed_out(untrained: float, is_warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.6, 0.8, 0.4, 0.5, 0.6, untrained])
+    monkeypatch.setattr(module, "pretrained", lambda *_, **__: Pretrained(encoder(), encoder()))
+    monkeypatch.setattr(module, "_score", lambda *_: next(values))
+    result = data_efficiency(contestant(), material(), settings(control="byol"))
+    assert result["factor"]["share"] == pytest.approx(0.5)
+    assert ("no better than the untrained encoder" in result.get("warning", "")) == is_warned
+    assert "simclr on 50% of the images (one seed) equals its control byol on all of them" in result["note"]
+
+
 def test_the_smallest_share_is_only_an_upper_bound() -> None:
     found = saving((0.5, 1.0), [[0.6, 0.7]], [[0.0, 0.55]])
     assert (found["share"], found["at_most"]) == (0.5, True)

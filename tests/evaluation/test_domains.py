@@ -186,8 +186,8 @@ def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_th
 def test_the_table_shows_every_domain_beside_chance(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("ink", "owl")])
     table = domains(contestant(), material(source), settings(pretrain="run", draws=1))["table"]
-    assert table["columns"][2:4] == ["25 % of labels: accuracy %", "25 % of labels: spread %"]
-    assert table["columns"][-2:] == ["commonest class %", "chance %"]
+    assert table["columns"][2:4] == ["25 % labels %", "25 % labels, spread %"]
+    assert table["columns"][-2:] == ["commonest %", "chance %"]
     assert [row[:2] for row in table["rows"]] == [["ink", 12], ["photo", 18], ["sketch", 18], ["mean", 48]]
     assert [row[-2:] for row in table["rows"]][:2] == [[0.5, pytest.approx(1 / 3)], [pytest.approx(1 / 3), pytest.approx(1 / 3)]]
     for column in range(2, 8, 2):

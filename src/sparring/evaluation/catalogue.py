@@ -264,7 +264,7 @@ PROTOCOLS: dict[str, Entry] = {
         measure="accuracy at the smallest share of the labels, mean over domains held out",
         source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
         variants={
-            "linear": {"fractions": [0.01, 0.05]},
+            "linear": {"fractions": [0.01, 0.1, 1.0], "fine_tune_from": 2.0},
             "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
             "own-encoder": {"pretrain": "run"},
         },

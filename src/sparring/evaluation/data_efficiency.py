@@ -204,6 +204,8 @@ def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -
     for control in list(lines)[1:]:
         result["factor"] = {"control": control, **saving(settings.shares, lines[run], lines[control])}
         notes.append(_sentence(run, result["factor"], len(settings.seeds)))
+        if spread([scores[-1] for scores in lines[control]])[0] <= spread(untrained)[0]:
+            result["warning"] = "the control on all images is no better than the untrained encoder, so reaching it says nothing"
     return {**result, "note": "; ".join(notes)}
 
 

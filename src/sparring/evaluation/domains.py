@@ -165,7 +165,8 @@ def _note(contestant: Contestant, settings: DomainsSettings, material: Material)
     if settings.pretrain == "run":
         return "the run's own encoder, which may have seen the held-out domains' images without labels"
     epochs = run_config(material, epochs=settings.epochs).training.epochs
-    return f"pretrained anew for each held-out domain, without its images, {epochs} epochs each; the run's own encoder plays no part"
+    length = f"{epochs} epoch{'s' * (epochs > 1)} each"
+    return f"pretrained anew for each held-out domain, without its images, {length}; the run's own encoder plays no part"
 
 
 def _result(cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings) -> Result:
@@ -192,9 +193,9 @@ def _result(cases: Sequence[Case], scores: Mapping[str, Scores], settings: Domai
 
 
 def _table(cases: Sequence[Case], scores: Sequence[Scores], over_domains: Scores, fractions: Sequence[float]) -> Result:
-    columns = ["held-out domain", "test images"]
+    columns = ["held out", "images"]
     for fraction in fractions:
-        columns += [f"{100 * fraction:g} % of labels: accuracy %", f"{100 * fraction:g} % of labels: spread %"]
+        columns += [f"{100 * fraction:g} % labels %", f"{100 * fraction:g} % labels, spread %"]
     rows: list[list[str | float | int | None]] = []
     for case, found in zip(cases, scores, strict=True):
         measured = [value for values in found for value in spread(values)]
@@ -202,5 +203,5 @@ def _table(cases: Sequence[Case], scores: Sequence[Scores], over_domains: Scores
     means = [value for values in over_domains for value in spread(values)]
     guesses = [spread([case.commonest for case in cases])[0], spread([1 / case.num_classes for case in cases])[0]]
     rows.append(["mean", sum(len(case.tested) for case in cases), *means, *guesses])
-    title = "Accuracy on each domain held out; mean and spread over draws of the labels"
-    return table([*columns, "commonest class %", "chance %"], rows, title=title)
+    title = "Accuracy on each domain held out, by the share of the other domains that is labelled; mean and spread over draws of the labels"
+    return table([*columns, "commonest %", "chance %"], rows, title=title)
