@@ -1,5 +1,6 @@
 """What the protocols on masks share: the two sets, the classes and the ignored id, checked at the start, and the score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -152,14 +153,23 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
         raise DataError("no images given; name some with --data")
     train = open_masked(given)
     test = train if material.train is None or material.test is None else open_masked(material.test)
+    most_train, most_test = material.limits
     if not _are_same(train, test):
-        return train, test, tuple(range(len(train))), tuple(range(len(test))), "all test images"
+        return train, test, _at_most(range(len(train)), most_train), _at_most(range(len(test)), most_test), "all test images"
     if len(train) < 2:
         raise DataError("a single image cannot be both learned from and scored; give others with --train-data")
     order = torch.randperm(len(train), generator=generator(material.seed, "held-out masks")).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(train)))
     tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
-    return train, train, tuple(sorted(order[held_out:])), tuple(sorted(order[:held_out])), tested_on
+    return train, train, _at_most(sorted(order[held_out:]), most_train), _at_most(sorted(order[:held_out]), most_test), tested_on
+
+
+def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
+    """Some of the rows, drawn at random once and for all, if there are more."""
+    if limit is None or len(rows) <= limit:
+        return tuple(rows)
+    chosen: list[int] = torch.randperm(len(rows), generator=generator(0, "limit"))[:limit].sort().values.tolist()
+    return tuple(rows[place] for place in chosen)
 
 
 def _are_same(train: Masked, test: Masked) -> bool:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import AfterValidator, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,8 +21,18 @@ from sparring.measures.iou import confusion_matrix
 from sparring.optim.schedule import cosine
 from sparring.seeding import derived_seed, generator
 
+
+def _rising(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] > scale[1]:
+        raise ValueError(f"the smaller factor comes first, got {list(scale)}")
+    return scale
+
+
 MAX_CROP = 480
 """Side of the crops of torchvision's reference training; images whose shorter side is smaller are cropped to that."""
+
+ScaleRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
+"""From the smallest to the largest factor."""
 
 # Points of the curve of the loss.
 _POINTS = 20
@@ -41,7 +51,7 @@ class SegmentationSettings(MaskSettings):
     """Pixels of the image per pixel of the last map; coarser stages are dilated. 8 in torchvision's FCN."""
     crop: int | None = Field(default=None, ge=16)
     """Side in pixels of the training crops; None: the shorter side of the first image, at most 480 as in torchvision's reference."""
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: ScaleRange = (0.5, 2.0)
     """Range of the random factor on the image's size before the crop (Chen et al. 2017)."""
     batch_size: int = Field(default=8, ge=2)
     """Crops per step; 16 in the papers, which have more images."""
