@@ -223,12 +223,13 @@ def evaluate(
     folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
-    limits = [number for number in (limit, config.data.limit) if number is not None]
+    own = train_data is None and not is_named(data)
+    limits = [number for number in (limit, config.data.limit if own else None) if number is not None]
     size, seed = config.training.image_size, config.seed if seed is None else seed
     augment, draws = Views(config.game.views.resolve(size), image_size=size), generator(seed, "evaluation views")
     encoders = [online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)]
     material = Material(
-        train_data if train_data is not None else None if is_named(data) else data_path(config),
+        data_path(config) if own else train_data,
         data,
         image_size=size,
         seed=seed,

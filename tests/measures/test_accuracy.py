@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from sparring.measures.accuracy import mean_per_class, top_1
+from sparring.measures.accuracy import class_accuracies, mean_per_class, top_1
 
 
 def test_both_measures_equal_scikit_learns() -> None:
@@ -26,3 +26,11 @@ def test_a_frequent_class_cannot_hide_a_rare_one() -> None:
 def test_nothing_to_score_is_zero() -> None:
     none = torch.empty(0, dtype=torch.long)
     assert (top_1(none, none), mean_per_class(none, none)) == (0.0, 0.0)
+
+
+def test_each_class_counts_by_its_own_images() -> None:
+    labels = torch.tensor([7, 0, 0, 0, 0, 0, 0, 0, 7, 3])
+    is_right = torch.tensor([False, True, True, True, True, True, True, False, True, False])
+    classes, shares = class_accuracies(is_right, labels)
+    assert classes.tolist() == [0, 3, 7]
+    assert shares.tolist() == pytest.approx([6 / 7, 0, 1 / 2])

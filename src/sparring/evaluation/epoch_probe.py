@@ -17,8 +17,9 @@ from sparring.data.dataset import Dataset
 from sparring.data.view_settings import AreaRange, ViewSettings
 from sparring.data.views import Views
 from sparring.errors import TrainingError
+from sparring.evaluation.classified import Classified
 from sparring.evaluation.features import evaluating, unit_images
-from sparring.evaluation.material import Classified, Contestant, Material
+from sparring.evaluation.material import Contestant, Material
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
 from sparring.optim.optimizers import LARS

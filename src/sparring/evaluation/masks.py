@@ -15,9 +15,10 @@ from sparring.config import Settings
 from sparring.data.masked import Masked
 from sparring.data.masked_layouts import open_masked
 from sparring.errors import ConfigError, DataError
+from sparring.evaluation.classified import HELD_OUT_SHARE
 from sparring.evaluation.features import Progress
 from sparring.evaluation.mask_views import resized_mask
-from sparring.evaluation.material import HELD_OUT_SHARE, Material
+from sparring.evaluation.material import Material
 from sparring.evaluation.protocol import Result, table
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
 from sparring.seeding import generator

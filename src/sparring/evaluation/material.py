@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -19,8 +18,8 @@ from sparring.data.dataset import Dataset, DataSettings, open_dataset
 from sparring.data.named import NamedSet, is_named, nearest_name, open_named
 from sparring.data.source import ImageData, Source
 from sparring.errors import DataError
+from sparring.evaluation.classified import Classified, classified, positions
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
-from sparring.evaluation.split import split
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
@@ -30,13 +29,8 @@ if TYPE_CHECKING:
 ViewPair = Callable[[UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]]
 """Two random views of each image, in [0, 1]."""
 
-HELD_OUT_SHARE = 0.2
-"""Part of each class that is scored when the same images are given for training and test."""
-
 # Alignment is a mean over images: more cost time and change little.
 _ALIGNMENT_IMAGES = 1024
-# That many equal images at the start, and equal labels, tell that two sets are one.
-_COMPARED_IMAGES = 64
 
 
 @runtime_checkable
@@ -68,37 +62,6 @@ class Contestant:
         """A copy of the encoder that may learn: in training mode, its gradients on."""
         assert isinstance(self.encoder, Encoder)
         return deepcopy(self.encoder).train().requires_grad_(True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Classified:
-    """Images with known classes: those to learn from, and those to score."""
-
-    train: Dataset
-    train_rows: Int[Tensor, "train"]
-    """Indices into `train`, rising."""
-    train_labels: Int[Tensor, "train"]
-    """Class of each row, 0 .. classes - 1, every one of them present."""
-    test: Dataset
-    test_rows: Int[Tensor, "test"]
-    test_labels: Int[Tensor, "test"]
-    """The same classes by name; a class that training lacks is `len(class_names)`, which nothing predicts: an error."""
-    class_names: tuple[str, ...]
-    tested_on: str
-    """Says in words which images are scored."""
-    validation: Int[Tensor, "validation"] | None = None
-    """Positions within `train_rows` of the official validation images of a public set that has them."""
-
-    @property
-    def sizes(self) -> dict[str, int | str]:
-        """What every result on these images tells beside its score."""
-        unseen = int((self.test_labels == len(self.class_names)).sum())
-        known: dict[str, int | str] = {
-            "train_images": len(self.train_rows),
-            "test_images": len(self.test_rows),
-            "tested_on": self.tested_on,
-        }
-        return known | ({"images_of_unseen_classes": unseen} if unseen else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,13 +175,13 @@ class Material:
         for named in (self.learned, self.named(self.test)):
             if named is not None and named.presence:
                 raise DataError(f"an image of {named.name} shows several classes; only the protocol 'transfer' scores such a set")
-        known = _classified(*self.images, seed=self.seed)
+        known = classified(*self.images, seed=self.seed)
         tested = self.named(self.test)
         if tested is not None:
             known = replace(known, tested_on=f"test images of {tested.name}" + (f" ({tested.note})" if tested.note else ""))
         if self.learned is None or self.learned.validation is None:
             return known
-        return replace(known, validation=_positions(known, self.learned.validation))
+        return replace(known, validation=positions(known, self.learned.validation))
 
     def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
         """Of all images to score."""
@@ -261,65 +224,3 @@ class Material:
             features = extract_features(contestant.encoder, test if key[1] else train, device=self.device, progress=progress)
             self._features[key] = features.to(self.device)
         return self._features[key]
-
-
-def _classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
-    labels = _known_labels(train, "training")
-    others = labels if test is train else _known_labels(test, "test")
-    rows, test_rows = (np.flatnonzero(found >= 0) for found in (labels, others))
-    present = np.unique(labels[rows])
-    if len(present) < 2:
-        raise DataError("the training images show a single class, and telling classes apart needs at least two")
-    names = tuple(_name(train, int(label)) for label in present)
-    numbers = {name: number for number, name in enumerate(names)}
-    targets = torch.from_numpy(np.searchsorted(present, labels[rows]))
-    by_label = {int(label): numbers.get(_name(test, int(label)), len(names)) for label in np.unique(others[test_rows])}
-    test_targets = torch.tensor([by_label[int(label)] for label in others[test_rows]], dtype=torch.long)
-    train_rows, scored_rows = torch.from_numpy(rows), torch.from_numpy(test_rows)
-    tested_on = "all labelled test images"
-    if _are_same(train, test, labels, others):
-        kept, held_out = split(targets, share=HELD_OUT_SHARE, seed=seed)
-        scored_rows, test_targets = train_rows[held_out], targets[held_out]
-        train_rows, targets = train_rows[kept], targets[kept]
-        tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
-    return Classified(
-        train=train,
-        train_rows=train_rows,
-        train_labels=targets,
-        test=test,
-        test_rows=scored_rows,
-        test_labels=test_targets,
-        class_names=names,
-        tested_on=tested_on,
-    )
-
-
-def _positions(known: Classified, validation: Source) -> Int[Tensor, "validation"]:
-    keys = {validation.key(row) for row in range(len(validation))}
-    is_validation = [known.train.keys[row] in keys for row in known.train_rows.tolist()]
-    return torch.tensor(is_validation).nonzero().flatten()
-
-
-def _known_labels(dataset: Dataset, which: str) -> np.ndarray:
-    labels = dataset.labels
-    if labels is None or not (labels >= 0).any():
-        raise DataError(
-            f"the {which} images have no labels to score with: put each class in a folder of its own, "
-            "or ask for protocols that need no labels"
-        )
-    return labels
-
-
-def _name(dataset: Dataset, label: int) -> str:
-    names = dataset.class_names
-    return names[label] if names is not None and label < len(names) else str(label)
-
-
-def _are_same(train: Dataset, test: Dataset, labels: np.ndarray, others: np.ndarray) -> bool:
-    """Whether both sets are the same images, perhaps from two files: then none may be scored by itself."""
-    if train is test or train.fingerprint == test.fingerprint:
-        return True
-    if len(train) != len(test) or not np.array_equal(labels, others):
-        return False
-    rows = np.linspace(0, len(train) - 1, min(len(train), _COMPARED_IMAGES)).astype(np.int64)
-    return torch.equal(train.images(rows), test.images(rows))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.errors import DataError
+from sparring.evaluation.classified import Classified
 from sparring.evaluation.finetuning import FineTuningSettings, fine_tuned, predictions
-from sparring.evaluation.material import Classified, Contestant, Material
+from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1

@@ -33,8 +33,8 @@ from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.one_against_all import one_against_all_path
 from sparring.evaluation.protocol import Result, curves, table
 from sparring.evaluation.split import split
+from sparring.measures.accuracy import class_accuracies
 from sparring.measures.average_precision import area_average_precision, eleven_point_average_precision
-from sparring.measures.class_accuracy import class_accuracies
 
 Logits: TypeAlias = Float[Tensor, "rows classes"]
 Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], Progress | None], list[Probe]]

@@ -1,10 +1,10 @@
-"""Shares of rightly classified rows: over all rows, and as the mean over classes."""
+"""Shares of rightly classified rows: over all rows, class by class, and as the mean over classes."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 AccuracyName: TypeAlias = Literal["top-1", "mean-per-class"]
@@ -15,6 +15,24 @@ def top_1(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
     return (predicted == labels).double().mean().nan_to_num().item()
 
 
+def class_accuracies(
+    is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
+) -> tuple[Int[Tensor, "classes"], Float[Tensor, "classes"]]:
+    """The classes that occur, rising, and the share of each one's images that are told rightly; its mean is the mean-per-class accuracy.
+
+    Args:
+        is_right: whether the image was told rightly.
+        labels: its true class; any integers, whether they can be predicted or not.
+
+    Example:
+        >>> class_accuracies(torch.tensor([True, True, True, False]), torch.tensor([0, 0, 0, 5]))
+        (tensor([0, 5]), tensor([1., 0.], dtype=torch.float64))
+    """
+    classes, positions = torch.unique(labels, return_inverse=True)
+    zeros = torch.zeros(len(classes), dtype=torch.float64, device=labels.device)
+    return classes, zeros.index_add(0, positions, is_right.double()) / torch.bincount(positions, minlength=len(classes))
+
+
 def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
     """Mean over the classes present of the share of their rows predicted rightly, in [0, 1]: rare classes count as much as frequent ones.
 
@@ -22,8 +40,7 @@ def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) 
         >>> mean_per_class(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))
         0.5
     """
-    shares = [top_1(predicted[labels == label], labels[labels == label]) for label in torch.unique(labels)]
-    return sum(shares) / max(len(shares), 1)
+    return class_accuracies(predicted == labels, labels)[1].mean().nan_to_num().item()
 
 
 ACCURACIES: Mapping[AccuracyName, Callable[[Tensor, Tensor], float]] = {"top-1": top_1, "mean-per-class": mean_per_class}
