@@ -140,6 +140,15 @@ def test_trained_encoders_are_those_of_the_folders(tmp_path: Path) -> None:
     assert "2 epochs each; the run's own encoder plays no part" in result["note"]
 
 
+def test_every_domain_is_scored_with_the_encoder_pretrained_without_it(pretrainings: list[tuple[str, Dataset]]) -> None:
+    asked = {"draws": 1, "fractions": (0.5,)}
+    found = domains(contestant(), material(), settings(**asked))["domains"]
+    for number, name in enumerate(DOMAINS):
+        own = domains(contestant(seed=number + 1), material(), settings(hold_out=name, pretrain="run", **asked))["domains"]
+        assert found[name] == own[name]
+    assert len(pretrainings) == 3
+
+
 def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
     asked = settings(draws=1, fine_tune_from=0.5, tuning={"steps": 3, "batch_size": 8}, hold_out="ink")
     results = [domains(contestant(), material(in_memory(), tmp_path / str(number)), asked) for number in range(2)]
