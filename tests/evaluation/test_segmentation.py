@@ -10,7 +10,7 @@ import torch
 from scenes import material, scenes
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.catalogue import choose
+from sparring.evaluation.choice import choose
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.segmentation import SegmentationSettings, learning_rate_factor, pixel_loss, segmentation
 
@@ -57,7 +57,10 @@ def test_the_result_is_plain_data() -> None:
 
 
 def test_two_runs_give_the_same_digits_and_another_seed_others() -> None:
-    first, second, other = run(steps=6), run(steps=6), run(steps=6, seed=1)
+    torch.manual_seed(1)
+    first = run(steps=6)
+    torch.manual_seed(2)  # whatever the state of the global generator
+    second, other = run(steps=6), run(steps=6, seed=1)
     assert first == second
     assert first["curves"] != other["curves"]
 
