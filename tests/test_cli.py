@@ -296,3 +296,30 @@ def test_report_is_one_page_and_its_name_is_printed(command: Command, trained: P
     done = command("report", trained, "--out", out)
     assert (done.code, done.out) == (0, f"{out}\n")
     assert out.read_text().startswith("<!")
+
+
+def test_protocols_are_listed_and_described_with_their_variants_and_settings(command: Command) -> None:
+    listed = command("protocols").out
+    described = command("protocols", "linear").out
+    names = json.loads(command("protocols", "--json").out)
+    assert listed.count("labels: ") == len(names)
+    assert "can a straight cut tell the classes apart?" in listed
+    assert "linear:adco" in listed
+    for part in ("Question:", "Source:", "linear:caco", "[linear]", "validation_share = 0.2"):
+        assert part in described
+    assert names["linear"]["variants"]["caco"]["recipe"]["optimizer"] == "lars"
+
+
+def test_a_protocols_setting_and_variant_come_from_the_command_line(command: Command, run: Path, photos: Path) -> None:
+    arguments = ("--data", photos, "--protocol", "knn,linear:clae", "--set", "knn.num_neighbors=7", "--set", "linear.recipe.epochs=2")
+    done = command("evaluate", run, *arguments, "--seed", "5", "--limit", "40", "--json")
+    assert done.code == 0, done.err
+    scores = json.loads(done.out)
+    assert scores["trained"]["knn"]["num_neighbors"] == 7
+    assert scores["untrained"]["linear:clae"]["epochs"] == 2
+    kept = json.loads((run / "scores.json").read_text())
+    assert kept["trained"]["linear:clae"] == scores["trained"]["linear:clae"]
+    assert "linear" in kept["trained"]  # of the run's end
+    shown = command("report", run, "--out", run / "report.html")
+    assert shown.code == 0
+    assert "Linear probe, clae" in (run / "report.html").read_text()

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sparring import distributed
-from sparring.display import Display
+from sparring.display import SHOWN_ROWS, Display
 from sparring.optim.schedule import Progress
 
 LOOK = {"loss": 2.8591, "images_per_second": 1234.5, "effective_rank": 3.0, "knn_accuracy": 0.7}
@@ -84,3 +84,31 @@ def test_scores_without_an_untrained_encoder_show_a_dash(capsys: pytest.CaptureF
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["kNN", "50.0", "%", "-"]
     assert lines[-1] == "next: sparring report runs/a --out report.html"
+
+
+def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [["photo", 0.5, 12], ["sketch [old]", None, 3]]
+    trained = {
+        "detection": {"ap": 0.312, "warning": "few images"},
+        "domains": {
+            "accuracy": 0.4,
+            "note": "one seed",
+            "table": {"title": "held out", "columns": ["domain", "accuracy %", "images"], "rows": rows},
+        },
+        "linear:adco": {"accuracy": 0.25},
+    }
+    Display().print_scores(Path("runs/a"), {"trained": trained, "untrained": {"detection": {"ap": 0.1}}, "test": "photos"})
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["object", "detection", "31.2", "%", "10.0", "%"] in lines
+    assert ["linear", "probe", "(adco)", "25.0", "%", "-"] in lines
+    assert "object detection: warning: few images" in out
+    assert "unseen domain: one seed" in out
+    assert ["photo", "50.0", "%", "12"] in lines
+    assert ["sketch", "[old]", "-", "3"] in lines
+
+
+def test_a_long_table_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"title": "per class", "columns": ["class", "IoU %"], "rows": [[str(number), 0.5] for number in range(SHOWN_ROWS + 1)]}
+    Display().print_scores(Path("runs/a"), {"trained": {"segmentation": {"miou": 0.5, "table": table}}, "test": "streets"})
+    assert "per class" not in capsys.readouterr().out

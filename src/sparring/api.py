@@ -18,7 +18,7 @@ from sparring.data.named import is_named
 from sparring.data.source import ImageData
 from sparring.data.views import Views
 from sparring.errors import ConfigError, DataError, unknown_name
-from sparring.evaluation.catalogue import choose
+from sparring.evaluation.choice import choose
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result

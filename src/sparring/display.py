@@ -179,7 +179,8 @@ def describe_opponent(name: str) -> str:
 
 def describe_protocol(name: str) -> str:
     """Introduction of an evaluation protocol: its question, what it needs, its source, variants and settings with defaults."""
-    from sparring.evaluation.catalogue import PROTOCOLS, function_of, settings_class
+    from sparring.evaluation.catalogue import PROTOCOLS
+    from sparring.evaluation.choice import function_of, settings_class
 
     entry = PROTOCOLS[name]
     facts = {

@@ -11,7 +11,7 @@ import ringside
 import rectangles
 from sparring.data.annotated import open_annotated
 from sparring.errors import DataError
-from sparring.evaluation.catalogue import choose
+from sparring.evaluation.choice import choose
 from sparring.evaluation.detection import TASK, DetectionSettings, detection
 from sparring.evaluation.detector_trial import open_sets, truth
 from sparring.evaluation.instance_segmentation import InstanceSegmentationSettings, instance_segmentation

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sparring.errors import ConfigError
-from sparring.evaluation.catalogue import choose
+from sparring.evaluation.choice import choose
 from sparring.evaluation.detection import DetectionSettings
 from sparring.evaluation.detectors import LEVELS, Pyramid, box_detector, mask_detector, resize_to
 from sparring.evaluation.instance_segmentation import InstanceSegmentationSettings

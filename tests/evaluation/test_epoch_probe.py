@@ -9,7 +9,8 @@ from ringside import coloured, contestant, state_digest
 from torch import Tensor
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.catalogue import PROTOCOLS, choose
+from sparring.evaluation.catalogue import PROTOCOLS
+from sparring.evaluation.choice import choose
 from sparring.evaluation.epoch_probe import EpochRecipe, LinearHead, probe_accuracies
 from sparring.evaluation.linear import LinearSettings, linear
 from sparring.evaluation.material import Contestant, Material

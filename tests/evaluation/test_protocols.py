@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.catalogue import PROTOCOLS, choose, function_of, headline_of, settings_class, title_of
+from sparring.evaluation.catalogue import PROTOCOLS, headline_of, title_of
+from sparring.evaluation.choice import choose, function_of, settings_class
 from sparring.evaluation.logistic import linear_probe
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, spread

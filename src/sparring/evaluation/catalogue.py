@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from sparring.config import Tree, merged
-from sparring.errors import ConfigError, unknown_name
+from sparring.config import Tree
 from sparring.evaluation import detector_recipes
-
-if TYPE_CHECKING:
-    from sparring.config import Settings
-    from sparring.evaluation.material import Contestant, Material
-    from sparring.evaluation.protocol import Result
-
-    Function = Callable[[Contestant, Material, Any], Result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +83,16 @@ PROTOCOLS: dict[str, Entry] = {
             "clae-uel": {"recipe": {**_CLAE_PROBE, "batch_size": 128, "input": "embeddings"}},
         },
     ),
-    "robustness": Entry(
-        module="robustness",
-        function="robustness",
-        settings="RobustnessSettings",
-        title="Robustness of a linear probe",
-        question="how much is lost under damage and under attack?",
-        labels="classes",
-        headline="corruption_accuracy",
-        measure="accuracy under common corruptions, mean over kinds and severities",
-        source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
-        variants={"corruptions": {"attacks": ()}},
+    "geometry": Entry(
+        module="shape",
+        function="geometry",
+        settings="GeometrySettings",
+        title="Geometry of the features",
+        question="are the features spread out, or have they collapsed?",
+        labels="none",
+        headline="",
+        measure="",
+        source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
     ),
     "semi-supervised": Entry(
         module="semi_supervised",
@@ -142,6 +132,17 @@ PROTOCOLS: dict[str, Entry] = {
         },
         is_frozen=False,
     ),
+    "transfer": Entry(
+        module="transfer",
+        function="transfer",
+        settings="TransferSettings",
+        title="Linear transfer",
+        question="do frozen features serve another set, by the conventions of the transfer papers?",
+        labels="tags",
+        headline="score",
+        measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
+        source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
+    ),
     "verdict": Entry(
         module="verdict",
         function="verdict",
@@ -152,6 +153,46 @@ PROTOCOLS: dict[str, Entry] = {
         measure="accuracy of this run's better classifier",
         source="our own; equal labels, and supervised learning from scratch with equal steps and with the whole budget",
         is_frozen=False,
+        is_joint=True,
+    ),
+    "robustness": Entry(
+        module="robustness",
+        function="robustness",
+        settings="RobustnessSettings",
+        title="Robustness of a linear probe",
+        question="how much is lost under damage and under attack?",
+        labels="classes",
+        headline="corruption_accuracy",
+        measure="accuracy under common corruptions, mean over kinds and severities",
+        source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
+        variants={"corruptions": {"attacks": ()}},
+    ),
+    "domains": Entry(
+        module="domains",
+        function="domains",
+        settings="DomainsSettings",
+        title="Unseen domain",
+        question="does what was learned hold in a domain that was not there?",
+        labels="domains",
+        measure="accuracy at the smallest share of the labels, mean over domains held out",
+        source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
+        variants={
+            "linear": {"fractions": [0.01, 0.1, 1.0], "fine_tune_from": 2.0},
+            "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
+            "own-encoder": {"pretrain": "run"},
+        },
+        is_frozen=False,
+    ),
+    "data-efficiency": Entry(
+        module="data_efficiency",
+        function="data_efficiency",
+        settings="DataEfficiencySettings",
+        title="Data efficiency",
+        question="how does the score grow with the images seen without labels?",
+        labels="classes",
+        measure="accuracy after pretraining on all images, mean over seeds",
+        source="ours; the factor is read off the curves of a method and its control",
+        variants={"same-steps": {"fixed": "steps"}},
         is_joint=True,
     ),
     "detection": Entry(
@@ -179,28 +220,6 @@ PROTOCOLS: dict[str, Entry] = {
         source="Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
         variants=detector_recipes.INSTANCES,
         is_frozen=False,
-    ),
-    "transfer": Entry(
-        module="transfer",
-        function="transfer",
-        settings="TransferSettings",
-        title="Linear transfer",
-        question="do frozen features serve another set, by the conventions of the transfer papers?",
-        labels="tags",
-        headline="score",
-        measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
-        source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
-    ),
-    "geometry": Entry(
-        module="shape",
-        function="geometry",
-        settings="GeometrySettings",
-        title="Geometry of the features",
-        question="are the features spread out, or have they collapsed?",
-        labels="none",
-        headline="",
-        measure="",
-        source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
     ),
     "segmentation": Entry(
         module="segmentation",
@@ -254,71 +273,7 @@ PROTOCOLS: dict[str, Entry] = {
         measure="mean IoU",
         source="logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915",
     ),
-    "domains": Entry(
-        module="domains",
-        function="domains",
-        settings="DomainsSettings",
-        title="Unseen domain",
-        question="does what was learned hold in a domain that was not there?",
-        labels="domains",
-        measure="accuracy at the smallest share of the labels, mean over domains held out",
-        source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
-        variants={
-            "linear": {"fractions": [0.01, 0.1, 1.0], "fine_tune_from": 2.0},
-            "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
-            "own-encoder": {"pretrain": "run"},
-        },
-        is_frozen=False,
-    ),
-    "data-efficiency": Entry(
-        module="data_efficiency",
-        function="data_efficiency",
-        settings="DataEfficiencySettings",
-        title="Data efficiency",
-        question="how does the score grow with the images seen without labels?",
-        labels="classes",
-        measure="accuracy after pretraining on all images, mean over seeds",
-        source="ours; the factor is read off the curves of a method and its control",
-        variants={"same-steps": {"fixed": "steps"}},
-        is_joint=True,
-    ),
 }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A protocol as asked for: its name, perhaps with a variant, and its settings."""
-
-    name: str
-    entry: Entry
-    settings: Settings
-
-    def __call__(self, contestant: Contestant, material: Material) -> Result:
-        """Its result on a contestant."""
-        return function_of(self.entry)(contestant, material, self.settings)
-
-
-def choose(names: Sequence[str], overrides: Mapping[str, Any] | None = None) -> list[Chosen]:
-    """The protocols asked for, each once, with their settings: defaults, then the variant's, then the overrides.
-
-    Args:
-        names: such as `knn` or `linear:adco`.
-        overrides: settings by protocol, for all its variants: {"linear": {"epochs": 10}}.
-
-    Raises:
-        ConfigError: for an unknown protocol, variant or setting, or an override of a protocol not asked for.
-    """
-    overrides = overrides or {}
-    chosen = {name: _chosen(name, overrides) for name in names}
-    if not chosen:
-        raise ConfigError(f"no protocol given; choose from {', '.join(PROTOCOLS)}")
-    asked = {name.partition(":")[0] for name in chosen}
-    for key, value in overrides.items():
-        if key not in PROTOCOLS or not isinstance(value, Mapping):
-            raise ConfigError(unknown_name("setting", key, [f"{name}.{part}" for name in sorted(asked) for part in _fields(name)]))
-        if key not in asked:
-            raise ConfigError(f"setting '{key}.{next(iter(value), '')}': that protocol was not asked for; add it to --protocol")
-    return list(chosen.values())
 
 
 def entry_of(name: str) -> Entry | None:
@@ -362,35 +317,3 @@ def headline_of(name: str, result: Mapping[str, Any]) -> float | None:
     entry = entry_of(name)
     value = result.get(entry.headline if entry is not None else "accuracy")
     return float(value) if isinstance(value, int | float) else None
-
-
-def function_of(entry: Entry) -> Function:
-    """The protocol itself; its file is loaded now."""
-    return cast("Function", getattr(_module(entry), entry.function))
-
-
-def settings_class(entry: Entry) -> type[Settings]:
-    """Its settings; its file is loaded now."""
-    return cast("type[Settings]", getattr(_module(entry), entry.settings))
-
-
-def _module(entry: Entry) -> Any:
-    return import_module(f"sparring.evaluation.{entry.module}")
-
-
-def _fields(name: str) -> list[str]:
-    return list(settings_class(PROTOCOLS[name]).model_fields)
-
-
-def _chosen(name: str, overrides: Mapping[str, Any]) -> Chosen:
-    base, colon, variant = name.partition(":")
-    if base not in PROTOCOLS:
-        raise ConfigError(unknown_name("protocol", base, PROTOCOLS))
-    entry = PROTOCOLS[base]
-    if colon and variant not in entry.variants:
-        if not entry.variants:
-            raise ConfigError(f"protocol '{base}' has no variants, got '{name}'; ask for '{base}'")
-        raise ConfigError(unknown_name(f"variant of {base}", variant, entry.variants))
-    given = overrides.get(base, {})
-    values = merged(entry.variants.get(variant, {}), given if isinstance(given, Mapping) else {})
-    return Chosen(name, entry, settings_class(entry).build(values, where=base))

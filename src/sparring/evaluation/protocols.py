@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from sparring.evaluation.catalogue import Chosen
+from sparring.evaluation.choice import Chosen
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result
 
