@@ -9,9 +9,9 @@ from scenes import Scenes, material, scenes
 
 from sparring.errors import DataError
 from sparring.evaluation.material import Contestant, Material
-from sparring.evaluation.pixel_probe import PixelProbeSettings, interpolated, pixel_probe
+from sparring.evaluation.pixel_probe import FrozenMap, PixelProbeSettings, interpolated, pixel_probe
 from sparring.evaluation.protocol import Result
-from sparring.evaluation.segmenters import upsampled
+from sparring.evaluation.segmenters import dilated_maps, upsampled
 
 
 def run(data: Material | None = None, contestant: Contestant | None = None, **settings: object) -> Result:
@@ -37,6 +37,15 @@ def test_the_encoder_is_frozen_to_the_bit() -> None:
     assert ringside.state_digest(contestant.encoder) == before  # type: ignore[arg-type]
     assert str(contestant.encoder) == text
     assert not any(module.training for module in contestant.encoder.modules())
+
+
+def test_the_map_is_that_of_the_encoder_in_evaluation_mode_and_stays_so() -> None:
+    encoder, image = ringside.encoder(image_size=64, small_images=False), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = encoder.features(image[None])[0]
+    frozen = FrozenMap(encoder.train(), dilated_maps(encoder, output_stride=32, stage="layer4"), stage="layer4")
+    first, second = frozen(image), frozen(image)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first.mean(dim=(1, 2)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_two_runs_give_the_same_digits_and_another_seed_others() -> None:

@@ -49,7 +49,7 @@ def pixel_probe(contestant: Contestant, material: Material, settings: PixelProbe
     data = open_segmented(material, settings)
     if len(data.train_rows) < 2:
         raise DataError("the pixel probe chooses its regularisation on held-out training images and needs at least two, got one")
-    encoder = contestant.learner().eval()  # a copy, since dilation changes it
+    encoder = contestant.learner()  # a copy, since dilation changes it
     maps = dilated_maps(encoder, output_stride=settings.output_stride, stage=settings.stage)
     network = FrozenMap(encoder, maps, stage=settings.stage)
     progress = material.progress(f"maps of the {contestant.name} encoder, training images")
