@@ -7,7 +7,7 @@ one: curves never rise, and no step is spent on images that are lost.
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -20,6 +20,7 @@ from sparring.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.attacks import ATTACKS, Attack, Ball, Classifier, Images, cross_entropy_look
+from sparring.evaluation.classified import Classified
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
 from sparring.evaluation.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.material import Contestant, Material
@@ -99,14 +100,19 @@ class _Sample:
     labels: Int[Tensor, "sample"]
     device: torch.device
     seed: int
-    is_whole: bool
-    """No test image is left out."""
 
     def batches(self) -> Iterator[tuple[Images, Int[Tensor, "batch"]]]:
         """Images in [0, 1] and their classes; the same batches at every call."""
         for start in range(0, len(self.rows), _BATCH):
             rows = self.rows[start : start + _BATCH]
             yield unit_images(self.dataset.images(rows.numpy()), self.device), self.labels[start : start + _BATCH].to(self.device)
+
+    def sizes(self, known: Classified) -> dict[str, int | str]:
+        """What the result tells beside its accuracies."""
+        if len(self.rows) == len(known.test_rows):
+            return known.sizes
+        part = replace(known, test_rows=self.rows, test_labels=self.labels)
+        return {**part.sizes, "tested_on": f"{len(self.rows):,} images, drawn from {known.tested_on}"}
 
 
 def robustness(contestant: Contestant, material: Material, settings: RobustnessSettings) -> Result:
@@ -118,7 +124,7 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
     encoder = _in_full_precision(contestant.encoder)
     classifier = _classifier(encoder, contestant, material, settings)
     attacking = material.progress(f"attacks on the {contestant.name} encoder")
-    corrupting = material.progress(f"corruptions before the {contestant.name} encoder")
+    corrupting = material.progress(f"corruptions of the images of the {contestant.name} encoder")
     with evaluating(encoder.modules()):
         clean = share(torch.cat([_is_right(classifier, images, labels) for images, labels in sample.batches()]))
         survived = _under_attack(classifier, sample, settings, attacking)
@@ -131,9 +137,7 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
         "table": [result["table"] for result in found if result],
         "curves": [result["curves"] for result in found if result],
         "note": _NOTE,
-        **material.classes.sizes,
-        "test_images": len(sample.rows),
-        **({} if sample.is_whole else {"tested_on": f"{len(sample.rows):,} images drawn from {material.classes.tested_on}"}),
+        **sample.sizes(material.classes),
     }
 
 
@@ -146,7 +150,6 @@ def _sample(material: Material, count: int) -> _Sample:
         labels=known.test_labels[chosen],
         device=material.device,
         seed=material.seed,
-        is_whole=len(chosen) == len(known.test_rows),
     )
 
 

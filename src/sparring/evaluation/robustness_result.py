@@ -30,7 +30,7 @@ def attack_result(survived: Mapping[str, Bool[Tensor, "levels sample"]], levels:
         "grey_levels": list(levels),
         "under_attack": dict(zip(survived, accuracies.values(), strict=True)),
         "table": table(
-            ["attack", "clean, %", *(f"{level:g}, %" for level in levels)],
+            ["attack", "clean %", *(f"{level:g} %" for level in levels)],
             rows,
             title="Accuracy under attack, by the largest change of a pixel in grey levels of 255",
         ),
@@ -64,7 +64,7 @@ def corruption_result(damaged: Mapping[str, Sequence[float]], severities: Sequen
         "severities": list(severities),
         "under_corruption": {name: list(values) for name, values in damaged.items()},
         "table": table(
-            ["corruption", *(f"{severity}, %" for severity in severities), "mean, %"],
+            ["corruption", *(f"{severity} %" for severity in severities), "mean %"],
             rows,
             title="Accuracy under corruption, by severity",
         ),
