@@ -270,7 +270,7 @@ def test_evaluation_is_added_to_the_scores_of_the_run(command: Command, run: Pat
 def test_evaluation_prints_both_encoders_and_the_next_command(command: Command, run: Path) -> None:
     done = command("evaluate", run)
     assert done.code == 0
-    assert done.out.splitlines()[0].split() == ["held-out", "training", "images", "this", "encoder", "untrained"]
+    assert done.out.splitlines()[0].split() == ["held-out", "images", "this", "encoder", "untrained"]
     assert done.out.splitlines()[-1].startswith("next: sparring ")
 
 

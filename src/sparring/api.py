@@ -242,7 +242,7 @@ def evaluate(
         root=Path(root) if root is not None else None,
         reporter=listener,
     )
-    tested = "held-out training images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
+    tested = "held-out images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
 
     def keep_result(contestant: str, protocol: str, result: Result) -> None:
         # A protocol's result is replaced whole, so that no old warning stays.
