@@ -217,7 +217,7 @@ def test_checkpoints_follow_the_paper() -> None:
     assert set(checkpoints(1)) == {1}
 
 
-def test_apgd_halves_the_step_and_goes_back_to_its_best_where_it_makes_no_progress() -> None:
+def test_apgd_halves_the_step_where_it_makes_no_progress() -> None:
     # The loss of a pixel is highest at 0.5 and gradients are signs, so a step of 0.4 jumps over the summit again and again.
     looked: list[Tensor] = []
 
@@ -233,9 +233,24 @@ def test_apgd_halves_the_step_and_goes_back_to_its_best_where_it_makes_no_progre
     moves = [abs(after - before) for before, after in itertools.pairwise(places)]
     assert max(moves[:20]) > 0.1
     assert max(moves[-5:]) < 0.03  # the step was halved several times
-    # The first checkpoint is after 22 moves: move 23 begins at the best image so far.
-    best = min(places[:22], key=lambda place: abs(place - 0.5))
-    assert abs(places[22] - best) <= 0.75 * 0.2 + 0.25 * abs(best - places[20]) + 1e-6
+
+
+def test_apgd_goes_back_to_its_best_at_a_checkpoint() -> None:
+    # At 0.7 the loss is 10 for once, elsewhere 1; gradients lead up to there, then down for good.
+    places: list[float] = []
+
+    def look(images: Tensor) -> Seen:
+        places.append(float(images[0, 0, 0, 0]))
+        loss, direction = {0: (0.0, 1.0), 1: (0.0, 1.0), 2: (10.0, -1.0)}.get(len(places) - 1, (1.0, -1.0))
+        return Seen(torch.tensor([loss]), torch.full_like(images, direction), torch.tensor([True]))
+
+    image = torch.full((1, 3, 1, 1), 0.5)
+    apgd(look, Ball(image, 0.2), start=image, steps=20)
+    moves = places[2:]  # after looks at the start and at the original
+    assert moves[0] == pytest.approx(0.7)
+    assert moves[4] == pytest.approx(0.3)
+    # Move 6 begins at 0.7 with a step of 0.2, half of the first, and comes from move 4 at 0.3:
+    assert moves[5] == pytest.approx(0.7 + 0.75 * -0.2 + 0.25 * (0.7 - 0.3))
 
 
 def test_a_random_start_fills_the_ball_and_random_signs_touch_its_edge() -> None:
@@ -263,6 +278,19 @@ def test_an_image_counts_as_broken_even_if_the_loss_is_highest_where_it_is_right
     image = torch.full((1, 3, 1, 1), 0.5)
     found = fgsm(look, Ball(image, 0.1))
     assert torch.equal(found.images, image)
+    assert not found.is_right.any()
+
+
+def test_an_image_that_was_broken_on_the_way_stays_broken() -> None:
+    looks = iter([(0.1, True), (0.2, False), (0.9, True)])
+
+    def look(images: Tensor) -> Seen:
+        loss, is_right = next(looks)
+        return Seen(torch.tensor([loss]), torch.ones_like(images), torch.tensor([is_right]))
+
+    image = torch.full((1, 3, 1, 1), 0.5)
+    found = pgd(look, Ball(image, 0.1), start=image, steps=1)
+    assert float(found.loss) == pytest.approx(0.9)
     assert not found.is_right.any()
 
 

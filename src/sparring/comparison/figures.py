@@ -65,13 +65,16 @@ _STYLE: Any = {  # matplotlib 3.11 types its keys by name, earlier versions as t
 }
 
 
-def curves_svg(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *, description: str, width: float = 3.6) -> str:
+def curves_svg(
+    lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *, description: str, width: float = 3.6, x_label: str = "epoch"
+) -> str:
     """Inline SVG of one metric over epochs, a line per run.
 
     Args:
         lines: (number of the run, epochs, values); a run's number gives its colour.
         description: read out in place of the figure.
         width: in units in which a letter has about 0.06; the page scales the figure.
+        x_label: what runs along the horizontal axis, if not epochs.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, 1.1 + 0.28 * width), layout="constrained")
@@ -83,7 +86,7 @@ def curves_svg(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *,
                 axes.plot([*x, *x], [*y, *y], color=color, linewidth=5, solid_capstyle="round")
             else:
                 axes.plot(x, y, color=color, linewidth=1.7, linestyle=_PATTERNS[run % len(_PATTERNS)])
-        _tidy(axes)
+        _tidy(axes, x_label)
         content = io.StringIO()
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _themed(content.getvalue(), description)
@@ -101,12 +104,12 @@ def binned(
     return np.add.reduceat(x, edges[:-1]) / sizes, np.add.reduceat(y, edges[:-1]) / sizes
 
 
-def _tidy(axes: Axes) -> None:
+def _tidy(axes: Axes, x_label: str) -> None:
     axes.margins(x=0.01, y=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=axes.get_xlim()[1] > 2))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_axisbelow(True)
-    axes.set_xlabel("epoch", labelpad=1)
+    axes.set_xlabel(x_label, labelpad=1, parse_math=False)
 
 
 def _themed(svg: str, description: str) -> str:
