@@ -72,7 +72,7 @@ def _contestant(number: int | None, who: str, result: Score) -> str:
     if not tables and not plots:
         return ""
     figures = f'<div class="plots">{plots}</div>' if plots else ""
-    return f"<div><h3>{swatch(number, who)}</h3>{tables}{figures}</div>"
+    return f'<div class="findings"><h3>{swatch(number, who)}</h3>{tables}{figures}</div>'
 
 
 def _table(content: Mapping[str, Any]) -> str:
