@@ -90,6 +90,20 @@ def test_a_linear_encoder_loses_exactly_the_images_whose_margin_is_too_small() -
         assert result["under_attack"][name] == pytest.approx(expected)
 
 
+def test_a_grey_level_is_one_of_255() -> None:
+    looked_at: list[Tensor] = []
+
+    class Watched(Pixels):
+        def features(self, images: Tensor) -> Tensor:
+            looked_at.append(images.detach())
+            return super().features(images)
+
+    grey = np.full((2, 4, 4, 3), 128, np.uint8), np.array([0, 1])
+    run(coloured(10, classes=2, size=4), grey, Contestant("trained", Watched()), attacks=["fgsm"], grey_levels=[51], corruptions=[])
+    furthest = max(float((images - 128 / 255).abs().max()) for images in looked_at if len(images) <= 2)
+    assert furthest == pytest.approx(0.2, abs=1e-6)
+
+
 def test_clean_accuracy_is_that_of_the_linear_probe_on_all_test_images() -> None:
     train, test = coloured(60, classes=2, size=4, noise=400), coloured(60, classes=2, size=4, seed=1, noise=400)
     who = Contestant("trained", Pixels())
