@@ -13,7 +13,7 @@ from sparring.comparison.figures import NUM_COLORS, curves_svg
 from sparring.comparison.sections import section, swatch
 from sparring.comparison.summary import RunSummary, Score
 from sparring.comparison.wording import percent, run_names
-from sparring.evaluation.catalogue import PROTOCOLS, entry_of, title_of
+from sparring.evaluation.catalogue import entry_of, in_order, title_of
 
 _Found: TypeAlias = Sequence[tuple[int | None, str, Score]]
 """Number of the run (None: untrained), name and result of each contestant."""
@@ -22,11 +22,9 @@ _LEAD = "What the protocols found beside the number that the scores quote."
 
 
 def details(runs: Sequence[RunSummary]) -> str:
-    """A section with the tables, curves and notes of every protocol, folded up; empty without any."""
+    """A section with the tables, curves and notes of every protocol, most of them folded up; empty without any."""
     names = dict.fromkeys(name for run in runs for scores in (run.trained, run.untrained) for name in scores)
-    order = list(PROTOCOLS)
-    known = sorted(names, key=lambda name: order.index(base) if (base := name.partition(":")[0]) in order else len(order))
-    content = "".join(_protocol(name, _found(name, runs)) for name in known)
+    content = "".join(_protocol(name, _found(name, runs)) for name in in_order(names))
     return section("Details of the protocols", content, lead=_LEAD) if content else ""
 
 
@@ -49,7 +47,8 @@ def _protocol(name: str, found: _Found) -> str:
         return ""
     entry = entry_of(name)
     about = f'<p class="note">{escape(f"{entry.question[:1].upper()}{entry.question[1:]} Source: {entry.source}.")}</p>' if entry else ""
-    return f"<details><summary>{escape(title_of(name))}</summary>{about}{content}</details>"
+    opened = " open" if entry is not None and entry.is_joint else ""  # an answer, where the others explain a number
+    return f"<details{opened}><summary>{escape(title_of(name))}</summary>{about}{content}</details>"
 
 
 def _sentences(found: _Found) -> str:

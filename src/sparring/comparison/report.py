@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from sparring.comparison.details import details
 from sparring.comparison.pictures import picture_sections
 from sparring.comparison.sections import panel, provenance, scores, training
 from sparring.comparison.summary import RunSummary
@@ -47,7 +48,7 @@ def report_html(runs: Sequence[RunSummary]) -> str:
         title=escape(f"{listed(list(by_method(runs)))} - sparring report"),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         header=_header(runs),
-        body=scores(runs) + training(runs) + panel(runs) + picture_sections(runs) + provenance(runs),
+        body=scores(runs) + details(runs) + training(runs) + panel(runs) + picture_sections(runs) + provenance(runs),
     )
 
 
