@@ -108,12 +108,13 @@ def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, A
         found = result.get("table")
         for content in found if isinstance(found, list) else [found] if found else []:
             if len(content["rows"]) <= SHOWN_ROWS:
-                out.print(_table(f"{short_title_of(name)}, {who}: {content['title']}", content["columns"], content["rows"]))
+                out.print(f"{short_title_of(name)}, {who}: {content['title']}", highlight=False, markup=False, soft_wrap=True)
+                out.print(_table(content["columns"], content["rows"]))
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A result's table; columns whose name ends in % hold shares."""
-    table = Table(box=None, pad_edge=False, title=Text(title), title_justify="left")
+    table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(Text(column.removesuffix(" %")), justify="left" if column == columns[0] else "right")
     for row in rows:
