@@ -53,10 +53,10 @@ class SegmentationSettings(MaskSettings):
     """Steps in all; None: as many as `epochs` makes, and 500 without those, since small sets make few in an epoch."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the training images, where `steps` says nothing."""
-    backbone_learning_rate: float = Field(default=0.02, gt=0)
-    """Of the encoder, at the start."""
+    backbone_learning_rate: float = Field(default=0.05, gt=0)
+    """Of the encoder, at the start. Chosen with narrow ResNet-18s on CamVid's validation images, where 0.02 to 0.1 differ by a point."""
     head_learning_rate: float = Field(default=0.1, gt=0)
-    """Of the head, at the start."""
+    """Of the head, at the start; chosen likewise."""
     schedule: Literal["poly", "cosine", "steps"] = "poly"
     """How both rates fall: (1 - t) ** 0.9 (Chen et al. 2017), half a cosine, or to a tenth at 70 % and again at 90 % of the steps."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
