@@ -20,8 +20,8 @@ class DetectorSettings(Settings):
     """Training steps."""
     batch_size: int = Field(default=4, ge=1)
     """Images per step; the batch norms learn from them together, and the papers take 16."""
-    learning_rate: float = Field(default=0.02, gt=0)
-    """Of SGD with momentum 0.9; 0.02 in the papers."""
+    learning_rate: float = Field(default=0.05, gt=0)
+    """Of SGD with momentum 0.9; 0.02 in the papers, which take many more steps."""
     drops: tuple[float, ...] = (0.75, 0.92)
     """Shares of the steps after which the rate falls to a tenth; 18k and 22k of 24k in MoCo's recipe for VOC."""
     warmup_steps: int = Field(default=50, ge=0)
@@ -37,7 +37,7 @@ class DetectorSettings(Settings):
     anchor_scale: float = Field(default=4.0, gt=0)
     """Sides of the anchors in strides of their map; 8 with a pyramid and 2 to 32 on one map (32 to 512 px) in the papers, for images of
     800 px. On one map this scales those five: half of them at 4."""
-    channels: int = Field(default=64, ge=1)
+    channels: int = Field(default=32, ge=1)
     """Of the pyramid and the mask head; 256 in the papers."""
     hidden: int = Field(default=256, ge=1)
     """Width of the pyramid's two linear layers; 1024 in the papers."""
