@@ -161,6 +161,16 @@ def test_names_and_a_number_that_differ_are_refused() -> None:
         opened(num_classes=4, class_names=["a", "b"])
 
 
+def test_images_without_masks_are_refused_and_it_is_told_which() -> None:
+    plain = scenes(4)[0]
+    with pytest.raises(
+        DataError, match=r"^images to learn from \(--train-data\): images of type ndarray come without masks; give a folder"
+    ):
+        open_segmented(material(plain), MaskSettings())
+    with pytest.raises(DataError, match=r"^images to score \(--data\): images of type ndarray"):
+        open_segmented(material(None, plain), MaskSettings())
+
+
 def test_a_single_image_cannot_be_parted() -> None:
     data = scenes(1)
     with pytest.raises(DataError, match="cannot be both learned from and scored"):

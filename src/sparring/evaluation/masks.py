@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sparring.config import Settings
 from sparring.data.masked import Masked
 from sparring.data.masked_layouts import open_masked
+from sparring.data.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
 from sparring.evaluation.features import Progress
@@ -152,8 +153,8 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
     given = material.train if material.train is not None else material.test
     if given is None:
         raise DataError("no images given; name some with --data")
-    train = open_masked(given)
-    test = train if material.train is None or material.test is None else open_masked(material.test)
+    train = _opened(given, "images to learn from (--train-data)" if material.train is not None else "images")
+    test = train if material.train is None or material.test is None else _opened(material.test, "images to score (--data)")
     most_train, most_test = material.limits
     if not _are_same(train, test):
         return train, test, _at_most(range(len(train)), most_train), _at_most(range(len(test)), most_test), "all test images"
@@ -163,6 +164,13 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
     held_out = max(1, round(HELD_OUT_SHARE * len(train)))
     tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
     return train, train, _at_most(sorted(order[held_out:]), most_train), _at_most(sorted(order[:held_out]), most_test), tested_on
+
+
+def _opened(data: ImageData | Source, which: str) -> Masked:
+    try:
+        return open_masked(data)
+    except DataError as error:
+        raise DataError(f"{which}: {error}") from None
 
 
 def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
