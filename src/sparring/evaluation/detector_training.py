@@ -90,8 +90,8 @@ def rate(step: int, settings: DetectorSettings) -> float:
 
     Example:
         >>> settings = DetectorSettings(steps=100, warmup_steps=10, drops=(0.5,), learning_rate=0.1)
-        >>> [round(rate(step, settings), 4) for step in (0, 5, 10, 49, 50)]
-        [0.0001, 0.0501, 0.1, 0.1, 0.01]
+        >>> [round(rate(step, settings), 4) for step in (0, 4, 10, 49, 50)]
+        [0.0001, 0.0401, 0.1, 0.1, 0.01]
     """
     share = min(1.0, step / settings.warmup_steps) if settings.warmup_steps else 1.0
     fallen = sum(step >= drop * settings.steps for drop in settings.drops)
