@@ -116,7 +116,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A result's table; columns whose name ends in % hold shares."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(Text(column.removesuffix(" %")), justify="left" if column == columns[0] else "right")
+        table.add_column(Text(column.removesuffix(" %")), justify="left" if column == columns[0] else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value, is_share=column.endswith("%"))) for column, value in zip(columns, row, strict=True)))
     return table
