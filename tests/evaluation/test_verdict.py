@@ -9,7 +9,7 @@ from ringside import coloured, contestant, encoder, state_digest
 from safetensors.torch import save_file
 
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation import verdict as module
+from sparring.evaluation import finetuning
 from sparring.evaluation.finetuning import FineTuningSettings
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.rivals import rival_encoder
@@ -60,13 +60,13 @@ def test_the_sentence_names_a_better_encoder_from_elsewhere_and_distrusts_a_sing
 
 def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     who, asked = both(), []
-    original = module.fine_tuned
+    original = finetuning.fine_tuned
 
     def watched(network: Encoder, images: object, chosen: torch.Tensor, labels: torch.Tensor, **named: object) -> object:
         asked.append((tuple(chosen.tolist()), named["settings"]))
         return original(network, images, chosen, labels, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "fine_tuned", watched)
+    monkeypatch.setattr(finetuning, "fine_tuned", watched)
     assert who.origin is not None
     encoders = [who.encoder, who.origin.encoder]
     before = [state_digest(e) for e in encoders]  # type: ignore[arg-type]

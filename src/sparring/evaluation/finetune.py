@@ -2,12 +2,13 @@
 
 from itertools import product
 
+import torch
 from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.evaluation.finetuning import Classifier, FineTuningSettings, fine_tuned, predictions
+from sparring.evaluation.finetuning import Classifier, FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.split import split
@@ -72,16 +73,6 @@ def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[Fi
 
 def _tuned(contestant: Contestant, material: Material, chosen: Int[Tensor, "chosen"] | None, tuning: FineTuningSettings) -> Classifier:
     """Learned from the chosen training rows; None: from all."""
-    data = material.classes
-    rows = data.train_rows if chosen is None else data.train_rows[chosen]
-    labels = data.train_labels if chosen is None else data.train_labels[chosen]
-    return fine_tuned(
-        contestant.learner(),
-        data.train,
-        rows,
-        labels,
-        num_classes=len(data.class_names),
-        settings=tuning,
-        seed=derived_seed(material.seed, "finetune"),
-        progress=material.progress(f"fine-tuning the {contestant.name} encoder, rate {tuning.backbone_learning_rate:g}"),
-    )
+    rows = torch.arange(len(material.classes.train_rows)) if chosen is None else chosen
+    seed, what = derived_seed(material.seed, "finetune"), f"fine-tuning at rate {tuning.backbone_learning_rate:g}"
+    return tuned_copy(contestant, material, rows, settings=tuning, seed=seed, what=what)

@@ -14,6 +14,7 @@ from sparring.data.view_settings import AreaRange, ViewSettings
 from sparring.data.views import Views
 from sparring.errors import TrainingError
 from sparring.evaluation.features import Progress, evaluating, unit_images
+from sparring.evaluation.material import Contestant, Material
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
 from sparring.seeding import generator
@@ -114,6 +115,35 @@ def fine_tuned(
         if progress is not None:
             progress(step + 1, settings.steps)
     return classifier.eval()
+
+
+def tuned_copy(
+    contestant: Contestant, material: Material, chosen: Int[Tensor, "chosen"], *, settings: FineTuningSettings, seed: int, what: str
+) -> Classifier:
+    """A classifier fine-tuned from a copy of the contestant's encoder on some of the training rows.
+
+    Args:
+        contestant: left as it is.
+        material: its classes are learned.
+        chosen: positions among the training rows.
+        settings: rates, length, crops.
+        seed: see `fine_tuned`.
+        what: name of this work for whoever is told of its progress.
+
+    Raises:
+        TrainingError: if the loss is not finite.
+    """
+    data = material.classes
+    return fine_tuned(
+        contestant.learner(),
+        data.train,
+        data.train_rows[chosen],
+        data.train_labels[chosen],
+        num_classes=len(data.class_names),
+        settings=settings,
+        seed=seed,
+        progress=material.progress(f"{contestant.name} encoder, {what}"),
+    )
 
 
 def predictions(classifier: nn.Module, images: Dataset, rows: Int[Tensor, "rows"], *, batch_size: int = 256) -> Int[Tensor, "rows"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.finetuning import FineTuningSettings, fine_tuned, predictions
+from sparring.evaluation.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, spread, table
 from sparring.evaluation.split import labelled_rows
@@ -83,16 +83,7 @@ def semi_supervised(contestant: Contestant, material: Material, settings: SemiSu
 def _accuracy(contestant: Contestant, material: Material, chosen: Tensor, *, tuning: FineTuningSettings, name: str, seed: int) -> float:
     """Of a copy of the encoder that has learned from the chosen training rows."""
     data = material.classes
-    classifier = fine_tuned(
-        contestant.learner(),
-        data.train,
-        data.train_rows[chosen],
-        data.train_labels[chosen],
-        num_classes=len(data.class_names),
-        settings=tuning,
-        seed=seed,
-        progress=material.progress(f"{contestant.name} encoder, {name}"),
-    )
+    classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=name)
     return top_1(predictions(classifier, data.test, data.test_rows), data.test_labels)
 
 

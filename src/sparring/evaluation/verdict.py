@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.evaluation.finetuning import FineTuningSettings, fine_tuned, predictions
+from sparring.evaluation.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.logistic import linear_probe
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, spread, table
@@ -142,16 +142,8 @@ def _linear(contestant: Contestant, material: Material, draws: list[Int[Tensor, 
 def _tuned(contestant: Contestant, material: Material, tuning: FineTuningSettings, draws: list[Int[Tensor, "drawn"]]) -> list[float]:
     data, found = material.classes, []
     for number, chosen in enumerate(draws):
-        classifier = fine_tuned(
-            contestant.learner(),
-            data.train,
-            data.train_rows[chosen],
-            data.train_labels[chosen],
-            num_classes=len(data.class_names),
-            settings=tuning,
-            seed=derived_seed(material.seed, "verdict", number),
-            progress=material.progress(f"{contestant.name} encoder, {tuning.steps:,} steps, draw {number + 1}"),
-        )
+        seed, what = derived_seed(material.seed, "verdict", number), f"{tuning.steps:,} steps, draw {number + 1}"
+        classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=what)
         found.append(top_1(predictions(classifier, data.test, data.test_rows), data.test_labels))
     return found
 
