@@ -47,7 +47,7 @@ def semi_supervised(contestant: Contestant, material: Material, settings: SemiSu
     """
     data = material.classes
     budgets = {name: [_listed(data, name)] for name in settings.lists} or {
-        f"{fraction:.4g}": [
+        f"{100 * fraction:.4g} %": [
             labelled_rows(data.train_labels, share=fraction, seed=derived_seed(material.seed, draw)) for draw in range(settings.draws)
         ]
         for fraction in settings.fractions
