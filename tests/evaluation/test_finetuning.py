@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from ringside import coloured, contestant, encoder, state_digest
 
+from public_folders import write_set
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.errors import DataError, TrainingError
 from sparring.evaluation.finetune import FinetuneSettings, finetune
@@ -175,6 +176,19 @@ def test_the_grid_is_of_rates_and_of_decays_divided_by_the_rate() -> None:
         (1.0, 1.0, 1e-4),
     ]
     assert _candidates(FinetuneSettings(), SHORT) == [SHORT]
+
+
+def test_a_public_set_brings_its_validation_images_and_its_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparring.evaluation.finetune import _metric, _parted
+
+    data = Material(None, "flowers102", image_size=16, root=write_set("flowers102", tmp_path, monkeypatch))
+    kept, held_out = _parted(data.classes, FinetuneSettings(), seed=0)
+    assert data.classes.validation is not None
+    assert held_out.tolist() == data.classes.validation.tolist()
+    assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(len(data.classes.train_rows)))
+    assert _metric(data, FinetuneSettings()) == "mean-per-class"
+    assert _metric(data, FinetuneSettings(metric="top-1")) == "top-1"
+    assert _metric(material(), FinetuneSettings()) == "top-1"
 
 
 def test_finetune_can_count_every_class_alike() -> None:

@@ -1,6 +1,7 @@
 """Fine-tuning on all labels: what the whole network reaches from this start."""
 
 from itertools import product
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -8,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
+from sparring.evaluation.classified import Classified
 from sparring.evaluation.finetuning import Classifier, FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result, table
@@ -28,9 +30,9 @@ class FinetuneSettings(Settings):
     weight_decays: tuple[float, ...] = ()
     """Decays to choose from, each divided by the rate; empty: the one above."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
-    """Part of each class to choose on, if there is a choice."""
-    metric: AccuracyName = "top-1"
-    """Share of all test images, or the mean of the classes' shares."""
+    """Part of each class to choose on, if there is a choice and the set has no official validation images."""
+    metric: Literal["auto"] | AccuracyName = "auto"
+    """Share of all test images (`top-1`), or the mean of the classes' shares; auto: as is usual for a public set, else `top-1`."""
 
 
 def finetune(contestant: Contestant, material: Material, settings: FinetuneSettings) -> Result:
@@ -39,11 +41,12 @@ def finetune(contestant: Contestant, material: Material, settings: FinetuneSetti
     Raises:
         TrainingError: if a loss is not finite.
     """
-    data, tried, measure = material.classes, [], ACCURACIES[settings.metric]
+    data, tried, metric = material.classes, [], _metric(material, settings)
+    measure = ACCURACIES[metric]
     candidates = _candidates(settings, settings.tuning if contestant.is_trained else settings.scratch)
     best = candidates[0]
     if len(candidates) > 1:
-        kept, held_out = split(data.train_labels, share=settings.validation_share, seed=material.seed)
+        kept, held_out = _parted(data, settings, seed=material.seed)
         for candidate in candidates:
             classifier = _tuned(contestant, material, kept, candidate)
             predicted = predictions(classifier, data.train, data.train_rows[held_out])
@@ -58,7 +61,23 @@ def finetune(contestant: Contestant, material: Material, settings: FinetuneSetti
         if rows
         else {}
     )
-    return {"accuracy": accuracy, "metric": settings.metric, **chosen, **grid, **data.sizes}
+    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **data.sizes}
+
+
+def _metric(material: Material, settings: FinetuneSettings) -> AccuracyName:
+    if settings.metric != "auto":
+        return settings.metric
+    usual = material.learned.metric if material.learned is not None else "top-1"
+    return "mean-per-class" if usual == "mean-per-class" else "top-1"
+
+
+def _parted(data: Classified, settings: FinetuneSettings, *, seed: int) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
+    """Positions of the training rows to learn from and to choose on: the official validation images where the set has some."""
+    if data.validation is None:
+        return split(data.train_labels, share=settings.validation_share, seed=seed)
+    is_validation = torch.zeros(len(data.train_rows), dtype=torch.bool)
+    is_validation[data.validation] = True
+    return (~is_validation).nonzero().flatten(), data.validation
 
 
 def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[FineTuningSettings]:
