@@ -19,7 +19,7 @@ LAYERS = (
     {"training"},
     {"evaluation"},
     {"comparison", "formats"},
-    {"api", "cli", "demo", "demo_data", "display", "doctor", "__init__", "__main__"},
+    {"api", "cli", "demo", "demo_data", "display", "doctor", "introductions", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
 SOURCE = Path(sparring.__file__).parent

@@ -245,6 +245,7 @@ def evaluate(
     tested = "held-out images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
 
     def keep_result(contestant: str, protocol: str, result: Result) -> None:
+        """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
         folder.write_scores({**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested})

@@ -198,15 +198,10 @@ def protocols(name: Annotated[str | None, typer.Argument(help="A protocol, in fu
         raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
     if as_json:
         typer.echo(json.dumps({key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}))
-    elif name is not None:
-        from sparring.display import describe_protocol
-
-        typer.echo(describe_protocol(name))
     else:
-        width = max(map(len, PROTOCOLS))
-        for key, entry in PROTOCOLS.items():
-            variants = f"; also {', '.join(f'{key}:{variant}' for variant in entry.variants)}" if entry.variants else ""
-            typer.echo(f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}")
+        from sparring.introductions import describe_protocol, list_protocols
+
+        typer.echo(describe_protocol(name) if name is not None else list_protocols())
 
 
 @app.command()
@@ -267,31 +262,10 @@ def methods(
         raise ConfigError(unknown_name("method or opponent", name, known))
     if as_json:
         typer.echo(json.dumps({key: asdict(entry) for key, entry in known.items() if name in (None, key)}))
-    elif name in PAIRINGS:
-        from sparring.display import describe_opponent
-
-        pairing = PAIRINGS[name]
-        options = " ".join(f"--opponent {opponent}" for opponent in pairing.opponents)
-        typer.echo(f"--method {name} is --method {pairing.method} {options}\n")
-        typer.echo("\n\n".join(describe_opponent(opponent) for opponent in pairing.opponents))
-    elif name in OPPONENTS:
-        from sparring.display import describe_opponent
-
-        typer.echo(describe_opponent(name))
-    elif name is not None:
-        from sparring.display import describe_method
-
-        typer.echo(describe_method(name))
     else:
-        width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
-        for key, entry in METHODS.items():
-            typer.echo(f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}")
-        typer.echo("\naround any of these, with --opponent NAME (repeatable; the first is the innermost):")
-        for key, entry in OPPONENTS.items():
-            typer.echo(f"{key:{width}}  {entry.summary}\n{'':{width}}  {entry.opponent}; {entry.source}")
-        typer.echo("\nnames for a method with opponents:")
-        for key, pairing in PAIRINGS.items():
-            typer.echo(f"{key:{width}}  {' + '.join((pairing.method, *pairing.opponents))}")
+        from sparring.introductions import describe, list_methods
+
+        typer.echo(describe(name) if name is not None else list_methods())
 
 
 @app.command()

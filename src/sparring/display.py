@@ -12,9 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring import distributed
-from sparring.config import toml_text
 from sparring.evaluation.catalogue import headline_of, short_title_of
-from sparring.methods.registry import find
 from sparring.optim.schedule import Progress as Position
 
 SHOWN_ROWS = 12
@@ -145,74 +143,3 @@ def _make_bar(console: Console) -> Progress:
         console=console,
         refresh_per_second=2,
     )
-
-
-def describe_method(name: str) -> str:
-    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls, source, settings with defaults."""
-    from sparring.methods.registry import method_class, settings_class
-
-    entry, settings = find(name), settings_class(name).model_validate({})
-    facts = {
-        "Players": "; ".join(f"{player} ({_moves(section)})" for player, section in settings.players),
-        "Opponent": entry.opponent,
-        "Disarmed": _controls(name, ""),
-        "Cost": f"{entry.cost:.2f} times a step of SimCLR" if name != "simclr" else "1, the unit of the others",
-        "Good for": entry.good_for,
-        "Source": entry.source,
-    }
-    return _introduction(method_class(name), facts, toml_text(settings.model_dump(mode="json")))
-
-
-def describe_opponent(name: str) -> str:
-    """Introduction of an opponent in image space, as of a method."""
-    from sparring.methods.registry import find_opponent, section, wrapper_class, wrapper_settings_class
-
-    entry, settings = find_opponent(name), wrapper_settings_class(name).model_validate({})
-    facts = {
-        "Opponent": entry.opponent,
-        "Disarmed": _controls(name, f"{section(name)}."),
-        "Cost": f"{entry.cost:.2f} times a step of the method that it plays around",
-        "Good for": entry.good_for,
-        "Source": entry.source,
-    }
-    return _introduction(wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")}))
-
-
-def describe_protocol(name: str) -> str:
-    """Introduction of an evaluation protocol: its question, what it needs, its source, variants and settings with defaults."""
-    from sparring.evaluation.catalogue import PROTOCOLS
-    from sparring.evaluation.choice import function_of, settings_class
-
-    entry = PROTOCOLS[name]
-    facts = {
-        "Question": entry.question,
-        "Labels": entry.labels,
-        "Encoder": "frozen" if entry.is_frozen else "learns",
-        "Number": entry.measure,
-        "Source": entry.source,
-        "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
-    }
-    settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
-    return _introduction(function_of(entry), facts, settings)
-
-
-def _controls(name: str, prefix: str) -> str:
-    from sparring.methods.registry import twins
-
-    return f"--set {prefix}disarmed={'|'.join(controls)}" if (controls := twins(name)) else ""
-
-
-def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
-    """The docstring of the file in which something is defined, facts, and its settings as TOML."""
-    import inspect
-
-    module = inspect.getmodule(kind)
-    lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
-    return (
-        f"{inspect.cleandoc(module.__doc__ or '') if module else ''}\n\n{lines}\n\n"
-        f"Settings (change one with --set KEY=VALUE):\n\n{settings}"
-    )
-
-
-def _moves(section: Any) -> str:
-    return f"{section.optimizer}, rate {section.learning_rate:g}, {section.schedule}"

@@ -113,6 +113,7 @@ def _sizes(source: Files, images: Table) -> Tensor:
     """Height and width as the json says; from the file where it is silent."""
 
     def size(index: int, image: dict[str, Any]) -> tuple[int, int]:
+        """Of one image."""
         if "height" in image and "width" in image:
             return int(image["height"]), int(image["width"])
         try:
@@ -132,6 +133,7 @@ def _outlines(annotations: Table, numbers: Mapping[int, int], sizes: Tensor, sou
         by_image.setdefault(numbers[annotation["image_id"]], []).append(annotation["segmentation"])
 
     def masks(index: int) -> Tensor:
+        """Outlines of one image's objects, filled: (objects, height, width)."""
         height, width = sizes[index].tolist()
         try:
             found = [mask_of(outline, height=height, width=width) for outline in by_image.get(index, [])]

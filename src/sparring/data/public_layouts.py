@@ -183,6 +183,7 @@ def voc2007(root: Path) -> Parts:
     folder, presence = "VOCdevkit/VOC2007", {}
 
     def listing(part: str) -> Listing:
+        """Images of one part; notes which classes each shows."""
         lists = root / folder / "ImageSets/Main"
         images = _lines(lists / f"{part}.txt")
         found = {name: dict(line.split() for line in _lines(lists / f"{name}_{part}.txt")) for name in _VOC_CLASSES}

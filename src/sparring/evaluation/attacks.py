@@ -94,6 +94,7 @@ def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> 
     """
 
     def look(images: Images) -> Seen:
+        """Loss, its gradient, and which images are still classified rightly."""
         with torch.enable_grad():
             watched = images.detach().requires_grad_()
             logits = classifier(watched)

@@ -52,6 +52,7 @@ def batches(images: AnnotatedImages, rows: Sequence[int], *, batch_size: int, se
     """Batches without end: every image once, in random order, before any comes again; half of them mirrored."""
 
     def draw(step: int) -> list[Future[Example]]:
+        """Start reading a step's images."""
         places = range(step * batch_size, (step + 1) * batch_size)
         flips = torch.rand(batch_size, generator=generator(seed, "detector", "flip", step)) < 0.5
         chosen = [rows[orders(place // len(rows))[place % len(rows)]] for place in places]

@@ -116,6 +116,7 @@ def pixel_loss(
 
 def _segmenter(contestant: Contestant, data: Segmented, settings: SegmentationSettings) -> Segmenter:
     def make_head(channels: int, stride: int) -> nn.Module:
+        """The head that the settings name, for maps of so many channels."""
         shape = HeadShape(
             channels=channels,
             width=settings.head_channels,
