@@ -11,7 +11,7 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from sparring.data import decode as module
-from sparring.data.decode import UnreadableImageError, centre_square, decode, header_size, load
+from sparring.data.decode import UnreadableImageError, centre_square, decode, header_size, load, resized_crop
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -232,6 +232,16 @@ def test_the_square_is_the_centre_resized(
     top, left, side, _ = box
     expected = F.resize(image[:, top : top + side, left : left + side], [8, 8], antialias=True)
     assert torch.equal(centre_square(image, 8), expected)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 30, 40), (3, 5, 9, 30), (29, 39, 1, 1), (2, 7, 8, 8)])
+def test_a_resized_crop_is_that_of_torchvision_whatever_the_order_of_memory(
+    picture: Picture, encode: Encode, box: tuple[int, int, int, int]
+) -> None:
+    image = decode(encode(picture(30, 40)))
+    expected = F.resized_crop(image.contiguous(), *box, [8, 8], antialias=True)
+    for same in (image, image.contiguous(), image.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        assert torch.equal(resized_crop(same, box, size=8), expected)
 
 
 def test_a_long_strip_needs_little_memory() -> None:

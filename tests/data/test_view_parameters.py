@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from sparring.data.view_parameters import crop_boxes, draw_parameters
+from sparring.data.view_parameters import crop_box, crop_boxes, draw_parameters
 from sparring.data.view_settings import ViewSettings
 from sparring.seeding import generator
 
@@ -158,3 +158,14 @@ def test_parameters_follow_the_generator() -> None:
     for field in fields(DRAWN):
         assert torch.equal(getattr(DRAWN, field.name), getattr(again, field.name))
         assert not torch.equal(getattr(DRAWN, field.name), getattr(other, field.name))
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 375), (32, 32), (1, 700), (700, 1), (8, 2)])
+@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.9, 1.0)])
+def test_the_box_of_one_image_is_what_is_drawn_for_a_batch_of_one(height: int, width: int, scale: tuple[float, float]) -> None:
+    sides = torch.tensor([height]), torch.tensor([width])
+    for seed in range(200):
+        draws = [generator(seed, "box") for _ in range(2)]
+        box = crop_box(height, width, scale=scale, ratio=RATIO, generator=draws[0])
+        assert box == tuple(crop_boxes(*sides, scale=scale, ratio=RATIO, generator=draws[1])[0].tolist())
+        assert draws[0].get_state().equal(draws[1].get_state())

@@ -304,9 +304,15 @@ def _free_cores() -> int:
     return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def empty_images(num_images: int, size: int) -> UInt8[Tensor, "batch 3 size size"]:
-    """Room for images, pinned where CUDA is in use: copies to the device then overlap with its work."""
-    return torch.empty((num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda())
+def empty_images(num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format) -> UInt8[Tensor, "batch 3 size size"]:
+    """Room for images, pinned where CUDA is in use: copies to the device then overlap with its work.
+
+    Args:
+        num_images: rows.
+        size: side in pixels.
+        order: of the memory; channels last where the images come in it.
+    """
+    return torch.empty((num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order)
 
 
 def uses_cuda() -> bool:

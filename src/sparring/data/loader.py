@@ -8,13 +8,13 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 import torch
-import torchvision.transforms.v2.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from sparring import distributed
 from sparring.data.dataset import Dataset, FileDataset, empty_images, uses_cuda
-from sparring.data.views import crop_boxes
+from sparring.data.decode import resized_crop
+from sparring.data.view_parameters import crop_box
 from sparring.errors import ConfigError
 from sparring.seeding import generator
 
@@ -95,7 +95,7 @@ class Loader:
 
     def _start_crops(self, pool: ThreadPoolExecutor, dataset: FileDataset, crops: Sequence[Crop], epoch: int, rows: Tensor) -> "_Pending":
         sizes = [crop.size or dataset.size for crop in crops]
-        images = [empty_images(len(rows), size) for size in sizes]
+        images = [empty_images(len(rows), size, order=torch.channels_last) for size in sizes]
 
         def fill(place: int, index: int) -> int:
             """Put the crops of one image in their place of the batch."""
@@ -114,10 +114,8 @@ _Pending: TypeAlias = Callable[[], Batch]
 
 
 def _random_crop(image: UInt8[Tensor, "3 height width"], crop: Crop, *, size: int, draw: torch.Generator) -> UInt8[Tensor, "3 size size"]:
-    height, width = (torch.tensor([side]) for side in image.shape[-2:])
-    box = crop_boxes(height, width, scale=crop.crop_scale, ratio=crop.crop_ratio, generator=draw)[0]
-    resized: Tensor = F.resized_crop(image, *box.tolist(), [size, size])
-    return resized
+    height, width = image.shape[-2:]
+    return resized_crop(image, crop_box(height, width, scale=crop.crop_scale, ratio=crop.crop_ratio, generator=draw), size=size)
 
 
 def _device_setter() -> Callable[[], None] | None:

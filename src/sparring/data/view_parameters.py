@@ -122,3 +122,29 @@ def crop_boxes(
     free = torch.stack([image_height - height, image_width - width])
     offset = torch.where(found, (place * (free + 1)).floor().minimum(free), (free / 2).floor())
     return torch.stack([offset[0], offset[1], height, width], dim=1).long()
+
+
+def crop_box(
+    height: int, width: int, *, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
+) -> tuple[int, int, int, int]:
+    """The box (top, left, height, width) that `crop_boxes` draws for a single image, without tensors: for files, which come one by one.
+
+    Args:
+        height: of the image in pixels.
+        width: likewise.
+        scale: area of the crop as a share of the image.
+        ratio: width / height.
+        generator: on the CPU.
+    """
+    uniform = torch.rand(2 * CROP_ATTEMPTS + 2, generator=generator, dtype=torch.float64).tolist()
+    shares, logs, place = uniform[:CROP_ATTEMPTS], uniform[CROP_ATTEMPTS:-2], uniform[-2:]
+    for share, log in zip(shares, logs, strict=True):
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * share)
+        aspect = math.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * log)
+        box_width, box_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            free = height - box_height, width - box_width
+            top, left = (min(int(share * (room + 1)), room) for share, room in zip(place, free, strict=True))
+            return top, left, box_height, box_width
+    box_height, box_width = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
