@@ -1,26 +1,29 @@
-"""Cost of one look at AdCo's bank: the fused closed form against autograd, both sides' losses and gradients.
+"""Cost of one look at AdCo's bank: the closed form against autograd, both sides' losses and gradients.
 
-    python benchmarks/bank_step.py [--json bank_step.json] [--repetitions 5]
+    python benchmarks/bank_step.py [--json bank_step.json] [--rounds 7]
 
-One torch thread, CPU time of the process, batch 256, 128 dimensions. The two take turns; ratios are pair by pair, the median with the
-smallest and largest beside it. Before timing, the gradients are compared.
+One torch thread, CPU time of the process, batch 256, 128 dimensions. Two plain losses by autograd, the closed form, and its three matrix
+products alone, into memory that is there, take turns. Gradients are compared before. Memory is what a process of its own takes during its
+second look beyond what it had before the first, without the bank's gradient itself (Linux).
 """
 
-import argparse
-import json
-import statistics
-import time
+import functools
+import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from contest import alternate, arguments, compared, in_words, inverse, write_json
 from torch import Tensor
 
+from sparring.objectives.bank_softmax import CHUNK
 from sparring.objectives.closed_form import adversarial_bank_game
 from sparring.objectives.contrastive import in_batch_info_nce
 
 BATCH, DIM = 256, 128
-SIZES = (4_096, 65_536)
+SIZES = (4_096, 16_384, 65_536, 262_144)
 ENCODER, BANK = 0.12, 0.02
+MEBIBYTE = 1 << 20
 
 
 def material(size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,58 +35,86 @@ def material(size: int) -> tuple[Tensor, Tensor, Tensor]:
     return query.requires_grad_(), key, torch.nn.functional.normalize(bank, dim=1).requires_grad_()
 
 
-def fused(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
+def closed_form(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of query and bank by the closed form."""
     game = adversarial_bank_game(query, key, bank, temperature=ENCODER, bank_temperature=BANK)
     return torch.autograd.grad(game.loss, query)[0], torch.autograd.grad(game.bank_loss, bank)[0]
 
 
-def by_autograd(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
+def autograd(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     """The same by two plain losses."""
     loss = in_batch_info_nce(query, key, bank.detach(), temperature=ENCODER)
     bank_loss = -in_batch_info_nce(query.detach(), key, bank, temperature=BANK)
     return torch.autograd.grad(loss, query)[0], torch.autograd.grad(bank_loss, bank)[0]
 
 
-def measure(size: int, repetitions: int) -> dict[str, float]:
-    """Median seconds of both, and the ratio with its spread."""
+def products(query: Tensor, key: Tensor, bank: Tensor) -> Callable[[], None]:
+    """Cosines, the queries' mean bank vectors and the bank's mean queries, as far as matrix products go."""
+    q, w, found = query.detach(), bank.detach(), torch.empty_like(bank)
+    cosines, picked = torch.empty(CHUNK, BATCH), torch.empty(BATCH, DIM)
+
+    def run() -> None:
+        """Chunk by chunk."""
+        for start in range(0, len(w), CHUNK):
+            part = slice(start, start + CHUNK)
+            torch.mm(w[part], q.T, out=cosines)
+            torch.mm(cosines.T, w[part], out=picked)
+            torch.mm(cosines, q, out=found[part])
+
+    return run
+
+
+def difference(size: int) -> float:
+    """Largest one between gradients of the two ways."""
     tensors = material(size)
-    difference = max(float((a - b).abs().max()) for a, b in zip(fused(*tensors), by_autograd(*tensors), strict=True))
-    pairs = []
-    for _ in range(repetitions):
-        seconds = []
-        for contestant in (fused, by_autograd):
-            start = time.process_time()
-            contestant(*tensors)
-            seconds.append(time.process_time() - start)
-        pairs.append(seconds)
-    ratios = [plain / ours for ours, plain in pairs]
-    return {
-        "fused_seconds": statistics.median(ours for ours, _ in pairs),
-        "autograd_seconds": statistics.median(plain for _, plain in pairs),
-        "ratio": statistics.median(ratios),
-        "smallest_ratio": min(ratios),
-        "largest_ratio": max(ratios),
-        "largest_gradient_difference": difference,
-    }
+    return max(float((a - b).abs().max()) for a, b in zip(closed_form(*tensors), autograd(*tensors), strict=True))
+
+
+def extra_mebibytes(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float:
+    """Memory of a look in a fresh process, beyond the bank's gradient."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_extra, (size, look))
+
+
+def _extra(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float:
+    torch.set_num_threads(1)
+    look(*material(CHUNK))  # what libraries allocate once
+    tensors = material(size)
+    before = _status("VmRSS")
+    look(*tensors)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    look(*tensors)
+    return (_status("VmHWM") - before - size * DIM * 4) / MEBIBYTE
+
+
+def _status(name: str) -> int:
+    """Bytes of that name in the process's status."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--repetitions", type=int, default=5)
-    arguments = parser.parse_args()
+    options = arguments(__doc__, rounds=7).parse_args()
     torch.set_num_threads(1)
-    found = {f"bank of {size:,}": measure(size, arguments.repetitions) for size in SIZES}
-    for name, row in found.items():
+    found = {}
+    for size in SIZES:
+        tensors = material(size)
+        ways = {"closed form": functools.partial(closed_form, *tensors), "autograd": functools.partial(autograd, *tensors)}
+        turns = alternate(ways | {"products": products(*tensors)}, rounds=options.rounds)
+        row = compared(turns, "closed form")
+        row["largest gradient difference"] = difference(size)
+        row["extra MiB"] = {look.__name__: extra_mebibytes(size, look) for look in (closed_form, autograd)}
+        found[size] = row
         print(
-            f"{name:15} fused {row['fused_seconds']:.3f} s  autograd {row['autograd_seconds']:.3f} s  "
-            f"ratio {row['ratio']:.2f} ({row['smallest_ratio']:.2f} to {row['largest_ratio']:.2f})  "
-            f"gradients within {row['largest_gradient_difference']:.1e}"
+            f"bank of {size:7,}: closed form {in_words(row['closed form'], '.3f')} s, "
+            f"{row['closed form']['median'] / size * 1e6:.2f} us per entry\n"
+            f"  autograd over it {in_words(row['autograd']['ratio'])}, it over its products {in_words(inverse(row['products']['ratio']))}\n"
+            f"  gradients within {row['largest gradient difference']:.1e}, "
+            f"extra memory {row['extra MiB']['closed_form']:.0f} MiB, autograd's {row['extra MiB']['autograd']:.0f} MiB",
+            flush=True,
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(options.json, found)
 
 
 if __name__ == "__main__":

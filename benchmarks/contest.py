@@ -115,7 +115,7 @@ def _processor() -> str:
 
 
 class Worker:
-    """A contestant in a process of its own.
+    """A contestant in a process of its own; `last` is what it said of its latest turn.
 
     Args:
         python: `OURS` or `PEERS`.
@@ -135,14 +135,15 @@ class Worker:
             env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent / 'src'}", **(environment or {})},
             text=True,
         )
-        self._answer()
+        self.last = self._answer()
 
     def turn(self) -> dict[str, Any]:
         """Let it make one turn; what it says of it."""
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
-        return self._answer()
+        self.last = self._answer()
+        return self.last
 
     def per_cpu_second(self, what: str) -> Callable[[], float]:
         """The worker as a contestant whose figure is how many of these it makes per CPU second."""
@@ -151,6 +152,16 @@ class Worker:
             """Rate of one turn."""
             found = self.turn()
             return float(found[what] / found["cpu"])
+
+        return turn
+
+    def per_second(self, what: str) -> Callable[[], float]:
+        """The worker as a contestant whose figure is how many of these it makes per second of the clock."""
+
+        def turn() -> float:
+            """Rate of one turn."""
+            found = self.turn()
+            return float(found[what] / found["seconds"])
 
         return turn
 
@@ -167,6 +178,12 @@ class Worker:
                 answer: dict[str, Any] = json.loads(line)
                 return answer
         raise SystemExit(f"error: {self.name} ended with exit code {self._process.wait()}; its message is above")
+
+
+def memory_peak() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def serve(turn: Callable[[], Mapping[str, Any]]) -> None:

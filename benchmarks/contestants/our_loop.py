@@ -1,0 +1,86 @@
+"""Our SimCLR as `sparring train` trains it, one epoch per turn: store, loader, views, players, records, a look of the monitor, a checkpoint.
+
+    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare} [METHOD [OPPONENT]]
+
+together: both views share the batch norm's statistics, as by default. apart: each view goes through the network by itself. bare: nothing
+but the training step, on views that were made beforehand: the limit of the whole loop.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from contest import memory_peak, serve
+from contestants.pictures import small
+
+from sparring.data.views import Views
+from sparring.methods.method import Step
+from sparring.seeding import generator
+from sparring.training.loop import Training
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+from sparring.training.start import open_images, prepare
+
+
+def training_of(folder: Path, *, width: float, batches: int, batch: int, method: str, opponents: list[str]) -> Training:
+    """A run of very many epochs on small pictures in memory."""
+    tree = {
+        "method": method,
+        "opponent": opponents,
+        "encoder": {"width": width, "small_images": True},
+        "training": {"epochs": 1000, "image_size": 32, "batch_size": batch, "device": "cpu"},
+    }
+    pictures = torch.from_numpy(small(batches * batch)).permute(0, 3, 1, 2).contiguous()
+    config, dataset = open_images(RunConfig.from_tree(tree), pictures, None)
+    return prepare(config, dataset, RunFolder(folder), backbone=None, listener=None)
+
+
+def whole(training: Training, batches: int) -> Callable[[], dict[str, float]]:
+    """Everything that a run does."""
+    settings = training.config.training
+
+    def epoch() -> dict[str, float]:
+        """The next epoch."""
+        more = settings.model_copy(update={"max_steps": training.step + batches})
+        training.config = training.config.model_copy(update={"training": more})
+        training.play()
+        return {"images": batches * settings.batch_size, "peak": memory_peak()}
+
+    return epoch
+
+
+def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
+    """The training steps alone."""
+    images = next(iter(training.loader.batches(0))).images[0]
+    views: Views = training.views
+    shown, contest = views(images, generator=generator(0, "views")), training.contest
+    contest.method.train()
+    step = Step(progress=training.progress(), indices=torch.arange(len(images)), generator=generator(0, "step"), images=images, augment=views)
+
+    def steps() -> dict[str, float]:
+        """As many as an epoch has."""
+        for _ in range(batches):
+            for player in contest.players.values():
+                player.prepare(step.progress)
+            contest.method.step(shown, contest.players, step)
+        return {"images": batches * len(images), "peak": memory_peak()}
+
+    return steps
+
+
+def main() -> None:
+    """Serve."""
+    width, (batches, batch, threads), form, method = float(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5], (sys.argv[6:] or ["simclr"])[0]
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        training = training_of(Path(folder), width=width, batches=batches, batch=batch, method=method, opponents=sys.argv[7:])
+        if form == "apart":
+            encoder = training.contest.encoder
+            encoder.together = lambda views: [encoder(view) for view in views]  # type: ignore[method-assign]
+        serve((bare if form == "bare" else whole)(training, batches))
+
+
+if __name__ == "__main__":
+    main()

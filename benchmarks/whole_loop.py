@@ -1,0 +1,57 @@
+"""Images per second of the whole training loop: ours against lightly's documented SimCLR loop, and against our bare training step.
+
+    benchmarks/setup
+    python benchmarks/whole_loop.py [--json whole_loop.json] [--rounds 5] [--width 0.25] [--batches 12]
+
+ResNet-18 with the small stem, 32 x 32 pictures in memory, batch 256, 2 threads, wall time; the same distribution of views. lightly runs with
+0, 1 and 2 workers once, and then with the number that was fastest. Ours in the same semantics of the batch norm (each view by itself)
+and as it is by default (both views together). Peak memory is that of the trainer's process; lightly's workers are not counted.
+"""
+
+from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
+
+BATCH, THREADS = 256, 2
+
+
+def best_workers(width: float, batches: int) -> tuple[Worker, dict[str, float]]:
+    """lightly with the number of workers that was fastest, and what each number reached."""
+    found, kept = {}, {}
+    for number in (0, 1, 2):
+        worker = Worker(PEERS, "lightly_loop.py", str(width), str(number), str(batches), str(BATCH), str(THREADS))
+        rate = worker.per_second("images")
+        rate()
+        found[f"{number} workers"], kept[number] = rate(), worker
+    best = max(kept, key=lambda number: found[f"{number} workers"])
+    for number, worker in kept.items():
+        if number != best:
+            worker.close()
+    return kept[best], found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments(__doc__)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batches", type=int, default=12, help="of a turn")
+    options = parser.parse_args()
+    lightly, tried = best_workers(options.width, options.batches)
+    print("lightly, images/s:", ", ".join(f"{name} {rate:.0f}" for name, rate in tried.items()))
+    of_ours = {"ours, views apart": "apart", "ours": "together", "our bare step": "bare"}
+    workers = {"lightly": lightly}
+    for name, form in of_ours.items():
+        numbers = (str(number) for number in (options.width, options.batches, BATCH, THREADS))
+        workers[name] = Worker(OURS, "our_loop.py", *numbers, form, environment={"GOMP_SPINCOUNT": "1000"})
+    turns = take_turns({name: worker.per_second("images") for name, worker in workers.items()}, rounds=options.rounds)
+    peaks = {name: float(worker.last["peak"]) for name, worker in workers.items()}
+    for worker in workers.values():
+        worker.close()
+    against_lightly, against_bare = compared(turns, "lightly"), compared(turns, "our bare step")
+    print(f"{'width ' + str(options.width):18} {'images/s':24} {'of lightly':22} {'of the bare step':22} peak memory")
+    for name in turns:
+        row = [in_words(against_lightly[name], "4.0f"), in_words(against_lightly[name]["ratio"]), in_words(against_bare[name]["ratio"])]
+        print(f"{name:18} {row[0]:24} {row[1]:22} {row[2]:22} {peaks[name] / 1e9:.2f} GB")
+    write_json(options.json, {"width": options.width, "workers": tried, "of lightly": against_lightly, "of bare": against_bare, "peak": peaks})
+
+
+if __name__ == "__main__":
+    main()
