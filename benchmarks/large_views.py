@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+
 from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
 from contestants.pictures import write_photographs
-
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.data.loader import Loader
 from sparring.data.views import Views, ViewSettings, ViewsSettings

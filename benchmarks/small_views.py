@@ -11,10 +11,10 @@ no operation is faster or slower on, and in memory; lightly gets them as PIL ima
 from collections.abc import Callable
 
 import torch
-from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
-from contestants.pictures import small
 from torchvision.transforms import v2
 
+from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
+from contestants.pictures import small
 from sparring.data.image_operations import blur_kernel_size
 from sparring.data.views import Views, ViewSettings, ViewsSettings
 from sparring.seeding import generator
@@ -80,7 +80,9 @@ def main() -> None:
             recipe = ViewsSettings(preset=preset).resolve(size)[0]
             workers = {name: Worker(PEERS, "views_of_peers.py", name, str(size), recipe.model_dump_json()) for name in PEERS_OF_SMALL}
             contestants = {"ours": per_cpu_second(ours(recipe, images)), "torchvision": per_cpu_second(torchvision(recipe, images))}
-            turns = take_turns(contestants | {name: worker.per_cpu_second("views") for name, worker in workers.items()}, rounds=options.rounds)
+            turns = take_turns(
+                contestants | {name: worker.per_cpu_second("views") for name, worker in workers.items()}, rounds=options.rounds
+            )
             for worker in workers.values():
                 worker.close()
             found[f"{preset} at {size} px"] = rows = compared(turns, "ours")

@@ -3,8 +3,8 @@
     benchmarks/setup
     python benchmarks/whole_loop.py [--json whole_loop.json] [--rounds 5] [--width 0.25] [--batches 12]
 
-ResNet-18 with the small stem, 32 x 32 pictures in memory, batch 256, 2 threads, wall time; the same distribution of views. lightly runs with
-0, 1 and 2 workers once, and then with the number that was fastest. Ours in the same semantics of the batch norm (each view by itself)
+ResNet-18 with the small stem, 32 x 32 pictures in memory, batch 256, 2 threads, wall time; the same distribution of views. lightly runs
+with 0, 1 and 2 workers once, and then with the number that was fastest. Ours in the same semantics of the batch norm (each view by itself)
 and as it is by default (both views together). Peak memory is that of the trainer's process; lightly's workers are not counted.
 """
 
@@ -50,7 +50,9 @@ def main() -> None:
     for name in turns:
         row = [in_words(against_lightly[name], "4.0f"), in_words(against_lightly[name]["ratio"]), in_words(against_bare[name]["ratio"])]
         print(f"{name:18} {row[0]:24} {row[1]:22} {row[2]:22} {peaks[name] / 1e9:.2f} GB")
-    write_json(options.json, {"width": options.width, "workers": tried, "of lightly": against_lightly, "of bare": against_bare, "peak": peaks})
+    write_json(
+        options.json, {"width": options.width, "workers": tried, "of lightly": against_lightly, "of bare": against_bare, "peak": peaks}
+    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ itself, as in the example, so each has batch-norm statistics of its own. The bac
 import sys
 
 import torch
-from contest import memory_peak, serve
-from contestants.pictures import small
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from lightly.transforms import SimCLRTransform
@@ -18,6 +16,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from contest import memory_peak, serve
+from contestants.pictures import small
 from sparring.models.backbones import EncoderSettings, make_backbone
 
 

@@ -1,4 +1,4 @@
-"""Our SimCLR as `sparring train` trains it, one epoch per turn: store, loader, views, players, records, a look of the monitor, a checkpoint.
+"""Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a look of the monitor, a checkpoint.
 
     python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare} [METHOD [OPPONENT]]
 
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from contest import memory_peak, serve
 from contestants.pictures import small
-
 from sparring.data.views import Views
 from sparring.methods.method import Step
 from sparring.seeding import generator
@@ -57,7 +57,9 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
     views: Views = training.views
     shown, contest = views(images, generator=generator(0, "views")), training.contest
     contest.method.train()
-    step = Step(progress=training.progress(), indices=torch.arange(len(images)), generator=generator(0, "step"), images=images, augment=views)
+    step = Step(
+        progress=training.progress(), indices=torch.arange(len(images)), generator=generator(0, "step"), images=images, augment=views
+    )
 
     def steps() -> dict[str, float]:
         """As many as an epoch has."""
@@ -72,7 +74,12 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
 
 def main() -> None:
     """Serve."""
-    width, (batches, batch, threads), form, method = float(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5], (sys.argv[6:] or ["simclr"])[0]
+    width, (batches, batch, threads), form, method = (
+        float(sys.argv[1]),
+        map(int, sys.argv[2:5]),
+        sys.argv[5],
+        (sys.argv[6:] or ["simclr"])[0],
+    )
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         training = training_of(Path(folder), width=width, batches=batches, batch=batch, method=method, opponents=sys.argv[7:])

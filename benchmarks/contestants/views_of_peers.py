@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+
 from contest import serve
 from contestants.pictures import small
-from PIL import Image
 
 BATCH = 256
 SAMPLE = 64

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from sparring.data import image_operations as ops
+from sparring.data import view_kernel
 from sparring.data import views as views_module
 from sparring.data.views import (
     PRESETS,
@@ -33,6 +34,15 @@ RECIPES = {
     if place == 0 or recipe != ViewsSettings(preset=name).resolve(32)[place - 1]
 }
 BUSY = ViewSettings(size=32, jitter=0.9, hue=0.3, greyscale=0.3, blur=0.6, solarise=0.4)
+
+
+@pytest.fixture(autouse=True, params=["kernel", "tensors"])
+def _by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds for the compiled kernel and for tensors."""
+    if request.param == "tensors":
+        monkeypatch.setattr(view_kernel, "library", lambda: None)
+    elif view_kernel.library() is None:
+        pytest.skip("the kernel was not built: no C compiler")
 
 
 def image_batch(batch: int = BATCH, height: int = 32, width: int = 32) -> Tensor:

@@ -56,9 +56,15 @@ def resized_crop(
 
 
 def flipped(images: UInt8[Tensor, "batch 3 height width"], flip: Bool[Tensor, "batch"]) -> Planes:
-    """Images in [0, 1] as planes, mirrored where `flip` says so."""
-    planes = images.transpose(0, 1).float().div_(255)
-    return torch.where(flip[:, None, None], planes.flip(-1), planes)
+    """Images in [0, 1] as planes, mirrored where `flip`, on the CPU, says so."""
+    batch, channels, height, width = images.shape
+    planes = torch.empty(channels, batch, height, width, device=images.device)
+    for channel in range(channels):  # one by one: whatever the order of memory, no copy has to interleave
+        planes[channel].copy_(images[:, channel])
+    planes.div_(255)
+    if flip.all():
+        return planes.flip(-1)
+    return torch.where(flip.to(planes.device)[:, None, None], planes.flip(-1), planes) if flip.any() else planes
 
 
 def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
@@ -71,12 +77,22 @@ def blend(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor
     """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image)), 0, 1).
 
     With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One form for the three
-    lets samples that are at different operations of their jitter share a pass.
+    lets samples that are at different operations of their jitter share a pass; what no sample needs is left out.
+
+    Args:
+        planes: changed in place.
+        keep: on the CPU, as the others.
+        to_grey: likewise.
+        to_mean: likewise.
     """
-    luma = grey(planes)
-    level = (to_mean * luma.mean(dim=(1, 2)))[:, None, None]
-    luma.mul_(to_grey[:, None, None]).add_(level)
-    torch.addcmul(luma, planes, keep[:, None, None], out=planes).clamp_(0, 1)
+    factor, is_grey, is_mean = keep.to(planes.device)[:, None, None], bool(to_grey.any()), bool(to_mean.any())
+    if is_grey or is_mean:
+        luma = grey(planes)
+        level = (to_mean.to(planes.device) * luma.mean(dim=(1, 2)))[:, None, None]
+        ground = luma.mul_(to_grey.to(planes.device)[:, None, None]).add_(level) if is_grey else level
+        planes.mul_(factor).add_(ground).clamp_(0, 1)
+    else:
+        planes.mul_(factor).clamp_(0, 1)
 
 
 def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
@@ -112,20 +128,30 @@ def blur_kernel_size(size: int) -> int:
     return max(3, size // 10 // 2 * 2 + 1)
 
 
+NEGLIGIBLE = 2.0**-20
+"""Taps of less than this share of the central one are left out: all together they weigh a thousandth of a grey level at most."""
+
+
 def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_size: int) -> Planes:
-    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels, borders mirrored."""
-    reach, length = kernel_size // 2, planes.shape[-1]
-    taps = torch.arange(reach + 1, device=planes.device)
-    kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
-    kernel = (kernel / (2 * kernel.sum(dim=1) - kernel[:, 0])[:, None])[:, :, None, None]
-    source = F.pad(planes, (reach,) * 4, mode="reflect")
-    for dim in (2, 3):
-        blurred = source.narrow(dim, reach, length) * kernel[:, 0]
+    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels (on the CPU), borders mirrored.
+
+    Rows with their mirrored borders lie in memory one after the other, so that a neighbour is a fixed number of places away, and a sum
+    over neighbours is one over long contiguous stretches. What it makes of the borders themselves is left out at the end.
+    """
+    taps = torch.exp(-0.5 * (torch.arange(kernel_size // 2 + 1) / sigma[:, None]) ** 2)
+    taps = torch.where(taps < NEGLIGIBLE, 0, taps)
+    kernel = (taps / (2 * taps.sum(dim=1) - taps[:, 0])[:, None]).to(planes.device)
+    side, reach = planes.shape[-1], int(taps.any(dim=0).sum()) - 1
+    width = side + 2 * reach
+    source = F.pad(planes, (reach,) * 4, mode="reflect").flatten(2)
+    for neighbour in (1, width):
+        length = source.shape[-1] - 2 * reach * neighbour
+        blurred = source.narrow(-1, reach * neighbour, length) * kernel[:, :1]
         for tap in range(1, reach + 1):
-            pair = source.narrow(dim, reach - tap, length) + source.narrow(dim, reach + tap, length)
-            blurred.addcmul_(pair, kernel[:, tap])
+            pair = source.narrow(-1, (reach - tap) * neighbour, length) + source.narrow(-1, (reach + tap) * neighbour, length)
+            blurred.addcmul_(pair, kernel[:, tap, None])
         source = blurred
-    return source.clamp_(0, 1)
+    return source.as_strided((*source.shape[:2], side, side), (*source.stride()[:2], width, 1)).clamp(0, 1)
 
 
 def solarised(planes: Planes, *, threshold: float) -> Planes:
