@@ -1,6 +1,6 @@
 """Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a look of the monitor, a checkpoint.
 
-    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare} [METHOD [OPPONENT]]
+    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator} [METHOD [OPPONENT]]
 
 together: both views share the batch norm's statistics, as by default. apart: each view goes through the network by itself. bare: nothing
 but the training step, on views that were made beforehand: the limit of the whole loop.
@@ -18,6 +18,7 @@ from contestants.pictures import small
 from sparring.data.views import Views
 from sparring.methods.method import Step
 from sparring.seeding import generator
+from sparring.training import build
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -81,12 +82,14 @@ def main() -> None:
         (sys.argv[6:] or ["simclr"])[0],
     )
     torch.set_num_threads(threads)
+    if form == "bare-default-allocator":
+        build.keep_freed_memory = lambda: None
     with tempfile.TemporaryDirectory() as folder:
         training = training_of(Path(folder), width=width, batches=batches, batch=batch, method=method, opponents=sys.argv[7:])
         if form == "apart":
             encoder = training.contest.encoder
             encoder.together = lambda views: [encoder(view) for view in views]  # type: ignore[method-assign]
-        serve((bare if form == "bare" else whole)(training, batches))
+        serve((bare if form.startswith("bare") else whole)(training, batches))
 
 
 if __name__ == "__main__":

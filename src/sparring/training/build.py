@@ -12,6 +12,7 @@ from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
+from sparring.training.allocator import keep_freed_memory
 from sparring.training.devices import choose_autocast, choose_device, convert_batch_norm
 from sparring.training.settings import RunConfig
 
@@ -38,6 +39,8 @@ def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest
         backbone: a network of your own instead of `encoder.backbone`.
     """
     device = choose_device(config.training.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     method = _make_method(config, backbone)
     for module in method.modules():
         if isinstance(module, Encoder):
