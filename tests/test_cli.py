@@ -73,7 +73,7 @@ def bits(run: Path) -> dict[str, bytes]:
 def test_help_lists_every_command(command: Command) -> None:
     done = command("--help")
     assert done.code == 0
-    for name in ("train", "resume", "evaluate", "embed", "export", "report", "methods", "doctor", "demo"):
+    for name in ("plan", "train", "resume", "evaluate", "embed", "export", "report", "methods", "doctor", "demo"):
         assert f" {name} " in done.out
 
 

@@ -12,14 +12,14 @@ import sparring
 from sparring.methods.registry import METHODS
 
 LAYERS = (
-    {"errors", "config", "seeding", "distributed"},
+    {"errors", "config", "seeding", "distributed", "scratch"},
     {"objectives", "measures", "models", "data", "optim"},
     {"opponents"},
     {"methods"},
     {"training"},
     {"evaluation"},
     {"comparison", "formats"},
-    {"api", "cli", "demo", "demo_data", "display", "doctor", "introductions", "__init__", "__main__"},
+    {"api", "cli", "demo", "demo_data", "display", "doctor", "failure", "introductions", "options", "planning", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
 SOURCE = Path(sparring.__file__).parent

@@ -1,9 +1,10 @@
 """Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a look of the monitor, a checkpoint.
 
-    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator} [METHOD [OPPONENT]]
+    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator|folder} [FOLDER]
 
 together: both views share the batch norm's statistics, as by default. apart: each view goes through the network by itself. bare: nothing
-but the training step, on views that were made beforehand: the limit of the whole loop.
+but the training step, on views that were made beforehand: the limit of the whole loop. folder: as together, on the images of that folder,
+from a store.
 """
 
 import sys
@@ -25,17 +26,17 @@ from sparring.training.settings import RunConfig
 from sparring.training.start import open_images, prepare
 
 
-def training_of(folder: Path, *, width: float, batches: int, batch: int, method: str, opponents: list[str]) -> Training:
-    """A run of very many epochs on small pictures in memory."""
+def training_of(folder: Path, *, width: float, batches: int, batch: int, data: str | None) -> Training:
+    """A run of very many epochs on small pictures in memory, or on those of a folder."""
     tree = {
-        "method": method,
-        "opponent": opponents,
+        "method": "simclr",
+        "data": {"path": data or "", "cache": str(folder / "cache")},
         "encoder": {"width": width, "small_images": True},
         "training": {"epochs": 1000, "image_size": 32, "batch_size": batch, "device": "cpu"},
     }
     pictures = torch.from_numpy(small(batches * batch)).permute(0, 3, 1, 2).contiguous()
-    config, dataset = open_images(RunConfig.from_tree(tree), pictures, None)
-    return prepare(config, dataset, RunFolder(folder), backbone=None, listener=None)
+    config, dataset = open_images(RunConfig.from_tree(tree), data or pictures, None)
+    return prepare(config, dataset, RunFolder(folder / "run"), backbone=None, listener=None)
 
 
 def whole(training: Training, batches: int) -> Callable[[], dict[str, float]]:
@@ -75,17 +76,14 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
 
 def main() -> None:
     """Serve."""
-    width, (batches, batch, threads), form, method = (
-        float(sys.argv[1]),
-        map(int, sys.argv[2:5]),
-        sys.argv[5],
-        (sys.argv[6:] or ["simclr"])[0],
-    )
+    width, (batches, batch, threads), form = float(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5]
+    data = sys.argv[6] if form == "folder" else None
     torch.set_num_threads(threads)
     if form == "bare-default-allocator":
         build.keep_freed_memory = lambda: None
     with tempfile.TemporaryDirectory() as folder:
-        training = training_of(Path(folder), width=width, batches=batches, batch=batch, method=method, opponents=sys.argv[7:])
+        (Path(folder) / "run").mkdir()
+        training = training_of(Path(folder), width=width, batches=batches, batch=batch, data=data)
         if form == "apart":
             encoder = training.contest.encoder
             encoder.together = lambda views: [encoder(view) for view in views]  # type: ignore[method-assign]

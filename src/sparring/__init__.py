@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.api import Run, embed, evaluate, export, load, report, resume, train
+    from sparring.api import Plan, Run, embed, evaluate, export, load, plan, report, resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "SparringError", "embed", "evaluate", "export", "load", "report", "resume", "train"]
+__all__ = ["Plan", "Run", "SparringError", "embed", "evaluate", "export", "load", "plan", "report", "resume", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The library as functions: train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
+"""The library as functions: plan, train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,26 @@ from torch import nn
 from sparring import distributed
 from sparring.comparison.illustration import illustrated
 from sparring.comparison.report import write_report
-from sparring.config import Tree, merged, read_toml
+from sparring.config import merged
 from sparring.data.dataset import open_dataset
 from sparring.data.named import is_named
 from sparring.data.source import ImageData
 from sparring.data.views import Views
-from sparring.errors import ConfigError, DataError, unknown_name
+from sparring.errors import DataError
 from sparring.evaluation.choice import choose
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
-from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
+from sparring.planning.outcome import Plan as Plan
+from sparring.planning.plan import plan as plan
 from sparring.seeding import generator
 from sparring.training.checkpoint import read_checkpoint, write_atomically
+from sparring.training.configure import configure
+from sparring.training.configure import find_recipe as find_recipe
+from sparring.training.configure import recipes as recipes
 from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -63,25 +67,6 @@ def _folder(run: str | Path | Run) -> RunFolder:
     return RunFolder(run.path if isinstance(run, Run) else run)
 
 
-def recipes() -> dict[str, Path]:
-    """Shipped recipes by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
-
-
-def find_recipe(recipe: str | Path) -> Tree:
-    """A recipe as a tree: a shipped one by name, or a TOML file.
-
-    Raises:
-        ConfigError: if there is no such recipe, with the nearest name.
-    """
-    shipped = recipes()
-    if str(recipe) in shipped:
-        return read_toml(shipped[str(recipe)])
-    if Path(recipe).suffix == ".toml":
-        return read_toml(Path(recipe))
-    raise ConfigError(unknown_name("recipe", str(recipe), shipped) + "; or name a file ending in .toml")
-
-
 def train(
     data: ImageData,
     *,
@@ -111,22 +96,7 @@ def train(
         UsageError: for wrong input; nothing has been written then.
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
-    known = set(RunConfig.model_fields["training"].annotation.model_fields) | {"seed"}  # type: ignore[union-attr]
-    for name in training.keys() - known:
-        raise ConfigError(unknown_name("argument", name, known))
-    given = {name: value for name, value in training.items() if value is not None}
-    tree = merged(
-        {"method": "adco"},
-        find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""}},
-        {"method": method} if method is not None else {},
-        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)} if opponent else {},
-        {"seed": given.pop("seed")} if "seed" in given else {},
-        {"training": given},
-        {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
-        settings or {},
-    )
-    config = RunConfig.from_tree(tree)
+    config = configure(data, method=method, opponent=opponent, recipe=recipe, settings=settings, backbone=backbone, **training)
     choose_device(config.training.device)  # before the images, which may take minutes
     distributed.start()
     folder = RunFolder(out)

@@ -7,15 +7,29 @@ with --debug.
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from sparring.config import Tree, merged, parse_override
-from sparring.errors import ConfigError, SparringError
+from sparring.errors import ConfigError
+from sparring.failure import explain, fail, resumable
+from sparring.options import (
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    ImageSizeOption,
+    JsonOption,
+    OpponentOption,
+    RecipeOption,
+    RunArgument,
+    RunDeviceOption,
+    SeedOption,
+    SetOption,
+    StepsOption,
+)
 
 SPIN_COUNT = "1000"
 """How long PyTorch's threads wait for each other awake. GNU's default of 300,000 is no faster on an idle machine and makes every step
@@ -29,19 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")]
-DataOption = Annotated[
-    str,
-    typer.Option("--data", metavar="PATH", help="Folder of images, parquet file or folder, or text/CSV list of files."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")]
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -60,18 +61,52 @@ def options(
     """Self-supervised visual pretraining in which the encoder trains against worthy opponents."""
 
 
-@contextmanager
-def _resumable(run: Path) -> Iterator[None]:
-    """Let Ctrl-C end a training with the command that goes on with it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        has_checkpoint = (run / "checkpoint" / "last.pt").exists()
-        _fail(f"stopped; continue with `sparring resume {run}`" if has_checkpoint else "stopped before the first step; nothing is lost", 1)
-
-
 def _settings(overrides: list[str] | None) -> Tree:
     return merged({}, *(parse_override(text) for text in overrides or []))
+
+
+@app.command()
+def plan(
+    data: DataOption,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method, or METHOD+OPPONENT; repeatable or comma-separated, a row each. Default adco.")
+    ] = None,
+    opponent: OpponentOption = None,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = None,
+    device: RunDeviceOption = None,
+    max_steps: StepsOption = None,
+    settings: SetOption = None,
+    gpu_memory: Annotated[float | None, typer.Option(metavar="GIB", help="Estimate for a CUDA device that is not here.")] = None,
+    timed_steps: Annotated[int, typer.Option(min=1, help="Steps of each run that are timed.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict memory and time of a run from a few of its steps, and say what would fit; nothing is trained."""
+    from sparring import api
+    from sparring.display import Display
+    from sparring.planning.wording import lines_of
+
+    with Display() as display:
+        found = api.plan(
+            data,
+            method=method,
+            opponent=opponent,
+            recipe=recipe,
+            settings=_settings(settings),
+            gpu_memory=gpu_memory,
+            timed_steps=timed_steps,
+            listener=display,
+            epochs=epochs,
+            batch_size=batch_size,
+            image_size=image_size,
+            seed=seed,
+            device=device,
+            max_steps=max_steps,
+        )
+    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(lines_of(found)))
 
 
 @app.command()
@@ -79,15 +114,13 @@ def train(
     data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
     method: Annotated[str | None, typer.Option(help="See `sparring methods`; default adco.")] = None,
-    opponent: Annotated[
-        list[str] | None, typer.Option(help="Opponent in image space, around the method; repeatable. See `sparring methods`.")
-    ] = None,
-    recipe: Annotated[str | None, typer.Option(help="Shipped recipe by name, or a TOML file.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step over all processes.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the views in pixels; default: by the images.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    opponent: OpponentOption = None,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = None,
+    device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
@@ -96,7 +129,7 @@ def train(
     from sparring import api
     from sparring.display import Display
 
-    with _resumable(out), Display() as display:
+    with resumable(out), Display() as display:
         run = api.train(
             data,
             out=out,
@@ -121,7 +154,7 @@ def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption 
     from sparring import api
     from sparring.display import Display
 
-    with _resumable(run), Display() as display:
+    with resumable(run), Display() as display:
         done = api.resume(run, max_steps=max_steps, listener=display)
         _finish(done, display, as_json=as_json)
 
@@ -308,28 +341,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _explain(error)
+        explain(error)
     if code == CTRL_C:
-        _fail("stopped", 1)
+        fail("stopped", 1)
     raise SystemExit(code if isinstance(code, int) else 0)
-
-
-def _explain(error: Exception) -> NoReturn:
-    if isinstance(error, SparringError):
-        _fail(str(error), error.exit_code)
-    if hasattr(error, "format_message"):  # typer carries its own copy of click's exceptions
-        message = " ".join(str(error.format_message()).split())
-        if not message:  # no command at all: the help has been shown
-            raise SystemExit(2)
-        _fail(message.replace(": Input should be", ": it should be"), 2)
-    if isinstance(error, OSError) and error.errno is not None:
-        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), 1)
-    _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
-    sys.stderr.flush()
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        os._exit(code)  # the other processes wait in a collective call; leaving at once lets torchrun end them
-    raise SystemExit(code)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparring import api
 from sparring.data.dataset import Dataset
+from sparring.errors import ConfigError
 from sparring.models.generator import GeneratorSettings
 from sparring.opponents.pretraining import JudgeSettings, Pretraining, PretrainingSettings
 from sparring.training.rehearsal import Rehearsal
@@ -141,7 +142,7 @@ def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(8):
         Image.new("RGB", (200, 200), (30 * number, 0, 0)).save(folder / f"{number}.png")
-    with pytest.raises(api.ConfigError, match=r"set data\.store=always"):
+    with pytest.raises(ConfigError, match=r"set data\.store=always"):
         api.train(folder, out=tmp_path / "run", method="hardgen", image_size=32, batch_size=4, epochs=1)
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,4 @@
-"""The one place that decides where and in which precision a run computes.
+"""The one place that decides where and in which precision a run computes, and that asks a device about its memory.
 
 CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/LOG.md says otherwise.
 """
@@ -46,3 +46,15 @@ def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.n
         raise ConfigError("training.sync_batch_norm=true needs CUDA devices; leave it out here")
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
     return converted
+
+
+def free_device_bytes(device: torch.device) -> int | None:
+    """Memory of a CUDA device that nobody holds, after the context of this process; None for a device without memory of its own."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def peak_device_bytes(device: torch.device) -> int | None:
+    """Most memory that PyTorch has held on a CUDA device, its own fragments included; None for one without memory of its own."""
+    return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else None

@@ -50,12 +50,9 @@ class Rehearsal:
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when what was learned so far is saved; the same run continues it.
         """
-        path = self._cache / "learned" / f"{name}-{self._key(settings)}.pt"
-        state = distributed.share(_read(path) if distributed.is_main() else None)
-        if state is not None:
-            learner.restore(state)
+        path, was_there = self._path(name, settings), self.recall(learner, name=name, settings=settings)
         if learner.done >= learner.total:
-            if state is not None:
+            if was_there:
                 self._report(f"{name}: learned from these images before, in {learner.total:,} moves ({path})")
             return
         with stop_on_signal() as request:
@@ -63,6 +60,14 @@ class Rehearsal:
         if request.is_set:
             self._report(f"{name}: stopped after {learner.done:,} of {learner.total:,} moves; the same run goes on from there")
             raise KeyboardInterrupt
+
+    def recall(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> bool:
+        """Put a learner where an earlier one of these settings on these images was left; whether there was one."""
+        path = self._path(name, settings)
+        state = distributed.share(_read(path) if distributed.is_main() else None)
+        if state is not None:
+            learner.restore(state)
+        return state is not None
 
     def _play(self, learner: Learner, name: str, path: Path, request: StopRequest) -> None:
         start, saved = learner.done, time.monotonic()
@@ -79,6 +84,9 @@ class Rehearsal:
             if self._listener is not None:
                 self._listener.count(f"{name} learns the images", learner.done, learner.total)
         _write(path, learner)
+
+    def _path(self, name: str, settings: Mapping[str, Settings]) -> Path:
+        return self._cache / "learned" / f"{name}-{self._key(settings)}.pt"
 
     def _key(self, settings: Mapping[str, Settings]) -> str:
         chosen = {name: part.model_dump(mode="json") for name, part in settings.items()}

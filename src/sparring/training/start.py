@@ -16,6 +16,7 @@ from sparring.data.store import cache_folder
 from sparring.errors import DataError
 from sparring.methods.method import Method
 from sparring.methods.registry import section
+from sparring.methods.stage import Stage
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.models.split_norm import join_norms
@@ -96,13 +97,14 @@ def prepare(config: RunConfig, dataset: Dataset, folder: RunFolder, *, backbone:
     return training_run
 
 
-def rehearse(training_run: Training, listener: Listener | None, *, backbone: nn.Module | None = None) -> None:
+def rehearse(training_run: Training, listener: Listener | None, *, backbone: nn.Module | None = None, stage: Stage | None = None) -> None:
     """Let the method learn from the images what it wants to know before the first step; nothing is written to the run's folder.
 
     Args:
         training_run: at its first step.
         listener: is told before what a step of such a method costs.
         backbone: the network of your own with which the run is trained, if any.
+        stage: where the method learns; None: to its end, kept for later runs.
     """
     config, contest = training_run.config, training_run.contest
     is_heard = distributed.share(listener is not None)  # all processes measure, or none
@@ -110,8 +112,8 @@ def rehearse(training_run: Training, listener: Listener | None, *, backbone: nn.
         cost = _cost_of_opponents(training_run, backbone)
         if listener is not None:
             listener.report(cost)
-    stage = Rehearsal(training_run.dataset, contest.device, cache=cache_folder(config.data.cache), listener=listener)
-    contest.method.rehearse(stage)
+    kept = Rehearsal(training_run.dataset, contest.device, cache=cache_folder(config.data.cache), listener=listener)
+    contest.method.rehearse(kept if stage is None else stage)
     distributed.broadcast([*contest.method.parameters(), *contest.method.buffers()])
 
 

@@ -1,0 +1,65 @@
+"""What a user asks for, as a configuration: a recipe, then the arguments, then single settings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sparring.config import Tree, merged, read_toml
+from sparring.data.source import ImageData
+from sparring.errors import ConfigError, unknown_name
+from sparring.models.backbones import CUSTOM
+from sparring.training.settings import RunConfig, TrainingSettings
+
+
+def recipes() -> dict[str, Path]:
+    """Shipped recipes by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))}
+
+
+def find_recipe(recipe: str | Path) -> Tree:
+    """A recipe as a tree: a shipped one by name, or a TOML file.
+
+    Raises:
+        ConfigError: if there is no such recipe, with the nearest name.
+    """
+    shipped = recipes()
+    if str(recipe) in shipped:
+        return read_toml(shipped[str(recipe)])
+    if Path(recipe).suffix == ".toml":
+        return read_toml(Path(recipe))
+    raise ConfigError(unknown_name("recipe", str(recipe), shipped) + "; or name a file ending in .toml")
+
+
+def configure(
+    data: ImageData,
+    *,
+    method: str | None = None,
+    opponent: str | Sequence[str] | None = None,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    backbone: nn.Module | None = None,
+    **training: int | str | None,
+) -> RunConfig:
+    """Configuration of a run; the arguments are those of `sparring.train`, in whose order they are options of the command.
+
+    Raises:
+        ConfigError: for an unknown name or a value that is not accepted.
+    """
+    known = {*TrainingSettings.model_fields, "seed"}
+    for name in training.keys() - known:
+        raise ConfigError(unknown_name("argument", name, known))
+    given = {name: value for name, value in training.items() if value is not None}
+    tree = merged(
+        {"method": "adco"},
+        find_recipe(recipe) if recipe is not None else {},
+        {"data": {"path": str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""}},
+        {"method": method} if method is not None else {},
+        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)} if opponent else {},
+        {"seed": given.pop("seed")} if "seed" in given else {},
+        {"training": given},
+        {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
+        settings or {},
+    )
+    return RunConfig.from_tree(tree)

@@ -1,0 +1,191 @@
+"""`sparring.plan` and its command: what is asked for, what is refused, and what real processes measure."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from measurements import MIB, like
+from torch import nn
+
+import sparring
+from sparring import api
+from sparring.errors import ConfigError
+from sparring.planning import plan as planning
+from sparring.planning.measurement import Measurement, Request
+from sparring.planning.outcome import CONTEXT_BYTES
+from tiny import ARGUMENTS, NUM_STEPS, Command, contents, tiny_images
+
+SETTINGS = {"encoder": {"width": 0.0625}, "projector": {"dim": 16}, "training": {"monitor_images": 16}}
+SETS = ["--set", "encoder.width=0.0625", "--set", "projector.dim=16", "--set", "training.monitor_images=16"]
+
+
+class Bench:
+    """Stands in for the measuring process: memory and time that grow with the batch."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.requests: list[Request] = []
+        self._changed = changed
+
+    def __call__(self, request: Request, listener: object, *, title: str) -> Measurement:
+        self.requests.append(request)
+        taken = (300 + 10 * request.batch_size) * MIB
+        found = {"seconds": [request.batch_size / 8], "bytes_of_steps": taken, "bytes_of_all": taken, "bytes_at_rest": 0, **self._changed}
+        return like(batch_size=request.batch_size, **found)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(planning, "available_bytes", lambda: 4096 * MIB)
+    found = Bench()
+    monkeypatch.setattr(planning, "measured", found)
+    return found
+
+
+def test_a_plan_has_the_run_s_steps_and_predicts_its_batch(bench: Bench, photos: Path) -> None:
+    plan = sparring.plan(photos, method="simclr", epochs=2, batch_size=16)
+    assert (plan.images, plan.steps_per_epoch, plan.num_steps) == (64, NUM_STEPS // 2, NUM_STEPS)
+    assert [request.batch_size for request in bench.requests] == [4, 16]
+    (row,) = plan.rows
+    assert row.peak_bytes == 460 * MIB
+    assert row.largest_batch == plan.images
+    assert row.duration is not None
+    assert row.duration.step == 2.0
+    assert sparring.plan(photos, method="simclr", epochs=2, batch_size=16, max_steps=3).num_steps == 3
+
+
+def test_methods_stand_in_rows_each_once_with_their_opponents(bench: Bench, photos: Path) -> None:
+    plan = sparring.plan(photos, method=["simclr,simclr+perturbation", "clae", "byol", "simclr"], batch_size=16)
+    assert [row.name for row in plan.rows] == ["simclr", "simclr+perturbation", "simclr+perturbation", "byol"]
+    plan = sparring.plan(photos, method="uel", opponent="perturbation", batch_size=16)
+    assert [row.name for row in plan.rows] == ["uel+perturbation"]
+    assert [row.name for row in sparring.plan(photos, recipe="byol-small", batch_size=16).rows] == ["byol"]
+    assert [row.name for row in sparring.plan(photos, batch_size=16).rows] == ["adco"]
+
+
+def test_a_batch_that_may_not_fit_is_not_tried(bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "available_bytes", lambda: 650 * MIB)
+    plan = sparring.plan(photos, method="simclr", batch_size=64)
+    assert [request.batch_size for request in bench.requests] == [16, 32]
+    (row,) = plan.rows
+    assert row.peak_bytes == 940 * MIB
+    assert row.largest_batch == 26
+    assert not plan.fits(row)
+    assert row.duration is not None
+    assert row.duration.step == 8.0, "of a step of 32 images, doubled"
+    bench.requests.clear()
+    monkeypatch.setattr(planning, "available_bytes", lambda: 400 * MIB)
+    sparring.plan(photos, method="simclr", batch_size=64)
+    assert [request.batch_size for request in bench.requests] == [16, 8]
+
+
+def test_a_device_that_is_there_says_how_much_it_has(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "measured", Bench(free_bytes=700 * MIB))
+    plan = sparring.plan(photos, method="simclr", batch_size=16)
+    assert (plan.room_bytes, plan.rows[0].largest_batch) == (700 * MIB, 30)
+
+
+def test_a_device_that_is_not_there_is_estimated_from_small_batches(bench: Bench, photos: Path) -> None:
+    plan = sparring.plan(photos, method="simclr", batch_size=64, gpu_memory=1.5)
+    assert plan.is_estimate
+    assert [(request.batch_size, request.count) for request in bench.requests] == [(8, "tensors"), (16, "tensors")]
+    assert bench.requests[0].tree["training"]["precision"] == plan.precision == "bfloat16"
+    (row,) = plan.rows
+    assert row.duration is None
+    assert row.peak_bytes == 940 * MIB + CONTEXT_BYTES
+    assert row.largest_batch == 43
+    kept = sparring.plan(photos, method="simclr", batch_size=64, gpu_memory=2, device="cuda:7", precision="float32")
+    assert kept.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "simclr,adoc"), "unknown method 'adoc'; did you mean 'adco'?"),
+        (("--method", "simclr+pertubation"), "unknown opponent 'pertubation'; did you mean 'perturbation'?"),
+        (("--method", ""), "unknown method ''"),
+        (("--recipe", "adco-smal"), "unknown recipe 'adco-smal'; did you mean 'adco-small'?"),
+        (("--set", "bank.siz=3"), "unknown setting 'bank.siz'; did you mean 'bank.size'?"),
+        (("--batch-size", "65"), "batch_size 65 is larger than the data set of 64 images"),
+        (("--device", "banana"), "training.device=banana cannot be used here"),
+        (("--gpu-memory", "-3"), "gpu_memory must be positive, got -3; give the device's memory in GiB, for example 24"),
+        (("--gpu-memory", "nan"), "gpu_memory must be positive, got nan"),
+        (("--timed-steps", "0"), "Invalid value for '--timed-steps'"),
+        (("--out", "run"), "No such option: --out"),
+    ],
+)
+def test_wrong_argument_is_one_line(command: Command, photos: Path, arguments: tuple[str, str], message: str) -> None:
+    done = command("plan", "--data", photos, *arguments)
+    assert done.code == 2
+    assert message in done.error
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+
+
+def test_data_that_is_not_there_is_one_line(command: Command, tmp_path: Path) -> None:
+    assert "no such file or folder" in command("plan", "--data", tmp_path / "nowhere").error
+
+
+def test_as_many_images_are_reckoned_with_as_are_scored() -> None:
+    assert planning.SCORED_IMAGES == api.SCORED_IMAGES
+
+
+def test_several_processes_are_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="without torchrun"):
+        sparring.plan(photos)
+
+
+def test_network_that_no_other_process_could_make_is_refused(photos: Path) -> None:
+    class Local(nn.Module):
+        """Known in this function only."""
+
+    with pytest.raises(ConfigError, match=r"cannot be handed to another process: .*; define it in a module"):
+        sparring.plan(photos, method="simclr", batch_size=16, backbone=Local(), image_size=16)
+
+
+@pytest.mark.slow
+def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(photos)
+    for name in ("work", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    done = command("plan", "--data", photos, "--method", "simclr", *ARGUMENTS, *SETS, "--timed-steps", "2", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["num_steps"] == NUM_STEPS
+    (row,) = found["rows"]
+    assert row["fits"]
+    assert row["measured_batches"] == [4, 16]
+    # A process with PyTorch in it, and little more.
+    assert 100 * MIB < row["peak_bytes"] < 2000 * MIB
+    assert row["duration"]["whole"] > NUM_STEPS * row["duration"]["step"] > 0
+    assert contents(photos) == before
+    assert not list((tmp_path / "work").iterdir())
+    assert not list((tmp_path / "temporary").iterdir())
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"stores"}
+
+
+@pytest.mark.slow
+def test_images_in_memory_are_counted_for_a_device_that_is_not_there() -> None:
+    images, _ = tiny_images(32)
+    plan = sparring.plan(np.asarray(images), method="simclr", settings=SETTINGS, batch_size=8, image_size=16, gpu_memory=1)
+    (row,) = plan.rows
+    assert row.peak_bytes > CONTEXT_BYTES + row.weight_bytes + row.optimizer_bytes
+    assert plan.cache
+
+
+@pytest.mark.slow
+def test_error_of_the_measuring_process_is_the_command_s(command: Command, photos: Path) -> None:
+    wrong = ("--set", "players.encoder.learning_rate=1e30", "--timed-steps", "4")
+    done = command("plan", "--data", photos, "--method", "simclr", *ARGUMENTS, *SETS, *wrong)
+    assert done.code == 1
+    assert "simclr stopped at step" in done.error
+    assert done.out == ""

@@ -1,0 +1,114 @@
+"""A few real steps of tiny runs, made in this process."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from sparring.config import merged
+from sparring.opponents.bank import Bank
+from sparring.planning.gauges import TensorGauge
+from sparring.planning.live import LiveBytes
+from sparring.planning.measurement import Measurement, Request
+from sparring.planning.steps import make_steps, window
+from sparring.training.configure import configure
+from tiny import PIXELS
+
+SETTINGS = {"encoder": {"width": 0.0625}, "training": {"image_size": PIXELS, "batch_size": 8, "epochs": 3, "monitor_images": 16}}
+
+
+class Memory:
+    """A gauge that grows with every look at it."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def now(self) -> int:
+        return 0
+
+    def peak(self) -> int:
+        self.reads += 1
+        return self.reads
+
+
+def asked(photos: Path, folder: Path, method: str = "simclr", *, count: Literal["memory", "tensors"] = "memory", **changed: Any) -> Request:
+    tree = configure(str(photos), method=method, settings=merged(SETTINGS, changed)).tree()
+    return Request(tree=tree, data=str(photos), backbone=None, batch_size=8, steps=5, count=count, folder=str(folder / "run"))
+
+
+def made(request: Request, gauge: Any = None) -> tuple[Measurement, list[tuple[str, int, int]]]:
+    told: list[tuple[str, int, int]] = []
+    return make_steps(request, lambda *part: told.append(part), gauge or Memory()), told
+
+
+def test_window_is_early_in_the_last_epoch_or_as_late_as_it_can_be() -> None:
+    assert window(100, 50, 8) == (50, 58)
+    assert window(60, 50, 20) == (40, 60)
+    assert window(3, 50, 8) == (0, 3)
+    assert window(20, 2, 8) == (12, 20)
+
+
+def test_steps_are_timed_without_the_warm_up_and_told(photos: Path, tmp_path: Path) -> None:
+    found, told = made(asked(photos, tmp_path))
+    assert len(found.seconds) == len(found.cpu_seconds) == 5 - 2 - 1
+    assert [part for part in told if part[0] == "steps"] == [("steps", number, 5) for number in range(1, 6)]
+    assert found.bytes_of_steps == 5, "as read before the last step with its look"
+    assert found.bytes_of_all == 7
+    assert found.gradient_bytes == found.optimizer_bytes < found.weight_bytes
+
+
+def test_a_run_of_one_step_is_measured_by_it(photos: Path, tmp_path: Path) -> None:
+    found, told = made(asked(photos, tmp_path, training={"batch_size": 64, "epochs": 1, "max_steps": 1}))
+    assert len(found.seconds) == 1
+    assert told == [("steps", 1, 1)]
+
+
+@pytest.mark.parametrize("queue_epochs", [0.0, 5.0])
+def test_bank_is_as_full_as_it_would_be_and_learns_when_the_run_lets_it(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_epochs: float
+) -> None:
+    fullness: list[bool] = []
+    watched = Bank.dynamics
+
+    def dynamics(bank: Bank, before: Any) -> Any:
+        fullness.append(bank.is_full)
+        return watched(bank, before)
+
+    monkeypatch.setattr(Bank, "dynamics", dynamics)
+    made(asked(photos, tmp_path, "adco", bank={"size": 100}, queue_epochs=queue_epochs))  # full after 13 of 24 steps
+    assert fullness == ([True] * 5 if not queue_epochs else [])
+
+
+def test_tensors_of_a_step_hold_weights_state_and_more(photos: Path, tmp_path: Path) -> None:
+    request, live = asked(photos, tmp_path, count="tensors"), LiveBytes()
+    with live:
+        found, _ = made(request, TensorGauge(live))
+    standing = found.weight_bytes + found.optimizer_bytes + found.gradient_bytes
+    assert found.bytes_of_steps > standing
+    assert found.bytes_at_rest >= found.weight_bytes + found.optimizer_bytes
+    again = LiveBytes()
+    with again:
+        same, _ = made(asked(photos, tmp_path / "again", count="tensors"), TensorGauge(again))
+    assert same.bytes_of_steps == found.bytes_of_steps
+
+
+def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
+    moves: list[int] = []
+    from sparring.opponents.pretraining import Pretraining
+
+    played = Pretraining.play
+
+    def play(camp: Pretraining, images: Any) -> None:
+        moves.append(camp.done)
+        played(camp, images)
+
+    monkeypatch.setattr(Pretraining, "play", play)
+    small = {"generator": {"latent": 4, "width": 4}, "pretraining": {"steps": 1000, "batch_size": 4, "discriminator_steps": 1}}
+    tree = configure(str(photos), method="simclr", opponent="generator-pair", settings=merged(SETTINGS, {"generator_pair": small})).tree()
+    found, _ = made(
+        Request(tree=tree, data=str(photos), backbone=None, batch_size=8, steps=2, count="memory", folder=str(tmp_path / "run"))
+    )
+    assert moves == [0, 1, 2, 3]
+    assert found.rehearsal_seconds > 0
+    assert not (tmp_path / "cache" / "learned").exists()
