@@ -182,8 +182,17 @@ class Worker:
 
 def memory_peak() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    return _status("VmHWM")
+
+
+def memory_held() -> int:
+    """Memory of this process now that no file stands for, in bytes."""
+    return _status("RssAnon")
+
+
+def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def serve(turn: Callable[[], Mapping[str, Any]]) -> None:

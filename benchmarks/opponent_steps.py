@@ -9,8 +9,8 @@ the sides taking turns. Bank and queue hold 4,096 vectors and are full. Every me
 from collections.abc import Callable
 
 import torch
-from contest import alternate, arguments, compared, in_words, write_json
 
+from contest import alternate, arguments, compared, in_words, write_json
 from sparring.data.views import Views
 from sparring.methods.method import Step
 from sparring.optim.schedule import Progress

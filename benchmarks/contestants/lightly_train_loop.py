@@ -14,10 +14,10 @@ from pathlib import Path
 
 os.environ["LIGHTLY_TRAIN_EVENTS_DISABLED"] = "1"
 
+import lightly_train
 import torch
 from lightly_train._methods.simclr.simclr import SimCLR
 
-import lightly_train
 from contest import memory_peak, serve
 from sparring.models.backbones import EncoderSettings, make_backbone
 

@@ -1,10 +1,10 @@
 """Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a look of the monitor, a checkpoint.
 
-    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator|folder} [FOLDER]
+    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator|folder|store} [FOLDER|FILE]
 
 together: both views share the batch norm's statistics, as by default. apart: each view goes through the network by itself. bare: nothing
 but the training step, on views that were made beforehand: the limit of the whole loop. folder: as together, on the images of that folder,
-from a store.
+from a store. store: as together, on a file of decoded images.
 """
 
 import sys
@@ -12,10 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from contest import memory_peak, serve
+from contest import memory_held, memory_peak, serve
 from contestants.pictures import small
+from sparring.data.dataset import StoredDataset
+from sparring.data.source import Source
 from sparring.data.views import Views
 from sparring.methods.method import Step
 from sparring.seeding import generator
@@ -26,8 +29,41 @@ from sparring.training.settings import RunConfig
 from sparring.training.start import open_images, prepare
 
 
+class Decoded(Source):
+    """Stands for the files of which a store was made."""
+
+    class_names = None
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def key(self, index: int) -> str:
+        """A name."""
+        return str(index)
+
+    def read(self, index: int) -> bytes:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def labels(self) -> None:
+        """There are none."""
+
+    def fingerprint(self) -> str:
+        """A name of the set."""
+        return str(self.number)
+
+
+def stored(file: Path) -> StoredDataset:
+    """Decoded images of 32 x 32 pixels, mapped from a file as a store is."""
+    images = np.memmap(file, np.uint8, mode="r").reshape(-1, 3, 32, 32)
+    return StoredDataset(Decoded(len(images)), images)
+
+
 def training_of(folder: Path, *, width: float, batches: int, batch: int, data: str | None) -> Training:
-    """A run of very many epochs on small pictures in memory, or on those of a folder."""
+    """A run of very many epochs on small pictures in memory, or on those of a folder, or of a file of decoded ones."""
     tree = {
         "method": "simclr",
         "data": {"path": data or "", "cache": str(folder / "cache")},
@@ -35,7 +71,10 @@ def training_of(folder: Path, *, width: float, batches: int, batch: int, data: s
         "training": {"epochs": 1000, "image_size": 32, "batch_size": batch, "device": "cpu"},
     }
     pictures = torch.from_numpy(small(batches * batch)).permute(0, 3, 1, 2).contiguous()
-    config, dataset = open_images(RunConfig.from_tree(tree), data or pictures, None)
+    if data is not None and Path(data).is_file():
+        config, dataset = RunConfig.from_tree(tree), stored(Path(data))
+    else:
+        config, dataset = open_images(RunConfig.from_tree(tree), data or pictures, None)
     return prepare(config, dataset, RunFolder(folder / "run"), backbone=None, listener=None)
 
 
@@ -48,7 +87,7 @@ def whole(training: Training, batches: int) -> Callable[[], dict[str, float]]:
         more = settings.model_copy(update={"max_steps": training.step + batches})
         training.config = training.config.model_copy(update={"training": more})
         training.play()
-        return {"images": batches * settings.batch_size, "peak": memory_peak()}
+        return {"images": batches * settings.batch_size, "peak": memory_peak(), "held": memory_held()}
 
     return epoch
 
@@ -77,7 +116,7 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
 def main() -> None:
     """Serve."""
     width, (batches, batch, threads), form = float(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5]
-    data = sys.argv[6] if form == "folder" else None
+    data = sys.argv[6] if form in ("folder", "store") else None
     torch.set_num_threads(threads)
     if form == "bare-default-allocator":
         build.keep_freed_memory = lambda: None

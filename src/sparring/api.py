@@ -10,8 +10,6 @@ import numpy as np
 from torch import nn
 
 from sparring import distributed
-from sparring.comparison.illustration import illustrated
-from sparring.comparison.report import write_report
 from sparring.config import merged
 from sparring.data.dataset import open_dataset
 from sparring.data.named import is_named
@@ -294,6 +292,9 @@ def report(
         backbone: the network of your own with which the runs were trained, if any.
         listener: told what happens.
     """
+    from sparring.comparison.illustration import illustrated  # brings matplotlib, for which no training should wait
+    from sparring.comparison.report import write_report
+
     summaries = []
     for number, run in enumerate(runs):
         folder = _folder(run)

@@ -8,11 +8,10 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparring.config import Tree, merged, parse_override
 from sparring.errors import ConfigError
 from sparring.failure import explain, fail, resumable
 from sparring.options import (
@@ -30,6 +29,9 @@ from sparring.options import (
     SetOption,
     StepsOption,
 )
+
+if TYPE_CHECKING:
+    from sparring.config import Tree
 
 SPIN_COUNT = "1000"
 """How long PyTorch's threads wait for each other awake. GNU's default of 300,000 is no faster on an idle machine and makes every step
@@ -61,7 +63,9 @@ def options(
     """Self-supervised visual pretraining in which the encoder trains against worthy opponents."""
 
 
-def _settings(overrides: list[str] | None) -> Tree:
+def _settings(overrides: list[str] | None) -> "Tree":
+    from sparring.config import merged, parse_override  # brings pydantic, which --help does not need
+
     return merged({}, *(parse_override(text) for text in overrides or []))
 
 
