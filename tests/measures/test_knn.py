@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from sparring.measures import knn
+from sparring.measures import largest
 from sparring.measures.knn import knn_accuracy, knn_predict, nearest
 
 
@@ -44,7 +44,7 @@ def test_blocks_do_not_change_the_neighbours(monkeypatch: pytest.MonkeyPatch) ->
     (train, labels), (test, truth) = clouds(101, 2), clouds(57, 3)
     whole = nearest(train, test, 7)
     score = knn_accuracy(train, labels, test, truth, num_neighbors=7)
-    monkeypatch.setattr(knn, "_BLOCK_ELEMENTS", 5 * 101)  # blocks of 5 queries, the last of 2
+    monkeypatch.setattr(largest, "_BLOCK_ELEMENTS", 5 * 101)  # blocks of 5 queries, the last of 2
     parts = nearest(train, test, 7)
     assert torch.equal(whole[1], parts[1])
     assert torch.allclose(whole[0], parts[0], atol=1e-6)  # GEMM may sum in another order

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives import closed_form
+from sparring.objectives import bank_softmax
 from sparring.objectives.closed_form import BankGame, adversarial_bank_game, with_gradient
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import cosine
@@ -37,7 +37,7 @@ def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
 @pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("chunk", [8, 1024])
 def test_both_losses_and_both_gradients_equal_autograd(in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, key, bank = material()
     played = game(query, key, bank, in_batch=in_batch)
     loss, bank_loss = (
@@ -103,7 +103,7 @@ def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = Tru
 def test_a_bank_that_sees_no_keys_climbs_the_log_sum_over_its_own_vectors(
     in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, key, bank = material()
     played = blind_game(query, key, bank, in_batch=in_batch)
     plain = -torch.logsumexp(cosine(query.detach(), bank) / BANK, dim=1).mean()
@@ -158,3 +158,19 @@ def test_with_gradient_scales_with_what_stands_around_it() -> None:
     value = with_gradient(torch.tensor(5.0), source, torch.tensor([1.0, 2.0, 3.0]))
     assert value.item() == 5.0
     torch.testing.assert_close(torch.autograd.grad(2 * value, source)[0], torch.tensor([2.0, 4.0, 6.0]))
+
+
+def test_with_gradient_refuses_a_second_differentiation_of_what_it_has_scaled() -> None:
+    source = torch.zeros(3, requires_grad=True)
+    value = with_gradient(torch.tensor(5.0), source, torch.ones(3))
+    torch.autograd.grad(2 * value, source, retain_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(2 * value, source)
+
+
+def test_a_second_look_before_the_first_is_differentiated_changes_nothing() -> None:
+    query, key, bank = material()
+    alone = bank_gradient(query, key, bank)
+    first = game(query, key, bank)
+    game(query.flip(1), key, bank.flip(0))  # writes in the memory of the first look
+    assert torch.equal(torch.autograd.grad(first.bank_loss, bank)[0], alone)

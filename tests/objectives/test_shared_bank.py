@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives import closed_form
+from sparring.objectives import bank_softmax
 from sparring.objectives.closed_form import SharedBankGame, shared_bank_game, summed
 from sparring.objectives.similarity import cosine
 
@@ -52,7 +52,7 @@ def bank_gradient(game: SharedBankGame, bank: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("chunk", [8, 1024])
 def test_loss_and_query_gradient_equal_autograd(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, positives, bank = material()
     game, plain = played(query, positives, bank), cross_entropy(query, positives, bank, ENCODER)
     torch.testing.assert_close(game.loss, plain, rtol=1e-9, atol=1e-12)
@@ -64,7 +64,7 @@ def test_loss_and_query_gradient_equal_autograd(chunk: int, monkeypatch: pytest.
 
 @pytest.mark.parametrize("chunk", [8, 1024])
 def test_the_banks_gradient_descends_through_positives_and_ascends_through_negatives(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, positives, bank = material()
     found = bank_gradient(played(query, positives, bank), bank)
     torch.testing.assert_close(found, role_gradient(query, positives, bank), rtol=1e-9, atol=1e-12)

@@ -5,7 +5,19 @@ import torch
 from torch import Tensor
 
 from sparring.errors import ConfigError
-from sparring.opponents.mining import MiningSettings, allowed, at_random, easiest, hardest, image_pairs, num_available, num_chosen
+from sparring.opponents.mining import (
+    MiningSettings,
+    Pool,
+    allowed,
+    at_random,
+    cosines,
+    easiest,
+    hardest,
+    image_pairs,
+    mean_cosine,
+    num_available,
+    num_chosen,
+)
 from sparring.opponents.queue import NumberedQueue
 
 
@@ -13,8 +25,15 @@ def drawn(batch: int, candidates: int, *, seed: int = 0) -> Tensor:
     return torch.rand(batch, candidates, generator=torch.Generator().manual_seed(seed))
 
 
-def everyone(batch: int, candidates: int) -> Tensor:
-    return torch.ones(batch, candidates, dtype=torch.bool)
+def pool(images: list[int] | Tensor, anchors: list[int] | Tensor) -> Pool:
+    """Keys that stand at right angles: a query's cosine with candidate c is its entry c."""
+    images, anchors = torch.as_tensor(images), torch.as_tensor(anchors)
+    return Pool(keys=torch.eye(len(images)), images=images, anchors=anchors)
+
+
+def everyone(batch: int, candidates: int) -> Pool:
+    """A pool in which all may meet."""
+    return pool(torch.arange(candidates), torch.arange(candidates, candidates + batch))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -31,16 +50,15 @@ def test_the_hardest_are_exactly_the_ranks_behind_the_skipped_ones(count: int, s
 
 
 def test_ranks_are_counted_among_the_allowed_only() -> None:
-    similarity = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5]])
-    may = torch.tensor([[False, True, True, False, True]])
-    assert hardest(similarity, may, count=2, skip=1).tolist() == [[2, 4]]
-    assert hardest(similarity, may, count=1, skip=0).tolist() == [[1]]
+    others = pool([7, 1, 2, 7, -1, 4], anchors=[7])
+    similarity = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.95, 0.5]])
+    assert hardest(similarity, others, count=2, skip=1).tolist() == [[2, 5]]
+    assert hardest(similarity, others, count=1, skip=0).tolist() == [[1]]
 
 
 def test_the_easiest_are_the_least_similar_of_the_allowed() -> None:
     similarity = torch.tensor([[0.9, 0.8, -0.7, 0.6, 0.5]])
-    may = torch.tensor([[True, True, False, True, True]])
-    assert easiest(similarity, may, count=2).tolist() == [[4, 3]]
+    assert easiest(similarity, pool([0, 1, 7, 3, 4], anchors=[7]), count=2).tolist() == [[4, 3]]
 
 
 def test_among_equals_no_candidate_comes_twice() -> None:
@@ -54,6 +72,42 @@ def test_among_equals_no_candidate_comes_twice() -> None:
 def test_mining_keeps_no_graph() -> None:
     similarity = drawn(2, 4).requires_grad_()
     assert not hardest(similarity, everyone(2, 4), count=2, skip=0).requires_grad
+
+
+def crowd() -> tuple[Tensor, Pool]:
+    """Queries and a pool in which images come several times, some are the queries', and some rows are empty."""
+    draw = generator()
+    query, keys = (torch.nn.functional.normalize(torch.randn(rows, 8, dtype=torch.float64, generator=draw), dim=1) for rows in (6, 200))
+    return query, Pool(keys=keys, images=torch.randint(-1, 40, (200,), generator=draw), anchors=torch.arange(6))
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_mining_by_blocks_equals_sorting_the_masked_matrix(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.measures.largest._BLOCK_ELEMENTS", 4 * 200)
+    query, others = crowd()
+    similarity = query @ others.keys.T
+    for sign, found in ((1, hardest(query, others, count=count, skip=2)), (-1, easiest(query, others, count=count))):
+        masked = (sign * similarity).masked_fill(~allowed(others.anchors, others.images), -torch.inf)
+        skip = 2 if sign == 1 else 0
+        assert torch.equal(found, masked.argsort(dim=1, descending=True)[:, skip : skip + count])
+
+
+def test_the_mean_cosine_is_that_of_the_allowed_pairs() -> None:
+    query, others = crowd()
+    expected = (query @ others.keys.T)[allowed(others.anchors, others.images)].mean()
+    torch.testing.assert_close(mean_cosine(query, others), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [3, 150])
+def test_chosen_cosines_and_their_gradient_are_those_of_the_whole_matrix(count: int) -> None:
+    query, others = crowd()
+    query.requires_grad_()
+    columns = torch.stack([torch.randperm(200, generator=generator(row))[:count] for row in range(len(query))])
+    found, expected = cosines(query, others.keys, columns), (query @ others.keys.T).gather(1, columns)
+    torch.testing.assert_close(found, expected)
+    weights = drawn(len(query), count).double()
+    for ours, plain in zip(*(torch.autograd.grad((side * weights).sum(), query) for side in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, plain)
 
 
 def test_a_query_may_meet_every_image_but_its_own_and_no_empty_row() -> None:
@@ -84,9 +138,7 @@ def test_nothing_left_to_choose_is_refused_with_what_to_do(available: int, skip:
 
 
 def test_random_choice_gives_every_allowed_candidate_the_same_chance() -> None:
-    may = everyone(2000, 8)
-    may[:, 5] = False
-    chosen = at_random(may, count=3, generator=generator())
+    chosen = at_random(pool([0, 1, 2, 3, 4, -1, 6, 7], anchors=torch.arange(8, 2008)), count=3, generator=generator())
     share = torch.bincount(chosen.flatten(), minlength=8) / 2000
     assert share[5] == 0
     # Each of 7 is among the 3 with probability 3/7; standard error over 2,000 queries 0.011.
@@ -101,14 +153,13 @@ def test_random_choice_follows_its_generator_alone() -> None:
 
 
 def test_two_processes_draw_the_rows_that_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    may = everyone(6, 10)
-    may[torch.arange(6), torch.arange(6)] = False
-    alone = at_random(may, count=4, generator=generator())
+    images = torch.arange(10)
+    alone = at_random(pool(images, images[:6]), count=4, generator=generator())
     monkeypatch.setattr("sparring.distributed.num_processes", lambda: 2)
     for rank in range(2):
         monkeypatch.setattr("sparring.distributed.rank", lambda rank=rank: rank)
         own = slice(3 * rank, 3 * rank + 3)
-        assert torch.equal(at_random(may[own], count=4, generator=generator()), alone[own])
+        assert torch.equal(at_random(pool(images, images[own]), count=4, generator=generator()), alone[own])
 
 
 def test_pairs_name_the_images_of_query_and_candidate() -> None:
@@ -137,6 +188,15 @@ def test_a_numbered_queue_moves_keys_and_images_together() -> None:
     assert sorted(opponent.images.tolist()) == [8, 9, 10, 11, 12, 13, 14]
     opponent.enqueue(torch.zeros(20, 2), torch.arange(100, 120))
     assert sorted(opponent.images.tolist()) == list(range(113, 120))
+
+
+def test_a_numbered_queue_gives_what_has_come() -> None:
+    opponent = NumberedQueue(7, 2, generator=generator())
+    assert len(opponent.filled()[0]) == 0
+    opponent.enqueue(torch.ones(5, 2), torch.arange(5))
+    assert opponent.filled()[1].tolist() == [0, 1, 2, 3, 4]
+    opponent.enqueue(torch.ones(5, 2), torch.arange(5, 10))
+    assert len(opponent.filled()[0]) == 7
 
 
 def test_a_restored_numbered_queue_goes_on_at_its_place() -> None:

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Similarities held at once: 64 MiB of floats, reused, which spares page faults. 50k x 10k x 128 with k = 200 takes
-# 3.1 s on one core; blocks of 16 MiB and of 256 MiB take 3.5 s.
-_BLOCK_ELEMENTS = 1 << 24
+from sparring.measures.largest import falling, largest_products
 
 
 def knn_accuracy(
@@ -82,7 +80,7 @@ def knn_predict(
     done = 0
     for cosines, indices in _neighbours(features, queries, num_neighbors):
         # Measured from the nearest neighbour: the vote is unchanged and a small temperature cannot overflow.
-        weights = torch.exp((cosines - cosines[:, :1]) / temperature)
+        weights = torch.exp((cosines - cosines.amax(dim=1, keepdim=True)) / temperature)
         votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[indices].long(), weights)
         predicted[done : done + len(votes)] = votes.argmax(dim=1)
         done += len(votes)
@@ -106,30 +104,19 @@ def nearest(
         >>> nearest(torch.eye(3), torch.tensor([[0.0, 2.0, 1.0]]), 2)[1].tolist()
         [[1, 2]]
     """
-    k = min(num_neighbors, len(features))
-    parts = [(cosines.clone(), indices.clone()) for cosines, indices in _neighbours(features, queries, num_neighbors)]
+    parts = [falling(*found) for found in _neighbours(features, queries, num_neighbors)]
     if not parts:
+        k = min(num_neighbors, len(features))
         return queries.new_empty(0, k), torch.empty(0, k, dtype=torch.long, device=queries.device)
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 @torch.no_grad()
 def _neighbours(features: Tensor, queries: Tensor, num_neighbors: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cosines and indices of consecutive queries; the tensors are overwritten by the next block."""
-    count = len(features)
-    if num_neighbors < 1 or not count:
-        raise ValueError(f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and {count} rows")
-    k = min(num_neighbors, count)
-    columns, unit_queries = F.normalize(features, dim=1).T, F.normalize(queries, dim=1)
-    num_rows = min(len(queries), max(1, _BLOCK_ELEMENTS // count))
-    block = columns.new_empty(num_rows, count)
-    values, indices = columns.new_empty(num_rows, k), torch.empty(num_rows, k, dtype=torch.long, device=columns.device)
-    for start in range(0, len(queries), max(1, num_rows)):
-        rows = unit_queries[start : start + num_rows]
-        n = len(rows)
-        torch.mm(rows, columns, out=block[:n])
-        torch.topk(block[:n], k, dim=1, out=(values[:n], indices[:n]))
-        yield values[:n], indices[:n]
+    """Cosines and indices of consecutive queries, in any order."""
+    if num_neighbors < 1 or not len(features):
+        raise ValueError(f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and {len(features)} rows")
+    yield from largest_products(F.normalize(queries, dim=1), F.normalize(features, dim=1), min(num_neighbors, len(features)))
 
 
 def _rows(tensor: Tensor, chosen: Tensor) -> Tensor:

@@ -34,10 +34,10 @@ from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
-from sparring.objectives.similarity import cosine, unit_rows
+from sparring.objectives.similarity import unit_rows
 from sparring.objectives.triplet import Form, TripletSettings, triplet_objective
 from sparring.opponents import mining
-from sparring.opponents.mining import MiningSettings
+from sparring.opponents.mining import MiningSettings, Pool
 from sparring.opponents.queue import NumberedQueue
 from sparring.optim.player import Player
 from sparring.optim.schedule import ScheduleName, teacher_momentum
@@ -113,25 +113,25 @@ class ACSSL(Method):
 
     def _duel(self, query: Tensor, keys: tuple[Tensor, Tensor], images: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and metrics of one view's queries against the joint keys of the positive's view, and of the other one if mined."""
-        pool = [(keys[0], images)]
+        parts = [(unit_rows(keys[0]), images)]
         if self.settings.mining.pool != "batch":
-            pool.append((keys[1], images))
+            parts.append((unit_rows(keys[1]), images))
         if self.queue is not None:
-            pool.append((self.queue.keys, self.queue.images))
-        candidates, shown = torch.cat([part for part, _ in pool]), torch.cat([part for _, part in pool])
+            parts.append(self.queue.filled())
+        query = unit_rows(query)
+        candidates, shown = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
         rows = distributed.rank() * len(query) + torch.arange(len(query), device=query.device)
-        similarity, allowed = cosine(query, candidates), mining.allowed(images[rows], shown)
-        seen = similarity.detach()
-        chosen = self._chosen(seen, allowed, mining.num_available(images, shown), step)
-        positive, negative = similarity.gather(1, rows[:, None])[:, 0], similarity.gather(1, chosen)
+        pool = Pool(keys=candidates, images=shown, anchors=images[rows])
+        chosen = self._chosen(query.detach(), pool, mining.num_available(images, shown), step)
+        positive, negative = mining.cosines(query, candidates, rows[:, None])[:, 0], mining.cosines(query, candidates, chosen)
         return self._objective(positive, negative), {
             "mining/hardness": negative.detach().mean(),
-            "mining/hardness_of_all": seen[allowed].mean(),
+            "mining/hardness_of_all": mining.mean_cosine(query.detach(), pool),
             "mining/positive": positive.detach().mean(),
-            "mining/pairs": mining.image_pairs(images[rows], shown, chosen),
+            "mining/pairs": mining.image_pairs(pool.anchors, shown, chosen),
         }
 
-    def _chosen(self, similarity: Tensor, allowed: Tensor, available: int, step: Step) -> Tensor:
+    def _chosen(self, query: Tensor, pool: Pool, available: int, step: Step) -> Tensor:
         """The miner's move, as columns of the candidates; the twins differ here only."""
         m, disarmed = self.settings.mining, self.settings.disarmed
         is_warmup = step.progress.is_before(m.warmup_epochs)
@@ -140,8 +140,8 @@ class ACSSL(Method):
         count = mining.num_chosen(available, count=count, skip=skip)
         match disarmed:
             case "random":
-                return mining.at_random(allowed, count=count, generator=step.generator)
+                return mining.at_random(pool, count=count, generator=step.generator)
             case "easiest":
-                return mining.easiest(similarity, allowed, count=count)
+                return mining.easiest(query, pool, count=count)
             case _:
-                return mining.hardest(similarity, allowed, count=count, skip=skip)
+                return mining.hardest(query, pool, count=count, skip=skip)

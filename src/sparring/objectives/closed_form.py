@@ -1,7 +1,7 @@
-"""The games of banks in closed form: one chunked pass for the encoder's loss, its gradient, and the bank's gradient.
+"""The games of banks in closed form: both sides' losses and gradients from one softmax over the bank and its means.
 
 Autograd keeps and re-reads (batch, bank) matrices several times; written out, the same numbers need three matrix products and one
-matrix of cosines. Tests hold every value to autograd in float64.
+matrix of weights at most, see `bank_softmax`. Tests hold every value to autograd in float64.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,34 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.objectives.similarity import TINY, unit_rows
-
-CHUNK = 1024
-"""Bank entries handled at once: large enough for full-speed products, small enough to stay in cache."""
+from sparring.objectives import bank_softmax
+from sparring.objectives.similarity import unit_rows
 
 
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
+        ctx.gradient = gradient
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return None, outer * gradient, None
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is None:
+            raise RuntimeError("a value with a given gradient can be differentiated once; compute it again")
+        return None, gradient.mul_(outer), None
 
 
 def with_gradient(value: Float[Tensor, ""], source: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Scalar that has the given value, and the given gradient with respect to `source`."""
+    """Scalar that has the given value, and the given gradient with respect to `source`.
+
+    It can be differentiated once: that scales the gradient where it lies, as a copy of a large bank's costs a tenth of a look at it.
+
+    Args:
+        value: detached.
+        source: what the gradient reaches.
+        gradient: handed over, so it must be nobody else's.
+    """
     result: Tensor = _WithGradient.apply(value, source, gradient)
     return result
 
@@ -96,16 +104,19 @@ def adversarial_bank_game(
         key_cosines, positive = q @ keys.T, first_row + own
     else:
         key_cosines, positive = (q * keys[first_row : first_row + batch]).sum(1, keepdim=True), torch.zeros_like(own)
-    norms = w.norm(dim=1, keepdim=True).clamp_min(TINY)
     temperatures = (temperature, bank_temperature)
-    cosines, of_bank, hardest = _cosines_and_log_sums(q, w, norms, temperatures)
+    reading = bank_softmax.read(q, w, temperatures=temperatures)
+    of_bank = reading.log_sums
     of_keys = [torch.logsumexp(key_cosines / t, dim=1) for t in temperatures]
     totals = [torch.logaddexp(bank_part, key_part) for bank_part, key_part in zip(of_bank, of_keys, strict=True)]
     if not bank_sees_keys:
         totals[1] = of_bank[1]
     own_cosine = key_cosines[own, positive]
     losses = [(total - own_cosine / t).mean() for total, t in zip(totals, temperatures, strict=True)]
-    query_gradient, bank_gradient, mass, bank_mass = _gradients(q, w, norms, cosines, totals, temperatures)
+    mass, bank_mass = ((bank_part - total).exp() for bank_part, total in zip(of_bank, totals, strict=True))
+    query_gradient = reading.picked * (mass / (temperature * batch))[:, None]
+    # The bank ascends: its loss is -L, so its gradient is -dL/dw.
+    bank_gradient = bank_softmax.tangents(reading, q, w, bank_mass / (-bank_temperature * batch))
     key_probability = (key_cosines / temperature - totals[0][:, None]).exp()
     key_probability[own, positive] -= 1.0
     toward_keys = key_probability @ keys if in_batch else key_probability * keys[first_row : first_row + batch]
@@ -113,9 +124,9 @@ def adversarial_bank_game(
     return BankGame(
         loss=with_gradient(losses[0], unit_query, query_gradient),
         bank_loss=with_gradient(-losses[1], bank, bank_gradient),
-        hardest_cosine=hardest.mean(),
-        mass=mass,
-        bank_mass=bank_mass,
+        hardest_cosine=reading.hardest.mean(),
+        mass=mass.mean(),
+        bank_mass=bank_mass.mean(),
         key_mass=(own_cosine / temperature - totals[0]).exp().mean(),
     )
 
@@ -170,26 +181,25 @@ def shared_bank_game(
     """
     unit_query = unit_rows(query)
     q, w = unit_query.detach(), bank.detach()
-    norms = w.norm(dim=1, keepdim=True).clamp_min(TINY)
-    temperatures = (temperature, bank_temperature)
-    cosines, totals, hardest = _cosines_and_log_sums(q, w, norms, temperatures)
-    query_gradient, bank_gradient, _, _ = _gradients(q, w, norms, cosines, totals, temperatures)
-    chosen = w[positives] / norms[positives]
-    own = cosines[positives, torch.arange(len(q), device=q.device)]
-    losses = [(total - own.mean(dim=0) / t).mean() for total, t in zip(totals, temperatures, strict=True)]
-    query_gradient -= chosen.mean(dim=0) / (temperature * len(q))
+    reading = bank_softmax.read(q, w, temperatures=(temperature, bank_temperature))
+    totals, norms = reading.log_sums, reading.norms[positives]
+    chosen = w[positives] / norms
+    own = torch.linalg.vecdot(chosen, q)
+    losses = [(total - own.mean(dim=0) / t).mean() for total, t in zip(totals, (temperature, bank_temperature), strict=True)]
+    query_gradient = (reading.picked - chosen.mean(dim=0)) / (temperature * len(q))
     probability = (own / bank_temperature - totals[1]).exp()
     role = (1 - probability) if cooperative else torch.zeros_like(probability)
     if adversarial:
-        role = role - probability  # `_gradients` has treated the positives as negatives
+        role = role - probability  # `tangents` has treated the positives as negatives
+        bank_gradient = bank_softmax.tangents(reading, q, w, torch.full_like(totals[1], -1 / (bank_temperature * len(q))))
     else:
-        bank_gradient.zero_()
-    pull = (role / (-bank_temperature * own.numel()))[..., None] * (q - own[..., None] * chosen) / norms[positives]
+        bank_gradient = torch.zeros_like(w)
+    pull = (role / (-bank_temperature * own.numel()))[..., None] * (q - own[..., None] * chosen) / norms
     bank_gradient.index_add_(0, positives.flatten(), pull.flatten(0, 1))
     return SharedBankGame(
         loss=with_gradient(losses[0], unit_query, query_gradient),
         bank_loss=with_gradient(losses[1], bank, bank_gradient),
-        hardest_cosine=hardest.mean(),
+        hardest_cosine=reading.hardest.mean(),
         positive_cosine=own.mean(),
         positive_mass=(own / temperature - totals[0]).exp().mean(),
     )
@@ -201,43 +211,3 @@ def summed(games: Sequence[tuple[float, BankGame | SharedBankGame]]) -> tuple[Fl
     bank_loss = torch.stack([share * game.bank_loss for share, game in games]).sum()
     names = [field.name for field in fields(games[0][1]) if field.name not in ("loss", "bank_loss")]
     return loss, bank_loss, {f"bank/{name}": torch.stack([getattr(game, name) for _, game in games]).mean() for name in names}
-
-
-def _cosines_and_log_sums(q: Tensor, w: Tensor, norms: Tensor, temperatures: tuple[float, float]) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Cosines (bank, batch); per query the log of sum_k exp(cosine_k / t) for both temperatures, and the largest cosine."""
-    cosines = torch.empty(len(w), len(q), dtype=q.dtype, device=q.device)
-    highest = q.new_full((len(q),), -torch.inf)
-    for start in range(0, len(w), CHUNK):
-        part = cosines[start : start + CHUNK]
-        torch.mm(w[start : start + CHUNK], q.T, out=part)
-        part /= norms[start : start + CHUNK]
-        highest = torch.maximum(highest, part.amax(dim=0))
-    sums = [torch.zeros_like(highest) for _ in temperatures]
-    for start in range(0, len(w), CHUNK):
-        below = cosines[start : start + CHUNK] - highest
-        for total, t in zip(sums, temperatures, strict=True):
-            total += (below / t).exp_().sum(dim=0)
-    return cosines, [highest / t + total.log() for total, t in zip(sums, temperatures, strict=True)], highest
-
-
-def _gradients(
-    q: Tensor, w: Tensor, norms: Tensor, cosines: Tensor, totals: list[Tensor], temperatures: tuple[float, float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The bank's part of the query gradient, the bank's gradient, and the bank's mass at both temperatures."""
-    t, t_bank = temperatures
-    batch = len(q)
-    query_gradient, bank_gradient = torch.zeros_like(q), torch.empty_like(w)
-    mass, bank_mass = q.new_zeros(()), q.new_zeros(())
-    for start in range(0, len(w), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        part, unit = cosines[chunk], w[chunk] / norms[chunk]
-        p = (part / t).sub_(totals[0]).exp_()
-        query_gradient.addmm_(p.T, unit, alpha=1.0 / (t * batch))
-        p_bank = (part / t_bank).sub_(totals[1]).exp_()
-        radial = torch.linalg.vecdot(p_bank, part)[:, None]
-        tangent = torch.mm(p_bank, q).addcmul_(radial, unit, value=-1.0)
-        # The bank ascends: its loss is -L, so its gradient is -dL/dw.
-        torch.div(tangent, norms[chunk] * (-t_bank * batch), out=bank_gradient[chunk])
-        mass += p.sum()
-        bank_mass += p_bank.sum()
-    return query_gradient, bank_gradient, mass / batch, bank_mass / batch

@@ -1,9 +1,13 @@
-"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the similarities found there.
+"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the cosines found there.
 
 The inner player of ACSSL's game: of all sets of `count` candidates the hardest is the one that raises a triplet-like loss most, and it is
 found exactly, by sorting. The other miners choose as many in another way, to show what the choice is worth.
+
+No matrix of all cosines is kept: what may not be met is taken out of a few more candidates than are wanted, and the gradient goes through
+the chosen cosines alone.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,6 +18,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.config import Settings
 from sparring.errors import ConfigError
+from sparring.measures.largest import falling, largest, largest_products
 
 WATCHED = 65_536
 """Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a large batch are chosen."""
@@ -37,6 +42,21 @@ class MiningSettings(Settings):
     def num_kept(self) -> int:
         """Past keys that the pool needs."""
         return {"batch": 0, "batch2": 0, "queue": self.queue_size}[self.pool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Candidates of a look, and whom a query may not meet: its own image.
+
+    Attributes:
+        keys: embeddings of the candidates, unit rows, no gradient.
+        images: image number of each candidate; negative: none, which nobody may meet.
+        anchors: image number of each query.
+    """
+
+    keys: Float[Tensor, "candidates dim"]
+    images: Int[Tensor, "candidates"]
+    anchors: Int[Tensor, "batch"]
 
 
 def allowed(anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"]) -> Bool[Tensor, "batch candidates"]:
@@ -75,44 +95,59 @@ def num_chosen(available: int, *, count: int, skip: int) -> int:
     return min(count, available - skip)
 
 
+def cosines(
+    query: Float[Tensor, "batch dim"], keys: Float[Tensor, "candidates dim"], columns: Int[Tensor, "batch columns"]
+) -> Float[Tensor, "batch columns"]:
+    """Cosine of each query with its candidates of these columns; unit rows."""
+    if columns.shape[1] > len(keys) // 16:  # a matrix product costs less than as many copies of keys
+        return (query @ keys.T).gather(1, columns)
+    return torch.einsum("bd,bcd->bc", query, keys[columns])
+
+
 @torch.no_grad()
-def hardest(
-    similarity: Float[Tensor, "batch candidates"],
-    allowed: Bool[Tensor, "batch candidates"],
-    *,
-    count: int,
-    skip: int,
-) -> Int[Tensor, "batch count"]:
+def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, ""]:
+    """Mean over all pairs that may meet; unit rows. The sum over all pairs is a product of sums, what may not meet is taken off."""
+    is_special = torch.isin(pool.images, pool.anchors) | (pool.images < 0)
+    barred = ~allowed(pool.anchors, pool.images[is_special])
+    total = query.sum(dim=0) @ pool.keys.sum(dim=0) - (query @ pool.keys[is_special].T)[barred].sum()
+    return total / (len(query) * len(pool.keys) - barred.sum())
+
+
+@torch.no_grad()
+def hardest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: int) -> Int[Tensor, "batch count"]:
     """Columns of the most similar allowed candidates, from rank skip + 1 on; among equals any may come first.
 
     Args:
-        similarity: of each query with each candidate.
-        allowed: at least skip + count per row.
+        query: unit rows.
+        pool: with at least skip + count allowed candidates of each query.
         count: K.
         skip: r.
     """
-    ranked = similarity.masked_fill(~allowed, -torch.inf).topk(skip + count, dim=1).indices
-    return ranked[:, skip:]
+    num_barred = len(pool.images) - num_available(pool.anchors, pool.images)  # of the query that has most
+    ranked = torch.cat([falling(*found)[1] for found in largest_products(query, pool.keys, skip + count + num_barred)])
+    found = pool.images[ranked]
+    is_barred = (found == pool.anchors[:, None]) | (found < 0)
+    behind = is_barred.to(torch.uint8).sort(dim=1, stable=True).indices  # the allowed ones in their order, then the others
+    return ranked.gather(1, behind[:, skip : skip + count])
 
 
-def easiest(
-    similarity: Float[Tensor, "batch candidates"], allowed: Bool[Tensor, "batch candidates"], *, count: int
-) -> Int[Tensor, "batch count"]:
+def easiest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int) -> Int[Tensor, "batch count"]:
     """Columns of the least similar allowed candidates; nothing is skipped, as false negatives are not there."""
-    return hardest(-similarity, allowed, count=count, skip=0)
+    return hardest(-query, pool, count=count, skip=0)
 
 
-def at_random(allowed: Bool[Tensor, "batch candidates"], *, count: int, generator: torch.Generator) -> Int[Tensor, "batch count"]:
+def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tensor, "batch count"]:
     """Columns of allowed candidates, each set of `count` equally likely.
 
     Args:
-        allowed: at least `count` per row, rows of this process.
+        pool: with at least `count` allowed candidates of each query of this process.
         count: K.
         generator: equal in all processes; draws for the rows of all of them, of which this one keeps its own.
     """
-    batch, first_row = len(allowed), distributed.rank() * len(allowed)
-    lots = torch.rand(distributed.num_processes() * batch, allowed.shape[1], generator=generator)
-    return hardest(lots[first_row : first_row + batch].to(allowed.device), allowed, count=count, skip=0)
+    batch, first_row = len(pool.anchors), distributed.rank() * len(pool.anchors)
+    lots = torch.rand(distributed.num_processes() * batch, len(pool.images), generator=generator)[first_row : first_row + batch]
+    lots = lots.to(pool.images.device).masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
+    return falling(*largest(lots, count))[1]
 
 
 def image_pairs(

@@ -80,6 +80,11 @@ class NumberedQueue(nn.Module):
         """All rows."""
         return self.queue.keys
 
+    def filled(self) -> tuple[Float[Tensor, "filled dim"], Int[Tensor, "filled"]]:
+        """The keys that have come, and their images: the first rows until the queue is full."""
+        count = int((self.images >= 0).sum())
+        return self.keys[:count], self.images[:count]
+
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "batch dim"], images: Int[Tensor, "batch"]) -> None:
         """Replace the oldest rows by these keys and the numbers of their images."""
