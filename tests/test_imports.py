@@ -12,7 +12,7 @@ import sparring
 from sparring.methods.registry import METHODS
 
 LAYERS = (
-    {"errors", "config", "seeding", "distributed", "scratch"},
+    {"errors", "config", "seeding", "distributed", "scratch", "threads"},
     {"objectives", "measures", "models", "data", "optim"},
     {"opponents"},
     {"methods"},

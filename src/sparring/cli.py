@@ -5,7 +5,6 @@ with --debug.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,13 +28,11 @@ from sparring.options import (
     SetOption,
     StepsOption,
 )
+from sparring.threads import settle_waiting
 
 if TYPE_CHECKING:
     from sparring.config import Tree
 
-SPIN_COUNT = "1000"
-"""How long PyTorch's threads wait for each other awake. GNU's default of 300,000 is no faster on an idle machine and makes every step
-several times slower where other programs run too (benchmarks/openmp_spin.py); 1,000 is what GNU takes itself when it knows of them."""
 CTRL_C = 130
 """What typer makes of a KeyboardInterrupt."""
 
@@ -336,8 +333,7 @@ def demo(
 
 def main() -> None:
     """Entry point: run a command, and turn errors into one line and an exit code."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when torch is imported
+    settle_waiting()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
