@@ -16,7 +16,7 @@ from PIL import Image
 
 from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
 from contestants.pictures import small
-from sparring import threads
+from sparring import starting
 
 BATCH, THREADS = 256, 2
 
@@ -59,7 +59,7 @@ def main() -> None:
         workers = {"lightly-train": Worker(PEERS, "lightly_train_loop.py", *given)}
         batches = options.images // BATCH * (options.epochs - 1)
         numbers = (str(options.width), str(batches), str(BATCH), str(THREADS), "folder", folder)
-        workers["ours"] = Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": threads.AWAKE})
+        workers["ours"] = Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.AWAKE})
         contestants = {"lightly-train": steady(workers["lightly-train"]), "ours": workers["ours"].per_second("images")}
         rows = compared(take_turns(contestants, rounds=options.rounds, warmup=1), "lightly-train")
         for name, row in rows.items():

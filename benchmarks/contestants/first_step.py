@@ -14,7 +14,10 @@ import torch
 
 start = time.perf_counter()
 
-from sparring import api  # noqa: E402
+from sparring.starting import quick_imports  # noqa: E402
+
+with quick_imports():  # as the command line does
+    from sparring import api
 from sparring.optim.schedule import Progress  # noqa: E402
 
 

@@ -14,7 +14,7 @@ if {is_kept}:
     keep_freed_memory()
 for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    large = torch.ones(2**24)
+    large = torch.ones(2**23)
     del large
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_MAPPED = 64 * 2**20
+"""Bytes from which on a tensor is still mapped: freed ones do not fit each other exactly, and large holes cost more than their pages."""
 _LARGEST = 2**31 - 1
 
 
@@ -14,11 +16,11 @@ def keep_freed_memory() -> None:
     """Let this process reuse the memory of large tensors; on Linux with glibc, elsewhere nothing changes.
 
     By default every tensor of more than 32 MiB is mapped anew, and each of its pages costs a fault at its first touch: a step of a narrow
-    ResNet on a CPU takes a third longer (benchmarks/allocator.py). In exchange, memory once used stays with the process.
+    ResNet on a CPU takes a quarter longer (benchmarks/allocator.py). In exchange, memory once used stays with the process.
     """
     if sys.platform != "linux":
         return
     with suppress(OSError, AttributeError):  # another C library has no such function
         library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST)
+        library.mallopt(_MMAP_THRESHOLD, _MAPPED)
         library.mallopt(_TRIM_THRESHOLD, _LARGEST)

@@ -1,6 +1,9 @@
-"""How PyTorch's threads wait for each other on a CPU; to be settled before torch is imported."""
+"""What is to be settled before torch is imported: how its threads wait for each other, and how imports go fast."""
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 AWAKE, BRIEFLY = "20000", "1000"
 """Turns that GNU's OpenMP waits awake before a thread sleeps; its default is 300,000."""
@@ -23,3 +26,18 @@ def _is_busy() -> bool:
         return os.getloadavg()[0] >= 0.5
     except (AttributeError, OSError):  # not on Windows
         return True
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Leave the garbage collector out for the duration: the hundreds of thousands of objects that imports make are there to stay.
+
+    Looking through them time and again takes a quarter of the time in which PyTorch's companions are imported (benchmarks/start_up.py).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
