@@ -1,4 +1,4 @@
-"""Views of small images per second and core: ours against lightly's, kornia's, albumentations' and torchvision's.
+"""Views of small images per second and core: ours against our own by tensors, lightly's, kornia's, albumentations' and torchvision's.
 
     benchmarks/setup
     python benchmarks/small_views.py [--json small_views.json] [--rounds 7] [--size 32 96] [--preset simclr-cifar mocov2]
@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
 from contestants.pictures import small
 from sparring.data.image_operations import blur_kernel_size
-from sparring.data.views import Views, ViewSettings, ViewsSettings
+from sparring.data.views import Views, ViewSettings, ViewsSettings, by_tensors, draw_parameters
 from sparring.seeding import generator
 
 BATCH = 256
@@ -32,6 +32,19 @@ def ours(recipe: ViewSettings, images: torch.Tensor) -> Callable[[], int]:
     def run() -> int:
         """One view of each."""
         views(images, generator=draws)
+        return len(images)
+
+    return run
+
+
+def ours_by_tensors(recipe: ViewSettings, images: torch.Tensor) -> Callable[[], int]:
+    """As `ours`, without the compiled kernel."""
+    draws = generator(0, "views")
+    sides = torch.full((len(images),), images.shape[-1])
+
+    def run() -> int:
+        """One view of each."""
+        by_tensors(images, draw_parameters(recipe, sides, sides, generator=draws), recipe, size=images.shape[-1])
         return len(images)
 
     return run
@@ -79,7 +92,8 @@ def main() -> None:
         for preset in options.preset:
             recipe = ViewsSettings(preset=preset).resolve(size)[0]
             workers = {name: Worker(PEERS, "views_of_peers.py", name, str(size), recipe.model_dump_json()) for name in PEERS_OF_SMALL}
-            contestants = {"ours": per_cpu_second(ours(recipe, images)), "torchvision": per_cpu_second(torchvision(recipe, images))}
+            makers = {"ours": ours, "ours, by tensors": ours_by_tensors, "torchvision": torchvision}
+            contestants = {name: per_cpu_second(make(recipe, images)) for name, make in makers.items()}
             turns = take_turns(
                 contestants | {name: worker.per_cpu_second("views") for name, worker in workers.items()}, rounds=options.rounds
             )
@@ -88,7 +102,7 @@ def main() -> None:
             found[f"{preset} at {size} px"] = rows = compared(turns, "ours")
             print(f"{preset} at {size} px")
             for name, row in rows.items():
-                print(f"  {name:15} {in_words(row, '6.0f'):28} {in_words(inverse(row['ratio']), '.1f')}")
+                print(f"  {name:17} {in_words(row, '6.0f'):28} {in_words(inverse(row['ratio']), '.1f')}")
     write_json(options.json, found)
 
 

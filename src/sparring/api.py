@@ -16,6 +16,7 @@ from sparring.data.named import is_named
 from sparring.data.source import ImageData
 from sparring.data.views import Views
 from sparring.errors import DataError
+from sparring.evaluation.catalogue import SCORED_IMAGES
 from sparring.evaluation.choice import choose
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.material import Contestant, Material
@@ -34,9 +35,6 @@ from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare, rehearse
-
-SCORED_IMAGES = 20_000
-"""The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from measurements import MIB, like
 from torch import nn
 
 import sparring
-from sparring import api
 from sparring.errors import ConfigError
 from sparring.planning import plan as planning
 from sparring.planning.measurement import Measurement, Request
@@ -126,10 +125,6 @@ def test_wrong_argument_is_one_line(command: Command, photos: Path, arguments: t
 
 def test_data_that_is_not_there_is_one_line(command: Command, tmp_path: Path) -> None:
     assert "no such file or folder" in command("plan", "--data", tmp_path / "nowhere").error
-
-
-def test_as_many_images_are_reckoned_with_as_are_scored() -> None:
-    assert planning.SCORED_IMAGES == api.SCORED_IMAGES
 
 
 def test_several_processes_are_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from sparring.config import Tree
 from sparring.evaluation import detector_recipes
 
+SCORED_IMAGES = 20_000
+"""The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:

@@ -19,11 +19,13 @@ from sparring.objectives.similarity import unit_rows
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+        """The value."""
         ctx.gradient = gradient
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
+        """The gradient, scaled by what stands around the value."""
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:
             raise RuntimeError("a value with a given gradient can be differentiated once; compute it again")

@@ -15,6 +15,7 @@ from sparring.data.loader import Loader
 from sparring.data.source import ImageData
 from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
+from sparring.evaluation.catalogue import SCORED_IMAGES
 from sparring.planning.measurement import WARM_UP, Measurement, Request
 from sparring.planning.memory import available_bytes
 from sparring.planning.outcome import CONTEXT_BYTES, Plan, Row
@@ -33,8 +34,6 @@ COUNTED_STEPS = 2
 """Steps that are counted: the optimisers have their state from the second one on."""
 PROBE_SHARE = 4
 """The memory of a batch of this part of the planned one is measured first."""
-SCORED_IMAGES = 20_000
-"""As many at most are scored at the end of a run (`api.SCORED_IMAGES`)."""
 
 
 def plan(
