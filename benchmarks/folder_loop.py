@@ -59,7 +59,7 @@ def main() -> None:
         workers = {"lightly-train": Worker(PEERS, "lightly_train_loop.py", *given)}
         batches = options.images // BATCH * (options.epochs - 1)
         numbers = (str(options.width), str(batches), str(BATCH), str(THREADS), "folder", folder)
-        workers["ours"] = Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.AWAKE})
+        workers["ours"] = Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.SPINS})
         contestants = {"lightly-train": steady(workers["lightly-train"]), "ours": workers["ours"].per_second("images")}
         rows = compared(take_turns(contestants, rounds=options.rounds, warmup=1), "lightly-train")
         for name, row in rows.items():

@@ -45,7 +45,7 @@ def main() -> None:
     workers = {"lightly": lightly}
     for name, form in ((OURS_BY_FORM[form], form) for form in options.forms):
         numbers = (str(number) for number in (options.width, options.batches, BATCH, THREADS))
-        workers[name] = Worker(OURS, "our_loop.py", *numbers, form, environment={"GOMP_SPINCOUNT": starting.AWAKE})
+        workers[name] = Worker(OURS, "our_loop.py", *numbers, form, environment={"GOMP_SPINCOUNT": starting.SPINS})
     turns = take_turns({name: worker.per_second("images") for name, worker in workers.items()}, rounds=options.rounds)
     peaks = {name: float(worker.last["peak"]) for name, worker in workers.items()}
     for worker in workers.values():

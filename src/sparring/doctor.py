@@ -61,7 +61,7 @@ def _views() -> str:
     from sparring.data import view_kernel
 
     return (
-        "by the compiled kernel" if view_kernel.library() else "by PyTorch; with a C compiler, reinstalling makes them four times as fast"
+        "by the compiled kernel" if view_kernel.library() else "by PyTorch; with a C compiler, reinstalling makes them three times as fast"
     )
 
 
