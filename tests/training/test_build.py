@@ -7,6 +7,7 @@ from torch import nn
 
 from sparring.errors import ConfigError
 from sparring.models.backbones import Backbone
+from sparring.models.narrow_norm import FEW, NarrowBatchNorm2d
 from sparring.training.build import make_contest
 from sparring.training.devices import choose_autocast, choose_device
 
@@ -79,3 +80,10 @@ def test_memory_order_is_that_of_the_settings() -> None:
         encoder = arena.contest("simclr", training={"channels_last": channels_last}).encoder
         kernel = max((p for p in encoder.parameters() if p.ndim == 4), key=lambda p: p.shape[-1] * p.shape[1])
         assert kernel.is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+def test_narrow_batch_norms_take_the_faster_route() -> None:
+    contest = arena.contest("mocov2", encoder={"width": 0.125})
+    norms = [module for module in contest.method.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {module.num_features < FEW for module in norms} == {True, False}
+    assert all(isinstance(module, NarrowBatchNorm2d) is (module.num_features < FEW) for module in norms)

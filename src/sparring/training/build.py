@@ -10,6 +10,7 @@ from sparring.methods.method import Method
 from sparring.methods.registry import method_class, wrapper_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
+from sparring.models.narrow_norm import quicken_narrow_norms
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
 from sparring.training.allocator import keep_freed_memory
@@ -47,6 +48,7 @@ def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest
             module.autocast_dtype = choose_autocast(config.training.precision, device)
     if config.training.sync_batch_norm:
         method = convert_batch_norm(method, device)  # type: ignore[assignment]
+    quicken_narrow_norms(method)
     method.to(device)
     method.to(memory_format=torch.channels_last if config.training.channels_last else torch.contiguous_format)
     method.train()
