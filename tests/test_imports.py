@@ -12,7 +12,7 @@ import sparring
 from sparring.methods.registry import METHODS
 
 LAYERS = (
-    {"errors", "config", "seeding", "distributed", "scratch", "starting"},
+    {"errors", "config", "seeding", "distributed", "scratch", "starting", "vision"},
     {"objectives", "measures", "models", "data", "optim"},
     {"opponents"},
     {"methods"},

@@ -39,7 +39,8 @@ def examine() -> list[Finding]:
 
 def _torch() -> str:
     import torch
-    import torchvision
+
+    from sparring.vision import torchvision
 
     # A torchvision built for another torch imports, but its operators do not exist.
     torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)

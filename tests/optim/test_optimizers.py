@@ -1,9 +1,10 @@
-"""LARS against a slow loop from its docstring, and settings that must reach PyTorch's optimisers."""
+"""SGD and AdamW against PyTorch's, LARS against a slow loop from its docstring, and settings that must reach them."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from sparring.optim.optimizers import LARS, make_optimizer
+from sparring.optim.optimizers import LARS, SGD, AdamW, Optimizer, make_optimizer
 
 MOMENTUM, DECAY, TRUST, RATE = 0.9, 0.01, 0.02, 0.5
 
@@ -40,7 +41,7 @@ def slow_lars(p: list[float], v: list[float], g: list[float], *, is_vector: bool
 
 
 def run_lars(moved: dict[str, nn.Parameter], *, decay: float, steps: int = 4) -> None:
-    optimizer = LARS(moved.values(), lr=RATE, momentum=MOMENTUM, weight_decay=decay, trust=TRUST)
+    optimizer = LARS([{"params": moved.values()}], lr=RATE, momentum=MOMENTUM, weight_decay=decay, trust=TRUST)
     for step in range(steps):
         for name, gradient in gradients(step, moved).items():
             moved[name].grad = gradient
@@ -79,7 +80,7 @@ def test_the_step_of_lars_does_not_depend_on_the_size_of_the_gradient() -> None:
     small, large = parameters(), parameters()
     for moved, factor in ((small, 1.0), (large, 1000.0)):
         moved["matrix"].grad = factor * gradients(0, moved)["matrix"]
-        LARS([moved["matrix"]], lr=RATE, trust=TRUST).step()
+        LARS([{"params": [moved["matrix"]]}], lr=RATE, trust=TRUST).step()
     torch.testing.assert_close(small["matrix"], large["matrix"], rtol=1e-12, atol=0.0)
     assert not torch.equal(small["matrix"], parameters()["matrix"])
 
@@ -87,24 +88,91 @@ def test_the_step_of_lars_does_not_depend_on_the_size_of_the_gradient() -> None:
 def test_lars_leaves_alone_what_has_no_gradient() -> None:
     moved = parameters()
     moved["matrix"].grad = torch.ones_like(moved["matrix"])
-    LARS(moved.values(), lr=RATE).step()
+    LARS([{"params": moved.values()}], lr=RATE).step()
     assert torch.equal(moved["kernel"], parameters()["kernel"])
 
 
-def made(name: str, *, decay_vectors: bool) -> torch.optim.Optimizer:
-    return make_optimizer(name, parameters(), momentum=0.8, weight_decay=DECAY, decay_vectors=decay_vectors)  # type: ignore[arg-type]
+def made(name: str, *, decay_vectors: bool = True, moved: dict[str, nn.Parameter] | None = None) -> Optimizer:
+    given = moved or parameters()
+    return make_optimizer(name, given, momentum=0.8, weight_decay=DECAY, decay_vectors=decay_vectors)  # type: ignore[arg-type]
 
 
-def test_sgd_is_pytorchs_without_dampening_or_nesterov() -> None:
+def pytorchs(name: str, moved: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(moved.values(), lr=RATE, momentum=0.8, weight_decay=DECAY)
+    return torch.optim.AdamW(moved.values(), lr=RATE, betas=(0.8, 0.999), weight_decay=DECAY)
+
+
+def step_once(optimizer: Optimizer | torch.optim.Optimizer, moved: dict[str, nn.Parameter], step: int, *, rate: float = RATE) -> None:
+    """One step; the vectors have no gradient at step 2."""
+    for name, gradient in gradients(step, moved).items():
+        moved[name].grad = None if step == 2 and moved[name].ndim == 1 else gradient
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_parameters_move_as_by_pytorchs_optimisers_to_the_bit(name: str) -> None:
+    ours, theirs = parameters(), parameters()
+    pair = [(made(name, moved=ours), ours), (pytorchs(name, theirs), theirs)]
+    for step in range(6):
+        for optimizer, moved in pair:
+            step_once(optimizer, moved, step, rate=RATE / (step + 1))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_what_is_remembered_continues_to_the_bit(name: str) -> None:
+    whole, first = parameters(), parameters()
+    unbroken, optimizer = made(name, moved=whole, decay_vectors=False), made(name, moved=first, decay_vectors=False)
+    for step in range(5):
+        step_once(unbroken, whole, step)
+    for step in range(2):
+        step_once(optimizer, first, step)
+    second = {key: nn.Parameter(parameter.detach().clone()) for key, parameter in first.items()}
+    resumed = made(name, moved=second, decay_vectors=False)
+    resumed.load_state_dict(optimizer.state_dict())
+    for step in range(2, 5):
+        step_once(resumed, second, step)
+    assert all(torch.equal(whole[key], second[key]) for key in whole)
+
+
+def test_memory_of_other_parameters_is_refused() -> None:
+    few = {"matrix": parameters()["matrix"]}
+    with pytest.raises(ValueError, match="another number of parameters"):
+        made("sgd", moved=few).load_state_dict(made("sgd").state_dict())
+
+
+def test_gradients_are_left_as_they_are_and_then_forgotten() -> None:
+    for name in ("sgd", "adamw", "lars"):
+        moved = parameters()
+        optimizer = made(name, moved=moved)
+        step_once(optimizer, moved, 0)
+        assert all(torch.equal(parameter.grad, gradients(0, moved)[key]) for key, parameter in moved.items() if parameter.grad is not None)
+        assert all(parameter.grad is not None for parameter in moved.values())
+        optimizer.zero_grad()
+        assert all(parameter.grad is None for parameter in moved.values())
+
+
+def test_velocities_lie_in_the_order_of_their_parameters() -> None:
+    kernel = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    kernel.grad = torch.ones_like(kernel)
+    optimizer = made("sgd", moved={"kernel": kernel})
+    optimizer.step()
+    assert optimizer.state[kernel]["momentum_buffer"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_sgd_gets_its_momentum_and_decay() -> None:
     optimizer = made("sgd", decay_vectors=True)
-    assert isinstance(optimizer, torch.optim.SGD)
+    assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
-    assert (group["momentum"], group["weight_decay"], group["dampening"], group["nesterov"]) == (0.8, DECAY, 0, False)
+    assert (group["momentum"], group["weight_decay"]) == (0.8, DECAY)
 
 
 def test_adamw_takes_momentum_as_its_first_beta() -> None:
     optimizer = made("adamw", decay_vectors=True)
-    assert isinstance(optimizer, torch.optim.AdamW)
+    assert isinstance(optimizer, AdamW)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == DECAY
 

@@ -22,7 +22,7 @@ from sparring.evaluation.features import evaluating, unit_images
 from sparring.evaluation.material import Contestant, Material
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
-from sparring.optim.optimizers import LARS
+from sparring.optim.optimizers import LARS, SGD, AdamW, Optimizer
 from sparring.optim.schedule import cosine
 from sparring.seeding import generator
 
@@ -95,7 +95,7 @@ def probe_accuracies(contestant: Contestant, material: Material, recipe: EpochRe
     return accuracies
 
 
-def _epoch(head: LinearHead, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+def _epoch(head: LinearHead, optimizer: Optimizer, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
     for inputs, labels in batches:
         loss = F.cross_entropy(head(inputs), labels)
         if not torch.isfinite(loss):
@@ -148,14 +148,15 @@ def _pixels(images: Dataset, rows: Int[Tensor, "rows"]) -> Iterator[Tensor]:
         yield images.images(chosen.numpy())
 
 
-def _optimizer(head: LinearHead, recipe: EpochRecipe) -> torch.optim.Optimizer:
+def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:
+    groups = [{"params": head.parameters()}]
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(head.parameters(), lr=recipe.learning_rate, momentum=0.9)
+            return SGD(groups, lr=recipe.learning_rate)
         case "lars":
-            return LARS(head.parameters(), lr=recipe.learning_rate, momentum=0.9)
+            return LARS(groups, lr=recipe.learning_rate)
         case "adam":
-            return torch.optim.Adam(head.parameters(), lr=recipe.learning_rate)
+            return AdamW(groups, lr=recipe.learning_rate, weight_decay=0.0)
 
 
 @torch.no_grad()

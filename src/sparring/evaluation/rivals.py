@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from sparring.models.backbones import Backbone, nearest_backbones
 from sparring.models.encoder import Encoder
 from sparring.training.run_folder import RunFolder
 from sparring.training.start import both_methods, online_encoder
+from sparring.vision import timm
 
 
 def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:

@@ -92,7 +92,7 @@ class Player:
         if self.settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
 
     def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
         # Both are averaged by now, so every process sees the same numbers and all of them stop together.
