@@ -185,6 +185,11 @@ def memory_peak() -> int:
     return _status("VmHWM")
 
 
+def memory_resident() -> int:
+    """Memory of this process now, in bytes."""
+    return _status("VmRSS")
+
+
 def memory_held() -> int:
     """Memory of this process now that no file stands for, in bytes."""
     return _status("RssAnon")

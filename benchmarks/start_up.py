@@ -4,17 +4,17 @@
 
 --help: CPU time of the process. First step: seconds of the clock from the moment at which torch is imported, in a process of its own, for a
 folder of PNG files of 32 x 32 pixels; SimCLR, ResNet-18 at width 0.125, batch 256, 2 threads. The store is made before, outside the figure.
-Imports: of `sparring.api` after torch, with the garbage collector left out as the command line does, and with it, in turns.
+Imports: of `sparring.api` after torch, and the same after torchvision and timm were imported as usual, with PyTorch's compiler; in turns,
+with the memory of the process afterwards.
 """
 
 import json
 import resource
 import subprocess
 import tempfile
-from functools import partial
 from pathlib import Path
 
-from contest import HERE, OURS, arguments, in_words, ratio, spread, take_turns, write_json
+from contest import HERE, OURS, arguments, in_words, ratio, spread, write_json
 from folder_loop import write_pictures
 
 
@@ -26,12 +26,16 @@ def help_seconds() -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def import_seconds(*, is_quick: bool) -> float:
-    """Seconds of the clock in which a new process that has torch imports `sparring.api`."""
-    how = "with quick_imports():\n    from sparring import api" if is_quick else "from sparring import api"
-    before = "import time, torch\nfrom sparring.starting import quick_imports\nstart = time.perf_counter()"
-    program = f"{before}\n{how}\nprint(time.perf_counter() - start)"
-    return float(subprocess.run([OURS, "-c", program], check=True, capture_output=True, text=True).stdout)
+IMPORTS = {"imports": "from sparring import api", "imports with the compiler": "import torchvision, timm\nfrom sparring import api"}
+
+
+def imported(how: str) -> dict[str, float]:
+    """Seconds of the clock in which a new process that has torch imports `sparring.api`, and its memory then."""
+    before = "import time, torch\nfrom contest import memory_resident\nstart = time.perf_counter()"
+    program = f"{before}\n{how}\nprint(time.perf_counter() - start, memory_resident())"
+    done = subprocess.run([OURS, "-c", program], check=True, capture_output=True, text=True, cwd=HERE)
+    seconds, memory = map(float, done.stdout.split())
+    return {"seconds": seconds, "memory": memory}
 
 
 def first_step(folder: Path, cache: Path) -> dict[str, float]:
@@ -48,18 +52,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     options = parser.parse_args()
     found = {"help, CPU seconds": spread([help_seconds() for _ in range(options.rounds + 1)][1:])}
-    ways = {"with the collector": partial(import_seconds, is_quick=False), "without it": partial(import_seconds, is_quick=True)}
-    imports = take_turns(ways, rounds=options.rounds)
-    found |= {f"imports {name}": spread(figures) for name, figures in imports.items()}
-    found["imports, ratio"] = ratio(imports, "without it", "with the collector")
+    rounds = [{name: imported(how) for name, how in IMPORTS.items()} for _ in range(options.rounds + 1)][1:]
+    seconds = {name: [row[name]["seconds"] for row in rounds] for name in IMPORTS}
+    for name, figures in seconds.items():
+        found |= {f"{name}, seconds": spread(figures), f"{name}, GB": spread([row[name]["memory"] / 1e9 for row in rounds])}
+        found |= {f"{name}, ratio": ratio(seconds, name, "imports")}
     with tempfile.TemporaryDirectory() as place:
         folder, cache = Path(place, "images"), Path(place, "cache")
         folder.mkdir()
         write_pictures(folder, options.images)
         turns = [first_step(folder, cache) for _ in range(options.rounds + 1)][1:]  # the first one makes the store
-    found |= {f"{name}, seconds": spread([turn[name] for turn in turns]) for name in turns[0]}
+    found["first step, seconds"] = spread([turn["first step"] for turn in turns])
     for name, row in found.items():
-        print(f"{name:26} {in_words(row)}")
+        print(f"{name:36} {in_words(row)}")
     write_json(options.json, found)
 
 

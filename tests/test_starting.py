@@ -1,8 +1,6 @@
-"""Imports leave the garbage collector as they found it. Threads wait awake for a short time, or as the user says."""
+"""Threads wait awake for a short time, or as the user says."""
 
-import gc
 import os
-from contextlib import suppress
 
 import pytest
 
@@ -25,16 +23,3 @@ def test_what_the_user_says_goes(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(name, "PASSIVE")
     starting.settle_waiting()
     assert os.environ.get("GOMP_SPINCOUNT") == ("PASSIVE" if name == "GOMP_SPINCOUNT" else None)
-
-
-@pytest.mark.parametrize("is_enabled", [True, False])
-def test_quick_imports_leave_the_collector_as_they_found_it(is_enabled: bool) -> None:
-    was_enabled = gc.isenabled()
-    try:
-        (gc.enable if is_enabled else gc.disable)()
-        with suppress(ImportError), starting.quick_imports():
-            assert not gc.isenabled()
-            raise ImportError
-        assert gc.isenabled() is is_enabled
-    finally:
-        (gc.enable if was_enabled else gc.disable)()

@@ -14,10 +14,7 @@ import torch
 
 start = time.perf_counter()
 
-from sparring.starting import quick_imports  # noqa: E402
-
-with quick_imports():  # as the command line does
-    from sparring import api
+from sparring import api  # noqa: E402
 from sparring.optim.schedule import Progress  # noqa: E402
 
 

@@ -28,7 +28,7 @@ from sparring.options import (
     SetOption,
     StepsOption,
 )
-from sparring.starting import quick_imports, settle_waiting
+from sparring.starting import settle_waiting
 
 if TYPE_CHECKING:
     from sparring.config import Tree
@@ -127,8 +127,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images; ends with its score."""
-    with quick_imports():
-        from sparring import api
+    from sparring import api
     from sparring.display import Display
 
     with resumable(out), Display() as display:
@@ -153,8 +152,7 @@ def train(
 @app.command()
 def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption = False) -> None:
     """Continue an interrupted run, to the bit."""
-    with quick_imports():
-        from sparring import api
+    from sparring import api
     from sparring.display import Display
 
     with resumable(run), Display() as display:
@@ -198,8 +196,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score a run's encoder beside the untrained one."""
-    with quick_imports():
-        from sparring import api
+    from sparring import api
     from sparring.display import Display
 
     names = [name.strip() for name in protocol.split(",") if name.strip()]

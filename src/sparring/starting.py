@@ -1,9 +1,6 @@
-"""What is to be settled before torch is imported: how its threads wait for each other, and how imports go fast."""
+"""What is to be settled before torch is imported: how its threads wait for each other."""
 
-import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 SPINS = "5000"
 """Turns that GNU's OpenMP waits awake before a thread sleeps; its default is 300,000, and 1,000 where it knows that cores are wanted."""
@@ -18,18 +15,3 @@ def settle_waiting() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-
-
-@contextmanager
-def quick_imports() -> Iterator[None]:
-    """Leave the garbage collector out for the duration: the hundreds of thousands of objects that imports make are there to stay.
-
-    Looking through them time and again takes a quarter of the time in which PyTorch's companions are imported (benchmarks/start_up.py).
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
