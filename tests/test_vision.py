@@ -28,7 +28,7 @@ from sparring.vision import timm, torchvision
 from timm.models import naflexvit
 assert torch.compiler.disable is own
 
-# A function that the compiler must leave alone works, and knows its name and its generator form.
+# A function that the compiler must leave alone works, and knows its name.
 assert naflexvit.NaFlexRopeIterator.__next__.__name__ == "__next__"
 assert naflexvit.disable_compiler(recursive=False)(lambda number: number + 1)(1) == 2
 
