@@ -1,8 +1,8 @@
 """torchvision and timm, imported without PyTorch's compiler, which both would import for one name each.
 
-The compiler and what it needs take as long to import as everything else of a run together, and 150 MB; no training uses them. Here the two names
-are lent out while torchvision and timm are imported, and ask the compiler when they are used. Where that does not work, because another
-version wants more, nothing is saved and nothing lost.
+The compiler and what it needs take longer to import than everything else after torch, and 150 MB (benchmarks/start_up.py); no training uses
+them. Here the two names are lent out while torchvision and timm are imported, and ask the compiler when they are used. Where that does not
+work, because another version wants more, nothing is saved and nothing lost.
 """
 
 import functools
