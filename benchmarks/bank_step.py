@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from contest import alternate, arguments, compared, in_words, inverse, write_json
-from sparring.objectives.bank_softmax import CHUNK
+from sparring.acceleration.bank_softmax import CHUNK
 from sparring.objectives.closed_form import adversarial_bank_game
 from sparring.objectives.contrastive import in_batch_info_nce
 

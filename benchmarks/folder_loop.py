@@ -16,7 +16,7 @@ from PIL import Image
 
 from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
 from contestants.pictures import small
-from sparring import starting
+from sparring.acceleration import thread_waiting as starting
 
 BATCH, THREADS = 256, 2
 

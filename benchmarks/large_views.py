@@ -19,7 +19,7 @@ from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_c
 from contestants.pictures import write_photographs
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.data.loader import Loader
-from sparring.data.views import Views, ViewSettings, ViewsSettings
+from sparring.data.views.views import Views, ViewSettings, ViewsSettings
 from sparring.seeding import generator
 
 SIZE, BATCH, FILES, PRESET = 224, 32, 64, "mocov2"

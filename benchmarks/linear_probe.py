@@ -17,7 +17,7 @@ from torch import Tensor
 
 from contest import alternate, arguments, in_words, ratio, spread, write_json
 from contestants.features import features
-from sparring.evaluation.logistic import REGULARISATIONS, Probe, regularisation_path, standardise
+from sparring.evaluation.frozen.logistic import REGULARISATIONS, Probe, regularisation_path, standardise
 
 SINGLE = (1e-1, 1e-2, 1e-4, 1e-6)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from sparring.config import merged
-from sparring.data.views import Views
+from sparring.data.views.views import Views
 from sparring.methods.method import Step
 from sparring.methods.registry import METHODS, OPPONENTS
 from sparring.optim.schedule import Progress

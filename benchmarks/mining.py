@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from contest import alternate, arguments, compared, in_words, write_json
+from sparring.negatives.mining import Pool, allowed, hardest
 from sparring.objectives.similarity import unit_rows
-from sparring.opponents.mining import Pool, allowed, hardest
 
 BATCH, CANDIDATES, DIM = 256, 65_536, 128
 COUNT, SKIP = 256, 1

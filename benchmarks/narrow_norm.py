@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from contest import alternate, arguments, compared, in_words, write_json
-from sparring.models.narrow_norm import quicken_narrow_norms
-from sparring.training.allocator import keep_freed_memory
+from sparring.acceleration.allocator import keep_freed_memory
+from sparring.acceleration.narrow_batch_norm import quicken_narrow_norms
 
 SHAPES = ((256, 4, 32), (256, 8, 32), (512, 8, 32), (32, 8, 32), (256, 12, 32), (256, 16, 32))
 """Batch, channels and side."""

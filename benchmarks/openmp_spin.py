@@ -4,7 +4,7 @@
 
 SimCLR's step on ready views, batch 256, 32 pixels, two threads, wall time; a process for each GOMP_SPINCOUNT, which take turns: alone,
 beside one program that wants a core, and beside as many as there are cores. 300,000 is GNU's default, 1,000 what it
-takes where it knows that cores are wanted; 5,000 is ours (`sparring.starting`).
+takes where it knows that cores are wanted; 5,000 is ours (`sparring.acceleration.thread_waiting`).
 """
 
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from contest import OURS, Worker, arguments, compared, in_words, take_turns, write_json
-from sparring.starting import SPINS as OUR_SPINS
+from sparring.acceleration.thread_waiting import SPINS as OUR_SPINS
 
 SPINS = ("1000", OUR_SPINS, "20000", "300000")
 BATCHES, BATCH, THREADS = "4", "256", "2"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from contest import alternate, arguments, compared, in_words, write_json
-from sparring.data.views import Views
+from sparring.data.views.views import Views
 from sparring.methods.method import Step
 from sparring.optim.schedule import Progress
 from sparring.seeding import generator

@@ -15,8 +15,8 @@ from torchvision.transforms import v2
 
 from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
 from contestants.pictures import small
-from sparring.data.image_operations import blur_kernel_size
-from sparring.data.views import Views, ViewSettings, ViewsSettings, by_tensors, draw_parameters
+from sparring.data.views.image_operations import blur_kernel_size
+from sparring.data.views.views import Views, ViewSettings, ViewsSettings, by_tensors, draw_parameters
 from sparring.seeding import generator
 
 BATCH = 256

@@ -9,7 +9,7 @@ and as it is by default (both views together). Peak memory is that of the traine
 """
 
 from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
-from sparring import starting
+from sparring.acceleration import thread_waiting as starting
 
 BATCH, THREADS = 256, 2
 

@@ -8,12 +8,14 @@ from jaxtyping import install_import_hook
 
 # beartype cannot check typing.Self or plain protocols, so packages that use them stay outside.
 WITH_SHAPES = (
+    "acceleration.bank_softmax",
+    "acceleration.largest",
+    "acceleration.narrow_batch_norm",
     "data.views",
-    "data.differentiable",
-    "data.image_operations",
     "measures",
     "methods",
     "models",
+    "negatives",
     "objectives",
     "opponents",
     "optim",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from sparring.data.public_layouts import _VOC_CLASSES
+from sparring.data.sources.public_layouts import _VOC_CLASSES
 
 COLOURS = ((200, 40, 40), (40, 40, 200))
 Write = Callable[[Path], None]

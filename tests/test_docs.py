@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import sparring
-from sparring import api, cli
+from sparring import api
 from sparring.api import recipes
+from sparring.command import commands as cli
 from sparring.config import merged
 from sparring.methods.registry import METHODS
 from tiny import write_photos

@@ -74,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Call `sparring ARGUMENTS...` in this process."""
-    from sparring import cli
+    from sparring.command import commands as cli
 
     def call(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["sparring", *map(str, arguments)])
@@ -97,7 +97,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Finished and scored AdCo run; tests leave it as it is."""
-    from sparring import cli
+    from sparring.command import commands as cli
 
     folder = tmp_path_factory.mktemp("trained")
     out = folder / "run"

@@ -18,8 +18,8 @@ import torch
 from contest import memory_held, memory_peak, serve
 from contestants.pictures import small
 from sparring.data.dataset import StoredDataset
-from sparring.data.source import Source
-from sparring.data.views import Views
+from sparring.data.sources.source import Source
+from sparring.data.views.views import Views
 from sparring.methods.method import Step
 from sparring.seeding import generator
 from sparring.training import build

@@ -1,5 +1,5 @@
 """`python -m sparring` and `torchrun -m sparring`."""
 
-from sparring.cli import main
+from sparring.command.commands import main
 
 main()

@@ -12,14 +12,14 @@ from torch import nn
 from sparring import distributed
 from sparring.config import merged
 from sparring.data.dataset import open_dataset
-from sparring.data.named import is_named
-from sparring.data.source import ImageData
-from sparring.data.views import Views
+from sparring.data.sources.named import is_named
+from sparring.data.sources.source import ImageData
+from sparring.data.views.views import Views
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import SCORED_IMAGES
 from sparring.evaluation.choice import choose
+from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import extract_features
-from sparring.evaluation.material import Contestant, Material
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
@@ -290,8 +290,8 @@ def report(
         backbone: the network of your own with which the runs were trained, if any.
         listener: told what happens.
     """
-    from sparring.comparison.illustration import illustrated  # brings matplotlib, for which no training should wait
-    from sparring.comparison.report import write_report
+    from sparring.reporting.illustration import illustrated  # brings matplotlib, for which no training should wait
+    from sparring.reporting.report import write_report
 
     summaries = []
     for number, run in enumerate(runs):

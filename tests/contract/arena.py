@@ -100,7 +100,7 @@ def pixels(step: int, *, batch: int = 16) -> Tensor:
 
 def training_views(method: str) -> Any:
     """The method's own augmentation."""
-    from sparring.data.views import Views
+    from sparring.data.views.views import Views
 
     return Views(config(method).game.views.resolve(SIZE), image_size=SIZE)
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sparring.data.arrays import Arrays
-from sparring.data.domains import DomainSource
+from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.domains import DomainSource
 
 SIZE = 16
 DOMAINS, CLASSES = ("ink", "photo", "sketch"), ("cat", "dog", "owl")

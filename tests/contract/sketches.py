@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparring.config import merged
 from sparring.data.dataset import open_dataset
-from sparring.data.views import Views, ViewsSettings
+from sparring.data.views.views import Views, ViewsSettings
 from sparring.measures.knn import knn_accuracy
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder

@@ -14,7 +14,7 @@ from arena import SMALL, training
 
 import sparring
 from sparring.config import Settings, merged, toml_text
-from sparring.data.view_settings import ViewsSettings
+from sparring.data.views.view_settings import ViewsSettings
 from sparring.methods.registry import METHODS, settings_class
 from sparring.optim.player import PlayerSettings
 from sparring.training.settings import RunConfig

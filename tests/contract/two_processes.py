@@ -13,8 +13,8 @@ from torch import nn
 from sparring import distributed
 from sparring.methods.registry import OPPONENTS, settings_class
 from sparring.models.backbones import Backbone
-from sparring.models.generator import GeneratorSettings
-from sparring.opponents.pretraining import JudgeSettings, Pretraining, PretrainingSettings
+from sparring.opponents.generator_pair.networks import GeneratorSettings
+from sparring.opponents.generator_pair.pretraining import JudgeSettings, Pretraining, PretrainingSettings
 from sparring.training.build import make_contest
 
 STEPS = 6

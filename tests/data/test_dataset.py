@@ -11,7 +11,7 @@ from PIL import Image
 from sparring.data import dataset as module
 from sparring.data.dataset import Dataset, DataSettings, FileDataset, StoredDataset, open_dataset
 from sparring.data.decode import centre_square, decode
-from sparring.data.image_source import Source
+from sparring.data.sources.image_source import Source
 from sparring.errors import ConfigError, DataError
 
 Picture = Callable[..., Image.Image]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sparring.data import store as module
-from sparring.data.arrays import Arrays
 from sparring.data.decode import centre_square, decode
-from sparring.data.image_source import Source
-from sparring.data.source import open_source
+from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.image_source import Source
+from sparring.data.sources.source import open_source
 from sparring.data.store import cache_folder, open_store
 from sparring.errors import StorageError
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sparring.evaluation.material import Contestant
+from sparring.evaluation.data import Contestant
 from sparring.models.backbones import EncoderSettings, make_backbone
 from sparring.models.encoder import Encoder
 

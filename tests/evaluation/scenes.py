@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from sparring.evaluation.material import Material
+from sparring.evaluation.data import Material
 
 VOID = 255
 COLOURS = np.array([(60, 60, 60), (220, 60, 40), (40, 90, 220), (220, 220, 60)])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.catalogue import PROTOCOLS, headline_of, title_of
 from sparring.evaluation.choice import choose, function_of, settings_class
-from sparring.evaluation.logistic import linear_probe
-from sparring.evaluation.material import Contestant, Material
+from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.protocol import Result, spread
 from sparring.evaluation.protocols import evaluate
 from sparring.measures.geometry import alignment, effective_rank
@@ -211,7 +211,7 @@ def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(monkeypa
     def fails(*_: Any) -> Result:
         raise DataError("no")
 
-    monkeypatch.setattr("sparring.evaluation.linear.linear", fails)
+    monkeypatch.setattr("sparring.evaluation.frozen.linear.linear", fails)
     told: list[tuple[str, str]] = []
     material = Material(coloured(30, 0), coloured(30, 1), image_size=SIZE)
     contestants = [Contestant(name, Pixels()) for name in ("trained", "untrained")]

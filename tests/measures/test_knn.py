@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from sparring.measures import largest
+from sparring.acceleration import largest
 from sparring.measures.knn import knn_accuracy, knn_predict, nearest
 
 

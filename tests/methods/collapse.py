@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.config import merged
-from sparring.data.views import Views
+from sparring.data.views.views import Views
 from sparring.measures.geometry import embedding_std
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest

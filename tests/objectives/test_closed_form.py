@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives import bank_softmax
+from sparring.acceleration import bank_softmax
 from sparring.objectives.closed_form import BankGame, adversarial_bank_game, with_gradient
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import cosine

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.objectives.realism import judge_hinge, realism_loss
+from sparring.opponents.generator_pair.realism_losses import judge_hinge, realism_loss
 
 
 def test_the_hinge_by_hand() -> None:

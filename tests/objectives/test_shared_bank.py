@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives import bank_softmax
+from sparring.acceleration import bank_softmax
 from sparring.objectives.closed_form import SharedBankGame, shared_bank_game, summed
 from sparring.objectives.similarity import cosine
 

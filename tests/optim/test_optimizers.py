@@ -1,10 +1,11 @@
-"""SGD and AdamW against PyTorch's, LARS against a slow loop from its docstring, and settings that must reach them."""
+"""LARS against a slow loop from its docstring, and settings that must reach them."""
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
 
-from sparring.optim.optimizers import LARS, SGD, AdamW, Optimizer, make_optimizer
+from sparring.optim.optimizers import LARS, make_optimizer
 
 MOMENTUM, DECAY, TRUST, RATE = 0.9, 0.01, 0.02, 0.5
 
@@ -97,29 +98,13 @@ def made(name: str, *, decay_vectors: bool = True, moved: dict[str, nn.Parameter
     return make_optimizer(name, given, momentum=0.8, weight_decay=DECAY, decay_vectors=decay_vectors)  # type: ignore[arg-type]
 
 
-def pytorchs(name: str, moved: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    if name == "sgd":
-        return torch.optim.SGD(moved.values(), lr=RATE, momentum=0.8, weight_decay=DECAY)
-    return torch.optim.AdamW(moved.values(), lr=RATE, betas=(0.8, 0.999), weight_decay=DECAY)
-
-
-def step_once(optimizer: Optimizer | torch.optim.Optimizer, moved: dict[str, nn.Parameter], step: int, *, rate: float = RATE) -> None:
+def step_once(optimizer: Optimizer, moved: dict[str, nn.Parameter], step: int, *, rate: float = RATE) -> None:
     """One step; the vectors have no gradient at step 2."""
     for name, gradient in gradients(step, moved).items():
         moved[name].grad = None if step == 2 and moved[name].ndim == 1 else gradient
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
-
-
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_parameters_move_as_by_pytorchs_optimisers_to_the_bit(name: str) -> None:
-    ours, theirs = parameters(), parameters()
-    pair = [(made(name, moved=ours), ours), (pytorchs(name, theirs), theirs)]
-    for step in range(6):
-        for optimizer, moved in pair:
-            step_once(optimizer, moved, step, rate=RATE / (step + 1))
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
@@ -140,7 +125,7 @@ def test_what_is_remembered_continues_to_the_bit(name: str) -> None:
 
 def test_memory_of_other_parameters_is_refused() -> None:
     few = {"matrix": parameters()["matrix"]}
-    with pytest.raises(ValueError, match="another number of parameters"):
+    with pytest.raises(ValueError, match="size of optimizer's group"):
         made("sgd", moved=few).load_state_dict(made("sgd").state_dict())
 
 
@@ -153,14 +138,6 @@ def test_gradients_are_left_as_they_are_and_then_forgotten() -> None:
         assert all(parameter.grad is not None for parameter in moved.values())
         optimizer.zero_grad()
         assert all(parameter.grad is None for parameter in moved.values())
-
-
-def test_velocities_lie_in_the_order_of_their_parameters() -> None:
-    kernel = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
-    kernel.grad = torch.ones_like(kernel)
-    optimizer = made("sgd", moved={"kernel": kernel})
-    optimizer.step()
-    assert optimizer.state[kernel]["momentum_buffer"].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_sgd_gets_its_momentum_and_decay() -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from sparring.config import merged
-from sparring.opponents.bank import Bank
+from sparring.negatives.bank import Bank
 from sparring.planning.gauges import TensorGauge
 from sparring.planning.live import LiveBytes
 from sparring.planning.measurement import Measurement, Request
@@ -95,7 +95,7 @@ def test_tensors_of_a_step_hold_weights_state_and_more(photos: Path, tmp_path: P
 def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     moves: list[int] = []
-    from sparring.opponents.pretraining import Pretraining
+    from sparring.opponents.generator_pair.pretraining import Pretraining
 
     played = Pretraining.play
 

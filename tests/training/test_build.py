@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparring.acceleration.narrow_batch_norm import FEW, NarrowBatchNorm2d
 from sparring.errors import ConfigError
 from sparring.models.backbones import Backbone
-from sparring.models.narrow_norm import FEW, NarrowBatchNorm2d
 from sparring.training.build import make_contest
 from sparring.training.devices import choose_autocast, choose_device
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.arrays import Arrays
 from sparring.data.decode import UnreadableImageError, centre_square, load
-from sparring.data.sampling import suited_size, typical_size
-from sparring.data.source import ImageData, Labels, Source, Subset, open_source
+from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.sampling import suited_size, typical_size
+from sparring.data.sources.source import ImageData, Labels, Source, Subset, open_source
 from sparring.data.store import Progress, Quarantine, cache_folder, open_store
 from sparring.errors import ConfigError, DataError
 from sparring.seeding import generator

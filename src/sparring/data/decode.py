@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+import torchvision.io  # noqa: F401  (registers torch.ops.image)
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-
-from sparring import vision  # noqa: F401  (registers torch.ops.image)
 
 Content: TypeAlias = bytes | npt.NDArray[np.generic]
 """An encoded file, or (height, width[, channels]) values."""

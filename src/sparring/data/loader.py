@@ -14,7 +14,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.data.dataset import Dataset, FileDataset, empty_images, uses_cuda
 from sparring.data.decode import resized_crop
-from sparring.data.view_parameters import crop_box
+from sparring.data.views.view_parameters import crop_box
 from sparring.errors import ConfigError
 from sparring.seeding import generator
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparring.data.decode import DECODE_VERSION, UnreadableImageError, centre_square, load
-from sparring.data.image_source import Source
+from sparring.data.sources.image_source import Source
 from sparring.errors import StorageError
 
 Progress: TypeAlias = Callable[[int, int], None]

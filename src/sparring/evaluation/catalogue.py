@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparring.config import Tree
-from sparring.evaluation import detector_recipes
+from sparring.evaluation.detection import detector_recipes
 
 SCORED_IMAGES = 20_000
 """The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
@@ -59,7 +59,7 @@ _SWAV_TUNING: Tree = {"batch_size": 256, "schedule": "steps", "crop_scale": [0.0
 
 PROTOCOLS: dict[str, Entry] = {
     "knn": Entry(
-        module="neighbours",
+        module="frozen.knn",
         function="knn",
         settings="KnnSettings",
         title="Nearest neighbours (kNN)",
@@ -69,7 +69,7 @@ PROTOCOLS: dict[str, Entry] = {
         source="Wu et al. 2018, arXiv:1805.01978",
     ),
     "linear": Entry(
-        module="linear",
+        module="frozen.linear",
         function="linear",
         settings="LinearSettings",
         title="Linear probe",
@@ -87,7 +87,7 @@ PROTOCOLS: dict[str, Entry] = {
         },
     ),
     "geometry": Entry(
-        module="shape",
+        module="frozen.geometry",
         function="geometry",
         settings="GeometrySettings",
         title="Geometry of the features",
@@ -98,7 +98,7 @@ PROTOCOLS: dict[str, Entry] = {
         source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
     ),
     "semi-supervised": Entry(
-        module="semi_supervised",
+        module="finetuning.semi_supervised",
         function="semi_supervised",
         settings="SemiSupervisedSettings",
         title="Semi-supervised",
@@ -119,7 +119,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "finetune": Entry(
-        module="finetune",
+        module="finetuning.finetune",
         function="finetune",
         settings="FinetuneSettings",
         title="Fine-tuning",
@@ -136,7 +136,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "transfer": Entry(
-        module="transfer",
+        module="frozen.transfer",
         function="transfer",
         settings="TransferSettings",
         title="Linear transfer",
@@ -147,7 +147,7 @@ PROTOCOLS: dict[str, Entry] = {
         source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
     ),
     "verdict": Entry(
-        module="verdict",
+        module="pretraining_again.verdict",
         function="verdict",
         settings="VerdictSettings",
         title="Verdict",
@@ -159,7 +159,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_joint=True,
     ),
     "robustness": Entry(
-        module="robustness",
+        module="robustness.robustness",
         function="robustness",
         settings="RobustnessSettings",
         title="Robustness of a linear probe",
@@ -171,7 +171,7 @@ PROTOCOLS: dict[str, Entry] = {
         variants={"corruptions": {"attacks": ()}},
     ),
     "domains": Entry(
-        module="domains",
+        module="pretraining_again.domains",
         function="domains",
         settings="DomainsSettings",
         title="Unseen domain",
@@ -187,7 +187,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "data-efficiency": Entry(
-        module="data_efficiency",
+        module="pretraining_again.data_efficiency",
         function="data_efficiency",
         settings="DataEfficiencySettings",
         title="Data efficiency",
@@ -199,7 +199,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_joint=True,
     ),
     "detection": Entry(
-        module="detection",
+        module="detection.detection",
         function="detection",
         settings="DetectionSettings",
         title="Object detection",
@@ -212,7 +212,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "instance-segmentation": Entry(
-        module="instance_segmentation",
+        module="detection.instance_segmentation",
         function="instance_segmentation",
         settings="InstanceSegmentationSettings",
         title="Instance segmentation",
@@ -225,7 +225,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "segmentation": Entry(
-        module="segmentation",
+        module="segmentation.segmentation",
         function="segmentation",
         settings="SegmentationSettings",
         title="Segmentation",
@@ -266,7 +266,7 @@ PROTOCOLS: dict[str, Entry] = {
         is_frozen=False,
     ),
     "pixel-probe": Entry(
-        module="pixel_probe",
+        module="segmentation.pixel_probe",
         function="pixel_probe",
         settings="PixelProbeSettings",
         title="Linear probe of pixels",

@@ -13,7 +13,7 @@ from sparring.evaluation.catalogue import PROTOCOLS, Entry
 
 if TYPE_CHECKING:
     from sparring.config import Settings
-    from sparring.evaluation.material import Contestant, Material
+    from sparring.evaluation.data import Contestant, Material
     from sparring.evaluation.protocol import Result
 
     Function = Callable[[Contestant, Material, Any], Result]

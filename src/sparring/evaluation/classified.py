@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sparring.data.dataset import Dataset
-from sparring.data.source import Source
+from sparring.data.sources.source import Source
 from sparring.errors import DataError
 from sparring.evaluation.split import split
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sparring.evaluation.choice import Chosen
-from sparring.evaluation.material import Contestant, Material
+from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.protocol import Result
 
 Done = Callable[[str, str, Result], None]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.measures.largest import falling, largest_products
+from sparring.acceleration.largest import falling, largest_products
 
 
 def knn_accuracy(

@@ -29,16 +29,16 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views import ViewsSettings
+from sparring.data.views.views import ViewsSettings
 from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
+from sparring.negatives import mining
+from sparring.negatives.mining import MiningSettings, Pool
+from sparring.negatives.queue import NumberedQueue
 from sparring.objectives.similarity import unit_rows
 from sparring.objectives.triplet import Form, TripletSettings, triplet_objective
-from sparring.opponents import mining
-from sparring.opponents.mining import MiningSettings, Pool
-from sparring.opponents.queue import NumberedQueue
 from sparring.optim.player import Player
 from sparring.optim.schedule import ScheduleName, teacher_momentum
 

@@ -33,14 +33,14 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.views import ViewsSettings
+from sparring.data.views.views import ViewsSettings
 from sparring.methods.method import Method, MethodSettings, Metrics, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
+from sparring.negatives.bank import Bank, BankSettings
 from sparring.objectives.closed_form import BankGame, adversarial_bank_game, summed
 from sparring.objectives.contrastive import info_nce
-from sparring.opponents.bank import Bank, BankSettings
 from sparring.optim.player import Player, PlayerSettings
 
 

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sparring.data.views import ViewsSettings
+from sparring.data.views.views import ViewsSettings
 from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor

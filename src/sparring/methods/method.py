@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.views import Views, ViewsSettings
+from sparring.data.views.views import Views, ViewsSettings
 from sparring.methods.groups import Group
 from sparring.methods.stage import Stage
 from sparring.models.backbones import Backbone, EncoderSettings

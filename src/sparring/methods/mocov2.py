@@ -23,14 +23,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views import ViewsSettings
+from sparring.data.views.views import ViewsSettings
 from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
+from sparring.negatives.queue import Queue, QueueSettings
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import unit_rows
-from sparring.opponents.queue import Queue, QueueSettings
 from sparring.optim.player import Player
 
 

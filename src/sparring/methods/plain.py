@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views import ViewsSettings
+from sparring.data.views.views import ViewsSettings
 from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings

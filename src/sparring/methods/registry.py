@@ -40,7 +40,7 @@ class Entry:
 
 METHODS = {
     "simclr": Entry(
-        module="simclr",
+        module="methods.simclr",
         method="SimCLR",
         summary="find the other view among all images of the batch",
         source="Chen et al. 2020, arXiv:2002.05709",
@@ -49,7 +49,7 @@ METHODS = {
         good_for="the first run on any images, and the control of every opponent in image space; wants many images per step",
     ),
     "mocov2": Entry(
-        module="mocov2",
+        module="methods.mocov2",
         method="MoCoV2",
         summary="find the teacher's key among a queue of past keys",
         source="Chen et al. 2020, arXiv:2003.04297",
@@ -58,7 +58,7 @@ METHODS = {
         good_for="small batches and many negatives; the control of the learned banks: a queue in their place",
     ),
     "byol": Entry(
-        module="byol",
+        module="methods.byol",
         method="BYOL",
         summary="predict the teacher's embedding of the other view; no negatives",
         source="Grill et al. 2020, arXiv:2006.07733",
@@ -67,7 +67,7 @@ METHODS = {
         good_for="images of which many are alike, since nothing is pushed apart; the control of mined negatives",
     ),
     "simsiam": Entry(
-        module="simsiam",
+        module="methods.simsiam",
         method="SimSiam",
         summary="predict the other view's embedding, held still; no negatives, no teacher",
         source="Chen & He 2020, arXiv:2011.10566",
@@ -76,7 +76,7 @@ METHODS = {
         good_for="the smallest game that works: no teacher, no negatives, no large batch",
     ),
     "mocov3": Entry(
-        module="mocov3",
+        module="methods.mocov3",
         method="MoCoV3",
         summary="find the teacher's key among the keys of the batch, with a predictor",
         source="Chen et al. 2021, arXiv:2104.02057",
@@ -85,7 +85,7 @@ METHODS = {
         good_for="large batches and vision transformers; the same network as BYOL with negatives, and CaCo's recipe without its bank",
     ),
     "plain": Entry(
-        module="plain",
+        module="methods.plain",
         method="Plain",
         summary="find the other view among the other views of the batch, in one direction",
         source="Ho & Vasconcelos 2020, arXiv:2010.12050",
@@ -94,7 +94,7 @@ METHODS = {
         good_for="the simplest contrastive control; the base on which the perturbation moves what every image is compared with",
     ),
     "uel": Entry(
-        module="uel",
+        module="methods.uel",
         method="UEL",
         summary="recognise the own image among the batch, and be recognised as no other",
         source="Ye et al. 2019, arXiv:1904.03436",
@@ -103,7 +103,7 @@ METHODS = {
         good_for="small batches: every other image is told apart separately; a base on which clae was published",
     ),
     "adco": Entry(
-        module="adco",
+        module="methods.adco",
         method="AdCo",
         summary="find the teacher's key among negatives that learn to confuse",
         source="Hu et al. 2021, arXiv:2011.08435",
@@ -112,7 +112,7 @@ METHODS = {
         good_for="hard negatives at a fixed memory: whether their learning helps on your images is for disarmed=queue to say",
     ),
     "caco": Entry(
-        module="caco",
+        module="methods.caco",
         method="CaCo",
         summary="find the nearest entry of a bank that learns to be positive and negative",
         source="Wang et al. 2022, arXiv:2203.14370",
@@ -121,7 +121,7 @@ METHODS = {
         good_for="long runs on many images; short ones begin with momentum contrast (queue_epochs); compare with disarmed=instance-key",
     ),
     "acssl": Entry(
-        module="acssl",
+        module="methods.acssl",
         method="ACSSL",
         summary="be closer to the teacher's key than to the most similar other images (our reconstruction)",
         source="after Zhu et al. 2022, arXiv:2202.13072",
@@ -134,7 +134,7 @@ METHODS = {
 
 OPPONENTS = {
     "perturbation": Entry(
-        module="perturbed",
+        module="opponents.perturbed",
         method="Perturbed",
         summary="move each image by a few grey levels so that the method's loss rises",
         source="Ho & Vasconcelos 2020, arXiv:2010.12050",
@@ -143,7 +143,7 @@ OPPONENTS = {
         good_for="finding out whether harder views teach more on your images; compare with perturbation.disarmed=random-signs",
     ),
     "generator-pair": Entry(
-        module="generator_pair",
+        module="opponents.generator_pair.opponent",
         method="GeneratorPair",
         summary="two generators, trained with the encoder, make similar but distinct images that are hard for it (our reconstruction)",
         source="after Wu et al. 2022, arXiv:2202.06464",
@@ -196,25 +196,25 @@ def find_opponent(name: str) -> Entry:
 def method_class(name: str) -> type[Method]:
     """Class of a method by its name on the command line."""
     entry = find(name)
-    return cast("type[Method]", getattr(import_module(f"sparring.methods.{entry.module}"), entry.method))
+    return cast("type[Method]", getattr(import_module(f"sparring.{entry.module}"), entry.method))
 
 
 def settings_class(name: str) -> type[MethodSettings]:
     """Settings of a method by its name on the command line."""
     entry = find(name)
-    return cast("type[MethodSettings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))
+    return cast("type[MethodSettings]", getattr(import_module(f"sparring.{entry.module}"), f"{entry.method}Settings"))
 
 
 def wrapper_class(name: str) -> Callable[[Method, Settings], Wrapper]:
     """Class of an opponent in image space by its name on the command line; takes a method and its settings."""
     entry = find_opponent(name)
-    return cast("Callable[[Method, Settings], Wrapper]", getattr(import_module(f"sparring.methods.{entry.module}"), entry.method))
+    return cast("Callable[[Method, Settings], Wrapper]", getattr(import_module(f"sparring.{entry.module}"), entry.method))
 
 
 def wrapper_settings_class(name: str) -> type[Settings]:
     """Settings of an opponent in image space by its name on the command line."""
     entry = find_opponent(name)
-    return cast("type[Settings]", getattr(import_module(f"sparring.methods.{entry.module}"), f"{entry.method}Settings"))
+    return cast("type[Settings]", getattr(import_module(f"sparring.{entry.module}"), f"{entry.method}Settings"))
 
 
 def section(opponent: str) -> str:

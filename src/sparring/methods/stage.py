@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from sparring.config import Settings
-from sparring.opponents.pretraining import Images
+from sparring.data.images import Images
 
 
 @runtime_checkable

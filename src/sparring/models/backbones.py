@@ -2,13 +2,13 @@
 
 from difflib import get_close_matches
 
+import timm
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
-from sparring.vision import timm
 
 SMALL_IMAGE_PIXELS = 64
 """Up to this side the small-image stem is the default: a stride of 4 before the first block would leave 16 x 16 maps or fewer."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.objectives import bank_softmax
+from sparring.acceleration import bank_softmax
 from sparring.objectives.similarity import unit_rows
 
 

@@ -122,7 +122,9 @@ class Player:
         """
         if _fixed(state["param_groups"]) != _fixed(self._optimizer.param_groups):
             raise ValueError(f"players.{self.name}: the optimiser, its momentum or its weight decay was another")
-        self._optimizer.load_state_dict(state)
+        # A checkpoint of version 0.1 lacks what PyTorch's optimisers keep beside the settings.
+        groups = [{**own, **saved} for own, saved in zip(self._optimizer.param_groups, state["param_groups"], strict=True)]
+        self._optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

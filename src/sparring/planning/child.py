@@ -16,7 +16,7 @@ from typing import Any
 
 # The command has these in memory while it trains.
 import sparring.api
-import sparring.display  # noqa: F401
+import sparring.command.display  # noqa: F401
 from sparring.errors import ConfigError, SparringError
 from sparring.planning.gauges import ProcessGauge, TensorGauge
 from sparring.planning.live import LiveBytes

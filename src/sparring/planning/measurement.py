@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sparring.config import Tree
-from sparring.data.source import ImageData
+from sparring.data.sources.source import ImageData
 
 WARM_UP = 2
 """Steps that are not timed: the first ones are slower, and find batches that were fetched while nothing else was done."""

@@ -12,7 +12,7 @@ from torch import nn
 from sparring.config import merged
 from sparring.data.dataset import Dataset, StoredDataset
 from sparring.data.loader import Loader
-from sparring.data.source import ImageData
+from sparring.data.sources.source import ImageData
 from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
 from sparring.evaluation.catalogue import SCORED_IMAGES

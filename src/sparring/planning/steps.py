@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparring.config import merged
 from sparring.data.store import cache_folder
-from sparring.opponents.bank import Bank
+from sparring.negatives.bank import Bank
 from sparring.planning.gauges import Gauge
 from sparring.planning.measurement import WARM_UP, Measurement, Request
 from sparring.planning.memory import mapped_bytes
@@ -20,7 +20,7 @@ from sparring.planning.watching import Stopwatch, TrialStage
 from sparring.training.build import Contest
 from sparring.training.devices import free_device_bytes
 from sparring.training.loop import Training
-from sparring.training.rehearsal import Rehearsal
+from sparring.training.opponent_pretraining import Rehearsal
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 from sparring.training.start import open_images, play, prepare, rehearse

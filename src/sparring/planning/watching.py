@@ -10,7 +10,7 @@ from sparring.data.dataset import Dataset
 from sparring.methods.stage import Learner
 from sparring.optim.schedule import Progress
 from sparring.planning.gauges import Gauge
-from sparring.training.rehearsal import Rehearsal
+from sparring.training.opponent_pretraining import Rehearsal
 
 TIMED_MOVES = 3
 """Moves from which the time of what is learned before the first step is estimated, after a first one that is slower."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sparring.planning.outcome import CONTEXT_BYTES, Plan, Row
 from sparring.planning.prediction import MARGIN
-from sparring.training.rehearsal import lasting
+from sparring.training.opponent_pretraining import lasting
 
 BUSY_SHARE = 0.8
 """A process that computes in less of a step's time waits for something: what that is may be gone during the run, and the time with it."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 
 from sparring import distributed
+from sparring.acceleration.allocator import keep_freed_memory
+from sparring.acceleration.narrow_batch_norm import quicken_narrow_norms
 from sparring.errors import ConfigError
 from sparring.methods.method import Method
 from sparring.methods.registry import method_class, wrapper_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
-from sparring.models.narrow_norm import quicken_narrow_norms
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
-from sparring.training.allocator import keep_freed_memory
 from sparring.training.devices import choose_autocast, choose_device, convert_batch_norm
 from sparring.training.settings import RunConfig
 

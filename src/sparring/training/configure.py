@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from sparring.config import Tree, merged, read_toml
-from sparring.data.source import ImageData
+from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, unknown_name
 from sparring.models.backbones import CUSTOM
 from sparring.training.settings import RunConfig, TrainingSettings

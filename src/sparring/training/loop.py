@@ -12,7 +12,7 @@ from sparring import distributed
 from sparring.config import toml_text
 from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.loader import Batch, Loader
-from sparring.data.views import Views
+from sparring.data.views.views import Views
 from sparring.errors import ConfigError, TrainingError
 from sparring.methods.method import Method, Metrics, Step, Wrapper, innermost
 from sparring.optim.schedule import Progress

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.data.dataset import Dataset
-from sparring.data.views import Views
+from sparring.data.views.views import Views
 from sparring.measures.geometry import collapse_warning, panel
 from sparring.measures.knn import knn_accuracy
 from sparring.models.encoder import Encoder

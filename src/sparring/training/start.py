@@ -10,8 +10,8 @@ from torch import nn
 from sparring import distributed
 from sparring.config import merged
 from sparring.data.dataset import Dataset, open_dataset
-from sparring.data.sampling import typical_size
-from sparring.data.source import ImageData, open_source
+from sparring.data.sources.sampling import typical_size
+from sparring.data.sources.source import ImageData, open_source
 from sparring.data.store import cache_folder
 from sparring.errors import DataError
 from sparring.methods.method import Method
@@ -24,7 +24,7 @@ from sparring.optim.schedule import Progress
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.loop import Training, needs_images
-from sparring.training.rehearsal import Rehearsal, lasting
+from sparring.training.opponent_pretraining import Rehearsal, lasting
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 

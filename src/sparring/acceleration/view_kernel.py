@@ -1,0 +1,118 @@
+"""Views on a CPU by a compiled kernel (`_views.c`), three times as fast as by tensors: each sample stays in the cache from crop to colour.
+
+It is built with the package where there is a C compiler; without it, `views.make_view` does the same by tensors.
+"""
+
+import ctypes
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+SHARE = 16
+"""Images from which on a further thread pays."""
+
+
+class _Images(ctypes.Structure):
+    _fields_ = (
+        ("values", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("sample", "channel", "row", "column")),
+        *((name, ctypes.c_int32) for name in ("height", "width")),
+    )
+
+
+class _Parameters(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("box", "order", "factors", "flags")),
+        ("threshold", ctypes.c_float),
+        ("reach", ctypes.c_int32),
+        ("negligible", ctypes.c_float),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernel, or None where it was not built."""
+    found = importlib.util.find_spec("sparring.acceleration._views")
+    if found is None or found.origin is None:
+        return None
+    try:
+        return ctypes.CDLL(found.origin)
+    except OSError:  # built for another machine
+        return None
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "sparring-views")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelParameters:
+    """What the kernel does to each image of a batch.
+
+    Attributes:
+        boxes: top, left, height and width of each crop; None: the image as a whole.
+        order: order of the four colour operations of each image.
+        factors: brightness, contrast, saturation, hue and sigma of each image.
+        flags: 1 where an image is flipped, jittered, made grey, blurred, solarised.
+        threshold: of solarisation, in [0, 1].
+        with_hue: whether any hue is shifted.
+        reach: pixels from the centre of the blur's kernel to its edge.
+        negligible: smallest shift of hue that is carried out.
+    """
+
+    boxes: Int[Tensor, "batch 4"] | None
+    order: Int[Tensor, "batch 4"]
+    factors: Float[Tensor, "batch 5"]
+    flags: UInt8[Tensor, "batch 5"]
+    threshold: float
+    with_hue: bool
+    reach: int
+    negligible: float
+
+
+def make_view(
+    images: UInt8[Tensor, "batch 3 height width"], parameters: KernelParameters, *, size: int
+) -> Float[Tensor, "batch size size 3"]:
+    """View of each image, as `views.make_view` by tensors up to rounding; by as many threads as PyTorch uses.
+
+    Args:
+        images: on the CPU, in any order of memory; of that size if they have no boxes.
+        parameters: one row per image.
+        size: side of the views.
+    """
+    kernel = library()
+    assert kernel is not None
+    views = torch.empty(len(images), size, size, 3)
+    given, kept = _packed(parameters)
+    pictures = _Images(images.data_ptr(), *images.stride(), *images.shape[2:])
+
+    def work(first: int, last: int) -> None:
+        """Make a share of the batch; ctypes lets other threads run meanwhile."""
+        place, with_hue = ctypes.c_void_p(views.data_ptr()), int(parameters.with_hue)
+        if kernel.sparring_make_views(ctypes.byref(pictures), ctypes.byref(given), first, last, size, with_hue, place):
+            raise MemoryError
+
+    threads = max(1, min(torch.get_num_threads(), len(images) // SHARE))
+    bounds = [len(images) * number // threads for number in range(threads + 1)]
+    if threads == 1:
+        work(*bounds)
+    else:
+        list(_pool(threads).map(work, bounds[:-1], bounds[1:]))
+    del kept
+    return views
+
+
+def _packed(parameters: KernelParameters) -> tuple[_Parameters, list[Tensor]]:
+    """The parameters as the kernel reads them, and the tensors that hold them, which must outlive its work."""
+    p = parameters
+    tensors = [p.order.to(torch.int32).contiguous(), p.factors.float().contiguous(), p.flags.contiguous()]
+    box = None if p.boxes is None else p.boxes.to(torch.int32).contiguous()
+    pointers = (None if box is None else box.data_ptr(), *(tensor.data_ptr() for tensor in tensors))
+    packed = _Parameters(*pointers, p.threshold, p.reach, p.negligible)
+    return packed, [*tensors, *([] if box is None else [box])]

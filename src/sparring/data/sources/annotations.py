@@ -1,0 +1,244 @@
+"""Images whose objects are marked with boxes, and perhaps with outlines: what detection learns from and is scored on."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
+from sparring.data.sources.image_source import Source
+from sparring.errors import DataError
+
+Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
+"""Masks of all objects of an image, in the order in which they were given."""
+
+# A box may stick out by this much without a word: rounding, and coordinates counted from one.
+_EDGE_PIXELS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """Marked objects, of one image or of many."""
+
+    boxes: Float[Tensor, "objects 4"]
+    """Left, top, right, bottom in pixels: 0-based, the right and bottom edges not included."""
+    labels: Int[Tensor, "objects"]
+    """Class of each, from 1 on: detectors keep 0 for the background."""
+    areas: Float[Tensor, "objects"]
+    """Pixels as annotated; NaN where nobody said: then that of the box."""
+    is_crowd: Bool[Tensor, "objects"]
+    """Stands for many objects at once: not learned from, and what is found there is not counted."""
+    is_difficult: Bool[Tensor, "objects"]
+    """VOC's mark, treated in the same way."""
+    image: Int[Tensor, "objects"]
+    """Index of the image that shows it, rising."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Objects":
+        return Objects(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    @property
+    def is_ignored(self) -> Bool[Tensor, "objects"]:
+        """Crowds and difficult ones."""
+        return self.is_crowd | self.is_difficult
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One object as a reader finds it."""
+
+    image: int
+    box: tuple[float, float, float, float]
+    label: int
+    area: float = float("nan")
+    is_crowd: bool = False
+    is_difficult: bool = False
+
+
+def gathered(marks: Sequence[Mark]) -> Objects:
+    """Marks, in the order of their images, as tensors."""
+    return Objects(
+        boxes=torch.tensor([mark.box for mark in marks], dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor([mark.label for mark in marks], dtype=torch.long),
+        areas=torch.tensor([mark.area for mark in marks], dtype=torch.float32),
+        is_crowd=torch.tensor([mark.is_crowd for mark in marks], dtype=torch.bool),
+        is_difficult=torch.tensor([mark.is_difficult for mark in marks], dtype=torch.bool),
+        image=torch.tensor([mark.image for mark in marks], dtype=torch.long),
+    )
+
+
+class AnnotatedImages(Source):
+    """Images of a source with their objects, the boxes cut off at the edges of the image.
+
+    Args:
+        source: the images.
+        objects: of all images, as annotated.
+        sizes: height and width for which each image's boxes were made.
+        class_names: of the labels 1, 2, ...
+        outlines: masks of an image's objects, or a few words that say why there are none.
+
+    Attributes:
+        num_clipped: boxes that reached more than half a pixel beyond their image.
+        num_dropped: boxes of which nothing is left within the image.
+        outlines_missing: why `masks` cannot be asked for; empty if it can.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        objects: Objects,
+        *,
+        sizes: Int[Tensor, "images 2"],
+        class_names: tuple[str, ...],
+        outlines: Outlines | str,
+    ) -> None:
+        self.class_names: tuple[str, ...] = class_names
+        self.sizes, self._source, self._outlines = sizes, source, outlines
+        self.outlines_missing = outlines if isinstance(outlines, str) else ""
+        inside = _clipped(objects.boxes, sizes[objects.image])
+        kept = ((inside[:, 2:] - inside[:, :2]) > 0).all(dim=1)
+        moved = (inside - objects.boxes).abs().amax(dim=1) > _EDGE_PIXELS
+        self.num_clipped, self.num_dropped = int((moved & kept).sum()), int((~kept).sum())
+        self._given_starts = _starts(objects.image, len(source))
+        self._kept_rows = kept.nonzero().flatten()
+        rest = objects[kept]
+        extent = inside[kept, 2:] - inside[kept, :2]
+        areas = torch.where(rest.areas.isnan(), extent.prod(dim=1), rest.areas)
+        self.everything = Objects(
+            boxes=inside[kept],
+            labels=rest.labels,
+            areas=areas,
+            is_crowd=rest.is_crowd,
+            is_difficult=rest.is_difficult,
+            image=rest.image,
+        )
+        self._starts = _starts(rest.image, len(source))
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def key(self, index: int) -> str:
+        return self._source.key(index)
+
+    def read(self, index: int) -> Content:
+        return self._source.read(index)
+
+    def fingerprint(self) -> str:
+        """Changes with the images and with every box."""
+        digest = hashlib.blake2b(self._source.fingerprint().encode(), digest_size=16)
+        digest.update(self.everything.boxes.numpy().tobytes() + self.everything.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+    def objects(self, index: int) -> Objects:
+        """What is marked in an image."""
+        return self.everything[int(self._starts[index]) : int(self._starts[index + 1])]
+
+    def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
+        """Pixels of an image.
+
+        Raises:
+            DataError: for an image that cannot be read, or has another size than its boxes were made for.
+        """
+        try:
+            image = load(self._source.read, index)
+        except UnreadableImageError as error:
+            raise self._unreadable(index, error) from None
+        self._check_size(index, (image.shape[1], image.shape[2]))
+        return image
+
+    def masks(self, index: int) -> Bool[Tensor, "objects height width"]:
+        """Outlines of the objects of `objects(index)`, filled; only where `outlines_missing` is empty."""
+        assert not isinstance(self._outlines, str)
+        start, end = int(self._starts[index]), int(self._starts[index + 1])
+        return self._outlines(index)[self._kept_rows[start:end] - self._given_starts[index]]
+
+    def check(self, index: int) -> None:
+        """Look at the file of an image without decoding it.
+
+        Raises:
+            DataError: as `image`, as far as the header tells.
+        """
+        try:
+            self._check_size(index, load_header_size(self._source.read, index))
+        except UnreadableImageError as error:
+            raise self._unreadable(index, error) from None
+
+    def _check_size(self, index: int, size: tuple[int, int]) -> None:
+        expected = tuple(self.sizes[index].tolist())
+        if size != expected:
+            raise DataError(
+                f"{self.key(index)} is {size[1]} x {size[0]} pixels, but its boxes are for {expected[1]} x {expected[0]}; "
+                "give the images that were annotated, saved upright and not resized"
+            )
+
+    def _unreadable(self, index: int, error: Exception) -> DataError:
+        return DataError(f"{self.key(index)} cannot be read ({error}); mend the image or take it out of the annotations")
+
+
+class Joined(Source):
+    """Several sources one after the other."""
+
+    def __init__(self, parts: Sequence[Source]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Which source holds an image, and its index there."""
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return part, index - int(self._starts[part])
+
+    def key(self, index: int) -> str:
+        part, row = self.place(index)
+        return self._parts[part].key(row)
+
+    def read(self, index: int) -> Content:
+        part, row = self.place(index)
+        return self._parts[part].read(row)
+
+    def fingerprint(self) -> str:
+        return "+".join(part.fingerprint() for part in self._parts)
+
+
+def joined(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
+    """Sets one after the other.
+
+    Raises:
+        DataError: if their classes differ.
+    """
+    names = sets[0].class_names
+    for other in sets[1:]:
+        if other.class_names != names:
+            differing = sorted(set(names) ^ set(other.class_names)) or ["their order"]
+            raise DataError(f"sets that are learned from together must have the same classes; these differ in {', '.join(differing)}")
+    source = Joined(sets)
+    missing = next((part.outlines_missing for part in sets if part.outlines_missing), "")
+
+    def outlines(index: int) -> Tensor:
+        part, row = source.place(index)
+        return sets[part].masks(row)
+
+    offsets = np.cumsum([0, *(len(part) for part in sets[:-1])]).tolist()
+    moved = [{"image": part.everything.image + offset} for part, offset in zip(sets, offsets, strict=True)]
+    values = [{**{field.name: getattr(part.everything, field.name) for field in fields(Objects)}, **new} for part, new in zip(sets, moved)]
+    objects = Objects(**{field.name: torch.cat([value[field.name] for value in values]) for field in fields(Objects)})
+    return AnnotatedImages(source, objects, sizes=torch.cat([part.sizes for part in sets]), class_names=names, outlines=missing or outlines)
+
+
+def _clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
+    limits = sizes.flip(1).repeat(1, 2).to(boxes)
+    return boxes.clamp_min(0).minimum(limits)
+
+
+def _starts(image: Tensor, count: int) -> Tensor:
+    """Where the objects of each image begin, and the end of the last."""
+    return torch.searchsorted(image.contiguous(), torch.arange(count + 1))

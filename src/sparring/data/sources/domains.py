@@ -1,0 +1,136 @@
+"""Images with a class and a domain each: folders `domain/class/image`, or parquet with a column `domain` beside `label`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sparring.data.decode import Content
+from sparring.data.sources.files import Files, files_below, is_image
+from sparring.data.sources.parquet import LABEL_COLUMN, Parquet
+from sparring.data.sources.source import ImageData, Labels, Source, open_source
+from sparring.errors import DataError
+
+DOMAIN_COLUMN = "domain"
+LAYOUTS = f"a folder laid out as domain/class/image, or parquet with the columns '{DOMAIN_COLUMN}' and '{LABEL_COLUMN}'"
+
+
+class DomainSource(Source):
+    """Images of another source that come from several domains, such as photos and sketches.
+
+    Args:
+        images: with their classes as labels.
+        domains: domain of each image, an index into the names.
+        domain_names: name of each domain.
+
+    Raises:
+        DataError: without classes, for an image without a domain, or for a single domain.
+    """
+
+    def __init__(self, images: Source, domains: Labels, *, domain_names: tuple[str, ...]) -> None:
+        assert len(domains) == len(images)
+        self.class_names, self.domain_names = images.class_names, domain_names
+        self._images, self._domains = images, domains
+        if (domains < 0).any():
+            raise DataError(
+                f"{int((domains < 0).sum()):,} images have no domain, such as {self.key(int(np.argmin(domains)))}; give each one"
+            )
+        if images.labels() is None:
+            raise DataError(f"the images of the domains have no classes; give {LAYOUTS}")
+        present = [domain_names[number] for number in np.unique(domains)]
+        if len(present) < 2:
+            raise DataError(f"all images are of the domain '{present[0]}', and holding one out needs at least two domains; give {LAYOUTS}")
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def key(self, index: int) -> str:
+        return self._images.key(index)
+
+    def read(self, index: int) -> Content:
+        return self._images.read(index)
+
+    def labels(self) -> Labels | None:
+        """Class of each image, -1 where unknown."""
+        return self._images.labels()
+
+    def domains(self) -> Labels:
+        """Domain of each image, an index into `domain_names`."""
+        return self._domains
+
+    def by_domain(self) -> Source:
+        """The same images, labelled with their domains instead."""
+        return _Relabelled(self._images, self._domains, self.domain_names)
+
+    def fingerprint(self) -> str:
+        return self._images.fingerprint()
+
+
+class _Relabelled(Source):
+    """The images of another source with other labels: the same fingerprint, so the same store."""
+
+    def __init__(self, images: Source, labels: Labels, class_names: tuple[str, ...]) -> None:
+        self.class_names = class_names
+        self._images, self._labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def key(self, index: int) -> str:
+        return self._images.key(index)
+
+    def read(self, index: int) -> Content:
+        return self._images.read(index)
+
+    def labels(self) -> Labels | None:
+        return self._labels
+
+    def fingerprint(self) -> str:
+        return self._images.fingerprint()
+
+
+def open_domains(data: ImageData | Source) -> DomainSource:
+    """Images with their classes and domains.
+
+    Args:
+        data: folder whose first level are the domains and whose second level are the classes; parquet file or folder of them with
+            the columns `domain` and `label`, each of integers (named in the metadata, as Hugging Face does) or of names; or an open source.
+
+    Raises:
+        DataError: for anything else, for an image outside its two folders, without classes, or for a single domain.
+    """
+    if isinstance(data, DomainSource):
+        return data
+    source = open_source(data)
+    if isinstance(source, Parquet):
+        return _from_parquet(source)
+    if isinstance(data, str | Path) and Path(data).expanduser().is_dir():
+        return _from_folder(Path(data).expanduser())
+    raise DataError(f"{data if isinstance(data, str | Path) else 'images in memory'}: domains are not told apart there; give {LAYOUTS}")
+
+
+def _from_parquet(source: Parquet) -> DomainSource:
+    domains, names = source.numbers(DOMAIN_COLUMN)
+    if domains is None:
+        raise DataError(f"the parquet has no column '{DOMAIN_COLUMN}' of integers or names; give {LAYOUTS}")
+    count = int(domains.max()) + 1
+    if names is None or len(names) < count:
+        names = tuple(map(str, range(count)))
+    return DomainSource(source, domains, domain_names=names)
+
+
+def _from_folder(root: Path) -> DomainSource:
+    names = [name for name in files_below(root) if is_image(name)]
+    parts = [Path(name).parts for name in names]
+    for name, folders in zip(names, parts, strict=True):
+        if len(folders) < 3:
+            raise DataError(f"{root / name} is not inside a domain and a class folder; give {LAYOUTS}")
+    domains, domain_names = _numbered_folders([folders[0] for folders in parts])
+    classes, class_names = _numbered_folders([folders[1] for folders in parts])
+    return DomainSource(Files(root, names, labels=classes, class_names=class_names), domains, domain_names=domain_names)
+
+
+def _numbered_folders(folders: list[str]) -> tuple[Labels, tuple[str, ...]]:
+    """Each as a number in the order of the names, and the names."""
+    names = tuple(sorted(set(folders)))
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[folder] for folder in folders], np.int64), names

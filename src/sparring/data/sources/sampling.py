@@ -1,0 +1,44 @@
+"""What a few images spread over a source tell about all: how large they are, and whether any can be read."""
+
+import numpy as np
+
+from sparring.data.decode import UnreadableImageError, load_header_size
+from sparring.data.sources.image_source import Source
+from sparring.errors import DataError
+
+IMAGE_SIZES = (32, 64, 96, 224)
+"""Sizes that `suited_size` chooses from: those of the usual data sets and recipes."""
+PLACES, NEIGHBOURS = 8, 8
+"""How many places of a source are looked at, and how many images at each: so few row groups of parquet are read."""
+
+
+def typical_size(source: Source) -> int:
+    """Median of the longer sides in pixels, over a sample of headers.
+
+    Raises:
+        DataError: if no image of the sample can be read.
+    """
+    sides, reasons = [], []
+    for row in _sampled_rows(len(source)):
+        try:
+            sides.append(max(load_header_size(source.read, row)))
+        except UnreadableImageError as error:
+            reasons.append(f"{source.key(row)} ({error})")
+    if not sides:
+        raise DataError(f"none of the {len(reasons)} images looked at can be read, such as {reasons[0]}; give image files that open")
+    return int(np.median(sides))
+
+
+def suited_size(pixels: int) -> int:
+    """The usual image size nearest to a typical size, by ratio.
+
+    Example:
+        >>> [suited_size(pixels) for pixels in (28, 50, 240, 4000)]
+        [32, 64, 224, 224]
+    """
+    return min(IMAGE_SIZES, key=lambda size: float(abs(np.log(size / pixels))))
+
+
+def _sampled_rows(num_images: int) -> list[int]:
+    starts = np.linspace(0, max(0, num_images - NEIGHBOURS), PLACES).astype(int)
+    return sorted({row for start in starts.tolist() for row in range(start, min(start + NEIGHBOURS, num_images))})

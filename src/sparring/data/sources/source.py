@@ -1,0 +1,71 @@
+"""From whatever a user hands over to a `Source`: the one place that knows all kinds."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.files import files_below, is_image, open_csv, open_images, open_text_list
+from sparring.data.sources.image_source import Labels, Source, Subset
+from sparring.data.sources.parquet import open_parquet
+from sparring.errors import DataError
+
+__all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
+
+Array: TypeAlias = npt.NDArray[np.generic] | Tensor
+ImageData: TypeAlias = str | Path | Array | tuple[Array, Array]
+"""What a user may hand over: a path, images, or images and labels."""
+
+ACCEPTED = "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
+
+
+def open_source(data: ImageData | Source) -> Source:
+    """Source of whatever a user hands over.
+
+    Args:
+        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; (N, H, W[, 3]) or (N, 3, H, W)
+            values as uint8 or as floats in [0, 1]; a tuple of such values and their labels; or an open source.
+
+    Raises:
+        DataError: if there is no such path or nothing in it that can be used.
+    """
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, tuple):
+        return Arrays(*data)
+    if not isinstance(data, str | Path):
+        return Arrays(data)
+    _refuse_later_formats(str(data))
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
+    if path.is_dir():
+        return _open_folder(path)
+    match path.suffix.lower():
+        case ".parquet":
+            return open_parquet(path.parent, [path.name])
+        case ".csv":
+            return open_csv(path)
+        case ".txt":
+            return open_text_list(path)
+    raise DataError(f"{path} is no data set; give {ACCEPTED}")
+
+
+def _open_folder(root: Path) -> Source:
+    names = files_below(root)
+    if images := [name for name in names if is_image(name)]:
+        return open_images(root, images)
+    if tables := [name for name in names if name.lower().endswith(".parquet")]:
+        return open_parquet(root, tables)
+    found = f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image" if names else "nothing"
+    raise DataError(f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like")
+
+
+def _refuse_later_formats(data: str) -> None:
+    if data.startswith("hf:"):
+        raise DataError(f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet files and give their folder")
+    if data.endswith((".tar", ".tar.gz", ".tgz")):
+        raise DataError(f"{data}: tar shards cannot be read yet; unpack them and give the folder")

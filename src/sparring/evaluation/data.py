@@ -1,0 +1,226 @@
+"""What the protocols work on: the two image sets, opened when first asked for, and each contestant's features, computed once.
+
+One `Material` serves all protocols and both contestants of one call, so what two protocols need is made once.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from sparring.data.dataset import Dataset, DataSettings, open_dataset
+from sparring.data.sources.named import NamedSet, is_named, nearest_name, open_named
+from sparring.data.sources.source import ImageData, Source
+from sparring.errors import DataError
+from sparring.evaluation.classified import Classified, classified, positions
+from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
+from sparring.models.encoder import Encoder
+from sparring.seeding import generator
+
+if TYPE_CHECKING:
+    from sparring.training.settings import RunConfig
+
+ViewPair = Callable[[UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]]
+"""Two random views of each image, in [0, 1]."""
+
+# Alignment is a mean over images: more cost time and change little.
+_ALIGNMENT_IMAGES = 1024
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Is told what happens: the part of a listener that evaluation needs."""
+
+    def report(self, line: str) -> None: ...
+
+    def count(self, what: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An encoder under evaluation."""
+
+    name: str
+    """`trained`, or `untrained`: the encoder from which the run started."""
+    encoder: FeatureEncoder
+    """In evaluation mode, its gradients off; a protocol that trains takes `learner()`."""
+    origin: "Contestant | None" = None
+    """The encoder from which a trained one started, for protocols that compare both."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether this is the run's encoder."""
+        return self.name == "trained"
+
+    def learner(self) -> Encoder:
+        """A copy of the encoder that may learn: in training mode, its gradients on."""
+        assert isinstance(self.encoder, Encoder)
+        return deepcopy(self.encoder).train().requires_grad_(True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Features and classes of the rows to learn from and of the rows to score, on the device."""
+
+    train_features: Float[Tensor, "train channels"]
+    train_labels: Int[Tensor, "train"]
+    test_features: Float[Tensor, "test channels"]
+    test_labels: Int[Tensor, "test"]
+
+
+class Material:
+    """What one evaluation works on.
+
+    Args:
+        train: images to learn from, as `open_dataset` takes them, or the name of a public set: its training and validation images;
+            None: `test` is parted, a public set as its authors did.
+        test: images to score, or the name of a public set: its test images; None, or the same images as `train`: a fifth of each class
+            is held out and scored.
+        image_size: side in pixels that the encoder expects.
+        seed: of every split and draw.
+        device: where to compute.
+        views: makes two views, for the alignment.
+        keep: how the images to learn from are kept, and how many of them.
+        limit: look at no more images than this of the test set.
+        config: configuration of the run; for protocols that pretrain again.
+        folder: where a protocol may keep what it pretrained; None: nowhere.
+        root: folder of the public data sets that are given by name.
+        reporter: told what happens.
+    """
+
+    def __init__(
+        self,
+        train: ImageData | Source | None,
+        test: ImageData | Source | None = None,
+        *,
+        image_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        views: ViewPair | None = None,
+        keep: DataSettings | None = None,
+        limit: int | None = None,
+        config: "RunConfig | None" = None,
+        folder: Path | None = None,
+        root: Path | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.train, self.test, self.root = train, test, root
+        self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
+        self.config, self.folder = config, folder
+        self._views, self._keep, self._limit, self._reporter = views, keep or DataSettings(), limit, reporter
+        self._features: dict[tuple[str, bool], Tensor] = {}
+        self._named: dict[str, NamedSet] = {}
+
+    def progress(self, what: str) -> Progress | None:
+        """Progress function of one long piece of work, to be called with what is done and what there is in all."""
+        reporter = self._reporter
+        return None if reporter is None else lambda done, total: reporter.count(what, done, total)
+
+    def report(self, line: str) -> None:
+        """Tell whoever listens one line worth reading."""
+        if self._reporter is not None:
+            self._reporter.report(line)
+
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """Most images to learn from and to score, for protocols that open their own kind of images."""
+        return self._keep.limit, self._limit
+
+    def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
+        """Square images of the run's size; of the test set at most `limit`."""
+        keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
+        named = self.named(data)
+        if named is not None:
+            data = named.test if is_test else named.learning
+        elif isinstance(data, str) and (near := nearest_name(data)) is not None:
+            raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
+        return open_dataset(data, keep, image_size=self.image_size, progress=self.progress("reading images"))
+
+    def named(self, data: object) -> NamedSet | None:
+        """The public set of that name, opened once; None for anything else."""
+        if not (isinstance(data, str) and is_named(data)):
+            return None
+        if data not in self._named:
+            self._named[data] = open_named(data, self.root)
+        return self._named[data]
+
+    @property
+    def learned(self) -> NamedSet | None:
+        """The public set whose images are learned from, if it is one."""
+        return self.named(self.train if self.train is not None else self.test)
+
+    @cached_property
+    def images(self) -> tuple[Dataset, Dataset]:
+        """Images to learn from and images to score; the same object twice if only one set is given."""
+        given = self.train if self.train is not None else self.test
+        if given is None:
+            raise DataError("no images given; name some with --data")
+        train = self.open(given, is_test=False)
+        is_one_set = self.test is None or (self.train is None and not is_named(self.test))
+        return train, train if self.test is None or is_one_set else self.open(self.test, is_test=True)
+
+    @cached_property
+    def classes(self) -> Classified:
+        """The images whose classes are known.
+
+        Raises:
+            DataError: without labels, or with a single class.
+        """
+        for named in (self.learned, self.named(self.test)):
+            if named is not None and named.presence:
+                raise DataError(f"an image of {named.name} shows several classes; only the protocol 'transfer' scores such a set")
+        known = classified(*self.images, seed=self.seed)
+        tested = self.named(self.test)
+        if tested is not None:
+            known = replace(known, tested_on=f"test images of {tested.name}" + (f" ({tested.note})" if tested.note else ""))
+        if self.learned is None or self.learned.validation is None:
+            return known
+        return replace(known, validation=positions(known, self.learned.validation))
+
+    def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+        """Of all images to score."""
+        return self._extracted(contestant, is_test=True)
+
+    def train_features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+        """Of all images to learn from."""
+        return self._extracted(contestant, is_test=False)
+
+    def labelled(self, contestant: Contestant) -> Labelled:
+        """Features and classes of both sets."""
+        known = self.classes
+        train, test = self._extracted(contestant, is_test=False), self._extracted(contestant, is_test=True)
+        return Labelled(
+            train_features=train[known.train_rows.to(self.device)],
+            train_labels=known.train_labels.to(self.device),
+            test_features=test[known.test_rows.to(self.device)],
+            test_labels=known.test_labels.to(self.device),
+        )
+
+    def view_features(self, contestant: Contestant) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
+        """Features of two views of a sample of the images to score; None if no views were given."""
+        if self._views is None:
+            return None
+        dataset, parts = self.images[1], []
+        chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[:_ALIGNMENT_IMAGES]
+        with evaluating(contestant.encoder.modules()):
+            for start in range(0, len(chosen), 256):
+                first, second = self._views(dataset.images(chosen[start : start + 256].numpy()).to(self.device))
+                parts.append((contestant.encoder.features(first), contestant.encoder.features(second)))
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def _extracted(self, contestant: Contestant, *, is_test: bool) -> Tensor:
+        """Features of a whole set, computed when first asked for."""
+        train, test = self.images
+        key = contestant.name, is_test and test is not train
+        if key not in self._features:
+            which = "test" if key[1] else "training" if test is not train else "all"
+            progress = self.progress(f"features of the {contestant.name} encoder, {which} images")
+            features = extract_features(contestant.encoder, test if key[1] else train, device=self.device, progress=progress)
+            self._features[key] = features.to(self.device)
+        return self._features[key]

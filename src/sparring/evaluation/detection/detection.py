@@ -1,0 +1,29 @@
+"""Object detection: a Faster R-CNN that starts from the encoder, trained on boxes and scored as COCO does."""
+
+from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.detection.detector_settings import DetectorSettings
+from sparring.evaluation.detection.detector_trial import Task, trial
+from sparring.evaluation.detection.detectors import box_detector
+from sparring.evaluation.protocol import Result
+
+TASK = Task(name="detection", build=box_detector, scores={"": "bbox"})
+
+
+class DetectionSettings(DetectorSettings):
+    """Settings of `detection`."""
+
+
+def detection(contestant: Contestant, material: Material, settings: DetectionSettings) -> Result:
+    """Average precision of boxes; `ap` is COCO's mean over thresholds of overlap, `ap50` the one that VOC reports.
+
+    Deviations from MoCo's recipe, which is detectron2's: torchvision's layers and initialisation; one process, so that the batch norms
+    see the whole batch; images of any shape share a batch; and VOC is counted over 101 recalls like COCO (`ap50_11_points` has VOC 2007's).
+
+    Raises:
+        DataError: unless both sets have boxes.
+        ConfigError: for a backbone that is no ResNet.
+        TrainingError: for a loss that is not finite.
+
+    Source: He et al. 2020, arXiv:1911.05722, section 4.2.
+    """
+    return trial(contestant, material, settings, TASK)

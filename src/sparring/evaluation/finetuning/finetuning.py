@@ -1,0 +1,180 @@
+"""Fine-tuning: the whole network learns to classify, with rates of their own for the backbone and the new head."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring.config import Settings
+from sparring.data.dataset import Dataset
+from sparring.data.views.view_settings import AreaRange, ViewSettings
+from sparring.data.views.views import Views
+from sparring.errors import TrainingError
+from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.features import Progress, evaluating, unit_images
+from sparring.models.encoder import Encoder
+from sparring.optim.schedule import cosine
+from sparring.seeding import generator
+
+
+class FineTuningSettings(Settings):
+    """How a network is fine-tuned.
+
+    Source of the form: semi-supervised recipe of SwAV's released code (Caron et al. 2020, arXiv:2006.09882): two rates, SGD, crop and flip.
+    """
+
+    steps: int = Field(default=300, ge=1)
+    """Optimiser steps; a stated number, because 1 % of a small set makes few epochs."""
+    batch_size: int = Field(default=64, ge=2)
+    """Images per step; all of them if there are fewer."""
+    backbone_learning_rate: float = Field(default=0.02, ge=0)
+    """Of the backbone; SwAV's for 1 % of the labels."""
+    head_learning_rate: float = Field(default=0.2, ge=0)
+    """Of the new linear layer; SwAV's for 10 %."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """`steps`: both rates times `drop_factor` at each of `drops`."""
+    drops: tuple[float, ...] = (0.6, 0.8)
+    """Shares of all steps at which `steps` drops; SwAV's epochs 12 and 16 of 20."""
+    drop_factor: float = Field(default=0.2, gt=0, le=1)
+    crop_scale: AreaRange = (0.2, 1.0)
+    """Area of the random crop as a share of the image; every image is also mirrored with probability 1/2."""
+
+
+class Classifier(nn.Module):
+    """An encoder's features and a linear layer.
+
+    Args:
+        encoder: learns along with the layer.
+        num_classes: outputs.
+        seed: draws the layer's weights.
+    """
+
+    def __init__(self, encoder: Encoder, *, num_classes: int, seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.backbone.num_features, num_classes, device=encoder.mean.device)
+        with torch.no_grad():
+            self.head.weight.copy_(0.01 * torch.randn(self.head.weight.shape, generator=generator(seed, "head")))
+            self.head.bias.zero_()
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits."""
+        logits: Tensor = self.head(self.encoder.features(images))
+        return logits
+
+
+def fine_tuned(
+    encoder: Encoder,
+    images: Dataset,
+    rows: Int[Tensor, "rows"],
+    labels: Int[Tensor, "rows"],
+    *,
+    num_classes: int,
+    settings: FineTuningSettings,
+    seed: int,
+    progress: Progress | None = None,
+) -> Classifier:
+    """A classifier fine-tuned from the encoder, in evaluation mode.
+
+    Eight parameters because labelled images take three.
+
+    Args:
+        encoder: learns; hand over a copy. On the device where the work is done.
+        images: where the rows are.
+        rows: indices of the labelled images.
+        labels: class of each, 0 .. num_classes - 1.
+        num_classes: outputs of the head.
+        settings: rates, length, crops.
+        seed: draws the head, the order and the crops.
+        progress: told of each step.
+
+    Raises:
+        TrainingError: if the loss is not finite.
+    """
+    classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
+    optimizer = _optimizer(classifier, settings)
+    augment = Views([ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)], image_size=images.size)
+    device, batch = encoder.mean.device, min(settings.batch_size, len(rows))
+    for step in range(settings.steps):
+        _set_rates(optimizer, settings, step)
+        chosen = _batch(len(rows), step, batch_size=batch, seed=seed)
+        pixels = images.images(rows[chosen].numpy()).to(device)
+        (view,) = augment(pixels, generator=generator(seed, "fine-tuning views", step))
+        loss = F.cross_entropy(classifier(view), labels[chosen].to(device))
+        if not torch.isfinite(loss):
+            raise TrainingError(f"fine-tuning: the loss is {loss.item()} at step {step}; lower the learning rates")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, settings.steps)
+    return classifier.eval()
+
+
+def tuned_copy(
+    contestant: Contestant, material: Material, chosen: Int[Tensor, "chosen"], *, settings: FineTuningSettings, seed: int, what: str
+) -> Classifier:
+    """A classifier fine-tuned from a copy of the contestant's encoder on some of the training rows.
+
+    Args:
+        contestant: left as it is.
+        material: its classes are learned.
+        chosen: positions among the training rows.
+        settings: rates, length, crops.
+        seed: see `fine_tuned`.
+        what: name of this work for whoever is told of its progress.
+
+    Raises:
+        TrainingError: if the loss is not finite.
+    """
+    data = material.classes
+    return fine_tuned(
+        contestant.learner(),
+        data.train,
+        data.train_rows[chosen],
+        data.train_labels[chosen],
+        num_classes=len(data.class_names),
+        settings=settings,
+        seed=seed,
+        progress=material.progress(f"{contestant.name} encoder, {what}"),
+    )
+
+
+def predictions(classifier: nn.Module, images: Dataset, rows: Int[Tensor, "rows"], *, batch_size: int = 256) -> Int[Tensor, "rows"]:
+    """Most likely class of each row, on the CPU; the classifier is left as it was."""
+    device = next(classifier.parameters()).device
+    parts = []
+    with evaluating(classifier.modules()):
+        for chosen in torch.split(rows, batch_size):
+            parts.append(classifier(unit_images(images.images(chosen.numpy()), device)).argmax(dim=1).cpu())
+    return torch.cat(parts)
+
+
+def _optimizer(classifier: Classifier, settings: FineTuningSettings) -> torch.optim.SGD:
+    groups = [
+        {"params": list(classifier.encoder.backbone.parameters()), "base": settings.backbone_learning_rate},
+        {"params": list(classifier.head.parameters()), "base": settings.head_learning_rate},
+    ]
+    return torch.optim.SGD(groups, lr=0.1, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=settings.weight_decay)
+
+
+def _set_rates(optimizer: torch.optim.SGD, settings: FineTuningSettings, step: int) -> None:
+    done = step / settings.steps
+    dropped = settings.drop_factor ** sum(done >= drop for drop in settings.drops)
+    factor = cosine(1.0, 0.0, done) if settings.schedule == "cosine" else dropped
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["base"]
+
+
+def _batch(count: int, step: int, *, batch_size: int, seed: int) -> Int[Tensor, "batch"]:
+    """Positions of a step's images: passes over all of them, each in an order of its own."""
+    per_epoch = count // batch_size
+    order = torch.randperm(count, generator=generator(seed, "fine-tuning order", step // per_epoch))
+    start = step % per_epoch * batch_size
+    return order[start : start + batch_size]

@@ -1,0 +1,48 @@
+"""The linear probe on frozen features: logistic regression to convergence, or as one of the papers trains it."""
+
+from dataclasses import asdict
+
+from pydantic import Field
+
+from sparring.config import Settings
+from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
+from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
+from sparring.evaluation.protocol import Result
+
+
+class LinearSettings(Settings):
+    """Settings of `linear`."""
+
+    regularisations: tuple[float, ...] = REGULARISATIONS
+    """Weight penalties to choose from on held-out training images."""
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    """Part of each class of the training images to choose on."""
+    recipe: EpochRecipe | None = None
+    """A paper's recipe of epochs, set by the variants; None: logistic regression to convergence, with the two settings above."""
+
+
+def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result:
+    """Share of test images that a linear classifier of the frozen features classifies rightly; the test images are looked at once."""
+    if settings.recipe is not None:
+        return _by_recipe(contestant, material, settings.recipe)
+    data = material.labelled(contestant)
+    score = linear_probe(
+        data.train_features,
+        data.train_labels,
+        data.test_features,
+        data.test_labels,
+        seed=material.seed,
+        regularisations=settings.regularisations,
+        validation_share=settings.validation_share,
+    )
+    return {**asdict(score), **material.classes.sizes}
+
+
+def _by_recipe(contestant: Contestant, material: Material, recipe: EpochRecipe) -> Result:
+    accuracies = probe_accuracies(contestant, material, recipe)
+    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **material.classes.sizes}
+    if recipe.report == "best":
+        best = f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last one has {accuracies[-1]:.4f}"
+        return {**result, "last_accuracy": accuracies[-1], "note": best}
+    return result

@@ -1,0 +1,112 @@
+"""Images of several domains, and one of them held out: what may be pretrained on, what may be labelled, what is scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sparring.data.dataset import Dataset
+from sparring.data.sources.domains import open_domains
+from sparring.errors import ConfigError, DataError, unknown_name
+from sparring.evaluation.data import Material
+from sparring.evaluation.split import labelled_rows
+from sparring.seeding import derived_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """All images, with what is known about them."""
+
+    dataset: Dataset
+    classes: Int[Tensor, "images"]
+    """-1 where unknown."""
+    domains: Int[Tensor, "images"]
+    domain_names: tuple[str, ...]
+    """Name of each number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One domain held out."""
+
+    name: str
+    others: Int[Tensor, "others"]
+    """Indices of the images of the other domains: all that pretraining may see."""
+    pool: Int[Tensor, "pool"]
+    """Indices of the other domains' images of known class: those that may be labelled."""
+    cells: Int[Tensor, "pool"]
+    """A number for each class in each domain."""
+    targets: Int[Tensor, "images"]
+    """Place of each image's class among those of the other domains; -1 for any other class."""
+    num_classes: int
+    tested: Int[Tensor, "tested"]
+    """Indices of the held-out domain's images of known class."""
+    commonest: float
+    """Share of the most frequent class among these: the score of a classifier that always names it."""
+
+    def drawn(self, fraction: float, *, draw: int, seed: int) -> Int[Tensor, "labelled"]:
+        """Indices of the images that are labelled: of every cell this fraction, at least one; smaller fractions lie within larger ones."""
+        seed = derived_seed(seed, "domain labels", self.name, draw)
+        return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
+
+
+def opened(material: Material) -> Images:
+    """The images given to be scored, else those of the run: one set with all domains."""
+    is_test = material.test is not None
+    given = material.test if is_test else material.train
+    if given is None:
+        raise DataError("no images given; name some with --data")
+    source = open_domains(given)
+    # The same images from the same store, once with their classes as labels and once with their domains.
+    by_class, by_domain = (material.open(view, is_test=is_test) for view in (source, source.by_domain()))
+    classes, numbers = by_class.labels, by_domain.labels
+    assert classes is not None
+    assert numbers is not None
+    return Images(
+        dataset=by_class,
+        classes=torch.from_numpy(np.array(classes)),
+        domains=torch.from_numpy(np.array(numbers)),
+        domain_names=source.domain_names,
+    )
+
+
+def chosen(images: Images, asked: Sequence[str]) -> list[str]:
+    """Domains to hold out, in the order of their numbers or as asked for."""
+    present = [images.domain_names[number] for number in torch.unique(images.domains).tolist()]
+    if len(present) < 2:
+        raise DataError(f"the images that are used are all of the domain '{present[0]}'; take more of them")
+    for name in asked:
+        if name not in present:
+            raise ConfigError(f"domains.hold_out: {unknown_name('domain', name, present)}")
+    return list(dict.fromkeys(asked)) or present
+
+
+def held_out(images: Images, name: str) -> Case:
+    """A domain held out of all images.
+
+    Raises:
+        DataError: if nothing of it can be scored, or the others show fewer than two classes.
+    """
+    is_inside, is_known = images.domains == images.domain_names.index(name), images.classes >= 0
+    tested = (is_inside & is_known).nonzero().flatten()
+    if not len(tested):
+        raise DataError(f"no image of the domain '{name}' has a class, so it cannot be scored; leave it out with domains.hold_out")
+    pool = (~is_inside & is_known).nonzero().flatten()
+    classes = torch.unique(images.classes[pool])
+    if len(classes) < 2:
+        raise DataError(f"the domains besides '{name}' show fewer than two classes; telling classes apart needs at least two")
+    places = torch.searchsorted(classes, images.classes).clamp_max(len(classes) - 1)
+    targets = torch.where(classes[places] == images.classes, places, -1)
+    return Case(
+        name=name,
+        others=(~is_inside).nonzero().flatten(),
+        pool=pool,
+        cells=images.domains[pool] * len(classes) + targets[pool],
+        targets=targets,
+        num_classes=len(classes),
+        tested=tested,
+        commonest=float(torch.bincount(images.classes[tested]).max()) / len(tested),
+    )

@@ -1,0 +1,161 @@
+"""Pretraining inside an evaluation: the run's own game on other images, kept in a folder of its own and never made twice."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparring import distributed
+from sparring.config import Tree, merged
+from sparring.data.dataset import Dataset
+from sparring.errors import ConfigError, RunError
+from sparring.evaluation.data import Material
+from sparring.models.backbones import CUSTOM
+from sparring.models.encoder import Encoder
+from sparring.optim.schedule import Progress
+from sparring.training.checkpoint import write_atomically
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+from sparring.training.start import both_methods, online_encoder, play, prepare, rehearse
+
+# Where a pretraining computes and how often it is saved makes it no other pretraining.
+_INDIFFERENT = {"training.device", "training.checkpoint_minutes"}
+# What the images were: fingerprint of the data set, beside the files of any run.
+_IMAGES = "images.txt"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Both encoders of a pretraining, in evaluation mode, their gradients off."""
+
+    trained: Encoder
+    untrained: Encoder
+    """The one from which it started."""
+
+
+def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Material) -> Pretrained:
+    """The encoder that a configuration makes of these images, and the one from which it starts.
+
+    A pretraining that was finished is read, an interrupted one goes on: no step is made twice.
+
+    Args:
+        images: to pretrain on; their labels, if any, serve the online score in its metrics alone.
+        place: folder below the run's, such as `domains/without-photo`; a whole run folder afterwards.
+        config: see `run_config`.
+        material: where to compute, whom to tell, and the run's folder; without a folder nothing is kept.
+
+    Raises:
+        ConfigError: with several processes, for a network of your own, or for fewer images than a batch.
+        RunError: if the folder holds a pretraining of another configuration or of other images, or is in use.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
+    """
+    config = _plain(config, material)
+    teller = None if material.progress(place) is None else _Teller(material, place)
+    if material.folder is not None:
+        return _pretrained(images, RunFolder(material.folder / place), config=config, teller=teller)
+    with tempfile.TemporaryDirectory() as folder:
+        return _pretrained(images, RunFolder(folder), config=config, teller=teller)
+
+
+def run_config(material: Material, *, epochs: int | None = None, seed: int | None = None) -> RunConfig:
+    """The run's configuration, perhaps with another length or seed.
+
+    Raises:
+        ConfigError: if the protocol was not handed a run.
+    """
+    if material.config is None:
+        raise ConfigError("this protocol pretrains again as the run did; give it a run with a configuration")
+    changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
+    return RunConfig.from_tree(merged(material.config.tree(), changes, {"seed": seed} if seed is not None else {}))
+
+
+def require_batches(num_images: int, config: RunConfig, what: str) -> None:
+    """Refuse a set that is too small before hours are spent on others.
+
+    Raises:
+        ConfigError: if there are fewer images than a batch holds.
+    """
+    if num_images < config.training.batch_size:
+        raise ConfigError(
+            f"{what}: {num_images:,} images are fewer than the run's batch of {config.training.batch_size:,}; "
+            "leave it out, or evaluate a run with a smaller batch"
+        )
+
+
+class _Teller:
+    """A listener of one pretraining, which says where it is."""
+
+    def __init__(self, material: Material, place: str) -> None:
+        self._material, self._place = material, place
+        self._warned = False
+
+    def report(self, line: str) -> None:
+        """The line, and what it is about."""
+        self._material.report(f"{self._place}: {line}")
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Passed on."""
+        if (progress := self._material.progress(f"{self._place}: {what}")) is not None:
+            progress(done, total)
+
+    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+        """Steps as a count; a warning once."""
+        self.count("pretraining", position.step + 1, position.num_steps)
+        if warning is not None and not self._warned:
+            self._warned = True
+            self.report(warning)
+
+
+def _plain(config: RunConfig, material: Material) -> RunConfig:
+    """The configuration for images that are open already, on the evaluation's device."""
+    if distributed.num_processes() > 1:
+        raise ConfigError(
+            f"evaluations that pretrain again take a single process, got {distributed.num_processes()}; start without torchrun"
+        )
+    if config.encoder.backbone.startswith(CUSTOM):
+        raise ConfigError(
+            f"encoder.backbone={config.encoder.backbone}: evaluations that pretrain again need a backbone that can be made by name; "
+            "train the run with a model of timm"
+        )
+    changes = {"data": {"path": "", "limit": None}, "training": {"device": str(material.device), "sync_batch_norm": False}}
+    return RunConfig.from_tree(merged(config.tree(), changes))
+
+
+def _pretrained(images: Dataset, folder: RunFolder, *, config: RunConfig, teller: "_Teller | None") -> Pretrained:
+    run = prepare(config, images, folder, backbone=None, listener=None)
+    is_begun = folder.checkpoint.exists()
+    if is_begun:
+        _refuse_another(folder, config, images)
+        run.restore()
+    if run.step < run.last_step:
+        if teller is not None:
+            run.observe = teller.observe
+            teller.report(f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps")
+        if not is_begun:
+            write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
+            rehearse(run, teller)
+        play(run, folder)
+    trained, untrained = (online_encoder(method) for method in both_methods(folder, device=config.training.device))
+    return Pretrained(trained, untrained)
+
+
+def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
+    before, now = _leaves(folder.read_config().tree()), _leaves(config.tree())
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in _INDIFFERENT]
+    if changed:
+        key = changed[0]
+        raise RunError(
+            f"{folder.path} holds a pretraining with {key}={before.get(key)}, and now {now.get(key)} is asked for; "
+            "ask for the same again, or remove that folder"
+        )
+    path = folder.path / _IMAGES
+    if not path.is_file() or path.read_text() != images.fingerprint:
+        raise RunError(f"{folder.path} holds a pretraining on other images; give the same images again, or remove that folder")
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

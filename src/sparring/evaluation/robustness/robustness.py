@@ -1,0 +1,230 @@
+"""The robustness protocol: a linear probe under attack, and under common corruptions of its images.
+
+The probe is fitted on clean features as in `linear`. Encoder and probe together are one classifier of pixels, and nothing of it learns from
+what is done to the images. An image that an attack has broken stays broken for it at larger epsilons, whose balls contain the smaller
+one: curves never rise, and no step is spent on images that are lost.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Bool, Int
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from sparring.config import Settings
+from sparring.data.dataset import Dataset
+from sparring.errors import unknown_name
+from sparring.evaluation.classified import Classified
+from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
+from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
+from sparring.evaluation.protocol import Result
+from sparring.evaluation.robustness.attacks import ATTACKS, Attack, Ball, Classifier, Images, cross_entropy_look
+from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from sparring.evaluation.robustness.robustness_result import attack_result, corruption_result, share
+from sparring.models.encoder import Encoder
+from sparring.seeding import generator
+
+_NOTE = (
+    "Accuracy under attack is an upper bound: other attacks may break more. The strengths of the corruptions are this library's own, "
+    "so their numbers are not comparable with ImageNet-C or CIFAR-C."
+)
+
+# Images per forward pass. Noise is drawn by batch, so another number would be another draw.
+_BATCH = 100
+
+
+class RobustnessSettings(Settings):
+    """Settings of `robustness`."""
+
+    images: int = Field(default=1000, ge=1)
+    """Test images to attack and to corrupt, drawn by the seed; at most all. 1,000 is usual, for the attacks take long."""
+    attacks: tuple[str, ...] = tuple(ATTACKS)
+    """Some of `random-signs` (a control), `fgsm`, `pgd` and `apgd-ce`; none: only corruptions."""
+    grey_levels: tuple[Annotated[float, Field(gt=0, le=255)], ...] = Field(default=(0.25, 0.5, 1, 2, 4, 8), min_length=1)
+    """Largest changes of a pixel, in grey levels of 255. The literature's 8 is for classifiers trained against attacks (Madry et al. 2018);
+    others are lost far below it."""
+    steps: int = Field(default=20, ge=1)
+    """Gradient steps of PGD and APGD; Madry et al. evaluate with 20 too, Croce & Hein 2020 with 100."""
+    restarts: int = Field(default=1, ge=1)
+    """Random starts of PGD and APGD; an image counts as right if it withstands all."""
+    corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
+    """Kinds of `sparring.evaluation.robustness.corruptions`; none: only attacks."""
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(default=SEVERITIES, min_length=1)
+    """From 1 (slight) to 5 (severe)."""
+    regularisations: tuple[float, ...] = REGULARISATIONS
+    """Weight penalties of the probe, to choose from on held-out training images."""
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    """Part of each class of the training images to choose on."""
+
+    @field_validator("attacks")
+    @classmethod
+    def _attacks_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("attack", names, ATTACKS)
+
+    @field_validator("corruptions")
+    @classmethod
+    def _corruptions_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("corruption", names, CORRUPTIONS)
+
+    @field_validator("grey_levels", "severities")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(values)))
+
+    @model_validator(mode="after")
+    def _something_is_done(self) -> "RobustnessSettings":
+        if not self.attacks and not self.corruptions:
+            raise ValueError("attacks and corruptions are both empty, so there is nothing to measure; name some of either")
+        return self
+
+
+def _known(kind: str, names: tuple[str, ...], accepted: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names, each once, in the order of those accepted."""
+    for name in names:
+        if name not in accepted:
+            raise ValueError(unknown_name(kind, name, accepted))
+    return tuple(name for name in accepted if name in names)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The test images that are attacked and corrupted."""
+
+    dataset: Dataset
+    rows: Int[Tensor, "sample"]
+    labels: Int[Tensor, "sample"]
+    device: torch.device
+    seed: int
+
+    def batches(self) -> Iterator[tuple[Images, Int[Tensor, "batch"]]]:
+        """Images in [0, 1] and their classes; the same batches at every call."""
+        for start in range(0, len(self.rows), _BATCH):
+            rows = self.rows[start : start + _BATCH]
+            yield unit_images(self.dataset.images(rows.numpy()), self.device), self.labels[start : start + _BATCH].to(self.device)
+
+    def sizes(self, known: Classified) -> dict[str, int | str]:
+        """What the result tells beside its accuracies."""
+        if len(self.rows) == len(known.test_rows):
+            return known.sizes
+        part = replace(known, test_rows=self.rows, test_labels=self.labels)
+        return {**part.sizes, "tested_on": f"{len(self.rows):,} images, drawn from {known.tested_on}"}
+
+
+def robustness(contestant: Contestant, material: Material, settings: RobustnessSettings) -> Result:
+    """Accuracy of the probe on clean images, under attacks by grey level, and under corruptions by severity.
+
+    Source: Croce & Hein 2020, arXiv:2003.01690; Hendrycks & Dietterich 2019, arXiv:1903.12261.
+    """
+    sample = _sample(material, settings.images)
+    encoder = _in_full_precision(contestant.encoder)
+    classifier = _classifier(encoder, contestant, material, settings)
+    attacking = material.progress(f"attacks on the {contestant.name} encoder")
+    corrupting = material.progress(f"corruptions of the images of the {contestant.name} encoder")
+    with evaluating(encoder.modules()):
+        clean = share(torch.cat([_is_right(classifier, images, labels) for images, labels in sample.batches()]))
+        survived = _under_attack(classifier, sample, settings, attacking)
+        damaged = _under_corruption(classifier, sample, settings, corrupting)
+    found = [attack_result(survived, settings.grey_levels, clean=clean), corruption_result(damaged, settings.severities, clean=clean)]
+    merged = {key: value for result in found for key, value in result.items() if key not in ("table", "curves")}
+    return {
+        "clean_accuracy": clean,
+        **merged,
+        "table": [result["table"] for result in found if result],
+        "curves": [result["curves"] for result in found if result],
+        "note": _NOTE,
+        **sample.sizes(material.classes),
+    }
+
+
+def _sample(material: Material, count: int) -> _Sample:
+    known = material.classes
+    chosen = torch.randperm(len(known.test_rows), generator=generator(material.seed, "robustness images"))[:count].sort().values
+    return _Sample(
+        dataset=known.test,
+        rows=known.test_rows[chosen],
+        labels=known.test_labels[chosen],
+        device=material.device,
+        seed=material.seed,
+    )
+
+
+def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
+    """A copy: half precision would round away moves of a grey level, and the attack with them."""
+    encoder = deepcopy(encoder)
+    if isinstance(encoder, Encoder):
+        encoder.autocast_dtype = None
+    return encoder
+
+
+def _classifier(encoder: FeatureEncoder, contestant: Contestant, material: Material, settings: RobustnessSettings) -> Classifier:
+    data = material.labelled(contestant)
+    head = fitted_probe(
+        data.train_features,
+        data.train_labels,
+        seed=material.seed,
+        regularisations=settings.regularisations,
+        validation_share=settings.validation_share,
+    )
+    return lambda images: head.logits(encoder.features(images))
+
+
+def _is_right(classifier: Classifier, images: Images, labels: Int[Tensor, "batch"]) -> Bool[Tensor, "batch"]:
+    return classifier(images).argmax(dim=1) == labels
+
+
+def _under_attack(
+    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+) -> dict[str, Bool[Tensor, "levels sample"]]:
+    """By attack: which images are still classified rightly at each grey level."""
+    withstood: dict[str, list[Tensor]] = {name: [] for name in settings.attacks}
+    total, done = len(settings.attacks) * len(sample.rows), 0
+    for number, (images, labels) in enumerate(sample.batches()):
+        for name in settings.attacks:
+            noises = [
+                torch.rand(images.shape, generator=generator(sample.seed, "attack", name, number, restart)).to(images)
+                for restart in range(settings.restarts)
+            ]
+            withstood[name].append(_withstood(ATTACKS[name], classifier, (images, labels), noises, settings))
+            done += len(images)
+            if progress is not None:
+                progress(done, total)
+    return {name: torch.cat(parts, dim=1) for name, parts in withstood.items()}
+
+
+def _withstood(
+    attack: Attack, classifier: Classifier, batch: tuple[Images, Tensor], noises: Sequence[Images], settings: RobustnessSettings
+) -> Bool[Tensor, "levels batch"]:
+    """Which images of a batch withstand an attack at each grey level; those lost before are not attacked again."""
+    images, labels = batch
+    left = _is_right(classifier, images, labels).nonzero().flatten()
+    withstood = torch.zeros(len(settings.grey_levels), len(images), dtype=torch.bool)
+    for level, grey_levels in enumerate(settings.grey_levels):
+        for noise in noises:
+            if len(left):
+                look, ball = cross_entropy_look(classifier, labels[left]), Ball(images[left], grey_levels / 255)
+                left = left[attack(look, ball, noise[left], settings.steps).is_right]
+        withstood[level, left.cpu()] = True
+    return withstood
+
+
+def _under_corruption(
+    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+) -> dict[str, list[float]]:
+    """By corruption: accuracy at each severity."""
+    right = {name: [0] * len(settings.severities) for name in settings.corruptions}
+    total, done = len(settings.corruptions) * len(sample.rows), 0
+    for number, (images, labels) in enumerate(sample.batches()):
+        for name in settings.corruptions:
+            for place, severity in enumerate(settings.severities):
+                draws = generator(sample.seed, "corruption", name, number)
+                damaged = corrupted(images, name, severity=severity, generator=draws)
+                right[name][place] += int(_is_right(classifier, damaged, labels).sum())
+            done += len(images)
+            if progress is not None:
+                progress(done, total)
+    return {name: [count / len(sample.rows) for count in counts] for name, counts in right.items()}

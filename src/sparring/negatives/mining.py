@@ -1,0 +1,159 @@
+"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the cosines found there.
+
+The inner player of ACSSL's game: of all sets of `count` candidates the hardest is the one that raises a triplet-like loss most, and it is
+found exactly, by sorting. The other miners choose as many in another way, to show what the choice is worth.
+
+No matrix of all cosines is kept: what may not be met is taken out of a few more candidates than are wanted, and the gradient goes through
+the chosen cosines alone.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from sparring import distributed
+from sparring.acceleration.largest import falling, largest, largest_products
+from sparring.config import Settings
+from sparring.errors import ConfigError
+
+WATCHED = 65_536
+"""Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a large batch are chosen."""
+
+
+class MiningSettings(Settings):
+    """Whom a query may meet, and how many of them it meets."""
+
+    pool: Literal["batch", "batch2", "queue"] = "batch"
+    """batch: the other images' keys of the positive's view; batch2: those of both views; queue: both and a queue of past keys."""
+    count: int = Field(default=9, ge=1)
+    """K hardest candidates of each query; fewer where there are fewer. Ranks 2 to 10 as in Wang et al. 2021, arXiv:2104.08760."""
+    skip: int = Field(default=1, ge=0)
+    """r hardest that are left out before: without labels they are mostly of the query's own class."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Until then every candidate is met."""
+    queue_size: int = Field(default=4096, ge=1)
+    """Past keys in the pool `queue`; two per image and step come in."""
+
+    @property
+    def num_kept(self) -> int:
+        """Past keys that the pool needs."""
+        return {"batch": 0, "batch2": 0, "queue": self.queue_size}[self.pool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Candidates of a look, and whom a query may not meet: its own image.
+
+    Attributes:
+        keys: embeddings of the candidates, unit rows, no gradient.
+        images: image number of each candidate; negative: none, which nobody may meet.
+        anchors: image number of each query.
+    """
+
+    keys: Float[Tensor, "candidates dim"]
+    images: Int[Tensor, "candidates"]
+    anchors: Int[Tensor, "batch"]
+
+
+def allowed(anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"]) -> Bool[Tensor, "batch candidates"]:
+    """Which candidates a query may meet: those that show an image (numbers from 0), and another one than its own.
+
+    Args:
+        anchors: image number of each query.
+        candidates: image number of each candidate; negative: none.
+    """
+    return (candidates[None, :] != anchors[:, None]) & (candidates >= 0)[None, :]
+
+
+def num_available(anchors: Int[Tensor, "joint"], candidates: Int[Tensor, "candidates"]) -> int:
+    """Candidates of the query that has fewest: as many as all queries can meet.
+
+    Args:
+        anchors: image numbers of the queries of all processes, so that all come to one result.
+        candidates: as in `allowed`.
+    """
+    real = candidates[candidates >= 0].sort().values
+    num_own = torch.searchsorted(real, anchors, right=True) - torch.searchsorted(real, anchors)
+    return len(real) - int(num_own.max())
+
+
+def num_chosen(available: int, *, count: int, skip: int) -> int:
+    """How many are left to choose: `count`, or what there is beyond the first `skip`.
+
+    Raises:
+        ConfigError: if nothing is left.
+    """
+    if available <= skip:
+        raise ConfigError(
+            f"nothing to mine: some query has {available} images beside its own and mining.skip={skip} leaves none; "
+            "choose a larger training.batch_size, a smaller mining.skip, or mining.pool=batch2"
+        )
+    return min(count, available - skip)
+
+
+def cosines(
+    query: Float[Tensor, "batch dim"], keys: Float[Tensor, "candidates dim"], columns: Int[Tensor, "batch columns"]
+) -> Float[Tensor, "batch columns"]:
+    """Cosine of each query with its candidates of these columns; unit rows."""
+    if columns.shape[1] > len(keys) // 16:  # a matrix product costs less than as many copies of keys
+        return (query @ keys.T).gather(1, columns)
+    return torch.einsum("bd,bcd->bc", query, keys[columns])
+
+
+@torch.no_grad()
+def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, ""]:
+    """Mean over all pairs that may meet; unit rows. The sum over all pairs is a product of sums, what may not meet is taken off."""
+    is_special = torch.isin(pool.images, pool.anchors) | (pool.images < 0)
+    barred = ~allowed(pool.anchors, pool.images[is_special])
+    total = query.sum(dim=0) @ pool.keys.sum(dim=0) - (query @ pool.keys[is_special].T)[barred].sum()
+    return total / (len(query) * len(pool.keys) - barred.sum())
+
+
+@torch.no_grad()
+def hardest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: int) -> Int[Tensor, "batch count"]:
+    """Columns of the most similar allowed candidates, from rank skip + 1 on; among equals any may come first.
+
+    Args:
+        query: unit rows.
+        pool: with at least skip + count allowed candidates of each query.
+        count: K.
+        skip: r.
+    """
+    num_barred = len(pool.images) - num_available(pool.anchors, pool.images)  # of the query that has most
+    ranked = torch.cat([falling(*found)[1] for found in largest_products(query, pool.keys, skip + count + num_barred)])
+    found = pool.images[ranked]
+    is_barred = (found == pool.anchors[:, None]) | (found < 0)
+    behind = is_barred.to(torch.uint8).sort(dim=1, stable=True).indices  # the allowed ones in their order, then the others
+    return ranked.gather(1, behind[:, skip : skip + count])
+
+
+def easiest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int) -> Int[Tensor, "batch count"]:
+    """Columns of the least similar allowed candidates; nothing is skipped, as false negatives are not there."""
+    return hardest(-query, pool, count=count, skip=0)
+
+
+def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tensor, "batch count"]:
+    """Columns of allowed candidates, each set of `count` equally likely.
+
+    Args:
+        pool: with at least `count` allowed candidates of each query of this process.
+        count: K.
+        generator: equal in all processes; draws for the rows of all of them, of which this one keeps its own.
+    """
+    batch, first_row = len(pool.anchors), distributed.rank() * len(pool.anchors)
+    lots = torch.rand(distributed.num_processes() * batch, len(pool.images), generator=generator)[first_row : first_row + batch]
+    lots = lots.to(pool.images.device).masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
+    return falling(*largest(lots, count))[1]
+
+
+def image_pairs(
+    anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"], chosen: Int[Tensor, "batch count"]
+) -> Int[Tensor, "pairs 2"]:
+    """Image numbers (query, chosen candidate) of all processes, of the first queries of each if there are very many."""
+    rows = chosen[: max(1, WATCHED // chosen.shape[1])]
+    pairs = torch.stack([anchors[: len(rows), None].expand_as(rows), candidates[rows]], dim=2)
+    return distributed.gather(pairs.flatten(0, 1))

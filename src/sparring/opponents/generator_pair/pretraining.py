@@ -1,0 +1,151 @@
+"""A generator and its judge learn the images, before any encoder takes part: the opponent's training camp.
+
+Every round the discriminator learns to tell images from generated ones, a few times, then the generator to pass for real, once; what is
+used afterwards is the generator's moving average. Both see images through an augmentation (`for_the_judge`), without which a judge of a few
+thousand images learns them by heart.
+
+Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), whose settings for CIFAR-10 are the defaults unless a field says otherwise.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sparring import distributed
+from sparring.config import Settings
+from sparring.data.images import Images
+from sparring.opponents.generator_pair.differentiable_views import for_the_judge
+from sparring.opponents.generator_pair.networks import Discriminator, Generator, GeneratorSettings
+from sparring.opponents.generator_pair.realism_losses import judge_hinge, realism_loss
+from sparring.optim.player import Player, PlayerSettings
+from sparring.optim.schedule import Progress
+from sparring.seeding import derived_seed, generator
+
+
+class JudgeSettings(Settings):
+    """What the discriminator looks at."""
+
+    translation: float = Field(default=0.125, ge=0, lt=1)
+    """Largest shift, as a share of the side."""
+    cutout: float = Field(default=0.5, ge=0, lt=1)
+    """Side of the square that is cut out, as a share of the side."""
+    colour: bool = True
+    """Change colours too; its authors advise it for fewer than about 10,000 images."""
+
+    def look(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Images in [0, 1] as the judge sees them."""
+        return for_the_judge(images, translation=self.translation, cutout=self.cutout, colour=self.colour, generator=generator)
+
+
+def adam(learning_rate: float) -> PlayerSettings:
+    """How a generator and its judge move: Adam without momentum, at a constant rate."""
+    return PlayerSettings(optimizer="adamw", learning_rate=learning_rate, schedule="constant", momentum=0.0, weight_decay=0.0)
+
+
+class PretrainingPlayers(Settings):
+    """How each side moves while the generator learns the images: Adam without momentum."""
+
+    generator: PlayerSettings = adam(2e-4)
+    discriminator: PlayerSettings = adam(2e-4)
+
+
+class PretrainingSettings(Settings):
+    """How long and how the generator learns the images."""
+
+    steps: int = Field(default=50_000, ge=0)
+    """Moves of the generator; 0: it begins untrained."""
+    batch_size: int = Field(default=64, ge=2)
+    """Images per move, of all processes together; 50 in the source."""
+    discriminator_steps: int = Field(default=4, ge=1)
+    """Moves of the discriminator for each of the generator's."""
+    ema: float = Field(default=0.9999, ge=0, lt=1)
+    """Averaging coefficient of the generator that is used afterwards; it rises to this as (1 + moves) / (10 + moves)."""
+    players: PretrainingPlayers = PretrainingPlayers()
+
+
+class Pretraining(nn.Module):
+    """Generator and discriminator on their way; `state` and `restore` continue it to the bit.
+
+    Args:
+        size: of both.
+        settings: how long and how.
+        judge: what the discriminator looks at.
+        image_size: side of the images.
+        seed: of all draws.
+    """
+
+    def __init__(self, size: GeneratorSettings, settings: PretrainingSettings, judge: JudgeSettings, *, image_size: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "generator"))
+            self.generator = Generator(size, image_size=image_size)
+            self.discriminator = Discriminator(size, image_size=image_size)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.settings, self.judge, self.seed = settings, judge, seed
+        self.done, self.total = 0, settings.steps
+        self.players = {
+            name: Player(name, dict(getattr(self, name).named_parameters()), getattr(settings.players, name))
+            for name in ("generator", "discriminator")
+        }
+
+    def play(self, images: Images) -> None:
+        """One move of the generator, after those of the discriminator."""
+        s, draws, num_images = self.settings, generator(self.seed, "pretraining", self.done), len(images)
+        rows = max(1, s.batch_size // distributed.num_processes())
+        for player in self.players.values():
+            player.prepare(Progress(step=self.done, num_steps=s.steps, steps_per_epoch=max(1, num_images // s.batch_size)))
+        for _ in range(s.discriminator_steps):
+            joint = torch.randint(num_images, (rows * distributed.num_processes(),), generator=draws)
+            real = images.images(joint[distributed.rank() * rows :][:rows]).to(next(self.parameters()).device).float() / 255
+            with torch.no_grad():
+                made = self.generator(latents(self.generator, rows, generator=draws))
+            verdicts = self.discriminator(torch.cat([self.judge.look(part, generator=draws) for part in (real, made)]))
+            self.players["discriminator"].update(judge_hinge(verdicts[:rows], verdicts[rows:]))
+        made = self.generator(latents(self.generator, rows, generator=draws))
+        self.players["generator"].update(realism_loss(self.discriminator(self.judge.look(made, generator=draws))))
+        self.done += 1
+        self._follow()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The average takes in the generator's parameters as they are now; statistics are its own, see `settle`."""
+        weight = 1.0 - min(self.settings.ema, (1 + self.done) / (10 + self.done))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
+
+    @torch.no_grad()
+    def settle(self, batches: int = 64) -> None:
+        """Give the average batch norms the statistics of its own activations, as an average over batches."""
+        norms = [module for module in self.average.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative average
+        draws = generator(self.seed, "pretraining", "settle")
+        self.average.train()
+        for _ in range(batches):
+            self.average(latents(self.average, max(1, self.settings.batch_size // distributed.num_processes()), generator=draws))
+        self.average.eval()
+        distributed.average([buffer for buffer in self.average.buffers() if buffer.is_floating_point()])
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {
+            "done": self.done,
+            "modules": self.state_dict(),
+            "players": {name: player.state_dict() for name, player in self.players.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`'s value."""
+        self.load_state_dict(state["modules"])
+        for name, player in self.players.items():
+            player.load_state_dict(state["players"][name])
+        self.done = state["done"]
+
+
+def latents(maker: Generator, rows: int, *, generator: torch.Generator) -> Tensor:
+    """Standard normal, (rows, latent): this process's rows of a draw for all processes."""
+    joint = torch.randn(rows * distributed.num_processes(), maker.latent, generator=generator)
+    return joint[distributed.rank() * rows :][:rows].to(next(maker.parameters()))

@@ -1,0 +1,87 @@
+"""The report: one HTML page that needs no other file and no network."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from sparring.errors import RunError, StorageError
+from sparring.reporting.details import details
+from sparring.reporting.pictures import picture_sections
+from sparring.reporting.sections import panel, provenance, scores, training
+from sparring.reporting.summary import RunSummary
+from sparring.reporting.wording import by_method, evidence, fairness, headline, listed, warnings
+
+
+def write_report(runs: Sequence[RunSummary], out: str | Path) -> Path:
+    """Write the page and return its path.
+
+    Args:
+        runs: at least one, in the order of the page; colours follow it.
+        out: HTML file to write; its folder is made if need be.
+
+    Raises:
+        RunError: without runs.
+        StorageError: if the file cannot be written.
+    """
+    path = Path(out)
+    page = report_html(runs)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def report_html(runs: Sequence[RunSummary]) -> str:
+    """The page as text.
+
+    Raises:
+        RunError: without runs.
+    """
+    if not runs:
+        raise RunError("a report needs at least one run; give the --out of a `sparring train`")
+    folder = files("sparring.reporting")
+    return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"{listed(list(by_method(runs)))} - sparring report"),
+        style=(folder / "report.css").read_text(encoding="utf-8"),
+        header=_header(runs),
+        body=scores(runs) + details(runs) + training(runs) + panel(runs) + picture_sections(runs) + provenance(runs),
+    )
+
+
+def _header(runs: Sequence[RunSummary]) -> str:
+    trust = " ".join([*evidence(runs), *filter(None, [fairness(runs)])])
+    alarms = "".join(f'<p class="warning" role="alert">{escape(text)}</p>' for text in warnings(runs))
+    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(runs))
+    clauses = headline(runs)
+    ends = [*(";" for _ in clauses[1:]), "." if len(clauses) > 1 else ""]
+    title = " ".join(f"<span>{escape(clause + end)}</span>" for clause, end in zip(clauses, ends, strict=True))
+    return f'<h1>{title}</h1><p class="trust">{escape(trust)}</p>{alarms}<dl class="facts">{facts}</dl>'
+
+
+def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
+    """What was trained on what, for how long; values that differ between runs stand side by side."""
+    asked = {
+        "Images": ("data", "path"),
+        "Backbone": ("encoder", "backbone"),
+        "Epochs": ("training", "epochs"),
+        "Batch": ("training", "batch_size"),
+        "Image size": ("training", "image_size"),
+    }
+    facts = []
+    for title, (part, name) in asked.items():
+        values = [part_of[name] for run in runs if name in (part_of := run.config.get(part, {}))]
+        facts.append((title, _distinct(values)))
+    facts.append(("Seeds", _distinct([run.seed for run in runs if run.seed is not None])))
+    minutes = [seconds / 60 for run in runs if (seconds := run.last("seconds")) is not None]
+    facts.append(("Training time", " / ".join(f"{value:.0f} min" if value >= 1 else "under 1 min" for value in minutes)))
+    facts.append(("Device", _distinct([run.environment["device"] for run in runs if "device" in run.environment])))
+    facts.append(("Unreadable files", _distinct([f"{len(run.quarantine):,}" for run in runs if run.quarantine])))
+    return [(title, value) for title, value in facts if value]
+
+
+def _distinct(values: Sequence[object]) -> str:
+    return " / ".join(dict.fromkeys(str(value) for value in values if value != ""))

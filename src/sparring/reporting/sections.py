@@ -1,0 +1,240 @@
+"""The sections of a report, each a function from runs to HTML; a section without material says so in a sentence.
+
+Every text that comes from outside passes `escape`.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from sparring.config import toml_text
+from sparring.evaluation.catalogue import entry_of, title_of
+from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
+from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.reporting.wording import accuracy, confounders, percent, run_names, scored_protocols
+from sparring.training.metrics import METRICS
+
+MEASURES = {
+    "effective_rank": ("Effective rank", "directions that carry the features; more is richer"),
+    "embedding_std": ("Standard deviation", "1 = spread over the whole sphere, 0 = collapsed"),
+    "uniformity": ("Uniformity", "0 = all images alike, -4 = evenly spread"),
+    "alignment": ("Alignment", "0 = views of an image coincide; so they do after collapse"),
+}
+"""Label-free measures: title and reading."""
+
+CURVES = {
+    "knn_accuracy": "Online kNN, %",
+    "loss": "Loss",
+    **{name: title for name, (title, _) in MEASURES.items()},
+    "bank/hardest_cosine": "Cosine of the hardest negative",
+    "bank/mass": "Probability given to the bank",
+    "bank/norm_median": "Median norm of the bank",
+    "bank/angle_degrees": "Turn of the bank per step, degrees",
+    "generator_pair/similarity": "Similarity of generated pairs, S",
+    "generator_pair/hardness": "Hardness of generated pairs",
+    "generator_pair/frechet": "Distance of generated from real images",
+}
+"""Titles of the curves that every report shows when they were recorded."""
+
+_NOT_CURVES = {"step", "epoch", "seconds"}
+
+_CAPTIONS = {
+    "knn_accuracy": "on training images held out of the vote, while training",
+    "loss": "each method has its own; do not compare them across methods",
+    **{name: reading for name, (_, reading) in MEASURES.items()},
+}
+
+
+def section(title: str, content: str, *, lead: str = "") -> str:
+    """A titled section with an introductory sentence."""
+    intro = f'<p class="lead">{escape(lead)}</p>' if lead else ""
+    return f"<section><h2>{escape(title)}</h2>{intro}{content}</section>"
+
+
+def absent(text: str) -> str:
+    """The sentence that stands in the place of missing material."""
+    return f'<p class="absent">{escape(text)}</p>'
+
+
+def swatch(number: int | None, name: str) -> str:
+    """A run's name behind its colour; None: the untrained encoder."""
+    color, dashes = ("untrained", "solid") if number is None else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
+    return f'<span class="run"><b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>{escape(name)}</span>'
+
+
+def scores(runs: Sequence[RunSummary]) -> str:
+    """Bars from the untrained encoder's score to the trained one's, a card per protocol."""
+    cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
+    if not cards:
+        return section("Scores", absent("No scores: the images have no labels, or have not been evaluated yet (sparring evaluate)."))
+    lead = "Each bar begins at the score of the untrained encoder under the same protocol: its length is what pretraining added."
+    return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
+
+
+def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
+    rows = []
+    untrained = [accuracy(run.untrained, protocol) for run in runs]
+    trained = [accuracy(run.trained, protocol) for run in runs]
+    top = max(value for value in (*untrained, *trained) if value is not None) * 1.04 or 1.0
+    for number, (name, before, after) in enumerate(zip(run_names(runs), untrained, trained, strict=True)):
+        if after is not None:
+            gain = "" if before is None else f"{round(100 * (after - before), 1) + 0.0:+.1f}"
+            rows.append(
+                _bar(swatch(number, name), after, gain=gain, color=f"run{number % NUM_COLORS}", span=(before or 0.0, after), top=top)
+            )
+    for value in dict.fromkeys(round(value, 4) for value in untrained if value is not None):
+        rows.append(_bar(swatch(None, "untrained"), value, gain="", color="untrained", span=(0.0, value), top=top))
+    note = _protocol_note(protocol, next(run.trained[protocol] for run in runs if accuracy(run.trained, protocol) is not None))
+    title = f'<h3>{escape(title_of(protocol))}</h3><p class="note">{escape(note)}</p>'
+    return f'<div>{title}<table class="bars">{"".join(rows)}</table></div>'
+
+
+def _bar(name: str, value: float, *, gain: str, color: str, span: tuple[float, float], top: float) -> str:
+    left, right = sorted(100 * end / top for end in span)
+    return (
+        f'<tr><th scope="row">{name}</th><td class="number">{percent(value)}</td><td class="number gain">{escape(gain)}</td>'
+        f'<td class="track"><i style="left:{left:.1f}%;width:{max(right - left, 0.6):.1f}%;background:var(--{color})"></i></td></tr>'
+    )
+
+
+def _protocol_note(protocol: str, score: Score) -> str:
+    held_out = "held-out " if "held out" in str(score.get("tested_on")) else ""
+    images = f"{score['test_images']:,} {held_out}images" if isinstance(score.get("test_images"), int) else "images"
+    if protocol == "knn":
+        return f"frozen features: share of {images} classified rightly by their {score.get('num_neighbors', '')} nearest training images"
+    if protocol == "linear":
+        return f"frozen features: share of {images} classified rightly by logistic regression"
+    entry = entry_of(protocol)
+    measure = f"{entry.measure}, on {images}" if entry is not None else images
+    return measure if entry is None else f"{'frozen features' if entry.is_frozen else 'the network learns too'}: {measure}"
+
+
+def training(runs: Sequence[RunSummary]) -> str:
+    """Curves of score, loss and the opponent while training went on."""
+    names = [name for name in CURVES if name not in MEASURES]
+    plots = "".join(_plot(name, runs) for name in names)
+    if not plots:
+        return section("Training", absent("No curves: metrics.jsonl is empty."))
+    others = sorted({name for run in runs for record in run.metrics for name in record} - set(CURVES) - _NOT_CURVES)
+    rest = "".join(_plot(name, runs) for name in others)
+    more = f'<details><summary>Everything else that was recorded</summary><div class="plots">{rest}</div></details>' if rest else ""
+    return section("Training", f'{_legend(runs)}<div class="plots">{plots}</div>{more}')
+
+
+def panel(runs: Sequence[RunSummary]) -> str:
+    """Label-free measures: final values beside the untrained encoder, and their curves."""
+    table = _panel_table(runs)
+    plots = "".join(_plot(name, runs, width=2.75) for name in MEASURES)
+    if not table and not plots:
+        return section("Without labels", absent("No label-free measures were recorded."))
+    note = '<p class="note">While training, on views: of the embeddings, the effective rank of the features.</p>'
+    curves = f'{note}{_legend(runs)}<div class="plots four">{plots}</div>'
+    lead = "What can be known without labels: whether the encoder still tells images apart, not whether it tells the right things apart."
+    return section("Without labels", table + (curves if plots else ""), lead=lead)
+
+
+def _panel_table(runs: Sequence[RunSummary]) -> str:
+    columns: list[tuple[str, Mapping[str, object]]] = [
+        (swatch(number, name), run.trained["geometry"])
+        for number, (name, run) in enumerate(zip(run_names(runs), runs, strict=True))
+        if "geometry" in run.trained
+    ]
+    untrained = next((run.untrained["geometry"] for run in runs if "geometry" in run.untrained), None)
+    if untrained is not None:
+        columns.append((swatch(None, "untrained"), untrained))
+    rows = []
+    for measure, (title, reading) in MEASURES.items():
+        if any(measure in values for _, values in columns):
+            cells = "".join(f'<td class="number">{_number(values.get(measure))}</td>' for _, values in columns)
+            rows.append(f'<tr><th scope="row">{title}<small>{escape(reading)}</small></th>{cells}</tr>')
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in columns)
+    channels = next((values["channels"] for _, values in columns if "channels" in values), None)
+    of = f" ({escape(str(channels))} channels)" if channels else ""
+    return (
+        f'<div class="scroll"><table class="panel"><thead><tr><th scope="col">of backbone features{of}</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
+    scale = 100.0 if name == "knn_accuracy" else 1.0
+    lines = []
+    for number, run in enumerate(runs):
+        epochs, values = run.series(name)
+        if values:
+            lines.append((number, epochs, [scale * value for value in values]))
+    if not lines:
+        return ""
+    title = CURVES.get(name, name)
+    caption = _CAPTIONS.get(name, METRICS.get(name, ""))
+    svg = curves_svg(lines, description=f"{title} over epochs", width=width)
+    return f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>{svg}</figure>"
+
+
+def _legend(runs: Sequence[RunSummary]) -> str:
+    if len(runs) == 1:
+        return ""
+    entries = "".join(swatch(number, name) for number, name in enumerate(run_names(runs)))
+    return f'<p class="legend">{entries}</p>'
+
+
+def provenance(runs: Sequence[RunSummary]) -> str:
+    """Commands, differing settings, environments, whole configurations and unreadable files."""
+    parts = [_commands(runs), _differences(runs), _environments(runs)]
+    for name, run in zip(run_names(runs), runs, strict=True):
+        if run.config:
+            parts.append(_details(f"Configuration of {name}", f"<pre>{escape(toml_text(run.config))}</pre>"))
+    quarantine = max((run.quarantine for run in runs), key=len, default=())
+    if quarantine:
+        shown = "\n".join(quarantine[:200]) + (f"\n... and {len(quarantine) - 200:,} more" if len(quarantine) > 200 else "")
+        parts.append(_details(f"Unreadable files ({len(quarantine):,})", f"<pre>{escape(shown)}</pre>"))
+    return section("How this was made", "".join(parts))
+
+
+def _commands(runs: Sequence[RunSummary]) -> str:
+    rows = []
+    for number, (name, run) in enumerate(zip(run_names(runs), runs, strict=True)):
+        command = run.environment.get("command")
+        shown = f"<pre>{escape(str(command))}</pre>" if command else absent("The command was not recorded.")
+        rows.append(f'<div class="command">{swatch(number, name)} <small>{escape(run.path)}</small>{shown}</div>')
+    return "".join(rows)
+
+
+def _differences(runs: Sequence[RunSummary]) -> str:
+    different = confounders(runs)
+    if not different:
+        return ""
+    return _details(
+        f"Settings in which the runs differ ({len(different)})", _columns([(name, values) for name, values in different], run_names(runs))
+    )
+
+
+def _environments(runs: Sequence[RunSummary]) -> str:
+    flat = [dict(leaves(run.environment)) for run in runs]
+    names = [name for name in dict.fromkeys(name for environment in flat for name in environment) if name != "command"]
+    if not names:
+        return absent("The environment was not recorded.")
+    rows = [(name, [str(environment.get(name, "-")) for environment in flat]) for name in names]
+    merged = [(name, values[:1] if len(set(values)) == 1 else values) for name, values in rows]
+    return _details("Environment", _columns(merged, run_names(runs)))
+
+
+def _columns(rows: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
+    """Table with a column per run; a single value stands for all runs."""
+    head = "".join(f'<th scope="col">{swatch(number, name)}</th>' for number, name in enumerate(names))
+    body = ""
+    for title, values in rows:
+        span = f' colspan="{len(names)}"' if len(values) < len(names) else ""
+        body += f'<tr><th scope="row">{escape(title)}</th>{"".join(f"<td{span}>{escape(value)}</td>" for value in values)}</tr>'
+    return f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _details(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def _number(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

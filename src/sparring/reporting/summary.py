@@ -1,0 +1,122 @@
+"""What a report knows of one run: the files of its folder, and pictures if someone made them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sparring.config import Tree, read_toml
+from sparring.errors import RunError
+from sparring.methods.registry import METHODS
+from sparring.reporting.gallery import Gallery
+from sparring.training.metrics import read_metrics
+
+Score: TypeAlias = Mapping[str, Any]
+"""Results of one protocol, as `evaluation.protocol` describes them."""
+
+Record: TypeAlias = Mapping[str, float | None]
+"""One line of metrics.jsonl; None where the value was not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run as a report shows it. Anything that can be missing may be empty."""
+
+    label: str
+    """Short name in headlines, tables and legends: the method's, as a rule."""
+    path: str
+    """Run folder, as the user knows it."""
+    note: str = ""
+    """What the run is for, such as `the control of AdCo`."""
+    config: Tree = field(default_factory=dict)
+    metrics: tuple[Record, ...] = ()
+    trained: Mapping[str, Score] = field(default_factory=dict)
+    """Scores by protocol."""
+    untrained: Mapping[str, Score] = field(default_factory=dict)
+    """The same of the encoder from which the run started."""
+    environment: Mapping[str, str | int | float] = field(default_factory=dict)
+    quarantine: tuple[str, ...] = ()
+    """Unreadable files, with the reason after a tab."""
+    gallery: Gallery | None = None
+    untrained_gallery: Gallery | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the run, if the configuration tells."""
+        seed = self.config.get("seed")
+        return seed if isinstance(seed, int) else None
+
+    def series(self, name: str) -> tuple[list[float], list[float]]:
+        """Epochs and values of a metric; steps where no epoch is recorded."""
+        points = [
+            (float(position), float(value))
+            for record in self.metrics
+            if (value := record.get(name)) is not None and (position := record.get("epoch", record.get("step"))) is not None
+        ]
+        return [x for x, _ in points], [y for _, y in points]
+
+    def last(self, name: str) -> float | None:
+        """Latest finite value of a metric."""
+        return next((value for record in reversed(self.metrics) if (value := record.get(name)) is not None), None)
+
+
+def read_run(folder: str | Path, *, label: str | None = None, note: str = "") -> RunSummary:
+    """Summary of a run folder, without pictures.
+
+    Args:
+        folder: what `sparring train --out` wrote.
+        label: name to show; the method's by default.
+        note: what the run is for.
+
+    Raises:
+        RunError: if the folder holds no config.toml.
+    """
+    path = Path(folder)
+    if not (path / "config.toml").is_file():
+        raise RunError(f"{path} is not a run folder (no config.toml); give the --out of a `sparring train`")
+    config = read_toml(path / "config.toml")
+    scores = _read_json(path / "scores.json")
+    quarantine = path / "quarantine.txt"
+    lines = quarantine.read_text(encoding="utf-8", errors="replace").splitlines() if quarantine.is_file() else []
+    return RunSummary(
+        label=label or _title(config, path.name),
+        path=str(folder),
+        note=note,
+        config=config,
+        metrics=tuple(read_metrics(path / "metrics.jsonl")),
+        trained=scores.get("trained", {}),
+        untrained=scores.get("untrained", {}),
+        environment=_read_json(path / "environment.json"),
+        quarantine=tuple(line for line in lines if line.strip()),
+    )
+
+
+def _title(config: Tree, name: str) -> str:
+    """The method's, with the opponents around it."""
+    opponents = config.get("opponent", ())
+    return " + ".join([method_title(str(config.get("method", name))), *map(str, opponents if isinstance(opponents, list) else ())])
+
+
+def method_title(name: str) -> str:
+    """Name of a method as papers print it.
+
+    Example:
+        >>> method_title("mocov2"), method_title("my-game")
+        ('MoCo v2', 'my-game')
+    """
+    return re.sub(r"V(\d)", r" v\1", METHODS[name].method) if name in METHODS else name
+
+
+def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of every leaf of a configuration."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _read_json(path: Path) -> Tree:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,25 @@
+"""Threads wait awake for a short time, or as the user says."""
+
+import os
+
+import pytest
+
+from sparring.acceleration import thread_waiting as starting
+
+
+def test_threads_wait_awake_for_a_short_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "put back afterwards")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    starting.settle_waiting()
+    assert os.environ["GOMP_SPINCOUNT"] == starting.SPINS
+
+
+@pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_what_the_user_says_goes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "put back afterwards")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv(name, "PASSIVE")
+    starting.settle_waiting()
+    assert os.environ.get("GOMP_SPINCOUNT") == ("PASSIVE" if name == "GOMP_SPINCOUNT" else None)

@@ -1,0 +1,114 @@
+"""What a person sees while a command works: a bar on a terminal, a few lines in a log, nothing from other processes."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sparring import distributed
+from sparring.command.display import SHOWN_ROWS, Display
+from sparring.optim.schedule import Progress
+
+LOOK = {"loss": 2.8591, "images_per_second": 1234.5, "effective_rank": 3.0, "knn_accuracy": 0.7}
+RECORD = {"loss": 12.3456, "images_per_second": 12345.6}
+
+
+def display_on(*, terminal: bool) -> tuple[Display, io.StringIO]:
+    display, screen = Display(), io.StringIO()
+    display._console = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
+    return display, screen
+
+
+def position(step: int) -> Progress:
+    return Progress(step=step, num_steps=100_000, steps_per_epoch=1000)
+
+
+def test_log_gets_a_line_at_every_look_and_none_between() -> None:
+    display, screen = display_on(terminal=False)
+    with display:
+        for step in range(10):
+            display.count("reading images", step, 10)
+            display.observe(position(step), RECORD if step < 9 else LOOK, None)
+    assert screen.getvalue() == "step 10 of 100,000  loss 2.859  1234 images/s  kNN 70.0 %\n"
+
+
+def test_bar_of_a_long_run_fits_eighty_columns() -> None:
+    display, screen = display_on(terminal=True)
+    with display:
+        display.observe(position(0), LOOK, None)
+        display.observe(position(99_998), RECORD, None)
+    frames = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r") for line in screen.getvalue().split("\n")]
+    last = [frame for frame in frames if frame.strip()][-1].rpartition("\r")[2]
+    assert "99999/100000" in last
+    assert "loss 12.346  12346 images/s  kNN 70.0 %" in last
+    assert len(last.rstrip()) <= 80
+
+
+def test_long_pieces_of_work_get_a_bar_each() -> None:
+    display, screen = display_on(terminal=True)
+    with display:
+        for what in ("features of the trained encoder", "features of the untrained encoder"):
+            display.count(what, 10_000, 10_000)
+    assert "features of the untrained encoder" in screen.getvalue()
+    assert screen.getvalue().count("\n") >= 2
+
+
+def test_warning_is_shown_once_until_it_changes() -> None:
+    display, screen = display_on(terminal=False)
+    for warning in ("collapse", "collapse", None, "collapse", "other"):
+        display.observe(position(1), RECORD, warning)
+    assert screen.getvalue().splitlines() == ["warning: collapse", "warning: other"]
+
+
+def test_other_processes_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "is_main", lambda: False)
+    for terminal in (True, False):
+        display, screen = display_on(terminal=terminal)
+        with display:
+            display.report("hello")
+            display.count("reading images", 1, 2)
+            display.observe(position(1), LOOK, "warning")
+        assert screen.getvalue() == ""
+
+
+def test_text_in_brackets_is_shown_as_it_is() -> None:
+    display, screen = display_on(terminal=False)
+    display.report("photos [red] hold 3 images")
+    assert screen.getvalue() == "photos [red] hold 3 images\n"
+
+
+def test_scores_without_an_untrained_encoder_show_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    Display().print_scores(Path("runs/a"), {"trained": {"knn": {"accuracy": 0.5}}, "test": "photos"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["kNN", "50.0", "%", "-"]
+    assert lines[-1] == "next: sparring report runs/a --out report.html"
+
+
+def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [["photo", 0.5, 12], ["sketch [old]", None, 3]]
+    trained = {
+        "detection": {"ap": 0.312, "warning": "few images"},
+        "domains": {
+            "accuracy": 0.4,
+            "note": "one seed",
+            "table": {"title": "held out", "columns": ["domain", "accuracy %", "images"], "rows": rows},
+        },
+        "linear:adco": {"accuracy": 0.25},
+    }
+    Display().print_scores(Path("runs/a"), {"trained": trained, "untrained": {"detection": {"ap": 0.1}}, "test": "photos"})
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["object", "detection", "31.2", "%", "10.0", "%"] in lines
+    assert ["linear", "probe", "(adco)", "25.0", "%", "-"] in lines
+    assert "object detection: warning: few images" in out
+    assert "unseen domain: one seed" in out
+    assert ["photo", "50.0", "%", "12"] in lines
+    assert ["sketch", "[old]", "-", "3"] in lines
+
+
+def test_a_long_table_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"title": "per class", "columns": ["class", "IoU %"], "rows": [[str(number), 0.5] for number in range(SHOWN_ROWS + 1)]}
+    Display().print_scores(Path("runs/a"), {"trained": {"segmentation": {"miou": 0.5, "table": table}}, "test": "streets"})
+    assert "per class" not in capsys.readouterr().out

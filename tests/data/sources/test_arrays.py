@@ -1,0 +1,77 @@
+"""Arrays and tensors as sources."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparring.data.decode import decode
+from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.source import open_source
+from sparring.errors import DataError
+
+CHW = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 9), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [CHW, CHW.transpose(0, 2, 3, 1), torch.from_numpy(CHW), CHW / np.float32(255), torch.from_numpy(CHW).double() / 255],
+    ids=["channels first", "channels last", "tensor", "float32", "float64 tensor"],
+)
+def test_every_layout_gives_the_same_pixels(images: np.ndarray | torch.Tensor) -> None:
+    source = open_source(images)
+    assert len(source) == 6
+    assert (decode(source.read(4)).numpy() == CHW[4]).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 9), (6, 8, 9, 1), (6, 1, 8, 9)])
+def test_grey_images_have_three_equal_channels(shape: tuple[int, ...]) -> None:
+    image = decode(Arrays(CHW[:, 0].reshape(shape)).read(2))
+    assert image.shape == (3, 8, 9)
+    assert (image.numpy() == CHW[2, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (np.zeros((6, 8), np.uint8), r"shape \(6, 8\); accepted"),
+        (np.zeros((6, 8, 9, 5), np.uint8), "accepted"),
+        (np.zeros((0, 8, 9), np.uint8), "none empty"),
+        (np.zeros((6, 8, 9), np.int64), "type int64; accepted are uint8"),
+        (np.full((6, 8, 9), 255.0), r"from 255 to 255; floats must lie in \[0, 1\]"),
+        (np.full((6, 8, 9), np.nan), r"from nan to nan"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_is_accepted(images: np.ndarray, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        open_source(images)
+
+
+def test_a_tuple_carries_labels() -> None:
+    labels = open_source((CHW, torch.arange(6))).labels()
+    assert labels is not None
+    assert labels.tolist() == list(range(6))
+
+
+def test_labels_may_be_names() -> None:
+    source = open_source((CHW, np.array(["b", "a", "b", "a", "a", "b"])))
+    assert source.class_names == ("a", "b")
+
+
+def test_labels_must_be_as_many_as_images() -> None:
+    with pytest.raises(DataError, match=r"shape \(5,\) for 6 images"):
+        open_source((CHW, np.arange(5)))
+
+
+def test_fingerprint_notices_one_changed_pixel() -> None:
+    changed = CHW.copy()
+    changed[5, 2, 7, 8] ^= 1
+    assert Arrays(CHW).fingerprint() == Arrays(CHW.copy()).fingerprint() != Arrays(changed).fingerprint()
+
+
+def test_squares_of_the_right_size_are_not_copied() -> None:
+    images = np.ascontiguousarray(CHW[:, :, :, :8])
+    squares = Arrays(images).squares(8)
+    assert squares is not None
+    assert np.shares_memory(squares, images)
+    assert Arrays(images).squares(9) is None
+    assert Arrays(CHW).squares(8) is None
