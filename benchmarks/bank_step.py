@@ -1,10 +1,12 @@
-"""Cost of one look at AdCo's bank: the closed form against autograd, both sides' losses and gradients.
+"""Cost of one look at AdCo's bank: the closed form against autograd, both sides' losses and
+gradients.
 
     python benchmarks/bank_step.py [--json bank_step.json] [--rounds 7]
 
-One torch thread, CPU time of the process, batch 256, 128 dimensions. Two plain losses by autograd, the closed form, and its three matrix
-products alone, into memory that is there, take turns. Gradients are compared too. Memory is the most that a process of its own takes in
-five looks beyond what it had before the first, without the bank's gradient itself (Linux).
+One torch thread, CPU time of the process, batch 256, 128 dimensions. Two plain losses by autograd,
+the closed form, and its three matrix products alone, into memory that is there, take turns.
+Gradients are compared too. Memory is the most that a process of its own takes in five looks beyond
+what it had before the first, without the bank's gradient itself (Linux).
 """
 
 import functools
@@ -32,7 +34,9 @@ def material(size: int) -> tuple[Tensor, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     query = torch.randn(BATCH, DIM, generator=draw)
     key = query + 0.5 * torch.randn(BATCH, DIM, generator=draw)
-    bank = query[torch.randint(0, BATCH, (size,), generator=draw)] + torch.randn(size, DIM, generator=draw)
+    bank = query[torch.randint(0, BATCH, (size,), generator=draw)] + torch.randn(
+        size, DIM, generator=draw
+    )
     return query.requires_grad_(), key, torch.nn.functional.normalize(bank, dim=1).requires_grad_()
 
 
@@ -50,7 +54,8 @@ def autograd(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def products(query: Tensor, key: Tensor, bank: Tensor) -> Callable[[], None]:
-    """Cosines, the queries' mean bank vectors and the bank's mean queries, as far as matrix products go."""
+    """Cosines, the queries' mean bank vectors and the bank's mean queries, as far as matrix
+    products go."""
     q, w, found = query.detach(), bank.detach(), torch.empty_like(bank)
     cosines, picked = torch.empty(CHUNK, BATCH), torch.empty(BATCH, DIM)
 
@@ -68,7 +73,10 @@ def products(query: Tensor, key: Tensor, bank: Tensor) -> Callable[[], None]:
 def difference(size: int) -> float:
     """Largest one between gradients of the two ways."""
     tensors = material(size)
-    return max(float((a - b).abs().max()) for a, b in zip(closed_form(*tensors), autograd(*tensors), strict=True))
+    return max(
+        float((a - b).abs().max())
+        for a, b in zip(closed_form(*tensors), autograd(*tensors), strict=True)
+    )
 
 
 def extra_mebibytes(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float:
@@ -90,7 +98,9 @@ def _extra(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float
 
 def _status(name: str) -> int:
     """Bytes of that name in the process's status."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -101,18 +111,25 @@ def main() -> None:
     found = {}
     for size in SIZES:
         tensors = material(size)
-        ways = {"closed form": functools.partial(closed_form, *tensors), "autograd": functools.partial(autograd, *tensors)}
+        ways = {
+            "closed form": functools.partial(closed_form, *tensors),
+            "autograd": functools.partial(autograd, *tensors),
+        }
         turns = alternate(ways | {"products": products(*tensors)}, rounds=options.rounds)
         row = compared(turns, "closed form")
         row["largest gradient difference"] = difference(size)
-        row["extra MiB"] = {look.__name__: extra_mebibytes(size, look) for look in (closed_form, autograd)}
+        row["extra MiB"] = {
+            look.__name__: extra_mebibytes(size, look) for look in (closed_form, autograd)
+        }
         found[size] = row
         print(
             f"bank of {size:7,}: closed form {in_words(row['closed form'], '.3f')} s, "
             f"{row['closed form']['median'] / size * 1e6:.2f} us per entry\n"
-            f"  autograd over it {in_words(row['autograd']['ratio'])}, it over its products {in_words(inverse(row['products']['ratio']))}\n"
+            f"  autograd over it {in_words(row['autograd']['ratio'])}, it over its products "
+            f"{in_words(inverse(row['products']['ratio']))}\n"
             f"  gradients within {row['largest gradient difference']:.1e}, "
-            f"extra memory {row['extra MiB']['closed_form']:.0f} MiB, autograd's {row['extra MiB']['autograd']:.0f} MiB",
+            f"extra memory {row['extra MiB']['closed_form']:.0f} MiB, autograd's "
+            f"{row['extra MiB']['autograd']:.0f} MiB",
             flush=True,
         )
     write_json(options.json, found)

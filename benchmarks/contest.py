@@ -1,8 +1,10 @@
-"""What the benchmarks share: contestants take turns, round by round, and are compared round by round.
+"""What the benchmarks share: contestants take turns, round by round, and are compared round by
+round.
 
-A disturbance of the machine then hits both sides of a ratio, and the spread of the ratios says how much of it is left. A contestant from
-another environment is a process of its own that makes a turn whenever it is asked to (`Worker` here, `serve` there); this file needs
-nothing beyond the standard library, so that those can import it.
+A disturbance of the machine then hits both sides of a ratio, and the spread of the ratios says how
+much of it is left. A contestant from another environment is a process of its own that makes a turn
+whenever it is asked to (`Worker` here, `serve` there); this file needs nothing beyond the standard
+library, so that those can import it.
 """
 
 import argparse
@@ -26,8 +28,11 @@ PEERS = HERE / ".peers" / "bin" / "python"
 OURS = Path(sys.executable)
 
 
-def take_turns(contestants: Mapping[str, Callable[[], float]], *, rounds: int = 5, warmup: int = 1) -> Turns:
-    """What each contestant's call returned in each round; those of the first `warmup` rounds are dropped."""
+def take_turns(
+    contestants: Mapping[str, Callable[[], float]], *, rounds: int = 5, warmup: int = 1
+) -> Turns:
+    """What each contestant's call returned in each round; those of the first `warmup` rounds are
+    dropped."""
     found: Turns = {name: [] for name in contestants}
     for _ in range(warmup + rounds):
         for name, turn in contestants.items():
@@ -36,13 +41,23 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], *, rounds: int = 
 
 
 def alternate(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1, clock: Callable[[], float] = time.process_time
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 5,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.process_time,
 ) -> Turns:
     """Seconds of each contestant in each round, by the clock."""
-    return take_turns({name: timed(work, clock) for name, work in contestants.items()}, rounds=rounds, warmup=warmup)
+    return take_turns(
+        {name: timed(work, clock) for name, work in contestants.items()},
+        rounds=rounds,
+        warmup=warmup,
+    )
 
 
-def timed(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> Callable[[], float]:
+def timed(
+    work: Callable[[], object], clock: Callable[[], float] = time.process_time
+) -> Callable[[], float]:
     """The work as a contestant whose figure is its seconds."""
 
     def turn() -> float:
@@ -55,7 +70,8 @@ def timed(work: Callable[[], object], clock: Callable[[], float] = time.process_
 
 
 def per_cpu_second(work: Callable[[], int]) -> Callable[[], float]:
-    """A function that does some number of things and says how many, as a contestant whose figure is that number per CPU second."""
+    """A function that does some number of things and says how many, as a contestant whose figure is
+    that number per CPU second."""
 
     def turn() -> float:
         """Rate of one call."""
@@ -78,12 +94,19 @@ def ratio(turns: Turns, over: str, under: str) -> dict[str, float]:
 
 def compared(turns: Turns, base: str) -> dict[str, Any]:
     """Each contestant's figures, and their ratio to the base's round by round."""
-    return {name: {**spread(figures), "ratio": ratio(turns, name, base)} for name, figures in turns.items()}
+    return {
+        name: {**spread(figures), "ratio": ratio(turns, name, base)}
+        for name, figures in turns.items()
+    }
 
 
 def inverse(found: Mapping[str, float]) -> dict[str, float]:
     """The spread of the ratio the other way round."""
-    return {"median": 1 / found["median"], "lowest": 1 / found["highest"], "highest": 1 / found["lowest"]}
+    return {
+        "median": 1 / found["median"],
+        "lowest": 1 / found["highest"],
+        "highest": 1 / found["lowest"],
+    }
 
 
 def in_words(found: Mapping[str, float], form: str = ".2f") -> str:
@@ -95,15 +118,23 @@ def arguments(description: str | None, *, rounds: int = 5) -> argparse.ArgumentP
     """Parser with what every benchmark accepts."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"alternations that count; default {rounds}")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help=f"alternations that count; default {rounds}"
+    )
     return parser
 
 
 def write_json(path: Path | None, found: object) -> None:
     """The figures with the machine they are from, if a file is wanted."""
     if path is not None:
-        machine = {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-        path.write_text(json.dumps({"machine": machine, "found": found}, indent=2) + "\n", encoding="utf-8")
+        machine = {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        path.write_text(
+            json.dumps({"machine": machine, "found": found}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 def _processor() -> str:
@@ -111,7 +142,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 class Worker:
@@ -124,7 +158,9 @@ class Worker:
         environment: variables beside those of this process.
     """
 
-    def __init__(self, python: Path, script: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, python: Path, script: str, *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         if not python.exists():
             raise SystemExit(f"error: {python} is not there; run benchmarks/setup first")
         self.name = " ".join((script, *options))
@@ -132,7 +168,11 @@ class Worker:
             [str(python), str(HERE / "contestants" / script), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent / 'src'}", **(environment or {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent / 'src'}",
+                **(environment or {}),
+            },
             text=True,
         )
         self.last = self._answer()
@@ -156,7 +196,8 @@ class Worker:
         return turn
 
     def per_second(self, what: str) -> Callable[[], float]:
-        """The worker as a contestant whose figure is how many of these it makes per second of the clock."""
+        """The worker as a contestant whose figure is how many of these it makes per second of the
+        clock."""
 
         def turn() -> float:
             """Rate of one turn."""
@@ -177,7 +218,9 @@ class Worker:
             if line.startswith("{"):  # libraries may print what they like
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise SystemExit(f"error: {self.name} ended with exit code {self._process.wait()}; its message is above")
+        raise SystemExit(
+            f"error: {self.name} ended with exit code {self._process.wait()}; its message is above"
+        )
 
 
 def memory_peak() -> int:
@@ -201,7 +244,8 @@ def _status(name: str) -> int:
 
 
 def serve(turn: Callable[[], Mapping[str, Any]]) -> None:
-    """In a worker: make a turn whenever the other side asks for one, with its seconds and CPU seconds added."""
+    """In a worker: make a turn whenever the other side asks for one, with its seconds and CPU
+    seconds added."""
     print("{}", flush=True)
     for _ in sys.stdin:
         clocks = time.perf_counter(), time.process_time()

@@ -3,9 +3,10 @@
     benchmarks/setup
     python benchmarks/folder_loop.py [--json folder_loop.json] [--rounds 5] [--width 0.25] [--images 2560] [--epochs 4]
 
-PNG files of 32 x 32 pixels, ResNet-18 with the small stem, batch 256, 2 threads, wall time; both share the batch norm between the views
-and have the same head and augmentation. Rates of the epochs after the first, so that neither starting nor our store's making counts.
-lightly-train runs with 0, 1 and 2 workers once, and then with the number that was fastest.
+PNG files of 32 x 32 pixels, ResNet-18 with the small stem, batch 256, 2 threads, wall time; both
+share the batch norm between the views and have the same head and augmentation. Rates of the epochs
+after the first, so that neither starting nor our store's making counts. lightly-train runs with 0,
+1 and 2 workers once, and then with the number that was fastest.
 """
 
 import tempfile
@@ -49,18 +50,33 @@ def main() -> None:
         write_pictures(Path(folder), options.images)
         tried = {}
         for number in ("0", "1", "2"):
-            given = (str(options.width), number, str(options.epochs), str(BATCH), str(THREADS), folder)
+            given = (
+                str(options.width),
+                number,
+                str(options.epochs),
+                str(BATCH),
+                str(THREADS),
+                folder,
+            )
             worker = Worker(PEERS, "lightly_train_loop.py", *given)
             tried[number] = steady(worker)()
             worker.close()
         best = max(tried, key=lambda number: tried[number])
-        print("lightly-train, images/s:", ", ".join(f"{number} workers {rate:.0f}" for number, rate in tried.items()))
+        print(
+            "lightly-train, images/s:",
+            ", ".join(f"{number} workers {rate:.0f}" for number, rate in tried.items()),
+        )
         given = (str(options.width), best, str(options.epochs), str(BATCH), str(THREADS), folder)
         workers = {"lightly-train": Worker(PEERS, "lightly_train_loop.py", *given)}
         batches = options.images // BATCH * (options.epochs - 1)
         numbers = (str(options.width), str(batches), str(BATCH), str(THREADS), "folder", folder)
-        workers["ours"] = Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.SPINS})
-        contestants = {"lightly-train": steady(workers["lightly-train"]), "ours": workers["ours"].per_second("images")}
+        workers["ours"] = Worker(
+            OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.SPINS}
+        )
+        contestants = {
+            "lightly-train": steady(workers["lightly-train"]),
+            "ours": workers["ours"].per_second("images"),
+        }
         rows = compared(take_turns(contestants, rounds=options.rounds, warmup=1), "lightly-train")
         for name, row in rows.items():
             peak = workers[name].last["peak"] / 1e9

@@ -1,12 +1,15 @@
-"""Every game, its controls and its disarmed twins on one set of real images at an equal budget; prints docs/LOG.md's table.
+"""Every game, its controls and its disarmed twins on one set of real images at an equal budget;
+prints docs/LOG.md's table.
 
     python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet --out STUDY
         [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--images 10000] [--epochs 10] [--table]
 
-Each run takes the small recipe of its method, and of its opponent, at width 0.125 on 10,000 images, one torch thread; a part of a run
-that a recipe gives in epochs of 15 is scaled to the epochs asked for. A generator that learns the images first does so once for all runs:
-let one run come first. Finished runs are kept, so that several processes, each with other names, can share a folder, and --table only
-prints. Scores are those of `sparring evaluate`: kNN and linear probe on all test images, last checkpoint.
+Each run takes the small recipe of its method, and of its opponent, at width 0.125 on 10,000 images,
+one torch thread; a part of a run that a recipe gives in epochs of 15 is scaled to the epochs asked
+for. A generator that learns the images first does so once for all runs: let one run come first.
+Finished runs are kept, so that several processes, each with other names, can share a folder, and
+--table only prints. Scores are those of `sparring evaluate`: kNN and linear probe on all test
+images, last checkpoint.
 """
 
 import argparse
@@ -63,7 +66,9 @@ def play(name: str, seed: int, arguments: argparse.Namespace) -> None:
     run = api.train(arguments.data, out=folder, recipe=recipe, settings=changes, seed=seed)
     cost = {"wall_seconds": time.monotonic() - start, "cpu_seconds": time.process_time() - cpu}
     scores = api.evaluate(run, data=arguments.test, protocols=("knn", "linear", "geometry"))
-    (folder / "study.json").write_text(json.dumps({"name": name, "seed": seed, "epochs": arguments.epochs, **cost, **scores}))
+    (folder / "study.json").write_text(
+        json.dumps({"name": name, "seed": seed, "epochs": arguments.epochs, **cost, **scores})
+    )
 
 
 def percent(scores: dict[str, Any], protocol: str) -> float:
@@ -72,19 +77,29 @@ def percent(scores: dict[str, Any], protocol: str) -> float:
 
 
 def table(folder: Path) -> str:
-    """Markdown, a line for each name: every seed's kNN and linear accuracy, their means, and the time."""
+    """Markdown, a line for each name: every seed's kNN and linear accuracy, their means, and the
+    time."""
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*/study.json")):
         record = json.loads(path.read_text())
         found.setdefault(record["name"], []).append(record)
-    lines = ["| run | seeds | kNN | mean | linear | mean | CPU s | wall s |", "| --- | --- | --- | ---: | --- | ---: | ---: | ---: |"]
+    lines = [
+        "| run | seeds | kNN | mean | linear | mean | CPU s | wall s |",
+        "| --- | --- | --- | ---: | --- | ---: | ---: | ---: |",
+    ]
     for name in [name for name in RUNS if name in found]:
         records = sorted(found[name], key=lambda record: record["seed"])
         cells = [name, ", ".join(str(record["seed"]) for record in records)]
         for protocol in ("knn", "linear"):
             values = [percent(record["trained"], protocol) for record in records]
-            cells += [", ".join(f"{value:.1f}" for value in values), f"{sum(values) / len(values):.1f}"]
-        cells += [", ".join(f"{record[key]:.0f}" for record in records) for key in ("cpu_seconds", "wall_seconds")]
+            cells += [
+                ", ".join(f"{value:.1f}" for value in values),
+                f"{sum(values) / len(values):.1f}",
+            ]
+        cells += [
+            ", ".join(f"{record[key]:.0f}" for record in records)
+            for key in ("cpu_seconds", "wall_seconds")
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -3,8 +3,9 @@
     benchmarks/setup
     python benchmarks/knn.py [--json knn.json] [--rounds 5]
 
-50,000 train and 10,000 test rows of 128 made dimensions, 200 neighbours; one thread, CPU time; they take turns. Ours normalises, searches,
-votes and scores; faiss searches an index that is there. The product alone is written block by block into memory that is there.
+50,000 train and 10,000 test rows of 128 made dimensions, 200 neighbours; one thread, CPU time; they
+take turns. Ours normalises, searches, votes and scores; faiss searches an index that is there. The
+product alone is written block by block into memory that is there.
 """
 
 import tempfile
@@ -51,7 +52,10 @@ def main() -> None:
     shared = (theirs.sort().values == ours.sort().values).double().mean().item()
     for name, row in compared(turns, "product").items():
         print(f"{name:8} {in_words(row)} s")
-    print(f"ours over faiss {in_words(over['faiss'])}, over the product {in_words(over['product'])}; equal neighbours {shared:.4f}")
+    print(
+        f"ours over faiss {in_words(over['faiss'])}, over the product "
+        f"{in_words(over['product'])}; equal neighbours {shared:.4f}"
+    )
     write_json(options.json, {"seconds": turns, "ours over": over, "equal neighbours": shared})
 
 

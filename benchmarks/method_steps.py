@@ -1,10 +1,13 @@
-"""Cost of one training step of every method relative to SimCLR's, and of every method with an opponent around it relative to the method's.
+"""Cost of one training step of every method relative to SimCLR's, and of every method with an
+opponent around it relative to the method's.
 
     python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25] [--only simclr simclr+perturbation ...]
 
-Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the views included; one torch thread, CPU time
-of the process, in the middle of a run. In every round all methods take one step, in turn, so that a disturbance hits all of them; ratios
-are round by round, the median with the smallest and largest beside it. The first round and the filling of a bank are not counted.
+Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the
+views included; one torch thread, CPU time of the process, in the middle of a run. In every round
+all methods take one step, in turn, so that a disturbance hits all of them; ratios are round by
+round, the median with the smallest and largest beside it. The first round and the filling of a bank
+are not counted.
 """
 
 import argparse
@@ -52,7 +55,9 @@ def small_bank(method: str) -> dict[str, object]:
 
 def step_seconds(contest: Contest, views: Views, number: int) -> float:
     """CPU time of one step on images of that number."""
-    images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number))
+    images = torch.randint(
+        0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number)
+    )
     now = Step(
         progress=Progress(step=500 + number, num_steps=1000, steps_per_epoch=39),
         indices=torch.arange(BATCH),
@@ -63,7 +68,9 @@ def step_seconds(contest: Contest, views: Views, number: int) -> float:
     for player in contest.players.values():
         player.prepare(now.progress)
     start = time.process_time()
-    contest.method.step(views(images, generator=generator(0, "views", number)), contest.players, now)
+    contest.method.step(
+        views(images, generator=generator(0, "views", number)), contest.players, now
+    )
     return time.process_time() - start
 
 
@@ -77,14 +84,19 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     base = {name: name.partition("+")[0] if "+" in name else "simclr" for name in arguments.only}
-    contests = {name: contestant(name, arguments.width) for name in dict.fromkeys([*base.values(), *base])}
+    contests = {
+        name: contestant(name, arguments.width) for name in dict.fromkeys([*base.values(), *base])
+    }
     rounds: list[dict[str, float]] = []
     for number in range(3 + arguments.rounds):
         seconds = {name: step_seconds(*contest, number) for name, contest in contests.items()}
         if number >= 3:
             rounds.append(seconds)
     found = {}
-    print(f"{'method':21} {'seconds':>8} {'ratio':>6}  (of SimCLR's step, or of the method's without its opponent; smallest to largest)")
+    print(
+        f"{'method':21} {'seconds':>8} {'ratio':>6}  (of SimCLR's step, or of the method's "
+        "without its opponent; smallest to largest)"
+    )
     for name in contests:
         ratios = sorted(seconds[name] / seconds[base.get(name, "simclr")] for seconds in rounds)
         found[name] = {
@@ -94,7 +106,10 @@ def main() -> None:
             "highest": ratios[-1],
         }
         row = found[name]
-        print(f"{name:21} {row['seconds']:8.3f} {row['ratio']:6.2f}  ({row['lowest']:.2f} to {row['highest']:.2f})")
+        print(
+            f"{name:21} {row['seconds']:8.3f} {row['ratio']:6.2f}  ({row['lowest']:.2f} to "
+            f"{row['highest']:.2f})"
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 

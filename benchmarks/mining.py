@@ -2,9 +2,10 @@
 
     python benchmarks/mining.py [--json mining.json] [--rounds 9]
 
-256 queries, 65,536 candidates of 128 dimensions, the 256 hardest behind the first. One torch thread, CPU time. Three take turns: the
-product alone, into memory that is there; ours, unit embeddings in and columns out; and the plain way: product, mask, `torch.topk`. Before,
-both are held to each other.
+256 queries, 65,536 candidates of 128 dimensions, the 256 hardest behind the first. One torch
+thread, CPU time. Three take turns: the product alone, into memory that is there; ours, unit
+embeddings in and columns out; and the plain way: product, mask, `torch.topk`. Before, both are held
+to each other.
 """
 
 import torch
@@ -24,13 +25,19 @@ def material() -> tuple[Tensor, Pool]:
     query = torch.randn(BATCH, DIM, generator=draw)
     near = 0.3 * query[torch.randint(0, BATCH, (CANDIDATES,), generator=draw)]
     keys = unit_rows(near + torch.randn(CANDIDATES, DIM, generator=draw))
-    return unit_rows(query), Pool(keys=keys, images=torch.arange(CANDIDATES), anchors=torch.arange(BATCH))
+    return unit_rows(query), Pool(
+        keys=keys, images=torch.arange(CANDIDATES), anchors=torch.arange(BATCH)
+    )
 
 
 def plainly(query: Tensor, pool: Pool) -> Tensor:
     """The whole matrix, masked and searched."""
     similarity = query @ pool.keys.T
-    ranked = similarity.masked_fill(~allowed(pool.anchors, pool.images), -torch.inf).topk(SKIP + COUNT, dim=1).indices
+    ranked = (
+        similarity.masked_fill(~allowed(pool.anchors, pool.images), -torch.inf)
+        .topk(SKIP + COUNT, dim=1)
+        .indices
+    )
     return ranked[:, SKIP:]
 
 
@@ -40,7 +47,15 @@ def main() -> None:
     torch.set_num_threads(1)
     query, pool = material()
     block = torch.empty(BATCH, CANDIDATES)
-    equal = (hardest(query, pool, count=COUNT, skip=SKIP).sort().values == plainly(query, pool).sort().values).double().mean().item()
+    equal = (
+        (
+            hardest(query, pool, count=COUNT, skip=SKIP).sort().values
+            == plainly(query, pool).sort().values
+        )
+        .double()
+        .mean()
+        .item()
+    )
     contestants = {
         "product": lambda: torch.mm(query, pool.keys.T, out=block),
         "ours": lambda: hardest(query, pool, count=COUNT, skip=SKIP),

@@ -2,9 +2,10 @@
 
     python benchmarks/narrow_norm.py [--json narrow_norm.json] [--rounds 9]
 
-Two threads, wall time, channels-last memory; 8 channels are the first stage of a ResNet of width 0.125, 16 that of width 0.25, where ours
-leaves the work to PyTorch. Both are compared with PyTorch's in double precision too: the largest difference of the images' gradients, over
-the largest gradient.
+Two threads, wall time, channels-last memory; 8 channels are the first stage of a ResNet of width
+0.125, 16 that of width 0.25, where ours leaves the work to PyTorch. Both are compared with
+PyTorch's in double precision too: the largest difference of the images' gradients, over the largest
+gradient.
 """
 
 import copy
@@ -44,19 +45,27 @@ def main() -> None:
     for batch, channels, side in SHAPES:
         draw = torch.Generator().manual_seed(0)
         images, grad = (
-            torch.randn(batch, channels, side, side, generator=draw).contiguous(memory_format=torch.channels_last) for _ in range(2)
+            torch.randn(batch, channels, side, side, generator=draw).contiguous(
+                memory_format=torch.channels_last
+            )
+            for _ in range(2)
         )
         norm = nn.BatchNorm2d(channels)
         ours = nn.Sequential(copy.deepcopy(norm))
         quicken_narrow_norms(ours)
         ways = {"ours": trained(ours, images, grad), "PyTorch": trained(norm, images, grad)}
         truth = trained(copy.deepcopy(norm).double(), images.double(), grad.double())()
-        off = {name: float((way() - truth).abs().max() / truth.abs().max()) for name, way in ways.items()}
+        off = {
+            name: float((way() - truth).abs().max() / truth.abs().max())
+            for name, way in ways.items()
+        }
         row = compared(alternate(ways, rounds=options.rounds, clock=time.perf_counter), "ours")
         found[f"{batch} x {channels} x {side} x {side}"] = row | {"off": off}
         print(
-            f"batch {batch}, {channels:2} channels, {side} px: ours {in_words(row['ours'], '.4f')} s, PyTorch's over it "
-            f"{in_words(row['PyTorch']['ratio'])}; off by {off['ours']:.0e}, PyTorch's {off['PyTorch']:.0e}",
+            f"batch {batch}, {channels:2} channels, {side} px: ours "
+            f"{in_words(row['ours'], '.4f')} s, PyTorch's over it "
+            f"{in_words(row['PyTorch']['ratio'])}; off by {off['ours']:.0e}, PyTorch's "
+            f"{off['PyTorch']:.0e}",
             flush=True,
         )
     write_json(options.json, found)

@@ -1,10 +1,12 @@
-"""What it costs to let PyTorch's threads wait awake for each other, alone and beside other programs.
+"""What it costs to let PyTorch's threads wait awake for each other, alone and beside other
+programs.
 
     python benchmarks/openmp_spin.py [--json openmp_spin.json] [--rounds 5] [--width 0.125]
 
-SimCLR's step on ready views, batch 256, 32 pixels, two threads, wall time; a process for each GOMP_SPINCOUNT, which take turns: alone,
-beside one program that wants a core, and beside as many as there are cores. 300,000 is GNU's default, 1,000 what it
-takes where it knows that cores are wanted; 5,000 is ours (`sparring.acceleration.thread_waiting`).
+SimCLR's step on ready views, batch 256, 32 pixels, two threads, wall time; a process for each
+GOMP_SPINCOUNT, which take turns: alone, beside one program that wants a core, and beside as many as
+there are cores. 300,000 is GNU's default, 1,000 what it takes where it knows that cores are wanted;
+5,000 is ours (`sparring.acceleration.thread_waiting`).
 """
 
 import os
@@ -24,11 +26,16 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.125)
     options = parser.parse_args()
     numbers = (str(options.width), BATCHES, BATCH, THREADS, "bare")
-    workers = {spin: Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": spin}) for spin in SPINS}
+    workers = {
+        spin: Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": spin})
+        for spin in SPINS
+    }
     contestants = {spin: worker.per_second("images") for spin, worker in workers.items()}
     found = {}
     for num_others in (0, 1, os.cpu_count() or 1):
-        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(num_others)]
+        others = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(num_others)
+        ]
         try:
             rows = compared(take_turns(contestants, rounds=options.rounds), SPINS[0])
         finally:

@@ -2,8 +2,9 @@
 
     python benchmarks/opponent_steps.py [--json opponent_steps.json] [--rounds 7] [--width 0.25]
 
-Training steps on ready views of noise, batch 256, 32 pixels, ResNet-18 with the small stem; one thread, CPU time, in the middle of a run,
-the sides taking turns. Bank and queue hold 4,096 vectors and are full. Every method has its defaults beside.
+Training steps on ready views of noise, batch 256, 32 pixels, ResNet-18 with the small stem; one
+thread, CPU time, in the middle of a run, the sides taking turns. Bank and queue hold 4,096 vectors
+and are full. Every method has its defaults beside.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,10 @@ from sparring.training.settings import RunConfig
 
 BATCH, SIZE, VECTORS = 256, 32, 4096
 PAIRS = (("adco", "mocov2"), ("simclr+perturbation", "simclr"), ("mocov2+perturbation", "mocov2"))
-OWN = {"adco": {"bank": {"size": VECTORS}, "queue_epochs": 0.0}, "mocov2": {"queue": {"size": VECTORS}}}
+OWN = {
+    "adco": {"bank": {"size": VECTORS}, "queue_epochs": 0.0},
+    "mocov2": {"queue": {"size": VECTORS}},
+}
 
 
 def contest_of(name: str, width: float) -> tuple[Contest, Views]:
@@ -36,13 +40,17 @@ def contest_of(name: str, width: float) -> tuple[Contest, Views]:
     config = RunConfig.from_tree(tree)
     contest = make_contest(config)
     if method == "adco":
-        contest.method.get_submodule("bank").fill(torch.randn(VECTORS, 128, generator=generator(0, "keys")))
+        contest.method.get_submodule("bank").fill(
+            torch.randn(VECTORS, 128, generator=generator(0, "keys"))
+        )
     return contest, Views(config.game.views.resolve(SIZE), image_size=SIZE)
 
 
 def steps(contest: Contest, augment: Views) -> Callable[[], object]:
     """One step per call, always on the same views."""
-    images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images"))
+    images = torch.randint(
+        0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images")
+    )
     views = augment(images, generator=generator(0, "views"))
     now = Progress(step=500, num_steps=1000, steps_per_epoch=39)
 
@@ -51,7 +59,13 @@ def steps(contest: Contest, augment: Views) -> Callable[[], object]:
         for player in contest.players.values():
             player.prepare(now)
         draws = generator(0, "step")
-        given = Step(progress=now, indices=torch.arange(BATCH), generator=draws, images=images, augment=augment)
+        given = Step(
+            progress=now,
+            indices=torch.arange(BATCH),
+            generator=draws,
+            images=images,
+            augment=augment,
+        )
         return contest.method.step(views, contest.players, given)
 
     return step
@@ -65,9 +79,16 @@ def main() -> None:
     torch.set_num_threads(1)
     found = {}
     for opponent, base in PAIRS:
-        turns = alternate({name: steps(*contest_of(name, options.width)) for name in (opponent, base)}, rounds=options.rounds, warmup=2)
+        turns = alternate(
+            {name: steps(*contest_of(name, options.width)) for name in (opponent, base)},
+            rounds=options.rounds,
+            warmup=2,
+        )
         found[f"{opponent} / {base}"] = rows = compared(turns, base)
-        print(f"{opponent:22} {in_words(rows[opponent])} s, {base:8} {in_words(rows[base])} s: {in_words(rows[opponent]['ratio'])} times")
+        print(
+            f"{opponent:22} {in_words(rows[opponent])} s, {base:8} {in_words(rows[base])} s: "
+            f"{in_words(rows[opponent]['ratio'])} times"
+        )
     write_json(options.json, {"width": options.width, "found": found})
 
 

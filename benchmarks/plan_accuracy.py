@@ -1,11 +1,14 @@
-"""What `sparring plan` predicts beside what the runs then take: peak memory of the process, and the time of an epoch.
+"""What `sparring plan` predicts beside what the runs then take: peak memory of the process, and the
+time of an epoch.
 
     python benchmarks/plan_accuracy.py --data PATH [--json plan_accuracy.json] [--only simclr adco ...] [--images 5000] [--width 0.25]
 
-Per method a plan and two epochs of a real run, one process at a time, with one thread; every run is `sparring train` with its scores at
-the end. Memory is the largest resident memory that the system reports of the process. Time is that of the second epoch, from its first
-record to the end of the run's last step, with the first epoch's look of the monitor in it; CPU time of a step, which other programs
-disturb less, is told beside it: of the whole process less a run of a single step, per step.
+Per method a plan and two epochs of a real run, one process at a time, with one thread; every run is
+`sparring train` with its scores at the end. Memory is the largest resident memory that the system
+reports of the process. Time is that of the second epoch, from its first record to the end of the
+run's last step, with the first epoch's look of the monitor in it; CPU time of a step, which other
+programs disturb less, is told beside it: of the whole process less a run of a single step, per
+step.
 """
 
 import argparse
@@ -25,14 +28,31 @@ def command(verb: str, name: str, arguments: argparse.Namespace, *more: str) -> 
     """A command line that plans or makes the run of a method."""
     method, *opponents = name.split("+")
     options = [f"--opponent={opponent}" for opponent in opponents]
-    sets = [f"--set=data.limit={arguments.images}", f"--set=encoder.width={arguments.width}", "--set=training.log_steps=1"]
+    sets = [
+        f"--set=data.limit={arguments.images}",
+        f"--set=encoder.width={arguments.width}",
+        "--set=training.log_steps=1",
+    ]
     shape = [f"--epochs={EPOCHS}", f"--batch-size={BATCH}", f"--image-size={SIZE}", "--device=cpu"]
-    return [sys.executable, "-m", "sparring", verb, f"--data={arguments.data}", f"--method={method}", *options, *shape, *sets, *more]
+    return [
+        sys.executable,
+        "-m",
+        "sparring",
+        verb,
+        f"--data={arguments.data}",
+        f"--method={method}",
+        *options,
+        *shape,
+        *sets,
+        *more,
+    ]
 
 
 def started(call: list[str]) -> tuple[str, Any]:
     """What a command prints, and what the system says that its process took."""
-    process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -46,8 +66,13 @@ def run_of(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Memory and times of a real run."""
     with tempfile.TemporaryDirectory() as folder:
         _, usage = started(command("train", name, arguments, f"--out={folder}/run"))
-        records = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
-        _, trial = started(command("train", name, arguments, f"--out={folder}/trial", "--max-steps=1"))
+        records = [
+            json.loads(line)
+            for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()
+        ]
+        _, trial = started(
+            command("train", name, arguments, f"--out={folder}/trial", "--max-steps=1")
+        )
     half = len(records) // EPOCHS
     cpu = [part.ru_utime + part.ru_stime for part in (usage, trial)]
     looks = EPOCHS - 1  # the trial has one, too
@@ -81,7 +106,10 @@ def compared(name: str, arguments: argparse.Namespace) -> dict[str, dict[str, fl
         "epoch": (plan["epoch_seconds"], run["epoch_seconds"]),
         "cpu": (plan["cpu_seconds_per_step"] + looks, run["cpu_seconds_per_step_with_looks"]),
     }
-    return {key: {"predicted": left, "actual": right, "ratio": left / right} for key, (left, right) in pairs.items()}
+    return {
+        key: {"predicted": left, "actual": right, "ratio": left / right}
+        for key, (left, right) in pairs.items()
+    }
 
 
 def main() -> None:
@@ -94,11 +122,18 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     arguments = parser.parse_args()
     titles = {"memory": "peak memory, MiB", "epoch": "epoch, s", "cpu": "CPU time of a step, s"}
-    print(f"{'':22}" + "".join(f"{title:>30}" for title in titles.values()) + "   (predicted, actual, ratio)")
+    print(
+        f"{'':22}"
+        + "".join(f"{title:>30}" for title in titles.values())
+        + "   (predicted, actual, ratio)"
+    )
     found = {}
     for name in arguments.only:
         found[name] = compared(name, arguments)
-        cells = [f"{p['predicted']:10.4g} {p['actual']:10.4g} {p['ratio']:8.2f}" for p in found[name].values()]
+        cells = [
+            f"{p['predicted']:10.4g} {p['actual']:10.4g} {p['ratio']:8.2f}"
+            for p in found[name].values()
+        ]
         print(f"{name:22}" + "".join(f"{cell:>30}" for cell in cells), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")

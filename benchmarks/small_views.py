@@ -1,11 +1,13 @@
-"""Views of small images per second and core: ours against our own by tensors, lightly's, kornia's, albumentations' and torchvision's.
+"""Views of small images per second and core: ours against our own by tensors, lightly's, kornia's,
+albumentations' and torchvision's.
 
     benchmarks/setup
     python benchmarks/small_views.py [--json small_views.json] [--rounds 7] [--size 32 96] [--preset simclr-cifar mocov2]
 
-One thread each, CPU time. Every contestant draws parameters of its own for every sample, from the same distributions. Ours are equal to
-torchvision's operations (tests/data/test_views.py); kornia's crop reads beyond the box and has no antialiasing. Pictures are noise, which
-no operation is faster or slower on, and in memory; lightly gets them as PIL images.
+One thread each, CPU time. Every contestant draws parameters of its own for every sample, from the
+same distributions. Ours are equal to torchvision's operations (tests/data/test_views.py); kornia's
+crop reads beyond the box and has no antialiasing. Pictures are noise, which no operation is faster
+or slower on, and in memory; lightly gets them as PIL images.
 """
 
 from collections.abc import Callable
@@ -13,10 +15,26 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms import v2
 
-from contest import PEERS, Worker, arguments, compared, in_words, inverse, per_cpu_second, take_turns, write_json
+from contest import (
+    PEERS,
+    Worker,
+    arguments,
+    compared,
+    in_words,
+    inverse,
+    per_cpu_second,
+    take_turns,
+    write_json,
+)
 from contestants.pictures import small
 from sparring.data.views.image_operations import blur_kernel_size
-from sparring.data.views.views import Views, ViewSettings, ViewsSettings, by_tensors, draw_parameters
+from sparring.data.views.views import (
+    Views,
+    ViewSettings,
+    ViewsSettings,
+    by_tensors,
+    draw_parameters,
+)
 from sparring.seeding import generator
 
 BATCH = 256
@@ -44,7 +62,12 @@ def ours_by_tensors(recipe: ViewSettings, images: torch.Tensor) -> Callable[[], 
 
     def run() -> int:
         """One view of each."""
-        by_tensors(images, draw_parameters(recipe, sides, sides, generator=draws), recipe, size=images.shape[-1])
+        by_tensors(
+            images,
+            draw_parameters(recipe, sides, sides, generator=draws),
+            recipe,
+            size=images.shape[-1],
+        )
         return len(images)
 
     return run
@@ -68,7 +91,9 @@ def torchvision_transform(recipe: ViewSettings, size: int) -> v2.Compose:
     blur = v2.GaussianBlur(blur_kernel_size(size), recipe.blur_sigma)
     return v2.Compose(
         [
-            v2.RandomResizedCrop(size, scale=recipe.crop_scale, ratio=recipe.crop_ratio, antialias=True),
+            v2.RandomResizedCrop(
+                size, scale=recipe.crop_scale, ratio=recipe.crop_ratio, antialias=True
+            ),
             v2.RandomApply([jitter], p=recipe.jitter),
             v2.RandomGrayscale(recipe.greyscale),
             *([v2.RandomApply([blur], p=recipe.blur)] if recipe.blur else []),
@@ -82,27 +107,42 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, rounds=7)
     parser.add_argument("--size", type=int, nargs="+", default=[32])
-    parser.add_argument("--preset", nargs="+", default=["simclr-cifar", "mocov2", "simclr-imagenet"])
+    parser.add_argument(
+        "--preset", nargs="+", default=["simclr-cifar", "mocov2", "simclr-imagenet"]
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {}
-    print("views per CPU second, one thread: median (lowest to highest); ratio: ours over this, round by round")
+    print(
+        "views per CPU second, one thread: median (lowest to highest); ratio: ours over this, "
+        "round by round"
+    )
     for size in options.size:
         images = torch.from_numpy(small(BATCH, size)).permute(0, 3, 1, 2).contiguous()
         for preset in options.preset:
             recipe = ViewsSettings(preset=preset).resolve(size)[0]
-            workers = {name: Worker(PEERS, "views_of_peers.py", name, str(size), recipe.model_dump_json()) for name in PEERS_OF_SMALL}
+            workers = {
+                name: Worker(PEERS, "views_of_peers.py", name, str(size), recipe.model_dump_json())
+                for name in PEERS_OF_SMALL
+            }
             makers = {"ours": ours, "ours, by tensors": ours_by_tensors, "torchvision": torchvision}
-            contestants = {name: per_cpu_second(make(recipe, images)) for name, make in makers.items()}
+            contestants = {
+                name: per_cpu_second(make(recipe, images)) for name, make in makers.items()
+            }
             turns = take_turns(
-                contestants | {name: worker.per_cpu_second("views") for name, worker in workers.items()}, rounds=options.rounds
+                contestants
+                | {name: worker.per_cpu_second("views") for name, worker in workers.items()},
+                rounds=options.rounds,
             )
             for worker in workers.values():
                 worker.close()
             found[f"{preset} at {size} px"] = rows = compared(turns, "ours")
             print(f"{preset} at {size} px")
             for name, row in rows.items():
-                print(f"  {name:17} {in_words(row, '6.0f'):28} {in_words(inverse(row['ratio']), '.1f')}")
+                print(
+                    f"  {name:17} {in_words(row, '6.0f'):28} "
+                    f"{in_words(inverse(row['ratio']), '.1f')}"
+                )
     write_json(options.json, found)
 
 

@@ -1,11 +1,13 @@
-"""How long a user waits: `sparring --help`, and the first training step on a store of 50,000 images that exists.
+"""How long a user waits: `sparring --help`, and the first training step on a store of 50,000 images
+that exists.
 
     python benchmarks/start_up.py [--json start_up.json] [--rounds 5] [--images 50000]
 
---help: CPU time of the process. First step: seconds of the clock from the moment at which torch is imported, in a process of its own, for a
-folder of PNG files of 32 x 32 pixels; SimCLR, ResNet-18 at width 0.125, batch 256, 2 threads. The store is made before, outside the figure.
-Imports: of `sparring.api` after torch, and the same after torchvision and timm were imported as usual, with PyTorch's compiler; in turns,
-with the memory of the process afterwards.
+--help: CPU time of the process. First step: seconds of the clock from the moment at which torch is
+imported, in a process of its own, for a folder of PNG files of 32 x 32 pixels; SimCLR, ResNet-18 at
+width 0.125, batch 256, 2 threads. The store is made before, outside the figure. Imports: of
+`sparring.api` after torch, and the same after torchvision and timm were imported as usual, with
+PyTorch's compiler; in turns, with the memory of the process afterwards.
 """
 
 import json
@@ -26,14 +28,20 @@ def help_seconds() -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-IMPORTS = {"imports": "from sparring import api", "imports with the compiler": "import torchvision, timm\nfrom sparring import api"}
+IMPORTS = {
+    "imports": "from sparring import api",
+    "imports with the compiler": "import torchvision, timm\nfrom sparring import api",
+}
 
 
 def imported(how: str) -> dict[str, float]:
-    """Seconds of the clock in which a new process that has torch imports `sparring.api`, and its memory then."""
+    """Seconds of the clock in which a new process that has torch imports `sparring.api`, and its
+    memory then."""
     before = "import time, torch\nfrom contest import memory_resident\nstart = time.perf_counter()"
     program = f"{before}\n{how}\nprint(time.perf_counter() - start, memory_resident())"
-    done = subprocess.run([OURS, "-c", program], check=True, capture_output=True, text=True, cwd=HERE)
+    done = subprocess.run(
+        [OURS, "-c", program], check=True, capture_output=True, text=True, cwd=HERE
+    )
     seconds, memory = map(float, done.stdout.split())
     return {"seconds": seconds, "memory": memory}
 
@@ -52,16 +60,23 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     options = parser.parse_args()
     found = {"help, CPU seconds": spread([help_seconds() for _ in range(options.rounds + 1)][1:])}
-    rounds = [{name: imported(how) for name, how in IMPORTS.items()} for _ in range(options.rounds + 1)][1:]
+    rounds = [
+        {name: imported(how) for name, how in IMPORTS.items()} for _ in range(options.rounds + 1)
+    ][1:]
     seconds = {name: [row[name]["seconds"] for row in rounds] for name in IMPORTS}
     for name, figures in seconds.items():
-        found |= {f"{name}, seconds": spread(figures), f"{name}, GB": spread([row[name]["memory"] / 1e9 for row in rounds])}
+        found |= {
+            f"{name}, seconds": spread(figures),
+            f"{name}, GB": spread([row[name]["memory"] / 1e9 for row in rounds]),
+        }
         found |= {f"{name}, ratio": ratio(seconds, name, "imports")}
     with tempfile.TemporaryDirectory() as place:
         folder, cache = Path(place, "images"), Path(place, "cache")
         folder.mkdir()
         write_pictures(folder, options.images)
-        turns = [first_step(folder, cache) for _ in range(options.rounds + 1)][1:]  # the first one makes the store
+        turns = [first_step(folder, cache) for _ in range(options.rounds + 1)][
+            1:
+        ]  # the first one makes the store
     found["first step, seconds"] = spread([turn["first step"] for turn in turns])
     for name, row in found.items():
         print(f"{name:36} {in_words(row)}")

@@ -17,7 +17,8 @@ HEIGHT, WIDTH = 96, 112
 
 @dataclass(frozen=True)
 class Scene:
-    """An image, the boxes in it (left, top, right, bottom; half-open) and which of `NAMES` each is."""
+    """An image, the boxes in it (left, top, right, bottom; half-open) and which of `NAMES` each
+    is."""
 
     image: npt.NDArray[np.uint8]
     boxes: list[tuple[int, int, int, int]]
@@ -33,9 +34,14 @@ def scenes(count: int, *, seed: int = 0) -> list[Scene]:
         boxes, classes = [], []
         for start in (0, WIDTH // 2)[: draw.integers(1, 3)]:
             width, height = draw.integers(24, 48, 2)
-            left, top = start + draw.integers(0, WIDTH // 2 - width + 1), draw.integers(0, HEIGHT - height + 1)
+            left, top = (
+                start + draw.integers(0, WIDTH // 2 - width + 1),
+                draw.integers(0, HEIGHT - height + 1),
+            )
             kind = int(draw.integers(2))
-            image[top : top + height, left : left + width] = COLOURS[kind] + draw.normal(0, 10, (height, width, 3))
+            image[top : top + height, left : left + width] = COLOURS[kind] + draw.normal(
+                0, 10, (height, width, 3)
+            )
             boxes.append((int(left), int(top), int(left + width), int(top + height)))
             classes.append(kind)
         made.append(Scene(np.clip(image, 0, 255).astype(np.uint8), boxes, classes))
@@ -43,8 +49,12 @@ def scenes(count: int, *, seed: int = 0) -> list[Scene]:
 
 
 def coco_tree(made: Sequence[Scene], *, ids: Sequence[int] = (7, 3)) -> dict[str, Any]:
-    """The scenes as COCO tells them; `ids` are the numbers of `NAMES`, so the classes come in the order red, blue."""
-    images = [{"id": 100 + n, "file_name": f"{n:03}.png", "height": HEIGHT, "width": WIDTH} for n in range(len(made))]
+    """The scenes as COCO tells them; `ids` are the numbers of `NAMES`, so the classes come in the
+    order red, blue."""
+    images = [
+        {"id": 100 + n, "file_name": f"{n:03}.png", "height": HEIGHT, "width": WIDTH}
+        for n in range(len(made))
+    ]
     annotations = [
         {
             "id": 1000 * n + k,
@@ -56,9 +66,15 @@ def coco_tree(made: Sequence[Scene], *, ids: Sequence[int] = (7, 3)) -> dict[str
             "segmentation": [[left, top, right, top, right, bottom, left, bottom]],
         }
         for n, scene in enumerate(made)
-        for k, ((left, top, right, bottom), kind) in enumerate(zip(scene.boxes, scene.classes, strict=True))
+        for k, ((left, top, right, bottom), kind) in enumerate(
+            zip(scene.boxes, scene.classes, strict=True)
+        )
     ]
-    return {"images": images, "annotations": annotations, "categories": [{"id": i, "name": name} for i, name in zip(ids, NAMES)]}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for i, name in zip(ids, NAMES)],
+    }
 
 
 def write_images(folder: Path, made: Sequence[Scene], *, suffix: str = ".png") -> None:
@@ -81,13 +97,16 @@ def voc_xml(scene: Scene, *, difficult: Sequence[int] = (), more: str = "") -> s
     objects = "".join(
         f"<object><name>{NAMES[kind]}</name><difficult>{int(k in difficult)}</difficult>"
         f"<bndbox><xmin>{left + 1}</xmin><ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox>{more}</object>"
-        for k, ((left, top, right, bottom), kind) in enumerate(zip(scene.boxes, scene.classes, strict=True))
+        for k, ((left, top, right, bottom), kind) in enumerate(
+            zip(scene.boxes, scene.classes, strict=True)
+        )
     )
     return f"<annotation><size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>{objects}</annotation>"
 
 
 def write_voc(root: Path, made: Sequence[Scene]) -> Path:
-    """`Annotations`, `JPEGImages`, `SegmentationObject` and `ImageSets/Main/trainval.txt`; the path of that list."""
+    """`Annotations`, `JPEGImages`, `SegmentationObject` and `ImageSets/Main/trainval.txt`; the path
+    of that list."""
     write_images(root / "JPEGImages", made, suffix=".jpg")
     for name in ("Annotations", "SegmentationObject", "ImageSets/Main"):
         (root / name).mkdir(parents=True, exist_ok=True)

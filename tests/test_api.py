@@ -1,4 +1,5 @@
-"""The library as functions: what a Python user calls, with images in memory and networks of their own."""
+"""The library as functions: what a Python user calls, with images in memory and networks of their
+own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,13 @@ SETTINGS = {
     "encoder": {"width": 0.0625},
     "projector": {"dim": 16},
     "bank": {"size": 32},
-    "training": {"image_size": PIXELS, "batch_size": 16, "epochs": 2, "monitor_images": 16, "log_steps": 1},
+    "training": {
+        "image_size": PIXELS,
+        "batch_size": 16,
+        "epochs": 2,
+        "monitor_images": 16,
+        "log_steps": 1,
+    },
 }
 IN_GENERAL = {key: value for key, value in SETTINGS.items() if key not in ("encoder", "bank")}
 
@@ -66,7 +73,9 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_the_five_lines_of_the_readme_work(photos: Path, tmp_path: Path) -> None:
-    run = sparring.train(photos, method="adco", out=tmp_path / "run", settings=SETTINGS, max_steps=2)
+    run = sparring.train(
+        photos, method="adco", out=tmp_path / "run", settings=SETTINGS, max_steps=2
+    )
     encoder = sparring.load(tmp_path / "run")
     assert not encoder.training
     images = torch.rand(3, 3, PIXELS, PIXELS)
@@ -78,7 +87,9 @@ def test_the_five_lines_of_the_readme_work(photos: Path, tmp_path: Path) -> None
     assert run.scores == {}
 
 
-def test_function_and_command_give_the_same_bits(command: Command, photos: Path, trained: Path, tmp_path: Path) -> None:
+def test_function_and_command_give_the_same_bits(
+    command: Command, photos: Path, trained: Path, tmp_path: Path
+) -> None:
     run = sparring.train(photos, out=tmp_path / "run", settings=SETTINGS)
     assert same(run.encoder, sparring.load(trained))
 
@@ -86,19 +97,34 @@ def test_function_and_command_give_the_same_bits(command: Command, photos: Path,
 def test_images_in_memory_train_and_need_to_be_handed_over_again(tmp_path: Path) -> None:
     images, labels = tiny_images(32)
     listener = Listener()
-    run = sparring.train((images, labels), out=tmp_path / "run", settings=SETTINGS, max_steps=3, listener=listener)
+    run = sparring.train(
+        (images, labels), out=tmp_path / "run", settings=SETTINGS, max_steps=3, listener=listener
+    )
     assert listener.steps == [0, 1, 2]
     assert listener.lines == ["64 images of 16 x 16 px; adco, resnet18, 2 epochs of 4 steps"]
-    with pytest.raises(DataError, match=r"this run was trained on images in memory; hand them over again as data=\.\.\."):
+    with pytest.raises(
+        DataError,
+        match=r"this run was trained on images in memory; hand them over again as data=\.\.\.",
+    ):
         sparring.resume(run)
     with pytest.raises(DataError, match="images in memory"):
         sparring.evaluate(run)
     assert sparring.resume(run, data=images, listener=listener).path == run.path
     assert listener.steps == list(range(8))
-    scores = sparring.evaluate(run, train_data=(images, labels), data=tiny_images(16, seed=1), protocols=["knn"], listener=listener)
+    scores = sparring.evaluate(
+        run,
+        train_data=(images, labels),
+        data=tiny_images(16, seed=1),
+        protocols=["knn"],
+        listener=listener,
+    )
     assert scores["trained"]["knn"]["test_images"] == 32
     assert run.scores["trained"] == scores["trained"]
-    expected = {f"features of the {who} encoder, {which} images" for who in ("trained", "untrained") for which in ("training", "test")}
+    expected = {
+        f"features of the {who} encoder, {which} images"
+        for who in ("trained", "untrained")
+        for which in ("training", "test")
+    }
     assert listener.counted == expected
 
 
@@ -107,7 +133,11 @@ def test_labels_never_reach_training(tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(labels)
     runs = [
         sparring.train(data, out=tmp_path / name, settings=SETTINGS, max_steps=3)
-        for name, data in {"none": images, "true": (images, labels), "false": (images, shuffled)}.items()
+        for name, data in {
+            "none": images,
+            "true": (images, labels),
+            "false": (images, shuffled),
+        }.items()
     ]
     assert same(runs[0].encoder, runs[1].encoder)
     assert same(runs[0].encoder, runs[2].encoder)
@@ -115,8 +145,17 @@ def test_labels_never_reach_training(tmp_path: Path) -> None:
 
 def test_network_of_your_own_trains_resumes_loads_and_exports(photos: Path, tmp_path: Path) -> None:
     network = own_network()
-    run = sparring.train(photos, out=tmp_path / "run", method="simclr", settings=IN_GENERAL, backbone=network, max_steps=3)
-    whole = sparring.train(photos, out=tmp_path / "whole", method="simclr", settings=IN_GENERAL, backbone=own_network())
+    run = sparring.train(
+        photos,
+        out=tmp_path / "run",
+        method="simclr",
+        settings=IN_GENERAL,
+        backbone=network,
+        max_steps=3,
+    )
+    whole = sparring.train(
+        photos, out=tmp_path / "whole", method="simclr", settings=IN_GENERAL, backbone=own_network()
+    )
     sparring.resume(run, backbone=own_network())
     encoder = sparring.load(run, backbone=own_network())
     assert encoder.features(torch.rand(2, 3, PIXELS, PIXELS)).shape == (2, 12)
@@ -129,15 +168,32 @@ def test_network_of_your_own_trains_resumes_loads_and_exports(photos: Path, tmp_
 
 
 def test_loading_keeps_a_network_of_your_own_as_it_was(photos: Path, tmp_path: Path) -> None:
-    run = sparring.train(photos, out=tmp_path / "run", method="simclr", settings=IN_GENERAL, backbone=own_network(), max_steps=2)
+    run = sparring.train(
+        photos,
+        out=tmp_path / "run",
+        method="simclr",
+        settings=IN_GENERAL,
+        backbone=own_network(),
+        max_steps=2,
+    )
     given = own_network()
     sparring.load(run, backbone=given)
     assert same(given, own_network())
 
 
 def test_run_with_a_network_of_your_own_asks_for_it(photos: Path, tmp_path: Path) -> None:
-    run = sparring.train(photos, out=tmp_path / "run", method="simclr", settings=IN_GENERAL, backbone=own_network(), max_steps=1)
-    with pytest.raises(ConfigError, match=r"trained with a network of your own \(Own\); hand it over as backbone=\.\.\."):
+    run = sparring.train(
+        photos,
+        out=tmp_path / "run",
+        method="simclr",
+        settings=IN_GENERAL,
+        backbone=own_network(),
+        max_steps=1,
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"trained with a network of your own \(Own\); hand it over as backbone=\.\.\.",
+    ):
         sparring.load(run)
 
 
@@ -147,19 +203,28 @@ def test_run_with_a_network_of_your_own_asks_for_it(photos: Path, tmp_path: Path
         ({"epoch": 3}, "unknown argument 'epoch'; did you mean 'epochs'?"),
         ({"epochs": "many"}, r"training\.epochs: should be a valid integer"),
         ({"method": "adoc"}, "unknown method 'adoc'; did you mean 'adco'?"),
-        ({"settings": {"bank": {"siz": 3}}}, r"unknown setting 'bank\.siz'; did you mean 'bank\.size'?"),
+        (
+            {"settings": {"bank": {"siz": 3}}},
+            r"unknown setting 'bank\.siz'; did you mean 'bank\.size'?",
+        ),
         ({"recipe": "adco-imagenet"}, "unknown recipe 'adco-imagenet'; did you mean"),
     ],
 )
-def test_wrong_argument_is_told_and_writes_nothing(photos: Path, tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+def test_wrong_argument_is_told_and_writes_nothing(
+    photos: Path, tmp_path: Path, arguments: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         sparring.train(photos, out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
-def test_arguments_go_before_recipe_and_settings_before_arguments(photos: Path, tmp_path: Path) -> None:
+def test_arguments_go_before_recipe_and_settings_before_arguments(
+    photos: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "mine.toml"
-    recipe.write_text('method = "simclr"\nseed = 3\n[training]\nepochs = 7\nbatch_size = 4\nimage_size = 16\n[encoder]\nwidth = 0.0625\n')
+    recipe.write_text(
+        'method = "simclr"\nseed = 3\n[training]\nepochs = 7\nbatch_size = 4\nimage_size = 16\n[encoder]\nwidth = 0.0625\n'
+    )
     run = sparring.train(
         photos,
         out=tmp_path / "run",
@@ -169,7 +234,12 @@ def test_arguments_go_before_recipe_and_settings_before_arguments(photos: Path, 
         settings={"training": {"monitor_images": 9, "batch_size": 16}},
     )
     config = run.config
-    assert (config.method, config.seed, config.training.epochs, config.training.batch_size) == ("simclr", 3, 7, 16)
+    assert (config.method, config.seed, config.training.epochs, config.training.batch_size) == (
+        "simclr",
+        3,
+        7,
+        16,
+    )
 
 
 def test_limit_looks_at_no_more_images(run: Path) -> None:
@@ -179,7 +249,9 @@ def test_limit_looks_at_no_more_images(run: Path) -> None:
 
 def test_report_of_two_runs_is_one_page(trained: Path, run: Path, tmp_path: Path) -> None:
     listener = Listener()
-    page = sparring.report([trained, sparring.Run(run)], out=tmp_path / "page.html", listener=listener)
+    page = sparring.report(
+        [trained, sparring.Run(run)], out=tmp_path / "page.html", listener=listener
+    )
     assert page.read_text().count("<html") == 1
     assert "reading runs" in listener.counted
 
@@ -190,16 +262,23 @@ def test_path_of_a_run_may_be_text(trained: Path) -> None:
         sparring.load(str(trained.parent))
 
 
-def test_home_folder_is_understood_and_remembered(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_folder_is_understood_and_remembered(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(photos.parent))
     run = sparring.train(f"~/{photos.name}", out=tmp_path / "run", settings=SETTINGS, max_steps=1)
     assert run.config.data.path == str(photos)
 
 
 def test_no_module_hides_a_public_name() -> None:
-    # Python sets a package's attribute when a module of that name is imported; a function of the same name would be gone.
+    # Python sets a package's attribute when a module of that name is imported; a function of the
+    # same name would be gone.
     folder = Path(sparring.__file__).parent
-    assert [name for name in sparring.__all__ if (folder / name).exists() or (folder / f"{name}.py").exists()] == []
+    assert [
+        name
+        for name in sparring.__all__
+        if (folder / name).exists() or (folder / f"{name}.py").exists()
+    ] == []
     assert all(callable(getattr(sparring, name)) for name in sparring.__all__)
 
 

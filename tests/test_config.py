@@ -1,4 +1,5 @@
-"""Settings: what they refuse and with which sentence; TOML to a tree and back to the same values."""
+"""Settings: what they refuse and with which sentence; TOML to a tree and back to the same
+values."""
 
 import string
 import tomllib
@@ -32,20 +33,26 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_unknown_key_suggests_the_nearest_of_its_section() -> None:
     with pytest.raises(
-        ConfigError, match=r"^unknown setting 'inner\.rat'; did you mean 'inner\.rate'\? Accepted: inner\.name, inner\.rate$"
+        ConfigError,
+        match=r"^unknown setting 'inner\.rat'; did you mean 'inner\.rate'\? Accepted: inner\.name, inner\.rate$",
     ):
         Outer.build({"inner": {"rat": 1}})
 
 
 def test_prefix_says_where_a_section_stands() -> None:
-    with pytest.raises(ConfigError, match=r"^unknown setting 'game\.siz'; did you mean 'game\.size'\?"):
+    with pytest.raises(
+        ConfigError, match=r"^unknown setting 'game\.siz'; did you mean 'game\.size'\?"
+    ):
         Outer.build({"siz": 1}, where="game")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": "many"}, "size: should be a valid integer, unable to parse string as an integer, got 'many'"),
+        (
+            {"size": "many"},
+            "size: should be a valid integer, unable to parse string as an integer, got 'many'",
+        ),
         ({"size": 0}, "size: should be greater than or equal to 1, got 0"),
         ({"inner": {"rate": -0.1}}, "inner.rate: should be greater than 0, got -0.1"),
         ({"inner": {"rate": float("nan")}}, "inner.rate: should be a finite number, got nan"),
@@ -58,7 +65,9 @@ def test_wrong_value_is_named_with_what_is_accepted(values: dict[str, Any], mess
 
 
 def test_section_given_as_a_plain_value_is_one_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"^inner is a section, got 3; set one of inner\.rate, inner\.name$"):
+    with pytest.raises(
+        ConfigError, match=r"^inner is a section, got 3; set one of inner\.rate, inner\.name$"
+    ):
         Outer.build({"inner": 3})
 
 
@@ -121,7 +130,9 @@ def random_tree(draw: np.random.Generator, depth: int) -> dict[str, Any]:
         lambda: [int(value) for value in draw.integers(0, 9, size=3)],
         lambda: [{"a": 1, "b": "x\ny"}, {"c": [0.5]}],
     )
-    tree: dict[str, Any] = {f"k{i}": leaves[draw.integers(len(leaves))]() for i in range(draw.integers(1, 5))}
+    tree: dict[str, Any] = {
+        f"k{i}": leaves[draw.integers(len(leaves))]() for i in range(draw.integers(1, 5))
+    }
     if depth:
         tree |= {f"section{i}": random_tree(draw, depth - 1) for i in range(draw.integers(3))}
     return tree
@@ -139,7 +150,12 @@ def test_none_is_left_out_of_toml() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resolved_configuration_rebuilds_itself_through_toml(method: str) -> None:
-    given = {"method": method, "data": {"path": 'C:\\photos "x" \u00e9'}, "training": {"epochs": 3, "image_size": 32}, "seed": 7}
+    given = {
+        "method": method,
+        "data": {"path": 'C:\\photos "x" \u00e9'},
+        "training": {"epochs": 3, "image_size": 32},
+        "seed": 7,
+    }
     config = RunConfig.from_tree(given)
     assert RunConfig.from_tree(tomllib.loads(toml_text(config.tree()))) == config
 
@@ -154,7 +170,9 @@ def test_setting_of_another_method_is_unknown() -> None:
         RunConfig.from_tree({"method": "mocov2", "data": {}, "bank": {"size": 4}})
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if "temperature" in settings_class(name).model_fields])
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if "temperature" in settings_class(name).model_fields]
+)
 def test_negative_temperature_is_refused_by_every_method_that_has_one(method: str) -> None:
     with pytest.raises(ConfigError, match=r"temperature: should be greater than 0, got -0\.1"):
         RunConfig.from_tree({"method": method, "data": {}, "temperature": -0.1})

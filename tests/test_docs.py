@@ -1,4 +1,5 @@
-"""What the documentation shows runs: blocks marked `python runnable`, doctests, commands and links."""
+"""What the documentation shows runs: blocks marked `python runnable`, doctests, commands and
+links."""
 
 import doctest
 import importlib
@@ -19,11 +20,23 @@ from tiny import write_photos
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(sparring.__file__).parent
-PAGES = [path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
+PAGES = [
+    path
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
+    if path.exists()
+]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in PAGES
-    for number, block in enumerate(re.findall(r"^```python runnable\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL))
+    for number, block in enumerate(
+        re.findall(
+            r"^```python runnable\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL
+        )
+    )
 ]
 LITTLE_WORK = {
     "encoder": {"width": 0.0625},
@@ -38,14 +51,20 @@ def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = api.train
 
     def train(*arguments: Any, settings: dict[str, Any] | None = None, **named: Any) -> api.Run:
-        keep = LITTLE_WORK if named.get("method", "adco") == "adco" else {k: v for k, v in LITTLE_WORK.items() if k != "bank"}
+        keep = (
+            LITTLE_WORK
+            if named.get("method", "adco") == "adco"
+            else {k: v for k, v in LITTLE_WORK.items() if k != "bank"}
+        )
         return whole(*arguments, settings=merged(settings or {}, keep), **named)
 
     monkeypatch.setattr(api, "train", train)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_runnable_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little_work: None) -> None:
+def test_runnable_block_runs(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little_work: None
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_photos(tmp_path / "photos")
     exec(compile(block, "block", "exec"), {"__name__": "__main__"})
@@ -53,7 +72,11 @@ def test_runnable_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_readme_shows_at_least_one_runnable_block_of_twelve_lines() -> None:
     assert BLOCKS
-    block = re.findall(r"^```python runnable\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)[0]
+    block = re.findall(
+        r"^```python runnable\n(.*?)^```",
+        (ROOT / "README.md").read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )[0]
     assert len([line for line in block.splitlines() if line]) <= 12
 
 
@@ -87,7 +110,9 @@ def test_commands_in_the_pages_exist_with_these_options(page: Path) -> None:
         known = {option for parameter in group.commands[name].params for option in parameter.opts}
         for argument in arguments:
             if argument.startswith("--"):
-                assert argument.partition("=")[0] in known, f"{page.name}: sparring {name} {argument}"
+                assert argument.partition("=")[0] in known, (
+                    f"{page.name}: sparring {name} {argument}"
+                )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -97,7 +122,12 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
 
 
 def test_files_named_in_the_readmes_map_exist() -> None:
-    shown = (ROOT / "README.md").read_text().partition("## Where things are")[2].partition("## Licence")[0]
+    shown = (
+        (ROOT / "README.md")
+        .read_text()
+        .partition("## Where things are")[2]
+        .partition("## Licence")[0]
+    )
     for name in re.findall(r"\b([a-z_]+\.py)\b", shown):
         assert list(SOURCE.rglob(name)), name
     tree = shown.partition("```\n")[2].partition("```")[0]

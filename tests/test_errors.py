@@ -3,11 +3,22 @@
 import pytest
 
 from sparring import SparringError, errors
-from sparring.errors import CheckpointError, ConfigError, DataError, RunError, StorageError, TrainingError, UsageError, unknown_name
+from sparring.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    RunError,
+    StorageError,
+    TrainingError,
+    UsageError,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize("error", [UsageError, ConfigError, DataError, RunError])
-def test_what_the_caller_can_mend_exits_with_2_and_is_a_value_error(error: type[SparringError]) -> None:
+def test_what_the_caller_can_mend_exits_with_2_and_is_a_value_error(
+    error: type[SparringError],
+) -> None:
     assert error.exit_code == 2
     assert issubclass(error, ValueError)
 
@@ -33,4 +44,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
 
 
 def test_unknown_name_suggests_nothing_where_nothing_is_near() -> None:
-    assert unknown_name("method", "zzz", ["adco", "simclr"]) == "unknown method 'zzz'. Accepted: adco, simclr"
+    assert (
+        unknown_name("method", "zzz", ["adco", "simclr"])
+        == "unknown method 'zzz'. Accepted: adco, simclr"
+    )

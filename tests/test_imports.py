@@ -1,4 +1,5 @@
-"""The import rule of docs/design.md: a module imports from its own package and from lower layers, a method never imports a method."""
+"""The import rule of docs/design.md: a module imports from its own package and from lower layers, a
+method never imports a method."""
 
 import ast
 import subprocess
@@ -37,14 +38,16 @@ def layer_of(module: str) -> int:
 
 
 def may_import(importer: str, imported: str) -> bool:
-    """Whether the layers allow it; modules of the bottom and of the top layer count as one package each."""
+    """Whether the layers allow it; modules of the bottom and of the top layer count as one package
+    each."""
     own, other = layer_of(importer), layer_of(imported)
     is_one_package = package_of(importer) == package_of(imported) or own in (0, len(LAYERS) - 1)
     return other < own or (other == own and is_one_package)
 
 
 def imported_modules(tree: ast.AST, known: set[str]) -> set[str]:
-    """Modules of this library that a file imports, wherever in the file; without the leading `sparring.`"""
+    """Modules of this library that a file imports, wherever in the file; without the leading
+    `sparring.`"""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -71,7 +74,9 @@ def _nearest(name: str, known: set[str]) -> str:
 
 def graph_of(files: Mapping[str, str]) -> dict[str, set[str]]:
     """For each module what it imports, from the modules' sources."""
-    return {name: imported_modules(ast.parse(text), set(files)) - {name} for name, text in files.items()}
+    return {
+        name: imported_modules(ast.parse(text), set(files)) - {name} for name, text in files.items()
+    }
 
 
 def violations(graph: Mapping[str, set[str]], methods: set[str]) -> list[str]:
@@ -106,7 +111,10 @@ def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
 
 def library() -> dict[str, str]:
     paths = {path: path.relative_to(SOURCE).with_suffix("") for path in SOURCE.rglob("*.py")}
-    names = {path: ".".join(part for part in short.parts if part != "__init__") or "__init__" for path, short in paths.items()}
+    names = {
+        path: ".".join(part for part in short.parts if part != "__init__") or "__init__"
+        for path, short in paths.items()
+    }
     return {name: path.read_text() for path, name in names.items()}
 
 
@@ -124,7 +132,11 @@ def test_modules_import_downwards_only() -> None:
 
 def test_no_import_goes_round_in_a_circle() -> None:
     # The package's own file is left out: it imports `api` when asked for a name of it.
-    graph = {name: imports - {"__init__"} for name, imports in graph_of(library()).items() if name != "__init__"}
+    graph = {
+        name: imports - {"__init__"}
+        for name, imports in graph_of(library()).items()
+        if name != "__init__"
+    }
     assert cycle_in(graph) == []
 
 
@@ -134,7 +146,10 @@ def test_no_import_goes_round_in_a_circle() -> None:
         ("models.encoder", "from sparring.methods.adco import AdCo"),
         ("models.encoder", "from sparring.data import views"),
         ("objectives.contrastive", "import sparring.training.loop"),
-        ("training.loop", "def late():\n    from sparring.evaluation.frozen.logistic import linear_probe"),
+        (
+            "training.loop",
+            "def late():\n    from sparring.evaluation.frozen.logistic import linear_probe",
+        ),
         ("config", "from sparring import api"),
         ("methods.mocov2", "from sparring.methods.adco import AdCoSettings"),
         ("reporting.report", "from sparring.formats.weights import export_weights"),
@@ -152,9 +167,14 @@ def test_checker_sees_a_cycle() -> None:
     assert cycle_in(graph_of(files)) == ["config", "errors", "config"]
 
 
-@pytest.mark.parametrize("module", ["sparring", "sparring.command.commands", "sparring.methods.registry"])
+@pytest.mark.parametrize(
+    "module", ["sparring", "sparring.command.commands", "sparring.methods.registry"]
+)
 def test_light_modules_do_not_import_torch(module: str) -> None:
     heavy = "{'torch', 'timm', 'torchvision', 'numpy', 'matplotlib'}"
-    code = f"import {module}, sys; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    code = (
+        f"import {module}, sys; found = {heavy} & set(sys.modules); sys.exit(str(found) if found "
+        "else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""Tiny images, a tiny run, and commands called in this process: what the tests of the outside share."""
+"""Tiny images, a tiny run, and commands called in this process: what the tests of the outside
+share."""
 
 import shutil
 import sys
@@ -15,7 +16,13 @@ COLOURS = {"blue": (40, 40, 200), "red": (200, 40, 40)}
 PER_CLASS = 32
 PIXELS = 16
 ARGUMENTS = ["--batch-size", "16", "--image-size", "16", "--epochs", "2"]
-SETTINGS = ["encoder.width=0.0625", "bank.size=32", "projector.dim=16", "training.log_steps=1", "training.monitor_images=16"]
+SETTINGS = [
+    "encoder.width=0.0625",
+    "bank.size=32",
+    "projector.dim=16",
+    "training.log_steps=1",
+    "training.monitor_images=16",
+]
 NUM_STEPS = 2 * len(COLOURS) * PER_CLASS // 16
 
 
@@ -41,7 +48,9 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-def tiny_images(per_class: int, *, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def tiny_images(
+    per_class: int, *, seed: int = 0
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Noisy images of two colours, and which is which."""
     draw = np.random.default_rng(seed)
     colours = np.repeat(np.array(list(COLOURS.values())), per_class, axis=0)[:, None, None]
@@ -59,7 +68,9 @@ def write_photos(folder: Path, *, per_class: int = PER_CLASS) -> Path:
     return folder
 
 
-def train_arguments(photos: Path, out: Path, *more: str, settings: Mapping[str, object] | None = None) -> list[str]:
+def train_arguments(
+    photos: Path, out: Path, *more: str, settings: Mapping[str, object] | None = None
+) -> list[str]:
     """A command line that trains for `NUM_STEPS` steps within a second or two."""
     changed = [f"{key}={value}" for key, value in (settings or {}).items()]
     sets = [part for text in [*SETTINGS, *changed] for part in ("--set", text)]
@@ -68,7 +79,11 @@ def train_arguments(photos: Path, out: Path, *more: str, settings: Mapping[str, 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -109,7 +124,9 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert stop.value.code == 0
     before = contents(out)
     yield out
-    assert contents(out) == before, "a test has changed the run that all share; use the fixture `run`"
+    assert contents(out) == before, (
+        "a test has changed the run that all share; use the fixture `run`"
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""faiss's exact search by inner product on one thread: every test row's nearest train rows per turn.
+"""faiss's exact search by inner product on one thread: every test row's nearest train rows per
+turn.
 
     python faiss_search.py DIM NEIGHBORS FILE
 

@@ -7,7 +7,8 @@ TRAIN, TEST, CLASSES = 50_000, 10_000, 10
 
 
 def features(dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Train features and labels, test features and labels: Gaussian classes behind a covariance that falls a hundredfold in deviation.
+    """Train features and labels, test features and labels: Gaussian classes behind a covariance
+    that falls a hundredfold in deviation.
 
     The spectra of real features fall as far or further.
     """

@@ -1,4 +1,5 @@
-"""From the import of torch to the first training step of a run on a store that exists. Prints the seconds as JSON.
+"""From the import of torch to the first training step of a run on a store that exists. Prints the
+seconds as JSON.
 
 python first_step.py FOLDER CACHE
 """
@@ -43,7 +44,15 @@ def main() -> None:
     settings = {"encoder": {"width": 0.125}, "data": {"cache": sys.argv[2]}}
     with tempfile.TemporaryDirectory() as out:
         try:
-            api.train(sys.argv[1], out=Path(out) / "run", method="simclr", settings=settings, image_size=32, listener=Watch(), device="cpu")
+            api.train(
+                sys.argv[1],
+                out=Path(out) / "run",
+                method="simclr",
+                settings=settings,
+                image_size=32,
+                listener=Watch(),
+                device="cpu",
+            )
         except FirstStepError:
             done = time.perf_counter()
     print(json.dumps({"imports": imported - start, "first step": done - start}))

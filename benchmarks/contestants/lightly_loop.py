@@ -2,8 +2,9 @@
 
     python lightly_loop.py WIDTH WORKERS BATCHES BATCH THREADS
 
-Its transform with the documented settings for small images, its projection head and loss, SGD; each view goes through the network by
-itself, as in the example, so each has batch-norm statistics of its own. The backbone is ours, so that both sides train the same one.
+Its transform with the documented settings for small images, its projection head and loss, SGD; each
+view goes through the network by itself, as in the example, so each has batch-norm statistics of its
+own. The backbone is ours, so that both sides train the same one.
 """
 
 import sys
@@ -41,7 +42,9 @@ class SimCLR(nn.Module):
 
     def __init__(self, width: float) -> None:
         super().__init__()
-        self.backbone = make_backbone(EncoderSettings(width=width, small_images=True), image_size=32)
+        self.backbone = make_backbone(
+            EncoderSettings(width=width, small_images=True), image_size=32
+        )
         channels = self.backbone.num_features
         self.projection_head = SimCLRProjectionHead(channels, channels, 128)
 
@@ -55,7 +58,13 @@ def main() -> None:
     width, (workers, batches, batch, threads) = float(sys.argv[1]), map(int, sys.argv[2:])
     torch.set_num_threads(threads)
     model = SimCLR(width).train()
-    loader = DataLoader(Pictures(batches * batch), batch_size=batch, shuffle=True, drop_last=True, num_workers=workers)
+    loader = DataLoader(
+        Pictures(batches * batch),
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+    )
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 
     def epoch() -> dict[str, float]:

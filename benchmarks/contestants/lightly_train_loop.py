@@ -1,9 +1,11 @@
-"""lightly-train's `simclr` on a folder of images, as its documentation starts it; one short run per turn.
+"""lightly-train's `simclr` on a folder of images, as its documentation starts it; one short run per
+turn.
 
     python lightly_train_loop.py WIDTH WORKERS EPOCHS BATCH THREADS FOLDER
 
-The figure is the rate of the steps after the first epoch: starting costs it many seconds, which a long run does not feel. Same backbone,
-head as ours (hidden layer as wide as the features), augmentation of small images.
+The figure is the rate of the steps after the first epoch: starting costs it many seconds, which a
+long run does not feel. Same backbone, head as ours (hidden layer as wide as the features),
+augmentation of small images.
 """
 
 import os
@@ -30,7 +32,11 @@ TRANSFORM = {
 
 def main() -> None:
     """Serve."""
-    width, (workers, epochs, batch, threads), data = float(sys.argv[1]), map(int, sys.argv[2:6]), sys.argv[6]
+    width, (workers, epochs, batch, threads), data = (
+        float(sys.argv[1]),
+        map(int, sys.argv[2:6]),
+        sys.argv[6],
+    )
     torch.set_num_threads(threads)
     ends: list[float] = []
     own_step = SimCLR.training_step_impl
@@ -45,7 +51,9 @@ def main() -> None:
     def run() -> dict[str, float]:
         """A run from its start; the rate over all whole epochs but the first."""
         ends.clear()
-        network = make_backbone(EncoderSettings(width=width, small_images=True), image_size=32).network
+        network = make_backbone(
+            EncoderSettings(width=width, small_images=True), image_size=32
+        ).network
         with tempfile.TemporaryDirectory() as out:
             lightly_train.pretrain(
                 out=Path(out) / "run",
@@ -61,7 +69,11 @@ def main() -> None:
             )
         per_epoch = len(ends) // epochs
         steps = len(ends) - 1 - per_epoch
-        return {"images": steps * batch, "steady": ends[-1] - ends[per_epoch], "peak": memory_peak()}
+        return {
+            "images": steps * batch,
+            "steady": ends[-1] - ends[per_epoch],
+            "peak": memory_peak(),
+        }
 
     serve(run)
 

@@ -1,10 +1,12 @@
-"""Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a look of the monitor, a checkpoint.
+"""Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a
+look of the monitor, a checkpoint.
 
     python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator|folder|store} [FOLDER|FILE]
 
-together: both views share the batch norm's statistics, as by default. apart: each view goes through the network by itself. bare: nothing
-but the training step, on views that were made beforehand: the limit of the whole loop. folder: as together, on the images of that folder,
-from a store. store: as together, on a file of decoded images.
+together: both views share the batch norm's statistics, as by default. apart: each view goes through
+the network by itself. bare: nothing but the training step, on views that were made beforehand: the
+limit of the whole loop. folder: as together, on the images of that folder, from a store. store: as
+together, on a file of decoded images.
 """
 
 import sys
@@ -29,7 +31,8 @@ from sparring.training.settings import RunConfig
 from sparring.training.start import open_images, prepare
 
 LOOKED_AT = 64
-"""Images of the look that a turn ends with: of the 2,000 of a look, what falls on 12 steps of a run of 100 epochs over 10,000 images."""
+"""Images of the look that a turn ends with: of the 2,000 of a look, what falls on 12 steps of a run
+of 100 epochs over 10,000 images."""
 
 
 class Decoded(Source):
@@ -65,13 +68,22 @@ def stored(file: Path) -> StoredDataset:
     return StoredDataset(Decoded(len(images)), images)
 
 
-def training_of(folder: Path, *, width: float, batches: int, batch: int, data: str | None) -> Training:
-    """A run of very many epochs on small pictures in memory, or on those of a folder, or of a file of decoded ones."""
+def training_of(
+    folder: Path, *, width: float, batches: int, batch: int, data: str | None
+) -> Training:
+    """A run of very many epochs on small pictures in memory, or on those of a folder, or of a file
+    of decoded ones."""
     tree = {
         "method": "simclr",
         "data": {"path": data or "", "cache": str(folder / "cache")},
         "encoder": {"width": width, "small_images": True},
-        "training": {"epochs": 1000, "image_size": 32, "batch_size": batch, "device": "cpu", "monitor_images": LOOKED_AT},
+        "training": {
+            "epochs": 1000,
+            "image_size": 32,
+            "batch_size": batch,
+            "device": "cpu",
+            "monitor_images": LOOKED_AT,
+        },
     }
     pictures = torch.from_numpy(small(batches * batch)).permute(0, 3, 1, 2).contiguous()
     if data is not None and Path(data).is_file():
@@ -90,7 +102,11 @@ def whole(training: Training, batches: int) -> Callable[[], dict[str, float]]:
         more = settings.model_copy(update={"max_steps": training.step + batches})
         training.config = training.config.model_copy(update={"training": more})
         training.play()
-        return {"images": batches * settings.batch_size, "peak": memory_peak(), "held": memory_held()}
+        return {
+            "images": batches * settings.batch_size,
+            "peak": memory_peak(),
+            "held": memory_held(),
+        }
 
     return epoch
 
@@ -102,7 +118,11 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
     shown, contest = views(images, generator=generator(0, "views")), training.contest
     contest.method.train()
     step = Step(
-        progress=training.progress(), indices=torch.arange(len(images)), generator=generator(0, "step"), images=images, augment=views
+        progress=training.progress(),
+        indices=torch.arange(len(images)),
+        generator=generator(0, "step"),
+        images=images,
+        augment=views,
     )
 
     def steps() -> dict[str, float]:
@@ -118,7 +138,11 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
 
 def main() -> None:
     """Serve."""
-    width, (batches, batch, threads), form = float(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5]
+    width, (batches, batch, threads), form = (
+        float(sys.argv[1]),
+        map(int, sys.argv[2:5]),
+        sys.argv[5],
+    )
     data = sys.argv[6] if form in ("folder", "store") else None
     torch.set_num_threads(threads)
     if form == "bare-default-allocator":

@@ -1,4 +1,5 @@
-"""What the contestants look at: pictures made of noise of several grains, as a photograph has large and small things.
+"""What the contestants look at: pictures made of noise of several grains, as a photograph has large
+and small things.
 
 With numpy and Pillow alone, so that every environment can make them.
 """
@@ -21,8 +22,16 @@ def photograph(seed: int, width: int = 500, height: int = 375) -> Image.Image:
     draws = np.random.default_rng(seed)
     canvas = np.zeros((height, width, 3), np.float32)
     for cells, weight in ((4, 90.0), (16, 45.0), (64, 20.0), (250, 9.0)):
-        noise = draws.normal(128, 50, (max(2, cells * 3 // 4), cells, 3)).clip(0, 255).astype(np.uint8)
-        canvas += weight / 164 * np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        noise = (
+            draws.normal(128, 50, (max(2, cells * 3 // 4), cells, 3)).clip(0, 255).astype(np.uint8)
+        )
+        canvas += (
+            weight
+            / 164
+            * np.asarray(
+                Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC), np.float32
+            )
+        )
     stretched = (canvas - canvas.mean()) / canvas.std() * 55 + 120
     return Image.fromarray(stretched.clip(0, 255).astype(np.uint8))
 

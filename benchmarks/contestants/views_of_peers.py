@@ -1,9 +1,11 @@
-"""Views made by a peer, one turn at a time; one thread. Run by the benchmarks of views in the peers' environment.
+"""Views made by a peer, one turn at a time; one thread. Run by the benchmarks of views in the
+peers' environment.
 
     python views_of_peers.py LIBRARY SIZE RECIPE [FOLDER]
 
-LIBRARY is lightly, kornia, albumentations or torchvision, RECIPE the JSON of one view's settings. With a folder, its JPEG files are read
-in every turn, decoded once for two views; without, small pictures are in memory.
+LIBRARY is lightly, kornia, albumentations or torchvision, RECIPE the JSON of one view's settings.
+With a folder, its JPEG files are read in every turn, decoded once for two views; without, small
+pictures are in memory.
 """
 
 import json
@@ -25,7 +27,8 @@ SAMPLE = 64
 
 
 def lightly(size: int, recipe: dict[str, Any]) -> Callable[[Image.Image], list[torch.Tensor]]:
-    """SimCLRTransform with the recipe's numbers: two views per call, normalised as its default is."""
+    """SimCLRTransform with the recipe's numbers: two views per call, normalised as its default
+    is."""
     from lightly.transforms import SimCLRTransform
 
     return SimCLRTransform(
@@ -49,7 +52,9 @@ def albumentations(size: int, recipe: dict[str, Any]) -> Callable[[np.ndarray], 
     strengths = [recipe[name] for name in ("brightness", "contrast", "saturation", "hue")]
     transform = A.Compose(
         [
-            A.RandomResizedCrop((size, size), scale=tuple(recipe["crop_scale"]), ratio=tuple(recipe["crop_ratio"])),
+            A.RandomResizedCrop(
+                (size, size), scale=tuple(recipe["crop_scale"]), ratio=tuple(recipe["crop_ratio"])
+            ),
             A.HorizontalFlip(p=recipe["flip"]),
             A.ColorJitter(*strengths, p=recipe["jitter"]),
             A.ToGray(p=recipe["greyscale"]),
@@ -68,11 +73,17 @@ def kornia(size: int, recipe: dict[str, Any]) -> Callable[[torch.Tensor], torch.
     strengths = [recipe[name] for name in ("brightness", "contrast", "saturation", "hue")]
     taps = max(3, size // 10 // 2 * 2 + 1)
     return K.AugmentationSequential(
-        K.RandomResizedCrop((size, size), scale=tuple(recipe["crop_scale"]), ratio=tuple(recipe["crop_ratio"])),
+        K.RandomResizedCrop(
+            (size, size), scale=tuple(recipe["crop_scale"]), ratio=tuple(recipe["crop_ratio"])
+        ),
         K.RandomHorizontalFlip(p=recipe["flip"]),
         K.ColorJitter(*strengths, p=recipe["jitter"]),
         K.RandomGrayscale(p=recipe["greyscale"]),
-        *([K.RandomGaussianBlur((taps, taps), tuple(recipe["blur_sigma"]), p=recipe["blur"])] if recipe["blur"] else []),
+        *(
+            [K.RandomGaussianBlur((taps, taps), tuple(recipe["blur_sigma"]), p=recipe["blur"])]
+            if recipe["blur"]
+            else []
+        ),
     )
 
 
@@ -80,7 +91,10 @@ def small_turn(library: str, size: int, recipe: dict[str, Any]) -> Callable[[], 
     """A turn on pictures in memory."""
     pictures = small(BATCH, size)
     if library == "kornia":
-        make, batch = kornia(size, recipe), torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+        make, batch = (
+            kornia(size, recipe),
+            torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
+        )
 
         def all_at_once() -> dict[str, int]:
             """One view of each picture of the batch."""
@@ -88,7 +102,10 @@ def small_turn(library: str, size: int, recipe: dict[str, Any]) -> Callable[[], 
             return {"views": len(batch)}
 
         return all_at_once
-    ready = [Image.fromarray(picture) if library == "lightly" else picture for picture in pictures[:SAMPLE]]
+    ready = [
+        Image.fromarray(picture) if library == "lightly" else picture
+        for picture in pictures[:SAMPLE]
+    ]
     pair = {"lightly": lightly, "albumentations": albumentations}[library](size, recipe)
 
     def one_by_one() -> dict[str, int]:
@@ -98,7 +115,9 @@ def small_turn(library: str, size: int, recipe: dict[str, Any]) -> Callable[[], 
     return one_by_one
 
 
-def file_turn(library: str, size: int, recipe: dict[str, Any], folder: Path) -> Callable[[], dict[str, int]]:
+def file_turn(
+    library: str, size: int, recipe: dict[str, Any], folder: Path
+) -> Callable[[], dict[str, int]]:
     """A turn on files: each read and decoded once, two views of it."""
     paths = sorted(folder.glob("*.jpg"))
     if library == "albumentations":
@@ -106,7 +125,11 @@ def file_turn(library: str, size: int, recipe: dict[str, Any], folder: Path) -> 
 
         cv2.setNumThreads(0)
         make = albumentations(size, recipe)
-        return lambda: {"views": sum(len(make(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB))) for path in paths)}
+        return lambda: {
+            "views": sum(
+                len(make(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB))) for path in paths
+            )
+        }
     pair = lightly(size, recipe)
     return lambda: {"views": sum(len(pair(Image.open(path).convert("RGB"))) for path in paths)}
 
@@ -115,4 +138,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     chosen, side, settings, *files = sys.argv[1:]
     numbers = json.loads(settings)
-    serve(file_turn(chosen, int(side), numbers, Path(files[0])) if files else small_turn(chosen, int(side), numbers))
+    serve(
+        file_turn(chosen, int(side), numbers, Path(files[0]))
+        if files
+        else small_turn(chosen, int(side), numbers)
+    )

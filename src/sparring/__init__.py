@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from sparring.api import Plan, Run, embed, evaluate, export, load, plan, report, resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SparringError", "embed", "evaluate", "export", "load", "plan", "report", "resume", "train"]
+__all__ = [
+    "Plan",
+    "Run",
+    "SparringError",
+    "embed",
+    "evaluate",
+    "export",
+    "load",
+    "plan",
+    "report",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

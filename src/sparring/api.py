@@ -1,4 +1,5 @@
-"""The library as functions: plan, train, resume, load, evaluate, embed, export, report. The command line is a thin layer over these."""
+"""The library as functions: plan, train, resume, load, evaluate, embed, export, report. The command
+line is a thin layer over these."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,17 @@ from sparring.training.configure import recipes as recipes
 from sparring.training.devices import choose_device
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import Listener, both_methods, counter, data_path, online_encoder, open_images, play, prepare, rehearse
+from sparring.training.start import (
+    Listener,
+    both_methods,
+    counter,
+    data_path,
+    online_encoder,
+    open_images,
+    play,
+    prepare,
+    rehearse,
+)
 
 
 @dataclass(frozen=True)
@@ -78,21 +89,32 @@ def train(
     """Pretrain an encoder on images without labels.
 
     Args:
-        data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring only.
+        data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring
+            only.
         out: run folder to create.
         method: name of a method; default adco, or the recipe's.
-        opponent: opponents in image space around the method by name, the innermost first, such as "perturbation"; default: the recipe's.
+        opponent: opponents in image space around the method by name, the innermost first, such as
+            "perturbation"; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
         backbone: a network of your own; resuming or loading such a run needs it again.
         listener: told what happens.
-        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10, device="cpu"; and seed.
+        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
+            device="cpu"; and seed.
 
     Raises:
         UsageError: for wrong input; nothing has been written then.
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
-    config = configure(data, method=method, opponent=opponent, recipe=recipe, settings=settings, backbone=backbone, **training)
+    config = configure(
+        data,
+        method=method,
+        opponent=opponent,
+        recipe=recipe,
+        settings=settings,
+        backbone=backbone,
+        **training,
+    )
     choose_device(config.training.device)  # before the images, which may take minutes
     distributed.start()
     folder = RunFolder(out)
@@ -137,12 +159,17 @@ def resume(
     training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
     training_run.restore()
     if training_run.step >= training_run.last_step and listener is not None:
-        listener.report(f"{folder.path} has made all its {training_run.step:,} steps; there is nothing left to train")
+        listener.report(
+            f"{folder.path} has made all its {training_run.step:,} steps; there is nothing "
+            "left to train"
+        )
     play(training_run, folder)
     return Run(folder.path)
 
 
-def load(run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu") -> Encoder:
+def load(
+    run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu"
+) -> Encoder:
     """The trained encoder of a run, in evaluation mode, with its gradients off.
 
     Args:
@@ -167,13 +194,17 @@ def evaluate(
     limit: int | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Score a run's encoder beside the untrained one from which it started; each result is added to scores.json as soon as there is one.
+    """Score a run's encoder beside the untrained one from which it started; each result is added to
+    scores.json as soon as there is one.
 
     Args:
         run: run folder.
-        data: images to be scored on, with the labels that the protocol needs; default: a part of `train_data`, not learned from.
-        train_data: images to learn from, with labels; default: those of the run, or of a public set given by name as `data`.
-        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant: `linear:adco`.
+        data: images to be scored on, with the labels that the protocol needs; default: a part of
+            `train_data`, not learned from.
+        train_data: images to learn from, with labels; default: those of the run, or of a public set
+            given by name as `data`.
+        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant:
+            `linear:adco`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
         root: folder of the public sets that are given by name.
         seed: of every split and draw; default: the run's.
@@ -190,10 +221,17 @@ def evaluate(
     config = folder.read_config()
     assert config.training.image_size is not None
     own = train_data is None and not is_named(data)
-    limits = [number for number in (limit, config.data.limit if own else None) if number is not None]
+    limits = [
+        number for number in (limit, config.data.limit if own else None) if number is not None
+    ]
     size, seed = config.training.image_size, config.seed if seed is None else seed
-    augment, draws = Views(config.game.views.resolve(size), image_size=size), generator(seed, "evaluation views")
-    encoders = [online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)]
+    augment, draws = (
+        Views(config.game.views.resolve(size), image_size=size),
+        generator(seed, "evaluation views"),
+    )
+    encoders = [
+        online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)
+    ]
     material = Material(
         data_path(config) if own else train_data,
         data,
@@ -208,13 +246,21 @@ def evaluate(
         root=Path(root) if root is not None else None,
         reporter=listener,
     )
-    tested = "held-out images" if data is None else str(data) if isinstance(data, str | Path) else "given images"
+    tested = (
+        "held-out images"
+        if data is None
+        else str(data)
+        if isinstance(data, str | Path)
+        else "given images"
+    )
 
     def keep_result(contestant: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
-        folder.write_scores({**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested})
+        folder.write_scores(
+            {**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested}
+        )
 
     untrained = Contestant("untrained", encoders[1])
     contestants = [Contestant("trained", encoders[0], untrained), untrained]
@@ -222,11 +268,14 @@ def evaluate(
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
-    """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else geometry alone."""
+    """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else
+    geometry alone."""
     if not run.config.data.path:
         return {}
     try:
-        return evaluate(run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener)
+        return evaluate(
+            run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener
+        )
     except DataError:  # no labels, or a single class
         return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
 
@@ -250,7 +299,9 @@ def embed(
     encoder = load(run, backbone=backbone, device=device)
     keep = config.data.model_copy(update={"limit": None})
     dataset = open_dataset(data, keep, image_size=config.training.image_size)
-    features = extract_features(encoder, dataset, device=encoder.mean.device, progress=counter("features", listener))
+    features = extract_features(
+        encoder, dataset, device=encoder.mean.device, progress=counter("features", listener)
+    )
     content = io.BytesIO()
     arrays: dict[str, Any] = {"features": features.numpy(), "keys": np.array(list(dataset.keys))}
     if dataset.labels is not None:
@@ -260,7 +311,9 @@ def embed(
     return len(features), features.shape[1]
 
 
-def export(run: str | Path | Run, *, out: str | Path, form: str = "timm", backbone: nn.Module | None = None) -> str:
+def export(
+    run: str | Path | Run, *, out: str | Path, form: str = "timm", backbone: nn.Module | None = None
+) -> str:
     """Write the backbone's weights for another library; returns the Python lines that load them.
 
     Args:
@@ -270,7 +323,9 @@ def export(run: str | Path | Run, *, out: str | Path, form: str = "timm", backbo
         backbone: the network of your own with which the run was trained, if any.
     """
     folder = _folder(run)
-    return export_weights(load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out))
+    return export_weights(
+        load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out)
+    )
 
 
 def report(
@@ -290,7 +345,9 @@ def report(
         backbone: the network of your own with which the runs were trained, if any.
         listener: told what happens.
     """
-    from sparring.reporting.illustration import illustrated  # brings matplotlib, for which no training should wait
+    from sparring.reporting.illustration import (
+        illustrated,
+    )  # brings matplotlib, for which no training should wait
     from sparring.reporting.report import write_report
 
     summaries = []

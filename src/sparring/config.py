@@ -1,7 +1,8 @@
 """Settings models, and the road from TOML and `--set key=value` to them.
 
-Each part of the library declares its settings beside its code as a frozen model that forbids unknown keys. This file holds their
-base class, the merging of nested dictionaries, and the translation of a validation failure into one sentence with the nearest key.
+Each part of the library declares its settings beside its code as a frozen model that forbids
+unknown keys. This file holds their base class, the merging of nested dictionaries, and the
+translation of a validation failure into one sentence with the nearest key.
 """
 
 import json
@@ -21,7 +22,9 @@ Tree: TypeAlias = dict[str, Any]
 class Settings(BaseModel):
     """Base of all settings: immutable, keyword-only, unknown keys forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def build(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
@@ -48,7 +51,10 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
         return unknown_name("setting", key, _siblings(model, path, where))
     value = first["input"]
     if first["type"] == "model_type":
-        return f"{key} is a section, got {value!r}; set one of {', '.join(_siblings(model, [*path, ''], where))}"
+        return (
+            f"{key} is a section, got {value!r}; set one of "
+            f"{', '.join(_siblings(model, [*path, ''], where))}"
+        )
     text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = "" if isinstance(value, dict | BaseModel) or repr(value) in text else f", got {value!r}"
     return f"{key or 'configuration'}: {text}{shown}"
@@ -58,7 +64,11 @@ def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[s
     prefix = [where] if where else []
     for part in path[:-1]:
         field = model.model_fields.get(part)
-        inner = [t for t in (get_args(field.annotation) or (field.annotation,)) if isinstance(t, type)] if field else []
+        inner = (
+            [t for t in (get_args(field.annotation) or (field.annotation,)) if isinstance(t, type)]
+            if field
+            else []
+        )
         models = [t for t in inner if issubclass(t, BaseModel)]
         if not models:
             break
@@ -121,7 +131,8 @@ def read_toml(path: Path) -> Tree:
 
 
 def toml_text(tree: Mapping[str, Any]) -> str:
-    """TOML document of a nested dictionary; keys whose value is None are left out (TOML has no null)."""
+    """TOML document of a nested dictionary; keys whose value is None are left out (TOML has no
+    null)."""
     return "\n".join(_toml_lines(tree, ())).strip() + "\n"
 
 
@@ -140,9 +151,15 @@ def _toml_value(value: object) -> str:
         case bool() | int() | float():
             return json.dumps(value)
         case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML wants DEL escaped, JSON does not
+            return json.dumps(value, ensure_ascii=False).replace(
+                "\x7f", "\\u007f"
+            )  # TOML wants DEL escaped, JSON does not
         case Mapping():
-            return "{ " + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None) + " }"
+            return (
+                "{ "
+                + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+                + " }"
+            )
         case Sequence():
             return "[" + ", ".join(_toml_value(item) for item in value) + "]"
         case _:

@@ -1,7 +1,8 @@
-"""The only file that talks to other processes: `torch.distributed` under `torchrun` or SLURM, and the same calls for one process.
+"""The only file that talks to other processes: `torch.distributed` under `torchrun` or SLURM, and
+the same calls for one process.
 
-Every function works unchanged in a single process, so that no other file asks how many there are. Gathered tensors are in rank
-order. Tested with gloo on CPU; NCCL is untested here.
+Every function works unchanged in a single process, so that no other file asks how many there are.
+Gathered tensors are in rank order. Tested with gloo on CPU; NCCL is untested here.
 """
 
 import os
@@ -56,7 +57,8 @@ def barrier() -> None:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """Rows of all processes in rank order, without gradient; every process must hold equally many rows."""
+    """Rows of all processes in rank order, without gradient; every process must hold equally many
+    rows."""
     tensor = tensor.detach().contiguous()
     if num_processes() == 1:
         return tensor
@@ -85,8 +87,8 @@ class _Gather(torch.autograd.Function):
 def gather_with_gradient(tensor: Tensor) -> Tensor:
     """Rows of all processes in rank order; gradients flow back to the process that owns the row.
 
-    With losses averaged over local rows and parameter gradients averaged over processes, the result equals the gradient of one
-    process on the joint batch.
+    With losses averaged over local rows and parameter gradients averaged over processes, the result
+    equals the gradient of one process on the joint batch.
     """
     if num_processes() == 1:
         return tensor
@@ -112,7 +114,9 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite the tensors of every process by those of rank 0."""
     if num_processes() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor.detach(), src=0)  # overwrites the storage, and is no part of any graph
+            dist.broadcast(
+                tensor.detach(), src=0
+            )  # overwrites the storage, and is no part of any graph
 
 
 def share(value: _Value) -> _Value:

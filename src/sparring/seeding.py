@@ -1,7 +1,8 @@
 """Random generators derived from names instead of carried along.
 
-A draw at step 812 comes from `generator(seed, "views", 812)`, whatever happened before: a resumed run repeats the same bits
-without any stored generator state, and every process of a group can draw for the joint batch and keep its own share.
+A draw at step 812 comes from `generator(seed, "views", 812)`, whatever happened before: a resumed
+run repeats the same bits without any stored generator state, and every process of a group can draw
+for the joint batch and keep its own share.
 """
 
 import hashlib

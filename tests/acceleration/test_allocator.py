@@ -24,7 +24,8 @@ print(min(faults))
 
 
 HABIT = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""glibc's habits before a program's own sizes change them: such a tensor goes back to the system at once."""
+"""glibc's habits before a program's own sizes change them: such a tensor goes back to the system at
+once."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
@@ -33,7 +34,13 @@ def test_a_large_tensor_reuses_pages() -> None:
     faults = {}
     for is_kept in (False, True):
         program = PROGRAM.format(is_kept=is_kept)
-        done = subprocess.run([sys.executable, "-c", program], env=os.environ | HABIT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | HABIT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         faults[is_kept] = int(done.stdout)
     if faults[False] < 100:
         pytest.skip("not glibc, or its pages are huge")

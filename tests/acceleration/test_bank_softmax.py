@@ -1,4 +1,5 @@
-"""The two passes over a bank against a plain softmax in float64, whether weights are kept for the second pass or computed again."""
+"""The two passes over a bank against a plain softmax in float64, whether weights are kept for the
+second pass or computed again."""
 
 import pytest
 import torch
@@ -16,19 +17,30 @@ def material(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor
     """Unit queries, a bank of unequal lengths, and how much each query counts."""
     draw = torch.Generator().manual_seed(0)
     centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
-    query, bank = (centre + 0.3 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (QUERIES, ENTRIES))
+    query, bank = (
+        centre + 0.3 * torch.randn(count, 6, dtype=torch.float64, generator=draw)
+        for count in (QUERIES, ENTRIES)
+    )
     lengths = 0.5 + torch.rand(ENTRIES, 1, dtype=torch.float64, generator=draw)
-    return unit_rows(query).to(dtype), (bank * lengths).to(dtype), torch.tensor([0.3, -1.0, 2.0, 0.1], dtype=dtype)
+    return (
+        unit_rows(query).to(dtype),
+        (bank * lengths).to(dtype),
+        torch.tensor([0.3, -1.0, 2.0, 0.1], dtype=dtype),
+    )
 
 
 def plain_tangents(q: Tensor, bank: Tensor, share: Tensor, temperature: float) -> Tensor:
     """From the formula, with the whole matrix of probabilities."""
     unit = unit_rows(bank)
     picked = (cosine(q, bank) / temperature).softmax(dim=1).T @ (q * share[:, None])
-    return (picked - (picked * unit).sum(dim=1, keepdim=True) * unit) / bank.norm(dim=1, keepdim=True)
+    return (picked - (picked * unit).sum(dim=1, keepdim=True) * unit) / bank.norm(
+        dim=1, keepdim=True
+    )
 
 
-@pytest.fixture(params=[0, 20, ENTRIES], ids=["nothing kept", "part kept", "all kept"], autouse=True)
+@pytest.fixture(
+    params=[0, 20, ENTRIES], ids=["nothing kept", "part kept", "all kept"], autouse=True
+)
 def kept_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many of the bank's entries keep their weights; chunks of 8, the last of 5."""
     monkeypatch.setattr(bank_softmax, "CHUNK", 8)
@@ -48,20 +60,30 @@ def test_both_passes_equal_a_plain_softmax(order: str, temperatures: tuple[float
         "second sum": (reading.log_sums[1], (cosines / temperatures[1]).logsumexp(dim=1)),
         "hardest": (reading.hardest, cosines.amax(dim=1)),
         "picked": (reading.picked, (cosines / temperatures[0]).softmax(dim=1) @ unit_rows(bank)),
-        "tangents": (tangents(reading, q, bank, share), plain_tangents(q, bank, share, temperatures[1])),
+        "tangents": (
+            tangents(reading, q, bank, share),
+            plain_tangents(q, bank, share, temperatures[1]),
+        ),
     }
     for name, (found, plain) in expected.items():
-        # 1e-9: rounding of 1e-16 in a cosine is amplified by 1 / 0.002; a wrong term would be far larger.
-        torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}")
+        # 1e-9: rounding of 1e-16 in a cosine is amplified by 1 / 0.002; a wrong term would be far
+        # larger.
+        torch.testing.assert_close(
+            found, plain, rtol=1e-9, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
-def test_weights_beyond_the_kept_ones_make_the_same_gradient(kept_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_beyond_the_kept_ones_make_the_same_gradient(
+    kept_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     q, bank, share = material(torch.float32)
     found = tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share)
     monkeypatch.setattr(bank_softmax, "KEPT", 1 << 24)
     everything = tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share)
     # Rounding of float32, amplified by 1 / 0.02.
-    torch.testing.assert_close(found, everything, rtol=1e-5, atol=1e-6 * float(everything.abs().max()))
+    torch.testing.assert_close(
+        found, everything, rtol=1e-5, atol=1e-6 * float(everything.abs().max())
+    )
 
 
 def test_no_more_is_kept_than_allowed(kept_rows: int) -> None:
@@ -81,7 +103,9 @@ def test_a_look_leaves_what_an_earlier_one_has_found() -> None:
 
 def test_a_repeated_look_gives_the_same_bits() -> None:
     q, bank, share = material(torch.float32)
-    first, second = (tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share) for _ in range(2))
+    first, second = (
+        tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share) for _ in range(2)
+    )
     assert torch.equal(first, second)
 
 

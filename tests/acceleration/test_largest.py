@@ -41,12 +41,19 @@ def test_rows_full_of_minus_infinity_and_float64_are_searched_too() -> None:
 def test_a_column_that_is_no_number_is_found_as_topk_finds_it() -> None:
     rows = torch.randn(2, 900, generator=torch.Generator().manual_seed(0))
     rows[:, 555] = torch.nan
-    assert falling(*largest(rows, 3))[1][:, 0].tolist() == [555, 555] == rows.topk(3, dim=1).indices[:, 0].tolist()
+    assert (
+        falling(*largest(rows, 3))[1][:, 0].tolist()
+        == [555, 555]
+        == rows.topk(3, dim=1).indices[:, 0].tolist()
+    )
 
 
 def test_products_are_searched_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = torch.Generator().manual_seed(0)
-    left, right = torch.randn(23, 8, generator=draw).double(), torch.randn(700, 8, generator=draw).double()
+    left, right = (
+        torch.randn(23, 8, generator=draw).double(),
+        torch.randn(700, 8, generator=draw).double(),
+    )
     monkeypatch.setattr("sparring.acceleration.largest._BLOCK_ELEMENTS", 5 * 700)
     parts = [falling(*found) for found in largest_products(left, right, 11)]
     assert [len(values) for values, _ in parts] == [5, 5, 5, 5, 3]

@@ -1,4 +1,5 @@
-"""The faster batch norm of few channels gives PyTorch's numbers, takes its own route where it should, and leaves everything else alone."""
+"""The faster batch norm of few channels gives PyTorch's numbers, takes its own route where it
+should, and leaves everything else alone."""
 
 import copy
 
@@ -17,7 +18,9 @@ def images(channels: int, *, seed: int = 0, batch: int = BATCH, side: int = SIDE
     """Far from the origin, each channel in its own place and of its own spread."""
     draw = torch.Generator().manual_seed(seed)
     place, spread = (torch.randn(channels, 1, 1, generator=draw) for _ in range(2))
-    drawn = torch.randn(batch, channels, side, side, generator=draw) * (spread.abs() + 0.5) + 3 * place
+    drawn = (
+        torch.randn(batch, channels, side, side, generator=draw) * (spread.abs() + 0.5) + 3 * place
+    )
     return drawn.contiguous(memory_format=torch.channels_last)
 
 
@@ -43,7 +46,8 @@ def quickened(layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
 
 
 def results(layer: nn.BatchNorm2d, given: Tensor, grad: Tensor) -> dict[str, Tensor]:
-    """Output, gradients and state after one pass; the output is changed in place afterwards, as activations do."""
+    """Output, gradients and state after one pass; the output is changed in place afterwards, as
+    activations do."""
     given = given.clone(memory_format=torch.preserve_format).requires_grad_()
     output = layer(given)
     kept = output.detach().clone()
@@ -51,7 +55,13 @@ def results(layer: nn.BatchNorm2d, given: Tensor, grad: Tensor) -> dict[str, Ten
     assert given.grad is not None
     assert layer.weight.grad is not None
     assert layer.bias.grad is not None
-    return {"output": kept, "images": given.grad, "weight": layer.weight.grad, "bias": layer.bias.grad, **dict(layer.named_buffers())}
+    return {
+        "output": kept,
+        "images": given.grad,
+        "weight": layer.weight.grad,
+        "bias": layer.bias.grad,
+        **dict(layer.named_buffers()),
+    }
 
 
 @pytest.fixture
@@ -115,12 +125,19 @@ def test_whatever_else_comes_is_pytorchs_to_the_bit(case: str, routes: list[int]
     for layer in (plain, ours):
         change(layer)
     assert torch.equal(plain(given), ours(given))
-    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True)
+    )
     assert not routes
 
 
-@pytest.mark.parametrize("options", [{"affine": False}, {"track_running_stats": False}, {"dtype": torch.float64}])
-def test_norms_of_another_kind_are_pytorchs_to_the_bit(options: dict[str, object], routes: list[int]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"affine": False}, {"track_running_stats": False}, {"dtype": torch.float64}]
+)
+def test_norms_of_another_kind_are_pytorchs_to_the_bit(
+    options: dict[str, object], routes: list[int]
+) -> None:
     plain = nn.BatchNorm2d(8, **options)  # type: ignore[arg-type]
     given = images(8).to(plain.weight.dtype if plain.affine else torch.float32)
     assert torch.equal(quickened(plain)(given), plain(given))
@@ -131,10 +148,17 @@ def test_wide_norms_and_those_of_other_kinds_stay_what_they_are() -> None:
     class Own(nn.BatchNorm2d):
         """Somebody's."""
 
-    network = nn.ModuleList([nn.BatchNorm2d(FEW), nn.BatchNorm2d(FEW - 1), nn.BatchNorm1d(8), Own(8)])
+    network = nn.ModuleList(
+        [nn.BatchNorm2d(FEW), nn.BatchNorm2d(FEW - 1), nn.BatchNorm1d(8), Own(8)]
+    )
     names = list(network.state_dict())
     quicken_narrow_norms(network)
-    assert [type(layer) for layer in network] == [nn.BatchNorm2d, NarrowBatchNorm2d, nn.BatchNorm1d, Own]
+    assert [type(layer) for layer in network] == [
+        nn.BatchNorm2d,
+        NarrowBatchNorm2d,
+        nn.BatchNorm1d,
+        Own,
+    ]
     assert list(network.state_dict()) == names
 
 
@@ -144,7 +168,10 @@ def test_twins_and_still_statistics_know_it(routes: list[int]) -> None:
     with still_statistics(network):
         network(images(8))
     assert routes == [8]
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), norm(8).state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(network.state_dict().values(), norm(8).state_dict().values(), strict=True)
+    )
     split_norms(network, momentum=0.01)
     twins = [child for child in network.modules() if isinstance(child, NarrowBatchNorm2d)]
     assert len(twins) == 2

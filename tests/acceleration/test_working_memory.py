@@ -1,4 +1,5 @@
-"""Memory that is kept: the same for one purpose, never shared between purposes, types or threads."""
+"""Memory that is kept: the same for one purpose, never shared between purposes, types or
+threads."""
 
 import threading
 

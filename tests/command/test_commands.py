@@ -38,7 +38,9 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while a step is in progress."""
     watch = Display.observe
 
-    def observe(display: Display, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(
+        display: Display, position: Progress, record: Mapping[str, float], warning: str | None
+    ) -> None:
         watch(display, position, record, warning)
         if position.step == step:
             signal.raise_signal(signal.SIGINT)
@@ -73,7 +75,18 @@ def bits(run: Path) -> dict[str, bytes]:
 def test_help_lists_every_command(command: Command) -> None:
     done = command("--help")
     assert done.code == 0
-    for name in ("plan", "train", "resume", "evaluate", "embed", "export", "report", "methods", "doctor", "demo"):
+    for name in (
+        "plan",
+        "train",
+        "resume",
+        "evaluate",
+        "embed",
+        "export",
+        "report",
+        "methods",
+        "doctor",
+        "demo",
+    ):
         assert f" {name} " in done.out
 
 
@@ -93,8 +106,12 @@ def test_methods_lists_every_method_with_its_paper(command: Command) -> None:
     for name, entry in {**METHODS, **OPPONENTS}.items():
         assert name in done.out
         assert entry.source in done.out
-    assert ["clae", "simclr", "+", "perturbation"] in [line.split() for line in done.out.splitlines()]
-    assert ["hardgen", "simclr", "+", "generator-pair"] in [line.split() for line in done.out.splitlines()]
+    assert ["clae", "simclr", "+", "perturbation"] in [
+        line.split() for line in done.out.splitlines()
+    ]
+    assert ["hardgen", "simclr", "+", "generator-pair"] in [
+        line.split() for line in done.out.splitlines()
+    ]
     assert set(json.loads(command("methods", "--json").out)) == {*METHODS, *OPPONENTS, *PAIRINGS}
     assert set(json.loads(command("methods", "adco", "--json").out)) == {"adco"}
 
@@ -107,18 +124,30 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
     settings = tomllib.loads(done.out.partition("--set KEY=VALUE):")[2])
     assert "backbone" not in settings
     assert "encoder" in settings["players"]
-    for fact in ("Players:   encoder (sgd, rate 0.06, cosine)", "Opponent:", "Cost:", "Good for:", f"Source:    {METHODS[name].source}"):
+    for fact in (
+        "Players:   encoder (sgd, rate 0.06, cosine)",
+        "Opponent:",
+        "Cost:",
+        "Good for:",
+        f"Source:    {METHODS[name].source}",
+    ):
         assert fact in done.out
 
 
 def test_an_opponent_around_methods_is_described_as_they_are(command: Command) -> None:
     done = command("methods", "perturbation")
     assert "--set perturbation.disarmed=random-signs" in done.out
-    assert tomllib.loads(done.out.partition("--set KEY=VALUE):")[2])["perturbation"]["epsilon"] == 0.015
+    assert (
+        tomllib.loads(done.out.partition("--set KEY=VALUE):")[2])["perturbation"]["epsilon"]
+        == 0.015
+    )
     clae = command("methods", "clae").out
     assert clae.startswith("--method clae is --method simclr --opponent perturbation\n")
     assert done.out in clae
-    assert "unknown method or opponent 'perturbatoin'; did you mean 'perturbation'?" in command("methods", "perturbatoin").err
+    assert (
+        "unknown method or opponent 'perturbatoin'; did you mean 'perturbation'?"
+        in command("methods", "perturbatoin").err
+    )
 
 
 def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:
@@ -139,7 +168,9 @@ def test_command_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
 # Train, and what a finished run says
 
 
-def test_finished_run_prints_a_screen_that_ends_with_scores_and_the_next_command(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_finished_run_prints_a_screen_that_ends_with_scores_and_the_next_command(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     done = command(*train_arguments(photos, out))
     assert done.code == 0
@@ -147,31 +178,46 @@ def test_finished_run_prints_a_screen_that_ends_with_scores_and_the_next_command
     assert len(lines) + len(done.err.splitlines()) <= SCREEN_LINES
     assert lines[-1] == f"next: sparring report {out} --out report.html"
     assert any(line.startswith("linear probe") and line.count("%") == 2 for line in lines)
-    assert f"64 images of 16 x 16 px; adco, resnet18, 2 epochs of {NUM_STEPS // 2} steps" in done.err
+    assert (
+        f"64 images of 16 x 16 px; adco, resnet18, 2 epochs of {NUM_STEPS // 2} steps" in done.err
+    )
 
 
 def test_run_folder_holds_what_the_design_promises(trained: Path) -> None:
-    promised = {"config.toml", "metrics.jsonl", "backbone.safetensors", "scores.json", "quarantine.txt", "environment.json"}
+    promised = {
+        "config.toml",
+        "metrics.jsonl",
+        "backbone.safetensors",
+        "scores.json",
+        "quarantine.txt",
+        "environment.json",
+    }
     assert promised <= {path.name for path in trained.iterdir()}
     assert (trained / "checkpoint" / "last.pt").is_file()
     assert len((trained / "metrics.jsonl").read_text().splitlines()) == NUM_STEPS
 
 
-def test_json_is_the_only_thing_on_standard_output(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_json_is_the_only_thing_on_standard_output(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
     done = command(*train_arguments(photos, tmp_path / "run", "--max-steps", "1", "--json"))
     found = json.loads(done.out)
     assert found["run"] == str(tmp_path / "run")
     assert 0 <= found["scores"]["trained"]["knn"]["accuracy"] <= 1
 
 
-def test_images_without_labels_end_with_geometry_alone(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_images_without_labels_end_with_geometry_alone(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
     done = command(*train_arguments(photos / "red", tmp_path / "run", "--max-steps", "1"))
     assert done.code == 0
     assert "kNN" not in done.out
     assert "effective rank" in done.out
 
 
-def test_same_command_gives_the_same_bits(command: Command, photos: Path, trained: Path, tmp_path: Path) -> None:
+def test_same_command_gives_the_same_bits(
+    command: Command, photos: Path, trained: Path, tmp_path: Path
+) -> None:
     assert command(*train_arguments(photos, tmp_path / "again")).code == 0
     assert bits(tmp_path / "again") == bits(trained)
     assert command(*train_arguments(photos, tmp_path / "other", "--seed", "1")).code == 0
@@ -181,7 +227,9 @@ def test_same_command_gives_the_same_bits(command: Command, photos: Path, traine
 # Stopping and going on
 
 
-def test_trial_of_a_few_steps_resumes_to_the_whole_run(command: Command, photos: Path, trained: Path, tmp_path: Path) -> None:
+def test_trial_of_a_few_steps_resumes_to_the_whole_run(
+    command: Command, photos: Path, trained: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     assert command(*train_arguments(photos, out, "--max-steps", "3")).code == 0
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
@@ -209,9 +257,13 @@ def test_interrupted_run_names_resume_and_ends_with_the_same_bits(
 def test_ctrl_c_reaches_a_process_of_its_own(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     call = [sys.executable, "-m", "sparring", *train_arguments(photos, out, "--epochs", "5000")]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)) as process:
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    ) as process:
         metrics = out / "metrics.jsonl"
-        while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+        while process.poll() is None and not (
+            metrics.exists() and metrics.read_text().count("\n") >= 3
+        ):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -233,7 +285,9 @@ def test_interruption_before_the_first_step_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_resuming_a_finished_run_says_so_and_changes_nothing_learned(command: Command, run: Path) -> None:
+def test_resuming_a_finished_run_says_so_and_changes_nothing_learned(
+    command: Command, run: Path
+) -> None:
     before = bits(run)
     metrics = (run / "metrics.jsonl").read_bytes()
     done = command("resume", run)
@@ -256,7 +310,9 @@ def test_run_folder_used_by_another_process_is_left_alone(command: Command, run:
 # Scores, features, reports
 
 
-def test_evaluation_is_added_to_the_scores_of_the_run(command: Command, run: Path, tmp_path: Path) -> None:
+def test_evaluation_is_added_to_the_scores_of_the_run(
+    command: Command, run: Path, tmp_path: Path
+) -> None:
     photos = write_photos(tmp_path / "test", per_class=8)
     done = command("evaluate", run, "--data", photos, "--protocol", "knn", "--json")
     found = json.loads(done.out)
@@ -270,11 +326,19 @@ def test_evaluation_is_added_to_the_scores_of_the_run(command: Command, run: Pat
 def test_evaluation_prints_both_encoders_and_the_next_command(command: Command, run: Path) -> None:
     done = command("evaluate", run)
     assert done.code == 0
-    assert done.out.splitlines()[0].split() == ["held-out", "images", "this", "encoder", "untrained"]
+    assert done.out.splitlines()[0].split() == [
+        "held-out",
+        "images",
+        "this",
+        "encoder",
+        "untrained",
+    ]
     assert done.out.splitlines()[-1].startswith("next: sparring ")
 
 
-def test_embedding_writes_features_keys_and_labels(command: Command, trained: Path, photos: Path, tmp_path: Path) -> None:
+def test_embedding_writes_features_keys_and_labels(
+    command: Command, trained: Path, photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "features.npz"
     done = command("embed", trained, "--data", photos, "--out", out)
     assert done.code == 0
@@ -285,20 +349,28 @@ def test_embedding_writes_features_keys_and_labels(command: Command, trained: Pa
         assert arrays["labels"].tolist() == [0] * 32 + [1] * 32
 
 
-def test_embedding_without_labels_writes_none(command: Command, trained: Path, photos: Path, tmp_path: Path) -> None:
-    assert command("embed", trained, "--data", photos / "red", "--out", tmp_path / "f.npz").code == 0
+def test_embedding_without_labels_writes_none(
+    command: Command, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    assert (
+        command("embed", trained, "--data", photos / "red", "--out", tmp_path / "f.npz").code == 0
+    )
     with np.load(tmp_path / "f.npz") as arrays:
         assert set(arrays) == {"features", "keys"}
 
 
-def test_report_is_one_page_and_its_name_is_printed(command: Command, trained: Path, tmp_path: Path) -> None:
+def test_report_is_one_page_and_its_name_is_printed(
+    command: Command, trained: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "report.html"
     done = command("report", trained, "--out", out)
     assert (done.code, done.out) == (0, f"{out}\n")
     assert out.read_text().startswith("<!")
 
 
-def test_protocols_are_listed_and_described_with_their_variants_and_settings(command: Command) -> None:
+def test_protocols_are_listed_and_described_with_their_variants_and_settings(
+    command: Command,
+) -> None:
     listed = command("protocols").out
     described = command("protocols", "linear").out
     names = json.loads(command("protocols", "--json").out)
@@ -310,8 +382,19 @@ def test_protocols_are_listed_and_described_with_their_variants_and_settings(com
     assert names["linear"]["variants"]["caco"]["recipe"]["optimizer"] == "lars"
 
 
-def test_a_protocols_setting_and_variant_come_from_the_command_line(command: Command, run: Path, photos: Path) -> None:
-    arguments = ("--data", photos, "--protocol", "knn,linear:clae", "--set", "knn.num_neighbors=7", "--set", "linear.recipe.epochs=2")
+def test_a_protocols_setting_and_variant_come_from_the_command_line(
+    command: Command, run: Path, photos: Path
+) -> None:
+    arguments = (
+        "--data",
+        photos,
+        "--protocol",
+        "knn,linear:clae",
+        "--set",
+        "knn.num_neighbors=7",
+        "--set",
+        "linear.recipe.epochs=2",
+    )
     done = command("evaluate", run, *arguments, "--seed", "5", "--limit", "40", "--json")
     assert done.code == 0, done.err
     scores = json.loads(done.out)

@@ -29,11 +29,15 @@ class Listener:
 
     def count(self, what: str, done: int, total: int) -> None: ...
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None: ...
+    def observe(
+        self, position: Progress, record: Mapping[str, float], warning: str | None
+    ) -> None: ...
 
 
 def idx(values: npt.NDArray[np.uint8]) -> bytes:
-    return struct.pack(f">BBBB{values.ndim}i", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    return (
+        struct.pack(f">BBBB{values.ndim}i", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    )
 
 
 @pytest.fixture
@@ -97,17 +101,25 @@ def test_unpacked_files_and_torchvisions_folder_are_found(files: Path, tmp_path:
     assert (read_part(files, "test", 5)[0] == expected).all()
     (tmp_path / "root" / "FashionMNIST").mkdir(parents=True)
     files.rename(tmp_path / "root" / "FashionMNIST" / "raw")
-    assert find_files(tmp_path / "root", tmp_path / "own") == tmp_path / "root" / "FashionMNIST" / "raw"
+    assert (
+        find_files(tmp_path / "root", tmp_path / "own")
+        == tmp_path / "root" / "FashionMNIST" / "raw"
+    )
 
 
-def test_own_folder_goes_before_the_installed_one(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_folder_goes_before_the_installed_one(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(demo_data, "SYSTEM_FOLDER", files)
     assert find_files(None, tmp_path / "own") == files
     assert find_files(None, files) == files
 
 
 def test_offline_without_files_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"could not be downloaded \(Name or service not known\); on Debian or Ubuntu run scripts"):
+    with pytest.raises(
+        DataError,
+        match=r"could not be downloaded \(Name or service not known\); on Debian or Ubuntu run scripts",
+    ):
         find_files(None, tmp_path / "own")
 
 
@@ -134,12 +146,17 @@ def no_content(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, not_zipped, too_short, of_another_type, no_content])
 def test_damaged_file_is_named(files: Path, damage: Callable[[Path], None]) -> None:
     damage(files / "t10k-images-idx3-ubyte.gz")
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged \(.*\); remove it and run the demo again"):
+    with pytest.raises(
+        DataError,
+        match=r"t10k-images-idx3-ubyte\.gz is damaged \(.*\); remove it and run the demo again",
+    ):
         read_part(files, "test", 5)
 
 
 def test_files_of_different_sets_are_refused(files: Path) -> None:
-    (files / "t10k-labels-idx1-ubyte.gz").write_bytes((files / "train-labels-idx1-ubyte.gz").read_bytes())
+    (files / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        (files / "train-labels-idx1-ubyte.gz").read_bytes()
+    )
     with pytest.raises(DataError, match="do not belong together"):
         read_part(files, "test", 5)
 
@@ -156,7 +173,10 @@ def test_wrong_data_folder_leaves_nothing_behind(command: Command, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     done = command("demo", "--out", tmp_path / "demo", "--data", tmp_path / "empty")
     assert done.code == 2
-    assert "does not hold Fashion-MNIST; it needs the four files train-images-idx3-ubyte, " in done.error
+    assert (
+        "does not hold Fashion-MNIST; it needs the four files train-images-idx3-ubyte, "
+        in done.error
+    )
     assert not (tmp_path / "demo").exists()
 
 
@@ -167,18 +187,31 @@ def test_demo_scores_both_methods_and_can_be_run_again(files: Path, tmp_path: Pa
     assert len(lines) <= 12
     for row in ("untrained", "MoCo v2 (control", "AdCo (a bank"):
         assert sum(line.startswith(row) and line.count("%") == 2 for line in lines) == 1
-    assert any(line.startswith("One seed shows that training works, not which method is better") for line in lines)
-    assert lines[-1].startswith("next: sparring ")
-    assert {path.name for path in out.iterdir()} == {".sparring-demo", "adco", "mocov2", "images", "cache", "report.html"} - (
-        set() if (out / "cache").exists() else {"cache"}
+    assert any(
+        line.startswith("One seed shows that training works, not which method is better")
+        for line in lines
     )
+    assert lines[-1].startswith("next: sparring ")
+    assert {path.name for path in out.iterdir()} == {
+        ".sparring-demo",
+        "adco",
+        "mocov2",
+        "images",
+        "cache",
+        "report.html",
+    } - (set() if (out / "cache").exists() else {"cache"})
     page = (out / "report.html").read_bytes()
 
     run_demo(out, data=files, display=listener, plan=PLAN)
-    assert f"{out} holds an earlier demo; its results are now in {out / 'earlier-1'}" in listener.lines
+    assert (
+        f"{out} holds an earlier demo; its results are now in {out / 'earlier-1'}" in listener.lines
+    )
     assert (out / "earlier-1" / "report.html").read_bytes() == page
     assert (out / "report.html").is_file()
-    first, second = ((folder / "adco" / "backbone.safetensors").read_bytes() for folder in (out, out / "earlier-1"))
+    first, second = (
+        (folder / "adco" / "backbone.safetensors").read_bytes()
+        for folder in (out, out / "earlier-1")
+    )
     assert first == second
 
 

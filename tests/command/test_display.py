@@ -1,4 +1,5 @@
-"""What a person sees while a command works: a bar on a terminal, a few lines in a log, nothing from other processes."""
+"""What a person sees while a command works: a bar on a terminal, a few lines in a log, nothing from
+other processes."""
 
 import io
 import re
@@ -39,7 +40,10 @@ def test_bar_of_a_long_run_fits_eighty_columns() -> None:
     with display:
         display.observe(position(0), LOOK, None)
         display.observe(position(99_998), RECORD, None)
-    frames = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r") for line in screen.getvalue().split("\n")]
+    frames = [
+        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r")
+        for line in screen.getvalue().split("\n")
+    ]
     last = [frame for frame in frames if frame.strip()][-1].rpartition("\r")[2]
     assert "99999/100000" in last
     assert "loss 12.346  12346 images/s  kNN 70.0 %" in last
@@ -79,25 +83,38 @@ def test_text_in_brackets_is_shown_as_it_is() -> None:
     assert screen.getvalue() == "photos [red] hold 3 images\n"
 
 
-def test_scores_without_an_untrained_encoder_show_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
-    Display().print_scores(Path("runs/a"), {"trained": {"knn": {"accuracy": 0.5}}, "test": "photos"})
+def test_scores_without_an_untrained_encoder_show_a_dash(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Display().print_scores(
+        Path("runs/a"), {"trained": {"knn": {"accuracy": 0.5}}, "test": "photos"}
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["kNN", "50.0", "%", "-"]
     assert lines[-1] == "next: sparring report runs/a --out report.html"
 
 
-def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     rows = [["photo", 0.5, 12], ["sketch [old]", None, 3]]
     trained = {
         "detection": {"ap": 0.312, "warning": "few images"},
         "domains": {
             "accuracy": 0.4,
             "note": "one seed",
-            "table": {"title": "held out", "columns": ["domain", "accuracy %", "images"], "rows": rows},
+            "table": {
+                "title": "held out",
+                "columns": ["domain", "accuracy %", "images"],
+                "rows": rows,
+            },
         },
         "linear:adco": {"accuracy": 0.25},
     }
-    Display().print_scores(Path("runs/a"), {"trained": trained, "untrained": {"detection": {"ap": 0.1}}, "test": "photos"})
+    Display().print_scores(
+        Path("runs/a"),
+        {"trained": trained, "untrained": {"detection": {"ap": 0.1}}, "test": "photos"},
+    )
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines()]
     assert ["object", "detection", "31.2", "%", "10.0", "%"] in lines
@@ -109,6 +126,13 @@ def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_tab
 
 
 def test_a_long_table_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
-    table = {"title": "per class", "columns": ["class", "IoU %"], "rows": [[str(number), 0.5] for number in range(SHOWN_ROWS + 1)]}
-    Display().print_scores(Path("runs/a"), {"trained": {"segmentation": {"miou": 0.5, "table": table}}, "test": "streets"})
+    table = {
+        "title": "per class",
+        "columns": ["class", "IoU %"],
+        "rows": [[str(number), 0.5] for number in range(SHOWN_ROWS + 1)],
+    }
+    Display().print_scores(
+        Path("runs/a"),
+        {"trained": {"segmentation": {"miou": 0.5, "table": table}}, "test": "streets"},
+    )
     assert "per class" not in capsys.readouterr().out

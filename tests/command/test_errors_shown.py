@@ -18,19 +18,37 @@ ARGUMENTS_THAT_ARE_WRONG = {
     ("--method", "adoc"): "unknown method 'adoc'; did you mean 'adco'?",
     ("--method", ""): "unknown method ''",
     ("--opponent", "pertubation"): "unknown opponent 'pertubation'; did you mean 'perturbation'?",
-    ("--recipe", "adco-imagenet-20"): "unknown recipe 'adco-imagenet-20'; did you mean 'adco-imagenet-200'?",
+    (
+        "--recipe",
+        "adco-imagenet-20",
+    ): "unknown recipe 'adco-imagenet-20'; did you mean 'adco-imagenet-200'?",
     ("--recipe", "absent.toml"): "cannot read absent.toml: No such file or directory",
     ("--set", "bank.siz=3"): "unknown setting 'bank.siz'; did you mean 'bank.size'?",
     ("--set", "bnk.size=3"): "unknown setting 'bnk'; did you mean 'bank'?",
-    ("--set", "training.epoch=3"): "unknown setting 'training.epoch'; did you mean 'training.epochs'?",
-    ("--set", "players.bank.momentun=0"): "unknown setting 'players.bank.momentun'; did you mean 'players.bank.momentum'?",
-    ("--set", "bank.size=many"): "bank.size: should be a valid integer, unable to parse string as an integer, got 'many'",
+    (
+        "--set",
+        "training.epoch=3",
+    ): "unknown setting 'training.epoch'; did you mean 'training.epochs'?",
+    (
+        "--set",
+        "players.bank.momentun=0",
+    ): "unknown setting 'players.bank.momentun'; did you mean 'players.bank.momentum'?",
+    (
+        "--set",
+        "bank.size=many",
+    ): "bank.size: should be a valid integer, unable to parse string as an integer, got 'many'",
     ("--set", "bank=3"): "bank is a section, got 3; set one of bank.size, ",
     ("--set", "temperature=-0.1"): "temperature: should be greater than 0, got -0.1",
     ("--set", "temperature=nan"): "temperature: should be a finite number, got nan",
     ("--set", "bank.size"): "--set bank.size: expected key=value, for example --set bank.size=4096",
-    ("--set", "views.preset=simclr-cifr"): "views.preset: unknown preset of views 'simclr-cifr'; did you mean 'simclr-cifar'?",
-    ("--set", "views.preset=multi-crop-adco"): "views.preset=multi-crop-adco gives 6 views; mocov2 needs 2; choose another preset",
+    (
+        "--set",
+        "views.preset=simclr-cifr",
+    ): "views.preset: unknown preset of views 'simclr-cifr'; did you mean 'simclr-cifar'?",
+    (
+        "--set",
+        "views.preset=multi-crop-adco",
+    ): "views.preset=multi-crop-adco gives 6 views; mocov2 needs 2; choose another preset",
     ("--set", "encoder.backbone=resnet81"): "unknown backbone 'resnet81'; did you mean 'resnet18'?",
     ("--batch-size", "0"): "training.batch_size: should be greater than or equal to 2, got 0",
     ("--batch-size", "65"): "batch_size 65 is larger than the data set of 64 images",
@@ -44,11 +62,19 @@ ARGUMENTS_THAT_ARE_WRONG = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), ARGUMENTS_THAT_ARE_WRONG.items(), ids=map(" ".join, ARGUMENTS_THAT_ARE_WRONG))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    ARGUMENTS_THAT_ARE_WRONG.items(),
+    ids=map(" ".join, ARGUMENTS_THAT_ARE_WRONG),
+)
 def test_wrong_argument_is_one_line_and_writes_nothing(
     command: Command, photos: Path, tmp_path: Path, arguments: tuple[str, str], message: str
 ) -> None:
-    method = () if "--method" in arguments else ("--method", "mocov2" if "multi-crop" in arguments[1] else "adco")
+    method = (
+        ()
+        if "--method" in arguments
+        else ("--method", "mocov2" if "multi-crop" in arguments[1] else "adco")
+    )
     out = tmp_path / "run"
     done = command("train", "--data", photos, "--out", out, *method, *arguments)
     assert done.code == 2
@@ -60,8 +86,16 @@ def test_wrong_argument_is_one_line_and_writes_nothing(
 
 def test_folder_as_recipe_is_refused(command: Command, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").mkdir()
-    assert "Is a directory" in command("train", "--data", photos, "--out", tmp_path / "r", "--recipe", tmp_path / "recipe.toml").error
-    assert "unknown recipe" in command("train", "--data", photos, "--out", tmp_path / "r", "--recipe", tmp_path).error
+    assert (
+        "Is a directory"
+        in command(
+            "train", "--data", photos, "--out", tmp_path / "r", "--recipe", tmp_path / "recipe.toml"
+        ).error
+    )
+    assert (
+        "unknown recipe"
+        in command("train", "--data", photos, "--out", tmp_path / "r", "--recipe", tmp_path).error
+    )
 
 
 def empty(folder: Path) -> None:
@@ -115,20 +149,30 @@ def test_misspelt_command_suggests_the_nearest(command: Command) -> None:
 # Folders in use, and folders that are no runs
 
 
-def test_output_folder_with_a_run_is_left_alone(command: Command, photos: Path, trained: Path) -> None:
+def test_output_folder_with_a_run_is_left_alone(
+    command: Command, photos: Path, trained: Path
+) -> None:
     done = command(*train_arguments(photos, trained))  # the fixture fails if anything in it changes
     assert done.code == 2
-    assert done.error == f"{trained} holds a run already; continue it with `sparring resume {trained}` or choose another --out"
+    assert (
+        done.error
+        == f"{trained} holds a run already; continue it with `sparring resume {trained}` or choose another --out"
+    )
 
 
 def test_output_folder_with_other_things_is_left_alone(command: Command, photos: Path) -> None:
     before = contents(photos)
     done = command(*train_arguments(photos, photos))
-    assert (done.code, done.error) == (2, f"{photos} exists and is not an empty folder; choose another --out")
+    assert (done.code, done.error) == (
+        2,
+        f"{photos} exists and is not an empty folder; choose another --out",
+    )
     assert contents(photos) == before
 
 
-def test_output_folder_below_a_file_cannot_be_made(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_output_folder_below_a_file_cannot_be_made(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("precious")
     done = command(*train_arguments(photos, tmp_path / "file" / "run"))
     assert done.code == 1
@@ -137,35 +181,72 @@ def test_output_folder_below_a_file_cannot_be_made(command: Command, photos: Pat
 
 
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "embed", "export", "report"])
-def test_folder_without_a_run_is_refused_by_every_command(command: Command, photos: Path, tmp_path: Path, verb: str) -> None:
-    more = {"embed": ["--data", photos, "--out", tmp_path / "f.npz"], "export": ["--out", tmp_path / "w.pt"]}.get(verb, [])
+def test_folder_without_a_run_is_refused_by_every_command(
+    command: Command, photos: Path, tmp_path: Path, verb: str
+) -> None:
+    more = {
+        "embed": ["--data", photos, "--out", tmp_path / "f.npz"],
+        "export": ["--out", tmp_path / "w.pt"],
+    }.get(verb, [])
     done = command(verb, photos, *more)
     assert done.code == 2
-    assert done.error == f"{photos} is not a run folder (no config.toml); give the --out of a `sparring train`"
+    assert (
+        done.error
+        == f"{photos} is not a run folder (no config.toml); give the --out of a `sparring train`"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_protocol_and_format_are_refused_with_their_kin(command: Command, trained: Path, tmp_path: Path) -> None:
+def test_unknown_protocol_and_format_are_refused_with_their_kin(
+    command: Command, trained: Path, tmp_path: Path
+) -> None:
     done = command("evaluate", trained, "--protocol", "knn,linnear")
     assert done.code == 2
-    assert done.error.startswith("unknown protocol 'linnear'; did you mean 'linear'? Accepted: data-efficiency, detection, ")
-    assert command("evaluate", trained, "--protocol", " , ").error.startswith("no protocol given; choose from knn, linear, geometry")
-    assert "unknown variant of linear 'adc'; did you mean 'adco'?" in command("evaluate", trained, "--protocol", "linear:adc").error
-    assert "unknown setting 'knn.neighbours'" in command("evaluate", trained, "--set", "knn.neighbours=3").error
-    assert "add it to --protocol" in command("evaluate", trained, "--protocol", "knn", "--set", "linear.validation_share=0.1").error
-    assert command("protocols", "lineer").error.startswith("unknown protocol 'lineer'; did you mean 'linear'?")
+    assert done.error.startswith(
+        "unknown protocol 'linnear'; did you mean 'linear'? Accepted: data-efficiency, detection, "
+    )
+    assert command("evaluate", trained, "--protocol", " , ").error.startswith(
+        "no protocol given; choose from knn, linear, geometry"
+    )
+    assert (
+        "unknown variant of linear 'adc'; did you mean 'adco'?"
+        in command("evaluate", trained, "--protocol", "linear:adc").error
+    )
+    assert (
+        "unknown setting 'knn.neighbours'"
+        in command("evaluate", trained, "--set", "knn.neighbours=3").error
+    )
+    assert (
+        "add it to --protocol"
+        in command(
+            "evaluate", trained, "--protocol", "knn", "--set", "linear.validation_share=0.1"
+        ).error
+    )
+    assert command("protocols", "lineer").error.startswith(
+        "unknown protocol 'lineer'; did you mean 'linear'?"
+    )
     done = command("export", trained, "--format", "tim", "--out", tmp_path / "w")
-    assert (done.code, done.error) == (2, "unknown export format 'tim'; did you mean 'timm'? Accepted: safetensors, timm, torchvision")
+    assert (done.code, done.error) == (
+        2,
+        "unknown export format 'tim'; did you mean 'timm'? Accepted: safetensors, timm, "
+        "torchvision",
+    )
 
 
-def test_scoring_images_without_labels_is_refused(command: Command, trained: Path, photos: Path) -> None:
+def test_scoring_images_without_labels_is_refused(
+    command: Command, trained: Path, photos: Path
+) -> None:
     done = command("evaluate", trained, "--data", photos / "red")
     assert done.code == 2
-    assert done.error.startswith("the test images have no labels to score with: put each class in a folder of its own")
+    assert done.error.startswith(
+        "the test images have no labels to score with: put each class in a folder of its own"
+    )
 
 
 @pytest.mark.parametrize("verb", ["embed", "export", "report"])
-def test_file_that_cannot_be_written_is_named(command: Command, trained: Path, photos: Path, verb: str) -> None:
+def test_file_that_cannot_be_written_is_named(
+    command: Command, trained: Path, photos: Path, verb: str
+) -> None:
     data = ["--data", photos] if verb == "embed" else []
     done = command(verb, trained, *data, "--out", photos)
     assert (done.code, done.error) == (1, f"cannot write {photos}: Is a directory")
@@ -174,8 +255,12 @@ def test_file_that_cannot_be_written_is_named(command: Command, trained: Path, p
 # Failures while training
 
 
-def test_loss_that_is_not_finite_names_method_player_and_step(command: Command, photos: Path, tmp_path: Path) -> None:
-    done = command(*train_arguments(photos, tmp_path / "run", settings={"players.encoder.learning_rate": 1e30}))
+def test_loss_that_is_not_finite_names_method_player_and_step(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    done = command(
+        *train_arguments(photos, tmp_path / "run", settings={"players.encoder.learning_rate": 1e30})
+    )
     assert done.code == 1
     assert done.error.startswith("adco stopped at step 1: player 'encoder': its ")
     assert "is not finite" in done.error
@@ -187,17 +272,24 @@ def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:
         command("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "r", "--debug")
 
 
-def test_surprise_is_one_line_too(command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_surprise_is_one_line_too(
+    command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr("sparring.api.report", fail)
     done = command("report", trained)
-    assert (done.code, done.error) == (1, "unexpected ZeroDivisionError: division by zero; run again with --debug to see where")
+    assert (done.code, done.error) == (
+        1,
+        "unexpected ZeroDivisionError: division by zero; run again with --debug to see where",
+    )
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "report"])
-def test_ctrl_c_outside_of_training_is_one_line(command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_ctrl_c_outside_of_training_is_one_line(
+    command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -215,7 +307,10 @@ def test_run_without_a_checkpoint_is_told_apart(command: Command, photos: Path, 
     assert done.code == 1
     assert done.error.endswith("the run was stopped before its first one, train it anew")
     done = command(*train_arguments(photos, run))
-    assert (done.code, done.error) == (2, f"{run} holds a run already; it has no checkpoint; remove it or choose another --out")
+    assert (done.code, done.error) == (
+        2,
+        f"{run} holds a run already; it has no checkpoint; remove it or choose another --out",
+    )
 
 
 class Touch:
@@ -264,7 +359,16 @@ def without_players(path: Path, mark: Path) -> None:
     torch.save({key: value for key, value in content.items() if key != "players"}, path)
 
 
-DAMAGES = [truncated, flipped, emptied, replaced_by_text, malicious, malicious_pickle, of_another_format, without_players]
+DAMAGES = [
+    truncated,
+    flipped,
+    emptied,
+    replaced_by_text,
+    malicious,
+    malicious_pickle,
+    of_another_format,
+    without_players,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -290,7 +394,9 @@ def test_damaged_checkpoint_fails_in_one_line_and_runs_nothing(
 
 
 @pytest.mark.parametrize("damage", [malicious, malicious_pickle])
-def test_malicious_checkpoint_would_have_run_if_it_were_unpickled(run: Path, tmp_path: Path, damage: Callable[[Path, Path], None]) -> None:
+def test_malicious_checkpoint_would_have_run_if_it_were_unpickled(
+    run: Path, tmp_path: Path, damage: Callable[[Path, Path], None]
+) -> None:
     damage(run / "checkpoint" / "last.pt", tmp_path / "mark")
     with contextlib.suppress(RuntimeError):
         torch.load(run / "checkpoint" / "last.pt", weights_only=False)
@@ -307,9 +413,15 @@ def test_checkpoint_of_another_configuration_does_not_fit(command: Command, run:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("method = ", "is not valid TOML"), ("", "no method given"), ('method = "adoc"', "unknown method 'adoc'")],
+    [
+        ("method = ", "is not valid TOML"),
+        ("", "no method given"),
+        ('method = "adoc"', "unknown method 'adoc'"),
+    ],
 )
-def test_damaged_configuration_is_named(command: Command, run: Path, content: str, message: str) -> None:
+def test_damaged_configuration_is_named(
+    command: Command, run: Path, content: str, message: str
+) -> None:
     (run / "config.toml").write_text(content)
     done = command("resume", run)
     assert done.code == 2
@@ -319,10 +431,15 @@ def test_damaged_configuration_is_named(command: Command, run: Path, content: st
 def test_damaged_scores_are_named_and_kept(command: Command, run: Path) -> None:
     (run / "scores.json").write_text("{")
     done = command("evaluate", run, "--protocol", "geometry")
-    assert (done.code, done.error) == (2, f"{run / 'scores.json'} is damaged; remove it and use `sparring evaluate`")
+    assert (done.code, done.error) == (
+        2,
+        f"{run / 'scores.json'} is damaged; remove it and use `sparring evaluate`",
+    )
 
 
-def test_metrics_cut_off_by_a_crash_are_continued(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_metrics_cut_off_by_a_crash_are_continued(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     command(*train_arguments(photos, out, "--max-steps", "3"))
     metrics = out / "metrics.jsonl"
@@ -341,7 +458,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB; skipped where it may not be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("only root may mount a small disk")
     try:
@@ -367,7 +486,9 @@ def test_full_disk_keeps_the_last_checkpoint_and_resumes_when_there_is_room(
     ballast = fill(small_disk, leave=64 * 1024)
     done = command("resume", out)
     assert done.code == 1
-    assert done.error.startswith(f"cannot write {out / 'checkpoint' / 'last.pt'}: the disk is full; free some space")
+    assert done.error.startswith(
+        f"cannot write {out / 'checkpoint' / 'last.pt'}: the disk is full; free some space"
+    )
     after = contents(out)
     assert after["checkpoint/last.pt"] == before["checkpoint/last.pt"]
     assert after["metrics.jsonl"].startswith(before["metrics.jsonl"])
@@ -376,10 +497,14 @@ def test_full_disk_keeps_the_last_checkpoint_and_resumes_when_there_is_room(
 
     ballast.unlink()
     assert command("resume", out).code == 0
-    assert (out / "backbone.safetensors").read_bytes() == (trained / "backbone.safetensors").read_bytes()
+    assert (out / "backbone.safetensors").read_bytes() == (
+        trained / "backbone.safetensors"
+    ).read_bytes()
 
 
-def test_disk_without_a_single_free_page_loses_no_metrics(command: Command, photos: Path, small_disk: Path) -> None:
+def test_disk_without_a_single_free_page_loses_no_metrics(
+    command: Command, photos: Path, small_disk: Path
+) -> None:
     out = small_disk / "run"
     assert command(*train_arguments(photos, out, "--max-steps", "3")).code == 0
     before = contents(out)

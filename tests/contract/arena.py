@@ -39,7 +39,10 @@ AROUND: dict[str, dict[str, Any]] = {
             "generator": {"width": 4, "latent": 8},
             "pretraining": {"steps": 0},
             "real_only": 0.0,
-            "players": {"generator": {"learning_rate": 1e-3}, "discriminator": {"learning_rate": 1e-3}},
+            "players": {
+                "generator": {"learning_rate": 1e-3},
+                "discriminator": {"learning_rate": 1e-3},
+            },
         }
     },
 }
@@ -52,7 +55,14 @@ def config(method: str, **settings: Any) -> RunConfig:
         "method": method,
         "encoder": {"backbone": "resnet18", "width": 0.0625},
         "projector": {"dim": 16, "hidden": 32},
-        "training": {"image_size": SIZE, "batch_size": 16, "epochs": 3, "device": "cpu", "log_steps": 1, "monitor_images": 32},
+        "training": {
+            "image_size": SIZE,
+            "batch_size": 16,
+            "epochs": 3,
+            "device": "cpu",
+            "log_steps": 1,
+            "monitor_images": 32,
+        },
     }
     around = [AROUND[name] for name in settings.get("opponent", ())]
     return RunConfig.from_tree(merged(tree, SMALL[method], *around, settings))
@@ -128,7 +138,11 @@ def play(method: str, game: Contest, number: int) -> dict[str, float]:
 
 def state(method: Method) -> dict[str, Tensor]:
     """Copies of all tensors of a method."""
-    return {name: value.clone() for name, value in method.state_dict().items() if isinstance(value, Tensor)}
+    return {
+        name: value.clone()
+        for name, value in method.state_dict().items()
+        if isinstance(value, Tensor)
+    }
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:

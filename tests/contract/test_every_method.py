@@ -16,10 +16,12 @@ from sparring.training.metrics import METRICS, read_metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "first_losses.json"
 FILLED = 3
-"""Steps after which the smallest bank (40 vectors, 16 keys a step) is full and the game proper has begun."""
+"""Steps after which the smallest bank (40 vectors, 16 keys a step) is full and the game proper has
+begun."""
 
 GENTLE = {"players": {"encoder": {"learning_rate": 3e-4}}}
-"""Batch norm over 16 rows amplifies rounding: at the usual rate another processor's sixth loss may differ by percents."""
+"""Batch norm over 16 rows amplifies rounding: at the usual rate another processor's sixth loss may
+differ by percents."""
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
 
@@ -36,7 +38,11 @@ def test_a_look_moves_no_parameter_and_no_opponent(method: str) -> None:
     before = state(game.method)
     game.method.look(views(method), step(FILLED + 1))
     # Batch-norm statistics follow every training-mode forward pass; nothing else may.
-    moved = {name for name in changed(before, state(game.method)) if "running_" not in name and "num_batches" not in name}
+    moved = {
+        name
+        for name in changed(before, state(game.method))
+        if "running_" not in name and "num_batches" not in name
+    }
     assert not moved
 
 
@@ -84,7 +90,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(method: str
 @every_method
 @pytest.mark.parametrize("stop", [1, 5])
 def test_a_resumed_run_repeats_every_bit(method: str, stop: int, tmp_path: Path) -> None:
-    # Stopping at 1 is inside the filling of a bank and inside an epoch of four steps; at 5 the game has begun.
+    # Stopping at 1 is inside the filling of a bank and inside an epoch of four steps; at 5 the game
+    # has begun.
     whole = training(method, tmp_path / "whole", training={"max_steps": 9})
     whole.play()
     first = training(method, tmp_path / "parts", training={"max_steps": stop})
@@ -93,12 +100,24 @@ def test_a_resumed_run_repeats_every_bit(method: str, stop: int, tmp_path: Path)
     second.restore()
     second.play()
     assert not changed(state(whole.contest.method), state(second.contest.method))
-    extra = [{k: v for k, v in c.contest.method.state_dict().items() if not isinstance(v, Tensor)} for c in (whole, second)]
+    extra = [
+        {k: v for k, v in c.contest.method.state_dict().items() if not isinstance(v, Tensor)}
+        for c in (whole, second)
+    ]
     assert extra[0] == extra[1]
     for name, player in whole.contest.players.items():
-        ours, theirs = player.state_dict()["state"], second.contest.players[name].state_dict()["state"]
-        assert all(torch.equal(ours[key]["momentum_buffer"], theirs[key]["momentum_buffer"]) for key in ours)
-    losses = [[record["loss"] for record in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("whole", "parts")]
+        ours, theirs = (
+            player.state_dict()["state"],
+            second.contest.players[name].state_dict()["state"],
+        )
+        assert all(
+            torch.equal(ours[key]["momentum_buffer"], theirs[key]["momentum_buffer"])
+            for key in ours
+        )
+    losses = [
+        [record["loss"] for record in read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "parts")
+    ]
     assert len(losses[0]) == 9
     assert losses[0] == losses[1]
 
@@ -130,9 +149,15 @@ def test_teachers_follow_the_encoder_exactly(method: str) -> None:
     schedule = getattr(settings, "teacher_schedule", "constant")
     per_epoch = method == "caco"
     start = settings.teacher_momentum  # type: ignore[union-attr]
-    momentum = teacher_momentum(start, step(FILLED).progress, schedule=schedule, per_epoch=per_epoch)  # type: ignore[arg-type]
-    for old, new, online in zip(before, teachers[0].parameters(), game.method.encoder.parameters(), strict=True):
-        torch.testing.assert_close(new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-5, atol=1e-7)
+    momentum = teacher_momentum(
+        start, step(FILLED).progress, schedule=schedule, per_epoch=per_epoch
+    )  # type: ignore[arg-type]
+    for old, new, online in zip(
+        before, teachers[0].parameters(), game.method.encoder.parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-5, atol=1e-7
+        )
 
 
 @every_method
@@ -150,8 +175,8 @@ def test_the_first_losses_are_the_golden_ones(method: str) -> None:
     game = contest(method, **GENTLE)
     losses = [play(method, game, number)["loss"] for number in range(6)]
     golden = json.loads(GOLDEN.read_text())
-    # Processors round convolutions differently, and six steps amplify it; a changed algorithm differs in the first digits. A cosine may be
-    # near 0, where its rounding is absolute.
+    # Processors round convolutions differently, and six steps amplify it; a changed algorithm
+    # differs in the first digits. A cosine may be near 0, where its rounding is absolute.
     assert losses == pytest.approx(golden[method], rel=2e-3, abs=1e-4)
 
 
@@ -162,8 +187,8 @@ def test_the_encoder_learns_what_views_share(method: str, tmp_path: Path) -> Non
     before = sketches.score(sketches.untrained(run).encoder)
     run.play()
     after = sketches.score(run.contest.encoder)
-    # Of 24 sketches the untrained encoder finds 36 % (40 % without statistics of its own), the trained ones 57 to 67 %; the standard
-    # error of either is 2 %.
+    # Of 24 sketches the untrained encoder finds 36 % (40 % without statistics of its own), the
+    # trained ones 57 to 67 %; the standard error of either is 2 %.
     assert before < 0.45
     assert after > before + 0.12
     loss = [record["loss"] for record in read_metrics(tmp_path / "metrics.jsonl")]

@@ -1,4 +1,5 @@
-"""Every method with every opponent in image space around it, and with all of them in either order; what each must do."""
+"""Every method with every opponent in image space around it, and with all of them in either order;
+what each must do."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +14,14 @@ from torch import Tensor
 
 from sparring.methods.groups import Group
 from sparring.methods.method import Method, Step, Turn, Wrapper, innermost
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, method_class, section, wrapper_class
+from sparring.methods.registry import (
+    METHODS,
+    OPPONENTS,
+    PAIRINGS,
+    method_class,
+    section,
+    wrapper_class,
+)
 from sparring.methods.simclr import SimCLR
 from sparring.models.backbones import make_backbone
 from sparring.models.split_norm import SplitNorm
@@ -28,12 +36,18 @@ TOGETHER = [tuple(OPPONENTS), tuple(reversed(OPPONENTS))]
 
 def every(*arrangements: tuple[str, ...]) -> pytest.MarkDecorator:
     """Every method with each of these opponents around it, the innermost first."""
-    pairs = [pytest.param(method, around, id="+".join((method, *around))) for method in sorted(METHODS) for around in arrangements]
+    pairs = [
+        pytest.param(method, around, id="+".join((method, *around)))
+        for method in sorted(METHODS)
+        for around in arrangements
+    ]
     return pytest.mark.parametrize(("method", "opponents"), pairs)
 
 
 @every(*ALONE, *TOGETHER)
-def test_a_pair_plays_and_says_what_its_opponents_did(method: str, opponents: tuple[str, ...]) -> None:
+def test_a_pair_plays_and_says_what_its_opponents_did(
+    method: str, opponents: tuple[str, ...]
+) -> None:
     game = contest(method, opponent=opponents)
     assert isinstance(game.method, Wrapper)
     assert type(innermost(game.method)) is method_class(method)
@@ -45,7 +59,11 @@ def test_a_pair_plays_and_says_what_its_opponents_did(method: str, opponents: tu
     assert found.keys() <= METRICS.keys()
     assert all(any(name.startswith(section(opponent)) for name in found) for opponent in opponents)
     # The networks play on, in both norm sets; a teacher's follow.
-    sides = ("clean", "adversarial") if any(isinstance(module, SplitNorm) for module in game.method.modules()) else ("",)
+    sides = (
+        ("clean", "adversarial")
+        if any(isinstance(module, SplitNorm) for module in game.method.modules())
+        else ("",)
+    )
     for side in sides:
         assert any(side in name and "encoder" in name for name in moved)
         if any(isinstance(module, Teacher) for module in game.method.modules()):
@@ -55,13 +73,19 @@ def test_a_pair_plays_and_says_what_its_opponents_did(method: str, opponents: tu
 @every(*ALONE, TOGETHER[0])
 def test_a_pair_begins_where_its_method_begins(method: str, opponents: tuple[str, ...]) -> None:
     alone, around = contest(method), contest(method, opponent=opponents)
-    theirs = {re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value for name, value in state(around.method).items()}
+    theirs = {
+        re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
+        for name, value in state(around.method).items()
+    }
     assert not changed(state(alone.method), theirs)
 
 
 @every(*ALONE, TOGETHER[0])
-def test_a_resumed_pair_repeats_every_bit(method: str, opponents: tuple[str, ...], tmp_path: Path) -> None:
-    # Stopping at 2: a bank has not filled, so that the game proper and who asks in it are still to come.
+def test_a_resumed_pair_repeats_every_bit(
+    method: str, opponents: tuple[str, ...], tmp_path: Path
+) -> None:
+    # Stopping at 2: a bank has not filled, so that the game proper and who asks in it are still to
+    # come.
     whole = training(method, tmp_path / "whole", opponent=opponents, training={"max_steps": 6})
     whole.play()
     training(method, tmp_path / "parts", opponent=opponents, training={"max_steps": 2}).play()
@@ -69,12 +93,17 @@ def test_a_resumed_pair_repeats_every_bit(method: str, opponents: tuple[str, ...
     second.restore()
     second.play()
     assert not changed(state(whole.contest.method), state(second.contest.method))
-    losses = [[record["loss"] for record in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("whole", "parts")]
+    losses = [
+        [record["loss"] for record in read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "parts")
+    ]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("opponents", [*ALONE, *TOGETHER])
-def test_what_a_run_leaves_behind_is_the_clean_network_under_its_plain_names(opponents: tuple[str, ...], tmp_path: Path) -> None:
+def test_what_a_run_leaves_behind_is_the_clean_network_under_its_plain_names(
+    opponents: tuple[str, ...], tmp_path: Path
+) -> None:
     run = training("mocov2", tmp_path, opponent=opponents, training={"max_steps": 2})
     run.play()
     run.folder.write_config(run.config)
@@ -85,7 +114,10 @@ def test_what_a_run_leaves_behind_is_the_clean_network_under_its_plain_names(opp
     images = views("mocov2")[0]
     ours = run.contest.encoder.eval().features(images)
     assert torch.equal(trained.features(images), ours)
-    assert all(torch.equal(saved[name], value) for name, value in trained.backbone.network.state_dict().items())
+    assert all(
+        torch.equal(saved[name], value)
+        for name, value in trained.backbone.network.state_dict().items()
+    )
 
 
 @pytest.mark.slow
@@ -118,7 +150,12 @@ class Mirrored(SimCLR):
 @pytest.mark.parametrize("opponents", [*ALONE, *TOGETHER])
 def test_opponents_wrap_a_method_that_someone_else_wrote(opponents: tuple[str, ...]) -> None:
     run = config("simclr", opponent=opponents)
-    game: Method = Mirrored(make_backbone(run.encoder, image_size=SIZE), run.encoder, run.game, generator=torch.Generator())
+    game: Method = Mirrored(
+        make_backbone(run.encoder, image_size=SIZE),
+        run.encoder,
+        run.game,
+        generator=torch.Generator(),
+    )
     for name in opponents:
         game = wrapper_class(name)(game, run.around[name])
     turn = game.look_at([Group(views=views("simclr"))], step())
@@ -130,5 +167,7 @@ def test_both_opponents_take_part_in_the_loss(method: str, opponents: tuple[str,
     losses = {}
     for around in ((), *((name,) for name in opponents), opponents):
         game = contest(method, opponent=around)
-        losses[around] = float(game.method.look_at([Group(views=views(method))], step()).loss.detach())
+        losses[around] = float(
+            game.method.look_at([Group(views=views(method))], step()).loss.detach()
+        )
     assert len(set(losses.values())) == 4

@@ -1,4 +1,5 @@
-"""The disarmed twins: what every control that switches an opponent off must do, for every method that has one."""
+"""The disarmed twins: what every control that switches an opponent off must do, for every method
+that has one."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,10 @@ STEPS = 6
 """By then the smallest bank (40 vectors, 16 keys a step) has been full for three steps."""
 
 
-every_twin = pytest.mark.parametrize(("name", "twin"), [(name, twin) for name in (*sorted(METHODS), *OPPONENTS) for twin in twins(name)])
+every_twin = pytest.mark.parametrize(
+    ("name", "twin"),
+    [(name, twin) for name in (*sorted(METHODS), *OPPONENTS) for twin in twins(name)],
+)
 
 
 def game_of(name: str, twin: str | None) -> tuple[str, dict[str, Any]]:
@@ -34,13 +38,21 @@ def after(method: str, **settings: Any) -> tuple[list[float], dict[str, Tensor]]
         now = step(number)
         for player in game.players.values():
             player.prepare(now.progress)
-        losses.append(float(game.method.step(views(method, step=number), game.players, now)["loss"]))
+        losses.append(
+            float(game.method.step(views(method, step=number), game.players, now)["loss"])
+        )
     return losses, state(game.method)
 
 
 def test_every_game_has_twins() -> None:
     assert set(twins("adco")) == {"frozen", "queue"}
-    assert set(twins("caco")) == {"frozen", "positives-only", "negatives-only", "own-choice", "instance-key"}
+    assert set(twins("caco")) == {
+        "frozen",
+        "positives-only",
+        "negatives-only",
+        "own-choice",
+        "instance-key",
+    }
     assert set(twins("acssl")) == {"all", "random", "easiest"}
     assert set(twins("perturbation")) == {"random-signs"}
     assert set(twins("generator-pair")) == {"static", "single", "latent-noise", "real-views"}
@@ -70,7 +82,9 @@ def test_a_twin_repeats_every_bit_when_resumed(name: str, twin: str, tmp_path: P
     assert not changed(*runs)
 
 
-@pytest.mark.parametrize(("method", "twin"), [("adco", "frozen"), ("caco", "frozen"), ("adco", "queue")])
+@pytest.mark.parametrize(
+    ("method", "twin"), [("adco", "frozen"), ("caco", "frozen"), ("adco", "queue")]
+)
 def test_a_disarmed_bank_has_no_optimiser_state(method: str, twin: str) -> None:
     for disarmed, moves in ((None, True), (twin, False)):
         game = contest(method, disarmed=disarmed)
@@ -80,12 +94,16 @@ def test_a_disarmed_bank_has_no_optimiser_state(method: str, twin: str) -> None:
 
 
 def test_a_frozen_bank_is_that_of_the_last_step_before_it_would_have_learned() -> None:
-    game = contest("adco", disarmed="frozen", queue_epochs=0.4)  # ten steps per epoch: learning would begin at step 4
+    game = contest(
+        "adco", disarmed="frozen", queue_epochs=0.4
+    )  # ten steps per epoch: learning would begin at step 4
     banks = []
     for number in range(STEPS + 1):
         play("adco", game, number)
         banks.append(game.method.get_parameter("bank.vectors").detach().clone())
-    assert [bool(torch.equal(left, right)) for left, right in pairwise(banks)] == [False] * 3 + [True] * 3
+    assert [bool(torch.equal(left, right)) for left, right in pairwise(banks)] == [False] * 3 + [
+        True
+    ] * 3
 
 
 @pytest.mark.parametrize("method", sorted(name for name in METHODS if twins(name)))

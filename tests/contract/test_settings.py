@@ -68,23 +68,39 @@ def explained(model: type[Settings]) -> set[str]:
     listed = {
         name
         for name, field in model.model_fields.items()
-        if get_args(field.annotation) and all(f"`{value}`" in (model.__doc__ or "") for value in get_args(field.annotation))
+        if get_args(field.annotation)
+        and all(f"`{value}`" in (model.__doc__ or "") for value in get_args(field.annotation))
     }
     return found | listed
 
 
 def test_the_walk_finds_the_models_of_every_layer() -> None:
     names = {model.__name__ for model in all_models()}
-    assert {"RunConfig", "TrainingSettings", "DataSettings", "EncoderSettings", "PlayerSettings", "BankSettings", "ViewsSettings"} <= names
+    assert {
+        "RunConfig",
+        "TrainingSettings",
+        "DataSettings",
+        "EncoderSettings",
+        "PlayerSettings",
+        "BankSettings",
+        "ViewsSettings",
+    } <= names
 
 
 def test_every_setting_is_read_somewhere() -> None:
-    unread = [f"{model.__name__}.{name}" for model in all_models() for name in model.model_fields if name not in read_names()]
+    unread = [
+        f"{model.__name__}.{name}"
+        for model in all_models()
+        for name in model.model_fields
+        if name not in read_names()
+    ]
     assert not unread
 
 
 @every_method
-def test_a_run_reads_every_setting_it_was_given(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_reads_every_setting_it_was_given(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = set()
 
     def watched(self: Settings, name: str) -> object:
@@ -96,7 +112,11 @@ def test_a_run_reads_every_setting_it_was_given(method: str, tmp_path: Path, mon
     run = training(method, tmp_path, training={"max_steps": 5})
     run.play()
     monkeypatch.undo()
-    given = [model for model in [*models(RunConfig), *models(settings_class(method))] if model.__name__ not in ELSEWHERE]
+    given = [
+        model
+        for model in [*models(RunConfig), *models(settings_class(method))]
+        if model.__name__ not in ELSEWHERE
+    ]
     assert not {f"{model.__name__}.{name}" for model in given for name in model.model_fields} - seen
 
 
@@ -110,7 +130,9 @@ def test_every_setting_is_explained() -> None:
         for model in all_models()
         for name, field in model.model_fields.items()
         # Sections explain themselves; the views' settings are explained where a view's own are.
-        if name not in explained(model) and not is_section(field.annotation) and model is not ViewsSettings
+        if name not in explained(model)
+        and not is_section(field.annotation)
+        and model is not ViewsSettings
     }
     assert not silent
 

@@ -1,5 +1,5 @@
-"""Run by torchrun from test_two_processes.py: plays every method, alone and with each opponent around it, on this process's half of the
-joint batch, and saves what came of it."""
+"""Run by torchrun from test_two_processes.py: plays every method, alone and with each opponent
+around it, on this process's half of the joint batch, and saves what came of it."""
 
 import sys
 from dataclasses import replace
@@ -14,12 +14,21 @@ from sparring import distributed
 from sparring.methods.registry import OPPONENTS, settings_class
 from sparring.models.backbones import Backbone
 from sparring.opponents.generator_pair.networks import GeneratorSettings
-from sparring.opponents.generator_pair.pretraining import JudgeSettings, Pretraining, PretrainingSettings
+from sparring.opponents.generator_pair.pretraining import (
+    JudgeSettings,
+    Pretraining,
+    PretrainingSettings,
+)
 from sparring.training.build import make_contest
 
 STEPS = 6
 BOTH = "+".join(OPPONENTS)
-GAMES = [*SMALL, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in SMALL), f"simclr+{BOTH}", f"adco+{BOTH}"]
+GAMES = [
+    *SMALL,
+    *(f"{method}+{opponent}" for opponent in OPPONENTS for method in SMALL),
+    f"simclr+{BOTH}",
+    f"adco+{BOTH}",
+]
 
 
 class Plain(nn.Module):
@@ -27,7 +36,9 @@ class Plain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map of features."""
@@ -38,7 +49,10 @@ def outcome(name: str) -> dict[str, object]:
     """Losses of every step, averaged over processes, and the state at the end."""
     method, *opponents = name.split("+")
     torch.manual_seed(3)
-    settings: dict[str, Any] = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
+    settings: dict[str, Any] = {
+        "projector": {"kind": "mocov2"},
+        "players": {"encoder": {"learning_rate": 0.5}},
+    }
     if "predictor" in settings_class(method).model_fields:
         settings["predictor"] = {"kind": "plain"}
     if method == "adco":
@@ -56,22 +70,34 @@ def outcome(name: str) -> dict[str, object]:
         for player in game.players.values():
             player.prepare(now.progress)
         generator = torch.Generator().manual_seed(number)
-        loss = game.method.step(augment(pixels, generator=generator, shard=(rank, processes)), game.players, now)["loss"]
+        loss = game.method.step(
+            augment(pixels, generator=generator, shard=(rank, processes)), game.players, now
+        )["loss"]
         mean = torch.as_tensor(loss).clone()
         distributed.average([mean])
         losses.append(float(mean))
-    tensors = {name: value for name, value in game.method.state_dict().items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        name: value
+        for name, value in game.method.state_dict().items()
+        if isinstance(value, torch.Tensor)
+    }
     return {"losses": losses, **tensors}
 
 
 def pretrained() -> dict[str, torch.Tensor]:
     """A generator's moving average and its judge after some moves on blobs."""
     settings = PretrainingSettings(steps=3, batch_size=8, discriminator_steps=2)
-    camp = Pretraining(GeneratorSettings(width=4, latent=8), settings, JudgeSettings(), image_size=SIZE, seed=0)
+    camp = Pretraining(
+        GeneratorSettings(width=4, latent=8), settings, JudgeSettings(), image_size=SIZE, seed=0
+    )
     for _ in range(settings.steps):
         camp.play(dataset(32))
     camp.settle()
-    return {name: value for name, value in camp.state_dict().items() if not name.startswith("generator.")}
+    return {
+        name: value
+        for name, value in camp.state_dict().items()
+        if not name.startswith("generator.")
+    }
 
 
 if __name__ == "__main__":

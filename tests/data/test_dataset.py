@@ -1,4 +1,5 @@
-"""Data sets: when images are stored, what happens to bad ones, and that images, keys and labels belong together."""
+"""Data sets: when images are stored, what happens to bad ones, and that images, keys and labels
+belong together."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,12 @@ def break_files(folder: Path, *names: str) -> None:
 
 @pytest.mark.parametrize(
     ("side", "image_size", "kind"),
-    [(96, 32, StoredDataset), (97, 32, FileDataset), (128, 64, StoredDataset), (129, 64, FileDataset)],
+    [
+        (96, 32, StoredDataset),
+        (97, 32, FileDataset),
+        (128, 64, StoredDataset),
+        (129, 64, FileDataset),
+    ],
 )
 def test_small_images_are_stored_and_large_ones_are_not(
     tmp_path: Path, picture: Picture, side: int, image_size: int, kind: type[Dataset]
@@ -41,15 +47,21 @@ def test_no_large_store_is_made_unasked(folder: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("settings", [STORED, FILES], ids=["store", "files"])
-def test_images_are_central_squares_in_the_order_asked(folder: Path, settings: DataSettings) -> None:
+def test_images_are_central_squares_in_the_order_asked(
+    folder: Path, settings: DataSettings
+) -> None:
     dataset = open_dataset(folder, settings, image_size=16)
     images = dataset.images(torch.tensor([7, 0, 7]))
     paths = [folder / "dogs" / "2.png", folder / "cats" / "0.png", folder / "dogs" / "2.png"]
-    assert torch.equal(images, torch.stack([centre_square(decode(path.read_bytes()), 16) for path in paths]))
+    assert torch.equal(
+        images, torch.stack([centre_square(decode(path.read_bytes()), 16) for path in paths])
+    )
 
 
 @pytest.mark.parametrize("settings", [STORED, FILES], ids=["store", "files"])
-def test_keys_labels_and_class_names_are_those_of_the_source(folder: Path, settings: DataSettings) -> None:
+def test_keys_labels_and_class_names_are_those_of_the_source(
+    folder: Path, settings: DataSettings
+) -> None:
     dataset = open_dataset(folder, settings, image_size=16)
     assert (len(dataset), dataset.size, dataset.class_names) == (10, 16, ("cats", "dogs"))
     assert dataset.labels is not None
@@ -97,7 +109,9 @@ def test_a_listed_file_that_is_missing_is_quarantined(folder: Path) -> None:
 def test_a_folder_of_garbage_is_refused_at_once(tmp_path: Path, store: str) -> None:
     for i in range(3):
         (tmp_path / f"{i}.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"none of the 3 images looked at can be read, such as 0.jpg \(not an image"):
+    with pytest.raises(
+        DataError, match=r"none of the 3 images looked at can be read, such as 0.jpg \(not an image"
+    ):
         open_dataset(tmp_path, DataSettings.build({"store": store}), image_size=16)
 
 
@@ -120,13 +134,18 @@ def test_training_on_truncated_files_only_is_refused_even_if_all_may_be_bad(fold
 
 
 @pytest.mark.parametrize(("max_bad_share", "is_refused"), [(0.19, True), (0.2, False)])
-def test_a_stored_set_is_refused_above_the_stated_share(folder: Path, max_bad_share: float, is_refused: bool) -> None:
+def test_a_stored_set_is_refused_above_the_stated_share(
+    folder: Path, max_bad_share: float, is_refused: bool
+) -> None:
     break_files(folder, "cats/1.png", "dogs/0.png")
     settings = DataSettings(store="always", max_bad_share=max_bad_share)
     if not is_refused:
         assert len(open_dataset(folder, settings, image_size=16)) == 8
         return
-    with pytest.raises(DataError, match=r"2 of 10 images cannot be read, such as cats/1.png \(empty file\); at most 19%"):
+    with pytest.raises(
+        DataError,
+        match=r"2 of 10 images cannot be read, such as cats/1.png \(empty file\); at most 19%",
+    ):
         open_dataset(folder, settings, image_size=16)
 
 
@@ -153,7 +172,9 @@ def test_floats_become_bytes_in_the_store() -> None:
 
 
 def test_a_limit_takes_the_same_random_images_every_time(folder: Path) -> None:
-    chosen = [list(open_dataset(folder, DataSettings(limit=4), image_size=16).keys) for _ in range(2)]
+    chosen = [
+        list(open_dataset(folder, DataSettings(limit=4), image_size=16).keys) for _ in range(2)
+    ]
     assert chosen[0] == chosen[1] == sorted(chosen[0])
     assert len(set(chosen[0])) == 4
     assert chosen[0] != [f"cats/{i}.png" for i in range(4)]
@@ -169,7 +190,9 @@ def test_without_data_the_path_of_the_settings_counts(folder: Path) -> None:
         open_dataset(None, DataSettings(), image_size=16)
 
 
-def test_the_number_of_workers_is_taken_from_the_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_workers_is_taken_from_the_settings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
     for setting, processes, expected in ((3, "1", 3), (0, "1", 8), (0, "4", 3), (0, "99", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)

@@ -1,4 +1,5 @@
-"""Decoding: every mode against Pillow's own conversion, rotation by hand, and a reason for whatever cannot be read."""
+"""Decoding: every mode against Pillow's own conversion, rotation by hand, and a reason for whatever
+cannot be read."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +12,14 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from sparring.data import decode as module
-from sparring.data.decode import UnreadableImageError, centre_square, decode, header_size, load, resized_crop
+from sparring.data.decode import (
+    UnreadableImageError,
+    centre_square,
+    decode,
+    header_size,
+    load,
+    resized_crop,
+)
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -28,7 +36,8 @@ ORIENTED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-"""How stored rows and columns are turned upright, by EXIF orientation (standard JEITA CP-3451, table 6)."""
+"""How stored rows and columns are turned upright, by EXIF orientation (standard JEITA CP-3451,
+table 6)."""
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -42,11 +51,21 @@ def by_pillow(content: bytes) -> np.ndarray:
 @pytest.mark.parametrize(
     ("mode", "format_"),
     [
-        *[("RGB", "PNG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "PPM")],
+        *[
+            ("RGB", "PNG"),
+            ("L", "PNG"),
+            ("1", "PNG"),
+            ("P", "PNG"),
+            ("P", "GIF"),
+            ("RGB", "BMP"),
+            ("RGB", "PPM"),
+        ],
         *[("CMYK", "TIFF"), ("YCbCr", "TIFF"), ("LAB", "TIFF"), ("L", "TIFF"), ("CMYK", "JPEG")],
     ],
 )
-def test_opaque_modes_give_what_pillow_converts(picture: Picture, encode: Encode, mode: str, format_: str) -> None:
+def test_opaque_modes_give_what_pillow_converts(
+    picture: Picture, encode: Encode, mode: str, format_: str
+) -> None:
     image = picture(13, 17)
     if mode == "LAB":
         image = Image.frombytes("LAB", image.size, image.tobytes())
@@ -57,18 +76,24 @@ def test_opaque_modes_give_what_pillow_converts(picture: Picture, encode: Encode
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_jpeg_gives_what_pillow_decodes(picture: Picture, encode: Encode, mode: str, options: dict[str, object]) -> None:
+def test_jpeg_gives_what_pillow_decodes(
+    picture: Picture, encode: Encode, mode: str, options: dict[str, object]
+) -> None:
     content = encode(picture(37, 53).convert(mode), "JPEG", **options)
     assert np.abs(pixels(content).astype(int) - by_pillow(content)).max() <= JPEG_TOLERANCE
 
 
-def test_jpeg_takes_the_fast_road(picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jpeg_takes_the_fast_road(
+    picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = encode(picture(20, 20), "JPEG")
     monkeypatch.setattr(module, "_decode_with_pillow", lambda _: pytest.fail("went through Pillow"))
     assert decode(content).shape == (3, 20, 20)
 
 
-def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(
+    picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("not today")
 
@@ -90,19 +115,29 @@ def test_transparency_shows_white(encode: Encode, mode: str) -> None:
 
 def test_half_transparent_pixels_mix_with_white(encode: Encode) -> None:
     values = pixels(encode(Image.new("RGBA", (1, 1), (100, 0, 255, 128))))
-    assert values.ravel().tolist() == pytest.approx([177, 127, 255], abs=1)  # 255 + (v - 255) * 128 / 255
+    assert values.ravel().tolist() == pytest.approx(
+        [177, 127, 255], abs=1
+    )  # 255 + (v - 255) * 128 / 255
 
 
 def test_palette_with_transparent_bytes_does_not_warn(encode: Encode) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putpixel((1, 0), 1)
-    assert pixels(encode(image, transparency=b"\x00\xff")).tolist() == [[[255, 255, 255], [40, 50, 60]]]
+    assert pixels(encode(image, transparency=b"\x00\xff")).tolist() == [
+        [[255, 255, 255], [40, 50, 60]]
+    ]
 
 
 def test_what_pillow_warns_of_stays_inside(encode: Encode) -> None:
-    cut_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"  # announces five entries and ends within the first
-    assert pixels(encode(Image.new("RGB", (4, 3), (1, 2, 3)), exif=cut_exif))[2, 3].tolist() == [1, 2, 3]
+    cut_exif = (
+        b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"  # announces five entries and ends within the first
+    )
+    assert pixels(encode(Image.new("RGB", (4, 3), (1, 2, 3)), exif=cut_exif))[2, 3].tolist() == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "PPM"])
@@ -123,7 +158,9 @@ def test_16_bit_values_are_scaled_not_clipped(encode: Encode, format_: str) -> N
         (np.array([[-7, -7, -7]], np.float32), [0, 0, 0]),
     ],
 )
-def test_32_bit_values_are_scaled_by_their_range(encode: Encode, values: np.ndarray, expected: list[int]) -> None:
+def test_32_bit_values_are_scaled_by_their_range(
+    encode: Encode, values: np.ndarray, expected: list[int]
+) -> None:
     assert pixels(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == expected
 
 
@@ -133,8 +170,12 @@ def test_values_that_are_not_finite_are_unreadable(encode: Encode) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("format_", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("TIFF", "RGB")])
-def test_exif_rotation_turns_the_image_upright(picture: Picture, encode: Encode, orientation: int, format_: str, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("format_", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("TIFF", "RGB")]
+)
+def test_exif_rotation_turns_the_image_upright(
+    picture: Picture, encode: Encode, orientation: int, format_: str, mode: str
+) -> None:
     image, exif = picture(16, 24).convert(mode), Image.Exif()
     exif[0x0112] = orientation
     expected = ORIENTED[orientation](pixels(encode(image, format_)))
@@ -157,7 +198,12 @@ def test_truncated_files_are_unreadable(picture: Picture, encode: Encode, format
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty file"), (b"just some text\n", "not an image"), (b"\xff\xd8\xff", "."), (b"\x89PNG\r\n\x1a\n", ".")],
+    [
+        (b"", "empty file"),
+        (b"just some text\n", "not an image"),
+        (b"\xff\xd8\xff", "."),
+        (b"\x89PNG\r\n\x1a\n", "."),
+    ],
 )
 def test_what_is_no_image_is_unreadable_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(UnreadableImageError, match=reason) as caught:
@@ -177,7 +223,9 @@ def test_random_damage_never_raises_anything_else(picture: Picture, encode: Enco
                 decode(content.tobytes())
 
 
-@pytest.mark.parametrize("side", [10_000, 20_000])  # Pillow warns at the first and raises at the second
+@pytest.mark.parametrize(
+    "side", [10_000, 20_000]
+)  # Pillow warns at the first and raises at the second
 def test_decompression_bombs_are_refused_by_their_header(encode: Encode, side: int) -> None:
     content = encode(Image.new("1", (side, side)))
     with pytest.raises(UnreadableImageError, match=r"limit|bomb"):
@@ -194,7 +242,9 @@ def test_jpeg_bombs_are_refused_by_their_header(picture: Picture, encode: Encode
         decode(bytes(content))
 
 
-@pytest.mark.parametrize(("format_", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("GIF", "P")])
+@pytest.mark.parametrize(
+    ("format_", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("GIF", "P")]
+)
 def test_header_tells_the_size(picture: Picture, encode: Encode, format_: str, mode: str) -> None:
     assert header_size(encode(picture(11, 19).convert(mode), format_)[:700]) == (11, 19)
 
@@ -224,7 +274,9 @@ def test_an_image_of_the_right_size_keeps_its_pixels(picture: Picture, encode: E
     assert centre_square(image, 32) is image
 
 
-@pytest.mark.parametrize(("height", "width", "box"), [(20, 30, (0, 5, 20, 20)), (30, 20, (5, 0, 20, 20))])
+@pytest.mark.parametrize(
+    ("height", "width", "box"), [(20, 30, (0, 5, 20, 20)), (30, 20, (5, 0, 20, 20))]
+)
 def test_the_square_is_the_centre_resized(
     picture: Picture, encode: Encode, height: int, width: int, box: tuple[int, int, int, int]
 ) -> None:
@@ -245,4 +297,8 @@ def test_a_resized_crop_is_that_of_torchvision_whatever_the_order_of_memory(
 
 
 def test_a_long_strip_needs_little_memory() -> None:
-    assert centre_square(torch.zeros(3, 1, 3_000_000, dtype=torch.uint8), 224).shape == (3, 224, 224)
+    assert centre_square(torch.zeros(3, 1, 3_000_000, dtype=torch.uint8), 224).shape == (
+        3,
+        224,
+        224,
+    )

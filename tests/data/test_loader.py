@@ -1,4 +1,5 @@
-"""Batches: each image once per epoch, shared among processes, resumable, and independent of the number of workers."""
+"""Batches: each image once per epoch, shared among processes, resumable, and independent of the
+number of workers."""
 
 import threading
 import time
@@ -80,7 +81,9 @@ def test_images_belong_to_their_indices(stored: Dataset) -> None:
 
 def test_the_order_depends_on_seed_and_epoch(stored: Dataset) -> None:
     orders = [
-        torch.cat([batch.indices for batch in Loader(stored, batch_size=5, seed=seed).batches(epoch)])
+        torch.cat(
+            [batch.indices for batch in Loader(stored, batch_size=5, seed=seed).batches(epoch)]
+        )
         for seed, epoch in ((0, 0), (0, 0), (1, 0), (0, 1))
     ]
     assert torch.equal(orders[0], orders[1])
@@ -89,7 +92,9 @@ def test_the_order_depends_on_seed_and_epoch(stored: Dataset) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stored", "files"])
-def test_a_later_first_step_continues_with_the_same_batches(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_later_first_step_continues_with_the_same_batches(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     dataset = request.getfixturevalue(kind)
     whole = all_batches(Loader(dataset, batch_size=2, seed=3, crops=CROPS), epoch=4)
     rest = all_batches(Loader(dataset, batch_size=2, seed=3, crops=CROPS), epoch=4, first_step=2)
@@ -98,7 +103,9 @@ def test_a_later_first_step_continues_with_the_same_batches(kind: str, request: 
 
 
 @pytest.mark.parametrize("kind", ["stored", "files"])
-def test_processes_share_the_joint_batch(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_share_the_joint_batch(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = request.getfixturevalue(kind)
     joint = all_batches(Loader(dataset, batch_size=4, seed=0, crops=CROPS))
     monkeypatch.setattr(distributed, "num_processes", lambda: 2)
@@ -117,12 +124,16 @@ def test_processes_share_the_joint_batch(kind: str, request: pytest.FixtureReque
 
 
 def test_a_batch_larger_than_the_set_names_both(stored: Dataset) -> None:
-    with pytest.raises(ConfigError, match="batch_size 24 is larger than the data set of 23 images") as caught:
+    with pytest.raises(
+        ConfigError, match="batch_size 24 is larger than the data set of 23 images"
+    ) as caught:
         Loader(stored, batch_size=24, seed=0)
     assert caught.value.exit_code == 2
 
 
-def test_a_batch_must_divide_among_the_processes(stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_must_divide_among_the_processes(
+    stored: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed, "num_processes", lambda: 3)
     with pytest.raises(ConfigError, match="batch_size 4 does not divide among 3 processes"):
         Loader(stored, batch_size=4, seed=0)
@@ -134,7 +145,10 @@ def test_files_give_one_tensor_per_view_at_its_own_size(files: FileDataset) -> N
 
 
 def test_file_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
-    one, many = (all_batches(Loader(file_dataset(folder, n), batch_size=5, seed=0, crops=CROPS)) for n in (1, 4))
+    one, many = (
+        all_batches(Loader(file_dataset(folder, n), batch_size=5, seed=0, crops=CROPS))
+        for n in (1, 4)
+    )
     assert are_equal(one, many)
 
 
@@ -147,19 +161,24 @@ def test_crops_differ_between_views_and_epochs(files: FileDataset) -> None:
 
 
 def test_crops_come_from_the_whole_image_not_its_central_square(tmp_path: Path) -> None:
-    """A wide image whose left end alone is white: crops must reach it, with its pixels at full sharpness."""
+    """A wide image whose left end alone is white: crops must reach it, with its pixels at full
+    sharpness."""
     values = np.zeros((16, 160, 3), np.uint8)
     values[:, :16] = 255
     for i in range(64):
         Image.fromarray(values).save(tmp_path / f"{i}.png")
     crop = Crop(crop_scale=(0.1, 0.1), crop_ratio=(1.0, 1.0))
-    (batch,) = all_batches(Loader(file_dataset(tmp_path), batch_size=64, seed=0, crops=[crop, crop]))
+    (batch,) = all_batches(
+        Loader(file_dataset(tmp_path), batch_size=64, seed=0, crops=[crop, crop])
+    )
     brightness = batch.images[0].float().mean(dim=(1, 2, 3))
     assert brightness.max() > 100
     assert (brightness == 0).any()
 
 
-def test_a_crop_of_the_whole_image_is_the_image(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:
+def test_a_crop_of_the_whole_image_is_the_image(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
     picture(16, 16).save(tmp_path / "x.png")
     crop = Crop(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
     (batch,) = all_batches(Loader(file_dataset(tmp_path), batch_size=1, seed=0, crops=[crop]))
@@ -185,7 +204,9 @@ def test_resuming_is_exact_though_bad_files_are_found_anew(folder: Path) -> None
     for name in ("cats/1.png", "cats/2.png", "dogs/3.png"):
         (folder / name).write_bytes(b"")
     whole = all_batches(Loader(file_dataset(folder), batch_size=2, seed=0, crops=CROPS))
-    rest = all_batches(Loader(file_dataset(folder), batch_size=2, seed=0, crops=CROPS), first_step=2)
+    rest = all_batches(
+        Loader(file_dataset(folder), batch_size=2, seed=0, crops=CROPS), first_step=2
+    )
     assert are_equal(rest, whole[2:])
 
 
@@ -198,9 +219,15 @@ def test_too_many_bad_files_stop_the_epoch(folder: Path) -> None:
             all_batches(Loader(dataset, batch_size=5, seed=0, crops=CROPS))
 
 
-def test_batches_are_fetched_ahead_but_not_without_bound(stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_fetched_ahead_but_not_without_bound(
+    stored: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetched = []
-    monkeypatch.setattr(stored, "images", lambda rows: fetched.append(rows) or torch.zeros(len(rows), 3, 4, 4).byte())
+    monkeypatch.setattr(
+        stored,
+        "images",
+        lambda rows: fetched.append(rows) or torch.zeros(len(rows), 3, 4, 4).byte(),
+    )
     batches = Loader(stored, batch_size=1, seed=0).batches(0)
     next(batches)
     deadline = time.monotonic() + 5
@@ -215,18 +242,24 @@ def test_leaving_an_epoch_early_stops_its_threads(files: FileDataset) -> None:
     batches = Loader(files, batch_size=2, seed=0, crops=CROPS).batches(0)
     list(islice(batches, 1))
     batches.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sparring-loader")]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("sparring-loader")
+    ]
 
 
 @pytest.mark.shared
 def test_photographs_of_the_shared_sets_are_cropped(shared_data: Path) -> None:
-    dataset = open_dataset(shared_data / "bccd-320x240-val.parquet", DataSettings(store="never"), image_size=224)
+    dataset = open_dataset(
+        shared_data / "bccd-320x240-val.parquet", DataSettings(store="never"), image_size=224
+    )
     batch = next(Loader(dataset, batch_size=8, seed=0, crops=CROPS).batches(0))
     assert batch.images[0].shape == (8, 3, 224, 224)
     assert batch.images[0].float().std() > 10
 
 
-def test_a_file_is_read_once_for_all_views(files: FileDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_once_for_all_views(
+    files: FileDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads: list[int] = []
     read = files._source.read
     monkeypatch.setattr(files._source, "read", lambda index: reads.append(index) or read(index))

@@ -1,4 +1,5 @@
-"""The store: its content, what makes it a new one, and what happens when two build it or the disk fails."""
+"""The store: its content, what makes it a new one, and what happens when two build it or the disk
+fails."""
 
 import multiprocessing
 import os
@@ -28,7 +29,9 @@ def only_store(cache: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_store_holds_every_image_decoded_and_resized(folder: Path, tmp_path: Path, workers: int) -> None:
+def test_the_store_holds_every_image_decoded_and_resized(
+    folder: Path, tmp_path: Path, workers: int
+) -> None:
     source = open_source(folder)
     images = open_store(source, size=16, cache=tmp_path, workers=workers).images
     assert images.shape == (10, 3, 16, 16)
@@ -46,7 +49,10 @@ def test_bad_files_are_left_out_with_their_reason(folder: Path, tmp_path: Path) 
         store = open_store(source, size=16, cache=tmp_path)
         assert store.rows.tolist() == [0, 2, 3, 4, 6, 7, 8]
         assert [key for key, _ in store.quarantine] == ["cats/1.png", "dogs/0.png", "dogs/4.png"]
-        assert [reason for _, reason in store.quarantine][:2] == ["empty file", "not an image that Pillow knows"]
+        assert [reason for _, reason in store.quarantine][:2] == [
+            "empty file",
+            "not an image that Pillow knows",
+        ]
         assert (store.images[4] == centre_square(decode(source.read(6)), 16).numpy()).all()
 
 
@@ -57,7 +63,9 @@ def test_a_store_without_one_good_image_is_empty(tmp_path: Path) -> None:
     assert store.images.shape == (0, 3, 16, 16)
 
 
-def test_a_store_is_built_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_is_built_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = open_store(open_source(folder), size=16, cache=tmp_path).images
     monkeypatch.setattr(module, "_build", lambda *_, **__: pytest.fail("built again"))
     assert (open_store(open_source(folder), size=16, cache=tmp_path).images == first).all()
@@ -88,7 +96,12 @@ def test_another_size_is_another_store(tmp_path: Path) -> None:
 
 def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    open_store(Arrays(IMAGES), size=8, cache=tmp_path, progress=lambda done, total: seen.append((done, total)))
+    open_store(
+        Arrays(IMAGES),
+        size=8,
+        cache=tmp_path,
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)]
 
 
@@ -135,11 +148,16 @@ def build_beside_another(cache: Path, me: Path, other: Path) -> None:
     Path(f"{me}.bin").write_bytes(store.images.tobytes())
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a fresh interpreter would take seconds to import torch
+@pytest.mark.filterwarnings(
+    "ignore:.*fork:DeprecationWarning"
+)  # a fresh interpreter would take seconds to import torch
 def test_two_processes_that_build_at_once_read_the_same_bytes(tmp_path: Path) -> None:
     cache, marks = tmp_path / "cache", (tmp_path / "one", tmp_path / "two")
     context = multiprocessing.get_context("fork")
-    builders = [context.Process(target=build_beside_another, args=(cache, *pair)) for pair in (marks, marks[::-1])]
+    builders = [
+        context.Process(target=build_beside_another, args=(cache, *pair))
+        for pair in (marks, marks[::-1])
+    ]
     for builder in builders:
         builder.start()
     for builder in builders:
@@ -152,16 +170,23 @@ def test_two_processes_that_build_at_once_read_the_same_bytes(tmp_path: Path) ->
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # files may not grow beyond: a real failing write
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (10_000, hard)
+    )  # files may not grow beyond: a real failing write
     try:
-        with pytest.raises(StorageError, match=r"cannot keep decoded images in .*; free some space.*data.store=never"):
+        with pytest.raises(
+            StorageError,
+            match=r"cannot keep decoded images in .*; free some space.*data.store=never",
+        ):
             open_store(Arrays(IMAGES), size=8, cache=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "stores").iterdir()) == []
 
 
-def test_a_disk_too_small_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     monkeypatch.setattr(module, "_build", lambda *_, **__: pytest.fail("began to build"))

@@ -1,4 +1,5 @@
-"""Tiny images with masks for the tests of segmentation: noisy rectangles on a ground, the colour telling the class."""
+"""Tiny images with masks for the tests of segmentation: noisy rectangles on a ground, the colour
+telling the class."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,11 @@ COLOURS = np.array([(60, 60, 60), (220, 60, 40), (40, 90, 220), (220, 220, 60)])
 Scenes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
-def scenes(count: int, *, classes: int = 3, size: int = 24, seed: int = 0, colourless: bool = False) -> Scenes:
-    """Images (N, size, size, 3) and masks of ids 0 (the ground) to classes - 1, a rectangle of each; the outermost pixels are void."""
+def scenes(
+    count: int, *, classes: int = 3, size: int = 24, seed: int = 0, colourless: bool = False
+) -> Scenes:
+    """Images (N, size, size, 3) and masks of ids 0 (the ground) to classes - 1, a rectangle of
+    each; the outermost pixels are void."""
     draw = np.random.default_rng(seed)
     masks = np.zeros((count, size, size), np.int64)
     for mask in masks:
@@ -25,7 +29,11 @@ def scenes(count: int, *, classes: int = 3, size: int = 24, seed: int = 0, colou
     return images, masks
 
 
-def material(train: object = None, test: object = None, *, seed: int = 0, **given: object) -> Material:
+def material(
+    train: object = None, test: object = None, *, seed: int = 0, **given: object
+) -> Material:
     """Learn from 12 scenes and score 6 others, if nothing else is given."""
     train = scenes(12) if train is None else train
-    return Material(train, scenes(6, seed=1) if test is None else test, image_size=16, seed=seed, **given)  # type: ignore[arg-type]
+    return Material(
+        train, scenes(6, seed=1) if test is None else test, image_size=16, seed=seed, **given
+    )  # type: ignore[arg-type]

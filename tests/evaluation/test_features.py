@@ -14,7 +14,9 @@ class Images:
     """Random uint8 images by index."""
 
     def __init__(self, count: int) -> None:
-        self.values = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        self.values = torch.randint(
+            0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -49,9 +51,13 @@ def test_rows_are_in_the_order_of_the_data_set_whatever_the_batch(encoder: Encod
     assert whole.shape == (11, 5)
     assert whole.dtype == torch.float32
     # Convolutions of other batch sizes may sum in another order.
-    torch.testing.assert_close(extract_features(encoder, data, batch_size=4), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        extract_features(encoder, data, batch_size=4), whole, rtol=1e-5, atol=1e-6
+    )
     data.values = data.values.flip(0)
-    torch.testing.assert_close(extract_features(encoder, data, batch_size=4), whole.flip(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        extract_features(encoder, data, batch_size=4), whole.flip(0), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_encoder_is_the_same_to_the_bit_afterwards(encoder: Encoder) -> None:
@@ -73,7 +79,9 @@ def test_every_module_gets_its_own_mode_back_even_after_a_failure(encoder: Encod
 
 def test_progress_ends_at_the_number_of_images(encoder: Encoder) -> None:
     calls: list[tuple[int, int]] = []
-    extract_features(encoder, Images(7), batch_size=3, progress=lambda done, total: calls.append((done, total)))
+    extract_features(
+        encoder, Images(7), batch_size=3, progress=lambda done, total: calls.append((done, total))
+    )
     assert calls == [(3, 7), (6, 7), (7, 7)]
 
 

@@ -1,4 +1,5 @@
-"""Running protocols: one extraction for all, honest splits, and a sentence for what cannot be scored."""
+"""Running protocols: one extraction for all, honest splits, and a sentence for what cannot be
+scored."""
 
 from dataclasses import replace
 from typing import Any
@@ -41,10 +42,14 @@ def coloured(count: int, seed: int, *, classes: int = 3) -> Images:
     return (base[labels][:, None, None] + noise).clip(0, 255).astype(np.uint8), labels
 
 
-def run(names: list[str], train: Any, test: Any, encoder: nn.Module | None = None, **named: Any) -> dict[str, Result]:
+def run(
+    names: list[str], train: Any, test: Any, encoder: nn.Module | None = None, **named: Any
+) -> dict[str, Result]:
     """Results of the run's encoder."""
     material = Material(train, test, image_size=SIZE, **named)
-    return evaluate([Contestant("trained", encoder or Pixels())], material, choose(names))["trained"]
+    return evaluate([Contestant("trained", encoder or Pixels())], material, choose(names))[
+        "trained"
+    ]
 
 
 def matrices(train: Images, test: Images) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -75,7 +80,10 @@ def test_the_same_images_twice_are_split_so_that_none_scores_itself(test: Images
 
 
 def test_other_images_are_scored_whole() -> None:
-    assert "held out" not in run(["knn"], coloured(100, 2, classes=2), coloured(10, 3))["knn"]["tested_on"]
+    assert (
+        "held out"
+        not in run(["knn"], coloured(100, 2, classes=2), coloured(10, 3))["knn"]["tested_on"]
+    )
     same_labels = run(["knn"], coloured(100, 2, classes=2), coloured(100, 3, classes=2))["knn"]
     assert same_labels["test_images"] == 100
 
@@ -85,7 +93,9 @@ def test_images_without_a_label_are_left_out() -> None:
     train[1][:30], test[1][::2] = -1, -1
     score = run(["knn"], train, test)["knn"]
     features, labels, queries, expected = matrices(train, test)
-    assert score["accuracy"] == pytest.approx(knn_accuracy(features[30:], labels[30:], queries[1::2], expected[1::2]))
+    assert score["accuracy"] == pytest.approx(
+        knn_accuracy(features[30:], labels[30:], queries[1::2], expected[1::2])
+    )
     assert (score["train_images"], score["test_images"]) == (60, 30)
 
 
@@ -112,7 +122,9 @@ def test_classes_are_matched_by_name_not_by_number(tmp_path: Any) -> None:
     score = run(["knn"], tmp_path / "train", tmp_path / "test", Pixels())["knn"]
     keep = labels > 0
     expected = knn_accuracy(*matrices((images, labels), (images[keep], labels[keep])))
-    assert score["accuracy"] == pytest.approx(expected)  # the test folder numbers its classes from bee = 0
+    assert score["accuracy"] == pytest.approx(
+        expected
+    )  # the test folder numbers its classes from bee = 0
     assert expected > 0.5
 
 
@@ -120,9 +132,13 @@ def test_geometry_needs_no_labels_and_aligns_views_if_given() -> None:
     train, test = coloured(20, 0)[0], coloured(30, 1)[0]
     without = run(["geometry"], train, test)["geometry"]
     assert "alignment" not in without
-    flipped = run(["geometry"], train, test, views=lambda images: (images / 255, images.flip(3) / 255))["geometry"]
+    flipped = run(
+        ["geometry"], train, test, views=lambda images: (images / 255, images.flip(3) / 255)
+    )["geometry"]
     pixels = torch.from_numpy(test).permute(0, 3, 1, 2).float()
-    assert flipped["alignment"] == pytest.approx(alignment(pixels.flatten(1), pixels.flip(3).flatten(1)), rel=1e-4)
+    assert flipped["alignment"] == pytest.approx(
+        alignment(pixels.flatten(1), pixels.flip(3).flatten(1)), rel=1e-4
+    )
     assert {key: flipped[key] for key in without} == without
 
 
@@ -131,7 +147,10 @@ def test_collapsed_features_carry_a_warning() -> None:
         def features(self, images: Tensor) -> Tensor:
             return torch.ones(len(images), 8)
 
-    assert "collapsed" in run(["geometry"], coloured(9, 0), coloured(9, 1), Blind())["geometry"]["warning"]
+    assert (
+        "collapsed"
+        in run(["geometry"], coloured(9, 0), coloured(9, 1), Blind())["geometry"]["warning"]
+    )
     assert "warning" not in run(["geometry"], coloured(90, 0), coloured(90, 1))["geometry"]
 
 
@@ -142,7 +161,9 @@ def test_an_unknown_protocol_variant_or_setting_is_answered_with_the_nearest() -
         choose(["knn:adco"])
     with pytest.raises(ConfigError, match=r"did you mean 'knn\.temperature'"):
         choose(["knn"], {"knn": {"temperatur": 0.2}})
-    with pytest.raises(ConfigError, match=r"linear\.validation_share': that protocol was not asked for"):
+    with pytest.raises(
+        ConfigError, match=r"linear\.validation_share': that protocol was not asked for"
+    ):
         choose(["knn"], {"linear": {"validation_share": 0.1}})
     with pytest.raises(ConfigError, match=r"unknown setting 'temperature'"):
         choose(["knn"], {"temperature": 0.2})
@@ -150,7 +171,9 @@ def test_an_unknown_protocol_variant_or_setting_is_answered_with_the_nearest() -
         choose([])
 
 
-def test_settings_are_defaults_then_the_variant_then_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_defaults_then_the_variant_then_what_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     entry = replace(PROTOCOLS["knn"], variants={"wu": {"temperature": 0.07, "num_neighbors": 20}})
     monkeypatch.setitem(PROTOCOLS, "knn", entry)
     plain, variant = choose(["knn", "knn:wu"], {"knn": {"num_neighbors": 5}})
@@ -204,10 +227,16 @@ def test_progress_counts_the_images_of_each_set() -> None:
 
     run(["knn"], coloured(300, 0), coloured(60, 1), reporter=Listener())
     about = "features of the trained encoder, "
-    assert calls == [(about + "training images", 256, 300), (about + "training images", 300, 300), (about + "test images", 60, 60)]
+    assert calls == [
+        (about + "training images", 256, 300),
+        (about + "training images", 300, 300),
+        (about + "test images", 60, 60),
+    ]
 
 
-def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails(*_: Any) -> Result:
         raise DataError("no")
 
@@ -216,14 +245,21 @@ def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(monkeypa
     material = Material(coloured(30, 0), coloured(30, 1), image_size=SIZE)
     contestants = [Contestant(name, Pixels()) for name in ("trained", "untrained")]
     with pytest.raises(DataError):
-        evaluate(contestants, material, choose(["knn", "linear"]), done=lambda who, what, _: told.append((who, what)))
+        evaluate(
+            contestants,
+            material,
+            choose(["knn", "linear"]),
+            done=lambda who, what, _: told.append((who, what)),
+        )
     assert told == [("trained", "knn"), ("untrained", "knn")]
 
 
 def test_a_joint_protocol_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROTOCOLS, "knn", replace(PROTOCOLS["knn"], is_joint=True))
     material = Material(coloured(30, 0), coloured(30, 1), image_size=SIZE)
-    results = evaluate([Contestant(name, Pixels()) for name in ("trained", "untrained")], material, choose(["knn"]))
+    results = evaluate(
+        [Contestant(name, Pixels()) for name in ("trained", "untrained")], material, choose(["knn"])
+    )
     assert list(results["trained"]) == ["knn"]
     assert results["untrained"] == {}
 

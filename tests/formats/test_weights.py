@@ -16,13 +16,20 @@ TOLERANCE = 1e-5
 """Two implementations of one network add in different orders; features are of order one."""
 
 
-def random_encoder(*, backbone: str, image_size: int, width: float = 1.0) -> tuple[Encoder, RunConfig]:
-    """Encoder whose every weight and statistic is random, in evaluation mode, and the configuration that names it."""
+def random_encoder(
+    *, backbone: str, image_size: int, width: float = 1.0
+) -> tuple[Encoder, RunConfig]:
+    """Encoder whose every weight and statistic is random, in evaluation mode, and the configuration
+    that names it."""
     eyes = EncoderSettings(backbone=backbone, width=width)
     training = {"image_size": image_size}
-    config = RunConfig.from_tree({"method": "simclr", "data": {}, "encoder": eyes.model_dump(), "training": training})
+    config = RunConfig.from_tree(
+        {"method": "simclr", "data": {}, "encoder": eyes.model_dump(), "training": training}
+    )
     torch.manual_seed(0)
-    encoder = Encoder(make_backbone(eyes, image_size=image_size), nn.Identity(), mean=eyes.mean, std=eyes.std)
+    encoder = Encoder(
+        make_backbone(eyes, image_size=image_size), nn.Identity(), mean=eyes.mean, std=eyes.std
+    )
     for name, tensor in encoder.backbone.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 2)
@@ -49,17 +56,35 @@ def test_printed_lines_load_the_same_features(tmp_path: Path, form: str, image_s
     encoder, config = random_encoder(backbone="resnet18", image_size=image_size)
     images = torch.rand(2, 3, image_size, image_size)
     code = export_weights(encoder, config, form=form, out=tmp_path / f'it\'s "a" file.{form}')
-    torch.testing.assert_close(features_of_loaded(code, encoder, images), encoder.features(images), atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(
+        features_of_loaded(code, encoder, images),
+        encoder.features(images),
+        atol=TOLERANCE,
+        rtol=TOLERANCE,
+    )
 
 
 @pytest.mark.parametrize(
-    ("backbone", "width"), [("resnet18", 0.0625), ("resnet10t", 1.0), ("vit_tiny_patch16_224", 1.0), ("mobilenetv4_conv_small", 1.0)]
+    ("backbone", "width"),
+    [
+        ("resnet18", 0.0625),
+        ("resnet10t", 1.0),
+        ("vit_tiny_patch16_224", 1.0),
+        ("mobilenetv4_conv_small", 1.0),
+    ],
 )
-def test_every_kind_of_network_survives_the_way_to_timm(tmp_path: Path, backbone: str, width: float) -> None:
+def test_every_kind_of_network_survives_the_way_to_timm(
+    tmp_path: Path, backbone: str, width: float
+) -> None:
     encoder, config = random_encoder(backbone=backbone, image_size=96, width=width)
     images = torch.rand(2, 3, 96, 96)
     code = export_weights(encoder, config, form="safetensors", out=tmp_path / "weights.safetensors")
-    torch.testing.assert_close(features_of_loaded(code, encoder, images), encoder.features(images), atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(
+        features_of_loaded(code, encoder, images),
+        encoder.features(images),
+        atol=TOLERANCE,
+        rtol=TOLERANCE,
+    )
 
 
 def test_weights_matter_to_the_comparison(tmp_path: Path) -> None:
@@ -67,27 +92,48 @@ def test_weights_matter_to_the_comparison(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 32, 32)
     code = export_weights(encoder, config, form="timm", out=tmp_path / "w.pt")
     unloaded = "\n".join(line for line in code.splitlines() if "load_state_dict" not in line)
-    assert not torch.allclose(features_of_loaded(unloaded, encoder, images), encoder.features(images), atol=100 * TOLERANCE)
+    assert not torch.allclose(
+        features_of_loaded(unloaded, encoder, images),
+        encoder.features(images),
+        atol=100 * TOLERANCE,
+    )
 
 
 def test_printed_lines_say_how_images_are_normalised(tmp_path: Path) -> None:
     encoder, config = random_encoder(backbone="mobilenetv4_conv_small", image_size=32)
     code = export_weights(encoder, config, form="timm", out=tmp_path / "w.pt")
-    assert code.splitlines()[-1] == "# expects images in [0, 1] minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225), per channel"
+    assert (
+        code.splitlines()[-1]
+        == "# expects images in [0, 1] minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225), per channel"
+    )
 
 
 @pytest.mark.parametrize(("backbone", "width"), [("resnet18", 0.25), ("resnet10t", 1.0)])
-def test_network_that_torchvision_lacks_is_refused(tmp_path: Path, backbone: str, width: float) -> None:
+def test_network_that_torchvision_lacks_is_refused(
+    tmp_path: Path, backbone: str, width: float
+) -> None:
     encoder, config = random_encoder(backbone=backbone, image_size=96, width=width)
-    with pytest.raises(ConfigError, match=rf"^torchvision has no {backbone} at width {width:g}; use --format timm or safetensors"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"^torchvision has no {backbone} at width {width:g}; use --format timm or safetensors",
+    ):
         export_weights(encoder, config, form="torchvision", out=tmp_path / "w.pt")
     assert not (tmp_path / "w.pt").exists()
 
 
 def test_network_of_your_own_is_left_to_you_to_build(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
-    encoder = Encoder(Backbone(network, image_size=8), nn.Identity(), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    config = RunConfig.from_tree({"method": "simclr", "data": {}, "encoder": {"backbone": CUSTOM + "Net"}, "training": {"image_size": 8}})
+    encoder = Encoder(
+        Backbone(network, image_size=8), nn.Identity(), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
+    config = RunConfig.from_tree(
+        {
+            "method": "simclr",
+            "data": {},
+            "encoder": {"backbone": CUSTOM + "Net"},
+            "training": {"image_size": 8},
+        }
+    )
     code = export_weights(encoder, config, form="timm", out=tmp_path / "w.pt")
     twin = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
     exec(code.replace("model = ...", "model = twin"), {"twin": twin})

@@ -10,7 +10,9 @@ from sparring.measures.accuracy import class_accuracies, mean_per_class, top_1
 def test_both_measures_equal_scikit_learns() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 5, (200,), generator=draw) ** 2 % 5
-    predicted = torch.where(torch.rand(200, generator=draw) < 0.6, labels, torch.randint(0, 5, (200,), generator=draw))
+    predicted = torch.where(
+        torch.rand(200, generator=draw) < 0.6, labels, torch.randint(0, 5, (200,), generator=draw)
+    )
     assert top_1(predicted, labels) == pytest.approx(accuracy_score(labels, predicted))
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
         expected = balanced_accuracy_score(labels, predicted)

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.measures.geometry import alignment, collapse_warning, effective_rank, embedding_std, panel, uniformity
+from sparring.measures.geometry import (
+    alignment,
+    collapse_warning,
+    effective_rank,
+    embedding_std,
+    panel,
+    uniformity,
+)
 
 
 def cloud(rows: int, dim: int, seed: int = 0) -> Tensor:
@@ -23,9 +30,15 @@ def test_alignment_is_zero_for_equal_views_two_for_orthogonal_four_for_opposite(
 def test_uniformity_equals_the_loop_over_pairs_in_blocks_of_any_size() -> None:
     rows = cloud(23, 5)
     unit = rows / rows.norm(dim=1, keepdim=True)
-    pairs = [math.exp(-2 * (unit[i] - unit[j]).square().sum().item()) for i in range(23) for j in range(i)]
+    pairs = [
+        math.exp(-2 * (unit[i] - unit[j]).square().sum().item())
+        for i in range(23)
+        for j in range(i)
+    ]
     for block_rows in (1, 4, 23, 1000):
-        assert uniformity(rows, block_rows=block_rows) == pytest.approx(math.log(sum(pairs) / len(pairs)), abs=1e-5)
+        assert uniformity(rows, block_rows=block_rows) == pytest.approx(
+            math.log(sum(pairs) / len(pairs)), abs=1e-5
+        )
 
 
 def test_uniformity_of_one_point_an_antipodal_pair_and_a_basis() -> None:
@@ -55,7 +68,9 @@ def test_effective_rank_follows_the_entropy_of_singular_values_in_either_orienta
 
 
 def test_embedding_std_is_one_for_a_gaussian_cloud_and_zero_for_one_point() -> None:
-    assert embedding_std(cloud(4000, 64)) == pytest.approx(1, abs=0.01)  # 64 standard deviations of 4,000 draws: error 0.1 %
+    assert embedding_std(cloud(4000, 64)) == pytest.approx(
+        1, abs=0.01
+    )  # 64 standard deviations of 4,000 draws: error 0.1 %
     assert embedding_std(torch.ones(10, 64)) == pytest.approx(0, abs=1e-6)
     assert embedding_std(torch.eye(2).repeat(3, 1)) == pytest.approx(0.5 * math.sqrt(2))
 
@@ -63,7 +78,9 @@ def test_embedding_std_is_one_for_a_gaussian_cloud_and_zero_for_one_point() -> N
 def test_the_order_of_the_images_does_not_matter() -> None:
     first, second = cloud(50, 6, 1), cloud(50, 6, 2)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(3))
-    assert panel(first[order], second[order], first[order]) == pytest.approx(panel(first, second, first), abs=1e-6)
+    assert panel(first[order], second[order], first[order]) == pytest.approx(
+        panel(first, second, first), abs=1e-6
+    )
 
 
 def test_the_panel_judges_embeddings_and_ranks_features() -> None:

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.measures.iou import confusion_matrix, intersection_over_union, mean_iou, pixel_accuracy
+from sparring.measures.iou import (
+    confusion_matrix,
+    intersection_over_union,
+    mean_iou,
+    pixel_accuracy,
+)
 
 IGNORED = 255
 TRUTH = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 255]])
@@ -16,7 +21,11 @@ PREDICTED = torch.tensor([[0, 0, 1, 0], [0, 1, 1, 1], [2, 0, 2, 1]])
 def masks(seed: int, *, classes: int = 5) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     truth = torch.randint(0, classes, (7, 11), generator=draw)
-    predicted = torch.where(torch.rand(7, 11, generator=draw) < 0.5, truth, torch.randint(0, classes, (7, 11), generator=draw))
+    predicted = torch.where(
+        torch.rand(7, 11, generator=draw) < 0.5,
+        truth,
+        torch.randint(0, classes, (7, 11), generator=draw),
+    )
     truth[torch.rand(7, 11, generator=draw) < 0.2] = IGNORED
     return predicted, truth
 
@@ -58,7 +67,9 @@ def test_hand_made_masks_have_the_known_score() -> None:
 
 def test_matrices_of_several_masks_add_up_to_that_of_all() -> None:
     pairs = [masks(seed) for seed in range(3)]
-    together = confusion(torch.cat([predicted for predicted, _ in pairs]), torch.cat([truth for _, truth in pairs]))
+    together = confusion(
+        torch.cat([predicted for predicted, _ in pairs]), torch.cat([truth for _, truth in pairs])
+    )
     assert torch.equal(sum(confusion(*pair) for pair in pairs), together)  # type: ignore[arg-type]
 
 
@@ -68,7 +79,9 @@ def test_a_perfect_prediction_scores_one_and_a_shifted_one_nothing() -> None:
     assert mean_iou(confusion((truth.clamp_max(4) + 1) % 5, truth)) == 0
 
 
-def test_a_class_without_true_pixels_has_no_part_in_the_mean_but_its_prediction_costs_others() -> None:
+def test_a_class_without_true_pixels_has_no_part_in_the_mean_but_its_prediction_costs_others() -> (
+    None
+):
     truth, predicted = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 4, 1])
     ious = intersection_over_union(confusion(predicted, truth))
     assert ious.isnan().tolist() == [False, False, True, True, True]

@@ -21,15 +21,20 @@ def clouds(count: int, seed: int, *, classes: int = 5, dim: int = 16) -> tuple[T
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (20, 0.1), (200, 0.07), (50, 1.0)])
 def test_predictions_equal_those_of_scikit_learn(k: int, temperature: float) -> None:
     (train, labels), (test, truth) = clouds(600, 0), clouds(300, 1)
-    oracle = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / temperature)).fit(
-        train.double().numpy(), labels.numpy()
-    )
+    oracle = KNeighborsClassifier(
+        k,
+        metric="cosine",
+        algorithm="brute",
+        weights=lambda distance: np.exp((1 - distance) / temperature),
+    ).fit(train.double().numpy(), labels.numpy())
     expected = torch.from_numpy(oracle.predict(test.double().numpy()))
-    predicted = knn_predict(train.double(), labels, test.double(), num_neighbors=k, temperature=temperature)
-    assert torch.equal(predicted, expected)
-    assert knn_accuracy(train.double(), labels, test.double(), truth, num_neighbors=k, temperature=temperature) == pytest.approx(
-        oracle.score(test.double().numpy(), truth.numpy())
+    predicted = knn_predict(
+        train.double(), labels, test.double(), num_neighbors=k, temperature=temperature
     )
+    assert torch.equal(predicted, expected)
+    assert knn_accuracy(
+        train.double(), labels, test.double(), truth, num_neighbors=k, temperature=temperature
+    ) == pytest.approx(oracle.score(test.double().numpy(), truth.numpy()))
 
 
 def test_a_near_neighbour_outvotes_two_far_ones_only_at_low_temperature() -> None:
@@ -56,13 +61,18 @@ def test_order_and_length_of_the_rows_do_not_matter() -> None:
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
     scale = torch.rand(200, 1, generator=torch.Generator().manual_seed(1)) + 0.5
     base = knn_accuracy(train, labels, test, truth, num_neighbors=10)
-    assert knn_accuracy((train * scale)[order], labels[order], 3 * test, truth, num_neighbors=10) == base
+    assert (
+        knn_accuracy((train * scale)[order], labels[order], 3 * test, truth, num_neighbors=10)
+        == base
+    )
 
 
 def test_more_neighbours_than_rows_means_all_rows() -> None:
     (train, labels), (test, truth) = clouds(30, 6), clouds(40, 7)
     assert nearest(train, test, 1000)[1].shape == (40, 30)
-    assert knn_accuracy(train, labels, test, truth, num_neighbors=1000) == knn_accuracy(train, labels, test, truth, num_neighbors=30)
+    assert knn_accuracy(train, labels, test, truth, num_neighbors=1000) == knn_accuracy(
+        train, labels, test, truth, num_neighbors=30
+    )
 
 
 def test_equal_votes_go_to_the_smallest_class() -> None:
@@ -71,7 +81,8 @@ def test_equal_votes_go_to_the_smallest_class() -> None:
 
 
 def test_a_tiny_temperature_does_not_overflow() -> None:
-    # exp(0.995 / 0.001) and exp(0.93 / 0.001) are both infinite in float32: a tie that the smaller class would win.
+    # exp(0.995 / 0.001) and exp(0.93 / 0.001) are both infinite in float32: a tie that the smaller
+    # class would win.
     train, query = torch.tensor([[1.0, 0.0], [0.9, 0.5]]), torch.tensor([[1.0, 0.1]])
     assert knn_predict(train, torch.tensor([1, 0]), query, temperature=1e-3).item() == 1
 
@@ -96,7 +107,9 @@ def test_nearest_gives_the_cosines_in_falling_order() -> None:
     assert nearest(features, queries[:0], 4)[1].shape == (0, 4)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"temperature": 0.0}, "temperature"), ({"num_neighbors": 0}, ">= 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"temperature": 0.0}, "temperature"), ({"num_neighbors": 0}, ">= 1")]
+)
 def test_values_out_of_range_are_named(settings: dict[str, float], message: str) -> None:
     train, labels = clouds(10, 12)
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,5 @@
-"""Whether embeddings stay apart: a short run on the sketches, move by move, so that a test can leave out what prevents collapse."""
+"""Whether embeddings stay apart: a short run on the sketches, move by move, so that a test can
+leave out what prevents collapse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +17,13 @@ from sparring.training.build import Contest, make_contest
 
 STEPS = 25
 APART, TOGETHER = 0.6, 0.25
-"""Standard deviation times sqrt(dim), 1 when spread, 0 in a point: 0.73 and 0.77 of SimSiam and BYOL, at most 0.19 with a part left out."""
+"""Standard deviation times sqrt(dim), 1 when spread, 0 in a point: 0.73 and 0.77 of SimSiam and
+BYOL, at most 0.19 with a part left out."""
 
 
 def contest(method: str) -> Contest:
-    """Untrained, with a projector that does not end in batch norm, which would spread the embeddings by itself."""
+    """Untrained, with a projector that does not end in batch norm, which would spread the
+    embeddings by itself."""
     own: dict[str, Any] = {"projector": {"kind": "simclr"}}
     if method == "byol":
         own["teacher_momentum"] = 0.9
@@ -30,7 +33,10 @@ def contest(method: str) -> Contest:
 def spread_after(game: Contest, move: Callable[[list[Tensor], int], object]) -> float:
     """Standard deviation of the embeddings of all sketches after `STEPS` moves."""
     images, _ = sketches.sketches(256, seed=0)
-    views = Views(arena.config("simclr", views=sketches.DISTORTION).game.views.resolve(arena.SIZE), image_size=arena.SIZE)
+    views = Views(
+        arena.config("simclr", views=sketches.DISTORTION).game.views.resolve(arena.SIZE),
+        image_size=arena.SIZE,
+    )
     for number in range(STEPS):
         rows = torch.randperm(len(images), generator=generator(0, "rows", number))[:32]
         for player in game.players.values():

@@ -1,4 +1,5 @@
-"""Games in double precision with a network without batch norm, so that steps written by hand can be held to them tightly."""
+"""Games in double precision with a network without batch norm, so that steps written by hand can be
+held to them tightly."""
 
 from typing import Any
 
@@ -19,7 +20,13 @@ class Normed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.ReLU(),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map of features."""
@@ -29,9 +36,12 @@ class Normed(nn.Module):
 def game(method: str, network: type[nn.Module] = Plain, **settings: Any) -> Contest:
     """Untrained contest in float64."""
     torch.manual_seed(3)
-    # The preset of two equal views whatever the method's default, and a projector without batch norm.
+    # The preset of two equal views whatever the method's default, and a projector without batch
+    # norm.
     plain = {"projector": {"kind": "mocov2", "dim": 16, "hidden": 32}}
-    made = make_contest(arena.config(method, **{**plain, **settings}), Backbone(network(), image_size=arena.SIZE))
+    made = make_contest(
+        arena.config(method, **{**plain, **settings}), Backbone(network(), image_size=arena.SIZE)
+    )
     made.method.double()
     return made
 
@@ -61,4 +71,6 @@ def equal(left: list[Tensor], right: list[Tensor]) -> bool:
 
 def spread(count: int, dim: int = 16, *, seed: int = 5) -> Tensor:
     """Random directions."""
-    return torch.randn(count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )

@@ -25,7 +25,9 @@ PLAIN = {"predictor": {"kind": "plain", "hidden": 32}}
 
 def started(**settings: Any) -> tuple[Contest, ACSSL]:
     """Contest after two steps, so that teacher and encoder differ and a queue holds keys."""
-    contest = ring.game("acssl", **{**PLAIN, "players": {"encoder": {"learning_rate": 0.1}}, **settings})
+    contest = ring.game(
+        "acssl", **{**PLAIN, "players": {"encoder": {"learning_rate": 0.1}}, **settings}
+    )
     for number in (10, 11):
         contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
     assert isinstance(contest.method, ACSSL)
@@ -43,7 +45,9 @@ def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
         yield method
 
 
-def looked(method: ACSSL, views: list[Tensor], number: int = 0, *, indices: Tensor | None = None) -> Turn:
+def looked(
+    method: ACSSL, views: list[Tensor], number: int = 0, *, indices: Tensor | None = None
+) -> Turn:
     now = arena.step(number)
     indices = torch.arange(len(views[0])) if indices is None else indices
     return method.look(views, Step(progress=now.progress, indices=indices, generator=now.generator))
@@ -80,37 +84,57 @@ def test_batch2_adds_the_other_images_keys_of_the_querys_own_view() -> None:
     first, second = ring.views()
     directions = []
     for asking, answering in ((first, second), (second, first)):
-        across, within = (cosine(query(method, asking), method.teacher(view)) for view in (answering, asking))
+        across, within = (
+            cosine(query(method, asking), method.teacher(view)) for view in (answering, asking)
+        )
         others = [
-            torch.cat([row[:i], row[i + 1 :], own[:i], own[i + 1 :]]) for i, (row, own) in enumerate(zip(across, within, strict=True))
+            torch.cat([row[:i], row[i + 1 :], own[:i], own[i + 1 :]])
+            for i, (row, own) in enumerate(zip(across, within, strict=True))
         ]
         directions.append(by_hand(across.diagonal(), others))
-    torch.testing.assert_close(looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+    )
 
 
 def test_the_queue_adds_past_keys_of_other_images() -> None:
     _, method = started(mining=QUEUE)
     assert method.queue is not None
     keys, shown = method.queue.keys, method.queue.images
-    assert (shown >= 0).sum() == 4 * ring.BATCH  # two views, two steps; the other 36 rows are random still
+    assert (
+        shown >= 0
+    ).sum() == 4 * ring.BATCH  # two views, two steps; the other 36 rows are random still
     first, second = ring.views()
     directions = []
     for asking, answering in ((first, second), (second, first)):
         asked = query(method, asking)
-        across, within, past = (cosine(asked, rows) for rows in (method.teacher(answering), method.teacher(asking), keys))
+        across, within, past = (
+            cosine(asked, rows)
+            for rows in (method.teacher(answering), method.teacher(asking), keys)
+        )
         others = []
         for i in range(ring.BATCH):
             held = past[i][(shown >= 0) & (shown != i)]
-            others.append(torch.cat([across[i, :i], across[i, i + 1 :], within[i, :i], within[i, i + 1 :], held]))
+            others.append(
+                torch.cat(
+                    [across[i, :i], across[i, i + 1 :], within[i, :i], within[i, i + 1 :], held]
+                )
+            )
         directions.append(by_hand(across.diagonal(), others))
-    torch.testing.assert_close(looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("pool", ["batch", "batch2", "queue"])
-@pytest.mark.parametrize("disarmed", [{}, {"disarmed": "all"}, {"disarmed": "random"}, {"disarmed": "easiest"}])
+@pytest.mark.parametrize(
+    "disarmed", [{}, {"disarmed": "all"}, {"disarmed": "random"}, {"disarmed": "easiest"}]
+)
 def test_no_query_ever_meets_its_own_image(pool: str, disarmed: dict[str, str]) -> None:
     _, method = started(mining={"pool": pool, "queue_size": 100}, **disarmed)
-    indices = torch.tensor([0, 0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14])  # a broken file's place is taken by another image
+    indices = torch.tensor(
+        [0, 0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14]
+    )  # a broken file's place is taken by another image
     pairs = looked(method, ring.views(), indices=indices).metrics["mining/pairs"]
     assert isinstance(pairs, Tensor)
     assert pairs.dtype == torch.int64
@@ -157,21 +181,27 @@ def test_until_the_warm_up_ends_every_candidate_is_met() -> None:
     assert during.loss != after.loss
 
 
-def test_the_hardest_pairs_raise_the_loss_more_than_random_and_easiest_ones_of_equal_number() -> None:
+def test_the_hardest_pairs_raise_the_loss_more_than_random_and_easiest_ones_of_equal_number() -> (
+    None
+):
     views = ring.views()
     turns = [looked(method, views) for method in twins(*TWINS)]
     assert len({len(turn.metrics["mining/pairs"]) for turn in turns}) == 1  # type: ignore[arg-type]
     mined, random, easiest = (float(turn.loss.detach()) for turn in turns)
-    # The network is untrained and its cosines are within a few hundredths; half of the gap to the easiest is far beyond rounding.
+    # The network is untrained and its cosines are within a few hundredths; half of the gap to the
+    # easiest is far beyond rounding.
     assert mined > random > easiest
     assert mined - random > 0.2 * (mined - easiest) > 1e-4
 
 
 @pytest.mark.parametrize("form", ["hinge", "soft", "topk_nce", "byol_plus"])
 def test_mining_does_its_duty_in_every_form(form: str) -> None:
-    # A wide margin: on an untrained network, whose cosines are all near 1, the hinge is active everywhere.
+    # A wide margin: on an untrained network, whose cosines are all near 1, the hinge is active
+    # everywhere.
     views, settings = ring.views(), {"form": form, "triplet": {"margin": 0.5}}
-    mined, random, easiest = (looked(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS)))
+    mined, random, easiest = (
+        looked(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS))
+    )
     assert mined > random > easiest
 
 
@@ -207,24 +237,38 @@ def test_topk_nce_with_all_negatives_is_moco_v3s_cross_entropy() -> None:
     (method,) = twins({"form": "topk_nce", "disarmed": "all"})
     first, second = ring.views()
     ways = [
-        in_batch_info_nce(query(method, asking), method.teacher(answering), torch.zeros(0, 16).double(), temperature=0.2)
+        in_batch_info_nce(
+            query(method, asking),
+            method.teacher(answering),
+            torch.zeros(0, 16).double(),
+            temperature=0.2,
+        )
         for asking, answering in ((first, second), (second, first))
     ]
-    torch.testing.assert_close(looked(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        looked(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0
+    )
 
 
 def test_byol_plus_without_weight_is_byol() -> None:
     (method,) = twins({"form": "byol_plus", "triplet": {"weight": 0.0}})
     first, second = ring.views()
     distances = [
-        (unit_rows(query(method, asking)) - unit_rows(method.teacher(answering))).square().sum(dim=1).mean()
+        (unit_rows(query(method, asking)) - unit_rows(method.teacher(answering)))
+        .square()
+        .sum(dim=1)
+        .mean()
         for asking, answering in ((first, second), (second, first))
     ]
-    torch.testing.assert_close(looked(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        looked(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0
+    )
 
 
 def test_hcl_meets_all_negatives_whatever_the_count() -> None:
-    few, many = twins({"form": "hcl", "mining": {"count": 2}}, {"form": "hcl", "mining": {"count": 15, "skip": 0}})
+    few, many = twins(
+        {"form": "hcl", "mining": {"count": 2}}, {"form": "hcl", "mining": {"count": 15, "skip": 0}}
+    )
     turn = looked(few, ring.views())
     assert torch.equal(turn.loss, looked(many, ring.views()).loss)
     assert len(turn.metrics["mining/pairs"]) == 2 * ring.BATCH * (ring.BATCH - 1)  # type: ignore[arg-type]
@@ -232,14 +276,19 @@ def test_hcl_meets_all_negatives_whatever_the_count() -> None:
 
 @pytest.mark.parametrize("disarmed", ["all", "random", "easiest"])
 def test_hcl_has_nothing_to_disarm(disarmed: str) -> None:
-    with pytest.raises(ConfigError, match=f"form=hcl meets all negatives: leave out disarmed={disarmed}"):
+    with pytest.raises(
+        ConfigError, match=f"form=hcl meets all negatives: leave out disarmed={disarmed}"
+    ):
         arena.config("acssl", form="hcl", disarmed=disarmed)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mining": QUEUE}, {"form": "hcl"}])
 def test_the_order_of_a_batch_does_not_change_the_loss(settings: dict[str, Any]) -> None:
     _, method = started(**settings)
-    views, order = ring.views(), torch.randperm(ring.BATCH, generator=torch.Generator().manual_seed(0))
+    views, order = (
+        ring.views(),
+        torch.randperm(ring.BATCH, generator=torch.Generator().manual_seed(0)),
+    )
     moved = looked(method, [view[order] for view in views], indices=order)
     torch.testing.assert_close(looked(method, views).loss, moved.loss, rtol=1e-12, atol=1e-14)
 
@@ -265,10 +314,18 @@ def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
 def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: float) -> None:
     contest, method = started(teacher_momentum=0.9)
     before = ring.parameters(method.teacher)
-    now = Step(progress=Progress(step=step, num_steps=100, steps_per_epoch=10), indices=torch.arange(16), generator=arena.step().generator)
+    now = Step(
+        progress=Progress(step=step, num_steps=100, steps_per_epoch=10),
+        indices=torch.arange(16),
+        generator=arena.step().generator,
+    )
     contest.method.step(ring.views(), contest.players, now)
-    for old, new, online in zip(before, method.teacher.parameters(), method.encoder.parameters(), strict=True):
-        torch.testing.assert_close(new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-12, atol=1e-15)
+    for old, new, online in zip(
+        before, method.teacher.parameters(), method.encoder.parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            new, momentum * old + (1 - momentum) * online.detach(), rtol=1e-12, atol=1e-15
+        )
 
 
 def test_the_queue_takes_in_both_views_unit_keys_after_the_look_with_their_images() -> None:
@@ -302,7 +359,11 @@ def test_metrics_are_the_cosines_of_chosen_candidates_and_positives() -> None:
         mined.append(others.sort(dim=1, descending=True).values[:, 1:10].mean())
         everyone.append(others.mean())
         positive.append(similarity.diagonal().mean())
-    for name, values in (("hardness", mined), ("hardness_of_all", everyone), ("positive", positive)):
+    for name, values in (
+        ("hardness", mined),
+        ("hardness_of_all", everyone),
+        ("positive", positive),
+    ):
         value = found[f"mining/{name}"]
         assert isinstance(value, Tensor)
         assert not value.requires_grad
@@ -323,8 +384,12 @@ def test_a_joint_batch_with_nobody_to_meet_is_refused(batch: int) -> None:
         looked(method, [view[:batch] for view in ring.views()])
 
 
-@pytest.mark.parametrize("settings", [{}, {"disarmed": "random", "mining": QUEUE}, {"mining": QUEUE}])
-def test_each_process_plays_its_rows_of_the_game_of_one(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {"disarmed": "random", "mining": QUEUE}, {"mining": QUEUE}]
+)
+def test_each_process_plays_its_rows_of_the_game_of_one(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sparring import distributed
 
     _, method = started(**settings)
@@ -344,7 +409,9 @@ def test_each_process_plays_its_rows_of_the_game_of_one(settings: dict[str, Any]
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(distributed, "gather", lambda tensor, replayed=replayed: next(replayed))
         own = slice(8 * rank, 8 * rank + 8)
-        losses.append(looked(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss)
+        losses.append(
+            looked(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss
+        )
     torch.testing.assert_close(torch.stack(losses).mean(), whole.loss, rtol=1e-12, atol=1e-14)
     assert losses[0] != losses[1]
 

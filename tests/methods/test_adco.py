@@ -1,4 +1,5 @@
-"""AdCo: filling, both players' moves against steps written by hand, the bank's duty, and the forms of the game."""
+"""AdCo: filling, both players' moves against steps written by hand, the bank's duty, and the forms
+of the game."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,7 +20,8 @@ from sparring.training.build import Contest
 from sparring.training.metrics import read_metrics
 
 TEMPERATURE, BANK_TEMPERATURE = 0.2, 0.1
-"""Far from saturation: at the published 0.02 an untrained encoder's softmax falls on one entry and gradients vanish."""
+"""Far from saturation: at the published 0.02 an untrained encoder's softmax falls on one entry and
+gradients vanish."""
 
 
 def adco(**settings: Any) -> tuple[Contest, AdCo]:
@@ -36,9 +38,12 @@ def adco(**settings: Any) -> tuple[Contest, AdCo]:
 
 
 def begun(**settings: Any) -> tuple[Contest, AdCo]:
-    """Contest whose bank is full of directions as close to the queries as theirs are to one another, of various lengths."""
+    """Contest whose bank is full of directions as close to the queries as theirs are to one
+    another, of various lengths."""
     contest, method = adco(**settings)
-    queries = unit_rows(method.encoder(torch.cat([ring.views(number)[0] for number in (20, 21, 22)])).detach())[:40]
+    queries = unit_rows(
+        method.encoder(torch.cat([ring.views(number)[0] for number in (20, 21, 22)])).detach()
+    )[:40]
     method.bank.fill(queries + 0.3 * unit_rows(ring.spread(40)))
     with torch.no_grad():
         method.bank.vectors.mul_(torch.linspace(0.5, 2.0, 40, dtype=torch.float64)[:, None])
@@ -50,8 +55,12 @@ def vectors(method: AdCo) -> Tensor:
     return method.bank.vectors.detach().clone()
 
 
-def encoder_loss(method: AdCo, views: list[Tensor], bank: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    return in_batch_info_nce(method.encoder(views[0]), method.teacher(views[1]), bank, temperature=temperature)
+def encoder_loss(
+    method: AdCo, views: list[Tensor], bank: Tensor, temperature: float = TEMPERATURE
+) -> Tensor:
+    return in_batch_info_nce(
+        method.encoder(views[0]), method.teacher(views[1]), bank, temperature=temperature
+    )
 
 
 def played(contest: Contest, number: int) -> None:
@@ -75,16 +84,23 @@ def test_while_filling_the_loss_is_momentum_contrast_against_the_bank_as_it_stan
     for number, (_, method, views, now) in zip(range(3), filling(), strict=False):
         bank = vectors(method)
         turn = method.look(views, now)
-        expected = info_nce(method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE)
+        expected = info_nce(
+            method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
+        )
         torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0, msg=f"step {number}")
-        in_batch = in_batch_info_nce(method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE)
+        in_batch = in_batch_info_nce(
+            method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
+        )
         assert not torch.isclose(turn.loss, in_batch, rtol=1e-3)
         assert "bank_loss" not in turn.replies
 
 
 @pytest.mark.parametrize(("size", "steps"), [(16, 1), (32, 2), (40, 3)])
 def test_a_bank_of_k_is_full_after_k_by_batch_steps_rounded_up(size: int, steps: int) -> None:
-    states = [method.bank.is_full for _, (_, method, _, _) in zip(range(steps + 1), filling(size), strict=False)]
+    states = [
+        method.bank.is_full
+        for _, (_, method, _, _) in zip(range(steps + 1), filling(size), strict=False)
+    ]
     assert states == [False] * steps + [True]
 
 
@@ -95,14 +111,18 @@ def test_the_bank_fills_with_the_teachers_unit_keys() -> None:
             keys.append(unit_rows(method.teacher(views[1])))
     filled = torch.cat(keys)
     # 48 keys for 40 places: the last 8 take those of the oldest.
-    torch.testing.assert_close(vectors(method), torch.cat([filled[40:], filled[8:40]]), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        vectors(method), torch.cat([filled[40:], filled[8:40]]), rtol=1e-12, atol=0
+    )
 
 
 def test_when_the_bank_is_full_the_teacher_takes_over_parameters_and_keeps_its_statistics() -> None:
     normed = ring.game("adco", ring.Normed, form="one-way", bank={"size": 40})
     assert isinstance(normed.method, AdCo)
     for number in range(3):
-        assert number == 0 or not ring.equal(ring.parameters(normed.method.teacher), ring.parameters(normed.method.encoder))
+        assert number == 0 or not ring.equal(
+            ring.parameters(normed.method.teacher), ring.parameters(normed.method.encoder)
+        )
         played(normed, number)
     method = normed.method
     assert ring.equal(ring.parameters(method.teacher), ring.parameters(method.encoder))
@@ -131,10 +151,14 @@ def test_the_bank_does_not_play_while_it_fills() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "first_move"), [(0.0, 3), (0.2, 3), (0.5, 5), (1.0, 10)])
-def test_the_bank_first_moves_when_it_is_full_and_its_epochs_as_a_queue_are_over(epochs: float, first_move: int) -> None:
+def test_the_bank_first_moves_when_it_is_full_and_its_epochs_as_a_queue_are_over(
+    epochs: float, first_move: int
+) -> None:
     # Ten steps per epoch; the bank is full after three in any case.
     rounds = zip(range(first_move + 2), filling(queue_epochs=epochs), strict=False)
-    has_moved = [bool(contest.players["bank"].state_dict()["state"]) for _, (contest, _, _, _) in rounds]
+    has_moved = [
+        bool(contest.players["bank"].state_dict()["state"]) for _, (contest, _, _, _) in rounds
+    ]
     assert has_moved == [False] * (first_move + 1) + [True]
 
 
@@ -143,7 +167,12 @@ def test_as_a_queue_the_full_bank_holds_the_newest_keys_and_the_encoder_plays_th
     for number, (_, method, views, now) in zip(range(7), filling(queue_epochs=0.5), strict=False):
         copied.append(ring.equal(ring.parameters(method.teacher), ring.parameters(method.encoder)))
         if number >= 3:
-            torch.testing.assert_close(method.look(views, now).loss, encoder_loss(method, views, vectors(method)), rtol=1e-12, atol=0)
+            torch.testing.assert_close(
+                method.look(views, now).loss,
+                encoder_loss(method, views, vectors(method)),
+                rtol=1e-12,
+                atol=0,
+            )
         if number < 5:
             keys.append(unit_rows(method.teacher(views[1])))
         if number == 5:
@@ -152,7 +181,15 @@ def test_as_a_queue_the_full_bank_holds_the_newest_keys_and_the_encoder_plays_th
             # Every vector is one of the newest keys and every one of these is there.
             assert cosines.amax(dim=0).min() > 1 - 1e-12
             assert cosines.amax(dim=1).min() > 1 - 1e-12
-    assert copied == [True, False, False, True, False, False, False]  # at the start they are equal anyway
+    assert copied == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]  # at the start they are equal anyway
 
 
 def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
@@ -160,7 +197,9 @@ def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
     views = [ring.views()[0], ring.views(1)[0][..., :12, :12], ring.views(2)[0][..., :8, :8]]
     expected = unit_rows(method.teacher(views[0]))
     turn = method.look(views, ring.prepared(contest))
-    loss = info_nce(method.encoder(views[1]), method.teacher(views[0]), vectors(method), temperature=TEMPERATURE)
+    loss = info_nce(
+        method.encoder(views[1]), method.teacher(views[0]), vectors(method), temperature=TEMPERATURE
+    )
     torch.testing.assert_close(turn.loss, loss, rtol=1e-12, atol=0)
     method.respond(turn, contest.players, ring.prepared(contest))
     torch.testing.assert_close(vectors(method)[:16], expected, rtol=1e-12, atol=0)
@@ -172,7 +211,10 @@ def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
 @pytest.mark.parametrize("form", ["one-way", "symmetric"])
 def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str) -> None:
     momentum, decay, rate = 0.9, 1e-2, 1.0
-    players = {"encoder": {"learning_rate": 0.5}, "bank": {"learning_rate": rate, "weight_decay": decay, "momentum": momentum}}
+    players = {
+        "encoder": {"learning_rate": 0.5},
+        "bank": {"learning_rate": rate, "weight_decay": decay, "momentum": momentum},
+    }
     contest, method = begun(form=form, players=players)
     velocity, late = torch.zeros_like(vectors(method)), []
     for number in range(4):
@@ -184,7 +226,10 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str)
         def gradient(seen: list[Tensor], keys: list[Tensor] = keys, bank: Tensor = bank) -> Tensor:
             """G = -dL/dW at the bank's temperature, by autograd."""
             free = bank.clone().requires_grad_()
-            losses = [in_batch_info_nce(q, k, free, temperature=BANK_TEMPERATURE) for q, k in zip(seen, keys, strict=True)]
+            losses = [
+                in_batch_info_nce(q, k, free, temperature=BANK_TEMPERATURE)
+                for q, k in zip(seen, keys, strict=True)
+            ]
             return -torch.autograd.grad(torch.stack(losses).mean(), free)[0]
 
         method.step(views, contest.players, ring.prepared(contest, number))
@@ -193,7 +238,8 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str)
         torch.testing.assert_close(vectors(method), bank - rate * velocity, rtol=1e-9, atol=1e-12)
         after = [method.encoder(query).detach() for query, _ in directions]
         late.append(float((gradient(after) - gradient(queries)).norm() / gradient(queries).norm()))
-    # An alternating game, in which the bank answers the moved encoder, would have been found out by far more than the tolerance.
+    # An alternating game, in which the bank answers the moved encoder, would have been found out by
+    # far more than the tolerance.
     assert min(late) > 1e-3
 
 
@@ -201,12 +247,19 @@ def test_the_encoder_answers_the_bank_before_it_moved() -> None:
     contest, method = begun()
     views, bank = ring.views(), vectors(method)
     start = ring.parameters(method.encoder)
-    wanted = torch.autograd.grad(encoder_loss(method, views, bank), list(method.encoder.parameters()))
+    wanted = torch.autograd.grad(
+        encoder_loss(method, views, bank), list(method.encoder.parameters())
+    )
     method.step(views, contest.players, ring.prepared(contest))
-    rate, decay = contest.players["encoder"].learning_rate, contest.players["encoder"].settings.weight_decay
+    rate, decay = (
+        contest.players["encoder"].learning_rate,
+        contest.players["encoder"].settings.weight_decay,
+    )
     assert not torch.equal(vectors(method), bank)
     for old, new, gradient in zip(start, method.encoder.parameters(), wanted, strict=True):
-        torch.testing.assert_close(new.detach(), old - rate * (gradient + decay * old), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            new.detach(), old - rate * (gradient + decay * old), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_the_encoders_move_leaves_the_bank_and_the_banks_move_leaves_the_encoder() -> None:
@@ -228,7 +281,12 @@ def test_the_losses_are_those_of_the_two_temperatures() -> None:
     turn = method.look(views, ring.prepared(contest))
     bank = vectors(method)
     torch.testing.assert_close(turn.loss, encoder_loss(method, views, bank), rtol=1e-12, atol=0)
-    torch.testing.assert_close(turn.replies["bank_loss"], -encoder_loss(method, views, bank, BANK_TEMPERATURE), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        turn.replies["bank_loss"],
+        -encoder_loss(method, views, bank, BANK_TEMPERATURE),
+        rtol=1e-12,
+        atol=0,
+    )
 
 
 # Duty
@@ -239,12 +297,14 @@ def loss_after(method: AdCo, views: list[Tensor], now: Step) -> float:
 
 
 def bank_step(**settings: Any) -> tuple[AdCo, list[Tensor], Step, Tensor, float]:
-    """A contest after a step of the bank alone, its vectors before, and the encoder's loss before."""
+    """A contest after a step of the bank alone, its vectors before, and the encoder's loss
+    before."""
     players = {"encoder": {}, "bank": {"learning_rate": 0.3, "weight_decay": 0.0}}
     contest, method = begun(players=players, **settings)
     views, now = ring.views(), ring.prepared(contest)
     turn = method.look(views, now)
-    # A saturated softmax would leave the bank no gradient, or all of it; the test would then say nothing.
+    # A saturated softmax would leave the bank no gradient, or all of it; the test would then say
+    # nothing.
     assert 0.05 < float(turn.metrics["bank/mass"]) < 0.95
     if method.settings.bank.sees_keys:
         assert 0.05 < float(turn.metrics["bank/bank_mass"]) < 0.95
@@ -255,7 +315,9 @@ def bank_step(**settings: Any) -> tuple[AdCo, list[Tensor], Step, Tensor, float]
 
 @pytest.mark.parametrize("form", ["one-way", "symmetric"])
 @pytest.mark.parametrize("sees_keys", [True, False])
-def test_a_step_of_the_bank_alone_raises_the_encoders_loss_more_than_random_steps(form: str, sees_keys: bool) -> None:
+def test_a_step_of_the_bank_alone_raises_the_encoders_loss_more_than_random_steps(
+    form: str, sees_keys: bool
+) -> None:
     bank = {"size": 40, "temperature": BANK_TEMPERATURE, "sees_keys": sees_keys}
     method, views, now, before, loss = bank_step(form=form, bank=bank)
     rise = loss_after(method, views, now) - loss
@@ -263,7 +325,8 @@ def test_a_step_of_the_bank_alone_raises_the_encoders_loss_more_than_random_step
     assert length.min() > 0
     random = []
     for seed in range(20):
-        # As far as the bank's own step, vector by vector, and like it at right angles to the vector: the same angle.
+        # As far as the bank's own step, vector by vector, and like it at right angles to the
+        # vector: the same angle.
         noise = ring.spread(40, seed=seed)
         noise = noise - (noise * unit_rows(before)).sum(dim=1, keepdim=True) * unit_rows(before)
         with torch.no_grad():
@@ -284,7 +347,9 @@ def test_a_step_of_the_encoder_alone_lowers_its_loss() -> None:
 def test_over_several_rounds_the_bank_keeps_the_loss_higher_than_a_bank_that_stands_still() -> None:
     losses = {}
     for rate in (1e-12, 1.0):
-        contest, method = begun(players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": rate}})
+        contest, method = begun(
+            players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": rate}}
+        )
         for number in range(6):
             played(contest, number)
         losses[rate] = loss_after(method, ring.views(30), ring.prepared(contest))
@@ -296,7 +361,8 @@ def test_over_several_rounds_the_bank_keeps_the_loss_higher_than_a_bank_that_sta
 
 
 def far_away(**settings: Any) -> tuple[Contest, AdCo]:
-    """Contest whose bank lies opposite the queries, at temperatures at which it gets no probability."""
+    """Contest whose bank lies opposite the queries, at temperatures at which it gets no
+    probability."""
     bank = {"size": 40, "temperature": 0.02}
     contest, method = begun(temperature=0.05, bank=bank, **settings)
     queries = unit_rows(method.encoder(ring.views()[0]).detach())
@@ -310,7 +376,9 @@ def test_without_mass_on_the_bank_the_game_is_in_batch_contrast() -> None:
     views = ring.views()
     turn = method.look(views, ring.prepared(contest))
     nobody = torch.zeros(0, 16, dtype=torch.float64)
-    expected = in_batch_info_nce(method.encoder(views[0]), method.teacher(views[1]), nobody, temperature=0.05)
+    expected = in_batch_info_nce(
+        method.encoder(views[0]), method.teacher(views[1]), nobody, temperature=0.05
+    )
     assert float(expected.detach()) > 0.1
     # exp(-2 / 0.05) = 4e-18 of the probability is left for the bank.
     torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
@@ -318,7 +386,9 @@ def test_without_mass_on_the_bank_the_game_is_in_batch_contrast() -> None:
 
 
 def test_a_bank_without_mass_stands_still() -> None:
-    contest, method = far_away(players={"encoder": {}, "bank": {"learning_rate": 1.0, "weight_decay": 0.0}})
+    contest, method = far_away(
+        players={"encoder": {}, "bank": {"learning_rate": 1.0, "weight_decay": 0.0}}
+    )
     before = vectors(method)
     played(contest, 0)
     torch.testing.assert_close(vectors(method), before, rtol=0, atol=1e-12)
@@ -328,7 +398,9 @@ def test_without_in_batch_the_bank_holds_the_only_negatives() -> None:
     contest, method = begun(in_batch=False)
     views, bank = ring.views(), vectors(method)
     turn = method.look(views, ring.prepared(contest))
-    expected = info_nce(method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE)
+    expected = info_nce(
+        method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
+    )
     torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
     contest, method = far_away(in_batch=False)
     assert abs(loss_after(method, ring.views(), ring.prepared(contest))) < 1e-12
@@ -351,14 +423,23 @@ def test_the_symmetric_game_is_the_mean_of_the_two_one_way_games() -> None:
     assert not torch.isclose(parts[0].loss, parts[1].loss, rtol=1e-5)
     torch.testing.assert_close(both.loss, (parts[0].loss + parts[1].loss) / 2, rtol=1e-12, atol=0)
     losses = [part.replies["bank_loss"] for part in parts]
-    torch.testing.assert_close(both.replies["bank_loss"], (losses[0] + losses[1]) / 2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        both.replies["bank_loss"], (losses[0] + losses[1]) / 2, rtol=1e-12, atol=0
+    )
     mean = torch.stack([bank_gradient(one_way, loss) for loss in losses]).mean(dim=0)
-    torch.testing.assert_close(bank_gradient(symmetric, both.replies["bank_loss"]), mean, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(
+        bank_gradient(symmetric, both.replies["bank_loss"]), mean, rtol=1e-9, atol=1e-14
+    )
 
 
 def crops() -> list[Tensor]:
     """A key crop and three queries of different sizes."""
-    return [ring.views()[0], ring.views()[1], ring.views(1)[1][..., :12, :12], ring.views(2)[0][..., :8, :8]]
+    return [
+        ring.views()[0],
+        ring.views()[1],
+        ring.views(1)[1][..., :12, :12],
+        ring.views(2)[0][..., :8, :8],
+    ]
 
 
 def test_multi_crop_is_the_sum_over_query_crops_with_the_first_as_the_only_key() -> None:
@@ -372,7 +453,9 @@ def test_multi_crop_is_the_sum_over_query_crops_with_the_first_as_the_only_key()
     losses = [part.replies["bank_loss"] for part in parts]
     torch.testing.assert_close(whole.replies["bank_loss"], sum(losses), rtol=1e-12, atol=0)
     total = torch.stack([bank_gradient(one_way, loss) for loss in losses]).sum(dim=0)
-    torch.testing.assert_close(bank_gradient(many, whole.replies["bank_loss"]), total, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(
+        bank_gradient(many, whole.replies["bank_loss"]), total, rtol=1e-9, atol=1e-14
+    )
 
 
 def test_multi_crop_encodes_keys_once_from_the_key_crop() -> None:
@@ -380,13 +463,19 @@ def test_multi_crop_encodes_keys_once_from_the_key_crop() -> None:
     seen: dict[str, list[int]] = {"teacher": [], "encoder": []}
     for name in seen:
         module = method.get_submodule(name)
-        module.register_forward_hook(lambda module, inputs, output, name=name: seen[name].append(inputs[0].shape[-1]))
+        module.register_forward_hook(
+            lambda module, inputs, output, name=name: seen[name].append(inputs[0].shape[-1])
+        )
     method.look(crops(), ring.prepared(contest))
     assert seen == {"teacher": [16], "encoder": [16, 12, 8]}
 
 
 def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> None:
-    settings = {"form": "multi-crop", "views": {"preset": "multi-crop-adco"}, "training": {"max_steps": 4}}
+    settings = {
+        "form": "multi-crop",
+        "views": {"preset": "multi-crop-adco"},
+        "training": {"max_steps": 4},
+    }
     run = arena.training("adco", tmp_path, count=32, **settings)
     assert [view.size for view in run.config.game.views.resolve(32)] == [32, 32, 28, 24, 20, 12]
     run.play()
@@ -400,7 +489,9 @@ def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> Non
 
 
 def test_vectors_are_never_renormalised() -> None:
-    contest, method = adco(players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": 1.0}})
+    contest, method = adco(
+        players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": 1.0}}
+    )
     for number in range(6):
         played(contest, number)
     norms = vectors(method).norm(dim=1)
@@ -410,8 +501,12 @@ def test_vectors_are_never_renormalised() -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_without_decay_no_norm_ever_shrinks(momentum: float) -> None:
-    # The gradient is at right angles to its vector, and what momentum adds points outwards too: w.v only falls from 0.
-    players = {"encoder": {"learning_rate": 0.1}, "bank": {"learning_rate": 2.0, "weight_decay": 0.0, "momentum": momentum}}
+    # The gradient is at right angles to its vector, and what momentum adds points outwards too: w.v
+    # only falls from 0.
+    players = {
+        "encoder": {"learning_rate": 0.1},
+        "bank": {"learning_rate": 2.0, "weight_decay": 0.0, "momentum": momentum},
+    }
     contest, method = begun(players=players)
     norms = [vectors(method).norm(dim=1)]
     for number in range(5):
@@ -441,9 +536,15 @@ def test_the_defaults_keep_the_published_rate_per_entry() -> None:
     contest = ring.game("adco", bank={})
     settings = contest.method.settings
     assert isinstance(contest.method, AdCo)
-    assert (settings.temperature, settings.bank.temperature, settings.players.bank.weight_decay) == (0.2, 0.04, 1e-4)
+    assert (
+        settings.temperature,
+        settings.bank.temperature,
+        settings.players.bank.weight_decay,
+    ) == (0.2, 0.04, 1e-4)
     assert settings.players.bank.schedule == "constant"
     published = 3.0 / (65_536 * 0.02)
     default = type(settings)()
     # 0.047 is 0.0469 rounded.
-    assert default.players.bank.learning_rate / (default.bank.size * default.bank.temperature) == pytest.approx(published, rel=0.02)
+    assert default.players.bank.learning_rate / (
+        default.bank.size * default.bank.temperature
+    ) == pytest.approx(published, rel=0.02)

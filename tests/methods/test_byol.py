@@ -18,7 +18,15 @@ PLAIN = {"predictor": {"kind": "plain", "hidden": 24}}
 
 def started(**settings: Any) -> tuple[Contest, BYOL]:
     """Contest after two steps, so that teacher and encoder differ."""
-    contest = ring.game("byol", **{"players": {"encoder": {"learning_rate": 0.5}}, "teacher_momentum": 0.5, **PLAIN, **settings})
+    contest = ring.game(
+        "byol",
+        **{
+            "players": {"encoder": {"learning_rate": 0.5}},
+            "teacher_momentum": 0.5,
+            **PLAIN,
+            **settings,
+        },
+    )
     for number in (10, 11):
         contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
     assert isinstance(contest.method, BYOL)
@@ -30,7 +38,10 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def one_way(method: BYOL, student_view: Tensor, teacher_view: Tensor) -> Tensor:
-    prediction, target = method.predictor(method.encoder(student_view)), method.teacher(teacher_view)
+    prediction, target = (
+        method.predictor(method.encoder(student_view)),
+        method.teacher(teacher_view),
+    )
     return (unit(prediction) - unit(target)).square().sum(dim=1).mean()
 
 
@@ -38,7 +49,9 @@ def test_the_loss_is_the_sum_of_both_directions_mean_squared_distances() -> None
     contest, method = started()
     first, second = ring.views()
     loss = method.look([first, second], ring.prepared(contest)).loss
-    torch.testing.assert_close(loss, one_way(method, first, second) + one_way(method, second, first), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        loss, one_way(method, first, second) + one_way(method, second, first), rtol=1e-12, atol=0
+    )
     # A view is predicted from the other one, not from itself.
     itself = one_way(method, first, first) + one_way(method, second, second)
     assert not torch.isclose(loss, itself, rtol=1e-6)
@@ -67,7 +80,8 @@ def test_the_gradient_is_that_of_fixed_targets() -> None:
     targets = [method.teacher(second), method.teacher(first)]
     weights = list(method.encoder.parameters())
     fixed = sum(
-        normalised_regression(method.predictor(method.encoder(view)), target) for view, target in zip((first, second), targets, strict=True)
+        normalised_regression(method.predictor(method.encoder(view)), target)
+        for view, target in zip((first, second), targets, strict=True)
     )
     assert isinstance(fixed, Tensor)
     ours = torch.autograd.grad(method.look([first, second], ring.prepared(contest)).loss, weights)
@@ -87,14 +101,18 @@ def momentum_of(number: int, **settings: Any) -> float:
     return float((after - online) @ (before - online) / (before - online).square().sum())
 
 
-@pytest.mark.parametrize(("number", "expected"), [(0, 0.6), (50, 0.8), (99, 1 - 0.4 * 0.5 * (1 - 0.9995065603657316))])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, 0.6), (50, 0.8), (99, 1 - 0.4 * 0.5 * (1 - 0.9995065603657316))]
+)
 def test_the_teacher_slows_down_along_half_a_cosine(number: int, expected: float) -> None:
     # 1 - (1 - 0.6) (cos(pi k / 100) + 1) / 2; cos(0.99 pi) = -0.99950656...
     assert momentum_of(number, teacher_momentum=0.6) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_constant_schedule_keeps_the_teachers_pace() -> None:
-    assert momentum_of(99, teacher_momentum=0.6, teacher_schedule="constant") == pytest.approx(0.6, rel=1e-9)
+    assert momentum_of(99, teacher_momentum=0.6, teacher_schedule="constant") == pytest.approx(
+        0.6, rel=1e-9
+    )
 
 
 def test_the_teacher_follows_the_moved_encoder() -> None:
@@ -114,14 +132,18 @@ def test_an_update_lowers_the_loss_on_the_same_views() -> None:
 
 def test_with_predictor_and_teacher_the_embeddings_stay_apart() -> None:
     game = collapse.contest("byol")
-    spread = collapse.spread_after(game, lambda views, number: game.method.step(views, game.players, arena.step(number)))
+    spread = collapse.spread_after(
+        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+    )
     assert spread > collapse.APART
 
 
 def test_without_the_predictor_the_embeddings_collapse() -> None:
     game = collapse.contest("byol")
     game.method.predictor = nn.Identity()
-    spread = collapse.spread_after(game, lambda views, number: game.method.step(views, game.players, arena.step(number)))
+    spread = collapse.spread_after(
+        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+    )
     assert spread < collapse.TOGETHER
 
 
@@ -134,7 +156,8 @@ def test_with_the_student_itself_as_teacher_the_embeddings_collapse() -> None:
         embeddings = [method.encoder(view) for view in views]
         predictions = [method.predictor(embedding) for embedding in embeddings]
         game.players["encoder"].update(
-            normalised_regression(predictions[0], embeddings[1]) + normalised_regression(predictions[1], embeddings[0])
+            normalised_regression(predictions[0], embeddings[1])
+            + normalised_regression(predictions[1], embeddings[0])
         )
 
     assert collapse.spread_after(game, move) < collapse.TOGETHER

@@ -1,4 +1,5 @@
-"""CaCo: filling, who chooses, both roles' moves against steps written by hand, crops, and the disarmed twins."""
+"""CaCo: filling, who chooses, both roles' moves against steps written by hand, crops, and the
+disarmed twins."""
 
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,19 @@ def caco(**settings: Any) -> tuple[Contest, CaCo]:
 
 
 def begun(**settings: Any) -> tuple[Contest, CaCo]:
-    """Contest whose teacher differs from the encoder and whose bank is full of spread directions of various lengths."""
+    """Contest whose teacher differs from the encoder and whose bank is full of spread directions of
+    various lengths."""
     contest, method = caco(**settings)
     with torch.no_grad():
         for parameter in method.teacher.network.parameters():
-            parameter.add_(0.3 * parameter.abs().mean() * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7)).double())
-    queries = unit_rows(method.encoder(torch.cat([ring.views(number)[0] for number in (20, 21, 22)])).detach())[:40]
+            parameter.add_(
+                0.3
+                * parameter.abs().mean()
+                * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7)).double()
+            )
+    queries = unit_rows(
+        method.encoder(torch.cat([ring.views(number)[0] for number in (20, 21, 22)])).detach()
+    )[:40]
     method.bank.fill(queries + 0.5 * unit_rows(ring.spread(40)))
     with torch.no_grad():
         method.bank.vectors.mul_(torch.linspace(0.5, 2.0, 40, dtype=torch.float64)[:, None])
@@ -54,7 +62,9 @@ def vectors(method: CaCo) -> Tensor:
 def one_way(method: CaCo, asking: Tensor, choosing: Tensor) -> Tensor:
     """Cross-entropy of the query of one view; the other view's key chooses."""
     chosen = cosine(method.teacher(choosing), method.bank.vectors.detach()).argmax(dim=1)
-    return torch.nn.functional.cross_entropy(cosine(method.encoder(asking), method.bank.vectors.detach()) / TEMPERATURE, chosen)
+    return torch.nn.functional.cross_entropy(
+        cosine(method.encoder(asking), method.bank.vectors.detach()) / TEMPERATURE, chosen
+    )
 
 
 def test_while_filling_the_key_is_the_positive_and_the_keys_overwrite_the_bank() -> None:
@@ -64,12 +74,19 @@ def test_while_filling_the_key_is_the_positive_and_the_keys_overwrite_the_bank()
         views, now = ring.views(number), ring.prepared(contest, number)
         assert not method.bank.is_full
         turn = method.look(views, now)
-        expected = info_nce(method.encoder(views[0]), method.teacher(views[1]), vectors(method), temperature=FILL_TEMPERATURE)
+        expected = info_nce(
+            method.encoder(views[0]),
+            method.teacher(views[1]),
+            vectors(method),
+            temperature=FILL_TEMPERATURE,
+        )
         torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
         keys.append(unit_rows(method.teacher(views[1])))
         method.step(views, contest.players, now)
     filled = torch.cat(keys)
-    torch.testing.assert_close(vectors(method), torch.cat([filled[40:], filled[8:40]]), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        vectors(method), torch.cat([filled[40:], filled[8:40]]), rtol=1e-12, atol=0
+    )
     assert ring.equal(ring.parameters(method.teacher), ring.parameters(method.encoder))
     assert not contest.players["bank"].state_dict()["state"]
 
@@ -78,7 +95,9 @@ def test_the_loss_is_the_sum_over_views_and_the_other_views_key_chooses() -> Non
     contest, method = begun()
     first, second = ring.views()
     loss = method.look([first, second], ring.prepared(contest)).loss
-    torch.testing.assert_close(loss, one_way(method, first, second) + one_way(method, second, first), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        loss, one_way(method, first, second) + one_way(method, second, first), rtol=1e-9, atol=0
+    )
     own = one_way(method, first, first) + one_way(method, second, second)
     assert not torch.isclose(loss, own, rtol=1e-4)
 
@@ -91,13 +110,20 @@ def by_hand(method: CaCo, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
         q = unit_rows(method.encoder(asking).detach())
         s = q @ unit.T
         c = (s / TEMPERATURE).softmax(dim=1)
-        rows, chosen = torch.arange(len(q)), (unit_rows(method.teacher(choosing)) @ unit.T).argmax(dim=1)
+        rows, chosen = (
+            torch.arange(len(q)),
+            (unit_rows(method.teacher(choosing)) @ unit.T).argmax(dim=1),
+        )
         c[rows, chosen] = 1 - c[rows, chosen]
-        total -= weight * (c.T @ q - (c * s).sum(dim=0)[:, None] * unit) / (len(q) * TEMPERATURE * norm)
+        total -= (
+            weight * (c.T @ q - (c * s).sum(dim=0)[:, None] * unit) / (len(q) * TEMPERATURE * norm)
+        )
     return total
 
 
-def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw_without_decay_or_renormalisation() -> None:
+def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw_without_decay_or_renormalisation() -> (
+    None
+):
     contest, method = begun()
     velocity = torch.zeros_like(vectors(method))
     for number in range(3):
@@ -106,7 +132,9 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw_without_de
         method.step([first, second], contest.players, ring.prepared(contest, number))
         # float64: the closed form sums in another order.
         torch.testing.assert_close(vectors(method), bank - velocity, rtol=1e-9, atol=1e-12)
-    assert (vectors(method).norm(dim=1) - torch.linspace(0.5, 2.0, 40, dtype=torch.float64)).min() > -0.6
+    assert (
+        vectors(method).norm(dim=1) - torch.linspace(0.5, 2.0, 40, dtype=torch.float64)
+    ).min() > -0.6
     assert contest.method.settings.players.bank.weight_decay == 0  # type: ignore[union-attr]
 
 
@@ -134,21 +162,31 @@ def test_crops_are_two_means_over_large_and_small_pairs() -> None:
     first, second, *small = crops()
     turn = method.look([first, second, *small], ring.prepared(contest))
     large = (one_way(method, first, second) + one_way(method, second, first)) / 2
-    crossed = torch.stack([one_way(method, crop, key) for crop in small for key in (first, second)]).mean()
+    crossed = torch.stack(
+        [one_way(method, crop, key) for crop in small for key in (first, second)]
+    ).mean()
     torch.testing.assert_close(turn.loss, large + crossed, rtol=1e-9, atol=0)
-    pairs = [(first, second, 0.5), (second, first, 0.5), *((crop, key, 1 / 6) for crop in small for key in (first, second))]
+    pairs = [
+        (first, second, 0.5),
+        (second, first, 0.5),
+        *((crop, key, 1 / 6) for crop in small for key in (first, second)),
+    ]
     found = torch.autograd.grad(turn.replies["bank_loss"], method.bank.vectors)[0]
     torch.testing.assert_close(found, by_hand(method, pairs), rtol=1e-9, atol=1e-12)
 
 
 def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> None:
-    run = arena.training("caco", tmp_path, count=32, views={"preset": "multi-crop-caco"}, training={"max_steps": 4})
+    run = arena.training(
+        "caco", tmp_path, count=32, views={"preset": "multi-crop-caco"}, training={"max_steps": 4}
+    )
     recipes = run.config.game.views.resolve(224)
     assert [view.size for view in recipes] == [224, 224, *[96] * 6]
     assert [view.crop_scale for view in recipes[1:3]] == [(0.14, 1.0), (0.05, 0.14)]
     assert {(view.saturation, view.blur, view.solarise) for view in recipes} == {(0.4, 0.5, 0.0)}
     run.play()
-    assert ["bank/positive_mass" in record for record in read_metrics(tmp_path / "metrics.jsonl")] == [False, False, False, True]
+    assert [
+        "bank/positive_mass" in record for record in read_metrics(tmp_path / "metrics.jsonl")
+    ] == [False, False, False, True]
 
 
 # The schedule and the scale
@@ -158,7 +196,9 @@ def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> Non
 def test_the_teachers_momentum_rises_from_epoch_to_epoch(epoch: int, expected: float) -> None:
     for within in (0, 9):
         now = Progress(step=10 * epoch + within, num_steps=2000, steps_per_epoch=10)
-        assert teacher_momentum(0.99, now, schedule="cosine", per_epoch=True) == pytest.approx(expected, abs=1e-12)
+        assert teacher_momentum(0.99, now, schedule="cosine", per_epoch=True) == pytest.approx(
+            expected, abs=1e-12
+        )
 
 
 def bank_gradient(method: CaCo, turn: Turn) -> Tensor:
@@ -170,11 +210,19 @@ def test_the_banks_step_is_scaled_to_the_published_one_in_small_batches_only() -
     for scale in (True, False):
         contest, method = begun(scale_bank_rate=scale)
         looks.append(bank_gradient(method, method.look(ring.views(), ring.prepared(contest))))
-    torch.testing.assert_close(looks[0], looks[1] * 16 * TEMPERATURE / (1024 * 0.08), rtol=1e-9, atol=0)
-    contest, method = begun(scale_bank_rate=True, bank={"size": 40, "temperature": 10.0}, temperature=10.0)
+    torch.testing.assert_close(
+        looks[0], looks[1] * 16 * TEMPERATURE / (1024 * 0.08), rtol=1e-9, atol=0
+    )
+    contest, method = begun(
+        scale_bank_rate=True, bank={"size": 40, "temperature": 10.0}, temperature=10.0
+    )
     large = bank_gradient(method, method.look(ring.views(), ring.prepared(contest)))
-    contest, method = begun(scale_bank_rate=False, bank={"size": 40, "temperature": 10.0}, temperature=10.0)
-    assert torch.equal(large, bank_gradient(method, method.look(ring.views(), ring.prepared(contest))))
+    contest, method = begun(
+        scale_bank_rate=False, bank={"size": 40, "temperature": 10.0}, temperature=10.0
+    )
+    assert torch.equal(
+        large, bank_gradient(method, method.look(ring.views(), ring.prepared(contest)))
+    )
 
 
 # Duty
@@ -185,7 +233,9 @@ def loss_after(method: CaCo, views: list[Tensor], now: Step) -> float:
 
 
 @pytest.mark.parametrize(("twin", "sign"), [("negatives-only", 1), ("positives-only", -1)])
-def test_each_role_changes_the_loss_in_its_direction_more_than_random_steps_of_equal_size(twin: str, sign: int) -> None:
+def test_each_role_changes_the_loss_in_its_direction_more_than_random_steps_of_equal_size(
+    twin: str, sign: int
+) -> None:
     # A small step, so that no query changes its choice.
     players = {"encoder": {}, "bank": {"learning_rate": 0.02, "momentum": 0.0}}
     contest, method = begun(disarmed=twin, players=players)
@@ -213,7 +263,10 @@ def test_frozen_learns_from_the_same_game_and_its_bank_stands_still() -> None:
     bank = vectors(frozen[1])
     for number in range(2):
         losses = [
-            float(method.step(ring.views(number), game.players, ring.prepared(game, number))["loss"]) for game, method in (armed, frozen)
+            float(
+                method.step(ring.views(number), game.players, ring.prepared(game, number))["loss"]
+            )
+            for game, method in (armed, frozen)
         ]
         assert (losses[0] == losses[1]) == (number == 0)
     assert torch.equal(vectors(frozen[1]), bank)
@@ -232,7 +285,9 @@ def test_positives_only_moves_the_chosen_entries_only() -> None:
 def test_own_choice_lets_the_anchor_choose() -> None:
     contest, method = begun(disarmed="own-choice")
     views = ring.views()
-    logits = [cosine(method.encoder(view), method.bank.vectors.detach()) / TEMPERATURE for view in views]
+    logits = [
+        cosine(method.encoder(view), method.bank.vectors.detach()) / TEMPERATURE for view in views
+    ]
     expected = sum(torch.nn.functional.cross_entropy(each, each.argmax(dim=1)) for each in logits)
     turn = method.look(views, ring.prepared(contest))
     torch.testing.assert_close(turn.loss, expected, rtol=1e-9, atol=0)
@@ -247,13 +302,18 @@ def test_instance_key_is_contrast_with_the_key_and_a_bank_of_negatives_only() ->
     turn = method.look([first, second], ring.prepared(contest))
 
     def loss(bank: Tensor) -> Tensor:
-        return info_nce(method.encoder(first), method.teacher(second), bank, temperature=TEMPERATURE) + info_nce(
-            method.encoder(second), method.teacher(first), bank, temperature=TEMPERATURE
-        )
+        return info_nce(
+            method.encoder(first), method.teacher(second), bank, temperature=TEMPERATURE
+        ) + info_nce(method.encoder(second), method.teacher(first), bank, temperature=TEMPERATURE)
 
     torch.testing.assert_close(turn.loss, loss(vectors(method)), rtol=1e-9, atol=0)
     free = vectors(method).requires_grad_()
-    torch.testing.assert_close(bank_gradient(method, turn), -torch.autograd.grad(loss(free), free)[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        bank_gradient(method, turn),
+        -torch.autograd.grad(loss(free), free)[0],
+        rtol=1e-9,
+        atol=1e-12,
+    )
 
 
 def test_until_the_queues_epochs_are_over_the_full_bank_holds_the_newest_keys() -> None:

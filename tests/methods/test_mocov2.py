@@ -15,7 +15,10 @@ from sparring.training.build import Contest
 
 def started(**settings: Any) -> tuple[Contest, MoCoV2]:
     """Contest after two steps, so that teacher and encoder differ and the queue holds keys."""
-    contest = ring.game("mocov2", **{"players": {"encoder": {"learning_rate": 0.5}}, "queue": {"size": 100}, **settings})
+    contest = ring.game(
+        "mocov2",
+        **{"players": {"encoder": {"learning_rate": 0.5}}, "queue": {"size": 100}, **settings},
+    )
     for number in (10, 11):
         contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
     assert isinstance(contest.method, MoCoV2)
@@ -38,7 +41,9 @@ def test_symmetric_is_the_mean_of_both_directions() -> None:
     contest, method = started(symmetric=True, in_batch=False)
     first, second = ring.views()
     both = (one_way(method, first, second) + one_way(method, second, first)) / 2
-    torch.testing.assert_close(method.look([first, second], ring.prepared(contest)).loss, both, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        method.look([first, second], ring.prepared(contest)).loss, both, rtol=1e-12, atol=0
+    )
 
 
 def test_in_batch_adds_the_keys_of_the_other_images() -> None:
@@ -66,7 +71,9 @@ def test_the_queue_takes_in_unit_keys_of_the_teacher_that_made_them(symmetric: b
     first, second = ring.views()
     row = method.queue.next_row
     # Before the step: the teacher moves in it.
-    expected = [unit_rows(method.teacher(view)) for view in ([second, first] if symmetric else [second])]
+    expected = [
+        unit_rows(method.teacher(view)) for view in ([second, first] if symmetric else [second])
+    ]
     method.step([first, second], contest.players, ring.prepared(contest))
     rows = (row + torch.arange(len(expected) * ring.BATCH)) % 100
     torch.testing.assert_close(method.queue.keys[rows], torch.cat(expected), rtol=1e-12, atol=0)
@@ -77,7 +84,9 @@ def test_after_the_encoders_move_the_teacher_follows_the_moved_encoder() -> None
     contest, method = started(teacher_momentum=0.75)
     before = ring.parameters(method.teacher)
     method.step(ring.views(), contest.players, ring.prepared(contest))
-    for old, new, online in zip(before, method.teacher.parameters(), method.encoder.parameters(), strict=True):
+    for old, new, online in zip(
+        before, method.teacher.parameters(), method.encoder.parameters(), strict=True
+    ):
         torch.testing.assert_close(new, 0.75 * old + 0.25 * online.detach(), rtol=1e-12, atol=1e-15)
 
 

@@ -16,7 +16,15 @@ PLAIN = {"predictor": {"kind": "plain", "hidden": 24}}
 
 def started(**settings: Any) -> tuple[Contest, MoCoV3]:
     """Contest after two steps, so that teacher and encoder differ."""
-    contest = ring.game("mocov3", **{"players": {"encoder": {"learning_rate": 0.5}}, "teacher_momentum": 0.5, **PLAIN, **settings})
+    contest = ring.game(
+        "mocov3",
+        **{
+            "players": {"encoder": {"learning_rate": 0.5}},
+            "teacher_momentum": 0.5,
+            **PLAIN,
+            **settings,
+        },
+    )
     for number in (10, 11):
         contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
     assert isinstance(contest.method, MoCoV3)
@@ -38,21 +46,31 @@ def one_way(method: MoCoV3, asking: Tensor, answering: Tensor, *, temperature: f
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
-def test_the_loss_is_twice_the_temperature_times_both_directions_cross_entropies(temperature: float) -> None:
+def test_the_loss_is_twice_the_temperature_times_both_directions_cross_entropies(
+    temperature: float,
+) -> None:
     contest, method = started(temperature=temperature)
     first, second = ring.views()
     loss = method.look([first, second], ring.prepared(contest)).loss
-    both = one_way(method, first, second, temperature=temperature) + one_way(method, second, first, temperature=temperature)
+    both = one_way(method, first, second, temperature=temperature) + one_way(
+        method, second, first, temperature=temperature
+    )
     torch.testing.assert_close(loss, 2 * temperature * both, rtol=1e-12, atol=0)
-    itself = one_way(method, first, first, temperature=temperature) + one_way(method, second, second, temperature=temperature)
+    itself = one_way(method, first, first, temperature=temperature) + one_way(
+        method, second, second, temperature=temperature
+    )
     assert not torch.isclose(loss, 2 * temperature * itself, rtol=1e-9, atol=0)
 
 
-def test_indistinguishable_keys_cost_four_times_the_temperature_times_the_log_of_the_batch() -> None:
+def test_indistinguishable_keys_cost_four_times_the_temperature_times_the_log_of_the_batch() -> (
+    None
+):
     contest, method = started(temperature=0.25)
     with torch.no_grad():
         for network in (method.encoder, method.teacher.network):
-            list(network.parameters())[-2].zero_()  # the projector's last weight; its bias answers to every image
+            list(network.parameters())[
+                -2
+            ].zero_()  # the projector's last weight; its bias answers to every image
     loss = method.look(ring.views(), ring.prepared(contest)).loss
     assert float(loss.detach()) == pytest.approx(4 * 0.25 * math.log(ring.BATCH), rel=1e-12)
 
@@ -65,7 +83,8 @@ def test_the_weight_keeps_the_size_of_the_gradient_when_the_temperature_changes(
         method.settings = method.settings.model_copy(update={"temperature": temperature})
         found = torch.autograd.grad(method.look(ring.views(), ring.prepared(contest)).loss, weights)
         sizes[temperature] = float(torch.cat([gradient.flatten() for gradient in found]).norm())
-    # Softmax is nearly flat at both, so the cross-entropy's gradient falls as 1 / t; deviations are of order 1 / 50.
+    # Softmax is nearly flat at both, so the cross-entropy's gradient falls as 1 / t; deviations are
+    # of order 1 / 50.
     assert sizes[50.0] == pytest.approx(sizes[100.0], rel=0.05)
 
 
@@ -102,7 +121,9 @@ def test_the_teacher_slows_down_along_half_a_cosine(number: int) -> None:
 
 
 def test_a_constant_schedule_keeps_the_teachers_pace() -> None:
-    assert momentum_of(99, teacher_momentum=0.6, teacher_schedule="constant") == pytest.approx(0.6, rel=1e-9)
+    assert momentum_of(99, teacher_momentum=0.6, teacher_schedule="constant") == pytest.approx(
+        0.6, rel=1e-9
+    )
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:

@@ -11,7 +11,9 @@ def test_the_first_view_is_classified_among_the_second_ones() -> None:
     contest, views = ring.game("plain"), ring.views()
     query, key = (contest.method.encoder(view) for view in views)
     wanted = in_batch_info_nce(query, key, key[:0], temperature=0.1)
-    torch.testing.assert_close(contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0
+    )
 
 
 def test_both_views_are_moved() -> None:
@@ -23,7 +25,17 @@ def test_both_views_are_moved() -> None:
 
 def test_the_defaults_are_the_released_ones() -> None:
     settings = PlainSettings()
-    assert (settings.temperature, settings.projector.kind, settings.projector.dim) == (0.1, "linear", 128)
+    assert (settings.temperature, settings.projector.kind, settings.projector.dim) == (
+        0.1,
+        "linear",
+        128,
+    )
     first, second = settings.views.resolve(32)
     assert first == second
-    assert (first.jitter, first.hue, first.greyscale, first.crop_scale, first.blur) == (1.0, 0.4, 0.2, (0.2, 1.0), 0.0)
+    assert (first.jitter, first.hue, first.greyscale, first.crop_scale, first.blur) == (
+        1.0,
+        0.4,
+        0.2,
+        (0.2, 1.0),
+        0.0,
+    )

@@ -24,23 +24,34 @@ def embedded(views: list[Tensor]) -> Tensor:
 def test_the_loss_is_nt_xent_of_both_views() -> None:
     views = ring.views()
     # One forward pass of both views or two: sums in float64.
-    torch.testing.assert_close(looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+    )
 
 
 def test_the_temperature_is_the_settings() -> None:
     views = ring.views()
-    torch.testing.assert_close(looked(views, temperature=0.5), nt_xent(embedded(views), temperature=0.5), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        looked(views, temperature=0.5),
+        nt_xent(embedded(views), temperature=0.5),
+        rtol=1e-10,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("num_views", [2, 3, 5])
 def test_any_number_of_views_takes_part(num_views: int) -> None:
     views = [ring.views(number)[0] for number in range(num_views)]
-    torch.testing.assert_close(looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+    )
 
 
 def test_views_of_different_sizes_are_encoded_one_by_one() -> None:
     views = [ring.views()[0], ring.views(1)[1][..., :12, :12], ring.views(2)[0][..., :8, :8]]
-    torch.testing.assert_close(looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+    )
 
 
 def test_views_of_one_size_share_their_batch_norm() -> None:
@@ -49,7 +60,10 @@ def test_views_of_one_size_share_their_batch_norm() -> None:
     together.method.look([first, 0.5 * second], ring.prepared(together))
     apart = ring.game("simclr", ring.Normed)
     apart.method.look([first, 0.5 * second[..., :12, :12]], ring.prepared(apart))
-    counts = [int(contest.method.state_dict()["encoder.backbone.network.layers.1.num_batches_tracked"]) for contest in (together, apart)]
+    counts = [
+        int(contest.method.state_dict()["encoder.backbone.network.layers.1.num_batches_tracked"])
+        for contest in (together, apart)
+    ]
     # Measuring the features ran in evaluation mode and is not counted.
     assert counts == [1, 2]
 

@@ -11,9 +11,16 @@ def test_the_loss_is_of_both_views_as_anchors() -> None:
     contest, views = ring.game("uel"), ring.views()
     embeddings = torch.stack([contest.method.encoder(view) for view in views])
     wanted = invariant_spreading(embeddings, temperature=0.1)
-    torch.testing.assert_close(contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0
+    )
 
 
 def test_the_defaults_are_those_of_the_released_base() -> None:
     settings = UELSettings()
-    assert (settings.temperature, settings.projector.kind, settings.projector.dim, settings.views.preset) == (0.1, "linear", 128, "uel")
+    assert (
+        settings.temperature,
+        settings.projector.kind,
+        settings.projector.dim,
+        settings.views.preset,
+    ) == (0.1, "linear", 128, "uel")

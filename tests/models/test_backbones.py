@@ -9,7 +9,9 @@ from sparring.models.backbones import CUSTOM, Backbone, EncoderSettings, make_ba
 
 
 def made(name: str = "resnet18", *, image_size: int = 32, **settings: object) -> Backbone:
-    return make_backbone(EncoderSettings.build({"backbone": name, **settings}), image_size=image_size)
+    return make_backbone(
+        EncoderSettings.build({"backbone": name, **settings}), image_size=image_size
+    )
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -36,7 +38,11 @@ def bottleneck_stages(width: list[int]) -> int:
     total, inputs = 0, width[0]
     for blocks, channels in zip((3, 4, 6, 3), width, strict=True):
         for block in range(blocks):
-            total += convolution(inputs, channels, 1) + convolution(channels, channels, 3) + convolution(channels, 4 * channels, 1)
+            total += (
+                convolution(inputs, channels, 1)
+                + convolution(channels, channels, 3)
+                + convolution(channels, 4 * channels, 1)
+            )
             total += convolution(inputs, 4 * channels, 1) if block == 0 else 0
             inputs = 4 * channels
     return total
@@ -44,7 +50,10 @@ def bottleneck_stages(width: list[int]) -> int:
 
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("width", [1.0, 0.5, 0.25, 0.0625])
-@pytest.mark.parametrize(("name", "stages", "expansion"), [("resnet18", basic_stages, 1), ("resnet50", bottleneck_stages, 4)])
+@pytest.mark.parametrize(
+    ("name", "stages", "expansion"),
+    [("resnet18", basic_stages, 1), ("resnet50", bottleneck_stages, 4)],
+)
 def test_a_resnet_of_any_width_is_the_papers_with_fewer_channels(
     name: str, stages: object, expansion: int, width: float, small: bool
 ) -> None:
@@ -53,7 +62,9 @@ def test_a_resnet_of_any_width_is_the_papers_with_fewer_channels(
     network = made(name, width=width, small_images=small)
     channels = [int(width * c) for c in (64, 128, 256, 512)]
     assert callable(stages)
-    assert num_parameters(network) == convolution(3, channels[0], 3 if small else 7) + stages(channels)
+    assert num_parameters(network) == convolution(3, channels[0], 3 if small else 7) + stages(
+        channels
+    )
     assert network.num_features == expansion * channels[-1]
     assert network.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, network.num_features)
 
@@ -65,7 +76,9 @@ def test_resnet18_has_as_many_parameters_as_torchvisions() -> None:
 
 def stem_output(network: Backbone, size: int) -> tuple[int, int]:
     inner = network.network
-    before_blocks = nn.Sequential(*(inner.get_submodule(name) for name in ("conv1", "bn1", "act1", "maxpool")))
+    before_blocks = nn.Sequential(
+        *(inner.get_submodule(name) for name in ("conv1", "bn1", "act1", "maxpool"))
+    )
     height, width = before_blocks(torch.zeros(2, 3, size, size)).shape[-2:]
     return height, width
 
@@ -93,7 +106,11 @@ def test_the_stem_follows_the_image_size_up_to_64_pixels_unless_told() -> None:
 def test_residual_branches_start_at_full_strength_as_in_torchvision() -> None:
     # timm would start the last norm of every block at zero.
     for name in ("resnet18", "resnet50"):
-        scales = [module.weight for module in made(name, width=0.25).modules() if isinstance(module, nn.BatchNorm2d)]
+        scales = [
+            module.weight
+            for module in made(name, width=0.25).modules()
+            if isinstance(module, nn.BatchNorm2d)
+        ]
         assert len(scales) >= 20
         assert all(torch.equal(scale, torch.ones_like(scale)) for scale in scales)
 
@@ -123,7 +140,9 @@ def test_other_networks_take_the_image_as_it_is() -> None:
 
 @pytest.mark.parametrize("size", [8, 40])
 def test_a_side_that_the_patches_do_not_divide_is_refused_by_name(size: int) -> None:
-    with pytest.raises(ConfigError, match=f"backbone=test_vit cannot be built for {size} px images"):
+    with pytest.raises(
+        ConfigError, match=f"backbone=test_vit cannot be built for {size} px images"
+    ):
         made("test_vit", image_size=size)
 
 
@@ -165,13 +184,23 @@ class Gives(nn.Module):
         (torch.arange(6.0).view(1, 3, 2), [2.0, 3.0]),  # channels last: mean over the tokens
     ],
 )
-def test_any_module_with_features_maps_or_tokens_is_a_backbone(output: Tensor, expected: list[float]) -> None:
+def test_any_module_with_features_maps_or_tokens_is_a_backbone(
+    output: Tensor, expected: list[float]
+) -> None:
     network = Backbone(Gives(output), image_size=8)
     assert network.num_features == 2
     assert network(torch.zeros(1, 3, 8, 8)).tolist() == [expected]
 
 
-@pytest.mark.parametrize("output", [torch.zeros(3), torch.zeros(1, 2, 3, 4, 5), (torch.zeros(1, 2),), {"features": torch.zeros(1, 2)}])
+@pytest.mark.parametrize(
+    "output",
+    [
+        torch.zeros(3),
+        torch.zeros(1, 2, 3, 4, 5),
+        (torch.zeros(1, 2),),
+        {"features": torch.zeros(1, 2)},
+    ],
+)
 def test_any_other_output_is_refused(output: object) -> None:
     with pytest.raises(ConfigError, match="its output must be a tensor"):
         Backbone(Gives(output), image_size=8)
@@ -187,22 +216,33 @@ def test_measuring_a_network_changes_neither_its_statistics_nor_its_mode() -> No
 
 
 def test_shortcuts_of_narrow_networks_have_the_gradient_of_a_strided_convolution() -> None:
-    # A strided 1 x 1 convolution of few channels is where oneDNN's own gradient writes past its buffer.
+    # A strided 1 x 1 convolution of few channels is where oneDNN's own gradient writes past its
+    # buffer.
     network = made("resnet18", width=0.0625, small_images=True).network
-    shortcut, strided = network.get_submodule("layer2.0.downsample.0"), nn.Conv2d(4, 8, 1, stride=2, bias=False).double()
+    shortcut, strided = (
+        network.get_submodule("layer2.0.downsample.0"),
+        nn.Conv2d(4, 8, 1, stride=2, bias=False).double(),
+    )
     assert isinstance(shortcut, nn.Conv2d)
     shortcut.to(memory_format=torch.channels_last)
     strided.load_state_dict(shortcut.state_dict())
     images = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     given = images.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(shortcut(given).double(), strided(images.double()), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        shortcut(given).double(), strided(images.double()), rtol=1e-5, atol=1e-5
+    )
     ours = torch.autograd.grad(shortcut(given).square().sum(), shortcut.weight)[0]
     exact = torch.autograd.grad(strided(images.double()).square().sum(), strided.weight)[0]
-    torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-2)  # sums of 512 float32 products of size up to 10
+    torch.testing.assert_close(
+        ours.double(), exact, rtol=1e-4, atol=1e-2
+    )  # sums of 512 float32 products of size up to 10
 
 
 def test_only_narrow_shortcuts_are_replaced_and_every_weight_keeps_its_name() -> None:
-    narrow, wide = made("resnet18", width=0.125, small_images=True).network, made("resnet18", small_images=True).network
+    narrow, wide = (
+        made("resnet18", width=0.125, small_images=True).network,
+        made("resnet18", small_images=True).network,
+    )
     assert type(narrow.get_submodule("layer2.0.downsample.0")) is not nn.Conv2d
     assert type(narrow.get_submodule("layer3.0.downsample.0")) is nn.Conv2d
     assert all(type(layer) is nn.Conv2d for layer in wide.modules() if isinstance(layer, nn.Conv2d))

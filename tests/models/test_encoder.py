@@ -35,7 +35,10 @@ def test_features_stop_before_the_projector() -> None:
     double = nn.Linear(3, 3, bias=False)
     nn.init.eye_(double.weight)
     double.weight.data.mul_(2)
-    network, images = encoder(double), torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    network, images = (
+        encoder(double),
+        torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
+    )
     torch.testing.assert_close(network(images), 2 * network.features(images), rtol=0, atol=0)
 
 
@@ -50,7 +53,9 @@ def test_half_precision_inside_comes_out_as_float32() -> None:
     full = network(images)
     network.autocast_dtype = torch.bfloat16
     seen: list[torch.dtype] = []
-    network.backbone.network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    network.backbone.network.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.dtype)
+    )
     half, features = network(images), network.features(images)
     assert seen == [torch.bfloat16, torch.bfloat16]
     assert half.dtype == features.dtype == torch.float32

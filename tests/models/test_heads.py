@@ -6,14 +6,33 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor, make_projector
+from sparring.models.heads import (
+    PredictorSettings,
+    ProjectorSettings,
+    make_predictor,
+    make_projector,
+)
 
 LAYERS = {
     "linear": ["Linear(12, 4) + bias"],
     "mocov2": ["Linear(12, 8) + bias", "ReLU", "Linear(8, 4) + bias"],
     "simclr": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4) + bias"],
-    "three-layer": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)"],
-    "mocov3": ["Linear(12, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)", "BatchNorm1d without parameters"],
+    "three-layer": [
+        "Linear(12, 8)",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear(8, 8)",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear(8, 4)",
+    ],
+    "mocov3": [
+        "Linear(12, 8)",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear(8, 4)",
+        "BatchNorm1d without parameters",
+    ],
     "simsiam": [
         *("Linear(12, 8)", "BatchNorm1d", "ReLU"),
         *("Linear(8, 8)", "BatchNorm1d", "ReLU"),
@@ -23,14 +42,22 @@ LAYERS = {
 PREDICTORS = {
     "normed": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4) + bias"],
     "normed-unbiased": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)"],
-    "normed-output": ["Linear(4, 8)", "BatchNorm1d", "ReLU", "Linear(8, 4)", "BatchNorm1d without parameters"],
+    "normed-output": [
+        "Linear(4, 8)",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear(8, 4)",
+        "BatchNorm1d without parameters",
+    ],
     "plain": ["Linear(4, 8) + bias", "ReLU", "Linear(8, 4) + bias"],
 }
 
 
 def described(layer: nn.Module) -> str:
     if isinstance(layer, nn.Linear):
-        return f"Linear({layer.in_features}, {layer.out_features})" + (" + bias" if layer.bias is not None else "")
+        return f"Linear({layer.in_features}, {layer.out_features})" + (
+            " + bias" if layer.bias is not None else ""
+        )
     bare = isinstance(layer, nn.BatchNorm1d) and not layer.affine
     return type(layer).__name__ + (" without parameters" if bare else "")
 
@@ -51,11 +78,19 @@ def test_hidden_layers_are_as_wide_as_the_features_unless_told(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["mocov3", "simsiam"])
 def test_a_batch_norm_at_the_end_gives_every_direction_mean_0_and_variance_1(kind: str) -> None:
-    head = make_projector(ProjectorSettings.build({"kind": kind, "hidden": 8, "dim": 4}), 12).double()
-    embeddings = head(torch.randn(64, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3)
-    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    head = make_projector(
+        ProjectorSettings.build({"kind": kind, "hidden": 8, "dim": 4}), 12
+    ).double()
+    embeddings = head(
+        torch.randn(64, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
+    )
+    torch.testing.assert_close(
+        embeddings.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12
+    )
     # Batch norm adds 1e-5 to the variance that it divides by.
-    torch.testing.assert_close(embeddings.var(dim=0, correction=0), torch.ones(4, dtype=torch.float64), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        embeddings.var(dim=0, correction=0), torch.ones(4, dtype=torch.float64), rtol=1e-2, atol=0
+    )
 
 
 def test_every_kind_of_head_is_tested() -> None:

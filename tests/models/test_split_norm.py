@@ -1,11 +1,18 @@
-"""Split batch norm: which set works, what it remembers, and that nothing is left of it afterwards."""
+"""Split batch norm: which set works, what it remembers, and that nothing is left of it
+afterwards."""
 
 import copy
 
 import torch
 from torch import nn
 
-from sparring.models.split_norm import SplitNorm, adversarial_norms, join_norms, split_norms, still_statistics
+from sparring.models.split_norm import (
+    SplitNorm,
+    adversarial_norms,
+    join_norms,
+    split_norms,
+    still_statistics,
+)
 
 
 def network() -> nn.Sequential:
@@ -51,8 +58,12 @@ def test_the_twins_have_statistics_and_weights_of_their_own() -> None:
     assert all(torch.equal(before[name], value) for name, value in norm.clean.state_dict().items())
     mean = made[0](rows()).mean(dim=0)
     assert norm.adversarial.running_mean is not None
-    torch.testing.assert_close(norm.adversarial.running_mean, 0.01 * mean)  # momentum 0.01 from zero
-    gradients = torch.autograd.grad(output.sum(), [norm.clean.bias, norm.adversarial.bias], allow_unused=True)
+    torch.testing.assert_close(
+        norm.adversarial.running_mean, 0.01 * mean
+    )  # momentum 0.01 from zero
+    gradients = torch.autograd.grad(
+        output.sum(), [norm.clean.bias, norm.adversarial.bias], allow_unused=True
+    )
     assert gradients[0] is None
     assert gradients[1] is not None
 
@@ -64,7 +75,9 @@ def test_the_choice_ends_with_its_block_even_after_an_error() -> None:
             raise ValueError
     except ValueError:
         pass
-    assert not any(module.is_adversarial for module in made.modules() if isinstance(module, SplitNorm))
+    assert not any(
+        module.is_adversarial for module in made.modules() if isinstance(module, SplitNorm)
+    )
 
 
 def test_evaluation_is_through_the_clean_set() -> None:
@@ -83,4 +96,6 @@ def test_still_statistics_change_no_bit_in_training_mode() -> None:
         made(rows(1))
     assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())
     made(rows(1))
-    assert not torch.equal(before["1.clean.running_mean"], made.state_dict()["1.clean.running_mean"])
+    assert not torch.equal(
+        before["1.clean.running_mean"], made.state_dict()["1.clean.running_mean"]
+    )

@@ -27,7 +27,10 @@ def test_a_moving_average_is_exact() -> None:
     moved(online)
     for _ in range(3):
         teacher.ema_update(online, momentum=0.9)
-        expected = [0.9 * old + 0.1 * new.detach() for old, new in zip(expected, online.parameters(), strict=True)]
+        expected = [
+            0.9 * old + 0.1 * new.detach()
+            for old, new in zip(expected, online.parameters(), strict=True)
+        ]
     for ours, wanted in zip(teacher.parameters(), expected, strict=True):
         # float64; three roundings.
         torch.testing.assert_close(ours, wanted, rtol=1e-14, atol=0)
@@ -40,7 +43,11 @@ def test_a_momentum_of_one_never_moves_and_of_zero_copies() -> None:
     fixed.ema_update(online, momentum=1.0)
     follower.ema_update(online, momentum=0.0)
     for still, copied, first, now in zip(
-        fixed.parameters(), follower.parameters(), network().parameters(), online.parameters(), strict=True
+        fixed.parameters(),
+        follower.parameters(),
+        network().parameters(),
+        online.parameters(),
+        strict=True,
     ):
         assert torch.equal(still, first)
         assert torch.equal(copied, now)
@@ -58,7 +65,8 @@ def test_the_statistics_of_batch_norm_are_the_teachers_own() -> None:
     teacher(inputs)
     norm = teacher.network.get_submodule("1")
     assert isinstance(norm, nn.BatchNorm1d)
-    # Its buffers come from its own forward pass: a tenth of the way from 0 to the mean of its own activations.
+    # Its buffers come from its own forward pass: a tenth of the way from 0 to the mean of its own
+    # activations.
     own = teacher.network.get_submodule("0")(inputs).mean(dim=0).detach()
     torch.testing.assert_close(norm.running_mean, 0.1 * own)
 
@@ -68,7 +76,9 @@ def test_copying_takes_over_every_parameter() -> None:
     teacher = Teacher(online)
     moved(online)
     teacher.copy_parameters(online)
-    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), online.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(teacher.parameters(), online.parameters(), strict=True)
+    )
 
 
 def test_a_teacher_shares_no_tensor_with_its_network() -> None:
@@ -94,7 +104,8 @@ def test_the_network_it_copies_keeps_its_gradient() -> None:
 
 
 def test_a_single_process_encodes_its_batch_in_order() -> None:
-    # With one process there is nobody to shuffle with; a permutation within one batch changes no batch norm.
+    # With one process there is nobody to shuffle with; a permutation within one batch changes no
+    # batch norm.
     teacher, other = Teacher(network()), Teacher(network())
     inputs = torch.randn(8, 4, dtype=torch.float64)
     assert torch.equal(teacher.shuffled(inputs, generator=torch.Generator()), other(inputs))

@@ -28,7 +28,14 @@ def turned(rows: Tensor, radians: float) -> Tensor:
     """Rows turned in the plane of the first two coordinates."""
     cosine, sine = math.cos(radians), math.sin(radians)
     first, second = rows[:, 0], rows[:, 1]
-    return torch.cat([(cosine * first - sine * second)[:, None], (sine * first + cosine * second)[:, None], rows[:, 2:]], dim=1)
+    return torch.cat(
+        [
+            (cosine * first - sine * second)[:, None],
+            (sine * first + cosine * second)[:, None],
+            rows[:, 2:],
+        ],
+        dim=1,
+    )
 
 
 def test_a_new_bank_is_gaussian_noise_with_gradient() -> None:
@@ -52,7 +59,9 @@ def test_keys_are_written_in_order_as_unit_vectors() -> None:
     opponent.fill(keys(7, 3))
     assert opponent.is_full
     # 1e-6: rounding of a norm in float32.
-    torch.testing.assert_close(opponent.vectors.norm(dim=1).detach(), torch.ones(7), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        opponent.vectors.norm(dim=1).detach(), torch.ones(7), rtol=1e-6, atol=0
+    )
 
 
 def test_filling_on_replaces_the_oldest_keys() -> None:
@@ -98,8 +107,9 @@ def test_the_angle_of_a_known_turn_is_measured_however_small(radians: float) -> 
     with torch.no_grad():
         opponent.vectors.copy_(3 * turned(opponent.vectors, radians))
     found = float(opponent.dynamics(before)["bank/angle_degrees"])
-    # Coordinates of unit rows are good to 6e-8, so a chord of 1e-4 to 1e-3; acos of their product would give 0 or 3.5e-4.
-    # Half a turn is where asin is steepest: rounding of 6e-8 in the chord is 5e-4 there.
+    # Coordinates of unit rows are good to 6e-8, so a chord of 1e-4 to 1e-3; acos of their product
+    # would give 0 or 3.5e-4. Half a turn is where asin is steepest: rounding of 6e-8 in the chord
+    # is 5e-4 there.
     assert found == pytest.approx(math.degrees(radians), rel=2e-3)
 
 
@@ -136,7 +146,9 @@ def test_what_is_watched_is_a_copy() -> None:
 def test_norm_quantiles_of_a_known_spread() -> None:
     opponent = bank(101)
     with torch.no_grad():
-        opponent.vectors.copy_(nn.functional.normalize(opponent.vectors, dim=1) * torch.arange(101)[:, None])
+        opponent.vectors.copy_(
+            nn.functional.normalize(opponent.vectors, dim=1) * torch.arange(101)[:, None]
+        )
     found = opponent.dynamics(opponent.watched())
     values = [float(found[f"bank/norm_{name}"]) for name in ("low", "median", "high")]
     assert values == pytest.approx([10, 50, 90], rel=1e-5)
@@ -148,7 +160,9 @@ def test_filling_says_when_the_bank_has_just_become_full() -> None:
 
 
 @pytest.mark.parametrize("chunk", [2, 100])
-def test_the_nearest_entry_has_the_largest_cosine_whatever_its_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_entry_has_the_largest_cosine_whatever_its_length(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sparring.negatives.bank.CHUNK", chunk)
     opponent = bank(7)
     opponent.fill(keys(0, 7))

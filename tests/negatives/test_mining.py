@@ -75,19 +75,34 @@ def test_mining_keeps_no_graph() -> None:
 
 
 def crowd() -> tuple[Tensor, Pool]:
-    """Queries and a pool in which images come several times, some are the queries', and some rows are empty."""
+    """Queries and a pool in which images come several times, some are the queries', and some rows
+    are empty."""
     draw = generator()
-    query, keys = (torch.nn.functional.normalize(torch.randn(rows, 8, dtype=torch.float64, generator=draw), dim=1) for rows in (6, 200))
-    return query, Pool(keys=keys, images=torch.randint(-1, 40, (200,), generator=draw), anchors=torch.arange(6))
+    query, keys = (
+        torch.nn.functional.normalize(
+            torch.randn(rows, 8, dtype=torch.float64, generator=draw), dim=1
+        )
+        for rows in (6, 200)
+    )
+    return query, Pool(
+        keys=keys, images=torch.randint(-1, 40, (200,), generator=draw), anchors=torch.arange(6)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])
-def test_mining_by_blocks_equals_sorting_the_masked_matrix(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mining_by_blocks_equals_sorting_the_masked_matrix(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sparring.acceleration.largest._BLOCK_ELEMENTS", 4 * 200)
     query, others = crowd()
     similarity = query @ others.keys.T
-    for sign, found in ((1, hardest(query, others, count=count, skip=2)), (-1, easiest(query, others, count=count))):
-        masked = (sign * similarity).masked_fill(~allowed(others.anchors, others.images), -torch.inf)
+    for sign, found in (
+        (1, hardest(query, others, count=count, skip=2)),
+        (-1, easiest(query, others, count=count)),
+    ):
+        masked = (sign * similarity).masked_fill(
+            ~allowed(others.anchors, others.images), -torch.inf
+        )
         skip = 2 if sign == 1 else 0
         assert torch.equal(found, masked.argsort(dim=1, descending=True)[:, skip : skip + count])
 
@@ -102,17 +117,28 @@ def test_the_mean_cosine_is_that_of_the_allowed_pairs() -> None:
 def test_chosen_cosines_and_their_gradient_are_those_of_the_whole_matrix(count: int) -> None:
     query, others = crowd()
     query.requires_grad_()
-    columns = torch.stack([torch.randperm(200, generator=generator(row))[:count] for row in range(len(query))])
-    found, expected = cosines(query, others.keys, columns), (query @ others.keys.T).gather(1, columns)
+    columns = torch.stack(
+        [torch.randperm(200, generator=generator(row))[:count] for row in range(len(query))]
+    )
+    found, expected = (
+        cosines(query, others.keys, columns),
+        (query @ others.keys.T).gather(1, columns),
+    )
     torch.testing.assert_close(found, expected)
     weights = drawn(len(query), count).double()
-    for ours, plain in zip(*(torch.autograd.grad((side * weights).sum(), query) for side in (found, expected)), strict=True):
+    for ours, plain in zip(
+        *(torch.autograd.grad((side * weights).sum(), query) for side in (found, expected)),
+        strict=True,
+    ):
         torch.testing.assert_close(ours, plain)
 
 
 def test_a_query_may_meet_every_image_but_its_own_and_no_empty_row() -> None:
     anchors, candidates = torch.tensor([3, 5]), torch.tensor([3, 4, 5, -1, 3])
-    assert allowed(anchors, candidates).tolist() == [[False, True, True, False, False], [True, True, False, False, True]]
+    assert allowed(anchors, candidates).tolist() == [
+        [False, True, True, False, False],
+        [True, True, False, False, True],
+    ]
 
 
 def test_the_poorest_query_says_how_many_are_available() -> None:
@@ -120,7 +146,9 @@ def test_the_poorest_query_says_how_many_are_available() -> None:
     for _ in range(20):
         anchors = torch.randint(0, 6, (5,), generator=draw)
         candidates = torch.randint(-1, 6, (30,), generator=draw)
-        assert num_available(anchors, candidates) == int(allowed(anchors, candidates).sum(dim=1).min())
+        assert num_available(anchors, candidates) == int(
+            allowed(anchors, candidates).sum(dim=1).min()
+        )
     assert num_available(torch.tensor([1, 2]), torch.tensor([1, 1])) == 0
 
 
@@ -133,12 +161,19 @@ def test_fewer_are_chosen_where_there_are_fewer() -> None:
 
 @pytest.mark.parametrize(("available", "skip"), [(0, 0), (1, 1), (3, 5)])
 def test_nothing_left_to_choose_is_refused_with_what_to_do(available: int, skip: int) -> None:
-    with pytest.raises(ConfigError, match=rf"{available} images beside its own and mining\.skip={skip} .*training\.batch_size"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"{available} images beside its own and mining\.skip={skip} .*training\.batch_size",
+    ):
         num_chosen(available, count=9, skip=skip)
 
 
 def test_random_choice_gives_every_allowed_candidate_the_same_chance() -> None:
-    chosen = at_random(pool([0, 1, 2, 3, 4, -1, 6, 7], anchors=torch.arange(8, 2008)), count=3, generator=generator())
+    chosen = at_random(
+        pool([0, 1, 2, 3, 4, -1, 6, 7], anchors=torch.arange(8, 2008)),
+        count=3,
+        generator=generator(),
+    )
     share = torch.bincount(chosen.flatten(), minlength=8) / 2000
     assert share[5] == 0
     # Each of 7 is among the 3 with probability 3/7; standard error over 2,000 queries 0.011.
@@ -148,8 +183,14 @@ def test_random_choice_gives_every_allowed_candidate_the_same_chance() -> None:
 
 def test_random_choice_follows_its_generator_alone() -> None:
     may = everyone(5, 30)
-    assert torch.equal(at_random(may, count=4, generator=generator(1)), at_random(may, count=4, generator=generator(1)))
-    assert not torch.equal(at_random(may, count=4, generator=generator(1)), at_random(may, count=4, generator=generator(2)))
+    assert torch.equal(
+        at_random(may, count=4, generator=generator(1)),
+        at_random(may, count=4, generator=generator(1)),
+    )
+    assert not torch.equal(
+        at_random(may, count=4, generator=generator(1)),
+        at_random(may, count=4, generator=generator(2)),
+    )
 
 
 def test_two_processes_draw_the_rows_that_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,22 +200,35 @@ def test_two_processes_draw_the_rows_that_one_would(monkeypatch: pytest.MonkeyPa
     for rank in range(2):
         monkeypatch.setattr("sparring.distributed.rank", lambda rank=rank: rank)
         own = slice(3 * rank, 3 * rank + 3)
-        assert torch.equal(at_random(pool(images, images[own]), count=4, generator=generator()), alone[own])
+        assert torch.equal(
+            at_random(pool(images, images[own]), count=4, generator=generator()), alone[own]
+        )
 
 
 def test_pairs_name_the_images_of_query_and_candidate() -> None:
-    pairs = image_pairs(torch.tensor([7, 8]), torch.tensor([7, 8, 9, 10]), torch.tensor([[1, 3], [2, 0]]))
+    pairs = image_pairs(
+        torch.tensor([7, 8]), torch.tensor([7, 8, 9, 10]), torch.tensor([[1, 3], [2, 0]])
+    )
     assert pairs.tolist() == [[7, 8], [7, 10], [8, 9], [8, 7]]
 
 
-def test_of_very_many_pairs_those_of_the_first_queries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_pairs_those_of_the_first_queries_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sparring.negatives.mining.WATCHED", 5)
     chosen = torch.tensor([[1, 2], [0, 2], [0, 1]])
-    assert image_pairs(torch.tensor([7, 8, 9]), torch.tensor([7, 8, 9]), chosen).tolist() == [[7, 8], [7, 9], [8, 7], [8, 9]]
+    assert image_pairs(torch.tensor([7, 8, 9]), torch.tensor([7, 8, 9]), chosen).tolist() == [
+        [7, 8],
+        [7, 9],
+        [8, 7],
+        [8, 9],
+    ]
 
 
 def test_only_the_pool_with_a_queue_keeps_past_keys() -> None:
-    assert [MiningSettings(pool=pool, queue_size=50).num_kept for pool in ("batch", "batch2", "queue")] == [0, 0, 50]
+    assert [
+        MiningSettings(pool=pool, queue_size=50).num_kept for pool in ("batch", "batch2", "queue")
+    ] == [0, 0, 50]
 
 
 def test_a_numbered_queue_moves_keys_and_images_together() -> None:

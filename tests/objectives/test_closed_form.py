@@ -1,4 +1,5 @@
-"""The bank's closed form against autograd in float64, and the properties that follow from the equations."""
+"""The bank's closed form against autograd in float64, and the properties that follow from the
+equations."""
 
 import pytest
 import torch
@@ -13,21 +14,29 @@ ENCODER, BANK = 0.12, 0.02
 
 
 def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries of the second of two processes, keys of both, and a bank, all close enough that nobody's softmax saturates."""
+    """Queries of the second of two processes, keys of both, and a bank, all close enough that
+    nobody's softmax saturates."""
     draw = torch.Generator().manual_seed(0)
     centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
-    query, key, bank = (centre + 0.2 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (4, 8, num_vectors))
+    query, key, bank = (
+        centre + 0.2 * torch.randn(count, 6, dtype=torch.float64, generator=draw)
+        for count in (4, 8, num_vectors)
+    )
     return query.requires_grad_(), key, (bank * 1.7).requires_grad_()
 
 
-def oracle(query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_batch: bool) -> Tensor:
+def oracle(
+    query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_batch: bool
+) -> Tensor:
     if in_batch:
         return in_batch_info_nce(query, key, bank, temperature=temperature, first_row=4)
     return info_nce(query, key[4:], bank, temperature=temperature)
 
 
 def game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
-    return adversarial_bank_game(query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch)
+    return adversarial_bank_game(
+        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch
+    )
 
 
 def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
@@ -36,7 +45,9 @@ def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("chunk", [8, 1024])
-def test_both_losses_and_both_gradients_equal_autograd(in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_losses_and_both_gradients_equal_autograd(
+    in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, key, bank = material()
     played = game(query, key, bank, in_batch=in_batch)
@@ -50,7 +61,9 @@ def test_both_losses_and_both_gradients_equal_autograd(in_batch: bool, chunk: in
     for fused, plain, source in ((played.loss, loss, query), (played.bank_loss, bank_loss, bank)):
         expected = torch.autograd.grad(plain, source)[0]
         assert expected.abs().max() > 1e-3  # a saturated softmax would agree trivially
-        torch.testing.assert_close(torch.autograd.grad(fused, source)[0], expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            torch.autograd.grad(fused, source)[0], expected, rtol=1e-9, atol=1e-12
+        )
 
 
 def test_each_side_gets_the_gradient_of_its_own_loss_only() -> None:
@@ -63,7 +76,9 @@ def test_each_side_gets_the_gradient_of_its_own_loss_only() -> None:
 def test_the_bank_moves_at_right_angles_to_its_vectors() -> None:
     query, key, bank = material()
     gradient = bank_gradient(query, key, bank)
-    radial = (gradient * bank.detach()).sum(dim=1) / (gradient.norm(dim=1) * bank.detach().norm(dim=1))
+    radial = (gradient * bank.detach()).sum(dim=1) / (
+        gradient.norm(dim=1) * bank.detach().norm(dim=1)
+    )
     assert radial.abs().max() < 1e-9
 
 
@@ -86,15 +101,26 @@ def test_the_in_batch_keys_take_their_share_of_the_banks_probability() -> None:
     query, key, bank = material()
     with_keys, without = game(query, key, bank), game(query, key, bank, in_batch=False)
     assert with_keys.bank_mass < without.bank_mass
-    torch.testing.assert_close(with_keys.hardest_cosine, cosine(query, bank).amax(dim=1).mean().detach())
+    torch.testing.assert_close(
+        with_keys.hardest_cosine, cosine(query, bank).amax(dim=1).mean().detach()
+    )
     columns = torch.cat([cosine(query, key), cosine(query, bank)], dim=1) / BANK
-    torch.testing.assert_close(with_keys.bank_mass, columns.softmax(dim=1)[:, len(key) :].sum(dim=1).mean().detach())
+    torch.testing.assert_close(
+        with_keys.bank_mass, columns.softmax(dim=1)[:, len(key) :].sum(dim=1).mean().detach()
+    )
 
 
 def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
     """As `game`, with a bank that does not see the keys."""
     return adversarial_bank_game(
-        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch, bank_sees_keys=False
+        query,
+        key,
+        bank,
+        temperature=ENCODER,
+        bank_temperature=BANK,
+        first_row=4,
+        in_batch=in_batch,
+        bank_sees_keys=False,
     )
 
 
@@ -109,15 +135,24 @@ def test_a_bank_that_sees_no_keys_climbs_the_log_sum_over_its_own_vectors(
     plain = -torch.logsumexp(cosine(query.detach(), bank) / BANK, dim=1).mean()
     expected = torch.autograd.grad(plain, bank)[0]
     assert expected.abs().max() > 1e-3
-    torch.testing.assert_close(torch.autograd.grad(played.bank_loss, bank)[0], expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        torch.autograd.grad(played.bank_loss, bank)[0], expected, rtol=1e-9, atol=1e-12
+    )
     # The value differs by the cosine of the own key, which is not the bank's to change.
     own = (cosine(query, key[4:]).diagonal() / BANK).mean()
-    torch.testing.assert_close(played.bank_loss, (plain + own).detach(), rtol=1e-9, atol=1e-12, check_stride=False)
+    torch.testing.assert_close(
+        played.bank_loss, (plain + own).detach(), rtol=1e-9, atol=1e-12, check_stride=False
+    )
 
 
 def test_a_bank_that_sees_no_keys_shares_out_all_its_probability() -> None:
     query, key, bank = material()
-    torch.testing.assert_close(blind_game(query, key, bank).bank_mass, torch.tensor(1.0, dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        blind_game(query, key, bank).bank_mass,
+        torch.tensor(1.0, dtype=torch.float64),
+        rtol=1e-12,
+        atol=0,
+    )
     assert game(query, key, bank).bank_mass < 0.99
 
 
@@ -131,24 +166,38 @@ def test_what_the_bank_sees_does_not_concern_the_encoder() -> None:
 
 def test_a_bank_that_sees_no_keys_is_drawn_to_queries_whose_keys_have_won() -> None:
     draw = torch.Generator().manual_seed(0)
-    query, bank = (torch.randn(count, 20, dtype=torch.float64, generator=draw).requires_grad_() for count in (4, 37))
-    won = torch.cat([query.detach()] * 2)  # every key coincides with its query, and the bank is far from both
-    seeing, blind = (torch.autograd.grad(play(query, won, bank).bank_loss, bank)[0].norm() for play in (game, blind_game))
+    query, bank = (
+        torch.randn(count, 20, dtype=torch.float64, generator=draw).requires_grad_()
+        for count in (4, 37)
+    )
+    won = torch.cat(
+        [query.detach()] * 2
+    )  # every key coincides with its query, and the bank is far from both
+    seeing, blind = (
+        torch.autograd.grad(play(query, won, bank).bank_loss, bank)[0].norm()
+        for play in (game, blind_game)
+    )
     assert blind > 10 * seeing
 
 
 def test_float32_agrees_with_float64_at_the_sharpest_temperature() -> None:
     query, key, bank = material()
     exact = bank_gradient(query, key, bank)
-    rough = bank_gradient(*(tensor.detach().float().requires_grad_() for tensor in (query, key, bank)))
+    rough = bank_gradient(
+        *(tensor.detach().float().requires_grad_() for tensor in (query, key, bank))
+    )
     # exp amplifies rounding of a cosine (6e-8) by 1 / 0.02; sums of 45 terms add little.
-    torch.testing.assert_close(rough.double(), exact, rtol=1e-3, atol=1e-5 * float(exact.abs().max()))
+    torch.testing.assert_close(
+        rough.double(), exact, rtol=1e-3, atol=1e-5 * float(exact.abs().max())
+    )
 
 
 def test_far_away_banks_give_finite_losses_and_no_gradient() -> None:
     query = torch.ones(2, 3, requires_grad=True)
     bank = (-torch.ones(5, 3)).requires_grad_()
-    played = adversarial_bank_game(query, torch.ones(2, 3), bank, temperature=ENCODER, bank_temperature=0.002)
+    played = adversarial_bank_game(
+        query, torch.ones(2, 3), bank, temperature=ENCODER, bank_temperature=0.002
+    )
     assert played.bank_loss.isfinite()
     assert torch.autograd.grad(played.bank_loss, bank)[0].abs().max() == 0
 
@@ -157,7 +206,9 @@ def test_with_gradient_scales_with_what_stands_around_it() -> None:
     source = torch.zeros(3, requires_grad=True)
     value = with_gradient(torch.tensor(5.0), source, torch.tensor([1.0, 2.0, 3.0]))
     assert value.item() == 5.0
-    torch.testing.assert_close(torch.autograd.grad(2 * value, source)[0], torch.tensor([2.0, 4.0, 6.0]))
+    torch.testing.assert_close(
+        torch.autograd.grad(2 * value, source)[0], torch.tensor([2.0, 4.0, 6.0])
+    )
 
 
 def test_with_gradient_refuses_a_second_differentiation_of_what_it_has_scaled() -> None:

@@ -6,12 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives.contrastive import in_batch_info_nce, info_nce, invariant_spreading, nt_xent
+from sparring.objectives.contrastive import (
+    in_batch_info_nce,
+    info_nce,
+    invariant_spreading,
+    nt_xent,
+)
 from sparring.objectives.similarity import cosine
 
 
 def rows(count: int, dim: int = 5, seed: int = 0) -> Tensor:
-    return torch.randn(count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def cos(left: Tensor, right: Tensor) -> float:
@@ -28,7 +35,9 @@ def test_info_nce_equals_a_slow_loop() -> None:
     slow = 0.0
     for q, k in zip(query, key, strict=True):
         positive = math.exp(cos(q, k) / 0.2)
-        slow -= math.log(positive / (positive + sum(math.exp(cos(q, n) / 0.2) for n in negatives))) / 3
+        slow -= (
+            math.log(positive / (positive + sum(math.exp(cos(q, n) / 0.2) for n in negatives))) / 3
+        )
     assert float(info_nce(query, key, negatives, temperature=0.2)) == pytest.approx(slow, rel=1e-12)
 
 
@@ -44,15 +53,22 @@ def test_in_batch_keys_are_negatives_of_the_other_queries() -> None:
     for i, q in enumerate(query):
         columns = [math.exp(cos(q, n) / 0.2) for n in [*key, *negatives]]
         slow -= math.log(columns[i] / sum(columns)) / 3
-    assert float(in_batch_info_nce(query, key, negatives, temperature=0.2)) == pytest.approx(slow, rel=1e-12)
+    assert float(in_batch_info_nce(query, key, negatives, temperature=0.2)) == pytest.approx(
+        slow, rel=1e-12
+    )
 
 
 def test_first_row_says_which_gathered_key_is_the_own_one() -> None:
     query, key, negatives = rows(4), rows(4, seed=1), rows(2, seed=2)
     whole = in_batch_info_nce(query, key, negatives, temperature=0.2)
-    halves = [in_batch_info_nce(query[i : i + 2], key, negatives, temperature=0.2, first_row=i) for i in (0, 2)]
+    halves = [
+        in_batch_info_nce(query[i : i + 2], key, negatives, temperature=0.2, first_row=i)
+        for i in (0, 2)
+    ]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
-    assert not torch.isclose(halves[1], in_batch_info_nce(query[2:], key, negatives, temperature=0.2, first_row=0))
+    assert not torch.isclose(
+        halves[1], in_batch_info_nce(query[2:], key, negatives, temperature=0.2, first_row=0)
+    )
 
 
 @pytest.mark.parametrize("num_views", [2, 3])
@@ -63,9 +79,13 @@ def test_nt_xent_equals_a_slow_loop(num_views: int) -> None:
     for v, i in everyone:
         others = [(w, j) for w, j in everyone if (w, j) != (v, i)]
         total = sum(math.exp(cos(views[v, i], views[w, j]) / 0.5) for w, j in others)
-        positives = [math.exp(cos(views[v, i], views[w, i]) / 0.5) for w in range(num_views) if w != v]
+        positives = [
+            math.exp(cos(views[v, i], views[w, i]) / 0.5) for w in range(num_views) if w != v
+        ]
         terms.append(-sum(math.log(p / total) for p in positives) / len(positives))
-    assert float(nt_xent(views, temperature=0.5)) == pytest.approx(sum(terms) / len(terms), rel=1e-12)
+    assert float(nt_xent(views, temperature=0.5)) == pytest.approx(
+        sum(terms) / len(terms), rel=1e-12
+    )
 
 
 def test_nt_xent_of_a_part_needs_the_row_where_it_begins() -> None:
@@ -77,14 +97,18 @@ def test_nt_xent_of_a_part_needs_the_row_where_it_begins() -> None:
 def test_nt_xent_does_not_depend_on_the_order_of_images() -> None:
     views = rows(12).view(2, 6, 5)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
-    torch.testing.assert_close(nt_xent(views[:, order], temperature=0.5), nt_xent(views, temperature=0.5))
+    torch.testing.assert_close(
+        nt_xent(views[:, order], temperature=0.5), nt_xent(views, temperature=0.5)
+    )
 
 
 def test_gradients_agree_with_finite_differences() -> None:
     views = rows(6).view(2, 3, 5).requires_grad_()
     negatives = rows(4, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: nt_xent(v, temperature=0.5), views)
-    assert torch.autograd.gradcheck(lambda v, n: in_batch_info_nce(v[0], v[1], n, temperature=0.5), (views, negatives))
+    assert torch.autograd.gradcheck(
+        lambda v, n: in_batch_info_nce(v[0], v[1], n, temperature=0.5), (views, negatives)
+    )
 
 
 def test_invariant_spreading_equals_a_slow_loop() -> None:
@@ -102,19 +126,28 @@ def test_invariant_spreading_equals_a_slow_loop() -> None:
 def test_invariant_spreading_moves_views_as_anchors_only() -> None:
     views = rows(6).view(2, 3, 5).requires_grad_()
     (whole,) = torch.autograd.grad(invariant_spreading(views, temperature=0.3), views)
-    (apart,) = torch.autograd.grad(invariant_spreading(views, views.detach(), temperature=0.3), views)
+    (apart,) = torch.autograd.grad(
+        invariant_spreading(views, views.detach(), temperature=0.3), views
+    )
     assert torch.equal(whole, apart)
     assert not torch.equal(whole, torch.zeros_like(whole))
 
 
 def test_invariant_spreading_of_halves_of_a_joint_batch_is_that_of_the_whole() -> None:
     views = rows(8).view(2, 4, 5)
-    halves = [invariant_spreading(views[:, i : i + 2], views, temperature=0.3, first_row=i) for i in (0, 2)]
-    torch.testing.assert_close(torch.stack(halves).mean(), invariant_spreading(views, temperature=0.3))
+    halves = [
+        invariant_spreading(views[:, i : i + 2], views, temperature=0.3, first_row=i)
+        for i in (0, 2)
+    ]
+    torch.testing.assert_close(
+        torch.stack(halves).mean(), invariant_spreading(views, temperature=0.3)
+    )
 
 
 def test_invariant_spreading_stays_finite_where_a_wrong_image_is_certain() -> None:
-    view = torch.eye(4)[[0, 0, 1, 2]].view(2, 2, 4)  # both views 0 coincide; no view meets its partner
+    view = torch.eye(4)[[0, 0, 1, 2]].view(
+        2, 2, 4
+    )  # both views 0 coincide; no view meets its partner
     views = view.requires_grad_()
     loss = invariant_spreading(views, temperature=0.01)
     (gradient,) = torch.autograd.grad(loss, views)

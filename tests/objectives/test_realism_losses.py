@@ -19,7 +19,10 @@ def test_an_undecided_judge_pays_two_and_a_swapped_one_more() -> None:
 
 
 def test_the_hinge_stops_at_its_margin() -> None:
-    real, made = torch.tensor([1.5, 0.5], requires_grad=True), torch.tensor([-1.5, -0.5, 7.0, -9.0], requires_grad=True)
+    real, made = (
+        torch.tensor([1.5, 0.5], requires_grad=True),
+        torch.tensor([-1.5, -0.5, 7.0, -9.0], requires_grad=True),
+    )
     for_real, for_made = torch.autograd.grad(judge_hinge(real, made), (real, made))
     assert for_real.tolist() == [0, -0.5]
     assert for_made.tolist() == [0, 0.25, 0.25, 0]

@@ -1,4 +1,5 @@
-"""The shared bank's closed form against autograd in float64: both roles, their signs, and several choices per query."""
+"""The shared bank's closed form against autograd in float64: both roles, their signs, and several
+choices per query."""
 
 import pytest
 import torch
@@ -12,27 +13,47 @@ ENCODER, BANK = 0.2, 0.1
 
 
 def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, their positives and a bank, close enough that nobody's softmax saturates; one entry serves two queries."""
+    """Queries, their positives and a bank, close enough that nobody's softmax saturates; one entry
+    serves two queries."""
     draw = torch.Generator().manual_seed(0)
     centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
-    query, bank = (centre + 0.5 * torch.randn(count, 6, dtype=torch.float64, generator=draw) for count in (5, num_vectors))
+    query, bank = (
+        centre + 0.5 * torch.randn(count, 6, dtype=torch.float64, generator=draw)
+        for count in (5, num_vectors)
+    )
     return query.requires_grad_(), torch.tensor([[3, 11, 3, 36, 0]]), (bank * 1.7).requires_grad_()
 
 
-def played(query: Tensor, positives: Tensor, bank: Tensor, *, cooperative: bool = True, adversarial: bool = True) -> SharedBankGame:
+def played(
+    query: Tensor,
+    positives: Tensor,
+    bank: Tensor,
+    *,
+    cooperative: bool = True,
+    adversarial: bool = True,
+) -> SharedBankGame:
     return shared_bank_game(
-        query, positives, bank, temperature=ENCODER, bank_temperature=BANK, cooperative=cooperative, adversarial=adversarial
+        query,
+        positives,
+        bank,
+        temperature=ENCODER,
+        bank_temperature=BANK,
+        cooperative=cooperative,
+        adversarial=adversarial,
     )
 
 
 def cross_entropy(query: Tensor, positives: Tensor, bank: Tensor, temperature: float) -> Tensor:
     """The loss, over every choice."""
     logits = cosine(query, bank) / temperature
-    return torch.stack([torch.nn.functional.cross_entropy(logits, chosen) for chosen in positives]).mean()
+    return torch.stack(
+        [torch.nn.functional.cross_entropy(logits, chosen) for chosen in positives]
+    ).mean()
 
 
 def role_gradient(query: Tensor, positives: Tensor, bank: Tensor) -> Tensor:
-    """Gradient of the loss through every anchor's positives, minus that through its negatives: a loop over anchors and choices."""
+    """Gradient of the loss through every anchor's positives, minus that through its negatives: a
+    loop over anchors and choices."""
     total = torch.zeros_like(bank)
     for chosen in positives:
         for number, row in enumerate(chosen.tolist()):
@@ -51,25 +72,33 @@ def bank_gradient(game: SharedBankGame, bank: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("chunk", [8, 1024])
-def test_loss_and_query_gradient_equal_autograd(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_and_query_gradient_equal_autograd(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, positives, bank = material()
     game, plain = played(query, positives, bank), cross_entropy(query, positives, bank, ENCODER)
     torch.testing.assert_close(game.loss, plain, rtol=1e-9, atol=1e-12)
     expected = torch.autograd.grad(plain, query)[0]
     assert expected.abs().max() > 1e-3  # a saturated softmax would agree trivially
-    torch.testing.assert_close(torch.autograd.grad(game.loss, query)[0], expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        torch.autograd.grad(game.loss, query)[0], expected, rtol=1e-9, atol=1e-12
+    )
     assert torch.autograd.grad(game.bank_loss, query, allow_unused=True)[0] is None
 
 
 @pytest.mark.parametrize("chunk", [8, 1024])
-def test_the_banks_gradient_descends_through_positives_and_ascends_through_negatives(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_banks_gradient_descends_through_positives_and_ascends_through_negatives(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, positives, bank = material()
     found = bank_gradient(played(query, positives, bank), bank)
     torch.testing.assert_close(found, role_gradient(query, positives, bank), rtol=1e-9, atol=1e-12)
     plain = torch.autograd.grad(cross_entropy(query, positives, bank, BANK), bank)[0]
-    assert (found - plain).norm() > 0.1 * plain.norm()  # plain autograd has the wrong sign for the negatives
+    assert (
+        found - plain
+    ).norm() > 0.1 * plain.norm()  # plain autograd has the wrong sign for the negatives
 
 
 def test_the_gradient_is_that_of_the_surrogate_with_fixed_coefficients() -> None:
@@ -81,7 +110,10 @@ def test_the_gradient_is_that_of_the_surrogate_with_fixed_coefficients() -> None
     coefficients[rows, positives[0]] = 1 - coefficients[rows, positives[0]]
     surrogate = -(coefficients * cosines).sum() / (len(query) * BANK)
     torch.testing.assert_close(
-        bank_gradient(played(query, positives, bank), bank), torch.autograd.grad(surrogate, free)[0], rtol=1e-9, atol=1e-12
+        bank_gradient(played(query, positives, bank), bank),
+        torch.autograd.grad(surrogate, free)[0],
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 
@@ -90,7 +122,9 @@ def test_several_choices_count_as_their_mean() -> None:
     both = torch.cat([positives, torch.tensor([[3, 5, 9, 0, 1]])])
     game = played(query, both, bank)
     singles = [played(query, chosen[None], bank) for chosen in both]
-    torch.testing.assert_close(game.loss, (singles[0].loss + singles[1].loss) / 2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        game.loss, (singles[0].loss + singles[1].loss) / 2, rtol=1e-12, atol=0
+    )
     mean = sum(bank_gradient(single, bank) for single in singles) / 2
     found = bank_gradient(game, bank)
     torch.testing.assert_close(found, mean, rtol=1e-9, atol=1e-14)
@@ -123,7 +157,10 @@ def test_positives_lower_the_loss_and_negatives_raise_it() -> None:
     query, positives, bank = material()
     before = cross_entropy(query, positives, bank, ENCODER)
     for cooperative, sign in ((True, -1), (False, 1)):
-        gradient = bank_gradient(played(query, positives, bank, cooperative=cooperative, adversarial=not cooperative), bank)
+        gradient = bank_gradient(
+            played(query, positives, bank, cooperative=cooperative, adversarial=not cooperative),
+            bank,
+        )
         after = cross_entropy(query, positives, bank - 0.01 * gradient / gradient.norm(), ENCODER)
         assert sign * (after - before) > 0
 
@@ -151,4 +188,6 @@ def test_summed_weighs_losses_and_averages_what_was_seen() -> None:
     torch.testing.assert_close(loss, 0.5 * games[0].loss + 2 * games[1].loss)
     torch.testing.assert_close(bank_loss, 0.5 * games[0].bank_loss + 2 * games[1].bank_loss)
     assert seen.keys() == {"bank/hardest_cosine", "bank/positive_cosine", "bank/positive_mass"}
-    torch.testing.assert_close(seen["bank/positive_mass"], (games[0].positive_mass + games[1].positive_mass) / 2)
+    torch.testing.assert_close(
+        seen["bank/positive_mass"], (games[0].positive_mass + games[1].positive_mass) / 2
+    )

@@ -1,4 +1,5 @@
-"""Perturbation around a method: who sees what in which norms, what the attack may touch, and that it does its duty."""
+"""Perturbation around a method: who sees what in which norms, what the attack may touch, and that
+it does its duty."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,17 @@ EPSILON = 0.02
 BASES = ("simclr", "plain", "uel")
 
 
-def game(method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any) -> Contest:
+def game(
+    method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
+) -> Contest:
     """A method in double precision with a perturbation around it."""
     section = {"epsilon": EPSILON, **settings.pop("perturbation", {})}
     return ring.game(method, network, opponent=["perturbation"], perturbation=section, **settings)
 
 
-def bare(method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any) -> Contest:
+def bare(
+    method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
+) -> Contest:
     """The same method alone."""
     return ring.game(method, network, **settings)
 
@@ -48,7 +53,9 @@ def seen(encoder: nn.Module) -> Iterator[list[tuple[Tensor, bool]]]:
     norm = next(module for module in encoder.modules() if isinstance(module, SplitNorm))
     backbone = encoder.backbone
     assert isinstance(backbone, nn.Module)
-    hook = backbone.register_forward_pre_hook(lambda _, given: found.append((given[0].detach().clone(), norm.is_adversarial)))
+    hook = backbone.register_forward_pre_hook(
+        lambda _, given: found.append((given[0].detach().clone(), norm.is_adversarial))
+    )
     try:
         yield found
     finally:
@@ -69,7 +76,9 @@ def test_the_attack_raises_the_loss_more_than_random_signs_of_the_same_size(meth
     views = ring.views()
 
     def loss(hard: Tensor) -> float:
-        return float(bare(method).method.look([views[0], hard], ring.prepared(bare(method))).loss.detach())
+        return float(
+            bare(method).method.look([views[0], hard], ring.prepared(bare(method))).loss.detach()
+        )
 
     start, aimed = loss(views[0].clone()), loss(attacked(game(method), views))
     random = loss(attacked(game(method, perturbation={"disarmed": "random-signs"}), views))
@@ -82,7 +91,9 @@ def test_an_attack_in_one_forward_pass_is_the_attack_in_two() -> None:
     views, contest = ring.views(), bare("simclr")
     copy = views[0].clone().requires_grad_()
     anchor = contest.method.encoder(views[0]).detach()
-    (gradient,) = torch.autograd.grad(nt_xent(torch.stack([anchor, contest.method.encoder(copy)]), temperature=0.2), copy)
+    (gradient,) = torch.autograd.grad(
+        nt_xent(torch.stack([anchor, contest.method.encoder(copy)]), temperature=0.2), copy
+    )
     assert torch.equal(attacked(game("simclr"), views), views[0] + EPSILON * gradient.sign())
 
 
@@ -102,7 +113,12 @@ def test_at_the_start_the_direction_is_the_negatives_alone() -> None:
 
 def test_the_other_images_take_part_but_not_their_order() -> None:
     contest, views = game("simclr", network=ring.Plain), ring.views()
-    order = torch.cat([torch.tensor([0]), 1 + torch.randperm(ring.BATCH - 1, generator=torch.Generator().manual_seed(0))])
+    order = torch.cat(
+        [
+            torch.tensor([0]),
+            1 + torch.randperm(ring.BATCH - 1, generator=torch.Generator().manual_seed(0)),
+        ]
+    )
     first = attacked(contest, views)[0]
     # Sums over the batch in another order: a gradient within rounding of zero may change its sign.
     same = attacked(contest, [view[order] for view in views])[0]
@@ -118,8 +134,13 @@ def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
     with seen(contest.method.encoder) as passes:
         contest.method.look_at([Group(views=views)], now)
     hard = attacked(game("simclr"), views)
-    # The attack's one pass, both clean views together, the attacked one: 4 images per image, against 2 of the method alone.
-    assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [(16, True), (32, False), (16, True)]
+    # The attack's one pass, both clean views together, the attacked one: 4 images per image,
+    # against 2 of the method alone.
+    assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [
+        (16, True),
+        (32, False),
+        (16, True),
+    ]
     encoder = contest.method.encoder
     assert torch.equal(passes[0][0], (views[0] - encoder.mean) / encoder.std)
     torch.testing.assert_close(passes[2][0], (hard - encoder.mean) / encoder.std)
@@ -134,7 +155,9 @@ def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:
         found[alpha] = float(turn.loss.detach())
         hard = float(turn.metrics["perturbation/loss"])
     clean = bare("simclr")
-    assert found[0.0] == float(clean.method.look_at([Group(views=views)], ring.prepared(clean)).loss.detach())
+    assert found[0.0] == float(
+        clean.method.look_at([Group(views=views)], ring.prepared(clean)).loss.detach()
+    )
     assert found[0.5] == pytest.approx(found[0.0] + 0.5 * hard, rel=1e-12)
     assert found[1.0] == pytest.approx(found[0.0] + hard, rel=1e-12)
 
@@ -145,28 +168,48 @@ def test_without_weight_the_step_is_the_methods_own_to_the_bit(method: str) -> N
     for number in range(3):
         for each in (contest, alone):
             each.method.step(views, each.players, ring.prepared(each, number))
-    ours = {name.removeprefix("method.").replace(".clean.", "."): value for name, value in contest.method.state_dict().items()}
+    ours = {
+        name.removeprefix("method.").replace(".clean.", "."): value
+        for name, value in contest.method.state_dict().items()
+    }
     theirs = alone.method.state_dict()
     assert theirs.keys() <= ours.keys()
-    assert not [name for name, value in theirs.items() if isinstance(value, Tensor) and not torch.equal(ours[name], value)]
+    assert not [
+        name
+        for name, value in theirs.items()
+        if isinstance(value, Tensor) and not torch.equal(ours[name], value)
+    ]
 
 
 def test_clean_statistics_never_see_the_attack_and_gradients_stay_untouched() -> None:
     views, contest, alone = ring.views(), game("simclr"), bare("simclr")
     for each in (contest, alone):
         each.method.look_at([Group(views=views)], ring.prepared(each))
-    ours = {name: value for name, value in contest.method.state_dict().items() if ".clean.running" in name}
+    ours = {
+        name: value
+        for name, value in contest.method.state_dict().items()
+        if ".clean.running" in name
+    }
     assert len(ours) == 2
     for name, value in ours.items():
-        assert torch.equal(value, alone.method.state_dict()[name.removeprefix("method.").replace(".clean.", ".")])
+        assert torch.equal(
+            value, alone.method.state_dict()[name.removeprefix("method.").replace(".clean.", ".")]
+        )
     assert all(parameter.grad is None for parameter in contest.method.parameters())
 
 
 @pytest.mark.parametrize(("counts", "expected"), [(True, 2), (False, 1)])
 def test_whether_the_attacks_own_pass_counts_is_a_setting(counts: bool, expected: int) -> None:
-    contest, views = game("simclr", perturbation={"attack_updates_statistics": counts}), ring.views()
+    contest, views = (
+        game("simclr", perturbation={"attack_updates_statistics": counts}),
+        ring.views(),
+    )
     contest.method.look_at([Group(views=views)], ring.prepared(contest))
-    (tracked,) = (value for name, value in contest.method.state_dict().items() if name.endswith("adversarial.num_batches_tracked"))
+    (tracked,) = (
+        value
+        for name, value in contest.method.state_dict().items()
+        if name.endswith("adversarial.num_batches_tracked")
+    )
     assert int(tracked) == expected
 
 
@@ -202,24 +245,35 @@ class Bare(Method):
 def test_a_pair_that_is_empty_is_refused_and_says_what_helps() -> None:
     encoder, views = bare("simclr").method.encoder, ring.views()
     now = ring.prepared(bare("simclr"))
-    with pytest.raises(ConfigError, match=r"the loss of Bare does not change .*set perturbation\.random_start=true or .*anchor=other-view"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the loss of Bare does not change .*set perturbation\.random_start=true or .*anchor=other-view",
+    ):
         Perturbed(Bare(encoder), PerturbedSettings()).look_at([Group(views=views)], now)
     for settings in (PerturbedSettings(random_start=True), PerturbedSettings(anchor="other-view")):
         turn = Perturbed(Bare(encoder), settings).look_at([Group(views=views)], now)
         assert turn.metrics["perturbation/loss"] > 0
 
 
-def test_a_method_that_copies_its_views_is_refused_instead_of_being_seen_in_the_wrong_norms() -> None:
+def test_a_method_that_copies_its_views_is_refused_instead_of_being_seen_in_the_wrong_norms() -> (
+    None
+):
     method = Bare(bare("simclr").method.encoder, copies=True)
     with pytest.raises(ConfigError, match=r"encoder\(view\)"):
-        Perturbed(method, PerturbedSettings(anchor="other-view")).look_at([Group(views=ring.views())], ring.prepared(bare("simclr")))
+        Perturbed(method, PerturbedSettings(anchor="other-view")).look_at(
+            [Group(views=ring.views())], ring.prepared(bare("simclr"))
+        )
 
 
 def test_a_predictor_is_split_and_follows_the_view_it_predicts_for() -> None:
     contest, views = game("byol", predictor={"kind": "normed", "hidden": 16}), ring.views()
     contest.method.look_at([Group(views=views)], ring.prepared(contest))
     state = contest.method.state_dict()
-    counts = {name: int(value) for name, value in state.items() if name.startswith("method.predictor") and "tracked" in name}
+    counts = {
+        name: int(value)
+        for name, value in state.items()
+        if name.startswith("method.predictor") and "tracked" in name
+    }
     # Clean: one batch of each view. Attacked: the attack's, and the trained one.
     assert counts == {
         "method.predictor.1.clean.num_batches_tracked": 2,

@@ -18,7 +18,13 @@ def parameters() -> dict[str, nn.Parameter]:
         return nn.Parameter(torch.randn(*shape, dtype=torch.float64, generator=draw))
 
     zeros = nn.Parameter(torch.zeros(2, 2, dtype=torch.float64))
-    return {"matrix": random(4, 3), "kernel": random(2, 3, 3, 3), "zeros": zeros, "bias": random(4), "scale": random(3)}
+    return {
+        "matrix": random(4, 3),
+        "kernel": random(2, 3, 3, 3),
+        "zeros": zeros,
+        "bias": random(4),
+        "scale": random(3),
+    }
 
 
 def gradients(step: int, like: dict[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -30,7 +36,9 @@ def gradients(step: int, like: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     return found
 
 
-def slow_lars(p: list[float], v: list[float], g: list[float], *, is_vector: bool, decay: float) -> tuple[list[float], list[float]]:
+def slow_lars(
+    p: list[float], v: list[float], g: list[float], *, is_vector: bool, decay: float
+) -> tuple[list[float], list[float]]:
     """One step of one tensor, number by number."""
     if not is_vector:
         g = [gi + decay * pi for gi, pi in zip(g, p, strict=True)]
@@ -42,7 +50,9 @@ def slow_lars(p: list[float], v: list[float], g: list[float], *, is_vector: bool
 
 
 def run_lars(moved: dict[str, nn.Parameter], *, decay: float, steps: int = 4) -> None:
-    optimizer = LARS([{"params": moved.values()}], lr=RATE, momentum=MOMENTUM, weight_decay=decay, trust=TRUST)
+    optimizer = LARS(
+        [{"params": moved.values()}], lr=RATE, momentum=MOMENTUM, weight_decay=decay, trust=TRUST
+    )
     for step in range(steps):
         for name, gradient in gradients(step, moved).items():
             moved[name].grad = gradient
@@ -58,10 +68,17 @@ def test_lars_equals_a_slow_loop_over_several_steps() -> None:
         for step in range(4):
             for name, gradient in gradients(step, moved).items():
                 given = gradient.flatten().tolist()
-                slow[name], velocity[name] = slow_lars(slow[name], velocity[name], given, is_vector=moved[name].ndim <= 1, decay=decay)
+                slow[name], velocity[name] = slow_lars(
+                    slow[name], velocity[name], given, is_vector=moved[name].ndim <= 1, decay=decay
+                )
         for name, parameter in moved.items():
             # float64, four steps: rounding of sums only.
-            torch.testing.assert_close(parameter.detach().flatten(), torch.tensor(slow[name], dtype=torch.float64), rtol=1e-12, atol=1e-13)
+            torch.testing.assert_close(
+                parameter.detach().flatten(),
+                torch.tensor(slow[name], dtype=torch.float64),
+                rtol=1e-12,
+                atol=1e-13,
+            )
 
 
 def test_lars_takes_vectors_as_plain_sgd_without_decay_would() -> None:
@@ -93,12 +110,18 @@ def test_lars_leaves_alone_what_has_no_gradient() -> None:
     assert torch.equal(moved["kernel"], parameters()["kernel"])
 
 
-def made(name: str, *, decay_vectors: bool = True, moved: dict[str, nn.Parameter] | None = None) -> Optimizer:
+def made(
+    name: str, *, decay_vectors: bool = True, moved: dict[str, nn.Parameter] | None = None
+) -> Optimizer:
     given = moved or parameters()
-    return make_optimizer(name, given, momentum=0.8, weight_decay=DECAY, decay_vectors=decay_vectors)  # type: ignore[arg-type]
+    return make_optimizer(
+        name, given, momentum=0.8, weight_decay=DECAY, decay_vectors=decay_vectors
+    )  # type: ignore[arg-type]
 
 
-def step_once(optimizer: Optimizer, moved: dict[str, nn.Parameter], step: int, *, rate: float = RATE) -> None:
+def step_once(
+    optimizer: Optimizer, moved: dict[str, nn.Parameter], step: int, *, rate: float = RATE
+) -> None:
     """One step; the vectors have no gradient at step 2."""
     for name, gradient in gradients(step, moved).items():
         moved[name].grad = None if step == 2 and moved[name].ndim == 1 else gradient
@@ -110,7 +133,10 @@ def step_once(optimizer: Optimizer, moved: dict[str, nn.Parameter], step: int, *
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
 def test_what_is_remembered_continues_to_the_bit(name: str) -> None:
     whole, first = parameters(), parameters()
-    unbroken, optimizer = made(name, moved=whole, decay_vectors=False), made(name, moved=first, decay_vectors=False)
+    unbroken, optimizer = (
+        made(name, moved=whole, decay_vectors=False),
+        made(name, moved=first, decay_vectors=False),
+    )
     for step in range(5):
         step_once(unbroken, whole, step)
     for step in range(2):
@@ -134,7 +160,11 @@ def test_gradients_are_left_as_they_are_and_then_forgotten() -> None:
         moved = parameters()
         optimizer = made(name, moved=moved)
         step_once(optimizer, moved, 0)
-        assert all(torch.equal(parameter.grad, gradients(0, moved)[key]) for key, parameter in moved.items() if parameter.grad is not None)
+        assert all(
+            torch.equal(parameter.grad, gradients(0, moved)[key])
+            for key, parameter in moved.items()
+            if parameter.grad is not None
+        )
         assert all(parameter.grad is not None for parameter in moved.values())
         optimizer.zero_grad()
         assert all(parameter.grad is None for parameter in moved.values())
@@ -157,7 +187,10 @@ def test_adamw_takes_momentum_as_its_first_beta() -> None:
 def test_lars_gets_its_momentum_and_decay() -> None:
     optimizer = made("lars", decay_vectors=True)
     assert isinstance(optimizer, LARS)
-    assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["weight_decay"]) == (0.8, DECAY)
+    assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["weight_decay"]) == (
+        0.8,
+        DECAY,
+    )
 
 
 def test_vectors_are_decayed_only_on_request() -> None:
@@ -172,5 +205,7 @@ def test_vectors_are_decayed_only_on_request() -> None:
 
 def test_a_player_of_vectors_alone_has_one_group() -> None:
     vectors = {name: p for name, p in parameters().items() if p.ndim <= 1}
-    (group,) = make_optimizer("sgd", vectors, momentum=0.9, weight_decay=DECAY, decay_vectors=False).param_groups
+    (group,) = make_optimizer(
+        "sgd", vectors, momentum=0.9, weight_decay=DECAY, decay_vectors=False
+    ).param_groups
     assert group["weight_decay"] == 0.0

@@ -21,7 +21,11 @@ def network(seed: int = 0) -> nn.Sequential:
 
 
 def player(module: nn.Module, *, name: str = "encoder", **settings: Any) -> Player:
-    made = Player(name, dict(module.named_parameters()), PlayerSettings.build({"schedule": "constant", **settings}))
+    made = Player(
+        name,
+        dict(module.named_parameters()),
+        PlayerSettings.build({"schedule": "constant", **settings}),
+    )
     made.prepare(NOW)
     return made
 
@@ -31,7 +35,9 @@ def loss_of(module: nn.Module, step: int = 0) -> Tensor:
 
 
 def same(left: nn.Module, right: nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True)
+    )
 
 
 def test_an_update_is_plain_sgd_to_the_bit() -> None:
@@ -85,13 +91,17 @@ def test_two_players_on_one_graph_each_answer_what_both_saw() -> None:
     ours, start = network(), network()
     bank = nn.Linear(2, 5, bias=False)
     vectors = bank.weight.detach().clone()
-    encoder, adversary = (player(m, momentum=0.0, weight_decay=0.0, learning_rate=0.5) for m in (ours, bank))
+    encoder, adversary = (
+        player(m, momentum=0.0, weight_decay=0.0, learning_rate=0.5) for m in (ours, bank)
+    )
     query = ours(INPUTS)
     loss, bank_loss = (query * bank.weight).sum(), -(query.detach() * bank.weight).sum()
     seen = query.detach().clone()
     wanted = torch.autograd.grad((start(INPUTS) * vectors).sum(), list(start.parameters()))
     encoder.update(loss)
-    assert torch.equal(bank.weight, vectors)  # the encoder's loss reaches the bank, its update does not
+    assert torch.equal(
+        bank.weight, vectors
+    )  # the encoder's loss reaches the bank, its update does not
     adversary.update(bank_loss)
     assert (ours(INPUTS) - seen).abs().max() > 0.01
     # One rounding of a product and a sum in float32.
@@ -101,7 +111,8 @@ def test_two_players_on_one_graph_each_answer_what_both_saw() -> None:
 
 
 def test_a_parameter_that_the_loss_does_not_reach_still_decays() -> None:
-    # Players differ from a bare backward() here: an unreached gradient is zero, not absent, so decay and momentum go on.
+    # Players differ from a bare backward() here: an unreached gradient is zero, not absent, so
+    # decay and momentum go on.
     parts = nn.ModuleDict({"used": nn.Linear(4, 2), "idle": nn.Linear(4, 2)})
     before = parts["idle"].weight.detach().clone()  # type: ignore[union-attr]
     player(parts, learning_rate=0.5, momentum=0.0, weight_decay=0.1).update(loss_of(parts["used"]))
@@ -110,8 +121,15 @@ def test_a_parameter_that_the_loss_does_not_reach_still_decays() -> None:
 
 def moved_by(**settings: Any) -> Tensor:
     ours, start = network(), network()
-    player(ours, learning_rate=1.0, momentum=0.0, weight_decay=0.0, **settings).update(100 * loss_of(ours))
-    return torch.cat([(a - b).detach().flatten() for a, b in zip(ours.parameters(), start.parameters(), strict=True)])
+    player(ours, learning_rate=1.0, momentum=0.0, weight_decay=0.0, **settings).update(
+        100 * loss_of(ours)
+    )
+    return torch.cat(
+        [
+            (a - b).detach().flatten()
+            for a, b in zip(ours.parameters(), start.parameters(), strict=True)
+        ]
+    )
 
 
 def test_clipping_bounds_the_joint_norm_and_keeps_the_direction() -> None:
@@ -119,7 +137,9 @@ def test_clipping_bounds_the_joint_norm_and_keeps_the_direction() -> None:
     assert free.norm() > 5
     # clip_grad_norm_ divides by norm + 1e-6.
     torch.testing.assert_close(clipped.norm(), torch.tensor(0.5), rtol=1e-4, atol=0.0)
-    torch.testing.assert_close(torch.cosine_similarity(free, clipped, dim=0), torch.tensor(1.0), rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(
+        torch.cosine_similarity(free, clipped, dim=0), torch.tensor(1.0), rtol=1e-5, atol=0.0
+    )
 
 
 def test_clipping_leaves_small_gradients_alone() -> None:
@@ -131,7 +151,10 @@ def test_clipping_leaves_small_gradients_alone() -> None:
     [
         (lambda loss, _: loss * float("nan"), "loss"),
         (lambda loss, _: loss + float("inf"), "loss"),  # the gradient is finite
-        (lambda loss, weight: loss + (weight - weight.detach()).abs().sqrt().sum(), "gradient"),  # the loss is finite
+        (
+            lambda loss, weight: loss + (weight - weight.detach()).abs().sqrt().sum(),
+            "gradient",
+        ),  # the loss is finite
     ],
 )
 def test_what_is_not_finite_is_refused_and_nothing_has_moved(poison: Any, what: str) -> None:
@@ -140,7 +163,10 @@ def test_what_is_not_finite_is_refused_and_nothing_has_moved(poison: Any, what: 
     mover.update(loss_of(ours))
     before, state = [p.clone() for p in ours.parameters()], str(mover.state_dict())
     weight = next(ours.parameters())
-    with pytest.raises(TrainingError, match=rf"player 'bank': its {what} is not finite.*players\.bank\.learning_rate"):
+    with pytest.raises(
+        TrainingError,
+        match=rf"player 'bank': its {what} is not finite.*players\.bank\.learning_rate",
+    ):
         mover.update(poison(loss_of(ours), weight))
     assert all(torch.equal(a, b) for a, b in zip(before, ours.parameters(), strict=True))
     assert str(mover.state_dict()) == state
@@ -168,71 +194,117 @@ def test_a_restored_player_continues_to_the_bit(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"optimizer": "adamw"}, {"optimizer": "lars"}, {"momentum": 0.5}, {"weight_decay": 0.1}, {"decay_vectors": False}]
+    "other",
+    [
+        {"optimizer": "adamw"},
+        {"optimizer": "lars"},
+        {"momentum": 0.5},
+        {"weight_decay": 0.1},
+        {"decay_vectors": False},
+    ],
 )
 def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) -> None:
     # PyTorch loads it and goes on with the settings of the file, or fails at the next step.
     ours = network()
     first = player(ours)
     first.update(loss_of(ours))
-    with pytest.raises(ValueError, match=r"players\.encoder: the optimiser, its momentum or its weight decay was another"):
+    with pytest.raises(
+        ValueError,
+        match=r"players\.encoder: the optimiser, its momentum or its weight decay was another",
+    ):
         player(network(), **other).load_state_dict(first.state_dict())
-    player(network(), learning_rate=1.0).load_state_dict(first.state_dict())  # the rate is set at every step anyway
+    player(network(), learning_rate=1.0).load_state_dict(
+        first.state_dict()
+    )  # the rate is set at every step anyway
 
 
 def test_the_defaults_are_those_of_moco_v2() -> None:
     settings = PlayerSettings()
-    assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == ("sgd", 0.9, "cosine", True)
+    assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == (
+        "sgd",
+        0.9,
+        "cosine",
+        True,
+    )
 
 
 def parts() -> nn.ModuleDict:
     """Three parts, each a matrix and a vector."""
-    return nn.ModuleDict({"encoder": nn.Linear(4, 3), "predictor": nn.Linear(3, 2), "predictor_like": nn.Linear(2, 2)})
+    return nn.ModuleDict(
+        {
+            "encoder": nn.Linear(4, 3),
+            "predictor": nn.Linear(3, 2),
+            "predictor_like": nn.Linear(2, 2),
+        }
+    )
 
 
 def moves(step: int, **settings: Any) -> dict[str, float]:
-    """How far each part moves along a gradient of ones at this step of 100, ten an epoch: its rate, when nothing decays."""
+    """How far each part moves along a gradient of ones at this step of 100, ten an epoch: its rate,
+    when nothing decays."""
     module = parts()
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
     fixed = {"momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.5, "schedule": "cosine"}
-    mover = Player("encoder", dict(module.named_parameters()), PlayerSettings.build({**fixed, **settings}))
+    mover = Player(
+        "encoder", dict(module.named_parameters()), PlayerSettings.build({**fixed, **settings})
+    )
     mover.prepare(Progress(step=step, num_steps=100, steps_per_epoch=10))
     mover.update(torch.stack([parameter.sum() for parameter in module.parameters()]).sum())
     found: dict[str, set[float]] = {}
     for name, parameter in module.named_parameters():
         distances = (before[name] - parameter.detach()).flatten().tolist()
-        found.setdefault(name.partition(".")[0], set()).update(round(distance, 5) for distance in distances)
+        found.setdefault(name.partition(".")[0], set()).update(
+            round(distance, 5) for distance in distances
+        )
     assert all(max(distances) - min(distances) < 2e-5 for distances in found.values())
     return {name: min(distances) for name, distances in found.items()}
 
 
 @pytest.mark.parametrize("decay_vectors", [True, False])
 @pytest.mark.parametrize(("step", "scheduled"), [(0, 0.5), (50, 0.25), (75, 0.25 * (1 - 0.5**0.5))])
-def test_a_steady_part_keeps_the_peak_rate_while_the_others_follow_the_schedule(step: int, scheduled: float, decay_vectors: bool) -> None:
+def test_a_steady_part_keeps_the_peak_rate_while_the_others_follow_the_schedule(
+    step: int, scheduled: float, decay_vectors: bool
+) -> None:
     found = moves(step, steady=("predictor",), decay_vectors=decay_vectors)
-    # A name that only begins like a part is another part. Float32 rounds differences of numbers below 1 to 1e-7.
-    assert found == pytest.approx({"encoder": scheduled, "predictor": 0.5, "predictor_like": scheduled}, abs=2e-5)
+    # A name that only begins like a part is another part. Float32 rounds differences of numbers
+    # below 1 to 1e-7.
+    assert found == pytest.approx(
+        {"encoder": scheduled, "predictor": 0.5, "predictor_like": scheduled}, abs=2e-5
+    )
 
 
 def test_a_steady_part_warms_up_with_the_others_and_then_stays() -> None:
     rates = [moves(step, steady=("predictor",), warmup_epochs=2.0) for step in (0, 9, 19, 60)]
-    assert [rate["predictor"] for rate in rates] == pytest.approx([0.5 / 20, 0.25, 0.5, 0.5], abs=2e-5)
-    assert [rate["encoder"] for rate in rates] == pytest.approx([0.5 / 20, 0.25, 0.5, 0.25], abs=2e-5)
+    assert [rate["predictor"] for rate in rates] == pytest.approx(
+        [0.5 / 20, 0.25, 0.5, 0.5], abs=2e-5
+    )
+    assert [rate["encoder"] for rate in rates] == pytest.approx(
+        [0.5 / 20, 0.25, 0.5, 0.25], abs=2e-5
+    )
 
 
 def test_steady_parts_do_not_change_a_players_own_rate() -> None:
-    mover = Player("encoder", dict(parts().named_parameters()), PlayerSettings(learning_rate=0.5, steady=("predictor",)))
+    mover = Player(
+        "encoder",
+        dict(parts().named_parameters()),
+        PlayerSettings(learning_rate=0.5, steady=("predictor",)),
+    )
     mover.prepare(Progress(step=50, num_steps=100, steps_per_epoch=10))
     assert mover.learning_rate == pytest.approx(0.25, rel=1e-12)  # what is logged
 
 
 def test_an_unknown_steady_part_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"part in players\.encoder\.steady: 'predictr'; did you mean 'predictor'\?"):
+    with pytest.raises(
+        ConfigError,
+        match=r"part in players\.encoder\.steady: 'predictr'; did you mean 'predictor'\?",
+    ):
         Player("encoder", dict(parts().named_parameters()), PlayerSettings(steady=("predictr",)))
 
 
 def test_a_player_refuses_the_state_of_one_with_other_steady_parts() -> None:
-    first = Player("encoder", dict(parts().named_parameters()), PlayerSettings(steady=("predictor",)))
+    first = Player(
+        "encoder", dict(parts().named_parameters()), PlayerSettings(steady=("predictor",))
+    )
     second = Player("encoder", dict(parts().named_parameters()), PlayerSettings())
     with pytest.raises(ValueError, match=r"players\.encoder: the optimiser"):
         second.load_state_dict(first.state_dict())

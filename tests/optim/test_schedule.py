@@ -18,7 +18,9 @@ def at(step: int, *, epochs: int = 20) -> Progress:
 
 def rate(step: int, *, epochs: int, **settings: object) -> float:
     """Learning rate with which a player would make this step."""
-    player = Player("encoder", {"weight": nn.Parameter(torch.zeros(2))}, PlayerSettings.build(settings))
+    player = Player(
+        "encoder", {"weight": nn.Parameter(torch.zeros(2))}, PlayerSettings.build(settings)
+    )
     player.prepare(at(step, epochs=epochs))
     return player.learning_rate
 
@@ -42,8 +44,16 @@ def test_progress_counts_epochs() -> None:
 
 def test_a_warm_up_per_epoch_reaches_the_peak_in_its_last_epoch() -> None:
     # CaCo: ten epochs of warm-up, rate of epoch e is (e + 1) / 10 of the peak.
-    settings = {"learning_rate": 2.0, "schedule_per_epoch": True, "warmup_epochs": 10, "schedule": "cosine"}
-    factors = {epoch: rate(epoch * STEPS_PER_EPOCH + 3, epochs=100, **settings) / 2.0 for epoch in (0, 4, 9, 10)}
+    settings = {
+        "learning_rate": 2.0,
+        "schedule_per_epoch": True,
+        "warmup_epochs": 10,
+        "schedule": "cosine",
+    }
+    factors = {
+        epoch: rate(epoch * STEPS_PER_EPOCH + 3, epochs=100, **settings) / 2.0
+        for epoch in (0, 4, 9, 10)
+    }
     assert factors == pytest.approx({0: 0.1, 4: 0.5, 9: 1.0, 10: 1.0}, rel=1e-12)
 
 
@@ -57,10 +67,16 @@ def test_a_warm_up_per_step_rises_at_every_step_and_then_leaves_the_cosine_whole
 
 
 def test_a_rate_per_epoch_changes_between_epochs_only() -> None:
-    values = [rate(step, epochs=20, learning_rate=1.0, schedule_per_epoch=True) for step in range(3 * STEPS_PER_EPOCH)]
+    values = [
+        rate(step, epochs=20, learning_rate=1.0, schedule_per_epoch=True)
+        for step in range(3 * STEPS_PER_EPOCH)
+    ]
     assert len(set(values)) == 3
     assert values == sorted(values, reverse=True)
-    assert len({rate(step, epochs=20, learning_rate=1.0) for step in range(3 * STEPS_PER_EPOCH)}) == 3 * STEPS_PER_EPOCH
+    assert (
+        len({rate(step, epochs=20, learning_rate=1.0) for step in range(3 * STEPS_PER_EPOCH)})
+        == 3 * STEPS_PER_EPOCH
+    )
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 50, 100, 150, 199])
@@ -69,23 +85,32 @@ def test_adcos_published_schedule(epoch: int) -> None:
     published = 0.0006 + 0.5 * (1 + math.cos(math.pi * epoch / 200)) * (0.03 - 0.0006)
     settings = {"learning_rate": 0.03, "learning_rate_final": 0.0006, "schedule_per_epoch": True}
     for step in (0, STEPS_PER_EPOCH - 1):
-        assert rate(epoch * STEPS_PER_EPOCH + step, epochs=200, **settings) == pytest.approx(published, rel=1e-12)
+        assert rate(epoch * STEPS_PER_EPOCH + step, epochs=200, **settings) == pytest.approx(
+            published, rel=1e-12
+        )
 
 
 def test_a_constant_rate_is_constant() -> None:
-    assert {rate(step, epochs=20, learning_rate=3.0, schedule="constant") for step in (0, 50, 139)} == {3.0}
+    assert {
+        rate(step, epochs=20, learning_rate=3.0, schedule="constant") for step in (0, 50, 139)
+    } == {3.0}
 
 
 def test_a_plan_shorter_than_its_warm_up_never_divides_by_zero() -> None:
     for per_epoch in (False, True):
-        factors = [position(at(step, epochs=2), per_epoch=per_epoch, warmup_epochs=5.0)[0] for step in range(14)]
+        factors = [
+            position(at(step, epochs=2), per_epoch=per_epoch, warmup_epochs=5.0)[0]
+            for step in range(14)
+        ]
         assert factors == sorted(factors)
         assert all(0 < factor < 1 for factor in factors)
 
 
 def test_the_rate_reaches_every_group_of_the_optimiser() -> None:
     tensors = {"matrix": nn.Parameter(torch.ones(2, 2)), "vector": nn.Parameter(torch.ones(2))}
-    settings = PlayerSettings(learning_rate=0.5, schedule="constant", decay_vectors=False, momentum=0.0, weight_decay=0.0)
+    settings = PlayerSettings(
+        learning_rate=0.5, schedule="constant", decay_vectors=False, momentum=0.0, weight_decay=0.0
+    )
     player = Player("encoder", tensors, settings)
     player.prepare(at(0))
     player.update(tensors["matrix"].sum() + tensors["vector"].sum())
@@ -97,7 +122,9 @@ def test_the_rate_reaches_every_group_of_the_optimiser() -> None:
 def test_a_teachers_momentum_follows_byols_formula(step: int) -> None:
     # 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2, Grill et al. 2020, section 3.3.
     published = 1 - (1 - 0.996) * (math.cos(math.pi * step / 140) + 1) / 2
-    assert teacher_momentum(0.996, at(step), schedule="cosine") == pytest.approx(published, rel=1e-12)
+    assert teacher_momentum(0.996, at(step), schedule="cosine") == pytest.approx(
+        published, rel=1e-12
+    )
 
 
 def test_a_teachers_momentum_rises_from_its_start_through_the_middle_towards_1() -> None:
@@ -109,10 +136,17 @@ def test_a_teachers_momentum_rises_from_its_start_through_the_middle_towards_1()
 
 
 def test_a_teachers_momentum_per_epoch_changes_between_epochs_only() -> None:
-    values = [teacher_momentum(0.9, at(step), schedule="cosine", per_epoch=True) for step in range(3 * STEPS_PER_EPOCH)]
+    values = [
+        teacher_momentum(0.9, at(step), schedule="cosine", per_epoch=True)
+        for step in range(3 * STEPS_PER_EPOCH)
+    ]
     assert len(set(values)) == 3
-    assert values[STEPS_PER_EPOCH] == pytest.approx(1 - 0.1 * (math.cos(math.pi / 20) + 1) / 2, rel=1e-12)
+    assert values[STEPS_PER_EPOCH] == pytest.approx(
+        1 - 0.1 * (math.cos(math.pi / 20) + 1) / 2, rel=1e-12
+    )
 
 
 def test_a_constant_teachers_momentum_is_constant() -> None:
-    assert {teacher_momentum(0.99, at(step), schedule="constant") for step in (0, 70, 139)} == {0.99}
+    assert {teacher_momentum(0.99, at(step), schedule="constant") for step in (0, 70, 139)} == {
+        0.99
+    }

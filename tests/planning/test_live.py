@@ -69,7 +69,9 @@ def test_a_linear_layer_by_hand() -> None:
         assert live.now == weights + inputs + outputs + BYTES
         assert live.peak == weights + inputs + 2 * outputs
         loss.backward()
-        assert live.now == 2 * weights + inputs + BYTES  # weights and their gradient, images, the loss
+        assert (
+            live.now == 2 * weights + inputs + BYTES
+        )  # weights and their gradient, images, the loss
         del loss
     layer.zero_grad()
     assert live.now == weights + inputs

@@ -24,7 +24,9 @@ class Listener:
         self.counted.append((what, done, total))
 
 
-REQUEST = Request(tree={}, data="photos", backbone=None, batch_size=64, steps=5, count="memory", folder="")
+REQUEST = Request(
+    tree={}, data="photos", backbone=None, batch_size=64, steps=5, count="memory", folder=""
+)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
@@ -34,8 +36,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
     monkeypatch.setattr(process, "CHILD", "stand_in")
 
 
-def test_measurement_comes_back_and_progress_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answering(monkeypatch, tmp_path, f'print(json.dumps({{"count": ["steps", 1, 5]}}))\nprint(json.dumps({{"done": {asdict(PLAIN)}}}))')
+def test_measurement_comes_back_and_progress_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(
+        monkeypatch,
+        tmp_path,
+        f'print(json.dumps({{"count": ["steps", 1, 5]}}))\nprint(json.dumps({{"done": {asdict(PLAIN)}}}))',
+    )
     listener = Listener()
     assert process.measured(REQUEST, listener, title="simclr") == PLAIN
     assert listener.counted == [("simclr: steps", 1, 5)]
@@ -47,22 +55,42 @@ def test_error_keeps_its_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         process.measured(REQUEST, None, title="simclr")
 
 
-@pytest.mark.parametrize("end", ['print(json.dumps({"out of memory": "no"}))', f"os.kill(os.getpid(), {int(signal.SIGKILL)})"])
-def test_lack_of_memory_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
+@pytest.mark.parametrize(
+    "end",
+    ['print(json.dumps({"out of memory": "no"}))', f"os.kill(os.getpid(), {int(signal.SIGKILL)})"],
+)
+def test_lack_of_memory_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str
+) -> None:
     answering(monkeypatch, tmp_path, end)
-    with pytest.raises(TrainingError, match="simclr: out of memory in a step of 64 images; plan again with a smaller --batch-size"):
+    with pytest.raises(
+        TrainingError,
+        match=(
+            "simclr: out of memory in a step of 64 images; plan again with a smaller --batch-size"
+        ),
+    ):
         process.measured(REQUEST, None, title="simclr")
 
 
-def test_end_without_an_answer_gives_its_last_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_end_without_an_answer_gives_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     answering(monkeypatch, tmp_path, "raise KeyError('lost')")
-    with pytest.raises(process.ProcessError, match="measuring simclr failed: KeyError: 'lost'") as found:
+    with pytest.raises(
+        process.ProcessError, match="measuring simclr failed: KeyError: 'lost'"
+    ) as found:
         process.measured(REQUEST, None, title="simclr")
     assert "Traceback" in str(found.value.__cause__)
 
 
-def test_process_ends_when_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answering(monkeypatch, tmp_path, 'print(json.dumps({"count": ["steps", os.getpid(), 0]}), flush=True)\nimport time\ntime.sleep(600)')
+def test_process_ends_when_nobody_waits_any_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(
+        monkeypatch,
+        tmp_path,
+        'print(json.dumps({"count": ["steps", os.getpid(), 0]}), flush=True)\nimport time\ntime.sleep(600)',
+    )
 
     class Stopped(Listener):
         """Ctrl-C at the first word."""

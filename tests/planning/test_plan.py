@@ -1,4 +1,5 @@
-"""`sparring.plan` and its command: what is asked for, what is refused, and what real processes measure."""
+"""`sparring.plan` and its command: what is asked for, what is refused, and what real processes
+measure."""
 
 import json
 import tempfile
@@ -17,8 +18,19 @@ from sparring.planning.measurement import Measurement, Request
 from sparring.planning.outcome import CONTEXT_BYTES
 from tiny import ARGUMENTS, NUM_STEPS, Command, contents, tiny_images
 
-SETTINGS = {"encoder": {"width": 0.0625}, "projector": {"dim": 16}, "training": {"monitor_images": 16}}
-SETS = ["--set", "encoder.width=0.0625", "--set", "projector.dim=16", "--set", "training.monitor_images=16"]
+SETTINGS = {
+    "encoder": {"width": 0.0625},
+    "projector": {"dim": 16},
+    "training": {"monitor_images": 16},
+}
+SETS = [
+    "--set",
+    "encoder.width=0.0625",
+    "--set",
+    "projector.dim=16",
+    "--set",
+    "training.monitor_images=16",
+]
 
 
 class Bench:
@@ -31,7 +43,13 @@ class Bench:
     def __call__(self, request: Request, listener: object, *, title: str) -> Measurement:
         self.requests.append(request)
         taken = (300 + 10 * request.batch_size) * MIB
-        found = {"seconds": [request.batch_size / 8], "bytes_of_steps": taken, "bytes_of_all": taken, "bytes_at_rest": 0, **self._changed}
+        found = {
+            "seconds": [request.batch_size / 8],
+            "bytes_of_steps": taken,
+            "bytes_of_all": taken,
+            "bytes_at_rest": 0,
+            **self._changed,
+        }
         return like(batch_size=request.batch_size, **found)
 
 
@@ -52,19 +70,32 @@ def test_a_plan_has_the_run_s_steps_and_predicts_its_batch(bench: Bench, photos:
     assert row.largest_batch == plan.images
     assert row.duration is not None
     assert row.duration.step == 2.0
-    assert sparring.plan(photos, method="simclr", epochs=2, batch_size=16, max_steps=3).num_steps == 3
+    assert (
+        sparring.plan(photos, method="simclr", epochs=2, batch_size=16, max_steps=3).num_steps == 3
+    )
 
 
 def test_methods_stand_in_rows_each_once_with_their_opponents(bench: Bench, photos: Path) -> None:
-    plan = sparring.plan(photos, method=["simclr,simclr+perturbation", "clae", "byol", "simclr"], batch_size=16)
-    assert [row.name for row in plan.rows] == ["simclr", "simclr+perturbation", "simclr+perturbation", "byol"]
+    plan = sparring.plan(
+        photos, method=["simclr,simclr+perturbation", "clae", "byol", "simclr"], batch_size=16
+    )
+    assert [row.name for row in plan.rows] == [
+        "simclr",
+        "simclr+perturbation",
+        "simclr+perturbation",
+        "byol",
+    ]
     plan = sparring.plan(photos, method="uel", opponent="perturbation", batch_size=16)
     assert [row.name for row in plan.rows] == ["uel+perturbation"]
-    assert [row.name for row in sparring.plan(photos, recipe="byol-small", batch_size=16).rows] == ["byol"]
+    assert [row.name for row in sparring.plan(photos, recipe="byol-small", batch_size=16).rows] == [
+        "byol"
+    ]
     assert [row.name for row in sparring.plan(photos, batch_size=16).rows] == ["adco"]
 
 
-def test_a_batch_that_may_not_fit_is_not_tried(bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_may_not_fit_is_not_tried(
+    bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(planning, "available_bytes", lambda: 650 * MIB)
     plan = sparring.plan(photos, method="simclr", batch_size=64)
     assert [request.batch_size for request in bench.requests] == [16, 32]
@@ -80,22 +111,31 @@ def test_a_batch_that_may_not_fit_is_not_tried(bench: Bench, photos: Path, monke
     assert [request.batch_size for request in bench.requests] == [16, 8]
 
 
-def test_a_device_that_is_there_says_how_much_it_has(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_there_says_how_much_it_has(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(planning, "measured", Bench(free_bytes=700 * MIB))
     plan = sparring.plan(photos, method="simclr", batch_size=16)
     assert (plan.room_bytes, plan.rows[0].largest_batch) == (700 * MIB, 30)
 
 
-def test_a_device_that_is_not_there_is_estimated_from_small_batches(bench: Bench, photos: Path) -> None:
+def test_a_device_that_is_not_there_is_estimated_from_small_batches(
+    bench: Bench, photos: Path
+) -> None:
     plan = sparring.plan(photos, method="simclr", batch_size=64, gpu_memory=1.5)
     assert plan.is_estimate
-    assert [(request.batch_size, request.count) for request in bench.requests] == [(8, "tensors"), (16, "tensors")]
+    assert [(request.batch_size, request.count) for request in bench.requests] == [
+        (8, "tensors"),
+        (16, "tensors"),
+    ]
     assert bench.requests[0].tree["training"]["precision"] == plan.precision == "bfloat16"
     (row,) = plan.rows
     assert row.duration is None
     assert row.peak_bytes == 940 * MIB + CONTEXT_BYTES
     assert row.largest_batch == 43
-    kept = sparring.plan(photos, method="simclr", batch_size=64, gpu_memory=2, device="cuda:7", precision="float32")
+    kept = sparring.plan(
+        photos, method="simclr", batch_size=64, gpu_memory=2, device="cuda:7", precision="float32"
+    )
     assert kept.precision == "float32"
 
 
@@ -103,19 +143,27 @@ def test_a_device_that_is_not_there_is_estimated_from_small_batches(bench: Bench
     ("arguments", "message"),
     [
         (("--method", "simclr,adoc"), "unknown method 'adoc'; did you mean 'adco'?"),
-        (("--method", "simclr+pertubation"), "unknown opponent 'pertubation'; did you mean 'perturbation'?"),
+        (
+            ("--method", "simclr+pertubation"),
+            "unknown opponent 'pertubation'; did you mean 'perturbation'?",
+        ),
         (("--method", ""), "unknown method ''"),
         (("--recipe", "adco-smal"), "unknown recipe 'adco-smal'; did you mean 'adco-small'?"),
         (("--set", "bank.siz=3"), "unknown setting 'bank.siz'; did you mean 'bank.size'?"),
         (("--batch-size", "65"), "batch_size 65 is larger than the data set of 64 images"),
         (("--device", "banana"), "training.device=banana cannot be used here"),
-        (("--gpu-memory", "-3"), "gpu_memory must be positive, got -3; give the device's memory in GiB, for example 24"),
+        (
+            ("--gpu-memory", "-3"),
+            "gpu_memory must be positive, got -3; give the device's memory in GiB, for example 24",
+        ),
         (("--gpu-memory", "nan"), "gpu_memory must be positive, got nan"),
         (("--timed-steps", "0"), "Invalid value for '--timed-steps'"),
         (("--out", "run"), "No such option: --out"),
     ],
 )
-def test_wrong_argument_is_one_line(command: Command, photos: Path, arguments: tuple[str, str], message: str) -> None:
+def test_wrong_argument_is_one_line(
+    command: Command, photos: Path, arguments: tuple[str, str], message: str
+) -> None:
     done = command("plan", "--data", photos, *arguments)
     assert done.code == 2
     assert message in done.error
@@ -137,7 +185,9 @@ def test_network_that_no_other_process_could_make_is_refused(photos: Path) -> No
     class Local(nn.Module):
         """Known in this function only."""
 
-    with pytest.raises(ConfigError, match=r"cannot be handed to another process: .*; define it in a module"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be handed to another process: .*; define it in a module"
+    ):
         sparring.plan(photos, method="simclr", batch_size=16, backbone=Local(), image_size=16)
 
 
@@ -152,7 +202,18 @@ def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    done = command("plan", "--data", photos, "--method", "simclr", *ARGUMENTS, *SETS, "--timed-steps", "2", "--json")
+    done = command(
+        "plan",
+        "--data",
+        photos,
+        "--method",
+        "simclr",
+        *ARGUMENTS,
+        *SETS,
+        "--timed-steps",
+        "2",
+        "--json",
+    )
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["num_steps"] == NUM_STEPS
@@ -171,7 +232,14 @@ def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
 @pytest.mark.slow
 def test_images_in_memory_are_counted_for_a_device_that_is_not_there() -> None:
     images, _ = tiny_images(32)
-    plan = sparring.plan(np.asarray(images), method="simclr", settings=SETTINGS, batch_size=8, image_size=16, gpu_memory=1)
+    plan = sparring.plan(
+        np.asarray(images),
+        method="simclr",
+        settings=SETTINGS,
+        batch_size=8,
+        image_size=16,
+        gpu_memory=1,
+    )
     (row,) = plan.rows
     assert row.peak_bytes > CONTEXT_BYTES + row.weight_bytes + row.optimizer_bytes
     assert plan.cache

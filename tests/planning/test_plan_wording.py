@@ -39,7 +39,10 @@ PLAN = Plan(
 
 def test_a_plan_that_fits_is_a_table_and_what_it_rests_on() -> None:
     lines = lines_of(PLAN)
-    assert lines[0] == "12,800 images of 64 x 64 px, batch 256: 50 steps per epoch, 5,000 steps in 100 epochs"
+    assert (
+        lines[0]
+        == "12,800 images of 64 x 64 px, batch 256: 50 steps per epoch, 5,000 steps in 100 epochs"
+    )
     assert lines[2].split("  ")[-2:] == ["peak memory", "largest batch"]
     assert lines[3].split() == ["simclr", "1.5", "s", "75", "s", "2", "hours", "2.0", "GiB", "512"]
     assert not any("does not fit" in line for line in lines)
@@ -49,20 +52,29 @@ def test_a_run_that_does_not_fit_is_one_line_with_what_would() -> None:
     row = replace(ROW, peak_bytes=20 * GIB, largest_batch=180, largest_image_size=48)
     (line,) = [line for line in lines_of(replace(PLAN, rows=(ROW, row))) if "does not fit" in line]
     assert line == (
-        "simclr does not fit: it needs 20.0 GiB and 15% of margin, there are 16.0 GiB; a batch of 180 or images of about 48 px would fit"
+        "simclr does not fit: it needs 20.0 GiB and 15% of margin, there are 16.0 GiB; a "
+        "batch of 180 or images of about 48 px would fit"
     )
 
 
 def test_where_nothing_fits_another_backbone_is_the_advice() -> None:
     row = replace(ROW, peak_bytes=20 * GIB, largest_batch=0, largest_image_size=0)
-    assert any("no batch would; take a smaller backbone" in line for line in lines_of(replace(PLAN, rows=(row,))))
+    assert any(
+        "no batch would; take a smaller backbone" in line
+        for line in lines_of(replace(PLAN, rows=(row,)))
+    )
 
 
 def test_an_estimate_says_that_no_device_was_there_and_gives_no_time() -> None:
     row = replace(ROW, duration=None, cpu_seconds=None, measured_batches=(8, 16))
-    lines = lines_of(replace(PLAN, is_estimate=True, precision="bfloat16", room_bytes=24 * GIB, rows=(row,)))
+    lines = lines_of(
+        replace(PLAN, is_estimate=True, precision="bfloat16", room_bytes=24 * GIB, rows=(row,))
+    )
     text = "\n".join(lines)
-    assert "estimate for a CUDA device of 24.0 GiB: no such device was at hand, nothing was timed" in lines
+    assert (
+        "estimate for a CUDA device of 24.0 GiB: no such device was at hand, nothing was timed"
+        in lines
+    )
     assert "steps with 8 and 16 images were counted on the CPU (bfloat16)" in text
     assert "not counted: workspaces of convolutions" in text
     assert "hours" not in text
@@ -72,13 +84,20 @@ def test_what_else_must_be_known_is_told_where_it_applies() -> None:
     learned = replace(ROW, duration=Duration(step=1.5, epoch=75.0, rehearsal=7200.0, whole=14400.0))
     waiting = replace(ROW, name="byol", cpu_seconds=0.6)
     mapped, smaller = replace(ROW, store_bytes=GIB), replace(ROW, measured_batches=(32, 64))
-    text = "\n".join(lines_of(replace(PLAN, rows=(learned, mapped, smaller, waiting), cache="/cache")))
+    text = "\n".join(
+        lines_of(replace(PLAN, rows=(learned, mapped, smaller, waiting), cache="/cache"))
+    )
     assert "simclr learns the images first: 2 hours of the whole run" in text
     assert "simclr: 1.0 GiB of its peak are decoded images" in text
     assert "simclr: from steps of 32 and 64 images, as the planned batch may not fit" in text
     assert text.count("of the time only") == 1
-    assert "byol computed in 40% of the time only: other programs, or reading files, took the rest" in text
-    assert text.endswith("decoded images are kept for the runs in /cache; nothing else is left behind")
+    assert (
+        "byol computed in 40% of the time only: other programs, or reading files, took the rest"
+        in text
+    )
+    assert text.endswith(
+        "decoded images are kept for the runs in /cache; nothing else is left behind"
+    )
 
 
 def test_the_tree_says_what_fits() -> None:

@@ -3,7 +3,14 @@
 import pytest
 from measurements import MIB, PLAIN, like
 
-from sparring.planning.prediction import MARGIN, Growth, crude_bytes, duration, growth, scoring_bytes
+from sparring.planning.prediction import (
+    MARGIN,
+    Growth,
+    crude_bytes,
+    duration,
+    growth,
+    scoring_bytes,
+)
 from sparring.training.settings import TrainingSettings
 
 
@@ -16,7 +23,9 @@ def test_two_measurements_give_the_line_through_them() -> None:
 
 def test_images_mapped_from_a_file_are_no_part_of_the_line() -> None:
     smaller = like(store_bytes=50 * MIB, unread_store_bytes=40 * MIB)
-    larger = like(batch_size=32, bytes_of_steps=680 * MIB, store_bytes=50 * MIB, unread_store_bytes=20 * MIB)
+    larger = like(
+        batch_size=32, bytes_of_steps=680 * MIB, store_bytes=50 * MIB, unread_store_bytes=20 * MIB
+    )
     assert growth(smaller, larger) == Growth(330 * MIB, 10 * MIB, floor=490 * MIB)
 
 
@@ -26,8 +35,13 @@ def test_memory_that_shrinks_by_chance_is_taken_as_constant() -> None:
     assert line.largest(1000 * MIB, limit=77) == 77
 
 
-@pytest.mark.parametrize(("room", "largest"), [(340 + 640, 64), (340 + 639, 63), (340 + 20, 2), (340 + 19, 0), (100, 0), (10**6, 1000)])
-def test_largest_batch_leaves_the_margin_and_is_no_larger_than_the_data(room: int, largest: int) -> None:
+@pytest.mark.parametrize(
+    ("room", "largest"),
+    [(340 + 640, 64), (340 + 639, 63), (340 + 20, 2), (340 + 19, 0), (100, 0), (10**6, 1000)],
+)
+def test_largest_batch_leaves_the_margin_and_is_no_larger_than_the_data(
+    room: int, largest: int
+) -> None:
     assert Growth(340 * MIB, 10 * MIB).largest(MARGIN * (room + 0.001) * MIB, limit=1000) == largest
 
 
@@ -66,14 +80,29 @@ def test_checkpoint_after_every_step_counts_with_every_step() -> None:
 
 
 def test_a_trial_takes_its_own_steps_and_one_look() -> None:
-    found = duration(PLAIN, TrainingSettings(epochs=20, batch_size=16, max_steps=7), steps_per_epoch=50, num_steps=7)
+    found = duration(
+        PLAIN,
+        TrainingSettings(epochs=20, batch_size=16, max_steps=7),
+        steps_per_epoch=50,
+        num_steps=7,
+    )
     assert found.whole == 7 * 2 + 10
 
 
 def test_what_is_learned_first_belongs_to_the_whole_run_only() -> None:
-    found = duration(like(rehearsal_seconds=1000.0), TrainingSettings(epochs=1, batch_size=16), steps_per_epoch=5, num_steps=5)
+    found = duration(
+        like(rehearsal_seconds=1000.0),
+        TrainingSettings(epochs=1, batch_size=16),
+        steps_per_epoch=5,
+        num_steps=5,
+    )
     assert (found.rehearsal, found.whole, found.epoch) == (1000, 1020, 20)
 
 
 def test_steps_of_a_smaller_batch_are_scaled() -> None:
-    assert duration(PLAIN, TrainingSettings(epochs=1, batch_size=64), steps_per_epoch=5, num_steps=5).step == 8.0
+    assert (
+        duration(
+            PLAIN, TrainingSettings(epochs=1, batch_size=64), steps_per_epoch=5, num_steps=5
+        ).step
+        == 8.0
+    )

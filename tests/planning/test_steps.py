@@ -14,7 +14,10 @@ from sparring.planning.steps import make_steps, window
 from sparring.training.configure import configure
 from tiny import PIXELS
 
-SETTINGS = {"encoder": {"width": 0.0625}, "training": {"image_size": PIXELS, "batch_size": 8, "epochs": 3, "monitor_images": 16}}
+SETTINGS = {
+    "encoder": {"width": 0.0625},
+    "training": {"image_size": PIXELS, "batch_size": 8, "epochs": 3, "monitor_images": 16},
+}
 
 
 class Memory:
@@ -31,9 +34,24 @@ class Memory:
         return self.reads
 
 
-def asked(photos: Path, folder: Path, method: str = "simclr", *, count: Literal["memory", "tensors"] = "memory", **changed: Any) -> Request:
+def asked(
+    photos: Path,
+    folder: Path,
+    method: str = "simclr",
+    *,
+    count: Literal["memory", "tensors"] = "memory",
+    **changed: Any,
+) -> Request:
     tree = configure(str(photos), method=method, settings=merged(SETTINGS, changed)).tree()
-    return Request(tree=tree, data=str(photos), backbone=None, batch_size=8, steps=5, count=count, folder=str(folder / "run"))
+    return Request(
+        tree=tree,
+        data=str(photos),
+        backbone=None,
+        batch_size=8,
+        steps=5,
+        count=count,
+        folder=str(folder / "run"),
+    )
 
 
 def made(request: Request, gauge: Any = None) -> tuple[Measurement, list[tuple[str, int, int]]]:
@@ -51,14 +69,18 @@ def test_window_is_early_in_the_last_epoch_or_as_late_as_it_can_be() -> None:
 def test_steps_are_timed_without_the_warm_up_and_told(photos: Path, tmp_path: Path) -> None:
     found, told = made(asked(photos, tmp_path))
     assert len(found.seconds) == len(found.cpu_seconds) == 5 - 2 - 1
-    assert [part for part in told if part[0] == "steps"] == [("steps", number, 5) for number in range(1, 6)]
+    assert [part for part in told if part[0] == "steps"] == [
+        ("steps", number, 5) for number in range(1, 6)
+    ]
     assert found.bytes_of_steps == 5, "as read before the last step with its look"
     assert found.bytes_of_all == 7
     assert found.gradient_bytes == found.optimizer_bytes < found.weight_bytes
 
 
 def test_a_run_of_one_step_is_measured_by_it(photos: Path, tmp_path: Path) -> None:
-    found, told = made(asked(photos, tmp_path, training={"batch_size": 64, "epochs": 1, "max_steps": 1}))
+    found, told = made(
+        asked(photos, tmp_path, training={"batch_size": 64, "epochs": 1, "max_steps": 1})
+    )
     assert len(found.seconds) == 1
     assert told == [("steps", 1, 1)]
 
@@ -75,7 +97,9 @@ def test_bank_is_as_full_as_it_would_be_and_learns_when_the_run_lets_it(
         return watched(bank, before)
 
     monkeypatch.setattr(Bank, "dynamics", dynamics)
-    made(asked(photos, tmp_path, "adco", bank={"size": 100}, queue_epochs=queue_epochs))  # full after 13 of 24 steps
+    made(
+        asked(photos, tmp_path, "adco", bank={"size": 100}, queue_epochs=queue_epochs)
+    )  # full after 13 of 24 steps
     assert fullness == ([True] * 5 if not queue_epochs else [])
 
 
@@ -92,7 +116,9 @@ def test_tensors_of_a_step_hold_weights_state_and_more(photos: Path, tmp_path: P
     assert same.bytes_of_steps == found.bytes_of_steps
 
 
-def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     moves: list[int] = []
     from sparring.opponents.generator_pair.pretraining import Pretraining
@@ -104,10 +130,26 @@ def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(photos: Path
         played(camp, images)
 
     monkeypatch.setattr(Pretraining, "play", play)
-    small = {"generator": {"latent": 4, "width": 4}, "pretraining": {"steps": 1000, "batch_size": 4, "discriminator_steps": 1}}
-    tree = configure(str(photos), method="simclr", opponent="generator-pair", settings=merged(SETTINGS, {"generator_pair": small})).tree()
+    small = {
+        "generator": {"latent": 4, "width": 4},
+        "pretraining": {"steps": 1000, "batch_size": 4, "discriminator_steps": 1},
+    }
+    tree = configure(
+        str(photos),
+        method="simclr",
+        opponent="generator-pair",
+        settings=merged(SETTINGS, {"generator_pair": small}),
+    ).tree()
     found, _ = made(
-        Request(tree=tree, data=str(photos), backbone=None, batch_size=8, steps=2, count="memory", folder=str(tmp_path / "run"))
+        Request(
+            tree=tree,
+            data=str(photos),
+            backbone=None,
+            batch_size=8,
+            steps=2,
+            count="memory",
+            folder=str(tmp_path / "run"),
+        )
     )
     assert moves == [0, 1, 2, 3]
     assert found.rehearsal_seconds > 0

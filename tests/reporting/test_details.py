@@ -10,12 +10,20 @@ from sparring.evaluation.protocol import Result, curves, table
 from sparring.reporting.details import details
 from sparring.reporting.summary import RunSummary
 
-TABLE = table(["class", "images", "accuracy %"], [["cat", 1200, 0.5], ["dog", None, 0.25]], title="By class")
-CURVES = curves({"FGSM": [(0, 0.9), (1, 0.4)], "PGD": [(0, 0.9), (1, 0.2)]}, title="Under attack", x="grey levels", y="accuracy, %")
+TABLE = table(
+    ["class", "images", "accuracy %"], [["cat", 1200, 0.5], ["dog", None, 0.25]], title="By class"
+)
+CURVES = curves(
+    {"FGSM": [(0, 0.9), (1, 0.4)], "PGD": [(0, 0.9), (1, 0.2)]},
+    title="Under attack",
+    x="grey levels",
+    y="accuracy, %",
+)
 
 
 class Page(HTMLParser):
-    """Requires that elements close in the order in which they open, and collects them and their text."""
+    """Requires that elements close in the order in which they open, and collects them and their
+    text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -40,9 +48,16 @@ class Page(HTMLParser):
         self.text += data
 
 
-def run(label: str = "AdCo", *, untrained: Result | None = None, name: str = "knn", **found: Any) -> RunSummary:
+def run(
+    label: str = "AdCo", *, untrained: Result | None = None, name: str = "knn", **found: Any
+) -> RunSummary:
     starts = {} if untrained is None else {name: untrained}
-    return RunSummary(label=label, path=f"runs/{label}", trained={name: {"accuracy": 0.5, **found}}, untrained=starts)
+    return RunSummary(
+        label=label,
+        path=f"runs/{label}",
+        trained={name: {"accuracy": 0.5, **found}},
+        untrained=starts,
+    )
 
 
 def cells(html: str) -> list[str]:
@@ -57,13 +72,25 @@ def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
 
 def test_a_table_shows_its_title_and_cells_shares_as_percentages_and_gaps_as_dashes() -> None:
     html = details([run(table=TABLE)])
-    assert cells(html) == ["class", "images", "accuracy", "cat", "1,200", "50.0 %", "dog", "-", "25.0 %"]
+    assert cells(html) == [
+        "class",
+        "images",
+        "accuracy",
+        "cat",
+        "1,200",
+        "50.0 %",
+        "dog",
+        "-",
+        "25.0 %",
+    ]
     assert "By class" in Page(html).text
     assert html.count('class="number"') == 2 * 3  # the columns of numbers, their heads too
 
 
 def test_numbers_beyond_a_share_and_in_other_columns_keep_their_size() -> None:
-    html = details([run(table=table(["name", "gain %", "loss"], [["a", 1.5, 0.123456]], title="t"))])
+    html = details(
+        [run(table=table(["name", "gain %", "loss"], [["a", 1.5, 0.123456]], title="t"))]
+    )
     assert cells(html)[3:] == ["a", "1.5", "0.1235"]
 
 
@@ -80,7 +107,9 @@ def test_curves_have_a_legend_their_own_axis_and_percentages() -> None:
 
 
 def test_more_lines_than_colours_are_drawn_in_several_figures() -> None:
-    many = curves({f"line {number}": [(0, 0.1), (1, 0.2)] for number in range(14)}, title="t", x="x", y="y")
+    many = curves(
+        {f"line {number}": [(0, 0.1), (1, 0.2)] for number in range(14)}, title="t", x="x", y="y"
+    )
     page = Page(details([run(curves=many)]))
     assert page.tags.count("figure") == 3
     assert all(f"line {number}" in page.text for number in range(14))
@@ -94,7 +123,10 @@ def test_lists_of_tables_and_curves_are_shown_one_after_the_other() -> None:
 
 
 def test_both_encoders_are_named_and_equal_untrained_ones_shown_once() -> None:
-    runs = [run("AdCo", table=TABLE, untrained={"table": TABLE}), run("SimCLR", table=TABLE, untrained={"table": TABLE})]
+    runs = [
+        run("AdCo", table=TABLE, untrained={"table": TABLE}),
+        run("SimCLR", table=TABLE, untrained={"table": TABLE}),
+    ]
     page = Page(details(runs))
     assert re.findall("AdCo|SimCLR|untrained", page.text) == ["AdCo", "SimCLR", "untrained"]
     other = table(["class"], [["bird"]], title="By class")
@@ -110,7 +142,10 @@ def test_a_result_of_the_untrained_encoder_alone_is_shown_too() -> None:
 
 
 def test_sentences_stand_once_and_say_whom_they_concern_unless_it_is_all() -> None:
-    runs = [run("AdCo", note="few images", warning="it collapsed"), run("SimCLR", note="few images")]
+    runs = [
+        run("AdCo", note="few images", warning="it collapsed"),
+        run("SimCLR", note="few images"),
+    ]
     html = details(runs)
     assert html.count("few images") == 1
     assert '<p class="note">few images</p>' in html
@@ -121,7 +156,9 @@ def test_sentences_stand_once_and_say_whom_they_concern_unless_it_is_all() -> No
 def test_protocols_come_in_the_order_of_the_catalogue_with_variants_and_strangers() -> None:
     scores = {name: {"note": f"note of {name}"} for name in ("mine", "linear:adco", "knn")}
     page = Page(details([RunSummary(label="AdCo", path="p", trained=scores)]))
-    titles = re.findall(r"<summary>(.*?)</summary>", details([RunSummary(label="AdCo", path="p", trained=scores)]))
+    titles = re.findall(
+        r"<summary>(.*?)</summary>", details([RunSummary(label="AdCo", path="p", trained=scores)])
+    )
     assert titles == ["Nearest neighbours (kNN)", "Linear probe, adco", "mine"]
     assert page.text.startswith("Details of the protocols")
     assert "1805.01978" in page.text
@@ -161,7 +198,12 @@ def test_what_has_another_form_is_left_out(found: Result) -> None:
 
 
 def test_points_that_are_not_finite_are_left_out_of_a_line() -> None:
-    broken = {"title": "t", "x": "x", "y": "y", "lines": {"a": [[0, 1.0], [1, None], [2, float("nan")], [3, 2.0]]}}
+    broken = {
+        "title": "t",
+        "x": "x",
+        "y": "y",
+        "lines": {"a": [[0, 1.0], [1, None], [2, float("nan")], [3, 2.0]]},
+    }
     assert "svg" in Page(details([run(curves=broken)])).tags
 
 

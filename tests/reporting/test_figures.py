@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from sparring.reporting import figures
-from sparring.reporting.figures import binned, class_name, curves_svg, data_uri, map_html, picture, spread_out
+from sparring.reporting.figures import (
+    binned,
+    class_name,
+    curves_svg,
+    data_uri,
+    map_html,
+    picture,
+    spread_out,
+)
 from sparring.reporting.gallery import EmbeddingMap
 
 
@@ -18,7 +26,9 @@ def decoded(uri: str) -> Image.Image:
 
 
 def test_every_run_has_a_line_in_its_own_color() -> None:
-    svg = curves_svg([(0, [0, 1, 2], [1.0, 2.0, 3.0]), (2, [0, 1], [5.0, 1.0])], description="loss <b>")
+    svg = curves_svg(
+        [(0, [0, 1, 2], [1.0, 2.0, 3.0]), (2, [0, 1], [5.0, 1.0])], description="loss <b>"
+    )
     strokes = re.findall(r"stroke: var\(--run(\d)\)", svg)
     assert strokes == ["0", "2"]
     assert 'aria-label="loss &lt;b&gt;"' in svg

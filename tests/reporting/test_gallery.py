@@ -24,7 +24,12 @@ from sparring.reporting.gallery import (
 
 def numbered(count: int, size: int = 4) -> Tensor:
     """Images whose every value is their index."""
-    return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, size, size).contiguous()
+    return (
+        torch.arange(count, dtype=torch.uint8)
+        .view(-1, 1, 1, 1)
+        .expand(-1, 3, size, size)
+        .contiguous()
+    )
 
 
 def circle(count: int) -> Tensor:
@@ -52,7 +57,9 @@ def test_retrievals_are_the_nearest_other_images_in_order() -> None:
     shown = found[0].neighbours[:, 0, 0, 0]
     assert sorted(shown[:2]) == [9, 11]
     assert sorted(shown) == [6, 7, 8, 9, 11, 12, 13, 14]
-    assert found[0].cosines == pytest.approx(np.cos(np.deg2rad(np.abs(shown.astype(float) - 10))), abs=1e-5)
+    assert found[0].cosines == pytest.approx(
+        np.cos(np.deg2rad(np.abs(shown.astype(float) - 10))), abs=1e-5
+    )
     assert found[0].same_label is not None
     assert found[0].same_label.tolist() == (shown >= 10).tolist()
     assert found[1].neighbours[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -67,7 +74,9 @@ def test_an_image_that_occurs_twice_is_still_not_its_own_neighbour() -> None:
 
 def test_hardest_negatives_are_shown_by_the_images_next_to_them() -> None:
     (found,) = hardest_negatives(sample(), torch.tensor([10]))
-    assert [negative.cosine for negative in found.negatives] == pytest.approx(np.cos(np.deg2rad([2, 7])), abs=1e-5)
+    assert [negative.cosine for negative in found.negatives] == pytest.approx(
+        np.cos(np.deg2rad([2, 7])), abs=1e-5
+    )
     first, second = (negative.faces[:, 0, 0, 0].tolist() for negative in found.negatives)
     assert first[0] == 12
     assert sorted(first) == [11, 12, 13]
@@ -114,7 +123,9 @@ def test_the_map_keeps_clusters_together_and_repeats() -> None:
     assert np.array_equal(again.xy, drawn.xy)
 
 
-def test_without_scikit_learn_the_map_shows_principal_components(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_scikit_learn_the_map_shows_principal_components(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     drawn = embedding_map(sample(), seed=0)
     assert drawn is not None
@@ -122,7 +133,9 @@ def test_without_scikit_learn_the_map_shows_principal_components(monkeypatch: py
 
 
 def test_principal_components_are_those_of_the_covariance() -> None:
-    rows = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 1, 3, 1, 1])
+    rows = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [5.0, 1, 3, 1, 1]
+    )
     components = gallery.principal_components(rows, 2)
     centred = (rows - rows.mean(dim=0)).numpy()
     _, singular, _ = np.linalg.svd(centred)
@@ -152,10 +165,18 @@ def test_an_attack_stands_between_the_view_and_their_sum() -> None:
 
 
 def test_an_album_shows_its_moments_in_order_with_their_time() -> None:
-    album = torch.arange(3, dtype=torch.uint8)[:, None, None, None, None, None].expand(3, 2, 5, 3, 8, 8).clone()
+    album = (
+        torch.arange(3, dtype=torch.uint8)[:, None, None, None, None, None]
+        .expand(3, 2, 5, 3, 8, 8)
+        .clone()
+    )
     album[:, 1] += 100
     found = moments(dataclasses.replace(sample(), album=album, num_moments=8))
     assert [moment.share for moment in found] == [0.0, 1 / 8, 2 / 8]
-    assert [(int(moment.first.max()), int(moment.second.min())) for moment in found] == [(0, 100), (1, 101), (2, 102)]
+    assert [(int(moment.first.max()), int(moment.second.min())) for moment in found] == [
+        (0, 100),
+        (1, 101),
+        (2, 102),
+    ]
     assert found[0].first.shape == (5, 8, 8, 3)
     assert moments(sample()) == ()

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from sparring.errors import RunError, StorageError
-from sparring.reporting.gallery import EmbeddingMap, Gallery, HardestNegatives, HardNegative, Moment, Retrieval, ViewRow
+from sparring.reporting.gallery import (
+    EmbeddingMap,
+    Gallery,
+    HardestNegatives,
+    HardNegative,
+    Moment,
+    Retrieval,
+    ViewRow,
+)
 from sparring.reporting.report import report_html, write_report
 from sparring.reporting.summary import RunSummary
 
@@ -18,7 +26,8 @@ RESOURCES = {"src", "href", "xlink:href", "srcset", "poster", "action", "data", 
 
 
 class Checker(HTMLParser):
-    """Requires that elements close in the order in which they open, and collects resources and text."""
+    """Requires that elements close in the order in which they open, and collects resources and
+    text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -52,7 +61,9 @@ class Checker(HTMLParser):
             self.text += data
 
 
-def gallery(*, size: int = 8, labels: bool = True, bank: bool = True, count: int = 3, points: int = 20) -> Gallery:
+def gallery(
+    *, size: int = 8, labels: bool = True, bank: bool = True, count: int = 3, points: int = 20
+) -> Gallery:
     rng = np.random.default_rng(0)
 
     def images(*shape: int) -> np.ndarray:
@@ -60,12 +71,20 @@ def gallery(*, size: int = 8, labels: bool = True, bank: bool = True, count: int
 
     flags = np.array([True, False] * 4) if labels else None
     negative = HardNegative(
-        cosine=0.77, faces=images(3), face_cosines=np.ones(3, dtype=np.float32), same_label=flags[:3] if flags is not None else None
+        cosine=0.77,
+        faces=images(3),
+        face_cosines=np.ones(3, dtype=np.float32),
+        same_label=flags[:3] if flags is not None else None,
     )
     return Gallery(
         views=tuple(ViewRow(original=images(), views=(images(), images())) for _ in range(count)),
         retrievals=tuple(
-            Retrieval(query=images(), neighbours=images(8), cosines=np.linspace(1, 0, 8, dtype=np.float32), same_label=flags)
+            Retrieval(
+                query=images(),
+                neighbours=images(8),
+                cosines=np.linspace(1, 0, 8, dtype=np.float32),
+                same_label=flags,
+            )
             for _ in range(count)
         ),
         embedding_map=EmbeddingMap(
@@ -76,7 +95,10 @@ def gallery(*, size: int = 8, labels: bool = True, bank: bool = True, count: int
             class_names=("cat & dog", "<b>bird</b>", "'fish\""),
         ),
         bank_hardest=tuple(
-            HardestNegatives(query=images(), negatives=tuple(dataclasses.replace(negative, faces=images(3)) for _ in range(4)))
+            HardestNegatives(
+                query=images(),
+                negatives=tuple(dataclasses.replace(negative, faces=images(3)) for _ in range(4)),
+            )
             for _ in range(count)
         )
         if bank
@@ -88,19 +110,40 @@ def run(label: str = "AdCo", **changes: object) -> RunSummary:
     scores = {
         "knn": {"accuracy": 0.418, "num_neighbors": 200, "test_images": 5000},
         "linear": {"accuracy": 0.472, "test_images": 5000},
-        "geometry": {"effective_rank": 47.91, "embedding_std": 0.88, "uniformity": -3.1, "channels": 128},
+        "geometry": {
+            "effective_rank": 47.91,
+            "embedding_std": 0.88,
+            "uniformity": -3.1,
+            "channels": 128,
+        },
     }
     whole = RunSummary(
         label=label,
         path=f"runs/{label}",
         config={"method": label, "seed": 0, "data": {"path": "photos"}, "training": {"epochs": 15}},
         metrics=tuple(
-            {"step": s, "epoch": s / 10, "seconds": 30.0 * s, "loss": 5 - s / 20, "knn_accuracy": 0.3, "uniformity": -1.0, "mine/own": 2.0}
+            {
+                "step": s,
+                "epoch": s / 10,
+                "seconds": 30.0 * s,
+                "loss": 5 - s / 20,
+                "knn_accuracy": 0.3,
+                "uniformity": -1.0,
+                "mine/own": 2.0,
+            }
             for s in range(20)
         ),
         trained=scores,
-        untrained={"knn": {"accuracy": 0.287}, "linear": {"accuracy": 0.372}, "geometry": {"effective_rank": 21.3}},
-        environment={"command": f"sparring train --method {label}", "device": "cpu", "torch": "2.14"},
+        untrained={
+            "knn": {"accuracy": 0.287},
+            "linear": {"accuracy": 0.372},
+            "geometry": {"effective_rank": 21.3},
+        },
+        environment={
+            "command": f"sparring train --method {label}",
+            "device": "cpu",
+            "torch": "2.14",
+        },
         quarantine=("bad.jpg\tnot an image",),
         gallery=gallery(),
     )
@@ -111,7 +154,11 @@ BARE = RunSummary(label="AdCo", path="runs/bare")
 
 
 def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
-    page = Checker(report_html([run(), run("MoCo v2", gallery=gallery(bank=False), untrained_gallery=gallery())]))
+    page = Checker(
+        report_html(
+            [run(), run("MoCo v2", gallery=gallery(bank=False), untrained_gallery=gallery())]
+        )
+    )
     for text in [
         "AdCo scores 41.8 % kNN; MoCo v2 41.8 %; the untrained encoder 28.7 %.",
         "+13.1",
@@ -126,7 +173,8 @@ def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
         "0.77",
     ]:
         assert text in page.text, text
-    # 3 queries of 1 image, and of 8 neighbours for 3 encoders; 3 bank queries of 13 images; 3 rows of 3 views.
+    # 3 queries of 1 image, and of 8 neighbours for 3 encoders; 3 bank queries of 13 images; 3 rows
+    # of 3 views.
     assert page.tags.count("img") == 3 + 3 * 3 * 8 + 3 * 13 + 3 * 3
     assert page.tags.count("h2") == 8
     assert "-0.0" not in Checker(report_html([run(untrained={"knn": {"accuracy": 0.4181}})])).text
@@ -169,9 +217,18 @@ def test_missing_parts_leave_a_whole_page(runs: list[RunSummary]) -> None:
 
 def test_what_is_missing_is_said() -> None:
     page = Checker(report_html([BARE])).text
-    for sentence in ["No scores:", "No curves:", "No label-free measures", "No pictures were made", "The command was not recorded"]:
+    for sentence in [
+        "No scores:",
+        "No curves:",
+        "No label-free measures",
+        "No pictures were made",
+        "The command was not recorded",
+    ]:
         assert sentence in page
-    assert "None of these runs has a learned bank" in Checker(report_html([run(gallery=gallery(bank=False))])).text
+    assert (
+        "None of these runs has a learned bank"
+        in Checker(report_html([run(gallery=gallery(bank=False))])).text
+    )
 
 
 def test_the_page_loads_nothing() -> None:
@@ -197,10 +254,15 @@ def test_every_text_from_outside_is_escaped() -> None:
         environment={"command": evil, evil: evil},
         quarantine=(evil,),
         metrics=({"step": 1.0, "epoch": 1.0, evil: 1.0},),
-        trained={"knn": {"accuracy": 0.5}, "geometry": {"warning": evil, "channels": evil, "embedding_std": evil}},
+        trained={
+            "knn": {"accuracy": 0.5},
+            "geometry": {"warning": evil, "channels": evil, "embedding_std": evil},
+        },
         gallery=dataclasses.replace(
             gallery(),
-            embedding_map=dataclasses.replace(gallery().embedding_map, projection=evil, class_names=(evil,) * 3),  # type: ignore[type-var]
+            embedding_map=dataclasses.replace(
+                gallery().embedding_map, projection=evil, class_names=(evil,) * 3
+            ),  # type: ignore[type-var]
         ),
     )
     page = report_html([nasty, run(evil)])
@@ -226,13 +288,17 @@ def test_the_same_runs_give_the_same_page() -> None:
 def test_pages_of_large_noisy_images_stay_below_five_megabytes(tmp_path: Path) -> None:
     heavy = gallery(size=224, count=8, points=600)
     runs = [run(str(number), gallery=heavy) for number in range(5)]
-    path = write_report([*runs, run("last", untrained_gallery=heavy)], tmp_path / "deep" / "report.html")
+    path = write_report(
+        [*runs, run("last", untrained_gallery=heavy)], tmp_path / "deep" / "report.html"
+    )
     assert path.stat().st_size < 5e6
 
 
 def test_pictures_of_three_runs_and_the_untrained_encoder_are_shown_at_most() -> None:
     small = gallery(count=1, points=4)
-    runs = [run(str(number), gallery=small, untrained_gallery=small, metrics=()) for number in range(5)]
+    runs = [
+        run(str(number), gallery=small, untrained_gallery=small, metrics=()) for number in range(5)
+    ]
     assert report_html(runs).count('<div class="map"') == 4
 
 
@@ -246,8 +312,12 @@ def test_no_run_or_no_place_is_an_error(tmp_path: Path) -> None:
 
 def test_generated_pairs_stand_one_above_the_other_moment_by_moment() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 8, 3), dtype=np.uint8)
-    moments = tuple(Moment(share=share, first=pictures[0], second=pictures[1]) for share in (0.0, 0.125))
-    page = Checker(report_html([run(gallery=Gallery(moments=moments)), run("control", gallery=Gallery())]))
+    moments = tuple(
+        Moment(share=share, first=pictures[0], second=pictures[1]) for share in (0.0, 0.125)
+    )
+    page = Checker(
+        report_html([run(gallery=Gallery(moments=moments)), run("control", gallery=Gallery())])
+    )
     assert "Generated pairs" in page.text
     assert "0 %" in page.text
     assert "12 %" in page.text

@@ -19,7 +19,9 @@ from sparring.reporting.wording import (
 )
 
 
-def run(label: str, knn: float | None, *, seed: int = 0, note: str = "", **config: object) -> RunSummary:
+def run(
+    label: str, knn: float | None, *, seed: int = 0, note: str = "", **config: object
+) -> RunSummary:
     scores = {} if knn is None else {"knn": {"accuracy": knn, "test_images": 5000}}
     return RunSummary(
         label=label,
@@ -33,7 +35,11 @@ def run(label: str, knn: float | None, *, seed: int = 0, note: str = "", **confi
 
 def test_the_headline_names_every_score_and_the_untrained_encoder() -> None:
     runs = [run("AdCo", 0.418), run("MoCo v2", 0.434, note="its control")]
-    assert headline(runs) == ["AdCo scores 41.8 % kNN", "MoCo v2 (its control) 43.4 %", "the untrained encoder 28.7 %"]
+    assert headline(runs) == [
+        "AdCo scores 41.8 % kNN",
+        "MoCo v2 (its control) 43.4 %",
+        "the untrained encoder 28.7 %",
+    ]
 
 
 def test_seeds_of_a_method_are_averaged_with_their_range() -> None:
@@ -63,28 +69,47 @@ def test_the_sampling_error_is_that_of_a_binomial() -> None:
 
 def test_a_gain_within_the_sampling_error_is_called_so() -> None:
     # 1.96 * sqrt(0.3 * 0.7 / 5000) = 0.0127 above the untrained 0.287
-    assert "gain of AdCo over the untrained encoder is no larger" in evidence([run("AdCo", 0.299)])[-1]
+    assert (
+        "gain of AdCo over the untrained encoder is no larger" in evidence([run("AdCo", 0.299)])[-1]
+    )
     assert "gain of" not in " ".join(evidence([run("AdCo", 0.301)]))
 
 
 def test_settings_that_differ_besides_the_method_are_named() -> None:
-    first, second = run("AdCo", 0.4, training={"epochs": 15}, bank={"size": 4}), run("MoCo v2", 0.4, seed=1, training={"epochs": 8})
+    first, second = (
+        run("AdCo", 0.4, training={"epochs": 15}, bank={"size": 4}),
+        run("MoCo v2", 0.4, seed=1, training={"epochs": 8}),
+    )
     assert fairness([first, second]) is not None
     assert "training.epochs" in (fairness([first, second]) or "")
     assert "seed" not in (fairness([first, second]) or "")
-    own = dataclasses.replace(first, config={**first.config, "form": "symmetric"})  # a setting that only one method has
+    own = dataclasses.replace(
+        first, config={**first.config, "form": "symmetric"}
+    )  # a setting that only one method has
     assert fairness([own, second]) == fairness([first, second])
     assert ("training.epochs", ["15", "8"]) in confounders([first, second])
     assert ("bank.size", ["4", "-"]) in confounders([first, second])
-    assert fairness([first, dataclasses.replace(second, config={**second.config, "training": {"epochs": 15}})]) is None
+    assert (
+        fairness(
+            [
+                first,
+                dataclasses.replace(second, config={**second.config, "training": {"epochs": 15}}),
+            ]
+        )
+        is None
+    )
 
 
 def test_collapse_and_a_lost_bank_are_reported() -> None:
     healthy = run("AdCo", 0.4)
-    collapsed = dataclasses.replace(healthy, trained={"geometry": {"warning": "The embeddings have collapsed."}})
+    collapsed = dataclasses.replace(
+        healthy, trained={"geometry": {"warning": "The embeddings have collapsed."}}
+    )
     assert warnings([healthy]) == []
     assert warnings([collapsed]) == ["AdCo: The embeddings have collapsed."]
-    lost = dataclasses.replace(healthy, metrics=({"bank/hardest_cosine": 0.5}, {"bank/hardest_cosine": -0.31}))
+    lost = dataclasses.replace(
+        healthy, metrics=({"bank/hardest_cosine": 0.5}, {"bank/hardest_cosine": -0.31})
+    )
     assert "-0.31" in warnings([lost])[0]
     assert warnings([dataclasses.replace(healthy, metrics=({"bank/hardest_cosine": 0.5},))]) == []
 
@@ -99,11 +124,17 @@ def test_every_run_has_a_name_of_its_own() -> None:
 def test_shares_count_labelled_pictures_only() -> None:
     image, cosines = np.zeros((4, 4, 3), dtype=np.uint8), np.ones(2, dtype=np.float32)
     images = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    known = Retrieval(query=image, neighbours=images, cosines=cosines, same_label=np.array([True, False]))
+    known = Retrieval(
+        query=image, neighbours=images, cosines=cosines, same_label=np.array([True, False])
+    )
     unknown = Retrieval(query=image, neighbours=images, cosines=cosines)
     assert retrieval_share([known, unknown]) == 0.5
     assert retrieval_share([unknown]) is None
-    near = HardNegative(cosine=0.5, faces=images, face_cosines=cosines, same_label=np.array([True, False]))
+    near = HardNegative(
+        cosine=0.5, faces=images, face_cosines=cosines, same_label=np.array([True, False])
+    )
     far = dataclasses.replace(near, same_label=np.array([False, True]))
-    assert false_negative_share([HardestNegatives(query=image, negatives=(near, far, far, near))]) == pytest.approx(0.5)
+    assert false_negative_share(
+        [HardestNegatives(query=image, negatives=(near, far, far, near))]
+    ) == pytest.approx(0.5)
     assert false_negative_share([]) is None

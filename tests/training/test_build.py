@@ -1,4 +1,5 @@
-"""From a configuration to a contest: the same bits each time, on the device and in the precision asked for."""
+"""From a configuration to a contest: the same bits each time, on the device and in the precision
+asked for."""
 
 import arena
 import pytest
@@ -24,13 +25,17 @@ def test_the_global_generator_neither_enters_nor_leaves_a_contest() -> None:
 
 def test_a_teacher_starts_as_its_encoder() -> None:
     method = arena.contest("mocov2").method
-    pairs = zip(method.get_submodule("teacher").parameters(), method.encoder.parameters(), strict=True)
+    pairs = zip(
+        method.get_submodule("teacher").parameters(), method.encoder.parameters(), strict=True
+    )
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
 def test_every_method_starts_from_the_same_backbone() -> None:
     # So that a comparison differs in the opponent only.
-    backbones = [arena.contest(method).encoder.backbone.state_dict() for method in sorted(arena.SMALL)]
+    backbones = [
+        arena.contest(method).encoder.backbone.state_dict() for method in sorted(arena.SMALL)
+    ]
     assert all(not arena.changed(backbones[0], other) for other in backbones[1:])
 
 
@@ -46,7 +51,8 @@ def test_a_network_of_ones_own_takes_the_place_of_the_named_one() -> None:
 
 
 def test_bfloat16_reaches_teacher_and_encoder() -> None:
-    # The small stem keeps maps above 1 x 1: there PyTorch 2.14 on CPUs reads unset memory for a bfloat16 kernel's gradient at stride 2.
+    # The small stem keeps maps above 1 x 1: there PyTorch 2.14 on CPUs reads unset memory for a
+    # bfloat16 kernel's gradient at stride 2.
     network = {"backbone": "resnet18", "width": 0.0625, "small_images": True}
     contest = arena.contest("mocov2", encoder=network, training={"precision": "bfloat16"})
     encoders = [module for module in contest.method.modules() if hasattr(module, "autocast_dtype")]
@@ -66,7 +72,9 @@ def test_on_a_processor_auto_means_full_precision() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x"])
 def test_a_device_that_is_not_here_is_refused_with_what_is(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"training\.device={name} cannot be used here.*use auto or cpu"):
+    with pytest.raises(
+        ConfigError, match=rf"training\.device={name} cannot be used here.*use auto or cpu"
+    ):
         choose_device(name)
 
 
@@ -78,7 +86,9 @@ def test_joint_batch_norm_needs_cuda_and_says_so() -> None:
 def test_memory_order_is_that_of_the_settings() -> None:
     for channels_last in (True, False):
         encoder = arena.contest("simclr", training={"channels_last": channels_last}).encoder
-        kernel = max((p for p in encoder.parameters() if p.ndim == 4), key=lambda p: p.shape[-1] * p.shape[1])
+        kernel = max(
+            (p for p in encoder.parameters() if p.ndim == 4), key=lambda p: p.shape[-1] * p.shape[1]
+        )
         assert kernel.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
@@ -86,4 +96,6 @@ def test_narrow_batch_norms_take_the_faster_route() -> None:
     contest = arena.contest("mocov2", encoder={"width": 0.125})
     norms = [module for module in contest.method.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {module.num_features < FEW for module in norms} == {True, False}
-    assert all(isinstance(module, NarrowBatchNorm2d) is (module.num_features < FEW) for module in norms)
+    assert all(
+        isinstance(module, NarrowBatchNorm2d) is (module.num_features < FEW) for module in norms
+    )

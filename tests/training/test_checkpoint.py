@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from sparring.errors import CheckpointError, StorageError
 from sparring.training.build import Contest
-from sparring.training.checkpoint import load_checkpoint, read_checkpoint, save_backbone, save_checkpoint, write_atomically
+from sparring.training.checkpoint import (
+    load_checkpoint,
+    read_checkpoint,
+    save_backbone,
+    save_checkpoint,
+    write_atomically,
+)
 
 
 def contest(method: str, **settings: Any) -> Contest:
@@ -40,7 +46,10 @@ def test_a_checkpoint_brings_back_every_tensor_player_and_step(tmp_path: Path) -
     for name, player in game.players.items():
         ours, theirs = player.state_dict()["state"], restored.players[name].state_dict()["state"]
         assert ours
-        assert all(torch.equal(ours[key]["momentum_buffer"], theirs[key]["momentum_buffer"]) for key in ours)
+        assert all(
+            torch.equal(ours[key]["momentum_buffer"], theirs[key]["momentum_buffer"])
+            for key in ours
+        )
 
 
 def test_a_checkpoint_does_not_share_memory_with_the_contest(tmp_path: Path) -> None:
@@ -58,7 +67,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_a_kill_while_writing_leaves_the_old_checkpoint(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_writing_leaves_the_old_checkpoint(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "last.pt"
     game = saved(path)
     old = path.read_bytes()
@@ -78,17 +89,26 @@ def test_a_kill_while_writing_leaves_the_old_checkpoint(moment: str, tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_content_is_on_the_disk_before_it_takes_the_place_of_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_is_on_the_disk_before_it_takes_the_place_of_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda number: (events.append("fsync"), fsync(number))[1])
-    monkeypatch.setattr(Path, "replace", lambda path, target: (events.append("replace"), replace(path, target))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda path, target: (events.append("replace"), replace(path, target))[1]
+    )
     write_atomically(tmp_path / "file", b"new")
     assert events == ["fsync", "replace"]
 
 
-@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "Read-only")])
-def test_a_disk_that_does_not_take_it_leaves_the_old_file(code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "Read-only")],
+)
+def test_a_disk_that_does_not_take_it_leaves_the_old_file(
+    code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
@@ -114,7 +134,10 @@ class Trap:
 
 def test_reading_a_checkpoint_runs_nothing_that_it_contains(tmp_path: Path) -> None:
     path, mark = tmp_path / "last.pt", tmp_path / "trapped"
-    torch.save({"format": 1, "step": 0, "config": "", "method": {}, "players": {}, "more": Trap(mark)}, path)
+    torch.save(
+        {"format": 1, "step": 0, "config": "", "method": {}, "players": {}, "more": Trap(mark)},
+        path,
+    )
     with pytest.raises(CheckpointError, match="damaged or holds more than tensors"):
         read_checkpoint(path)
     assert not mark.exists()
@@ -165,9 +188,14 @@ def test_other_files_of_tensors_are_refused(content: object, tmp_path: Path) -> 
         {"players": {"encoder": {"weight_decay": 0.5}}},
     ],
 )
-def test_a_checkpoint_of_another_configuration_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_configuration_is_refused(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
     saved(tmp_path / "last.pt", steps=1)
-    with pytest.raises(CheckpointError, match=r"does not fit this configuration: .*(size mismatch|players\.encoder)"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"does not fit this configuration: .*(size mismatch|players\.encoder)",
+    ):
         load_checkpoint(tmp_path / "last.pt", contest("mocov2", **settings))
 
 
@@ -190,7 +218,11 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(missing: str, tmp_path: Path)
 
 def test_exported_weights_are_the_plain_networks(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    save_backbone(tmp_path / "backbone.safetensors", network.to(memory_format=torch.channels_last), metadata={"method": "adco"})
+    save_backbone(
+        tmp_path / "backbone.safetensors",
+        network.to(memory_format=torch.channels_last),
+        metadata={"method": "adco"},
+    )
     found: dict[str, Tensor] = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
     assert found.keys() == network.state_dict().keys()
     assert not changed(found, dict(network.state_dict()))

@@ -1,4 +1,5 @@
-"""Signals: the first is a request, the second stops at once, and afterwards everything is as before."""
+"""Signals: the first is a request, the second stops at once, and afterwards everything is as
+before."""
 
 import signal
 import threading

@@ -26,7 +26,12 @@ Told = list[tuple[int, Mapping[str, float], str | None]]
 
 def training(folder: Path, method: str = "mocov2", *, count: int = 64, **settings: Any) -> Training:
     """Four steps per epoch, three epochs, of a network that takes milliseconds."""
-    return arena.training(method, folder, count=count, **{"encoder": {"backbone": "resnet18", "width": 0.0625}, **settings})
+    return arena.training(
+        method,
+        folder,
+        count=count,
+        **{"encoder": {"backbone": "resnet18", "width": 0.0625}, **settings},
+    )
 
 
 def listen(run: Training) -> Told:
@@ -54,15 +59,23 @@ def test_a_run_makes_every_step_of_its_plan_and_leaves_its_files(tmp_path: Path)
     assert run.step == run.num_steps == 12
     assert steps(run) == list(range(12))
     assert read_checkpoint(run.folder.checkpoint)["step"] == 12
-    assert {run.folder.backbone.name, run.folder.quarantine.name} <= {path.name for path in tmp_path.iterdir()}
+    assert {run.folder.backbone.name, run.folder.quarantine.name} <= {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 def test_a_trial_stops_early_with_the_schedules_of_the_whole_run(tmp_path: Path) -> None:
-    whole, trial = training(tmp_path / "whole"), training(tmp_path / "trial", training={"max_steps": 5})
+    whole, trial = (
+        training(tmp_path / "whole"),
+        training(tmp_path / "trial", training={"max_steps": 5}),
+    )
     whole.play()
     trial.play()
     assert steps(trial) == list(range(5))
-    rates = [[record["learning_rate"] for record in read_metrics(run.folder.metrics)] for run in (whole, trial)]
+    rates = [
+        [record["learning_rate"] for record in read_metrics(run.folder.metrics)]
+        for run in (whole, trial)
+    ]
     assert rates[1] == rates[0][:5]
     assert len(set(rates[1])) == 5
 
@@ -72,7 +85,9 @@ def test_records_are_made_every_so_many_steps_and_at_the_end(tmp_path: Path) -> 
     run.play()
     # Every fifth step from 0; the looks after two epochs of four steps and at the end.
     assert steps(run) == [0, 5, 7, 10, 11]
-    assert [record["step"] for record in read_metrics(run.folder.metrics) if "alignment" in record] == [7, 11]
+    assert [
+        record["step"] for record in read_metrics(run.folder.metrics) if "alignment" in record
+    ] == [7, 11]
 
 
 def test_images_that_do_not_fill_a_batch_shorten_the_epoch(tmp_path: Path) -> None:
@@ -80,7 +95,10 @@ def test_images_that_do_not_fill_a_batch_shorten_the_epoch(tmp_path: Path) -> No
 
 
 def test_looking_at_the_encoder_does_not_change_the_training(tmp_path: Path) -> None:
-    often, seldom = training(tmp_path / "a", training={"monitor_epochs": 1}), training(tmp_path / "b", training={"monitor_epochs": 3})
+    often, seldom = (
+        training(tmp_path / "a", training={"monitor_epochs": 1}),
+        training(tmp_path / "b", training={"monitor_epochs": 3}),
+    )
     often.play()
     seldom.play()
     assert not arena.changed(weights(often), weights(seldom))
@@ -91,11 +109,19 @@ def with_dropout(folder: Path, *, rate: float = 0.5) -> Training:
     run = training(folder)
     torch.manual_seed(0)
     network = Backbone(nn.Sequential(Plain(), nn.Dropout(rate)), image_size=arena.SIZE)
-    return Training(config=run.config, contest=make_contest(run.config, network), dataset=run.dataset, folder=run.folder)
+    return Training(
+        config=run.config,
+        contest=make_contest(run.config, network),
+        dataset=run.dataset,
+        folder=run.folder,
+    )
 
 
 def test_the_global_generator_does_not_change_the_training(tmp_path: Path) -> None:
-    first, second, without = (with_dropout(tmp_path / name, rate=rate) for name, rate in (("a", 0.5), ("b", 0.5), ("c", 0.0)))
+    first, second, without = (
+        with_dropout(tmp_path / name, rate=rate)
+        for name, rate in (("a", 0.5), ("b", 0.5), ("c", 0.0))
+    )
     torch.manual_seed(1)
     first.play()
     torch.manual_seed(2)
@@ -138,20 +164,34 @@ def poisoned(run: Training, *, at: int, what: str) -> None:
             return turn
         if what == "loss":
             return Turn(loss=turn.loss * torch.inf, metrics=turn.metrics, replies=turn.replies)
-        return Turn(loss=turn.loss, metrics=turn.metrics, replies={**turn.replies, what: turn.replies[what] * torch.nan})
+        return Turn(
+            loss=turn.loss,
+            metrics=turn.metrics,
+            replies={**turn.replies, what: turn.replies[what] * torch.nan},
+        )
 
     run.contest.method.look = poison  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize(("method", "what", "player"), [("mocov2", "loss", "encoder"), ("adco", "bank_loss", "bank")])
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(method: str, what: str, player: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "what", "player"), [("mocov2", "loss", "encoder"), ("adco", "bank_loss", "bank")]
+)
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    method: str, what: str, player: str, tmp_path: Path
+) -> None:
     run = training(tmp_path, method, training={"checkpoint_minutes": 0})
     poisoned(run, at=5, what=what)
-    sentence = f"{method} stopped at step 5: player '{player}': its loss is not finite.*the checkpoint of step 5 is kept"
+    sentence = (
+        f"{method} stopped at step 5: player '{player}': its loss is not finite.*the checkpoint "
+        "of step 5 is kept"
+    )
     with pytest.raises(TrainingError, match=sentence):
         run.play()
     assert steps(run) == [0, 1, 2, 3, 4]
-    restored, healthy = training(tmp_path, method), training(tmp_path / "healthy", method, training={"max_steps": 5})
+    restored, healthy = (
+        training(tmp_path, method),
+        training(tmp_path / "healthy", method, training={"max_steps": 5}),
+    )
     restored.restore()
     healthy.play()
     assert restored.step == 5
@@ -166,11 +206,18 @@ def test_without_a_checkpoint_the_message_says_so(tmp_path: Path) -> None:
     assert not run.folder.checkpoint.exists()
 
 
-def test_checkpoints_come_after_their_time_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_come_after_their_time_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = training(tmp_path, training={"checkpoint_minutes": 5})
     saved: list[int] = []
-    monkeypatch.setattr("sparring.training.loop.time", SimpleNamespace(monotonic=lambda: 60.0 * run.step))  # a step takes a minute
-    monkeypatch.setattr("sparring.training.loop.save_checkpoint", lambda path, contest, *, step, config: saved.append(step))
+    monkeypatch.setattr(
+        "sparring.training.loop.time", SimpleNamespace(monotonic=lambda: 60.0 * run.step)
+    )  # a step takes a minute
+    monkeypatch.setattr(
+        "sparring.training.loop.save_checkpoint",
+        lambda path, contest, *, step, config: saved.append(step),
+    )
     run.play()
     assert saved == [5, 10, 12]
 
@@ -183,13 +230,19 @@ def test_the_observer_hears_every_record_and_of_a_collapse(tmp_path: Path) -> No
     told = listen(run)
     run.play()
     assert [step for step, _, _ in told] == list(range(12))
-    warnings = [step for step, record, warning in told if warning is not None and "collapsed" in warning and "embedding_std" in record]
+    warnings = [
+        step
+        for step, record, warning in told
+        if warning is not None and "collapsed" in warning and "embedding_std" in record
+    ]
     assert warnings == [3, 7, 11]  # a look after every epoch
     assert all("loss" in record for _, record, _ in told)
 
 
 def test_a_preset_with_too_many_views_is_refused_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"views\.preset=multi-crop-adco gives 6 views; mocov2 needs 2"):
+    with pytest.raises(
+        ConfigError, match=r"views\.preset=multi-crop-adco gives 6 views; mocov2 needs 2"
+    ):
         training(tmp_path, views={"preset": "multi-crop-adco"})
 
 

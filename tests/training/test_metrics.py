@@ -22,7 +22,9 @@ def steps(path: Path) -> list[float]:
 
 def test_records_come_back_in_order(tmp_path: Path) -> None:
     written(tmp_path / "metrics.jsonl", range(3))
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": step, "loss": step / 3} for step in range(3)]
+    assert read_metrics(tmp_path / "metrics.jsonl") == [
+        {"step": step, "loss": step / 3} for step in range(3)
+    ]
 
 
 def test_a_run_without_records_has_none(tmp_path: Path) -> None:
@@ -35,7 +37,9 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     text = path.read_text()
     for cut in range(1, len(text.splitlines()[-1]) + 1):
         path.write_text(text[:-cut])
-        assert steps(path) == ([0, 1, 2] if cut == 1 else [0, 1])  # only the end of the line is missing
+        assert steps(path) == (
+            [0, 1, 2] if cut == 1 else [0, 1]
+        )  # only the end of the line is missing
 
 
 def test_resuming_drops_what_will_be_written_again(tmp_path: Path) -> None:
@@ -60,12 +64,18 @@ def test_every_record_is_on_the_disk_at_once(tmp_path: Path) -> None:
     file.close()
 
 
-def test_values_that_are_not_finite_become_null_which_every_reader_of_json_knows(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_become_null_which_every_reader_of_json_knows(
+    tmp_path: Path,
+) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl", keep_before=0)
     file.write({"step": 0, "loss": math.nan, "alignment": math.inf})
     file.close()
     text = (tmp_path / "metrics.jsonl").read_text()
-    assert json.loads(text, parse_constant=lambda name: 1 / 0) == {"step": 0, "loss": None, "alignment": None}
+    assert json.loads(text, parse_constant=lambda name: 1 / 0) == {
+        "step": 0,
+        "loss": None,
+        "alignment": None,
+    }
 
 
 def test_metrics_become_numbers_of_seven_digits() -> None:

@@ -29,7 +29,12 @@ def linear_encoder() -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * arena.SIZE**2, 64))
-        return Encoder(Backbone(network, image_size=arena.SIZE), nn.Linear(64, 16), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+        return Encoder(
+            Backbone(network, image_size=arena.SIZE),
+            nn.Linear(64, 16),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.2, 0.2, 0.2),
+        )
 
 
 def tensors(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -45,7 +50,9 @@ def test_a_look_leaves_the_encoder_as_it_was(training: bool) -> None:
     assert not arena.changed(before, tensors(watched))  # among them the statistics of batch norm
     assert watched.training is training
     assert all(module.training is training for module in watched.modules())
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in watched.parameters())
+    assert all(
+        parameter.requires_grad and parameter.grad is None for parameter in watched.parameters()
+    )
 
 
 def test_a_look_that_fails_gives_the_encoder_its_mode_back() -> None:
@@ -73,7 +80,9 @@ def test_a_look_draws_nothing_from_the_global_generator() -> None:
 
 def test_embeddings_that_are_all_alike_raise_a_warning() -> None:
     watched = linear_encoder()
-    noise = np.random.default_rng(0).integers(0, 256, (40, arena.SIZE, arena.SIZE, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (40, arena.SIZE, arena.SIZE, 3), dtype=np.uint8
+    )
     assert monitor(noise).look(watched, torch.device("cpu"))[1] is None
     with torch.no_grad():
         watched.projector.get_parameter("weight").zero_()
@@ -92,7 +101,8 @@ def test_without_labels_there_is_a_panel_and_no_score() -> None:
 
 
 def test_the_score_holds_out_a_fifth_that_is_not_among_its_neighbours() -> None:
-    # Every image has its own label, so that only a score on the images it learned from could be above zero.
+    # Every image has its own label, so that only a score on the images it learned from could be
+    # above zero.
     found, _ = monitor(labels=np.arange(40)).look(encoder(), torch.device("cpu"))
     assert found["knn_accuracy"] == 0
 

@@ -1,4 +1,5 @@
-"""What is learned before the first step: to its end, once per set of images, and to the bit after an interruption."""
+"""What is learned before the first step: to its end, once per set of images, and to the bit after
+an interruption."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ from sparring import api
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError
 from sparring.opponents.generator_pair.networks import GeneratorSettings
-from sparring.opponents.generator_pair.pretraining import JudgeSettings, Pretraining, PretrainingSettings
+from sparring.opponents.generator_pair.pretraining import (
+    JudgeSettings,
+    Pretraining,
+    PretrainingSettings,
+)
 from sparring.training.opponent_pretraining import Rehearsal
 
 SIZES = GeneratorSettings(width=4, latent=8)
@@ -43,7 +48,9 @@ def camp(settings: PretrainingSettings = SETTINGS) -> Pretraining:
     return Pretraining(SIZES, settings, JudgeSettings(), image_size=SIZE, seed=0)
 
 
-def learn(camp: Pretraining, folder: Path, *, images: Dataset | None = None, told: Told | None = None) -> dict[str, Tensor]:
+def learn(
+    camp: Pretraining, folder: Path, *, images: Dataset | None = None, told: Told | None = None
+) -> dict[str, Tensor]:
     """Let it learn the blobs with a cache in the folder; copies of its tensors afterwards."""
     stage = Rehearsal(images or dataset(), torch.device("cpu"), cache=folder, listener=told)
     stage.learn(camp, name="generator", settings={"sizes": SIZES, "pretraining": camp.settings})
@@ -52,7 +59,9 @@ def learn(camp: Pretraining, folder: Path, *, images: Dataset | None = None, tol
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     """Whether all tensors agree in every bit."""
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name], right[name]) for name in left
+    )
 
 
 def test_a_generator_learns_once_per_images(tmp_path: Path) -> None:
@@ -69,14 +78,19 @@ def test_a_generator_learns_once_per_images(tmp_path: Path) -> None:
 
 def test_other_images_or_settings_are_learned_anew(tmp_path: Path) -> None:
     learn(camp(), tmp_path)
-    for images, settings in ((dataset(60), SETTINGS), (dataset(), SETTINGS.model_copy(update={"ema": 0.5}))):
+    for images, settings in (
+        (dataset(60), SETTINGS),
+        (dataset(), SETTINGS.model_copy(update={"ema": 0.5})),
+    ):
         told = Told()
         learn(camp(settings), tmp_path, images=images, told=told)
         assert len(told.counts) == 6
     assert len(list(tmp_path.rglob("*.pt"))) == 3
 
 
-def test_an_interrupted_generator_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_generator_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = learn(camp(), tmp_path / "whole")
     part, told = camp(), Told()
     original = part.play
@@ -114,11 +128,17 @@ def test_a_generator_with_a_flipped_bit_is_learned_anew(tmp_path: Path) -> None:
     assert same(first, learn(camp(), tmp_path))
 
 
-def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     from sparring.training.start import rehearse
 
-    pair = {"generator": SIZES.model_dump(), "pretraining": SETTINGS.model_dump(), "init_noise": 0.01}
+    pair = {
+        "generator": SIZES.model_dump(),
+        "pretraining": SETTINGS.model_dump(),
+        "init_noise": 0.01,
+    }
     run = training("simclr", tmp_path / "run", opponent=["generator-pair"], generator_pair=pair)
     rehearse(run, None)
     method = run.contest.method
@@ -132,7 +152,10 @@ def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(tmp_path: Pat
         size = float(first[name].square().mean().sqrt())
         apart = float((parameter.detach() - first[name]).square().mean().sqrt())
         assert (apart == 0.0) if size == 0.0 else (0.001 < apart / size < 0.03)
-    assert same({k: v for k, v in first.items() if "running" in k}, {k: v for k, v in second.items() if "running" in k})
+    assert same(
+        {k: v for k, v in first.items() if "running" in k},
+        {k: v for k, v in second.items() if "running" in k},
+    )
 
 
 def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
@@ -143,14 +166,25 @@ def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
     for number in range(8):
         Image.new("RGB", (200, 200), (30 * number, 0, 0)).save(folder / f"{number}.png")
     with pytest.raises(ConfigError, match=r"set data\.store=always"):
-        api.train(folder, out=tmp_path / "run", method="hardgen", image_size=32, batch_size=4, epochs=1)
+        api.train(
+            folder, out=tmp_path / "run", method="hardgen", image_size=32, batch_size=4, epochs=1
+        )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) -> None:
-    pixels = torch.randint(0, 256, (24, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    pair = {"generator": SIZES.model_dump(), "pretraining": {"steps": 6, "batch_size": 4, "discriminator_steps": 1}}
-    small = {"encoder": {"width": 0.0625}, "generator_pair": pair, "training": {"log_steps": 1, "monitor_images": 16}}
+    pixels = torch.randint(
+        0, 256, (24, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    pair = {
+        "generator": SIZES.model_dump(),
+        "pretraining": {"steps": 6, "batch_size": 4, "discriminator_steps": 1},
+    }
+    small = {
+        "encoder": {"width": 0.0625},
+        "generator_pair": pair,
+        "training": {"log_steps": 1, "monitor_images": 16},
+    }
     told = [Told(), Told()]
     for number, seed in enumerate((0, 1)):
         api.train(
@@ -166,13 +200,17 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
         )
     lines = [" ".join(each.lines) for each in told]
     assert all(
-        "generator-pair: a step takes" in text and "times one of simclr alone (2 timed); all 12 steps at most" in text for text in lines
+        "generator-pair: a step takes" in text
+        and "times one of simclr alone (2 timed); all 12 steps at most" in text
+        for text in lines
     )
     assert "generator: learns the images first, 6 moves" in lines[0]
     assert "generator: learned from these images before" in lines[1]
     metrics = (tmp_path / "0" / "metrics.jsonl").read_text()
     assert '"generator_pair/frechet":' in metrics
     assert '"generator_pair/similarity":' in metrics
-    page = api.report([tmp_path / "0"], out=tmp_path / "report.html", data=pixels.numpy()).read_text()
+    page = api.report(
+        [tmp_path / "0"], out=tmp_path / "report.html", data=pixels.numpy()
+    ).read_text()
     assert "Generated pairs" in page
     assert "Similarity of generated pairs, S" in page

@@ -1,4 +1,5 @@
-"""The configuration of a run: methods' own settings at the top level, and one sentence for every mistake."""
+"""The configuration of a run: methods' own settings at the top level, and one sentence for every
+mistake."""
 
 from typing import Any
 
@@ -9,15 +10,20 @@ from sparring.training.settings import RunConfig
 
 
 def test_a_methods_settings_stand_at_the_top_level() -> None:
-    config = RunConfig.from_tree({"method": "adco", "temperature": 0.3, "bank": {"size": 128}, "training": {"epochs": 3}})
+    config = RunConfig.from_tree(
+        {"method": "adco", "temperature": 0.3, "bank": {"size": 128}, "training": {"epochs": 3}}
+    )
     tree = config.tree()
     assert (tree["temperature"], tree["bank"]["size"], tree["training"]["epochs"]) == (0.3, 128, 3)
     assert "game" not in tree
 
 
 def test_setting_one_value_of_a_section_keeps_the_methods_other_defaults() -> None:
-    # A plain merge into the section's own model would bring back PlayerSettings' defaults: 0.06 and a cosine.
-    bank = RunConfig.from_tree({"method": "adco", "players": {"bank": {"momentum": 0.5}}}).tree()["players"]["bank"]
+    # A plain merge into the section's own model would bring back PlayerSettings' defaults: 0.06 and
+    # a cosine.
+    bank = RunConfig.from_tree({"method": "adco", "players": {"bank": {"momentum": 0.5}}}).tree()[
+        "players"
+    ]["bank"]
     default = RunConfig.from_tree({"method": "adco"}).tree()["players"]["bank"]
     assert bank == {**default, "momentum": 0.5}
     assert (default["schedule"], default["weight_decay"]) == ("constant", 1e-4)
@@ -28,22 +34,46 @@ def test_setting_one_value_of_a_section_keeps_the_methods_other_defaults() -> No
     [
         ({}, "no method given; choose one of .*adco"),
         ({"method": "adoc"}, "unknown method 'adoc'; did you mean 'adco'"),
-        ({"method": "simclr", "temprature": 0.1}, "unknown setting 'temprature'; did you mean 'temperature'"),
+        (
+            {"method": "simclr", "temprature": 0.1},
+            "unknown setting 'temprature'; did you mean 'temperature'",
+        ),
         ({"method": "simclr", "bank": {"size": 3}}, "unknown setting 'bank'"),
-        ({"method": "adco", "bank": {"sise": 3}}, r"unknown setting 'bank\.sise'; did you mean 'bank\.size'"),
-        ({"method": "adco", "training": {"epoch": 3}}, r"unknown setting 'training\.epoch'; did you mean 'training\.epochs'"),
+        (
+            {"method": "adco", "bank": {"sise": 3}},
+            r"unknown setting 'bank\.sise'; did you mean 'bank\.size'",
+        ),
+        (
+            {"method": "adco", "training": {"epoch": 3}},
+            r"unknown setting 'training\.epoch'; did you mean 'training\.epochs'",
+        ),
         ({"method": "adco", "temperature": -0.1}, r"temperature: .*greater than 0, got -0\.1"),
-        ({"method": "adco", "players": {"bank": {"learning_rate": 0}}}, r"players\.bank\.learning_rate: .*greater than 0"),
+        (
+            {"method": "adco", "players": {"bank": {"learning_rate": 0}}},
+            r"players\.bank\.learning_rate: .*greater than 0",
+        ),
         ({"method": "adco", "temperature": float("nan")}, "temperature: .*finite"),
-        ({"method": "adco", "opponent": ["pertubation"]}, "unknown opponent 'pertubation'; did you mean 'perturbation'"),
+        (
+            {"method": "adco", "opponent": ["pertubation"]},
+            "unknown opponent 'pertubation'; did you mean 'perturbation'",
+        ),
         ({"method": "adco", "opponent": ["perturbation"] * 2}, "each may play once"),
-        ({"method": "adco", "perturbation": {"epsilon": 0.1}}, "that opponent does not play; add --opponent perturbation"),
-        ({"method": "clae", "perturbation": {"epsilon": -1}}, r"perturbation\.epsilon: .*greater than 0, got -1"),
+        (
+            {"method": "adco", "perturbation": {"epsilon": 0.1}},
+            "that opponent does not play; add --opponent perturbation",
+        ),
+        (
+            {"method": "clae", "perturbation": {"epsilon": -1}},
+            r"perturbation\.epsilon: .*greater than 0, got -1",
+        ),
         (
             {"method": "clae", "perturbation": {"epsilom": 0.1}},
             r"unknown setting 'perturbation\.epsilom'; did you mean 'perturbation\.epsilon'",
         ),
-        ({"method": "perturbation"}, "is no method but an opponent around one: use --opponent perturbation"),
+        (
+            {"method": "perturbation"},
+            "is no method but an opponent around one: use --opponent perturbation",
+        ),
         ({"method": "cale"}, "unknown method 'cale'; did you mean 'clae'"),
     ],
 )
@@ -59,21 +89,36 @@ def test_a_configuration_cannot_be_changed_afterwards() -> None:
 
 
 def test_a_game_that_is_a_method_with_an_opponent_is_spelt_out_and_its_settings_kept() -> None:
-    config = RunConfig.from_tree({"method": "clae", "perturbation": {"epsilon": 0.03}, "temperature": 0.5})
+    config = RunConfig.from_tree(
+        {"method": "clae", "perturbation": {"epsilon": 0.03}, "temperature": 0.5}
+    )
     tree = config.tree()
-    assert (tree["method"], tree["opponent"], tree["perturbation"]["epsilon"], tree["temperature"]) == (
+    assert (
+        tree["method"],
+        tree["opponent"],
+        tree["perturbation"]["epsilon"],
+        tree["temperature"],
+    ) == (
         "simclr",
         ["perturbation"],
         0.03,
         0.5,
     )
     assert RunConfig.from_tree(tree) == config
-    assert RunConfig.from_tree({"method": "clae", "opponent": ["perturbation"]}).opponent == ("perturbation",)
+    assert RunConfig.from_tree({"method": "clae", "opponent": ["perturbation"]}).opponent == (
+        "perturbation",
+    )
 
 
 def test_what_is_set_of_an_opponents_player_leaves_the_rest_of_it_as_it_was() -> None:
-    tree = {"method": "hardgen", "generator_pair": {"players": {"generator": {"learning_rate": 1e-4}}}}
+    tree = {
+        "method": "hardgen",
+        "generator_pair": {"players": {"generator": {"learning_rate": 1e-4}}},
+    }
     pair = RunConfig.from_tree(tree).around["generator-pair"].model_dump()
     untouched = RunConfig.from_tree({"method": "hardgen"}).around["generator-pair"].model_dump()
-    assert pair["players"]["generator"] == {**untouched["players"]["generator"], "learning_rate": 1e-4}
+    assert pair["players"]["generator"] == {
+        **untouched["players"]["generator"],
+        "learning_rate": 1e-4,
+    }
     assert pair["players"]["generator"]["optimizer"] == "adamw"

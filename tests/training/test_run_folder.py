@@ -54,7 +54,11 @@ def test_a_folder_without_a_run_is_not_one(tmp_path: Path) -> None:
 
 def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with folder.locked(), pytest.raises(RunError, match="in use by another process"), RunFolder(tmp_path).locked():
+    with (
+        folder.locked(),
+        pytest.raises(RunError, match="in use by another process"),
+        RunFolder(tmp_path).locked(),
+    ):
         pass
     with folder.locked():  # free again
         pass
@@ -62,7 +66,10 @@ def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_dead_process_is_no_obstacle(tmp_path: Path) -> None:
     # What RunFolder.locked does, in a process that ends without letting go.
-    code = f"import fcntl, os; f = open({str(tmp_path / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); os._exit(1)"
+    code = (
+        f"import fcntl, os; f = open({str(tmp_path / '.lock')!r}, 'w'); fcntl.flock(f, "
+        "fcntl.LOCK_EX); os._exit(1)"
+    )
     subprocess.run([sys.executable, "-c", code], check=False)
     assert (tmp_path / ".lock").exists()
     with RunFolder(tmp_path).locked():
@@ -87,12 +94,17 @@ def test_the_environment_names_what_a_reader_needs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_environment(torch.device("cpu"))
     text = folder.environment.read_text()
-    assert all(f'"{name}"' in text for name in ("command", "python", "torch", "sparring", "device", "threads"))
+    assert all(
+        f'"{name}"' in text
+        for name in ("command", "python", "torch", "sparring", "device", "threads")
+    )
 
 
 def test_the_quarantine_lists_one_file_per_line(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_quarantine([("a.png", "cut short"), ("b\udcff.png", "empty")])  # a name that is not UTF-8
+    folder.write_quarantine(
+        [("a.png", "cut short"), ("b\udcff.png", "empty")]
+    )  # a name that is not UTF-8
     assert folder.quarantine.read_bytes() == b"a.png\tcut short\nb\xff.png\tempty\n"
 
 

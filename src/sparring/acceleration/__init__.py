@@ -1,9 +1,9 @@
 """Every fast path, and the one switch that turns all of them off.
 
-A fast path computes what a plain one computes, up to rounding: each has a slow twin, and a test that
-holds it to that twin. `SPARRING_ACCELERATION=off` in the environment, or `training.acceleration =
-false` in a run's configuration, takes the slow twins everywhere. Importing this package does not
-import torch.
+A fast path computes what a plain one computes, up to rounding: each has a slow twin, and a test
+that holds it to that twin. `SPARRING_ACCELERATION=off` in the environment, or
+`training.acceleration = false` in a run's configuration, takes the slow twins everywhere. Importing
+this package does not import torch.
 """
 
 import os

@@ -1,8 +1,11 @@
-"""Softmaxes of many queries over a large bank in two passes, chunk by chunk: the arithmetic below the games of `closed_form`.
+"""Softmaxes of many queries over a large bank in two passes, chunk by chunk: the arithmetic below
+the games of `closed_form`.
 
-The first pass needs two matrix products per chunk (cosines, and the mean bank vector that a softmax picks out), the second one (the mean
-query that picks out a bank vector). Everything between them is done in place, in memory that stays in cache: fresh pages cost as much as
-a matrix product. Exponentials are powers of two, which is half the work, and taken once: the second pass reads the first one's.
+The first pass needs two matrix products per chunk (cosines, and the mean bank vector that a softmax
+picks out), the second one (the mean query that picks out a bank vector). Everything between them is
+done in place, in memory that stays in cache: fresh pages cost as much as a matrix product.
+Exponentials are powers of two, which is half the work, and taken once: the second pass reads the
+first one's.
 """
 
 import math
@@ -18,23 +21,28 @@ TINY = 1e-12
 """Least norm of a bank vector: that of `unit_rows`."""
 
 CHUNK = 1024
-"""Bank vectors handled at once: large enough for full-speed products, small enough to stay in cache."""
+"""Bank vectors handled at once: large enough for full-speed products, small enough to stay in
+cache."""
 
 KEPT = 1 << 24
-"""Weights kept from the first pass for the second, 64 MiB of floats; those beyond are computed again, a fourth product."""
+"""Weights kept from the first pass for the second, 64 MiB of floats; those beyond are computed
+again, a fourth product."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a look at the bank has found; unit rows q of queries and n of the bank, temperatures t and u.
+    """What a look at the bank has found; unit rows q of queries and n of the bank, temperatures t
+    and u.
 
     Attributes:
         log_sums: log sum_k exp(q_i.n_k / t), and the same at u.
         hardest: max_k q_i.n_k.
         picked: sum_k p_ik n_k with p the softmax over the bank at t.
         norms: of the bank's raw vectors.
-        columns: of which the product with a unit row n is the exponent q_i.n / (u log 2) of that pair's weight, a power of two.
-        references: what was taken off the exponents of each chunk; it never falls from chunk to chunk.
+        columns: of which the product with a unit row n is the exponent q_i.n / (u log 2) of that
+            pair's weight, a power of two.
+        references: what was taken off the exponents of each chunk; it never falls from chunk to
+            chunk.
         weights: of the first rows of the bank; the next reading writes over them.
         sums: of all weights, relative to the last reference.
     """
@@ -50,11 +58,16 @@ class Reading:
 
 
 @torch.no_grad()
-def read(q: Float[Tensor, "batch dim"], bank: Float[Tensor, "bank dim"], *, temperatures: tuple[float, float]) -> Reading:
+def read(
+    q: Float[Tensor, "batch dim"],
+    bank: Float[Tensor, "bank dim"],
+    *,
+    temperatures: tuple[float, float],
+) -> Reading:
     """One pass over the bank: sums at both temperatures, and the mean bank vector at the first.
 
-    The sums are relative to the largest cosine so far (an online softmax, Milakov & Gimelshein 2018, arXiv:1805.02867), so that no
-    temperature overflows and none loses all of its weights.
+    The sums are relative to the largest cosine so far (an online softmax, Milakov & Gimelshein
+    2018, arXiv:1805.02867), so that no temperature overflows and none loses all of its weights.
 
     Args:
         q: unit rows.
@@ -70,18 +83,25 @@ def read(q: Float[Tensor, "batch dim"], bank: Float[Tensor, "bank dim"], *, temp
         _chunk_space("spare", len(q), q),
     )
     columns, norms = (q / (second * math.log(2.0))).T, q.new_empty(len(bank), 1)
-    highest, references = q.new_full((len(q),), -torch.inf), q.new_empty(len(_chunks(len(bank))), len(q))
+    highest, references = (
+        q.new_full((len(q),), -torch.inf),
+        q.new_empty(len(_chunks(len(bank))), len(q)),
+    )
     sums, picked = (torch.zeros_like(highest), torch.zeros_like(highest)), torch.zeros_like(q)
     for chunk, reference in zip(_chunks(len(bank)), references, strict=True):
         vectors = bank[chunk]
         # The root of a product is four times as fast as a norm along rows.
-        torch.clamp_min(torch.linalg.vecdot(vectors, vectors).sqrt_()[:, None], TINY, out=norms[chunk])
+        torch.clamp_min(
+            torch.linalg.vecdot(vectors, vectors).sqrt_()[:, None], TINY, out=norms[chunk]
+        )
         unit = torch.div(vectors, norms[chunk], out=unit_space[: len(vectors)])
         exponents = torch.mm(unit, columns, out=weight_space[: len(unit)])
         torch.maximum(highest, exponents.amax(dim=0), out=reference)
         fall, highest = highest - reference, reference
         exponents -= reference
-        weights = torch.exp2(exponents, out=kept[chunk] if chunk.stop <= len(kept) else spare[: len(unit)])
+        weights = torch.exp2(
+            exponents, out=kept[chunk] if chunk.stop <= len(kept) else spare[: len(unit)]
+        )
         sums[1].mul_(fall.exp2()).add_(weights.sum(dim=0))
         weights, shrink = exponents.mul_(slower).exp2_(), (fall * slower).exp2_()
         sums[0].mul_(shrink).add_(weights.sum(dim=0))
@@ -101,9 +121,13 @@ def read(q: Float[Tensor, "batch dim"], bank: Float[Tensor, "bank dim"], *, temp
 
 @torch.no_grad()
 def tangents(
-    reading: Reading, q: Float[Tensor, "batch dim"], bank: Float[Tensor, "bank dim"], share: Float[Tensor, "batch"]
+    reading: Reading,
+    q: Float[Tensor, "batch dim"],
+    bank: Float[Tensor, "bank dim"],
+    share: Float[Tensor, "batch"],
 ) -> Float[Tensor, "bank dim"]:
-    """What of the mean query that picks out a bank vector can turn it: sum_i s_i p_ik (q_i - q_i.n_k n_k) / |w_k|.
+    """What of the mean query that picks out a bank vector can turn it: sum_i s_i p_ik (q_i -
+    q_i.n_k n_k) / |w_k|.
 
     p is the softmax over the bank at the second temperature.
 
@@ -113,7 +137,10 @@ def tangents(
         bank: raw vectors w.
         share: s, how much each query counts.
     """
-    unit_space, weight_space = _chunk_space("unit vectors", q.shape[1], q), _chunk_space("weights", len(q), q)
+    unit_space, weight_space = (
+        _chunk_space("unit vectors", q.shape[1], q),
+        _chunk_space("weights", len(q), q),
+    )
     found = torch.empty_like(bank)
     for chunk, reference in zip(_chunks(len(bank)), reading.references, strict=True):
         vectors, norms, tangent = bank[chunk], reading.norms[chunk], found[chunk]
@@ -121,7 +148,11 @@ def tangents(
             weights = reading.weights[chunk]
         else:
             unit = torch.div(vectors, norms, out=unit_space[: len(vectors)])
-            weights = torch.mm(unit, reading.columns, out=weight_space[: len(unit)]).sub_(reference).exp2_()
+            weights = (
+                torch.mm(unit, reading.columns, out=weight_space[: len(unit)])
+                .sub_(reference)
+                .exp2_()
+            )
         to_shares = (reference - reading.references[-1]).exp2_() * share / reading.sums
         torch.mm(weights, q * to_shares[:, None], out=tangent)
         radial = torch.linalg.vecdot(tangent, vectors)[:, None] / norms.square()
@@ -135,5 +166,6 @@ def _chunks(count: int) -> list[slice]:
 
 
 def _chunk_space(purpose: str, columns: int, like: Tensor) -> Tensor:
-    """Memory for what belongs to one chunk. Taken anew for each chunk, it would leave holes: 145 MiB at 262,144 vectors."""
+    """Memory for what belongs to one chunk. Taken anew for each chunk, it would leave holes: 145
+    MiB at 262,144 vectors."""
     return scratch(f"{purpose} of a chunk", CHUNK, columns, like=like)

@@ -1,4 +1,5 @@
-"""The largest entries of long rows, and of rows of products: exact, in bounded memory, in a fraction of `torch.topk`'s time on a CPU."""
+"""The largest entries of long rows, and of rows of products: exact, in bounded memory, in a
+fraction of `torch.topk`'s time on a CPU."""
 
 from collections.abc import Iterator
 
@@ -15,11 +16,14 @@ _SHORT = 4
 """Rows of at most this many times the wanted entries are searched directly."""
 
 _BLOCK_ELEMENTS = 1 << 24
-"""Products held at once: 64 MiB of floats. 50k x 10k x 128 with 200 neighbours takes 2.7 s on one core; with 32 MiB a tenth more."""
+"""Products held at once: 64 MiB of floats. 50k x 10k x 128 with 200 neighbours takes 2.7 s on one
+core; with 32 MiB a tenth more."""
 
 
 @torch.no_grad()
-def largest(rows: Float[Tensor, "rows columns"], count: int) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+def largest(
+    rows: Float[Tensor, "rows columns"], count: int
+) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
     """Values and columns of each row's largest entries, in any order; among equals any.
 
     Args:
@@ -46,7 +50,8 @@ def falling(
 def largest_products(
     left: Float[Tensor, "left dim"], right: Float[Tensor, "right dim"], count: int
 ) -> Iterator[tuple[Float[Tensor, "some count"], Int[Tensor, "some count"]]]:
-    """Values and right rows of each left row's largest products, in any order; consecutive left rows, block by block.
+    """Values and right rows of each left row's largest products, in any order; consecutive left
+    rows, block by block.
 
     Args:
         left: one by one.
@@ -63,14 +68,19 @@ def largest_products(
 def _columns(rows: Tensor, count: int, level: int = 0) -> Tensor:
     """Columns of the largest entries, in any order.
 
-    The row is folded: columns of equal remainder share a maximum. The `count` folds with the largest maxima hold the `count` largest
-    entries, as a fold left out has that many maxima above all it holds; and the maxima are a row to search in the same way.
+    The row is folded: columns of equal remainder share a maximum. The `count` folds with the
+    largest maxima hold the `count` largest entries, as a fold left out has that many maxima above
+    all it holds; and the maxima are a row to search in the same way.
     """
     width, num_columns = rows.shape[1] // _FOLD, rows.shape[1]
     if num_columns <= _SHORT * count or width < count or rows.device.type != "cpu":
         return rows.topk(count, dim=1, sorted=False).indices
     maxima = scratch(f"maxima, level {level}", len(rows), width, like=rows)
-    folds = _columns(torch.amax(rows[:, : _FOLD * width].view(len(rows), _FOLD, width), dim=1, out=maxima), count, level + 1)
+    folds = _columns(
+        torch.amax(rows[:, : _FOLD * width].view(len(rows), _FOLD, width), dim=1, out=maxima),
+        count,
+        level + 1,
+    )
     members = torch.arange(0, _FOLD * width, width, device=rows.device)[:, None] + folds[:, None]
     rest = torch.arange(_FOLD * width, num_columns, device=rows.device).expand(len(rows), -1)
     candidates = torch.cat([members.flatten(1), rest], dim=1)

@@ -1,6 +1,8 @@
-"""Views on a CPU by a compiled kernel (`_views.c`), three times as fast as by tensors: each sample stays in the cache from crop to colour.
+"""Views on a CPU by a compiled kernel (`_views.c`), three times as fast as by tensors: each sample
+stays in the cache from crop to colour.
 
-It is built with the package where there is a C compiler; without it, `views.make_view` does the same by tensors.
+It is built with the package where there is a C compiler; without it, `views.make_view` does the
+same by tensors.
 """
 
 import ctypes
@@ -79,7 +81,8 @@ class KernelParameters:
 def make_view(
     images: UInt8[Tensor, "batch 3 height width"], parameters: KernelParameters, *, size: int
 ) -> Float[Tensor, "batch size size 3"]:
-    """View of each image, as `views.make_view` by tensors up to rounding; by as many threads as PyTorch uses.
+    """View of each image, as `views.make_view` by tensors up to rounding; by as many threads as
+    PyTorch uses.
 
     Args:
         images: on the CPU, in any order of memory; of that size if they have no boxes.
@@ -95,7 +98,9 @@ def make_view(
     def work(first: int, last: int) -> None:
         """Make a share of the batch; ctypes lets other threads run meanwhile."""
         place, with_hue = ctypes.c_void_p(views.data_ptr()), int(parameters.with_hue)
-        if kernel.sparring_make_views(ctypes.byref(pictures), ctypes.byref(given), first, last, size, with_hue, place):
+        if kernel.sparring_make_views(
+            ctypes.byref(pictures), ctypes.byref(given), first, last, size, with_hue, place
+        ):
             raise MemoryError
 
     threads = max(1, min(torch.get_num_threads(), len(images) // SHARE))
@@ -109,9 +114,14 @@ def make_view(
 
 
 def _packed(parameters: KernelParameters) -> tuple[_Parameters, list[Tensor]]:
-    """The parameters as the kernel reads them, and the tensors that hold them, which must outlive its work."""
+    """The parameters as the kernel reads them, and the tensors that hold them, which must outlive
+    its work."""
     p = parameters
-    tensors = [p.order.to(torch.int32).contiguous(), p.factors.float().contiguous(), p.flags.contiguous()]
+    tensors = [
+        p.order.to(torch.int32).contiguous(),
+        p.factors.float().contiguous(),
+        p.flags.contiguous(),
+    ]
     box = None if p.boxes is None else p.boxes.to(torch.int32).contiguous()
     pointers = (None if box is None else box.data_ptr(), *(tensor.data_ptr() for tensor in tensors))
     packed = _Parameters(*pointers, p.threshold, p.reach, p.negligible)

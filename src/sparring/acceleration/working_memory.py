@@ -1,4 +1,5 @@
-"""Memory to work in, kept between calls: on a CPU, fresh pages cost several times what is written there."""
+"""Memory to work in, kept between calls: on a CPU, fresh pages cost several times what is written
+there."""
 
 import threading
 

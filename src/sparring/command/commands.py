@@ -1,7 +1,8 @@
-"""The command line: a thin layer over `sparring.api`. Torch is imported inside the commands, so that --help answers at once.
+"""The command line: a thin layer over `sparring.api`. Torch is imported inside the commands, so
+that --help answers at once.
 
-Results go to standard output, progress to standard error. Exit code 0: done, 1: failed, 2: wrong usage. A traceback is shown only
-with --debug.
+Results go to standard output, progress to standard error. Exit code 0: done, 1: failed, 2: wrong
+usage. A traceback is shown only with --debug.
 """
 
 import json
@@ -54,14 +55,25 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails; may stand anywhere.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show a traceback when something fails; may stand anywhere."),
+    ] = False,
 ) -> None:
     """Self-supervised visual pretraining in which the encoder trains against worthy opponents."""
 
 
 def _settings(overrides: list[str] | None) -> "Tree":
-    from sparring.config import merged, parse_override  # brings pydantic, which --help does not need
+    from sparring.config import (
+        merged,
+        parse_override,
+    )  # brings pydantic, which --help does not need
 
     return merged({}, *(parse_override(text) for text in overrides or []))
 
@@ -70,7 +82,13 @@ def _settings(overrides: list[str] | None) -> "Tree":
 def plan(
     data: DataOption,
     method: Annotated[
-        list[str] | None, typer.Option(help="Method, or METHOD+OPPONENT; repeatable or comma-separated, a row each. Default adco.")
+        list[str] | None,
+        typer.Option(
+            help=(
+                "Method, or METHOD+OPPONENT; repeatable or comma-separated, a row each. Default "
+                "adco."
+            )
+        ),
     ] = None,
     opponent: OpponentOption = None,
     recipe: RecipeOption = None,
@@ -81,11 +99,15 @@ def plan(
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
-    gpu_memory: Annotated[float | None, typer.Option(metavar="GIB", help="Estimate for a CUDA device that is not here.")] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="Estimate for a CUDA device that is not here."),
+    ] = None,
     timed_steps: Annotated[int, typer.Option(min=1, help="Steps of each run that are timed.")] = 8,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict memory and time of a run from a few of its steps, and say what would fit; nothing is trained."""
+    """Predict memory and time of a run from a few of its steps, and say what would fit; nothing is
+    trained."""
     from sparring import api
     from sparring.command.display import Display
     from sparring.planning.wording import lines_of
@@ -114,7 +136,9 @@ def plan(
 def train(
     data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
-    method: Annotated[str | None, typer.Option(help="See `sparring methods`; default adco.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="See `sparring methods`; default adco.")
+    ] = None,
     opponent: OpponentOption = None,
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -180,18 +204,37 @@ def _finish(run: Any, display: Any, *, as_json: bool) -> None:
 def evaluate(
     run: RunArgument,
     data: Annotated[
-        str | None, typer.Option(help="Labelled test images, or the name of a public set; default: a part of the rest.")
+        str | None,
+        typer.Option(
+            help="Labelled test images, or the name of a public set; default: a part of the rest."
+        ),
     ] = None,
-    train_data: Annotated[str | None, typer.Option(help="Labelled images to learn from; default: the run's own.")] = None,
+    train_data: Annotated[
+        str | None, typer.Option(help="Labelled images to learn from; default: the run's own.")
+    ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Comma-separated, each with its variant if any: knn,linear:adco. See `protocols`.")
+        str,
+        typer.Option(
+            help="Comma-separated, each with its variant if any: knn,linear:adco. See `protocols`."
+        ),
     ] = "knn,linear",
-    root: Annotated[Path | None, typer.Option(help="Folder of the public sets given by name.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of splits and draws; default: the run's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Look at no more images of each set.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the public sets given by name.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of splits and draws; default: the run's.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at no more images of each set.")
+    ] = None,
     device: DeviceOption = "auto",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PROTOCOL.KEY=VALUE", help="Change a setting of a protocol; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PROTOCOL.KEY=VALUE",
+            help="Change a setting of a protocol; repeatable.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -221,7 +264,10 @@ def evaluate(
 
 
 @app.command()
-def protocols(name: Annotated[str | None, typer.Argument(help="A protocol, in full.")] = None, as_json: JsonOption = False) -> None:
+def protocols(
+    name: Annotated[str | None, typer.Argument(help="A protocol, in full.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
     from dataclasses import asdict
 
@@ -231,7 +277,11 @@ def protocols(name: Annotated[str | None, typer.Argument(help="A protocol, in fu
     if name is not None and name not in PROTOCOLS:
         raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
     if as_json:
-        typer.echo(json.dumps({key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}))
+        typer.echo(
+            json.dumps(
+                {key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}
+            )
+        )
     else:
         from sparring.command.introductions import describe_protocol, list_protocols
 
@@ -258,7 +308,9 @@ def embed(
 def export(
     run: RunArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
-    form: Annotated[str, typer.Option("--format", help="timm, torchvision or safetensors.")] = "timm",
+    form: Annotated[
+        str, typer.Option("--format", help="timm, torchvision or safetensors.")
+    ] = "timm",
 ) -> None:
     """Write the backbone's weights for another library, and print the lines that load them."""
     from sparring import api
@@ -270,7 +322,9 @@ def export(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-    data: Annotated[str | None, typer.Option(help="Images to show; default: the run's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to show; default: the run's own.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page about one or several runs."""
     from sparring import api
@@ -283,7 +337,8 @@ def report(
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None, as_json: JsonOption = False
+    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the methods and the opponents around them, or describe one."""
     from dataclasses import asdict
@@ -295,7 +350,9 @@ def methods(
     if name is not None and name not in known:
         raise ConfigError(unknown_name("method or opponent", name, known))
     if as_json:
-        typer.echo(json.dumps({key: asdict(entry) for key, entry in known.items() if name in (None, key)}))
+        typer.echo(
+            json.dumps({key: asdict(entry) for key, entry in known.items() if name in (None, key)})
+        )
     else:
         from sparring.command.introductions import describe, list_methods
 
@@ -309,7 +366,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
     findings = examine()
     if as_json:
-        typer.echo(json.dumps([{"name": f.name, "ok": f.is_ok, "detail": f.detail} for f in findings]))
+        typer.echo(
+            json.dumps([{"name": f.name, "ok": f.is_ok, "detail": f.detail} for f in findings])
+        )
     else:
         for finding in findings:
             typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.name}: {finding.detail}")
@@ -320,9 +379,12 @@ def doctor(as_json: JsonOption = False) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")] = Path("demo"),
-    data: Annotated[Path | None, typer.Option(help="Folder with Fashion-MNIST's files; default: download.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with Fashion-MNIST's files; default: download.")
+    ] = None,
 ) -> None:
-    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write report.html; a few minutes on two cores."""
+    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write report.html; a few
+    minutes on two cores."""
     from sparring.command.demo import run_demo
     from sparring.command.display import Display
 
@@ -337,7 +399,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        code = app(args=[argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        code = app(
+            args=[argument for argument in arguments if argument != "--debug"],
+            standalone_mode=False,
+        )
     except Exception as error:
         if debug:
             raise

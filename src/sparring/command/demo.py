@@ -13,8 +13,8 @@ from sparring.errors import RunError
 from sparring.training.start import Listener
 
 METHODS: dict[str, Tree] = {"mocov2": {}, "adco": {"queue_epochs": 1.0}}
-"""The control first. Both follow their recipes for small images, which differ in the opponent only; AdCo's bank stays a queue for a third
-of its recipe, so here for the first epoch."""
+"""The control first. Both follow their recipes for small images, which differ in the opponent only;
+AdCo's bank stays a queue for a third of its recipe, so here for the first epoch."""
 PROTOCOLS = {"knn": "kNN", "linear": "linear probe"}
 RESULTS = (*METHODS, "report.html")
 """What a later demo moves out of its way."""
@@ -42,16 +42,19 @@ class Plan:
 
 
 def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Plan()) -> list[str]:
-    """Pretrain AdCo and MoCo v2 on Fashion-MNIST with equal budgets, score both, and write a report.
+    """Pretrain AdCo and MoCo v2 on Fashion-MNIST with equal budgets, score both, and write a
+    report.
 
     Args:
-        out: the demo's folder; results of an earlier demo in it are moved aside, nothing is deleted.
+        out: the demo's folder; results of an earlier demo in it are moved aside, nothing is
+            deleted.
         data: folder with Fashion-MNIST's files; None: found or downloaded.
         display: told what happens.
         plan: how large.
 
     Returns:
-        Lines to print: the scores beside the untrained encoder's, what they can say, and what comes next.
+        Lines to print: the scores beside the untrained encoder's, what they can say, and what comes
+        next.
 
     Raises:
         RunError: if the folder holds anything that no demo has made.
@@ -62,7 +65,12 @@ def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Pl
     _make_room(out, display)
     folders = _images(out, files, display, plan)
     scores = {method: _play(method, out, folders, display, plan) for method in METHODS}
-    report = api.report([out / method for method in METHODS], out=out / "report.html", data=folders["test"], listener=display)
+    report = api.report(
+        [out / method for method in METHODS],
+        out=out / "report.html",
+        data=folders["test"],
+        listener=display,
+    )
     return [
         *_table(scores, plan),
         _caution(scores, plan),
@@ -84,7 +92,11 @@ def _make_room(out: Path, display: Listener) -> None:
     earlier = [out / name for name in RESULTS if (out / name).exists()]
     if not earlier:
         return
-    aside = next(folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists())
+    aside = next(
+        folder
+        for number in itertools.count(1)
+        if not (folder := out / f"earlier-{number}").exists()
+    )
     aside.mkdir()
     for path in earlier:
         path.rename(aside / path.name)
@@ -97,14 +109,22 @@ def _images(out: Path, files: Path, display: Listener, plan: Plan) -> dict[str, 
     folders = {part: out / "images" / f"{part}-{count}" for part, count in counts.items()}
     for part, folder in folders.items():
         if not folder.exists():
-            display.report(f"writing Fashion-MNIST's first {counts[part]:,} {part} images to {folder}")
+            display.report(
+                f"writing Fashion-MNIST's first {counts[part]:,} {part} images to {folder}"
+            )
             write_class_folders(*read_part(files, part, counts[part]), folder)
     return folders
 
 
-def _play(method: str, out: Path, folders: dict[str, Path], display: Listener, plan: Plan) -> dict[str, Any]:
+def _play(
+    method: str, out: Path, folders: dict[str, Path], display: Listener, plan: Plan
+) -> dict[str, Any]:
     """Pretrain one method and score it."""
-    ours = {"encoder": {"width": plan.width}, "data": {"cache": str((out / "cache").absolute())}, "training": {"monitor_images": 1000}}
+    ours = {
+        "encoder": {"width": plan.width},
+        "data": {"cache": str((out / "cache").absolute())},
+        "training": {"monitor_images": 1000},
+    }
     run = api.train(
         folders["train"],
         out=out / method,
@@ -119,16 +139,29 @@ def _play(method: str, out: Path, folders: dict[str, Path], display: Listener, p
 
 
 def _accuracies(scores: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
-    rows = {"untrained": scores["mocov2"]["untrained"], **{method: scores[method]["trained"] for method in METHODS}}
-    return {name: [row[protocol]["accuracy"] for protocol in PROTOCOLS] for name, row in rows.items()}
+    rows = {
+        "untrained": scores["mocov2"]["untrained"],
+        **{method: scores[method]["trained"] for method in METHODS},
+    }
+    return {
+        name: [row[protocol]["accuracy"] for protocol in PROTOCOLS] for name, row in rows.items()
+    }
 
 
 def _table(scores: dict[str, dict[str, Any]], plan: Plan) -> list[str]:
     head = f"{'encoder':28}" + "".join(f"{name:>14}" for name in PROTOCOLS.values())
-    labels = {"untrained": "untrained", "mocov2": "MoCo v2 (control: a queue)", "adco": "AdCo (a bank that fights)"}
-    rows = [f"{labels[name]:28}" + "".join(f"{100 * value:12.1f} %" for value in row) for name, row in _accuracies(scores).items()]
+    labels = {
+        "untrained": "untrained",
+        "mocov2": "MoCo v2 (control: a queue)",
+        "adco": "AdCo (a bank that fights)",
+    }
+    rows = [
+        f"{labels[name]:28}" + "".join(f"{100 * value:12.1f} %" for value in row)
+        for name, row in _accuracies(scores).items()
+    ]
     return [
-        f"Fashion-MNIST, {plan.num_train:,} training images, {plan.num_test:,} test images; ResNet-18 of width {plan.width:g}, "
+        f"Fashion-MNIST, {plan.num_train:,} training images, {plan.num_test:,} test images; "
+        f"ResNet-18 of width {plan.width:g}, "
         f"{plan.epochs} epochs, one seed",
         "",
         head,
@@ -141,6 +174,7 @@ def _caution(scores: dict[str, dict[str, Any]], plan: Plan) -> str:
     share = _accuracies(scores)["adco"][0]
     error = 196 * math.sqrt(share * (1 - share) / plan.num_test)
     return (
-        f"One seed shows that training works, not which method is better: the choice of test images alone is worth +-{error:.1f} points, "
+        "One seed shows that training works, not which method is better: the choice of test "
+        f"images alone is worth +-{error:.1f} points, "
         "and another seed changes both runs."
     )

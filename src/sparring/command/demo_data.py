@@ -1,4 +1,5 @@
-"""The demo's images: Fashion-MNIST, found or downloaded, and laid out as a user's own images would be: one folder per class.
+"""The demo's images: Fashion-MNIST, found or downloaded, and laid out as a user's own images would
+be: one folder per class.
 
 Source: Xiao et al. 2017, arXiv:1708.07747; MIT licence.
 """
@@ -23,9 +24,21 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 """Images and labels of each part; compressed files end in .gz."""
-CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CLASSES = (
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 PADDING = 2
-"""Black pixels around the 28 x 28 images: networks for small images halve 32 without a remainder."""
+"""Black pixels around the 28 x 28 images: networks for small images halve 32 without a
+remainder."""
 TIMEOUT_SECONDS = 10.0
 """After so long without an answer a machine counts as offline."""
 
@@ -34,7 +47,8 @@ def find_files(given: Path | None, own: Path) -> Path:
     """Folder that holds the four files, downloaded if need be.
 
     Args:
-        given: folder named by the user; None: look at `own`, then in the system's folder, then download into `own`.
+        given: folder named by the user; None: look at `own`, then in the system's folder, then
+            download into `own`.
         own: the demo's folder for them.
 
     Raises:
@@ -43,7 +57,10 @@ def find_files(given: Path | None, own: Path) -> Path:
     if given is not None:
         found = _complete(given)
         if found is None:
-            raise DataError(f"{given} does not hold Fashion-MNIST; it needs the four files {', '.join(_names())}, with or without .gz")
+            raise DataError(
+                f"{given} does not hold Fashion-MNIST; it needs the four files "
+                f"{', '.join(_names())}, with or without .gz"
+            )
         return found
     for place in (own, SYSTEM_FOLDER):
         if (found := _complete(place)) is not None:
@@ -52,14 +69,16 @@ def find_files(given: Path | None, own: Path) -> Path:
         download(own)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"Fashion-MNIST could not be downloaded ({str(error).splitlines()[0]}); on Debian or Ubuntu run scripts/demo-data, "
+            f"Fashion-MNIST could not be downloaded ({str(error).splitlines()[0]}); on Debian "
+            "or Ubuntu run scripts/demo-data, "
             f"else put its four files into {own} or name their folder with --data"
         ) from None
     return own
 
 
 def download(folder: str | Path) -> None:
-    """Fetch the four files from where torchvision gets them; those that are there already are kept."""
+    """Fetch the four files from where torchvision gets them; those that are there already are
+    kept."""
     from torchvision.datasets import FashionMNIST
     from torchvision.datasets.utils import download_url
 
@@ -97,21 +116,28 @@ def _path(folder: Path, name: str) -> Path:
     return plain if plain.is_file() else folder / f"{name}.gz"
 
 
-def read_part(folder: Path, part: str, num_images: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The first images (images, 32, 32) of a part, which is stored in random order, and their labels.
+def read_part(
+    folder: Path, part: str, num_images: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """The first images (images, 32, 32) of a part, which is stored in random order, and their
+    labels.
 
     Raises:
         DataError: if a file is damaged.
     """
     images, labels = (_read_idx(_path(folder, name)) for name in FILES[part])
     if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise DataError(f"the {part} files in {folder} do not belong together; remove them and run the demo again")
+        raise DataError(
+            f"the {part} files in {folder} do not belong together; remove them and run the "
+            "demo again"
+        )
     border = (PADDING, PADDING)
     return np.pad(images[:num_images], ((0, 0), border, border)), labels[:num_images]
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Array of an idx file: two zeros, type 8 (bytes), number of axes, each axis as a big-endian int32, values."""
+    """Array of an idx file: two zeros, type 8 (bytes), number of axes, each axis as a big-endian
+    int32, values."""
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -124,8 +150,11 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
         raise DataError(f"{path} is damaged ({error}); remove it and run the demo again") from None
 
 
-def write_class_folders(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], folder: Path) -> None:
-    """Write each image as a PNG file in the folder of its class; the folder appears whole or not at all.
+def write_class_folders(
+    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], folder: Path
+) -> None:
+    """Write each image as a PNG file in the folder of its class; the folder appears whole or not at
+    all.
 
     Raises:
         StorageError: if the disk is full or may not be written.

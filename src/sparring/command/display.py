@@ -1,4 +1,5 @@
-"""What a person sees while a command works: progress on standard error, scores and the next command on standard output."""
+"""What a person sees while a command works: progress on standard error, scores and the next command
+on standard output."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ SHOWN_ROWS = 12
 
 
 class Display:
-    """Progress and messages on standard error: a bar on a terminal, a few lines in a log; silent on all but the main process."""
+    """Progress and messages on standard error: a bar on a terminal, a few lines in a log; silent on
+    all but the main process."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -32,7 +34,12 @@ class Display:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -47,10 +54,13 @@ class Display:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """Move the training bar, or log a line at every look of the monitor; a warning is shown once."""
+        """Move the training bar, or log a line at every look of the monitor; a warning is shown
+        once."""
         if "knn_accuracy" in record:
             self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
-        state = f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
+        state = (
+            f"loss {record['loss']:.3f}  {record['images_per_second']:.0f} images/s{self._score}"
+        )
         self._move("training", position.step + 1, position.num_steps, state)
         if not self._console.is_terminal and "effective_rank" in record:
             self.report(f"step {position.step + 1:,} of {position.num_steps:,}  {state}")
@@ -73,10 +83,15 @@ class Display:
         self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
-        """Print the scores beside the untrained encoder's, what the protocols say of them, and the next command."""
+        """Print the scores beside the untrained encoder's, what the protocols say of them, and the
+        next command."""
         out = Console(file=sys.stdout)
         trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
-        headlines = {name: value for name in trained if (value := headline_of(name, trained[name])) is not None}
+        headlines = {
+            name: value
+            for name in trained
+            if (value := headline_of(name, trained[name])) is not None
+        }
         if headlines:
             table = Table(box=None, pad_edge=False)
             table.add_column(str(scores.get("test", "accuracy")))
@@ -84,21 +99,38 @@ class Display:
             table.add_column("untrained", justify="right")
             for name, value in headlines.items():
                 before = headline_of(name, untrained.get(name, {}))
-                table.add_row(short_title_of(name), _percent(value), "-" if before is None else _percent(before))
+                table.add_row(
+                    short_title_of(name),
+                    _percent(value),
+                    "-" if before is None else _percent(before),
+                )
             out.print(table)
         for name in headlines:
-            _print_details(out, name, {"this encoder": trained[name], "untrained": untrained.get(name, {})})
+            _print_details(
+                out, name, {"this encoder": trained[name], "untrained": untrained.get(name, {})}
+            )
         geometry = trained.get("geometry")
         if geometry:
-            shown = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in geometry.items() if isinstance(value, float))
+            shown = "  ".join(
+                f"{name.replace('_', ' ')} {value:.3g}"
+                for name, value in geometry.items()
+                if isinstance(value, float)
+            )
             out.print(f"geometry: {shown}", highlight=False, soft_wrap=True)
-        out.print(f"next: sparring report {run} --out report.html", highlight=False, markup=False, soft_wrap=True)
+        out.print(
+            f"next: sparring report {run} --out report.html",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, Any]]) -> None:
     """Warnings and notes of a protocol, and its table where that is short."""
     lines = [
-        f"{kind}: {text}" if kind == "warning" else text for kind in ("warning", "note") if (text := results["this encoder"].get(kind))
+        f"{kind}: {text}" if kind == "warning" else text
+        for kind in ("warning", "note")
+        if (text := results["this encoder"].get(kind))
     ]
     for line in lines:
         out.print(f"{short_title_of(name)}: {line}", highlight=False, markup=False, soft_wrap=True)
@@ -106,7 +138,12 @@ def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, A
         found = result.get("table")
         for content in found if isinstance(found, list) else [found] if found else []:
             if len(content["rows"]) <= SHOWN_ROWS:
-                out.print(f"{short_title_of(name)}, {who}: {content['title']}", highlight=False, markup=False, soft_wrap=True)
+                out.print(
+                    f"{short_title_of(name)}, {who}: {content['title']}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
+                )
                 out.print(_table(content["columns"], content["rows"]))
 
 
@@ -114,9 +151,18 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A result's table; columns whose name ends in % hold shares."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(Text(column.removesuffix(" %")), justify="left" if column == columns[0] else "right", overflow="fold")
+        table.add_column(
+            Text(column.removesuffix(" %")),
+            justify="left" if column == columns[0] else "right",
+            overflow="fold",
+        )
     for row in rows:
-        table.add_row(*(Text(_cell(value, is_share=column.endswith("%"))) for column, value in zip(columns, row, strict=True)))
+        table.add_row(
+            *(
+                Text(_cell(value, is_share=column.endswith("%")))
+                for column, value in zip(columns, row, strict=True)
+            )
+        )
     return table
 
 

@@ -33,7 +33,11 @@ def examine() -> list[Finding]:
         try:
             findings.append(Finding(name, True, check()))
         except Exception as error:  # whatever is broken is the finding
-            findings.append(Finding(name, False, ": ".join([type(error).__name__, *str(error).splitlines()[:1]])))
+            findings.append(
+                Finding(
+                    name, False, ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+                )
+            )
     return findings
 
 
@@ -61,7 +65,9 @@ def _views() -> str:
     from sparring.acceleration import view_kernel
 
     return (
-        "by the compiled kernel" if view_kernel.library() else "by PyTorch; with a C compiler, reinstalling makes them three times as fast"
+        "by the compiled kernel"
+        if view_kernel.library()
+        else "by PyTorch; with a C compiler, reinstalling makes them three times as fast"
     )
 
 

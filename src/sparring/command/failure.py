@@ -1,4 +1,5 @@
-"""How a command fails: one line on standard error, and an exit code. 0: done, 1: failed, 2: wrong usage."""
+"""How a command fails: one line on standard error, and an exit code. 0: done, 1: failed, 2: wrong
+usage."""
 
 import os
 import sys
@@ -17,7 +18,12 @@ def resumable(run: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         has_checkpoint = (run / "checkpoint" / "last.pt").exists()
-        fail(f"stopped; continue with `sparring resume {run}`" if has_checkpoint else "stopped before the first step; nothing is lost", 1)
+        fail(
+            f"stopped; continue with `sparring resume {run}`"
+            if has_checkpoint
+            else "stopped before the first step; nothing is lost",
+            1,
+        )
 
 
 def explain(error: Exception) -> NoReturn:
@@ -39,5 +45,7 @@ def fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
     sys.stderr.flush()
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        os._exit(code)  # the other processes wait in a collective call; leaving at once lets torchrun end them
+        os._exit(
+            code
+        )  # the other processes wait in a collective call; leaving at once lets torchrun end them
     raise SystemExit(code)

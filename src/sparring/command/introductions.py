@@ -1,4 +1,5 @@
-"""Methods, opponents and protocols introduced in words: the lists, and each one in full. A list imports no torch."""
+"""Methods, opponents and protocols introduced in words: the lists, and each one in full. A list
+imports no torch."""
 
 import inspect
 from collections.abc import Mapping
@@ -10,13 +11,25 @@ from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, find, find_o
 
 
 def list_methods() -> str:
-    """Every method, every opponent in image space, and the names for both together; two lines each."""
+    """Every method, every opponent in image space, and the names for both together; two lines
+    each."""
     width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
-    lines = [f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}" for key, entry in METHODS.items()]
-    lines.append("\naround any of these, with --opponent NAME (repeatable; the first is the innermost):")
-    lines += [f"{key:{width}}  {entry.summary}\n{'':{width}}  {entry.opponent}; {entry.source}" for key, entry in OPPONENTS.items()]
+    lines = [
+        f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}"
+        for key, entry in METHODS.items()
+    ]
+    lines.append(
+        "\naround any of these, with --opponent NAME (repeatable; the first is the innermost):"
+    )
+    lines += [
+        f"{key:{width}}  {entry.summary}\n{'':{width}}  {entry.opponent}; {entry.source}"
+        for key, entry in OPPONENTS.items()
+    ]
     lines.append("\nnames for a method with opponents:")
-    lines += [f"{key:{width}}  {' + '.join((pairing.method, *pairing.opponents))}" for key, pairing in PAIRINGS.items()]
+    lines += [
+        f"{key:{width}}  {' + '.join((pairing.method, *pairing.opponents))}"
+        for key, pairing in PAIRINGS.items()
+    ]
     return "\n".join(lines)
 
 
@@ -24,8 +37,14 @@ def list_protocols() -> str:
     """Every protocol with its question, the labels it needs and its variants; two lines each."""
     width, lines = max(map(len, PROTOCOLS)), []
     for key, entry in PROTOCOLS.items():
-        variants = f"; also {', '.join(f'{key}:{variant}' for variant in entry.variants)}" if entry.variants else ""
-        lines.append(f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}")
+        variants = (
+            f"; also {', '.join(f'{key}:{variant}' for variant in entry.variants)}"
+            if entry.variants
+            else ""
+        )
+        lines.append(
+            f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}"
+        )
     return "\n".join(lines)
 
 
@@ -40,19 +59,29 @@ def describe_pairing(name: str) -> str:
     """What a name such as clae stands for, and its opponents in full."""
     pairing = PAIRINGS[name]
     options = " ".join(f"--opponent {opponent}" for opponent in pairing.opponents)
-    return "\n\n".join([f"--method {name} is --method {pairing.method} {options}", *map(describe_opponent, pairing.opponents)])
+    return "\n\n".join(
+        [
+            f"--method {name} is --method {pairing.method} {options}",
+            *map(describe_opponent, pairing.opponents),
+        ]
+    )
 
 
 def describe_method(name: str) -> str:
-    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls, source, settings with defaults."""
+    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls,
+    source, settings with defaults."""
     from sparring.methods.registry import method_class, settings_class
 
     entry, settings = find(name), settings_class(name).model_validate({})
     facts = {
-        "Players": "; ".join(f"{player} ({_moves(section)})" for player, section in settings.players),
+        "Players": "; ".join(
+            f"{player} ({_moves(section)})" for player, section in settings.players
+        ),
         "Opponent": entry.opponent,
         "Disarmed": _controls(name, ""),
-        "Cost": f"{entry.cost:.2f} times a step of SimCLR" if name != "simclr" else "1, the unit of the others",
+        "Cost": f"{entry.cost:.2f} times a step of SimCLR"
+        if name != "simclr"
+        else "1, the unit of the others",
         "Good for": entry.good_for,
         "Source": entry.source,
     }
@@ -71,11 +100,14 @@ def describe_opponent(name: str) -> str:
         "Good for": entry.good_for,
         "Source": entry.source,
     }
-    return _introduction(wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")}))
+    return _introduction(
+        wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")})
+    )
 
 
 def describe_protocol(name: str) -> str:
-    """Introduction of an evaluation protocol: its question, what it needs, its source, variants and settings with defaults."""
+    """Introduction of an evaluation protocol: its question, what it needs, its source, variants and
+    settings with defaults."""
     from sparring.evaluation.choice import function_of, settings_class
 
     entry = PROTOCOLS[name]

@@ -5,24 +5,39 @@ from typing import Annotated
 
 import typer
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")
+]
 DataOption = Annotated[
     str,
-    typer.Option("--data", metavar="PATH", help="Folder of images, parquet file or folder, or text/CSV list of files."),
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Folder of images, parquet file or folder, or text/CSV list of files.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")]
+StepsOption = Annotated[
+    int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")
+]
 RunDeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 OpponentOption = Annotated[
-    list[str] | None, typer.Option(help="Opponent in image space, around the method; repeatable. See `sparring methods`.")
+    list[str] | None,
+    typer.Option(
+        help="Opponent in image space, around the method; repeatable. See `sparring methods`."
+    ),
 ]
 RecipeOption = Annotated[str | None, typer.Option(help="Shipped recipe by name, or a TOML file.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the images.")]
 BatchOption = Annotated[int | None, typer.Option(help="Images per step over all processes.")]
-ImageSizeOption = Annotated[int | None, typer.Option(help="Side of the views in pixels; default: by the images.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option(help="Side of the views in pixels; default: by the images.")
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]

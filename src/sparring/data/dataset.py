@@ -1,4 +1,5 @@
-"""Decoded images by index: from the store when they are small, from their files when they are large."""
+"""Decoded images by index: from the store when they are small, from their files when they are
+large."""
 
 import os
 from abc import ABC, abstractmethod
@@ -25,12 +26,21 @@ from sparring.data.store import Progress, Quarantine, cache_folder, open_store
 from sparring.errors import ConfigError, DataError
 from sparring.seeding import generator
 
-__all__ = ["DataSettings", "Dataset", "FileDataset", "StoredDataset", "open_dataset", "suited_size", "typical_size"]
+__all__ = [
+    "DataSettings",
+    "Dataset",
+    "FileDataset",
+    "StoredDataset",
+    "open_dataset",
+    "suited_size",
+    "typical_size",
+]
 
 Indices: TypeAlias = Int[Tensor, "batch"] | Sequence[int] | npt.NDArray[np.int64]
 
 SMALL_PIXELS = 96
-"""Images whose longer side is at most this, or twice the image size, go to the store: a random crop loses little there."""
+"""Images whose longer side is at most this, or twice the image size, go to the store: a random crop
+loses little there."""
 STORE_BYTES = 8 * 2**30
 """Largest store that is made unasked."""
 MAX_WORKERS = 8
@@ -44,7 +54,8 @@ class DataSettings(Settings):
     store: Literal["auto", "always", "never"] = "auto"
     """Whether to decode once into a memory-mapped cache; auto: when the images are small."""
     cache: str | None = None
-    """Folder of that cache; None: `sparring` in the user's cache folder. The variable SPARRING_CACHE overrides both."""
+    """Folder of that cache; None: `sparring` in the user's cache folder. The variable
+    SPARRING_CACHE overrides both."""
     max_bad_share: float = Field(default=0.5, ge=0, le=1)
     """Share of unreadable images above which the run stops."""
     workers: int = Field(default=0, ge=0)
@@ -161,17 +172,21 @@ class StoredDataset(Dataset):
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """As told by `Dataset`, out of the store."""
         rows = np.asarray(indices, np.int64)
-        assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), "index beyond the data set"
+        assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), (
+            "index beyond the data set"
+        )
         batch = empty_images(len(rows), self.size)
-        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="wrap")  # mode "raise" would copy twice
+        np.take(
+            self._images, rows, axis=0, out=batch.numpy(), mode="wrap"
+        )  # mode "raise" would copy twice
         return batch
 
 
 class FileDataset(Dataset):
     """Images decoded from their files whenever they are asked for.
 
-    Bad files come to light during training. Then the next readable image takes the place of a bad one: batches keep their
-    size, and which image comes where depends on the files alone.
+    Bad files come to light during training. Then the next readable image takes the place of a bad
+    one: batches keep their size, and which image comes where depends on the files alone.
 
     Args:
         source: images.
@@ -228,12 +243,20 @@ class FileDataset(Dataset):
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """As told by `Dataset`, decoded now."""
         with ThreadPoolExecutor(self.workers) as pool:
-            squares = pool.map(lambda index: centre_square(self.image(index)[0], self.size), np.asarray(indices).tolist())
+            squares = pool.map(
+                lambda index: centre_square(self.image(index)[0], self.size),
+                np.asarray(indices).tolist(),
+            )
             return torch.stack(list(squares))
 
     def part(self, rows: npt.NDArray[np.int64]) -> "FileDataset":
         """The images at these indices, in their order."""
-        return FileDataset(Subset(self._source, rows), size=self.size, workers=self.workers, max_bad_share=self._max_bad_share)
+        return FileDataset(
+            Subset(self._source, rows),
+            size=self.size,
+            workers=self.workers,
+            max_bad_share=self._max_bad_share,
+        )
 
     def _condemn(self, index: int, reason: str) -> None:
         with self._lock:
@@ -245,8 +268,15 @@ class FileDataset(Dataset):
         return _too_bad(self.quarantine, len(self), self._max_bad_share)
 
 
-def open_dataset(data: ImageData | Source | None, settings: DataSettings, *, image_size: int, progress: Progress | None = None) -> Dataset:
-    """Images of whatever a user hands over, from the store or from their files; see `DataSettings.store`.
+def open_dataset(
+    data: ImageData | Source | None,
+    settings: DataSettings,
+    *,
+    image_size: int,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Images of whatever a user hands over, from the store or from their files; see
+    `DataSettings.store`.
 
     Args:
         data: see `open_source`; None: the path of the settings.
@@ -260,7 +290,9 @@ def open_dataset(data: ImageData | Source | None, settings: DataSettings, *, ima
         StorageError: the store cannot be written.
     """
     if data is None and not settings.path:
-        raise ConfigError("no data given: set data.path to a folder of images, a parquet file or a list")
+        raise ConfigError(
+            "no data given: set data.path to a folder of images, a parquet file or a list"
+        )
     source = open_source(settings.path if data is None else data)
     if settings.limit is not None and settings.limit < len(source):
         order = torch.randperm(len(source), generator=generator(0, "limit"))[: settings.limit]
@@ -269,16 +301,24 @@ def open_dataset(data: ImageData | Source | None, settings: DataSettings, *, ima
         return StoredDataset(source, squares)
     workers = settings.workers or _free_cores()
     typical = typical_size(source)  # also stops a folder of garbage at once
-    if settings.store == "always" or (settings.store == "auto" and _suits_store(typical, len(source), image_size)):
+    if settings.store == "always" or (
+        settings.store == "auto" and _suits_store(typical, len(source), image_size)
+    ):
         return _stored(source, settings, size=image_size, workers=workers, progress=progress)
-    return FileDataset(source, size=image_size, workers=workers, max_bad_share=settings.max_bad_share)
+    return FileDataset(
+        source, size=image_size, workers=workers, max_bad_share=settings.max_bad_share
+    )
 
 
-def _stored(source: Source, settings: DataSettings, *, size: int, workers: int, progress: Progress | None) -> StoredDataset:
+def _stored(
+    source: Source, settings: DataSettings, *, size: int, workers: int, progress: Progress | None
+) -> StoredDataset:
     is_builder = distributed.local_rank() == 0
     if not is_builder:
         distributed.barrier()  # the machine's first process builds for all
-    store = open_store(source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress)
+    store = open_store(
+        source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress
+    )
     if is_builder:
         distributed.barrier()
     num_bad = len(store.quarantine)
@@ -288,7 +328,10 @@ def _stored(source: Source, settings: DataSettings, *, size: int, workers: int, 
 
 
 def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
-    return typical <= max(2 * image_size, SMALL_PIXELS) and num_images * 3 * image_size**2 <= STORE_BYTES
+    return (
+        typical <= max(2 * image_size, SMALL_PIXELS)
+        and num_images * 3 * image_size**2 <= STORE_BYTES
+    )
 
 
 def _too_bad(quarantine: Quarantine, num_images: int, max_bad_share: float) -> DataError:
@@ -300,19 +343,26 @@ def _too_bad(quarantine: Quarantine, num_images: int, max_bad_share: float) -> D
 
 
 def _free_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def empty_images(num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format) -> UInt8[Tensor, "batch 3 size size"]:
-    """Room for images, pinned where CUDA is in use: copies to the device then overlap with its work.
+def empty_images(
+    num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format
+) -> UInt8[Tensor, "batch 3 size size"]:
+    """Room for images, pinned where CUDA is in use: copies to the device then overlap with its
+    work.
 
     Args:
         num_images: rows.
         size: side in pixels.
         order: of the memory; channels last where the images come in it.
     """
-    return torch.empty((num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order)
+    return torch.empty(
+        (num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order
+    )
 
 
 def uses_cuda() -> bool:

@@ -1,8 +1,10 @@
-"""Encoded images, of any mode and size, to uint8 tensors of three channels; and the squares that the store keeps.
+"""Encoded images, of any mode and size, to uint8 tensors of three channels; and the squares that
+the store keeps.
 
-Ordinary JPEG goes through torchvision's operator (2 to 3 times faster than Pillow with its copy), everything else, and every
-JPEG that the operator refuses, through Pillow. Transparency is composited on white, as on a page; of an animation the first
-picture counts. There is one failure, `UnreadableImageError`, whose text is the reason in the quarantine.
+Ordinary JPEG goes through torchvision's operator (2 to 3 times faster than Pillow with its copy),
+everything else, and every JPEG that the operator refuses, through Pillow. Transparency is
+composited on white, as on a page; of an animation the first picture counts. There is one failure,
+`UnreadableImageError`, whose text is the reason in the quarantine.
 """
 
 import io
@@ -27,24 +29,30 @@ DECODE_VERSION = 1
 """Part of every store's key: raise it whenever the same file gives other pixels."""
 
 MAX_PIXELS = 89_478_485
-"""Largest image that is decoded: Pillow's own limit, 256 MiB as RGB. Read in the header, so no bomb is unpacked."""
+"""Largest image that is decoded: Pillow's own limit, 256 MiB as RGB. Read in the header, so no bomb
+is unpacked."""
 
-# Called by its registered name, since the Python wrapper is deprecated from torchvision 0.29 on and warns at every call.
+# Called by its registered name, since the Python wrapper is deprecated from torchvision 0.29 on and
+# warns at every call.
 _decode_jpeg = getattr(torch.ops.image, "decode_jpeg", None)
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
-_FRAME_MARKERS = frozenset((0xC0, 0xC1, 0xC2))  # baseline, extended and progressive: what libjpeg decodes
+_FRAME_MARKERS = frozenset(
+    (0xC0, 0xC1, 0xC2)
+)  # baseline, extended and progressive: what libjpeg decodes
 _OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 
 
 class UnreadableImageError(Exception):
-    """A file that is no image that we can decode; the text is the reason. Never leaves the data package."""
+    """A file that is no image that we can decode; the text is the reason. Never leaves the data
+    package."""
 
 
 def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
     """Pixels of an encoded image, upright and in RGB.
 
     Args:
-        content: bytes of a file, or uint8 or floating values in [0, 1] of shape (height, width[, 1 or 3]).
+        content: bytes of a file, or uint8 or floating values in [0, 1] of shape (height, width[, 1
+            or 3]).
 
     Raises:
         UnreadableImageError: empty, truncated, no image, or more than `MAX_PIXELS`.
@@ -59,7 +67,8 @@ def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
             image: Tensor = _decode_jpeg(encoded, _RGB, True)
             return image
         except RuntimeError:
-            pass  # Pillow reads some files that the operator refuses, and names the fault of the others
+            # Pillow reads some files that the operator refuses, and names the fault of the others
+            pass
     return _decode_with_pillow(content)
 
 
@@ -104,11 +113,15 @@ def header_size(content: Content) -> tuple[int, int]:
     return frame[:2]
 
 
-def resized_crop(image: UInt8[Tensor, "3 height width"], box: tuple[int, int, int, int], *, size: int) -> UInt8[Tensor, "3 size size"]:
-    """A box of an image at size x size, resized with antialiasing; its three values of a pixel lie together in memory.
+def resized_crop(
+    image: UInt8[Tensor, "3 height width"], box: tuple[int, int, int, int], *, size: int
+) -> UInt8[Tensor, "3 size size"]:
+    """A box of an image at size x size, resized with antialiasing; its three values of a pixel lie
+    together in memory.
 
-    The same pixels as torchvision's `resized_crop`, sooner: in that order of memory PyTorch's kernel is several times as fast, and as
-    decoded JPEG files have it, cutting the box out first costs nearly nothing.
+    The same pixels as torchvision's `resized_crop`, sooner: in that order of memory PyTorch's
+    kernel is several times as fast, and as decoded JPEG files have it, cutting the box out first
+    costs nearly nothing.
 
     Args:
         image: in any order of memory.
@@ -116,12 +129,17 @@ def resized_crop(image: UInt8[Tensor, "3 height width"], box: tuple[int, int, in
         size: side of the result in pixels.
     """
     top, left, height, width = box
-    cut = image[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
+    cut = image[None, :, top : top + height, left : left + width].contiguous(
+        memory_format=torch.channels_last
+    )
     return F.interpolate(cut, (size, size), mode="bilinear", antialias=True)[0]
 
 
-def centre_square(image: UInt8[Tensor, "3 height width"], size: int) -> UInt8[Tensor, "3 size size"]:
-    """Central square, resized with antialiasing; the very pixels where the image already has the size.
+def centre_square(
+    image: UInt8[Tensor, "3 height width"], size: int
+) -> UInt8[Tensor, "3 size size"]:
+    """Central square, resized with antialiasing; the very pixels where the image already has the
+    size.
 
     The square is cut first: resizing the shorter side of a 10 x 100,000 image would need gigabytes.
     """
@@ -140,14 +158,18 @@ def _check_pixels(height: int, width: int) -> None:
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and channels of a JPEG of 8 bits; None for anything else, left to Pillow to judge."""
+    """Height, width and channels of a JPEG of 8 bits; None for anything else, left to Pillow to
+    judge."""
     if content[:2] != b"\xff\xd8":
         return None
     at = 2
     while at + 9 < len(content) and content[at] == 0xFF:
         marker = content[at + 1]
         if marker in _FRAME_MARKERS:
-            size = int.from_bytes(content[at + 5 : at + 7], "big"), int.from_bytes(content[at + 7 : at + 9], "big")
+            size = (
+                int.from_bytes(content[at + 5 : at + 7], "big"),
+                int.from_bytes(content[at + 7 : at + 9], "big"),
+            )
             return (*size, content[at + 9]) if content[at + 4] == 8 else None
         if marker in _OTHER_FRAMES:
             return None
@@ -160,7 +182,8 @@ _PILLOW = re.compile(r"PIL\.")
 
 
 def _hush_pillow() -> None:
-    # `catch_warnings` is unsafe where several threads decode: one narrow filter instead, put back whenever it is missing.
+    # `catch_warnings` is unsafe where several threads decode: one narrow filter instead, put back
+    # whenever it is missing.
     if not any(entry[3] == _PILLOW for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
@@ -207,7 +230,8 @@ def _rgb_values(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Grey values of 32 bits, by the smallest usual range that holds them: 1 (fractions), 255 or 65535, else their own.
+    """Grey values of 32 bits, by the smallest usual range that holds them: 1 (fractions), 255 or
+    65535, else their own.
 
     Pillow clips at 255 instead, which turns most such images white.
     """

@@ -1,4 +1,5 @@
-"""Images by their numbers, without labels: what an opponent may learn from before the first step."""
+"""Images by their numbers, without labels: what an opponent may learn from before the first
+step."""
 
 from typing import Protocol, runtime_checkable
 

@@ -1,4 +1,5 @@
-"""Training batches: shuffled by (seed, epoch), sharded over processes, fetched ahead, resumable at any step."""
+"""Training batches: shuffled by (seed, epoch), sharded over processes, fetched ahead, resumable at
+any step."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,8 @@ AHEAD = 2
 
 
 class Crop(Protocol):
-    """Which crop of the whole image a view shows: the part of `ViewSettings` that concerns files."""
+    """Which crop of the whole image a view shows: the part of `ViewSettings` that concerns
+    files."""
 
     @property
     def size(self) -> int | None: ...
@@ -39,7 +41,8 @@ class Batch:
 
     Attributes:
         images: one tensor that all views share, or one per view, cropped already.
-        indices: of the images in the data set; where a file was unreadable, of the one that took its place.
+        indices: of the images in the data set; where a file was unreadable, of the one that took
+            its place.
     """
 
     images: list[UInt8[Tensor, "batch 3 size size"]]
@@ -47,24 +50,34 @@ class Batch:
 
 
 class Loader:
-    """Batches of a data set, epoch by epoch; the last images of an epoch that do not fill a batch are left out.
+    """Batches of a data set, epoch by epoch; the last images of an epoch that do not fill a batch
+    are left out.
 
     Args:
         dataset: images.
         batch_size: of all processes together.
         seed: of the run.
-        crops: for a `FileDataset`, one per view; None: one central square. From a `StoredDataset` the views crop.
+        crops: for a `FileDataset`, one per view; None: one central square. From a `StoredDataset`
+            the views crop.
 
     Raises:
         ConfigError: the batch is larger than the set or does not divide among the processes.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int, seed: int, crops: Sequence[Crop] | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, *, batch_size: int, seed: int, crops: Sequence[Crop] | None = None
+    ) -> None:
         processes = distributed.num_processes()
         if batch_size < 1 or batch_size % processes:
-            raise ConfigError(f"batch_size {batch_size} does not divide among {processes} processes; choose a multiple")
+            raise ConfigError(
+                f"batch_size {batch_size} does not divide among {processes} processes; choose "
+                "a multiple"
+            )
         if batch_size > len(dataset):
-            raise ConfigError(f"batch_size {batch_size:,} is larger than the data set of {len(dataset):,} images; set it to that or less")
+            raise ConfigError(
+                f"batch_size {batch_size:,} is larger than the data set of {len(dataset):,} "
+                "images; set it to that or less"
+            )
         self.steps_per_epoch = len(dataset) // batch_size
         self._dataset, self._batch_size, self._seed, self._crops = dataset, batch_size, seed, crops
         self._workers = dataset.workers if isinstance(dataset, FileDataset) else 1
@@ -93,7 +106,14 @@ class Loader:
             return self._start_crops(pool, self._dataset, self._crops, epoch, rows)
         return pool.submit(lambda: Batch([self._dataset.images(rows)], rows)).result
 
-    def _start_crops(self, pool: ThreadPoolExecutor, dataset: FileDataset, crops: Sequence[Crop], epoch: int, rows: Tensor) -> "_Pending":
+    def _start_crops(
+        self,
+        pool: ThreadPoolExecutor,
+        dataset: FileDataset,
+        crops: Sequence[Crop],
+        epoch: int,
+        rows: Tensor,
+    ) -> "_Pending":
         sizes = [crop.size or dataset.size for crop in crops]
         images = [empty_images(len(rows), size, order=torch.channels_last) for size in sizes]
 
@@ -113,11 +133,18 @@ _Pending: TypeAlias = Callable[[], Batch]
 """Waits for a batch that was begun."""
 
 
-def _random_crop(image: UInt8[Tensor, "3 height width"], crop: Crop, *, size: int, draw: torch.Generator) -> UInt8[Tensor, "3 size size"]:
+def _random_crop(
+    image: UInt8[Tensor, "3 height width"], crop: Crop, *, size: int, draw: torch.Generator
+) -> UInt8[Tensor, "3 size size"]:
     height, width = image.shape[-2:]
-    return resized_crop(image, crop_box(height, width, scale=crop.crop_scale, ratio=crop.crop_ratio, generator=draw), size=size)
+    return resized_crop(
+        image,
+        crop_box(height, width, scale=crop.crop_scale, ratio=crop.crop_ratio, generator=draw),
+        size=size,
+    )
 
 
 def _device_setter() -> Callable[[], None] | None:
-    """Initialiser of the threads: pinned memory belongs to a device, and every thread starts at device 0."""
+    """Initialiser of the threads: pinned memory belongs to a device, and every thread starts at
+    device 0."""
     return partial(torch.cuda.set_device, torch.cuda.current_device()) if uses_cuda() else None

@@ -1,8 +1,9 @@
-"""Decoded images in one memory-mapped file, made once: the cache from which small images are trained.
+"""Decoded images in one memory-mapped file, made once: the cache from which small images are
+trained.
 
-A store is a folder named after everything that decides its content (`store_key`), so a changed file or another size is another
-store. It is built beside its place and renamed into it: whoever finds a store finds it whole, and of two builders the second
-takes over what the first one made.
+A store is a folder named after everything that decides its content (`store_key`), so a changed file
+or another size is another store. It is built beside its place and renamed into it: whoever finds a
+store finds it whole, and of two builders the second takes over what the first one made.
 """
 
 import hashlib
@@ -53,7 +54,8 @@ class Store:
 
 
 def cache_folder(setting: str | None = None) -> Path:
-    """Where stores are kept: $SPARRING_CACHE, else the setting, else `sparring` in the user's cache folder."""
+    """Where stores are kept: $SPARRING_CACHE, else the setting, else `sparring` in the user's cache
+    folder."""
     if chosen := os.environ.get("SPARRING_CACHE") or setting:
         return Path(chosen).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
@@ -66,7 +68,9 @@ def store_key(source: Source, size: int) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def open_store(source: Source, *, size: int, cache: Path, workers: int = 1, progress: Progress | None = None) -> Store:
+def open_store(
+    source: Source, *, size: int, cache: Path, workers: int = 1, progress: Progress | None = None
+) -> Store:
     """Store of a source, built on first use.
 
     Args:
@@ -95,7 +99,9 @@ def open_store(source: Source, *, size: int, cache: Path, workers: int = 1, prog
         ) from None
     built = _read(place, source, size)
     if built is None:
-        raise StorageError(f"the store {place} vanished or was damaged while it was opened; try again")
+        raise StorageError(
+            f"the store {place} vanished or was damaged while it was opened; try again"
+        )
     return built
 
 
@@ -115,7 +121,9 @@ def _read(place: Path, source: Source, size: int) -> Store | None:
     return Store(images, rows, tuple((source.key(row), reason) for row, reason in bad.items()))
 
 
-def _build(place: Path, source: Source, *, size: int, workers: int, progress: Progress | None) -> None:
+def _build(
+    place: Path, source: Source, *, size: int, workers: int, progress: Progress | None
+) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
     try:
         with (partial / "images.bin").open("wb") as file:
@@ -127,7 +135,8 @@ def _build(place: Path, source: Source, *, size: int, workers: int, progress: Pr
 
 
 def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
-    """Rename into place, unless another builder has put a whole store there; a damaged one gives way."""
+    """Rename into place, unless another builder has put a whole store there; a damaged one gives
+    way."""
     while True:
         try:
             partial.rename(place)
@@ -137,12 +146,18 @@ def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
                 raise
         if is_whole():
             return
-        with tempfile.TemporaryDirectory(prefix=f"{place.name}.partial-", dir=place.parent) as bin_, suppress(FileNotFoundError):
+        with (
+            tempfile.TemporaryDirectory(prefix=f"{place.name}.partial-", dir=place.parent) as bin_,
+            suppress(FileNotFoundError),
+        ):
             place.rename(Path(bin_, "damaged"))
 
 
-def _write_images(file: BinaryIO, source: Source, *, size: int, workers: int, progress: Progress | None) -> list[tuple[int, str]]:
-    """Append all readable images in order (by plain writes: a mapped file on a full disk kills the process)."""
+def _write_images(
+    file: BinaryIO, source: Source, *, size: int, workers: int, progress: Progress | None
+) -> list[tuple[int, str]]:
+    """Append all readable images in order (by plain writes: a mapped file on a full disk kills the
+    process)."""
     bad: list[tuple[int, str]] = []
     for stop, images, unreadable in _decoded_blocks(source, size, workers):
         file.write(images.data)
@@ -156,12 +171,17 @@ _Block: TypeAlias = tuple[int, npt.NDArray[np.uint8], list[tuple[int, str]]]
 
 
 def _decoded_blocks(source: Source, size: int, workers: int) -> Iterator[_Block]:
-    """Blocks in order, a few of them decoded ahead: memory stays bounded however slow the disk is."""
+    """Blocks in order, a few of them decoded ahead: memory stays bounded however slow the disk
+    is."""
     with ThreadPoolExecutor(workers, "sparring-store") as pool:
         pending: deque[Future[_Block]] = deque()
         try:
             for start in range(0, len(source), BLOCK):
-                pending.append(pool.submit(_decode_block, source, range(start, min(start + BLOCK, len(source))), size))
+                pending.append(
+                    pool.submit(
+                        _decode_block, source, range(start, min(start + BLOCK, len(source))), size
+                    )
+                )
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:
@@ -175,7 +195,9 @@ def _decode_block(source: Source, rows: range, size: int) -> _Block:
     bad: list[tuple[int, str]] = []
     for row in rows:
         try:
-            images[row - rows.start - len(bad)] = centre_square(load(source.read, row), size).numpy()
+            images[row - rows.start - len(bad)] = centre_square(
+                load(source.read, row), size
+            ).numpy()
         except UnreadableImageError as error:
             bad.append((row, str(error)))
     return rows.stop, images[: len(rows) - len(bad)], bad

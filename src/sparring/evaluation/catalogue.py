@@ -1,4 +1,5 @@
-"""The evaluation protocols by name. Importing this file does not import torch, so that help and reports cost nothing."""
+"""The evaluation protocols by name. Importing this file does not import torch, so that help and
+reports cost nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ class Entry:
         title: name in reports.
         short: name within a sentence and in narrow tables; empty: the title.
         question: what its number answers.
-        labels: what the images must carry: `none`, `classes`, `tags` (classes, perhaps several in one image), `boxes`, `outlines`, `masks`
-            or `domains`.
+        labels: what the images must carry: `none`, `classes`, `tags` (classes, perhaps several in
+            one image), `boxes`, `outlines`, `masks` or `domains`.
         headline: key of the number that tables quote, in [0, 1]; empty if there is none.
         measure: what that number is, in words.
         source: authors, year and arXiv id.
@@ -50,11 +51,24 @@ class Entry:
 
 
 # Wang et al. 2022 (CaCo), released code: LARS, 0.025 per 256 images at a batch of 4,096, to zero.
-_CACO_PROBE: Tree = {"optimizer": "lars", "learning_rate": 0.025, "final_learning_rate": 0.0, "reference_batch": 256, "batch_size": 4096}
+_CACO_PROBE: Tree = {
+    "optimizer": "lars",
+    "learning_rate": 0.025,
+    "final_learning_rate": 0.0,
+    "reference_batch": 256,
+    "batch_size": 4096,
+}
 # Ho & Vasconcelos 2020 (CLAE), released code: Adam at a constant rate on features computed once.
-_CLAE_PROBE: Tree = {"optimizer": "adam", "learning_rate": 3e-4, "final_learning_rate": 3e-4, "epochs": 1000, "crop_scale": None}
+_CLAE_PROBE: Tree = {
+    "optimizer": "adam",
+    "learning_rate": 3e-4,
+    "final_learning_rate": 3e-4,
+    "epochs": 1000,
+    "crop_scale": None,
+}
 
-# Caron et al. 2020 (SwAV), released code: 20 epochs of batch 256 on ImageNet's 1 % (1,000 steps) or 10 %, drops at 12 and 16.
+# Caron et al. 2020 (SwAV), released code: 20 epochs of batch 256 on ImageNet's 1 % (1,000 steps) or
+# 10 %, drops at 12 and 16.
 _SWAV_TUNING: Tree = {"batch_size": 256, "schedule": "steps", "crop_scale": [0.08, 1.0]}
 
 PROTOCOLS: dict[str, Entry] = {
@@ -76,7 +90,10 @@ PROTOCOLS: dict[str, Entry] = {
         short="linear probe",
         question="can a straight cut tell the classes apart?",
         labels="classes",
-        source="logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as in the papers of their names",
+        source=(
+            "logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as "
+            "in the papers of their names"
+        ),
         variants={
             "adco": {"recipe": {}},
             "adco-best": {"recipe": {"report": "best"}},
@@ -105,15 +122,28 @@ PROTOCOLS: dict[str, Entry] = {
         question="how well does it learn from a few labels?",
         labels="classes",
         measure="accuracy at the smallest share of the labels, mean over draws",
-        source="Zhai et al. 2019, arXiv:1905.03670 (1 % and 10 %); rates and length after Caron et al. 2020 (SwAV), arXiv:2006.09882",
+        source=(
+            "Zhai et al. 2019, arXiv:1905.03670 (1 % and 10 %); rates and length after Caron et "
+            "al. 2020 (SwAV), arXiv:2006.09882"
+        ),
         variants={
             "swav-1": {
                 "fractions": [0.01],
-                "tuning": {**_SWAV_TUNING, "steps": 1000, "backbone_learning_rate": 0.02, "head_learning_rate": 5.0},
+                "tuning": {
+                    **_SWAV_TUNING,
+                    "steps": 1000,
+                    "backbone_learning_rate": 0.02,
+                    "head_learning_rate": 5.0,
+                },
             },
             "swav-10": {
                 "fractions": [0.1],
-                "tuning": {**_SWAV_TUNING, "steps": 10000, "backbone_learning_rate": 0.01, "head_learning_rate": 0.2},
+                "tuning": {
+                    **_SWAV_TUNING,
+                    "steps": 10000,
+                    "backbone_learning_rate": 0.01,
+                    "head_learning_rate": 0.2,
+                },
             },
         },
         is_frozen=False,
@@ -125,7 +155,10 @@ PROTOCOLS: dict[str, Entry] = {
         title="Fine-tuning",
         question="what does the whole network reach with all labels?",
         labels="classes",
-        source="Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, arXiv:2011.13377",
+        source=(
+            "Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, "
+            "arXiv:2011.13377"
+        ),
         variants={
             "ssl-transfer": {
                 "tuning": {"steps": 5000, "nesterov": True},
@@ -154,7 +187,10 @@ PROTOCOLS: dict[str, Entry] = {
         question="should I pretrain at all?",
         labels="classes",
         measure="accuracy of this run's better classifier",
-        source="our own; equal labels, and supervised learning from scratch with equal steps and with the whole budget",
+        source=(
+            "our own; equal labels, and supervised learning from scratch with equal steps and "
+            "with the whole budget"
+        ),
         is_frozen=False,
         is_joint=True,
     ),
@@ -203,11 +239,16 @@ PROTOCOLS: dict[str, Entry] = {
         function="detection",
         settings="DetectionSettings",
         title="Object detection",
-        question="does the encoder help to find objects, when a detector with it learns from boxes?",
+        question=(
+            "does the encoder help to find objects, when a detector with it learns from boxes?"
+        ),
         labels="boxes",
         headline="ap",
         measure="average precision (COCO)",
-        source="Faster R-CNN, Ren et al. 2015, arXiv:1506.01497, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
+        source=(
+            "Faster R-CNN, Ren et al. 2015, arXiv:1506.01497, with the recipes of MoCo, He et al. "
+            "2020, arXiv:1911.05722"
+        ),
         variants=detector_recipes.DETECTION,
         is_frozen=False,
     ),
@@ -216,11 +257,17 @@ PROTOCOLS: dict[str, Entry] = {
         function="instance_segmentation",
         settings="InstanceSegmentationSettings",
         title="Instance segmentation",
-        question="does the encoder help to draw the outline of each object, when a detector with it learns from outlines?",
+        question=(
+            "does the encoder help to draw the outline of each object, when a detector with it "
+            "learns from outlines?"
+        ),
         labels="outlines",
         headline="ap",
         measure="average precision of outlines (COCO)",
-        source="Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. 2020, arXiv:1911.05722",
+        source=(
+            "Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. "
+            "2020, arXiv:1911.05722"
+        ),
         variants=detector_recipes.INSTANCES,
         is_frozen=False,
     ),
@@ -233,7 +280,10 @@ PROTOCOLS: dict[str, Entry] = {
         labels="masks",
         headline="miou",
         measure="mean IoU",
-        source="Long et al. 2015, arXiv:1411.4038; variants Chen et al. 2017, arXiv:1706.05587, and He et al. 2020, arXiv:1911.05722",
+        source=(
+            "Long et al. 2015, arXiv:1411.4038; variants Chen et al. 2017, arXiv:1706.05587, and "
+            "He et al. 2020, arXiv:1911.05722"
+        ),
         variants={
             "fcn": {},
             "deeplabv3": {"head": "deeplabv3", "dropout": 0.5},
@@ -250,7 +300,8 @@ PROTOCOLS: dict[str, Entry] = {
                 "head_learning_rate": 0.003,
                 "schedule": "steps",
             },
-            # Chen et al. 2017, section 4, first of two stages; dropout and weight decay are not verified.
+            # Chen et al. 2017, section 4, first of two stages; dropout and weight decay are not
+            # verified.
             "deeplabv3-paper": {
                 "head": "deeplabv3",
                 "head_channels": 256,
@@ -274,13 +325,16 @@ PROTOCOLS: dict[str, Entry] = {
         labels="masks",
         headline="miou",
         measure="mean IoU",
-        source="logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915",
+        source=(
+            "logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915"
+        ),
     ),
 }
 
 
 def entry_of(name: str) -> Entry | None:
-    """The protocol behind a name of scores.json, which may have a variant; None for an unknown one."""
+    """The protocol behind a name of scores.json, which may have a variant; None for an unknown
+    one."""
     return PROTOCOLS.get(name.partition(":")[0])
 
 
@@ -305,14 +359,19 @@ def short_title_of(name: str) -> str:
     entry, variant = entry_of(name), name.partition(":")[2]
     if entry is None:
         return name
-    return (entry.short or entry.title[0].lower() + entry.title[1:]) + (f" ({variant})" if variant else "")
+    return (entry.short or entry.title[0].lower() + entry.title[1:]) + (
+        f" ({variant})" if variant else ""
+    )
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of scores.json in the order of the catalogue, variants behind their protocol, unknown ones last; each once."""
+    """Names of scores.json in the order of the catalogue, variants behind their protocol, unknown
+    ones last; each once."""
     known = list(PROTOCOLS)
     bases = {name: name.partition(":")[0] for name in dict.fromkeys(names)}
-    return sorted(bases, key=lambda name: known.index(bases[name]) if bases[name] in known else len(known))
+    return sorted(
+        bases, key=lambda name: known.index(bases[name]) if bases[name] in known else len(known)
+    )
 
 
 def headline_of(name: str, result: Mapping[str, Any]) -> float | None:

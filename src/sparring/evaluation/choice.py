@@ -33,14 +33,16 @@ class Chosen:
 
 
 def choose(names: Sequence[str], overrides: Mapping[str, Any] | None = None) -> list[Chosen]:
-    """The protocols asked for, each once, with their settings: defaults, then the variant's, then the overrides.
+    """The protocols asked for, each once, with their settings: defaults, then the variant's, then
+    the overrides.
 
     Args:
         names: such as `knn` or `linear:adco`.
         overrides: settings by protocol, for all its variants: {"linear": {"epochs": 10}}.
 
     Raises:
-        ConfigError: for an unknown protocol, variant or setting, or an override of a protocol not asked for.
+        ConfigError: for an unknown protocol, variant or setting, or an override of a protocol not
+            asked for.
     """
     overrides = overrides or {}
     chosen = {name: _chosen(name, overrides) for name in names}
@@ -49,9 +51,18 @@ def choose(names: Sequence[str], overrides: Mapping[str, Any] | None = None) -> 
     asked = {name.partition(":")[0] for name in chosen}
     for key, value in overrides.items():
         if key not in PROTOCOLS or not isinstance(value, Mapping):
-            raise ConfigError(unknown_name("setting", key, [f"{name}.{part}" for name in sorted(asked) for part in _fields(name)]))
+            raise ConfigError(
+                unknown_name(
+                    "setting",
+                    key,
+                    [f"{name}.{part}" for name in sorted(asked) for part in _fields(name)],
+                )
+            )
         if key not in asked:
-            raise ConfigError(f"setting '{key}.{next(iter(value), '')}': that protocol was not asked for; add it to --protocol")
+            raise ConfigError(
+                f"setting '{key}.{next(iter(value), '')}': that protocol was not asked for; "
+                "add it to --protocol"
+            )
     return list(chosen.values())
 
 

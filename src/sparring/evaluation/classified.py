@@ -1,4 +1,5 @@
-"""Images with known classes: those to learn from and those to score, their classes matched by name."""
+"""Images with known classes: those to learn from and those to score, their classes matched by
+name."""
 
 from dataclasses import dataclass
 
@@ -31,12 +32,14 @@ class Classified:
     test: Dataset
     test_rows: Int[Tensor, "test"]
     test_labels: Int[Tensor, "test"]
-    """The same classes by name; a class that training lacks is `len(class_names)`, which nothing predicts: an error."""
+    """The same classes by name; a class that training lacks is `len(class_names)`, which nothing
+    predicts: an error."""
     class_names: tuple[str, ...]
     tested_on: str
     """Says in words which images are scored."""
     validation: Int[Tensor, "validation"] | None = None
-    """Positions within `train_rows` of the official validation images of a public set that has them."""
+    """Positions within `train_rows` of the official validation images of a public set that has
+    them."""
 
     @property
     def sizes(self) -> dict[str, int | str]:
@@ -51,7 +54,8 @@ class Classified:
 
 
 def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
-    """The images of both sets whose classes are known; equal sets are parted, so that no image is scored by itself.
+    """The images of both sets whose classes are known; equal sets are parted, so that no image is
+    scored by itself.
 
     Args:
         train: to learn from.
@@ -66,19 +70,29 @@ def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
     rows, test_rows = (np.flatnonzero(found >= 0) for found in (labels, others))
     present = np.unique(labels[rows])
     if len(present) < 2:
-        raise DataError("the training images show a single class, and telling classes apart needs at least two")
+        raise DataError(
+            "the training images show a single class, and telling classes apart needs at least two"
+        )
     names = tuple(_name(train, int(label)) for label in present)
     numbers = {name: number for number, name in enumerate(names)}
     targets = torch.from_numpy(np.searchsorted(present, labels[rows]))
-    by_label = {int(label): numbers.get(_name(test, int(label)), len(names)) for label in np.unique(others[test_rows])}
-    test_targets = torch.tensor([by_label[int(label)] for label in others[test_rows]], dtype=torch.long)
+    by_label = {
+        int(label): numbers.get(_name(test, int(label)), len(names))
+        for label in np.unique(others[test_rows])
+    }
+    test_targets = torch.tensor(
+        [by_label[int(label)] for label in others[test_rows]], dtype=torch.long
+    )
     train_rows, scored_rows = torch.from_numpy(rows), torch.from_numpy(test_rows)
     tested_on = "all labelled test images"
     if _are_same(train, test, labels, others):
         kept, held_out = split(targets, share=HELD_OUT_SHARE, seed=seed)
         scored_rows, test_targets = train_rows[held_out], targets[held_out]
         train_rows, targets = train_rows[kept], targets[kept]
-        tested_on = f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the same"
+        tested_on = (
+            f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are "
+            "the same"
+        )
     return Classified(
         train=train,
         train_rows=train_rows,
@@ -102,7 +116,8 @@ def _known_labels(dataset: Dataset, which: str) -> np.ndarray:
     labels = dataset.labels
     if labels is None or not (labels >= 0).any():
         raise DataError(
-            f"the {which} images have no labels to score with: put each class in a folder of its own, "
+            f"the {which} images have no labels to score with: put each class in a folder of "
+            "its own, "
             "or ask for protocols that need no labels"
         )
     return labels
@@ -114,7 +129,8 @@ def _name(dataset: Dataset, label: int) -> str:
 
 
 def _are_same(train: Dataset, test: Dataset, labels: np.ndarray, others: np.ndarray) -> bool:
-    """Whether both sets are the same images, perhaps from two files: then none may be scored by itself."""
+    """Whether both sets are the same images, perhaps from two files: then none may be scored by
+    itself."""
     if train is test or train.fingerprint == test.fingerprint:
         return True
     if len(train) != len(test) or not np.array_equal(labels, others):

@@ -1,6 +1,8 @@
-"""What the protocols work on: the two image sets, opened when first asked for, and each contestant's features, computed once.
+"""What the protocols work on: the two image sets, opened when first asked for, and each
+contestant's features, computed once.
 
-One `Material` serves all protocols and both contestants of one call, so what two protocols need is made once.
+One `Material` serves all protocols and both contestants of one call, so what two protocols need is
+made once.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +28,9 @@ from sparring.seeding import generator
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
 
-ViewPair = Callable[[UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]]
+ViewPair = Callable[
+    [UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]
+]
 """Two random views of each image, in [0, 1]."""
 
 # Alignment is a mean over images: more cost time and change little.
@@ -78,10 +82,10 @@ class Material:
     """What one evaluation works on.
 
     Args:
-        train: images to learn from, as `open_dataset` takes them, or the name of a public set: its training and validation images;
-            None: `test` is parted, a public set as its authors did.
-        test: images to score, or the name of a public set: its test images; None, or the same images as `train`: a fifth of each class
-            is held out and scored.
+        train: images to learn from, as `open_dataset` takes them, or the name of a public set: its
+            training and validation images; None: `test` is parted, a public set as its authors did.
+        test: images to score, or the name of a public set: its test images; None, or the same
+            images as `train`: a fifth of each class is held out and scored.
         image_size: side in pixels that the encoder expects.
         seed: of every split and draw.
         device: where to compute.
@@ -113,12 +117,18 @@ class Material:
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
-        self._views, self._keep, self._limit, self._reporter = views, keep or DataSettings(), limit, reporter
+        self._views, self._keep, self._limit, self._reporter = (
+            views,
+            keep or DataSettings(),
+            limit,
+            reporter,
+        )
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, NamedSet] = {}
 
     def progress(self, what: str) -> Progress | None:
-        """Progress function of one long piece of work, to be called with what is done and what there is in all."""
+        """Progress function of one long piece of work, to be called with what is done and what
+        there is in all."""
         reporter = self._reporter
         return None if reporter is None else lambda done, total: reporter.count(what, done, total)
 
@@ -129,7 +139,8 @@ class Material:
 
     @property
     def limits(self) -> tuple[int | None, int | None]:
-        """Most images to learn from and to score, for protocols that open their own kind of images."""
+        """Most images to learn from and to score, for protocols that open their own kind of
+        images."""
         return self._keep.limit, self._limit
 
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
@@ -140,7 +151,9 @@ class Material:
             data = named.test if is_test else named.learning
         elif isinstance(data, str) and (near := nearest_name(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
-        return open_dataset(data, keep, image_size=self.image_size, progress=self.progress("reading images"))
+        return open_dataset(
+            data, keep, image_size=self.image_size, progress=self.progress("reading images")
+        )
 
     def named(self, data: object) -> NamedSet | None:
         """The public set of that name, opened once; None for anything else."""
@@ -157,13 +170,16 @@ class Material:
 
     @cached_property
     def images(self) -> tuple[Dataset, Dataset]:
-        """Images to learn from and images to score; the same object twice if only one set is given."""
+        """Images to learn from and images to score; the same object twice if only one set is
+        given."""
         given = self.train if self.train is not None else self.test
         if given is None:
             raise DataError("no images given; name some with --data")
         train = self.open(given, is_test=False)
         is_one_set = self.test is None or (self.train is None and not is_named(self.test))
-        return train, train if self.test is None or is_one_set else self.open(self.test, is_test=True)
+        return train, train if self.test is None or is_one_set else self.open(
+            self.test, is_test=True
+        )
 
     @cached_property
     def classes(self) -> Classified:
@@ -174,11 +190,18 @@ class Material:
         """
         for named in (self.learned, self.named(self.test)):
             if named is not None and named.presence:
-                raise DataError(f"an image of {named.name} shows several classes; only the protocol 'transfer' scores such a set")
+                raise DataError(
+                    f"an image of {named.name} shows several classes; only the protocol "
+                    "'transfer' scores such a set"
+                )
         known = classified(*self.images, seed=self.seed)
         tested = self.named(self.test)
         if tested is not None:
-            known = replace(known, tested_on=f"test images of {tested.name}" + (f" ({tested.note})" if tested.note else ""))
+            known = replace(
+                known,
+                tested_on=f"test images of {tested.name}"
+                + (f" ({tested.note})" if tested.note else ""),
+            )
         if self.learned is None or self.learned.validation is None:
             return known
         return replace(known, validation=positions(known, self.learned.validation))
@@ -194,7 +217,10 @@ class Material:
     def labelled(self, contestant: Contestant) -> Labelled:
         """Features and classes of both sets."""
         known = self.classes
-        train, test = self._extracted(contestant, is_test=False), self._extracted(contestant, is_test=True)
+        train, test = (
+            self._extracted(contestant, is_test=False),
+            self._extracted(contestant, is_test=True),
+        )
         return Labelled(
             train_features=train[known.train_rows.to(self.device)],
             train_labels=known.train_labels.to(self.device),
@@ -202,16 +228,24 @@ class Material:
             test_labels=known.test_labels.to(self.device),
         )
 
-    def view_features(self, contestant: Contestant) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
+    def view_features(
+        self, contestant: Contestant
+    ) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
         """Features of two views of a sample of the images to score; None if no views were given."""
         if self._views is None:
             return None
         dataset, parts = self.images[1], []
-        chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[:_ALIGNMENT_IMAGES]
+        chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[
+            :_ALIGNMENT_IMAGES
+        ]
         with evaluating(contestant.encoder.modules()):
             for start in range(0, len(chosen), 256):
-                first, second = self._views(dataset.images(chosen[start : start + 256].numpy()).to(self.device))
-                parts.append((contestant.encoder.features(first), contestant.encoder.features(second)))
+                first, second = self._views(
+                    dataset.images(chosen[start : start + 256].numpy()).to(self.device)
+                )
+                parts.append(
+                    (contestant.encoder.features(first), contestant.encoder.features(second))
+                )
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def _extracted(self, contestant: Contestant, *, is_test: bool) -> Tensor:
@@ -221,6 +255,8 @@ class Material:
         if key not in self._features:
             which = "test" if key[1] else "training" if test is not train else "all"
             progress = self.progress(f"features of the {contestant.name} encoder, {which} images")
-            features = extract_features(contestant.encoder, test if key[1] else train, device=self.device, progress=progress)
+            features = extract_features(
+                contestant.encoder, test if key[1] else train, device=self.device, progress=progress
+            )
             self._features[key] = features.to(self.device)
         return self._features[key]

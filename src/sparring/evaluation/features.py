@@ -19,7 +19,9 @@ class FeatureEncoder(Protocol):
 
     def modules(self) -> Iterator[nn.Module]: ...
 
-    def features(self, images: Float[Tensor, "batch 3 height width"], /) -> Float[Tensor, "batch channels"]: ...
+    def features(
+        self, images: Float[Tensor, "batch 3 height width"], /
+    ) -> Float[Tensor, "batch channels"]: ...
 
 
 @runtime_checkable
@@ -78,6 +80,8 @@ def extract_features(
     return features
 
 
-def unit_images(images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu") -> Float[Tensor, "batch 3 height width"]:
+def unit_images(
+    images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "batch 3 height width"]:
     """Bytes as floats in [0, 1] on the device, in the memory format that convolutions like."""
     return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)

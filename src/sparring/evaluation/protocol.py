@@ -1,11 +1,12 @@
 """What a protocol is.
 
-A protocol is a file of this folder with two names: its settings, and a function from a contestant, the material and the settings to its
-result. The line in `catalogue.PROTOCOLS` makes it known.
+A protocol is a file of this folder with two names: its settings, and a function from a contestant,
+the material and the settings to its result. The line in `catalogue.PROTOCOLS` makes it known.
 
     def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result: ...
 
-A result is what JSON can hold. These keys have a meaning for whoever shows it, and a protocol adds what else it found:
+A result is what JSON can hold. These keys have a meaning for whoever shows it, and a protocol adds
+what else it found:
 
     the headline named in the catalogue    a number in [0, 1]; what tables and bars quote
     warning, note                          a sentence that must, or may, stand beside the number
@@ -19,8 +20,11 @@ from typing import Any, TypeAlias
 Result: TypeAlias = dict[str, Any]
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str | float | int | None]], *, title: str) -> Result:
-    """A table of a result. Numbers between 0 and 1 in columns whose name ends in `%` are shown as percentages.
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str | float | int | None]], *, title: str
+) -> Result:
+    """A table of a result. Numbers between 0 and 1 in columns whose name ends in `%` are shown as
+    percentages.
 
     Args:
         columns: names.
@@ -31,7 +35,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | float | int | No
     return {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]}
 
 
-def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x: str, y: str) -> Result:
+def curves(
+    lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x: str, y: str
+) -> Result:
     """Curves of a result.
 
     Args:
@@ -40,7 +46,12 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x:
         x: what runs along the horizontal axis, with its unit.
         y: what is measured; shown as a percentage if the name ends in `%`.
     """
-    return {"title": title, "x": x, "y": y, "lines": {name: [list(point) for point in points] for name, points in lines.items()}}
+    return {
+        "title": title,
+        "x": x,
+        "y": y,
+        "lines": {name: [list(point) for point in points] for name, points in lines.items()},
+    }
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,11 @@ Done = Callable[[str, str, Result], None]
 
 
 def evaluate(
-    contestants: Sequence[Contestant], material: Material, protocols: Sequence[Chosen], *, done: Done | None = None
+    contestants: Sequence[Contestant],
+    material: Material,
+    protocols: Sequence[Chosen],
+    *,
+    done: Done | None = None,
 ) -> dict[str, dict[str, Result]]:
     """Result of every protocol on every contestant: {contestant: {protocol: result}}.
 

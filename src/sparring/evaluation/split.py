@@ -1,4 +1,5 @@
-"""Parting rows into two sets in which every class keeps its share, and drawing the few that are labelled."""
+"""Parting rows into two sets in which every class keeps its share, and drawing the few that are
+labelled."""
 
 import torch
 from jaxtyping import Int
@@ -8,10 +9,13 @@ from sparring.errors import DataError
 from sparring.seeding import generator
 
 
-def split(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
+def split(
+    labels: Int[Tensor, "rows"], *, share: float, seed: int
+) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
     """Row indices to keep and to hold out, each in rising order.
 
-    Every class of at least two rows gives one row or more to both sides; a class of one row is kept.
+    Every class of at least two rows gives one row or more to both sides; a class of one row is
+    kept.
 
     Args:
         labels: class of each row; any integers.
@@ -30,12 +34,16 @@ def split(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> tuple[Int[
             count = min(max(1, round(share * len(rows))), len(rows) - 1)
             held_out[rows[:count]] = True
     if not held_out.any():
-        raise DataError(f"cannot hold out images of {len(labels)} labelled ones: some class needs at least two images")
+        raise DataError(
+            f"cannot hold out images of {len(labels)} labelled ones: some class needs at "
+            "least two images"
+        )
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
 def labelled_rows(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> Int[Tensor, "drawn"]:
-    """Indices of rows whose labels may be used, in rising order: the share of each class, at least one row of each.
+    """Indices of rows whose labels may be used, in rising order: the share of each class, at least
+    one row of each.
 
     With the same seed a smaller share is part of a larger one.
 

@@ -1,4 +1,5 @@
-"""Weights in the formats of other libraries, each with the lines that load them. The weights belong to whoever trained them."""
+"""Weights in the formats of other libraries, each with the lines that load them. The weights belong
+to whoever trained them."""
 
 import io
 from collections.abc import Callable
@@ -13,7 +14,15 @@ from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import save_backbone, write_atomically
 from sparring.training.settings import RunConfig
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
+TORCHVISION = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
 """Networks whose timm and torchvision forms have the same weights under the same names."""
 
 
@@ -38,17 +47,29 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
     if form not in writers:
         raise ConfigError(unknown_name("export format", form, writers))
     code = writers[form](encoder, config, out)
-    return f"{code}\n# expects images in [0, 1] minus {config.encoder.mean}, divided by {config.encoder.std}, per channel"
+    return (
+        f"{code}\n# expects images in [0, 1] minus {config.encoder.mean}, divided by "
+        f"{config.encoder.std}, per channel"
+    )
 
 
 def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
     _write_state(encoder.backbone.network.state_dict(), out)
-    return _timm_model(encoder, config) + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
+    return (
+        _timm_model(encoder, config)
+        + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
+    )
 
 
 def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
-    save_backbone(out, encoder.backbone.network, metadata={"backbone": config.encoder.backbone, "method": config.method})
-    load = f"from safetensors.torch import load_file\nmodel.load_state_dict(load_file({str(out)!r}))"
+    save_backbone(
+        out,
+        encoder.backbone.network,
+        metadata={"backbone": config.encoder.backbone, "method": config.method},
+    )
+    load = (
+        f"from safetensors.torch import load_file\nmodel.load_state_dict(load_file({str(out)!r}))"
+    )
     return _timm_model(encoder, config) + load
 
 
@@ -56,7 +77,9 @@ def _timm_model(encoder: Encoder, config: RunConfig) -> str:
     eyes, size = config.encoder, config.training.image_size
     assert size is not None
     if eyes.backbone.startswith(CUSTOM):
-        return "import torch\nmodel = ...  # the network of your own with which the run was trained\n"
+        return (
+            "import torch\nmodel = ...  # the network of your own with which the run was trained\n"
+        )
     if eyes.width != 1.0:
         # timm has no name for a narrow stem; the run's own settings rebuild it.
         stem = "" if eyes.small_images is None else f", small_images={eyes.small_images}"
@@ -66,17 +89,24 @@ def _timm_model(encoder: Encoder, config: RunConfig) -> str:
             f"model = make_backbone({settings}, image_size={size}).network\n"
         )
     sized = f", img_size={size}" if takes_image_size(eyes.backbone, size) else ""
-    return f"import timm, torch\nmodel = timm.create_model({eyes.backbone!r}, num_classes=0{sized})\n" + _small_stem(encoder)
+    return (
+        f"import timm, torch\nmodel = timm.create_model({eyes.backbone!r}, num_classes=0{sized})\n"
+        + _small_stem(encoder)
+    )
 
 
 def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
     name = config.encoder.backbone
     if name not in TORCHVISION or config.encoder.width != 1.0:
         what = f"{name} at width {config.encoder.width:g}"
-        raise ConfigError(f"torchvision has no {what}; use --format timm or safetensors, or one of {', '.join(TORCHVISION)} at width 1")
+        raise ConfigError(
+            f"torchvision has no {what}; use --format timm or safetensors, or one of "
+            f"{', '.join(TORCHVISION)} at width 1"
+        )
     _write_state(encoder.backbone.network.state_dict(), out)
     return (
-        f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()\n"
+        f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = "
+        "torch.nn.Identity()\n"
         + _small_stem(encoder)
         + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
     )
@@ -87,7 +117,8 @@ def _small_stem(encoder: Encoder) -> str:
     if not isinstance(stem, nn.Conv2d) or stem.kernel_size != (3, 3):
         return ""
     return (
-        f"model.conv1 = torch.nn.Conv2d(3, {stem.out_channels}, 3, padding=1, bias=False)  # small-image stem\n"
+        f"model.conv1 = torch.nn.Conv2d(3, {stem.out_channels}, 3, padding=1, bias=False)  # "
+        "small-image stem\n"
         "model.maxpool = torch.nn.Identity()\n"
     )
 

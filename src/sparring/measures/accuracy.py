@@ -1,4 +1,5 @@
-"""Shares of rightly classified rows: over all rows, class by class, and as the mean over classes."""
+"""Shares of rightly classified rows: over all rows, class by class, and as the mean over
+classes."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
@@ -18,7 +19,8 @@ def top_1(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
 def class_accuracies(
     is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
 ) -> tuple[Int[Tensor, "classes"], Float[Tensor, "classes"]]:
-    """The classes that occur, rising, and the share of each one's images that are told rightly; its mean is the mean-per-class accuracy.
+    """The classes that occur, rising, and the share of each one's images that are told rightly; its
+    mean is the mean-per-class accuracy.
 
     Args:
         is_right: whether the image was told rightly.
@@ -30,11 +32,14 @@ def class_accuracies(
     """
     classes, positions = torch.unique(labels, return_inverse=True)
     zeros = torch.zeros(len(classes), dtype=torch.float64, device=labels.device)
-    return classes, zeros.index_add(0, positions, is_right.double()) / torch.bincount(positions, minlength=len(classes))
+    return classes, zeros.index_add(0, positions, is_right.double()) / torch.bincount(
+        positions, minlength=len(classes)
+    )
 
 
 def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
-    """Mean over the classes present of the share of their rows predicted rightly, in [0, 1]: rare classes count as much as frequent ones.
+    """Mean over the classes present of the share of their rows predicted rightly, in [0, 1]: rare
+    classes count as much as frequent ones.
 
     Example:
         >>> mean_per_class(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))
@@ -43,5 +48,8 @@ def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) 
     return class_accuracies(predicted == labels, labels)[1].mean().nan_to_num().item()
 
 
-ACCURACIES: Mapping[AccuracyName, Callable[[Tensor, Tensor], float]] = {"top-1": top_1, "mean-per-class": mean_per_class}
+ACCURACIES: Mapping[AccuracyName, Callable[[Tensor, Tensor], float]] = {
+    "top-1": top_1,
+    "mean-per-class": mean_per_class,
+}
 """By the name that settings use."""

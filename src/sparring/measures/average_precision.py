@@ -1,4 +1,5 @@
-"""Average precision of one class: how far up a ranking its images stand, by the two conventions of PASCAL VOC.
+"""Average precision of one class: how far up a ranking its images stand, by the two conventions of
+PASCAL VOC.
 
 Images of one score enter the ranking together, so their order does not matter.
 """
@@ -8,7 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def eleven_point_average_precision(scores: Float[Tensor, "images"], is_positive: Bool[Tensor, "images"]) -> float:
+def eleven_point_average_precision(
+    scores: Float[Tensor, "images"], is_positive: Bool[Tensor, "images"]
+) -> float:
     """Mean of the best precision at a recall of at least 0, 0.1, .. 1, in [0, 1].
 
     1/11 sum_{t in {0, 0.1, .., 1}} max_{recall >= t} precision
@@ -20,7 +23,8 @@ def eleven_point_average_precision(scores: Float[Tensor, "images"], is_positive:
     Raises:
         ValueError: without a positive image, for then recall is undefined.
 
-    Source: Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2; the convention of VOC 2007.
+    Source: Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2;
+    the convention of VOC 2007.
 
     Example:
         >>> eleven_point_average_precision(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))  # 6 of 1, 5 of 2/3
@@ -28,12 +32,15 @@ def eleven_point_average_precision(scores: Float[Tensor, "images"], is_positive:
     """
     found, taken = _found_and_taken(scores, is_positive)
     envelope = _envelope(found / taken)
-    # In whole numbers, since 0.1 * 3 and a recall of 3 / 10 differ in floating point: recall >= j / 10.
+    # In whole numbers, since 0.1 * 3 and a recall of 3 / 10 differ in floating point: recall >= j /
+    # 10.
     starts = [int((10 * found < tenth * found[-1]).sum()) for tenth in range(11)]
     return envelope[starts].mean().item()
 
 
-def area_average_precision(scores: Float[Tensor, "images"], is_positive: Bool[Tensor, "images"]) -> float:
+def area_average_precision(
+    scores: Float[Tensor, "images"], is_positive: Bool[Tensor, "images"]
+) -> float:
     """Area below the precision that is made to fall with recall, in [0, 1].
 
     sum_n (recall_n - recall_{n - 1}) max_{m >= n} precision_m
@@ -45,7 +52,8 @@ def area_average_precision(scores: Float[Tensor, "images"], is_positive: Bool[Te
     Raises:
         ValueError: without a positive image, for then recall is undefined.
 
-    Source: the convention of VOC from 2010 on: Everingham et al. 2015, The PASCAL Visual Object Classes Challenge: A Retrospective.
+    Source: the convention of VOC from 2010 on: Everingham et al. 2015, The PASCAL Visual Object
+    Classes Challenge: A Retrospective.
 
     Example:
         >>> area_average_precision(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))  # half of 1, half of 2/3
@@ -57,9 +65,13 @@ def area_average_precision(scores: Float[Tensor, "images"], is_positive: Bool[Te
 
 
 def _found_and_taken(scores: Tensor, is_positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Positives and images with a score of at least each that occurs, from the highest down; float64."""
+    """Positives and images with a score of at least each that occurs, from the highest down;
+    float64."""
     if not is_positive.any():
-        raise ValueError(f"average precision needs a positive image, got {len(is_positive)} negative ones; leave such a class out")
+        raise ValueError(
+            f"average precision needs a positive image, got {len(is_positive)} negative ones; "
+            "leave such a class out"
+        )
     order = scores.argsort(descending=True)
     ranked = scores[order]
     is_last = torch.ones(len(ranked), dtype=torch.bool, device=ranked.device)

@@ -1,4 +1,5 @@
-"""Label-free measures of how embeddings lie on the sphere, and the warning when they stop using it."""
+"""Label-free measures of how embeddings lie on the sphere, and the warning when they stop using
+it."""
 
 import math
 from collections.abc import Mapping
@@ -8,8 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-# Our thresholds, low enough that only collapse reaches them. A Gaussian cloud has standard deviation 1, a collapsed one
-# 0 (SimSiam, figure 2). Features of an untrained ResNet-18 on CIFAR-10 have 0.15 and a rank of 4 % of their channels.
+# Our thresholds, low enough that only collapse reaches them. A Gaussian cloud has standard
+# deviation 1, a collapsed one 0 (SimSiam, figure 2). Features of an untrained ResNet-18 on CIFAR-10
+# have 0.15 and a rank of 4 % of their channels.
 MIN_EMBEDDING_STD = 0.1
 MIN_RANK_SHARE = 0.02
 
@@ -25,7 +27,9 @@ def alignment(view_a: Float[Tensor, "batch dim"], view_b: Float[Tensor, "batch d
 
     Source: Wang & Isola 2020, arXiv:2005.10242, eq. 5 with alpha = 2.
     """
-    return (F.normalize(view_a, dim=1) - F.normalize(view_b, dim=1)).square().sum(dim=1).mean().item()
+    return (
+        (F.normalize(view_a, dim=1) - F.normalize(view_b, dim=1)).square().sum(dim=1).mean().item()
+    )
 
 
 @torch.no_grad()
@@ -60,7 +64,8 @@ def uniformity(embeddings: Float[Tensor, "batch dim"], *, block_rows: int = 1024
 def effective_rank(features: Float[Tensor, "rows dim"]) -> float:
     """Number of directions that carry the features, between 0 (all zero) and min(rows, dim).
 
-    exp(-sum_k p_k log p_k), p_k = s_k / sum_l s_l, s the singular values (not centred, as in RankMe)
+    exp(-sum_k p_k log p_k), p_k = s_k / sum_l s_l, s the singular values (not centred, as in
+    RankMe)
 
     Args:
         features: at least one row; not normalised. Moved to the CPU and to float64.
@@ -76,7 +81,8 @@ def effective_rank(features: Float[Tensor, "rows dim"]) -> float:
 
 
 def embedding_std(embeddings: Float[Tensor, "batch dim"]) -> float:
-    """Spread of the unit embeddings: 1 for an isotropic cloud around the origin, 0 when all rows coincide.
+    """Spread of the unit embeddings: 1 for an isotropic cloud around the origin, 0 when all rows
+    coincide.
 
     sqrt(dim) * mean_d std_i(e_id), unit rows e
 
@@ -90,7 +96,9 @@ def embedding_std(embeddings: Float[Tensor, "batch dim"]) -> float:
 
 
 def panel(
-    view_a: Float[Tensor, "batch dim"], view_b: Float[Tensor, "batch dim"], features: Float[Tensor, "rows channels"]
+    view_a: Float[Tensor, "batch dim"],
+    view_b: Float[Tensor, "batch dim"],
+    features: Float[Tensor, "rows channels"],
 ) -> dict[str, float]:
     """The label-free measures under the names that metrics, scores and plots use.
 
@@ -100,7 +108,8 @@ def panel(
         features: backbone outputs whose effective rank is wanted; need not be the same images.
 
     Returns:
-        `alignment`, `uniformity` and `embedding_std` of the embeddings, `effective_rank` of the features.
+        `alignment`, `uniformity` and `embedding_std` of the embeddings, `effective_rank` of the
+        features.
     """
     return {
         "alignment": alignment(view_a, view_b),
@@ -120,10 +129,15 @@ def collapse_warning(measures: Mapping[str, float], *, channels: int) -> str | N
     std, rank = measures.get("embedding_std"), measures.get("effective_rank")
     if std is not None and not std >= MIN_EMBEDDING_STD:
         return (
-            f"The embeddings have collapsed: their standard deviation is {std:.3f} (1 = spread over the sphere, "
-            f"below {MIN_EMBEDDING_STD} = collapsed), so nearly all images look alike to the encoder."
+            f"The embeddings have collapsed: their standard deviation is {std:.3f} (1 = "
+            "spread over the sphere, "
+            f"below {MIN_EMBEDDING_STD} = collapsed), so nearly all images look alike to the "
+            "encoder."
         )
     least = max(MIN_RANK_SHARE * channels, 1.5)
     if rank is not None and not rank >= least:
-        return f"The features have collapsed onto few directions: effective rank {rank:.1f} of {channels} (below {least:.1f} = collapsed)."
+        return (
+            f"The features have collapsed onto few directions: effective rank {rank:.1f} of "
+            f"{channels} (below {least:.1f} = collapsed)."
+        )
     return None

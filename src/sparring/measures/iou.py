@@ -1,4 +1,5 @@
-"""Agreement of predicted and true class masks: confusion matrix, intersection over union, pixel accuracy."""
+"""Agreement of predicted and true class masks: confusion matrix, intersection over union, pixel
+accuracy."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,9 +7,14 @@ from torch import Tensor
 
 
 def confusion_matrix(
-    predicted: Int[Tensor, "*pixels"], truth: Int[Tensor, "*pixels"], *, num_classes: int, ignore_index: int = -1
+    predicted: Int[Tensor, "*pixels"],
+    truth: Int[Tensor, "*pixels"],
+    *,
+    num_classes: int,
+    ignore_index: int = -1,
 ) -> Int[Tensor, "classes classes"]:
-    """Number of pixels of each true class (row) that were given each class (column); matrices of several masks add up.
+    """Number of pixels of each true class (row) that were given each class (column); matrices of
+    several masks add up.
 
     Args:
         predicted: class ids, 0 .. num_classes - 1.
@@ -23,8 +29,13 @@ def confusion_matrix(
     rows, columns = truth[counted].long(), predicted[counted].long()
     for ids, which in ((rows, "truth"), (columns, "prediction")):
         if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
-            raise ValueError(f"class ids must lie in 0 .. {num_classes - 1}, got {int(ids.min())} .. {int(ids.max())} as {which}")
-    return torch.bincount(rows * num_classes + columns, minlength=num_classes**2).view(num_classes, num_classes)
+            raise ValueError(
+                f"class ids must lie in 0 .. {num_classes - 1}, got {int(ids.min())} .. "
+                f"{int(ids.max())} as {which}"
+            )
+    return torch.bincount(rows * num_classes + columns, minlength=num_classes**2).view(
+        num_classes, num_classes
+    )
 
 
 def intersection_over_union(confusion: Int[Tensor, "classes classes"]) -> Float[Tensor, "classes"]:

@@ -28,7 +28,8 @@ def knn_accuracy(
         train_labels: class indices; -1 = unknown, left out.
         test_features: rows to classify; normalised here.
         test_labels: class indices; -1 = unknown, left out.
-        num_neighbors: k >= 1; capped at the number of labelled train rows. 200 is the usual setting.
+        num_neighbors: k >= 1; capped at the number of labelled train rows. 200 is the usual
+            setting.
         temperature: t > 0 in the weight exp(cosine / t); 0.07 to 0.2 in the literature.
 
     Raises:
@@ -38,7 +39,10 @@ def knn_accuracy(
     """
     voters, judged = train_labels >= 0, test_labels >= 0
     if not (voters.any() and judged.any()):
-        raise ValueError("kNN needs at least one labelled row in the training features and one in the test features")
+        raise ValueError(
+            "kNN needs at least one labelled row in the training features and one in the test "
+            "features"
+        )
     predicted = knn_predict(
         _rows(train_features, voters),
         _rows(train_labels, voters),
@@ -57,7 +61,8 @@ def knn_predict(
     num_neighbors: int = 200,
     temperature: float = 0.1,
 ) -> Int[Tensor, "test"]:
-    """Class with the largest weighted vote of each query's neighbours; the smallest class among equals.
+    """Class with the largest weighted vote of each query's neighbours; the smallest class among
+    equals.
 
     argmax_c sum_{j in kNN(i), y_j = c} exp(cos(q_i, f_j) / t)
 
@@ -74,14 +79,19 @@ def knn_predict(
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
     if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; typical values are 0.07 to 0.2")
+        raise ValueError(
+            f"temperature must be positive, got {temperature}; typical values are 0.07 to 0.2"
+        )
     num_classes = int(labels.max()) + 1 if len(labels) else 0
     predicted = labels.new_empty(len(queries))
     done = 0
     for cosines, indices in _neighbours(features, queries, num_neighbors):
-        # Measured from the nearest neighbour: the vote is unchanged and a small temperature cannot overflow.
+        # Measured from the nearest neighbour: the vote is unchanged and a small temperature cannot
+        # overflow.
         weights = torch.exp((cosines - cosines.amax(dim=1, keepdim=True)) / temperature)
-        votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[indices].long(), weights)
+        votes = weights.new_zeros(len(weights), num_classes).scatter_add_(
+            1, labels[indices].long(), weights
+        )
         predicted[done : done + len(votes)] = votes.argmax(dim=1)
         done += len(votes)
     return predicted
@@ -112,11 +122,18 @@ def nearest(
 
 
 @torch.no_grad()
-def _neighbours(features: Tensor, queries: Tensor, num_neighbors: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _neighbours(
+    features: Tensor, queries: Tensor, num_neighbors: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Cosines and indices of consecutive queries, in any order."""
     if num_neighbors < 1 or not len(features):
-        raise ValueError(f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and {len(features)} rows")
-    yield from largest_products(F.normalize(queries, dim=1), F.normalize(features, dim=1), min(num_neighbors, len(features)))
+        raise ValueError(
+            f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and "
+            f"{len(features)} rows"
+        )
+    yield from largest_products(
+        F.normalize(queries, dim=1), F.normalize(features, dim=1), min(num_neighbors, len(features))
+    )
 
 
 def _rows(tensor: Tensor, chosen: Tensor) -> Tensor:

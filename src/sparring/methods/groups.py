@@ -1,4 +1,5 @@
-"""Groups of views: what a round shows at once, when an opponent sets further images beside the batch."""
+"""Groups of views: what a round shows at once, when an opponent sets further images beside the
+batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def gathered(groups: Sequence[Group], embeddings: Sequence[Tensor]) -> Gathered:
         for _ in group.views:
             embedding = next(remaining)
             places = rows + torch.arange(batch * processes, device=device)
-            mine.append((embedding, numbers[own], places[own], embedding.new_full((batch,), group.weight)))
+            mine.append(
+                (embedding, numbers[own], places[own], embedding.new_full((batch,), group.weight))
+            )
             joint.append((distributed.gather_with_gradient(embedding), numbers))
             rows += batch * processes
     anchors, labels, own_rows, weights = (torch.cat(parts) for parts in zip(*mine, strict=True))

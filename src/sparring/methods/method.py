@@ -1,11 +1,14 @@
 """What a method is: who plays what, in which order.
 
-A method's file holds its settings, its modules, and two verbs. `look` computes and moves nothing; `respond` lets everyone but the encoder
-make their move. So an opponent in image space can wrap any method: it looks through the wrapped one as often as it likes and passes
-`respond` on. For that, a method hands views to its networks as it got them: `encoder(view)`, `teacher(view)`, `encoder.together(views)`.
+A method's file holds its settings, its modules, and two verbs. `look` computes and moves nothing;
+`respond` lets everyone but the encoder make their move. So an opponent in image space can wrap any
+method: it looks through the wrapped one as often as it likes and passes `respond` on. For that, a
+method hands views to its networks as it got them: `encoder(view)`, `teacher(view)`,
+`encoder.together(views)`.
 
-Wrappers use three verbs more, which a method need not know. `look_at` is a whole round's look: the batch, and the images that wrappers set
-beside it. `challenge` holds moves that come before the encoder's. `rehearse` is what is learned from the images before the first step.
+Wrappers use three verbs more, which a method need not know. `look_at` is a whole round's look: the
+batch, and the images that wrappers set beside it. `challenge` holds moves that come before the
+encoder's. `rehearse` is what is learned from the images before the first step.
 """
 
 from abc import ABC, abstractmethod
@@ -55,7 +58,8 @@ class Step:
         progress: position in the planned run.
         indices: which images these are, as numbers of the data set.
         generator: source of all random draws of this step; the same on every process.
-        images: the batch before augmentation, uint8 of shape (batch, 3, size, size); None where views are cropped from files.
+        images: the batch before augmentation, uint8 of shape (batch, 3, size, size); None where
+            views are cropped from files.
         augment: what made the views.
     """
 
@@ -96,7 +100,8 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def look(self, views: Sequence[Float[Tensor, "batch 3 _ _"]], step: Step) -> Turn:
-        """The encoder's loss on these views, and what the others will answer; no parameter moves."""
+        """The encoder's loss on these views, and what the others will answer; no parameter
+        moves."""
 
     def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
         """Everyone else's move, after the encoder's."""
@@ -107,13 +112,19 @@ class Method(nn.Module, ABC):
         challenges = self.challenge(players, step)
         turn = self.look_at([Group(views=views)], step)
         players["encoder"].update(turn.loss)
-        return {"loss": turn.loss.detach(), **challenges, **turn.metrics, **self.respond(turn, players, step)}
+        return {
+            "loss": turn.loss.detach(),
+            **challenges,
+            **turn.metrics,
+            **self.respond(turn, players, step),
+        }
 
     def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
         """The loss on several groups of views, as a mean over all views.
 
-        The first group is the batch, to which the others respond. Of a further group it is the mean over its pairs of views; a method that
-        can set all groups against each other at once does better.
+        The first group is the batch, to which the others respond. Of a further group it is the mean
+        over its pairs of views; a method that can set all groups against each other at once does
+        better.
         """
         first, *others = groups
         turn = self.look(first.views, step)
@@ -121,19 +132,29 @@ class Method(nn.Module, ABC):
             return turn
         shares = [group.share for group in groups]
         losses = [turn.loss, *(self._look_at_pairs(group.views, step) for group in others)]
-        return replace(turn, loss=sum((s * loss for s, loss in zip(shares, losses, strict=True)), start=0 * turn.loss) / sum(shares))
+        return replace(
+            turn,
+            loss=sum(
+                (s * loss for s, loss in zip(shares, losses, strict=True)), start=0 * turn.loss
+            )
+            / sum(shares),
+        )
 
     def _look_at_pairs(self, views: Sequence[Tensor], step: Step) -> Tensor:
         numbers = distributed.rank() * len(views[0]) + torch.arange(len(views[0]))
-        apart = replace(step, indices=numbers)  # they are none of the data set's images, but different ones
+        apart = replace(
+            step, indices=numbers
+        )  # they are none of the data set's images, but different ones
         return torch.stack([self.look(pair, apart).loss for pair in combinations(views, 2)]).mean()
 
     def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
-        """Moves that come before the encoder's: of those who look for what is hard for it as it is now."""
+        """Moves that come before the encoder's: of those who look for what is hard for it as it is
+        now."""
         return {}
 
     def rehearse(self, stage: Stage) -> None:
-        """What is learned from the images before the first step of a run; not called when a run is resumed."""
+        """What is learned from the images before the first step of a run; not called when a run is
+        resumed."""
 
     def warning(self, record: Mapping[str, float | int]) -> str | None:
         """A sentence if a record of metrics shows that something goes astray."""
@@ -141,19 +162,23 @@ class Method(nn.Module, ABC):
 
 
 class Wrapper(Method):
-    """An opponent in image space around a method: whatever it does not change is the method's own."""
+    """An opponent in image space around a method: whatever it does not change is the method's
+    own."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
-        object.__setattr__(self, "encoder", method.encoder)  # its weights belong to the method and are listed there only
+        object.__setattr__(
+            self, "encoder", method.encoder
+        )  # its weights belong to the method and are listed there only
 
     def teams(self) -> Mapping[str, nn.Module]:
         """Those of the method; an opponent with parameters adds its own."""
         return self.method.teams()
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """The method's, without the opponent, which joins in `look_at`: so that others can look through this one."""
+        """The method's, without the opponent, which joins in `look_at`: so that others can look
+        through this one."""
         return self.method.look(views, step)
 
     def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
@@ -182,7 +207,9 @@ def innermost(method: Method) -> Method:
     return innermost(method.method) if isinstance(method, Wrapper) else method
 
 
-def make_encoder(backbone: Backbone, eyes: EncoderSettings, projector: ProjectorSettings) -> Encoder:
+def make_encoder(
+    backbone: Backbone, eyes: EncoderSettings, projector: ProjectorSettings
+) -> Encoder:
     """Encoder around a backbone; the projector's input size is the backbone's output."""
     head = make_projector(projector, backbone.num_features)
     return Encoder(backbone, head, mean=eyes.mean, std=eyes.std)

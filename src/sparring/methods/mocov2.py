@@ -1,19 +1,21 @@
 """MoCo v2: past keys of a teacher are the negatives.
 
-Idea. A query must find the teacher's embedding of another view of its image among a queue of past keys. The queue decouples the
-number of negatives from the batch; the slowly moving teacher keeps old and new keys comparable.
+Idea. A query must find the teacher's embedding of another view of its image among a queue of past
+keys. The queue decouples the number of negatives from the batch; the slowly moving teacher keeps
+old and new keys comparable.
 
-The game. The encoder minimises InfoNCE at every step. The teacher follows it by moving average and the queue takes in the new keys;
-neither plays against it. This is the control of AdCo and CaCo: the same network, views and teacher, with a queue in the place of the
-learned bank.
+The game. The encoder minimises InfoNCE at every step. The teacher follows it by moving average and
+the queue takes in the new keys; neither plays against it. This is the control of AdCo and CaCo: the
+same network, views and teacher, with a queue in the place of the learned bank.
 
-Deviations from the paper (Chen et al. 2020, arXiv:2003.04297). `symmetric` (both views are query and key), `in_batch` (keys of other
-images are negatives too) and a projector with batch norm are the defaults for small images, so that a comparison with AdCo differs in
-the opponent only; the ImageNet recipes switch them off. The teacher moves after the encoder instead of before the next key forward,
-which is the same teacher at every key.
+Deviations from the paper (Chen et al. 2020, arXiv:2003.04297). `symmetric` (both views are query
+and key), `in_batch` (keys of other images are negatives too) and a projector with batch norm are
+the defaults for small images, so that a comparison with AdCo differs in the opponent only; the
+ImageNet recipes switch them off. The teacher moves after the encoder instead of before the next key
+forward, which is the same teacher at every key.
 
-Deviations from the authors' code (facebookresearch/moco). None that we know; keys of several processes are encoded with shuffled
-batch norm as there.
+Deviations from the authors' code (facebookresearch/moco). None that we know; keys of several
+processes are encoded with shuffled batch norm as there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,15 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics, Step, Turn, make_encoder
+from sparring.methods.method import (
+    EncoderOnly,
+    Method,
+    MethodSettings,
+    Metrics,
+    Step,
+    Turn,
+    make_encoder,
+)
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
@@ -48,14 +58,22 @@ class MoCoV2Settings(MethodSettings):
     symmetric: bool = True
     """Both views are query and key, in the loss's mean; the published recipe uses one direction."""
     in_batch: bool = True
-    """Keys of the other images of the batch are negatives too, as in AdCo; off in the published recipe."""
+    """Keys of the other images of the batch are negatives too, as in AdCo; off in the published
+    recipe."""
     queue: QueueSettings = QueueSettings()
 
 
 class MoCoV2(Method):
     """Chen et al. 2020, arXiv:2003.04297."""
 
-    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: MoCoV2Settings, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        eyes: EncoderSettings,
+        settings: MoCoV2Settings,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.encoder = make_encoder(backbone, eyes, settings.projector)
@@ -78,7 +96,9 @@ class MoCoV2(Method):
             keys = distributed.gather(key)
             negatives = self.queue.keys
             losses.append(
-                in_batch_info_nce(query, keys, negatives, temperature=s.temperature, first_row=first_row)
+                in_batch_info_nce(
+                    query, keys, negatives, temperature=s.temperature, first_row=first_row
+                )
                 if s.in_batch
                 else info_nce(query, key, negatives, temperature=s.temperature)
             )

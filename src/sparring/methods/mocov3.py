@@ -1,24 +1,28 @@
 """MoCo v3: a predicted query finds the teacher's key among the keys of the batch.
 
-Idea. As MoCo v2 without the queue: in a large batch the keys of the other images are negatives enough. A predictor on the student's side
-and a teacher that stands still towards the end are taken from BYOL. So it stands between the controls: BYOL with negatives, MoCo v2
-without memory.
+Idea. As MoCo v2 without the queue: in a large batch the keys of the other images are negatives
+enough. A predictor on the student's side and a teacher that stands still towards the end are taken
+from BYOL. So it stands between the controls: BYOL with negatives, MoCo v2 without memory.
 
-The game. The encoder (backbone, projector, predictor) minimises InfoNCE over the keys of all processes, both views asking, at every step:
+The game. The encoder (backbone, projector, predictor) minimises InfoNCE over the keys of all
+processes, both views asking, at every step:
 
     L = 2 t (C(q_1, k_2) + C(q_2, k_1)),   C(q, k) = mean_i -log softmax_j(q_i.k_j / t)[i],   unit rows q, k
     q_v = predictor(encoder(view v)),   k_v = teacher(view v)
 
-The factor 2 t keeps the size of the gradient when the temperature t changes. The teacher follows backbone and projector by moving average,
-with a coefficient that rises to 1 along half a cosine. Nobody plays against the encoder.
+The factor 2 t keeps the size of the gradient when the temperature t changes. The teacher follows
+backbone and projector by moving average, with a coefficient that rises to 1 along half a cosine.
+Nobody plays against the encoder.
 
-Deviations from the paper (Chen et al. 2021, arXiv:2104.02057). The patch projection of a vision transformer is trained; the paper freezes
-it at random, which keeps large batches stable. Position embeddings of timm's transformers are learned, and its small one has 6 heads where
-the paper's has 12. Optimiser, heads and views of the defaults are for small images. Batch norm is per process unless
-training.sync_batch_norm is set.
+Deviations from the paper (Chen et al. 2021, arXiv:2104.02057). The patch projection of a vision
+transformer is trained; the paper freezes it at random, which keeps large batches stable. Position
+embeddings of timm's transformers are learned, and its small one has 6 heads where the paper's has
+12. Optimiser, heads and views of the defaults are for small images. Batch norm is per process
+unless training.sync_batch_norm is set.
 
-Deviations from the authors' code (facebookresearch/moco-v3). The teacher moves after the encoder instead of before the next key forward:
-the same order of moves, with the coefficient of one step earlier.
+Deviations from the authors' code (facebookresearch/moco-v3). The teacher moves after the encoder
+instead of before the next key forward: the same order of moves, with the coefficient of one step
+earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +33,15 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Metrics, Step, Turn, make_encoder
+from sparring.methods.method import (
+    EncoderOnly,
+    Method,
+    MethodSettings,
+    Metrics,
+    Step,
+    Turn,
+    make_encoder,
+)
 from sparring.models.backbones import Backbone, EncoderSettings
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
@@ -43,9 +55,11 @@ class MoCoV3Settings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="mocov3")
-    """The published shape for ResNets, with 4096 hidden and 256 outputs there; simsiam for vision transformers."""
+    """The published shape for ResNets, with 4096 hidden and 256 outputs there; simsiam for vision
+    transformers."""
     predictor: PredictorSettings = PredictorSettings(kind="normed-unbiased")
-    """The published shape for ResNets, with 4096 hidden there; normed-output for vision transformers."""
+    """The published shape for ResNets, with 4096 hidden there; normed-output for vision
+    transformers."""
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
     """1.0 for ResNet-50 with a batch of 4,096 and 0.2 for vision transformers, as released."""
@@ -58,7 +72,14 @@ class MoCoV3Settings(MethodSettings):
 class MoCoV3(Method):
     """Chen et al. 2021, arXiv:2104.02057."""
 
-    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: MoCoV3Settings, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        eyes: EncoderSettings,
+        settings: MoCoV3Settings,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.encoder = make_encoder(backbone, eyes, settings.projector)
@@ -70,7 +91,8 @@ class MoCoV3(Method):
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """InfoNCE of each query among the keys of the other view, times 2 t and summed over both directions."""
+        """InfoNCE of each query among the keys of the other view, times 2 t and summed over both
+        directions."""
         temperature = self.settings.temperature
         first_row = distributed.rank() * len(views[0])
         losses = []
@@ -78,7 +100,11 @@ class MoCoV3(Method):
             query = self.predictor(self.encoder(views[query_view]))
             keys = distributed.gather(self.teacher(views[key_view]))
             nothing = keys[:0]
-            losses.append(in_batch_info_nce(query, keys, nothing, temperature=temperature, first_row=first_row))
+            losses.append(
+                in_batch_info_nce(
+                    query, keys, nothing, temperature=temperature, first_row=first_row
+                )
+            )
         return Turn(loss=2 * temperature * torch.stack(losses).sum())
 
     def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:

@@ -1,21 +1,25 @@
 """SimSiam: predict the other view's embedding, which holds still; no negatives, no teacher.
 
-Idea. A predictor maps the embedding of one view to that of the other view, through which no gradient flows. Nothing pushes images apart
-and no teacher lags behind: the stopped gradient and the predictor are all that keeps the embeddings from collapsing to a point. So this is
-the smallest of the controls, and the one whose collapse is watched most closely (`embedding_std`).
+Idea. A predictor maps the embedding of one view to that of the other view, through which no
+gradient flows. Nothing pushes images apart and no teacher lags behind: the stopped gradient and the
+predictor are all that keeps the embeddings from collapsing to a point. So this is the smallest of
+the controls, and the one whose collapse is watched most closely (`embedding_std`).
 
 The game. The encoder (backbone, projector, predictor) minimises the negative cosine at every step:
 
     L = D(p_1, z_2) / 2 + D(p_2, z_1) / 2,   D(p, z) = -mean_i cos(p_i, z_i),   z_v = encoder(view v), held still, p_v = predictor(z_v)
 
-The predictor keeps its rate while that of backbone and projector decays (`players.encoder.steady`). Nobody plays against the encoder.
+The predictor keeps its rate while that of backbone and projector decays (`players.encoder.steady`).
+Nobody plays against the encoder.
 
-Deviations from the paper (Chen & He 2020, arXiv:2011.10566). On small images the defaults use the projector of two layers that the paper
-uses on CIFAR, 128 outputs instead of 2,048, and the optimiser of its siblings here, so that a comparison differs in the method only.
-Batch norm is per process unless training.sync_batch_norm is set.
+Deviations from the paper (Chen & He 2020, arXiv:2011.10566). On small images the defaults use the
+projector of two layers that the paper uses on CIFAR, 128 outputs instead of 2,048, and the
+optimiser of its siblings here, so that a comparison differs in the method only. Batch norm is per
+process unless training.sync_batch_norm is set.
 
-Deviations from the authors' code (facebookresearch/simsiam). It starts the last batch norm of every residual block at zero; ours starts at
-one, as all methods here do. Its projector's last linear layer has a bias that never moves and that batch norm removes; ours has none.
+Deviations from the authors' code (facebookresearch/simsiam). It starts the last batch norm of every
+residual block at zero; ours starts at one, as all methods here do. Its projector's last linear
+layer has a bias that never moves and that batch norm removes; ours has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +40,8 @@ class SimSiamSettings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="mocov3")
-    """The paper's on CIFAR (appendix D); simsiam on ImageNet. Both end in batch norm without parameters."""
+    """The paper's on CIFAR (appendix D); simsiam on ImageNet. Both end in batch norm without
+    parameters."""
     predictor: PredictorSettings = PredictorSettings(hidden=32)
     """A bottleneck of a quarter of the embeddings' size, as published (512 of 2048)."""
     players: EncoderOnly = EncoderOnly(encoder=PlayerSettings(steady=("predictor",)))
@@ -45,7 +50,14 @@ class SimSiamSettings(MethodSettings):
 class SimSiam(Method):
     """Chen & He 2020, arXiv:2011.10566."""
 
-    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: SimSiamSettings, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        eyes: EncoderSettings,
+        settings: SimSiamSettings,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.encoder = make_encoder(backbone, eyes, settings.projector)
@@ -56,9 +68,13 @@ class SimSiam(Method):
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Negative cosines of the predictions with the embeddings of the other view, the mean of both directions."""
+        """Negative cosines of the predictions with the embeddings of the other view, the mean of
+        both directions."""
         embeddings = [self.encoder(view) for view in views]
         targets = [embedding.detach() for embedding in embeddings]
         predictions = [self.predictor(embedding) for embedding in embeddings]
-        losses = [negative_cosine(predictions[0], targets[1]), negative_cosine(predictions[1], targets[0])]
+        losses = [
+            negative_cosine(predictions[0], targets[1]),
+            negative_cosine(predictions[1], targets[0]),
+        ]
         return Turn(loss=torch.stack(losses).mean())

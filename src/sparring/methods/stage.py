@@ -35,7 +35,8 @@ class Stage(Protocol):
     @property
     def device(self) -> torch.device: ...
     def learn(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> None:
-        """Let a learner play to its end, from where an earlier one of these settings on these images was stopped.
+        """Let a learner play to its end, from where an earlier one of these settings on these
+        images was stopped.
 
         Args:
             learner: is changed in place.

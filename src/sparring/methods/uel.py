@@ -1,18 +1,23 @@
-"""UEL: recognise the own image among all views of the batch, and be recognised as none of the others.
+"""UEL: recognise the own image among all views of the batch, and be recognised as none of the
+others.
 
-Idea. Each image of the batch is a class. A view should be classified as its own image, which makes features invariant; and every other
-image should not be, which is asked of each of them separately and spreads features out. One of the bases on which CLAE was published.
+Idea. Each image of the batch is a class. A view should be classified as its own image, which makes
+features invariant; and every other image should not be, which is asked of each of them separately
+and spreads features out. One of the bases on which CLAE was published.
 
 The game. The encoder minimises, at every step, over the joint batch of all processes,
 
     L = -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],   P = softmax of z_r.sg(z_c) / temperature
 
-with r over both views of all images, and no gradient through the image that is compared with. Nobody plays against it.
+with r over both views of all images, and no gradient through the image that is compared with.
+Nobody plays against it.
 
-Deviations from the paper (Ye et al. 2019, arXiv:1904.03436). It compares a view with the image itself; here, as in CLAE's released code,
-two views take both places. Optimiser and schedule are those of the recipe; CLAE's code lowers the rate in three steps of 301 epochs.
+Deviations from the paper (Ye et al. 2019, arXiv:1904.03436). It compares a view with the image
+itself; here, as in CLAE's released code, two views take both places. Optimiser and schedule are
+those of the recipe; CLAE's code lowers the rate in three steps of 301 epochs.
 
-Deviations from the authors' code (chihhuiho/CLAE). Probabilities within a millionth of 1 count as that, so that 1 - P has a logarithm.
+Deviations from the authors' code (chihhuiho/CLAE). Probabilities within a millionth of 1 count as
+that, so that 1 - P has a logarithm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +47,14 @@ class UELSettings(MethodSettings):
 class UEL(Method):
     """Ye et al. 2019, arXiv:1904.03436."""
 
-    def __init__(self, backbone: Backbone, eyes: EncoderSettings, settings: UELSettings, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        eyes: EncoderSettings,
+        settings: UELSettings,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         self.encoder = make_encoder(backbone, eyes, settings.projector)
         self.temperature = settings.temperature
@@ -56,4 +68,8 @@ class UEL(Method):
         embeddings = torch.stack([self.encoder(view) for view in views])
         everyone = torch.stack([distributed.gather(view) for view in embeddings])
         first_row = distributed.rank() * embeddings.shape[1]
-        return Turn(loss=invariant_spreading(embeddings, everyone, temperature=self.temperature, first_row=first_row))
+        return Turn(
+            loss=invariant_spreading(
+                embeddings, everyone, temperature=self.temperature, first_row=first_row
+            )
+        )

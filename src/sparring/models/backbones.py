@@ -1,4 +1,5 @@
-"""Backbones: any timm model by name, ResNets adapted to small images or to a fraction of their width, any module of yours."""
+"""Backbones: any timm model by name, ResNets adapted to small images or to a fraction of their
+width, any module of yours."""
 
 from difflib import get_close_matches
 
@@ -11,11 +12,13 @@ from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 
 SMALL_IMAGE_PIXELS = 64
-"""Up to this side the small-image stem is the default: a stride of 4 before the first block would leave 16 x 16 maps or fewer."""
+"""Up to this side the small-image stem is the default: a stride of 4 before the first block would
+leave 16 x 16 maps or fewer."""
 
 
 CUSTOM = "custom:"
-"""Prefix of `encoder.backbone` when a module was handed over instead of a name; its class follows."""
+"""Prefix of `encoder.backbone` when a module was handed over instead of a name; its class
+follows."""
 
 
 class EncoderSettings(Settings):
@@ -26,7 +29,8 @@ class EncoderSettings(Settings):
     width: float = Field(default=1.0, gt=0, le=4)
     """Factor on the channels of a ResNet."""
     small_images: bool | None = None
-    """3x3 stride-1 stem without max-pool (He et al. 2016, section 4.2; the CIFAR form of SimCLR and MoCo); None: up to 64 px."""
+    """3x3 stride-1 stem without max-pool (He et al. 2016, section 4.2; the CIFAR form of SimCLR and
+    MoCo); None: up to 64 px."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from images in [0, 1]; ImageNet's, as every recipe here uses."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -51,7 +55,10 @@ class Backbone(nn.Module):
         """Features (batch, channels)."""
         features = self.network(images)
         if not isinstance(features, Tensor) or features.ndim not in (2, 3, 4):
-            raise ConfigError("backbone: its output must be a tensor (batch, channels[, height, width]) or (batch, tokens, channels)")
+            raise ConfigError(
+                "backbone: its output must be a tensor (batch, channels[, height, width]) or "
+                "(batch, tokens, channels)"
+            )
         match features.ndim:
             case 4:
                 return features.mean(dim=(2, 3))
@@ -81,29 +88,53 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
     """
     name = settings.backbone
     if name.startswith(CUSTOM):
-        raise ConfigError(f"this run was trained with a network of your own ({name.removeprefix(CUSTOM)}); hand it over as backbone=...")
+        raise ConfigError(
+            f"this run was trained with a network of your own ({name.removeprefix(CUSTOM)}); "
+            "hand it over as backbone=..."
+        )
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
-    small = settings.small_images if settings.small_images is not None else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+    small = (
+        settings.small_images
+        if settings.small_images is not None
+        else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+    )
     if not is_resnet and (settings.width != 1.0 or settings.small_images):
-        raise ConfigError(f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave them out")
+        raise ConfigError(
+            f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave "
+            "them out"
+        )
     try:
-        network = _resnet(name, width=settings.width, small_images=small) if is_resnet else _any_timm(name, image_size)
+        network = (
+            _resnet(name, width=settings.width, small_images=small)
+            if is_resnet
+            else _any_timm(name, image_size)
+        )
         return Backbone(network, image_size=image_size)
     except ConfigError:
         raise
-    except (AssertionError, RuntimeError, ValueError) as error:  # timm's own refusals, such as a side that its patches do not divide
-        raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
+    except (
+        AssertionError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # timm's own refusals, such as a side that its patches do not divide
+        raise ConfigError(
+            f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
+        ) from None
 
 
 def nearest_backbones(name: str) -> list[str]:
     """The nearest names; all of them would fill the screen."""
-    return get_close_matches(name, timm.list_models(), n=5) or ["resnet18", "any other of timm.list_models()"]
+    return get_close_matches(name, timm.list_models(), n=5) or [
+        "resnet18",
+        "any other of timm.list_models()",
+    ]
 
 
 def takes_image_size(name: str, image_size: int) -> bool:
-    """Whether timm builds this network for one size of images, as it does with most transformers."""
+    """Whether timm builds this network for one size of images, as it does with most
+    transformers."""
     with torch.random.fork_rng(devices=[]):
         try:
             timm.create_model(name, num_classes=0, img_size=image_size)
@@ -118,7 +149,9 @@ def _any_timm(name: str, image_size: int) -> nn.Module:
     except TypeError:  # only transformers take img_size
         network = timm.create_model(name, num_classes=0)
     except (AssertionError, ValueError) as error:
-        raise ConfigError(f"encoder.backbone={name} cannot be built for {image_size} px images: {error}") from None
+        raise ConfigError(
+            f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
+        ) from None
     return network
 
 
@@ -131,7 +164,10 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
     if small_images:
         stem = network.conv1
         if not isinstance(stem, nn.Conv2d):
-            raise ConfigError(f"encoder.small_images: the stem of '{name}' is not a single convolution; set it to false")
+            raise ConfigError(
+                f"encoder.small_images: the stem of '{name}' is not a single convolution; set "
+                "it to false"
+            )
         network.conv1 = _convolution(3, stem.out_channels, kernel=3)
         network.maxpool = nn.Identity()
     _subsample_before_narrow_shortcuts(network)
@@ -139,7 +175,8 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
 
 
 class _SubsampledConvolution(nn.Conv2d):
-    """A strided 1 x 1 convolution that leaves out the unused pixels first: the same numbers by another route."""
+    """A strided 1 x 1 convolution that leaves out the unused pixels first: the same numbers by
+    another route."""
 
     def forward(self, input: Tensor) -> Tensor:
         rows, columns = self.stride
@@ -147,24 +184,37 @@ class _SubsampledConvolution(nn.Conv2d):
 
 
 def _subsample_before_narrow_shortcuts(network: nn.Module) -> None:
-    # oneDNN's gradient of a strided 1 x 1 convolution in channels-last memory writes past its buffer when the input has fewer channels
-    # than a vector register holds numbers (8 with AVX2, 16 with AVX-512): crashes or wrong numbers (oneDNN issue 6035).
+    # oneDNN's gradient of a strided 1 x 1 convolution in channels-last memory writes past its
+    # buffer when the input has fewer channels than a vector register holds numbers (8 with AVX2, 16
+    # with AVX-512): crashes or wrong numbers (oneDNN issue 6035).
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.stride != (1, 1) and layer.in_channels < 16:
+            if (
+                isinstance(layer, nn.Conv2d)
+                and layer.kernel_size == (1, 1)
+                and layer.stride != (1, 1)
+                and layer.in_channels < 16
+            ):
                 with torch.device("meta"):  # no draws: the weights are taken over
                     same = _SubsampledConvolution(
-                        layer.in_channels, layer.out_channels, 1, stride=(layer.stride[0], layer.stride[1]), bias=False
+                        layer.in_channels,
+                        layer.out_channels,
+                        1,
+                        stride=(layer.stride[0], layer.stride[1]),
+                        bias=False,
                     )
                 same.weight = layer.weight
                 setattr(parent, name, same)
 
 
 def _narrow_stem(network: nn.Module, channels: int) -> None:
-    # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of its first block rebuilt.
+    # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of
+    # its first block rebuilt.
     stem, stage = network.get_submodule("conv1"), network.get_submodule("layer1")
     if not isinstance(stem, nn.Conv2d):
-        raise ConfigError("encoder.width: this ResNet's stem is not a single convolution; use width 1")
+        raise ConfigError(
+            "encoder.width: this ResNet's stem is not a single convolution; use width 1"
+        )
     network.conv1 = _convolution(3, channels, kernel=7, stride=2)
     network.bn1 = nn.BatchNorm2d(channels)
     block = stage.get_submodule("0")
@@ -173,7 +223,9 @@ def _narrow_stem(network: nn.Module, channels: int) -> None:
     assert isinstance(first, nn.Conv2d)
     assert isinstance(last, nn.Conv2d)
     block.conv1 = _convolution(channels, first.out_channels, kernel=first.kernel_size[0])
-    shortcut = nn.Sequential(_convolution(channels, last.out_channels, kernel=1), nn.BatchNorm2d(last.out_channels))
+    shortcut = nn.Sequential(
+        _convolution(channels, last.out_channels, kernel=1), nn.BatchNorm2d(last.out_channels)
+    )
     # A block whose input and output agree has no shortcut layer; timm stores None there.
     setattr(block, "downsample", None if last.out_channels == channels else shortcut)  # noqa: B010
 

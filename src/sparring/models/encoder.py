@@ -34,25 +34,33 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.projector = projector
         self.autocast_dtype: torch.dtype | None = None
-        """Precision of the forward pass on devices that have it; embeddings and features come out in float32."""
+        """Precision of the forward pass on devices that have it; embeddings and features come out
+        in float32."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
-    def features(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels"]:
+    def features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels"]:
         """The backbone's output: what downstream tasks use."""
-        with torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+        with torch.autocast(
+            images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
+        ):
             features: Tensor = self.backbone((images - self.mean) / self.std)
         return _full_precision(features)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Raw embeddings; objectives normalise them."""
         features = self.features(images)
-        with torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+        with torch.autocast(
+            images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
+        ):
             embeddings: Tensor = self.projector(features)
         return _full_precision(embeddings)
 
     def together(self, views: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Float[Tensor, "_ dim"]]:
-        """Raw embeddings of several views; those of one size go through at once and share the batch norm's statistics, as in SimCLR."""
+        """Raw embeddings of several views; those of one size go through at once and share the batch
+        norm's statistics, as in SimCLR."""
         if len({view.shape[1:] for view in views}) == 1:
             return list(self(torch.cat(list(views))).split([len(view) for view in views]))
         return [self(view) for view in views]

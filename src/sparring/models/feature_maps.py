@@ -1,4 +1,5 @@
-"""Maps of a ResNet's stages, for detection and segmentation, and the dilation that keeps them fine."""
+"""Maps of a ResNet's stages, for detection and segmentation, and the dilation that keeps them
+fine."""
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,8 @@ class FeatureMaps(nn.Module):
         children = dict(network.named_children())
         if not set(STAGES) <= children.keys():
             raise ConfigError(
-                f"maps for detection and segmentation need a ResNet with the stages {', '.join(STAGES)}; this backbone has none"
+                "maps for detection and segmentation need a ResNet with the stages "
+                f"{', '.join(STAGES)}; this backbone has none"
             )
         names = list(children)
         kept = names[: names.index(stages[-1]) + 1]
@@ -45,12 +47,17 @@ class FeatureMaps(nn.Module):
         modes = [(module, module.training) for module in self.modules()]
         device = next(self.parameters()).device
         with torch.no_grad():
-            shapes = {name: map_.shape for name, map_ in self.eval()(torch.zeros(1, 3, 128, 128, device=device)).items()}
+            shapes = {
+                name: map_.shape
+                for name, map_ in self.eval()(torch.zeros(1, 3, 128, 128, device=device)).items()
+            }
         for module, mode in modes:
             module.training = mode
         return shapes
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> dict[str, Float[Tensor, "batch _ _ _"]]:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
         """Maps by stage."""
         maps = {}
         for name, layer in self.layers.items():
@@ -61,13 +68,16 @@ class FeatureMaps(nn.Module):
 
 
 def dilate(network: nn.Module, *, output_stride: int) -> None:
-    """Let the last stages of a ResNet keep the map at `output_stride`, in place: a convolution's stride becomes dilation of what follows.
+    """Let the last stages of a ResNet keep the map at `output_stride`, in place: a convolution's
+    stride becomes dilation of what follows.
 
-    The weights see the same neighbourhoods as before: every `stride`-th pixel of the new map is a pixel of the old one.
+    The weights see the same neighbourhoods as before: every `stride`-th pixel of the new map is a
+    pixel of the old one.
 
     Args:
         network: timm's ResNet.
-        output_stride: pixels of the image per pixel of the last map, no less than the stem leaves; stages that are finer already stay.
+        output_stride: pixels of the image per pixel of the last map, no less than the stem leaves;
+            stages that are finer already stay.
 
     Raises:
         ConfigError: for a ResNet that pools between its stages.
@@ -80,14 +90,21 @@ def dilate(network: nn.Module, *, output_stride: int) -> None:
         growth, before = strides[stage] // before, strides[stage]
         exceeds = strides[stage] > output_stride and growth > 1
         following = dilation * (growth if exceeds else 1)
-        _dilate_stage(network.get_submodule(stage), first=dilation, following=following, drop_stride=exceeds)
+        _dilate_stage(
+            network.get_submodule(stage), first=dilation, following=following, drop_stride=exceeds
+        )
         dilation = following
 
 
 def _dilate_stage(stage: nn.Module, *, first: int, following: int, drop_stride: bool) -> None:
     """Dilation `first` up to the convolution that had the stride, `following` after it."""
-    if drop_stride and any(isinstance(layer, nn.AvgPool2d | nn.MaxPool2d) for layer in stage.modules()):
-        raise ConfigError("this ResNet pools between its stages and cannot be dilated; take a plain one such as resnet50")
+    if drop_stride and any(
+        isinstance(layer, nn.AvgPool2d | nn.MaxPool2d) for layer in stage.modules()
+    ):
+        raise ConfigError(
+            "this ResNet pools between its stages and cannot be dilated; take a plain one "
+            "such as resnet50"
+        )
     has_passed = not drop_stride
     for name, layer in stage.named_modules():
         if not isinstance(layer, nn.Conv2d):

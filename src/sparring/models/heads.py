@@ -1,4 +1,5 @@
-"""Heads: the small perceptrons between the backbone and the objective. Projectors follow the backbone, predictors a projector."""
+"""Heads: the small perceptrons between the backbone and the objective. Projectors follow the
+backbone, predictors a projector."""
 
 from typing import Literal
 
@@ -13,11 +14,13 @@ class ProjectorSettings(Settings):
 
     `linear`: one linear layer (Ye et al. 2019, arXiv:1904.03436, and CLAE's `plain` and `uel`).
     `mocov2`: two linear layers, ReLU between, no batch norm (Chen et al. 2020, arXiv:2003.04297).
-    `simclr`: the same with batch norm after the first layer (SimCLR's released code; Chen et al. 2020, arXiv:2002.05709).
-    `three-layer`: three bias-free linear layers, batch norm and ReLU after the first two (CaCo).
-    `mocov3`: two bias-free linear layers, batch norm and ReLU between, batch norm without parameters at the end (MoCo v3's ResNets;
+    `simclr`: the same with batch norm after the first layer (SimCLR's released code; Chen et al.
+    2020, arXiv:2002.05709). `three-layer`: three bias-free linear layers, batch norm and ReLU after
+    the first two (CaCo). `mocov3`: two bias-free linear layers, batch norm and ReLU between, batch
+    norm without parameters at the end (MoCo v3's ResNets;
         Chen et al. 2021, arXiv:2104.02057, and SimSiam's on CIFAR).
-    `simsiam`: as `mocov3` with three layers (SimSiam; Chen & He 2020, arXiv:2011.10566; and MoCo v3's vision transformers).
+    `simsiam`: as `mocov3` with three layers (SimSiam; Chen & He 2020, arXiv:2011.10566; and MoCo
+    v3's vision transformers).
     """
 
     kind: Literal["linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
@@ -34,7 +37,9 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
         case "linear":
             return nn.Sequential(nn.Linear(num_features, dim))
         case "mocov2":
-            return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+            return nn.Sequential(
+                nn.Linear(num_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
+            )
         case "simclr":
             return nn.Sequential(*_normed(num_features, hidden), nn.Linear(hidden, dim))
         case "three-layer":
@@ -43,16 +48,20 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
         case "mocov3":
             return nn.Sequential(*_normed(num_features, hidden), *_normed_output(hidden, dim))
         case "simsiam":
-            return nn.Sequential(*_normed(num_features, hidden), *_normed(hidden, hidden), *_normed_output(hidden, dim))
+            return nn.Sequential(
+                *_normed(num_features, hidden),
+                *_normed(hidden, hidden),
+                *_normed_output(hidden, dim),
+            )
 
 
 class PredictorSettings(Settings):
     """Shape of the predictor: two linear layers from embeddings to embeddings, ReLU between.
 
     `normed`: batch norm after the first layer (SimSiam; BYOL, Grill et al. 2020, arXiv:2006.07733).
-    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets; Chen et al. 2021, arXiv:2104.02057).
-    `normed-output`: the same, and batch norm without parameters at the end (MoCo v3's vision transformers).
-    `plain`: no batch norm.
+    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets; Chen et al. 2021,
+    arXiv:2104.02057). `normed-output`: the same, and batch norm without parameters at the end (MoCo
+    v3's vision transformers). `plain`: no batch norm.
     """
 
     kind: Literal["normed", "normed-unbiased", "normed-output", "plain"] = "normed"
@@ -66,11 +75,19 @@ def make_predictor(settings: PredictorSettings, dim: int) -> nn.Sequential:
         case "normed":
             return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim))
         case "normed-unbiased":
-            return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim, bias=False))
+            return nn.Sequential(
+                *_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim, bias=False)
+            )
         case "normed-output":
-            return nn.Sequential(*_normed(dim, settings.hidden), *_normed_output(settings.hidden, dim))
+            return nn.Sequential(
+                *_normed(dim, settings.hidden), *_normed_output(settings.hidden, dim)
+            )
         case "plain":
-            return nn.Sequential(nn.Linear(dim, settings.hidden), nn.ReLU(inplace=True), nn.Linear(settings.hidden, dim))
+            return nn.Sequential(
+                nn.Linear(dim, settings.hidden),
+                nn.ReLU(inplace=True),
+                nn.Linear(settings.hidden, dim),
+            )
 
 
 def _normed(inputs: int, outputs: int) -> list[nn.Module]:

@@ -1,9 +1,11 @@
-"""Batch norm with two sets of statistics and weights, one for clean images and one for attacked ones; everything else is shared.
+"""Batch norm with two sets of statistics and weights, one for clean images and one for attacked
+ones; everything else is shared.
 
-Attacked images have other statistics than clean ones. With one set they would shift the statistics under which the encoder is used
-afterwards; with two, the clean set never sees them.
+Attacked images have other statistics than clean ones. With one set they would shift the statistics
+under which the encoder is used afterwards; with two, the clean set never sees them.
 
-Source: Xie et al. 2020, arXiv:1911.09665 (AdvProp); Ho & Vasconcelos 2020, arXiv:2010.12050, released code.
+Source: Xie et al. 2020, arXiv:1911.09665 (AdvProp); Ho & Vasconcelos 2020, arXiv:2010.12050,
+released code.
 """
 
 import copy
@@ -15,7 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SplitNorm(nn.Module):
-    """A batch norm and its twin for attacked images; which one works is chosen by `adversarial_norms`, the clean one by default.
+    """A batch norm and its twin for attacked images; which one works is chosen by
+    `adversarial_norms`, the clean one by default.
 
     Args:
         norm: becomes the clean set; the twin begins as its copy.
@@ -45,7 +48,8 @@ def split_norms(module: nn.Module, *, momentum: float) -> None:
 
 
 def join_norms(module: nn.Module) -> None:
-    """Leave the clean batch norms alone in their places, in place: the module is then as it was before `split_norms`."""
+    """Leave the clean batch norms alone in their places, in place: the module is then as it was
+    before `split_norms`."""
     for name, child in module.named_children():
         if isinstance(child, SplitNorm):
             setattr(module, name, child.clean)
@@ -73,9 +77,12 @@ def adversarial_norms(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def still_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep all running statistics below a module as they are for the duration, in training mode too."""
+    """Keep all running statistics below a module as they are for the duration, in training mode
+    too."""
     norms = [(child, child.momentum) for child in module.modules() if isinstance(child, _BatchNorm)]
-    counters = [norm.num_batches_tracked for norm, _ in norms if norm.num_batches_tracked is not None]
+    counters = [
+        norm.num_batches_tracked for norm, _ in norms if norm.num_batches_tracked is not None
+    ]
     counts = [counter.clone() for counter in counters]
     for norm, _ in norms:
         norm.momentum = 0.0

@@ -11,8 +11,8 @@ from sparring import distributed
 class Teacher(nn.Module):
     """Frozen copy whose parameters follow an online network; batch-norm statistics are its own.
 
-    It runs in training mode like the online network, so its batch-norm buffers come from its own forward passes: MoCo, MoCo v3,
-    BYOL's public ports, AdCo and CaCo all average parameters only.
+    It runs in training mode like the online network, so its batch-norm buffers come from its own
+    forward passes: MoCo, MoCo v3, BYOL's public ports, AdCo and CaCo all average parameters only.
     """
 
     def __init__(self, online: nn.Module) -> None:
@@ -29,7 +29,8 @@ class Teacher(nn.Module):
     def shuffled(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
         """As `forward`, but each process encodes a random part of the joint batch.
 
-        With batch norm per process, key and query of an image would otherwise share statistics and the task could be solved by them.
+        With batch norm per process, key and query of an image would otherwise share statistics and
+        the task could be solved by them.
 
         Source: He et al. 2020, arXiv:1911.05722, section 3.3.
         """
@@ -50,7 +51,9 @@ class Teacher(nn.Module):
             online: the network it was copied from.
             momentum: teacher momentum in [0, 1]; 0.99 to 0.999 in the literature.
         """
-        torch._foreach_lerp_(list(self.network.parameters()), list(online.parameters()), 1.0 - momentum)
+        torch._foreach_lerp_(
+            list(self.network.parameters()), list(online.parameters()), 1.0 - momentum
+        )
 
     @torch.no_grad()
     def copy_parameters(self, online: nn.Module) -> None:

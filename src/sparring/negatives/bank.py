@@ -1,4 +1,5 @@
-"""The bank: free vectors that learn to be hard for the encoder, and, where it supplies positives, how they are chosen and used."""
+"""The bank: free vectors that learn to be hard for the encoder, and, where it supplies positives,
+how they are chosen and used."""
 
 from typing import Any
 
@@ -12,20 +13,23 @@ from sparring.config import Settings
 from sparring.objectives.similarity import cosine, unit_rows
 
 WATCHED = 1024
-"""Entries on which the per-step angle is measured; enough for a mean, cheap at any size of the bank."""
+"""Entries on which the per-step angle is measured; enough for a mean, cheap at any size of the
+bank."""
 CHUNK = 8192
 """Entries compared with the keys at once, so that memory is bounded at any size of the bank."""
 
 
 class BankSettings(Settings):
-    """Size and sharpness of a bank. Defaults are tuned for small images; the recipes give the published ones."""
+    """Size and sharpness of a bank. Defaults are tuned for small images; the recipes give the
+    published ones."""
 
     size: int = Field(default=512, ge=1)
     """Number of vectors K; about 5 % of the images, as the released 65,536 are of ImageNet."""
     temperature: float = Field(default=0.04, gt=0)
     """Of the bank's own objective; 0.02 as released, with 0.12 for the encoder."""
     sees_keys: bool = True
-    """Keys stand in the denominator of the bank's softmax, as released. Without them the bank always follows the queries."""
+    """Keys stand in the denominator of the bank's softmax, as released. Without them the bank
+    always follows the queries."""
 
 
 class SharedBankSettings(Settings):
@@ -60,7 +64,8 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def fill(self, keys: Float[Tensor, "batch dim"]) -> bool:
-        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the last are kept.
+        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the
+        last are kept.
 
         Returns:
             Whether this has made the bank full.
@@ -90,13 +95,21 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def dynamics(self, before: Float[Tensor, "watched dim"]) -> dict[str, Tensor]:
-        """Norm quantiles over the bank, and the mean angle in degrees since `before` was watched."""
+        """Norm quantiles over the bank, and the mean angle in degrees since `before` was
+        watched."""
         norms = self.vectors.norm(dim=1)
-        low, middle, high = torch.quantile(norms[:: max(1, len(norms) // 8192)], norms.new_tensor([0.1, 0.5, 0.9]))
+        low, middle, high = torch.quantile(
+            norms[:: max(1, len(norms) // 8192)], norms.new_tensor([0.1, 0.5, 0.9])
+        )
         # asin of half the chord: acos loses small angles in float32.
         chord = (self.watched() - before).norm(dim=1)
         angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0))).mean()
-        return {"bank/norm_low": low, "bank/norm_median": middle, "bank/norm_high": high, "bank/angle_degrees": angle}
+        return {
+            "bank/norm_low": low,
+            "bank/norm_median": middle,
+            "bank/norm_high": high,
+            "bank/angle_degrees": angle,
+        }
 
     def get_extra_state(self) -> dict[str, Any]:
         """How many keys were written, for the checkpoint."""
@@ -108,7 +121,8 @@ class Bank(nn.Module):
 
 
 class Usage(nn.Module):
-    """How often each entry of a bank is chosen as a positive, over about one epoch; older choices fade.
+    """How often each entry of a bank is chosen as a positive, over about one epoch; older choices
+    fade.
 
     Args:
         size: number of entries.
@@ -125,15 +139,18 @@ class Usage(nn.Module):
         """Count one step's choices of this process; those of all processes are gathered.
 
         Returns:
-            Distinct entries per choice of this step, the perplexity of the usage (1: one entry serves all; size: all serve equally), and
-            the share of choices that fell on the busiest entry.
+            Distinct entries per choice of this step, the perplexity of the usage (1: one entry
+            serves all; size: all serve equally), and the share of choices that fell on the busiest
+            entry.
         """
         everyone = distributed.gather(chosen.flatten())
         self.counts.mul_(1 - 1 / max(steps_per_epoch, 2))
         self.counts.add_(torch.bincount(everyone, minlength=len(self.counts)))
         share = self.counts / self.counts.sum()
         return {
-            "bank/distinct_positives": share.new_tensor(len(torch.unique(everyone)) / len(everyone)),
+            "bank/distinct_positives": share.new_tensor(
+                len(torch.unique(everyone)) / len(everyone)
+            ),
             "bank/usage_perplexity": torch.special.entr(share).sum().exp(),
             "bank/busiest_share": share.max(),
         }

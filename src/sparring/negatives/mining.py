@@ -1,10 +1,12 @@
-"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the cosines found there.
+"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the cosines
+found there.
 
-The inner player of ACSSL's game: of all sets of `count` candidates the hardest is the one that raises a triplet-like loss most, and it is
-found exactly, by sorting. The other miners choose as many in another way, to show what the choice is worth.
+The inner player of ACSSL's game: of all sets of `count` candidates the hardest is the one that
+raises a triplet-like loss most, and it is found exactly, by sorting. The other miners choose as
+many in another way, to show what the choice is worth.
 
-No matrix of all cosines is kept: what may not be met is taken out of a few more candidates than are wanted, and the gradient goes through
-the chosen cosines alone.
+No matrix of all cosines is kept: what may not be met is taken out of a few more candidates than are
+wanted, and the gradient goes through the chosen cosines alone.
 """
 
 from dataclasses import dataclass
@@ -21,18 +23,22 @@ from sparring.config import Settings
 from sparring.errors import ConfigError
 
 WATCHED = 65_536
-"""Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a large batch are chosen."""
+"""Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a
+large batch are chosen."""
 
 
 class MiningSettings(Settings):
     """Whom a query may meet, and how many of them it meets."""
 
     pool: Literal["batch", "batch2", "queue"] = "batch"
-    """batch: the other images' keys of the positive's view; batch2: those of both views; queue: both and a queue of past keys."""
+    """batch: the other images' keys of the positive's view; batch2: those of both views; queue:
+    both and a queue of past keys."""
     count: int = Field(default=9, ge=1)
-    """K hardest candidates of each query; fewer where there are fewer. Ranks 2 to 10 as in Wang et al. 2021, arXiv:2104.08760."""
+    """K hardest candidates of each query; fewer where there are fewer. Ranks 2 to 10 as in Wang et
+    al. 2021, arXiv:2104.08760."""
     skip: int = Field(default=1, ge=0)
-    """r hardest that are left out before: without labels they are mostly of the query's own class."""
+    """r hardest that are left out before: without labels they are mostly of the query's own
+    class."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Until then every candidate is met."""
     queue_size: int = Field(default=4096, ge=1)
@@ -59,8 +65,11 @@ class Pool:
     anchors: Int[Tensor, "batch"]
 
 
-def allowed(anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"]) -> Bool[Tensor, "batch candidates"]:
-    """Which candidates a query may meet: those that show an image (numbers from 0), and another one than its own.
+def allowed(
+    anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"]
+) -> Bool[Tensor, "batch candidates"]:
+    """Which candidates a query may meet: those that show an image (numbers from 0), and another one
+    than its own.
 
     Args:
         anchors: image number of each query.
@@ -89,33 +98,44 @@ def num_chosen(available: int, *, count: int, skip: int) -> int:
     """
     if available <= skip:
         raise ConfigError(
-            f"nothing to mine: some query has {available} images beside its own and mining.skip={skip} leaves none; "
+            f"nothing to mine: some query has {available} images beside its own and "
+            f"mining.skip={skip} leaves none; "
             "choose a larger training.batch_size, a smaller mining.skip, or mining.pool=batch2"
         )
     return min(count, available - skip)
 
 
 def cosines(
-    query: Float[Tensor, "batch dim"], keys: Float[Tensor, "candidates dim"], columns: Int[Tensor, "batch columns"]
+    query: Float[Tensor, "batch dim"],
+    keys: Float[Tensor, "candidates dim"],
+    columns: Int[Tensor, "batch columns"],
 ) -> Float[Tensor, "batch columns"]:
     """Cosine of each query with its candidates of these columns; unit rows."""
-    if columns.shape[1] > len(keys) // 16:  # a matrix product costs less than as many copies of keys
+    if (
+        columns.shape[1] > len(keys) // 16
+    ):  # a matrix product costs less than as many copies of keys
         return (query @ keys.T).gather(1, columns)
     return torch.einsum("bd,bcd->bc", query, keys[columns])
 
 
 @torch.no_grad()
 def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, ""]:
-    """Mean over all pairs that may meet; unit rows. The sum over all pairs is a product of sums, what may not meet is taken off."""
+    """Mean over all pairs that may meet; unit rows. The sum over all pairs is a product of sums,
+    what may not meet is taken off."""
     is_special = torch.isin(pool.images, pool.anchors) | (pool.images < 0)
     barred = ~allowed(pool.anchors, pool.images[is_special])
-    total = query.sum(dim=0) @ pool.keys.sum(dim=0) - (query @ pool.keys[is_special].T)[barred].sum()
+    total = (
+        query.sum(dim=0) @ pool.keys.sum(dim=0) - (query @ pool.keys[is_special].T)[barred].sum()
+    )
     return total / (len(query) * len(pool.keys) - barred.sum())
 
 
 @torch.no_grad()
-def hardest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: int) -> Int[Tensor, "batch count"]:
-    """Columns of the most similar allowed candidates, from rank skip + 1 on; among equals any may come first.
+def hardest(
+    query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: int
+) -> Int[Tensor, "batch count"]:
+    """Columns of the most similar allowed candidates, from rank skip + 1 on; among equals any may
+    come first.
 
     Args:
         query: unit rows.
@@ -123,16 +143,28 @@ def hardest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: 
         count: K.
         skip: r.
     """
-    num_barred = len(pool.images) - num_available(pool.anchors, pool.images)  # of the query that has most
-    ranked = torch.cat([falling(*found)[1] for found in largest_products(query, pool.keys, skip + count + num_barred)])
+    num_barred = len(pool.images) - num_available(
+        pool.anchors, pool.images
+    )  # of the query that has most
+    ranked = torch.cat(
+        [
+            falling(*found)[1]
+            for found in largest_products(query, pool.keys, skip + count + num_barred)
+        ]
+    )
     found = pool.images[ranked]
     is_barred = (found == pool.anchors[:, None]) | (found < 0)
-    behind = is_barred.to(torch.uint8).sort(dim=1, stable=True).indices  # the allowed ones in their order, then the others
+    behind = (
+        is_barred.to(torch.uint8).sort(dim=1, stable=True).indices
+    )  # the allowed ones in their order, then the others
     return ranked.gather(1, behind[:, skip : skip + count])
 
 
-def easiest(query: Float[Tensor, "batch dim"], pool: Pool, *, count: int) -> Int[Tensor, "batch count"]:
-    """Columns of the least similar allowed candidates; nothing is skipped, as false negatives are not there."""
+def easiest(
+    query: Float[Tensor, "batch dim"], pool: Pool, *, count: int
+) -> Int[Tensor, "batch count"]:
+    """Columns of the least similar allowed candidates; nothing is skipped, as false negatives are
+    not there."""
     return hardest(-query, pool, count=count, skip=0)
 
 
@@ -142,18 +174,24 @@ def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tens
     Args:
         pool: with at least `count` allowed candidates of each query of this process.
         count: K.
-        generator: equal in all processes; draws for the rows of all of them, of which this one keeps its own.
+        generator: equal in all processes; draws for the rows of all of them, of which this one
+            keeps its own.
     """
     batch, first_row = len(pool.anchors), distributed.rank() * len(pool.anchors)
-    lots = torch.rand(distributed.num_processes() * batch, len(pool.images), generator=generator)[first_row : first_row + batch]
+    lots = torch.rand(distributed.num_processes() * batch, len(pool.images), generator=generator)[
+        first_row : first_row + batch
+    ]
     lots = lots.to(pool.images.device).masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
     return falling(*largest(lots, count))[1]
 
 
 def image_pairs(
-    anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"], chosen: Int[Tensor, "batch count"]
+    anchors: Int[Tensor, "batch"],
+    candidates: Int[Tensor, "candidates"],
+    chosen: Int[Tensor, "batch count"],
 ) -> Int[Tensor, "pairs 2"]:
-    """Image numbers (query, chosen candidate) of all processes, of the first queries of each if there are very many."""
+    """Image numbers (query, chosen candidate) of all processes, of the first queries of each if
+    there are very many."""
     rows = chosen[: max(1, WATCHED // chosen.shape[1])]
     pairs = torch.stack([anchors[: len(rows), None].expand_as(rows), candidates[rows]], dim=2)
     return distributed.gather(pairs.flatten(0, 1))

@@ -1,4 +1,5 @@
-"""The queue: past keys as negatives, first in, first out. The plain opponent that learned banks are measured against."""
+"""The queue: past keys as negatives, first in, first out. The plain opponent that learned banks are
+measured against."""
 
 from typing import Any
 
@@ -32,7 +33,9 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.register_buffer("keys", nn.functional.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        self.register_buffer(
+            "keys", nn.functional.normalize(torch.randn(size, dim, generator=generator), dim=1)
+        )
         self.next_row = 0
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """Alignment objectives: how far predictions are from their targets; no negatives.
 
-Both take raw embeddings and normalise inside. Neither stops a gradient: what a target is, its method says.
+Both take raw embeddings and normalise inside. Neither stops a gradient: what a target is, its
+method says.
 """
 
 from jaxtyping import Float
@@ -9,7 +10,9 @@ from torch import Tensor
 from sparring.objectives.similarity import unit_rows
 
 
-def negative_cosine(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
+def negative_cosine(
+    prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]
+) -> Float[Tensor, ""]:
     """Minus the mean cosine of each prediction with its target, in [-1, 1].
 
     -mean_i p_i.z_i, unit rows p, z
@@ -23,7 +26,9 @@ def negative_cosine(prediction: Float[Tensor, "batch dim"], target: Float[Tensor
     return -(unit_rows(prediction) * unit_rows(target)).sum(dim=1).mean()
 
 
-def normalised_regression(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
+def normalised_regression(
+    prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]
+) -> Float[Tensor, ""]:
     """Mean squared distance of unit predictions from their unit targets, in [0, 4].
 
     mean_i |p_i - z_i|^2 = 2 - 2 mean_i p_i.z_i, unit rows p, z

@@ -1,7 +1,7 @@
 """Contrastive objectives: cross-entropies of finding the positive among negatives.
 
-All take raw embeddings and normalise inside. Under several processes the caller passes gathered keys and the row at which its own
-begin.
+All take raw embeddings and normalise inside. Under several processes the caller passes gathered
+keys and the row at which its own begin.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ def info_nce(
         negatives: shared by all queries.
         temperature: t > 0; 0.07 to 0.2 in the literature.
 
-    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; He et al. 2020, arXiv:1911.05722, eq. 1.
+    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; He et al. 2020, arXiv:1911.05722, eq.
+    1.
     """
     positive = (unit_rows(query) * unit_rows(key)).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, cosine(query, negatives)], dim=1) / temperature
@@ -48,7 +49,8 @@ def in_batch_info_nce(
 ) -> Float[Tensor, ""]:
     """As `info_nce`, with the other images' keys as further negatives.
 
-    mean_i -log( exp(q_i.k_g(i) / t) / (sum_j exp(q_i.k_j / t) + sum_j exp(q_i.n_j / t)) ), g(i) = first_row + i
+    mean_i -log( exp(q_i.k_g(i) / t) / (sum_j exp(q_i.k_j / t) + sum_j exp(q_i.n_j / t)) ), g(i) =
+    first_row + i
 
     Args:
         query: online embeddings of this process.
@@ -60,7 +62,9 @@ def in_batch_info_nce(
     Source: AdCo's released objective (Hu et al. 2021, arXiv:2011.08435).
     """
     logits = torch.cat([cosine(query, key), cosine(query, negatives)], dim=1) / temperature
-    return F.cross_entropy(logits, torch.arange(first_row, first_row + len(query), device=query.device))
+    return F.cross_entropy(
+        logits, torch.arange(first_row, first_row + len(query), device=query.device)
+    )
 
 
 def nt_xent(
@@ -72,9 +76,11 @@ def nt_xent(
 ) -> Float[Tensor, ""]:
     """Normalised temperature-scaled cross-entropy over any number of views of each image.
 
-    mean over anchors a of -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) ), unit rows z
+    mean over anchors a of -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a}
+    exp(z_a.z_c / t) ), unit rows z
 
-    P(a) are the other views of a's image; c runs over all other views of all images. With two views this is SimCLR's objective.
+    P(a) are the other views of a's image; c runs over all other views of all images. With two views
+    this is SimCLR's objective.
 
     Args:
         views: embeddings of this process, view by view.
@@ -82,7 +88,8 @@ def nt_xent(
         temperature: t > 0; 0.1 to 0.5 in the literature.
         first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
 
-    Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020, arXiv:2004.11362, eq. 2.
+    Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020,
+    arXiv:2004.11362, eq. 2.
     """
     everyone = views if everyone is None else everyone
     (num_views, batch, _), joint = views.shape, everyone.shape[1]
@@ -111,11 +118,17 @@ class Anchors:
 
 
 def multi_positive_nt_xent(
-    anchors: Anchors, everyone: Anchors, own: Int[Tensor, "rows"], weights: Float[Tensor, "rows"], *, temperature: float
+    anchors: Anchors,
+    everyone: Anchors,
+    own: Int[Tensor, "rows"],
+    weights: Float[Tensor, "rows"],
+    *,
+    temperature: float,
 ) -> Float[Tensor, ""]:
     """As `nt_xent`, where images may have different numbers of views and weights.
 
-    sum_a w_a l(a) / sum_a w_a,  l(a) = -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) )
+    sum_a w_a l(a) / sum_a w_a,  l(a) = -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c
+    != a} exp(z_a.z_c / t) )
 
     P(a) are the other views of a's image.
 
@@ -130,7 +143,9 @@ def multi_positive_nt_xent(
     """
     logits = cosine(anchors.embeddings, everyone.embeddings) / temperature
     log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
-    is_positive = (anchors.images[:, None] == everyone.images[None, :]).scatter(1, own[:, None], False)
+    is_positive = (anchors.images[:, None] == everyone.images[None, :]).scatter(
+        1, own[:, None], False
+    )
     losses = -log_probability.masked_fill(~is_positive, 0.0).sum(dim=1) / is_positive.sum(dim=1)
     return (weights * losses).sum() / weights.sum()
 
@@ -146,10 +161,12 @@ def invariant_spreading(
     temperature: float,
     first_row: int = 0,
 ) -> Float[Tensor, ""]:
-    """Invariant and spreading instance features: recognise the own image, and be recognised as no other.
+    """Invariant and spreading instance features: recognise the own image, and be recognised as no
+    other.
 
     -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],
-    P(r, c) = exp(z_r.z_c / t) / sum_{c' != r} exp(z_r.z_c' / t), unit rows z, no gradient through z_c
+    P(r, c) = exp(z_r.z_c / t) / sum_{c' != r} exp(z_r.z_c' / t), unit rows z, no gradient through
+    z_c
 
     Args:
         views: embeddings of this process, both views of each image.
@@ -157,7 +174,8 @@ def invariant_spreading(
         temperature: t > 0; 0.1 as published.
         first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
 
-    Source: Ye et al. 2019, arXiv:1904.03436; the second view in the place of the image itself as in CLAE's released code.
+    Source: Ye et al. 2019, arXiv:1904.03436; the second view in the place of the image itself as in
+    CLAE's released code.
     """
     everyone = (views if everyone is None else everyone).detach()
     (_, batch, _), joint = views.shape, everyone.shape[1]

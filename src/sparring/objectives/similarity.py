@@ -13,6 +13,8 @@ def unit_rows(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
     return F.normalize(rows, dim=1, eps=TINY)
 
 
-def cosine(left: Float[Tensor, "left dim"], right: Float[Tensor, "right dim"]) -> Float[Tensor, "left right"]:
+def cosine(
+    left: Float[Tensor, "left dim"], right: Float[Tensor, "right dim"]
+) -> Float[Tensor, "left right"]:
     """Cosine of every left row with every right row, in [-1, 1]."""
     return unit_rows(left) @ unit_rows(right).T

@@ -1,8 +1,9 @@
 """Triplet-like objectives: one positive pair and a few mined negative pairs per query.
 
-All take similarities instead of embeddings: whoever mines decides which pairs there are, and these only weigh them. They are the forms
-of our reconstruction of ACSSL (Zhu et al. 2022, arXiv:2202.13072; only its abstract was available, so none is verified as the paper's);
-each names the published work that it is taken from.
+All take similarities instead of embeddings: whoever mines decides which pairs there are, and these
+only weigh them. They are the forms of our reconstruction of ACSSL (Zhu et al. 2022,
+arXiv:2202.13072; only its abstract was available, so none is verified as the paper's); each names
+the published work that it is taken from.
 """
 
 import math
@@ -27,15 +28,19 @@ class TripletSettings(Settings):
     """Constants of the triplet-like forms; each form reads its own."""
 
     gamma: float = Field(default=2.0, gt=0)
-    """linear: pull of the positive against push of the negatives; Wang et al. 2021's. At 1 a short toy run contracted the space."""
+    """linear: pull of the positive against push of the negatives; Wang et al. 2021's. At 1 a short
+    toy run contracted the space."""
     margin: float | None = Field(default=None, ge=-2, le=2)
-    """hinge, soft, byol_plus: wanted lead of the positive, a cosine; None: 0.2 for hinge, 0 for the other two (ours)."""
+    """hinge, soft, byol_plus: wanted lead of the positive, a cosine; None: 0.2 for hinge, 0 for the
+    other two (ours)."""
     temperature: float | None = Field(default=None, gt=0)
-    """soft, topk_nce, byol_plus, hcl: divisor of similarities; None: 0.5 for hcl (Robinson et al. 2021), 0.2 for the others."""
+    """soft, topk_nce, byol_plus, hcl: divisor of similarities; None: 0.5 for hcl (Robinson et al.
+    2021), 0.2 for the others."""
     weight: float = Field(default=0.5, ge=0)
     """byol_plus: lambda, of the negatives' part; 0 is BYOL (ours)."""
     beta: float = Field(default=1.0, ge=0)
-    """hcl: how much harder negatives weigh; 1 was the best of 0.5, 1, 2 and 6 in Robinson et al. 2021."""
+    """hcl: how much harder negatives weigh; 1 was the best of 0.5, 1, 2 and 6 in Robinson et al.
+    2021."""
     tau_plus: float = Field(default=0.1, ge=0, lt=1)
     """hcl: assumed share of false negatives; Robinson et al. 2021's."""
 
@@ -56,12 +61,15 @@ def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
     return objectives[form]
 
 
-def linear(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, gamma: float) -> Float[Tensor, ""]:
+def linear(
+    positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, gamma: float
+) -> Float[Tensor, ""]:
     """Mean similarity of the negatives minus gamma times that of the positive, doubled.
 
     mean_i ( -2 gamma s_i+ + 2 mean_k s_ik )
 
-    This is the truncated triplet of distances -2 s without the constant of its margin (100), which is always active.
+    This is the truncated triplet of distances -2 s without the constant of its margin (100), which
+    is always active.
 
     Args:
         positive: cosine of each query with its key.
@@ -73,7 +81,9 @@ def linear(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chos
     return 2 * negative.mean() - 2 * gamma * positive.mean()
 
 
-def hinge(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, margin: float) -> Float[Tensor, ""]:
+def hinge(
+    positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, margin: float
+) -> Float[Tensor, ""]:
     """Mean shortfall of the positive's lead over each negative: the classical triplet on cosines.
 
     mean_ik max(0, margin - s_i+ + s_ik)
@@ -106,7 +116,9 @@ def soft(
     return temperature * F.softplus((margin - positive[:, None] + negative) / temperature).mean()
 
 
-def topk_nce(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, temperature: float) -> Float[Tensor, ""]:
+def topk_nce(
+    positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, temperature: float
+) -> Float[Tensor, ""]:
     """Cross-entropy of finding the positive among the chosen negatives; with all of them, InfoNCE.
 
     mean_i -log( exp(s_i+ / t) / (exp(s_i+ / t) + sum_k exp(s_ik / t)) )
@@ -116,7 +128,8 @@ def topk_nce(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch ch
         negative: cosines of each query with its chosen candidates.
         temperature: t > 0; 0.07 to 0.2 in the literature.
 
-    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; with all negatives, Chen et al. 2021 (MoCo v3), arXiv:2104.02057, eq. 1.
+    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; with all negatives, Chen et al. 2021
+    (MoCo v3), arXiv:2104.02057, eq. 1.
     """
     logits = torch.cat([positive[:, None], negative], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
@@ -143,7 +156,9 @@ def byol_plus(
 
     Source: Grill et al. 2020, arXiv:2006.07733, eq. 2, for the first part.
     """
-    return (2 - 2 * positive).mean() + weight * soft(positive, negative, margin=margin, temperature=temperature)
+    return (2 - 2 * positive).mean() + weight * soft(
+        positive, negative, margin=margin, temperature=temperature
+    )
 
 
 def hcl(
@@ -154,10 +169,12 @@ def hcl(
     tau_plus: float,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """InfoNCE whose negatives weigh more the harder they are, corrected for false ones; needs all negatives.
+    """InfoNCE whose negatives weigh more the harder they are, corrected for false ones; needs all
+    negatives.
 
-    mean_i -log( p_i / (p_i + G_i) ),   p_i = exp(s_i+ / t),   n_ik = exp(s_ik / t),   w_ik = n_ik^beta
-    R_i = sum_k w_ik n_ik / mean_k w_ik,   G_i = max( (R_i - tau_plus N p_i) / (1 - tau_plus), N exp(-1 / t) )
+    mean_i -log( p_i / (p_i + G_i) ),   p_i = exp(s_i+ / t),   n_ik = exp(s_ik / t),   w_ik =
+    n_ik^beta R_i = sum_k w_ik n_ik / mean_k w_ik,   G_i = max( (R_i - tau_plus N p_i) / (1 -
+    tau_plus), N exp(-1 / t) )
 
     Args:
         positive: cosine of each query with its key.
@@ -170,8 +187,13 @@ def hcl(
     """
     num_negatives = negative.shape[1]
     own, others = positive / temperature, negative / temperature
-    log_reweighted = torch.logsumexp((1 + beta) * others, dim=1) - torch.logsumexp(beta * others, dim=1) + math.log(num_negatives)
-    # Both sides of the maximum are divided by p_i: differences of logits overflow much later than exp(s / t) itself.
+    log_reweighted = (
+        torch.logsumexp((1 + beta) * others, dim=1)
+        - torch.logsumexp(beta * others, dim=1)
+        + math.log(num_negatives)
+    )
+    # Both sides of the maximum are divided by p_i: differences of logits overflow much later than
+    # exp(s / t) itself.
     corrected = (torch.exp(log_reweighted - own) - tau_plus * num_negatives) / (1 - tau_plus)
     smallest = num_negatives * torch.exp(-1 / temperature - own)
     return torch.log1p(torch.maximum(corrected, smallest)).mean()

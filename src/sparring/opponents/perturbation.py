@@ -1,7 +1,8 @@
 """Perturbation: the images of the batch, moved in pixels so that the method's own loss rises.
 
-The attack is one step of the fast gradient sign method on the loss over the whole batch, so what one image does to all others takes part.
-`attack` knows neither networks nor methods; it is given a loss of images.
+The attack is one step of the fast gradient sign method on the loss over the whole batch, so what
+one image does to all others takes part. `attack` knows neither networks nor methods; it is given a
+loss of images.
 """
 
 from collections.abc import Callable
@@ -20,11 +21,13 @@ Images: TypeAlias = Float[Tensor, "batch 3 height width"]
 
 
 class PerturbedSettings(Settings):
-    """How far and how images are moved, and what the moved ones count. Defaults: CLAE as released, on CIFAR (Ho & Vasconcelos 2020)."""
+    """How far and how images are moved, and what the moved ones count. Defaults: CLAE as released,
+    on CIFAR (Ho & Vasconcelos 2020)."""
 
     epsilon: float = Field(default=0.015, gt=0, le=1)
-    """Largest change of a pixel of images in [0, 1]. The released 0.03 is one of normalised images: 0.015 for SimCLR on CIFAR (std 0.5),
-    0.006 for plain and uel on CIFAR, 0.0067 with ImageNet's normalisation."""
+    """Largest change of a pixel of images in [0, 1]. The released 0.03 is one of normalised images:
+    0.015 for SimCLR on CIFAR (std 0.5), 0.006 for plain and uel on CIFAR, 0.0067 with ImageNet's
+    normalisation."""
     alpha: float = Field(default=1.0, ge=0)
     """Weight of the loss on attacked images beside the loss on clean ones."""
     steps: int = Field(default=1, ge=1)
@@ -34,13 +37,16 @@ class PerturbedSettings(Settings):
     random_start: bool = False
     """Begin anywhere within epsilon instead of at the image."""
     anchor: Literal["self", "other-view"] = "self"
-    """Whose positive the attacked image is: the view that it was made from, as released, or the image's other view."""
+    """Whose positive the attacked image is: the view that it was made from, as released, or the
+    image's other view."""
     norms: Literal["split", "shared"] = "split"
-    """Split: attacked images go through batch norms of their own. Shared: through the clean ones."""
+    """Split: attacked images go through batch norms of their own. Shared: through the clean
+    ones."""
     norm_momentum: float = Field(default=0.01, gt=0, le=1)
     """Of the running statistics of the attacked images' norms."""
     attack_updates_statistics: bool = True
-    """Whether the attack's own forward pass counts in running statistics, as released; it never reaches the clean ones of split norms."""
+    """Whether the attack's own forward pass counts in running statistics, as released; it never
+    reaches the clean ones of split norms."""
     clip: tuple[float, float] | None = None
     """Range of attacked pixels, such as [0, 1]; None: no clipping, as released."""
     disarmed: Literal["random-signs"] | None = None
@@ -49,7 +55,9 @@ class PerturbedSettings(Settings):
     @model_validator(mode="after")
     def _clip_is_a_range(self) -> "PerturbedSettings":
         if self.clip is not None and self.clip[0] >= self.clip[1]:
-            raise ValueError(f"clip={list(self.clip)} is empty; give the lower end first, such as [0, 1]")
+            raise ValueError(
+                f"clip={list(self.clip)} is empty; give the lower end first, such as [0, 1]"
+            )
         return self
 
 
@@ -70,7 +78,13 @@ LossAndGradient: TypeAlias = Callable[[Images], tuple[Tensor, Tensor]]
 """Loss of images, and its gradient with respect to them."""
 
 
-def attack(images: Images, look: LossAndGradient, settings: PerturbedSettings, *, generator: torch.Generator) -> Attack:
+def attack(
+    images: Images,
+    look: LossAndGradient,
+    settings: PerturbedSettings,
+    *,
+    generator: torch.Generator,
+) -> Attack:
     """Ascend the loss in pixels: x <- clip_eps(x + step_size * sign(dL/dx)).
 
     Args:
@@ -79,7 +93,8 @@ def attack(images: Images, look: LossAndGradient, settings: PerturbedSettings, *
         settings: how far and how.
         generator: of a random start.
 
-    Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018, arXiv:1706.06083.
+    Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018,
+    arXiv:1706.06083.
     """
     s, images = settings, images.detach()
     size = s.step_size or (s.epsilon if s.steps == 1 else 2.5 * s.epsilon / s.steps)
@@ -98,13 +113,19 @@ def attack(images: Images, look: LossAndGradient, settings: PerturbedSettings, *
     return Attack(images=moved.detach(), loss=first_loss)
 
 
-def random_signs(images: Images, settings: PerturbedSettings, *, generator: torch.Generator) -> Images:
-    """Images of which every pixel moved by epsilon, up or down at random: the attack's size without its aim."""
-    moved = images.detach() + settings.epsilon * (2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1)
+def random_signs(
+    images: Images, settings: PerturbedSettings, *, generator: torch.Generator
+) -> Images:
+    """Images of which every pixel moved by epsilon, up or down at random: the attack's size without
+    its aim."""
+    moved = images.detach() + settings.epsilon * (
+        2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1
+    )
     return moved if settings.clip is None else moved.clamp(*settings.clip)
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
-    """In [0, 1), of the images' shape; drawn for the joint batch, so that several processes draw what one would."""
+    """In [0, 1), of the images' shape; drawn for the joint batch, so that several processes draw
+    what one would."""
     joint = torch.rand(distributed.num_processes(), *images.shape, generator=generator)
     return joint[distributed.rank()].to(images)

@@ -13,19 +13,30 @@ Group: TypeAlias = dict[str, Any]
 
 
 class LARS(Optimizer):
-    """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of weight to gradient norm.
+    """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of weight to gradient
+    norm.
 
     g <- g + weight_decay * p;  g <- trust * |p| / |g| * g;  v <- momentum * v + g;  p <- p - lr * v
 
-    The ratio is 1 where either norm is 0. Tensors with at most one dimension (biases, batch norm) are neither decayed nor scaled.
+    The ratio is 1 where either norm is 0. Tensors with at most one dimension (biases, batch norm)
+    are neither decayed nor scaled.
 
-    Source: You et al. 2017, arXiv:1708.03888; exclusions as in BYOL (Grill et al. 2020, arXiv:2006.07733, section 3.3).
+    Source: You et al. 2017, arXiv:1708.03888; exclusions as in BYOL (Grill et al. 2020,
+    arXiv:2006.07733, section 3.3).
     """
 
     def __init__(
-        self, groups: Iterable[Group], *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 0.001
+        self,
+        groups: Iterable[Group],
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
     ) -> None:
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+        super().__init__(
+            groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        )
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -42,7 +53,9 @@ class LARS(Optimizer):
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
             norm, gradient_norm = parameter.norm(), gradient.norm()
             ratio = group["trust"] * norm / gradient_norm
-            gradient = gradient * torch.where((norm > 0) & (gradient_norm > 0), ratio, torch.ones_like(ratio))
+            gradient = gradient * torch.where(
+                (norm > 0) & (gradient_norm > 0), ratio, torch.ones_like(ratio)
+            )
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
@@ -70,11 +83,16 @@ def make_optimizer(
     """
     groups: list[Group] = []
     for is_steady in (False, True):
-        part = [parameter for name, parameter in parameters.items() if (name.partition(".")[0] in steady) is is_steady]
+        part = [
+            parameter
+            for name, parameter in parameters.items()
+            if (name.partition(".")[0] in steady) is is_steady
+        ]
         matrices = [p for p in part if p.ndim > 1 or decay_vectors]
         vectors = [p for p in part if p.ndim <= 1 and not decay_vectors]
         groups += [
-            {"params": chosen, "weight_decay": w, "is_steady": is_steady} for chosen, w in ((matrices, weight_decay), (vectors, 0.0))
+            {"params": chosen, "weight_decay": w, "is_steady": is_steady}
+            for chosen, w in ((matrices, weight_decay), (vectors, 0.0))
         ]
     groups = [group for group in groups if group["params"]]
     match name:

@@ -16,7 +16,8 @@ from sparring.optim.schedule import Progress, ScheduleName, cosine, position
 
 
 class PlayerSettings(Settings):
-    """How one player moves. Defaults: SGD with a cosine, as in MoCo v2 (Chen et al. 2020, arXiv:2003.04297)."""
+    """How one player moves. Defaults: SGD with a cosine, as in MoCo v2 (Chen et al. 2020,
+    arXiv:2003.04297)."""
 
     optimizer: OptimizerName = "sgd"
     """sgd, adamw, or lars for very large batches."""
@@ -27,7 +28,8 @@ class PlayerSettings(Settings):
     schedule: ScheduleName = "cosine"
     """Of the rate after the warm-up, over the whole planned run."""
     schedule_per_epoch: bool = False
-    """Change the rate once per epoch (as the released code of AdCo, CaCo and MoCo does) instead of at every step."""
+    """Change the rate once per epoch (as the released code of AdCo, CaCo and MoCo does) instead of
+    at every step."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs in which the rate rises in a straight line to its peak."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -39,13 +41,17 @@ class PlayerSettings(Settings):
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest joint norm of the gradients."""
     steady: tuple[str, ...] = ()
-    """Parts that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's `predictor`."""
+    """Parts that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's
+    `predictor`."""
 
 
 class Player:
-    """Parameters and the optimiser that moves them; `update` is the only place that back-propagates and steps."""
+    """Parameters and the optimiser that moves them; `update` is the only place that back-propagates
+    and steps."""
 
-    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], settings: PlayerSettings) -> None:
+    def __init__(
+        self, name: str, parameters: Mapping[str, nn.Parameter], settings: PlayerSettings
+    ) -> None:
         self.name = name
         self.settings = settings
         self._parameters = dict(parameters)
@@ -67,9 +73,13 @@ class Player:
     def prepare(self, progress: Progress) -> None:
         """Set the learning rate for this step."""
         s = self.settings
-        warmup, fraction = position(progress, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs)
+        warmup, fraction = position(
+            progress, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs
+        )
         peak = s.learning_rate
-        self.learning_rate = warmup * (cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak)
+        self.learning_rate = warmup * (
+            cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak
+        )
         for group in self._optimizer.param_groups:
             group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
 
@@ -83,7 +93,9 @@ class Player:
             TrainingError: if the loss or the gradient is not finite; nothing has moved then.
         """
         parameters = list(self._parameters.values())
-        found = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+        found = list(
+            torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        )
         mean_loss = loss.detach().clone()
         distributed.average([*found, mean_loss])
         self._refuse_non_finite(mean_loss, found)
@@ -95,20 +107,24 @@ class Player:
         self._optimizer.zero_grad()
 
     def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
-        # Both are averaged by now, so every process sees the same numbers and all of them stop together.
+        # Both are averaged by now, so every process sees the same numbers and all of them stop
+        # together.
         norms = torch._foreach_norm(gradients)
         if not torch.stack([loss, *norms]).sum().isfinite():
             what = "loss" if not loss.isfinite() else "gradient"
             raise TrainingError(
                 f"player '{self.name}': its {what} is not finite (loss {loss.item():g}); "
-                f"try a lower players.{self.name}.learning_rate or set players.{self.name}.clip_norm"
+                f"try a lower players.{self.name}.learning_rate or set "
+                f"players.{self.name}.clip_norm"
             )
 
     def _refuse_unknown_parts(self) -> None:
         parts = {name.partition(".")[0] for name in self._parameters}
         for part in self.settings.steady:
             if part not in parts:
-                raise ConfigError(unknown_name(f"part in players.{self.name}.steady:", part, sorted(parts)))
+                raise ConfigError(
+                    unknown_name(f"part in players.{self.name}.steady:", part, sorted(parts))
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state, such as momentum buffers."""
@@ -118,15 +134,28 @@ class Player:
         """Continue from `state_dict`'s value.
 
         Raises:
-            ValueError: if another optimiser, or one with other settings, made it: PyTorch would silently take these over.
+            ValueError: if another optimiser, or one with other settings, made it: PyTorch would
+                silently take these over.
         """
         if _fixed(state["param_groups"]) != _fixed(self._optimizer.param_groups):
-            raise ValueError(f"players.{self.name}: the optimiser, its momentum or its weight decay was another")
+            raise ValueError(
+                f"players.{self.name}: the optimiser, its momentum or its weight decay was another"
+            )
         # A checkpoint of version 0.1 lacks what PyTorch's optimisers keep beside the settings.
-        groups = [{**own, **saved} for own, saved in zip(self._optimizer.param_groups, state["param_groups"], strict=True)]
+        groups = [
+            {**own, **saved}
+            for own, saved in zip(self._optimizer.param_groups, state["param_groups"], strict=True)
+        ]
         self._optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What an optimiser's settings decide once and for all."""
-    return [{key: group[key] for key in ("momentum", "betas", "weight_decay", "trust", "is_steady") if key in group} for group in groups]
+    return [
+        {
+            key: group[key]
+            for key in ("momentum", "betas", "weight_decay", "trust", "is_steady")
+            if key in group
+        }
+        for group in groups
+    ]

@@ -51,8 +51,10 @@ def position(progress: Progress, *, per_epoch: bool, warmup_epochs: float) -> tu
 
     Args:
         progress: where the run stands.
-        per_epoch: values change once per epoch, as most released code does, instead of at every step.
-        warmup_epochs: length of the linear warm-up; its factor is (time + 1) / warm-up and reaches 1 on the last unit.
+        per_epoch: values change once per epoch, as most released code does, instead of at every
+            step.
+        warmup_epochs: length of the linear warm-up; its factor is (time + 1) / warm-up and reaches
+            1 on the last unit.
     """
     unit = progress.steps_per_epoch if per_epoch else 1
     now, total = progress.step // unit, max(progress.num_steps // unit, 1)
@@ -62,7 +64,9 @@ def position(progress: Progress, *, per_epoch: bool, warmup_epochs: float) -> tu
     return 1.0, (now - warmup) / max(total - warmup, 1)
 
 
-def teacher_momentum(start: float, progress: Progress, *, schedule: ScheduleName, per_epoch: bool = False) -> float:
+def teacher_momentum(
+    start: float, progress: Progress, *, schedule: ScheduleName, per_epoch: bool = False
+) -> float:
     """Averaging coefficient of a teacher at this step: constant, or rising to 1 over the run.
 
     m(k) = 1 - (1 - start) * (1 + cos(pi k / num_steps)) / 2

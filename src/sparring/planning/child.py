@@ -1,7 +1,8 @@
-"""The process in which a few steps are made: `python -m sparring.planning.child`, a request on its standard input, lines of JSON out.
+"""The process in which a few steps are made: `python -m sparring.planning.child`, a request on its
+standard input, lines of JSON out.
 
-A process of its own per measurement: the largest memory of one method would hide that of the next, and a process that is out of memory
-takes nothing with it.
+A process of its own per measurement: the largest memory of one method would hide that of the next,
+and a process that is out of memory takes nothing with it.
 """
 
 import json
@@ -47,7 +48,11 @@ def measure(request: Request, answers: Answers) -> Measurement:
     """Make the steps of a request."""
     live = LiveBytes()
     is_memory = request.count == "memory"
-    gauge = ProcessGauge(choose_device(request.tree["training"]["device"])) if is_memory else TensorGauge(live)
+    gauge = (
+        ProcessGauge(choose_device(request.tree["training"]["device"]))
+        if is_memory
+        else TensorGauge(live)
+    )
     with nullcontext() if is_memory else live:
         return make_steps(request, answers.count, gauge)
 
@@ -60,7 +65,8 @@ def main() -> None:
     try:
         request = _read()
         if not isinstance(request.data, str):
-            forget_peak()  # images in memory came through a pipe, which takes them twice for a moment
+            # Images in memory came through a pipe, which takes them twice for a moment
+            forget_peak()
         answers.send("done", asdict(measure(request, answers)))
     except SparringError as error:
         answers.send("error", [type(error).__name__, str(error)])
@@ -70,7 +76,8 @@ def main() -> None:
         answers.send("out of memory", str(error).splitlines()[0])
     finally:
         if request is not None:
-            # Here too, with what `process` made around it, in case that nobody waits for the answer any more.
+            # Here too, with what `process` made around it, in case that nobody waits for the answer
+            # any more.
             shutil.rmtree(Path(request.folder).parent, ignore_errors=True)
 
 
@@ -78,13 +85,20 @@ def _read() -> Request:
     try:
         request = pickle.load(sys.stdin.buffer)
     except (AttributeError, ImportError) as error:
-        raise ConfigError(f"the images or the backbone cannot be handed to another process: {error}; define it in a module") from None
+        raise ConfigError(
+            f"the images or the backbone cannot be handed to another process: {error}; define "
+            "it in a module"
+        ) from None
     assert isinstance(request, Request)
     return request
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
+    return (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error)
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""The bytes of tensors that are alive, watched while PyTorch computes: what a device would have to hold, whatever device there is.
+"""The bytes of tensors that are alive, watched while PyTorch computes: what a device would have to
+hold, whatever device there is.
 
-Counted are the storages of all tensors that go into or come out of PyTorch's operators, from the moment they are seen until nothing
-refers to them any more, so also what autograd keeps for the backward pass. Not counted is what an operator needs in between and gives
-back before it returns, such as the workspace of a convolution.
+Counted are the storages of all tensors that go into or come out of PyTorch's operators, from the
+moment they are seen until nothing refers to them any more, so also what autograd keeps for the
+backward pass. Not counted is what an operator needs in between and gives back before it returns,
+such as the workspace of a convolution.
 """
 
 import weakref
@@ -36,7 +38,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def _note(self, storage: torch.UntypedStorage) -> None:
-        # PyTorch keeps one Python object per storage for as long as the storage lives, so that its identity is the storage's.
+        # PyTorch keeps one Python object per storage for as long as the storage lives, so that its
+        # identity is the storage's.
         key, num_bytes = id(storage), storage.nbytes()
         if key in self._alive:
             return

@@ -7,8 +7,9 @@ from typing import Any
 from sparring.planning.prediction import MARGIN, Duration
 
 CONTEXT_BYTES = 600 * 2**20
-"""What a CUDA device gives to a process before its first tensor: the context, and the compiled kernels of PyTorch and its libraries. An
-assumption: a few hundred MiB is what processes usually show in nvidia-smi, more on larger devices; none was at hand to measure it."""
+"""What a CUDA device gives to a process before its first tensor: the context, and the compiled
+kernels of PyTorch and its libraries. An assumption: a few hundred MiB is what processes usually
+show in nvidia-smi, more on larger devices; none was at hand to measure it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +20,16 @@ class Row:
         name: method and opponents, such as simclr+perturbation.
         duration: predicted times; None for a device that is not there.
         peak_bytes: predicted largest memory.
-        store_bytes: the part of it that are decoded images mapped from a file, which give way where memory is short.
+        store_bytes: the part of it that are decoded images mapped from a file, which give way where
+            memory is short.
         largest_batch: that fits into the memory there is, at most all images; 0 if none does.
-        largest_image_size: side of the images at which the planned batch would about fit, at most the planned one; 0 if none.
+        largest_image_size: side of the images at which the planned batch would about fit, at most
+            the planned one; 0 if none.
         measured_batches: batch sizes that were measured.
         cpu_seconds: CPU time of a step, all threads together; None for a device that is not there.
         cpu_look_seconds: CPU time of a look of the monitor.
-        weight_bytes, gradient_bytes, optimizer_bytes: parameters and buffers, gradients of all players, state of all optimisers.
+        weight_bytes, gradient_bytes, optimizer_bytes: parameters and buffers, gradients of all
+            players, state of all optimisers.
     """
 
     name: str

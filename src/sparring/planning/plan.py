@@ -1,4 +1,5 @@
-"""`sparring.plan`: what a run will take, predicted from a few of its steps, for one or several methods on the same images."""
+"""`sparring.plan`: what a run will take, predicted from a few of its steps, for one or several
+methods on the same images."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ from sparring.training.start import Listener, open_images
 TIMED_STEPS = 8
 """Whose median is the time of a step."""
 COUNTED_BATCH = 16
-"""Images per step at most, where tensors are counted for a device that is not there; half-precision steps take long on most CPUs."""
+"""Images per step at most, where tensors are counted for a device that is not there; half-precision
+steps take long on most CPUs."""
 COUNTED_STEPS = 2
 """Steps that are counted: the optimisers have their state from the second one on."""
 PROBE_SHARE = 4
@@ -49,11 +51,13 @@ def plan(
     listener: Listener | None = None,
     **training: int | str | None,
 ) -> Plan:
-    """Predict memory and time of runs without making them; nothing is left behind but the store of decoded images that they make anyway.
+    """Predict memory and time of runs without making them; nothing is left behind but the store of
+    decoded images that they make anyway.
 
     Args:
         data: as for `train`.
-        method: one method or several; `simclr+perturbation` is one with its opponent. Default: adco, or the recipe's.
+        method: one method or several; `simclr+perturbation` is one with its opponent. Default:
+            adco, or the recipe's.
         opponent: opponents around every one of them, the innermost first.
         recipe: as for `train`.
         settings: as for `train`.
@@ -61,16 +65,26 @@ def plan(
         gpu_memory: GiB of a CUDA device that is not there: its memory is estimated, and no time.
         timed_steps: steps of each run that are timed.
         listener: told what happens.
-        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, device="cpu"; and seed.
+        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, device="cpu";
+            and seed.
 
     Raises:
         UsageError: for wrong input.
-        TrainingError: a few steps could not be made, for want of memory or since a loss was not finite.
+        TrainingError: a few steps could not be made, for want of memory or since a loss was not
+            finite.
     """
     _require(gpu_memory, timed_steps)
-    shared: dict[str, Any] = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
+    shared: dict[str, Any] = {
+        "recipe": recipe,
+        "settings": settings,
+        "backbone": backbone,
+        **training,
+    }
     around = [opponent] if isinstance(opponent, str) else list(opponent or ())
-    configs = [configure(data, method=name, opponent=[*inner, *around], **shared) for name, inner in _names(method)]
+    configs = [
+        configure(data, method=name, opponent=[*inner, *around], **shared)
+        for name, inner in _names(method)
+    ]
     if gpu_memory is not None:
         configs = [_elsewhere(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
@@ -81,7 +95,9 @@ def plan(
     room = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30)
     rows = []
     for config in configs:
-        planner = _Planner(config, data, backbone, dataset, loader.steps_per_epoch, room, timed_steps, listener)
+        planner = _Planner(
+            config, data, backbone, dataset, loader.steps_per_epoch, room, timed_steps, listener
+        )
         rows.append(planner.estimated() if gpu_memory is not None else planner.predicted())
         room = planner.room
     first = configs[0].training
@@ -96,18 +112,28 @@ def plan(
         room_bytes=room,
         is_estimate=gpu_memory is not None,
         precision=first.precision,
-        cache=str(cache_folder(configs[0].data.cache)) if isinstance(dataset, StoredDataset) else "",
+        cache=str(cache_folder(configs[0].data.cache))
+        if isinstance(dataset, StoredDataset)
+        else "",
         rows=tuple(rows),
     )
 
 
 def _require(gpu_memory: float | None, timed_steps: int) -> None:
     if gpu_memory is not None and not 0 < gpu_memory < float("inf"):
-        raise ConfigError(f"gpu_memory must be positive, got {gpu_memory:g}; give the device's memory in GiB, for example 24")
+        raise ConfigError(
+            f"gpu_memory must be positive, got {gpu_memory:g}; give the device's memory in "
+            "GiB, for example 24"
+        )
     if timed_steps < 1:
-        raise ConfigError(f"timed_steps must be at least 1, got {timed_steps}; {TIMED_STEPS} are usual")
+        raise ConfigError(
+            f"timed_steps must be at least 1, got {timed_steps}; {TIMED_STEPS} are usual"
+        )
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError("a plan measures one process; start it without torchrun, with the batch of one process as --batch-size")
+        raise ConfigError(
+            "a plan measures one process; start it without torchrun, with the batch of one "
+            "process as --batch-size"
+        )
 
 
 def _names(method: str | Sequence[str] | None) -> list[tuple[str | None, list[str]]]:
@@ -119,7 +145,8 @@ def _names(method: str | Sequence[str] | None) -> list[tuple[str | None, list[st
 
 
 def _elsewhere(config: RunConfig) -> RunConfig:
-    """The run as a CUDA device would make it, on the CPU: in bfloat16, if nothing else is asked for."""
+    """The run as a CUDA device would make it, on the CPU: in bfloat16, if nothing else is asked
+    for."""
     precision = "bfloat16" if config.training.precision == "auto" else config.training.precision
     changed = {"device": "cpu", "precision": precision, "sync_batch_norm": False}
     return RunConfig.from_tree(merged(config.tree(), {"training": changed}))
@@ -132,7 +159,9 @@ def _num_steps(config: RunConfig, steps_per_epoch: int) -> int:
 
 def _in_words(device: torch.device) -> str:
     threads = torch.get_num_threads()
-    return f"cpu with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+    return (
+        f"cpu with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+    )
 
 
 class _Planner:
@@ -151,7 +180,11 @@ class _Planner:
     ) -> None:
         self.config, self.room = config, room
         self._data = str(Path(data).expanduser()) if isinstance(data, str | Path) else data
-        self._backbone, self._num_images, self._steps_per_epoch = backbone, len(dataset), steps_per_epoch
+        self._backbone, self._num_images, self._steps_per_epoch = (
+            backbone,
+            len(dataset),
+            steps_per_epoch,
+        )
         self._timed_steps, self._listener = timed_steps, listener
         self._batch = config.training.batch_size
         self._name = "+".join((config.method, *config.opponent))
@@ -165,19 +198,32 @@ class _Planner:
         if larger.batch_size < smaller.batch_size:
             smaller, larger = larger, smaller
         line, scores = growth(smaller, larger), 0.0
-        if larger.free_bytes is None:  # the scores at the end decide, if anything, the memory of the process
+        if (
+            larger.free_bytes is None
+        ):  # the scores at the end decide, if anything, the memory of the process
             scores = scoring_bytes(larger, min(self._num_images, SCORED_IMAGES))
         needed = max(line.at(self._batch), scores)
         if larger.batch_size == self._batch:
-            needed = max(needed, larger.bytes_of_all - larger.store_bytes + larger.unread_store_bytes)
+            needed = max(
+                needed, larger.bytes_of_all - larger.store_bytes + larger.unread_store_bytes
+            )
         training, steps = self.config.training, _num_steps(self.config, self._steps_per_epoch)
         lasting = duration(larger, training, steps_per_epoch=self._steps_per_epoch, num_steps=steps)
-        return self._row(Growth(line.constant, line.per_image, max(line.floor, scores)), needed, smaller, larger, lasting=lasting)
+        return self._row(
+            Growth(line.constant, line.per_image, max(line.floor, scores)),
+            needed,
+            smaller,
+            larger,
+            lasting=lasting,
+        )
 
     def estimated(self) -> Row:
         """From tensors that were counted on the CPU."""
         batch = min(self._batch, COUNTED_BATCH)
-        smaller, larger = (self._measure(size, steps=COUNTED_STEPS, count="tensors") for size in (max(2, batch // 2), max(4, batch)))
+        smaller, larger = (
+            self._measure(size, steps=COUNTED_STEPS, count="tensors")
+            for size in (max(2, batch // 2), max(4, batch))
+        )
         line = growth(smaller, larger)
         line = Growth(line.constant + CONTEXT_BYTES, line.per_image, line.floor + CONTEXT_BYTES)
         return self._row(line, line.at(self._batch), smaller, larger, lasting=None)
@@ -186,7 +232,13 @@ class _Planner:
         """The planned batch, or the largest part of it that is sure to fit."""
         parts = [size for size in (self._batch, self._batch // 2) if size > smaller.batch_size]
         fitting = [size for size in parts if crude_bytes(smaller, size) <= self.room]
-        return fitting[0] if fitting else max(2, smaller.batch_size // 2) if smaller.batch_size > 2 else 4
+        return (
+            fitting[0]
+            if fitting
+            else max(2, smaller.batch_size // 2)
+            if smaller.batch_size > 2
+            else 4
+        )
 
     def _measure(self, batch_size: int, *, steps: int, count: Any = "memory") -> Measurement:
         if self._listener is not None:
@@ -202,7 +254,15 @@ class _Planner:
         )
         return measured(request, self._listener, title=self._name)
 
-    def _row(self, line: Growth, needed: float, smaller: Measurement, larger: Measurement, *, lasting: Any) -> Row:
+    def _row(
+        self,
+        line: Growth,
+        needed: float,
+        smaller: Measurement,
+        larger: Measurement,
+        *,
+        lasting: Any,
+    ) -> Row:
         size = self.config.training.image_size
         assert size is not None
         largest = line.largest(self.room, limit=self._num_images)
@@ -214,7 +274,9 @@ class _Planner:
             largest_batch=largest,
             largest_image_size=line.image_size(self.room, batch_size=self._batch, size=size),
             measured_batches=(smaller.batch_size, larger.batch_size),
-            cpu_seconds=median(larger.cpu_seconds) * self._batch / larger.batch_size if lasting is not None else None,
+            cpu_seconds=median(larger.cpu_seconds) * self._batch / larger.batch_size
+            if lasting is not None
+            else None,
             cpu_look_seconds=larger.cpu_look_seconds if lasting is not None else None,
             weight_bytes=larger.weight_bytes,
             gradient_bytes=larger.gradient_bytes,

@@ -74,10 +74,15 @@ def _pickled(request: Request) -> bytes:
     try:
         return pickle.dumps(sys.path) + pickle.dumps(request)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ConfigError(f"the images or the backbone cannot be handed to another process: {error}; define it in a module") from None
+        raise ConfigError(
+            f"the images or the backbone cannot be handed to another process: {error}; define "
+            "it in a module"
+        ) from None
 
 
-def _taken(answer: dict[str, Any], code: int, words: IO[bytes], *, request: Request, title: str) -> Measurement:
+def _taken(
+    answer: dict[str, Any], code: int, words: IO[bytes], *, request: Request, title: str
+) -> Measurement:
     """The measurement, or the error that there was instead."""
     if "done" in answer:
         return Measurement(**answer["done"])
@@ -87,7 +92,8 @@ def _taken(answer: dict[str, Any], code: int, words: IO[bytes], *, request: Requ
         raise found(text)
     if "out of memory" in answer or code == -signal.SIGKILL:
         raise TrainingError(
-            f"{title}: out of memory in a step of {request.batch_size} images; plan again with a smaller --batch-size or --image-size"
+            f"{title}: out of memory in a step of {request.batch_size} images; plan again "
+            "with a smaller --batch-size or --image-size"
         )
     words.seek(0)
     said = words.read().decode(errors="replace").strip()

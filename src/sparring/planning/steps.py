@@ -1,7 +1,9 @@
-"""A few real steps of a run: the same code as the run's, near its end, in a folder that is thrown away.
+"""A few real steps of a run: the same code as the run's, near its end, in a folder that is thrown
+away.
 
-Late steps, since a method may begin with others: a bank that fills, images that are not attacked yet. The steps are made by
-`Training.play`, so that loader, views, opponent, records, a look of the monitor and a checkpoint are in them as in the run.
+Late steps, since a method may begin with others: a bank that fills, images that are not attacked
+yet. The steps are made by `Training.play`, so that loader, views, opponent, records, a look of the
+monitor and a checkpoint are in them as in the run.
 """
 
 import time
@@ -29,11 +31,13 @@ STORE_FILE = "images.bin"
 NEVER_MINUTES = 1e6
 """Between checkpoints: the one at the end is timed."""
 LOOK_IMAGES = 8
-"""Where tensors are counted, the look is made as small as it can be: it takes its time, and the steps decide."""
+"""Where tensors are counted, the look is made as small as it can be: it takes its time, and the
+steps decide."""
 
 
 def window(last_step: int, steps_per_epoch: int, wanted: int) -> tuple[int, int]:
-    """The first of the steps to make, and the step before which to stop: early in the last epoch, where the loader is at full work.
+    """The first of the steps to make, and the step before which to stop: early in the last epoch,
+    where the loader is at full work.
 
     Example:
         >>> window(100, 50, 8), window(60, 50, 20), window(3, 50, 8), window(20, 2, 8)
@@ -44,7 +48,9 @@ def window(last_step: int, steps_per_epoch: int, wanted: int) -> tuple[int, int]
     return start, min(start + wanted, last_step)
 
 
-def make_steps(request: Request, tell: Callable[[str, int, int], None], gauge: Gauge) -> Measurement:
+def make_steps(
+    request: Request, tell: Callable[[str, int, int], None], gauge: Gauge
+) -> Measurement:
     """Make the steps, and measure them.
 
     Args:
@@ -58,7 +64,11 @@ def make_steps(request: Request, tell: Callable[[str, int, int], None], gauge: G
     watch, folder = Stopwatch(gauge, tell, first, last), RunFolder(request.folder)
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
     contest, free = training.contest, free_device_bytes(training.contest.device)
-    stage = TrialStage(Rehearsal(dataset, contest.device, cache=cache_folder(config.data.cache)), dataset, contest.device)
+    stage = TrialStage(
+        Rehearsal(dataset, contest.device, cache=cache_folder(config.data.cache)),
+        dataset,
+        contest.device,
+    )
     rehearse(training, watch, backbone=request.backbone, stage=stage)
     _go_to(training, first)
     folder.create()
@@ -75,7 +85,9 @@ def make_steps(request: Request, tell: Callable[[str, int, int], None], gauge: G
         checkpoint_seconds=end - watch.times[-1],
         rehearsal_seconds=stage.seconds,
         bytes_before=bytes_before,
-        bytes_of_steps=watch.peaks[-2] if len(watch.peaks) > 2 and request.count == "memory" else watch.peaks[-1],
+        bytes_of_steps=watch.peaks[-2]
+        if len(watch.peaks) > 2 and request.count == "memory"
+        else watch.peaks[-1],
         bytes_of_all=gauge.peak(),
         bytes_at_rest=gauge.now(),
         store_bytes=store,
@@ -87,12 +99,20 @@ def make_steps(request: Request, tell: Callable[[str, int, int], None], gauge: G
 
 
 def _shortened(config: RunConfig, request: Request, num_images: int) -> tuple[RunConfig, int, int]:
-    """The run at this batch size, stopped after the steps to make; the number of the first of them, and of the one that is not made."""
+    """The run at this batch size, stopped after the steps to make; the number of the first of them,
+    and of the one that is not made."""
     training, batch = config.training, min(request.batch_size, num_images)
     steps_per_epoch = max(1, num_images // batch)
     planned = training.epochs * steps_per_epoch
-    first, last = window(min(planned, training.max_steps or planned), steps_per_epoch, request.steps)
-    changed = {"batch_size": request.batch_size, "max_steps": last, "log_steps": 1, "checkpoint_minutes": NEVER_MINUTES}
+    first, last = window(
+        min(planned, training.max_steps or planned), steps_per_epoch, request.steps
+    )
+    changed = {
+        "batch_size": request.batch_size,
+        "max_steps": last,
+        "log_steps": 1,
+        "checkpoint_minutes": NEVER_MINUTES,
+    }
     if request.count == "tensors":
         changed["monitor_images"] = min(training.monitor_images, LOOK_IMAGES)
     return RunConfig.from_tree(merged(config.tree(), {"training": changed})), first, last
@@ -121,10 +141,17 @@ def _parted(times: list[float]) -> tuple[list[float], float]:
 def _standing_bytes(contest: Contest) -> dict[str, int]:
     """Bytes that stay from step to step, and those of the gradients."""
     players = contest.players.values()
-    state = [part for player in players for parts in player.state_dict()["state"].values() for part in parts.values()]
+    state = [
+        part
+        for player in players
+        for parts in player.state_dict()["state"].values()
+        for part in parts.values()
+    ]
     return {
         "weight_bytes": _bytes([*contest.method.parameters(), *contest.method.buffers()]),
-        "gradient_bytes": _bytes([parameter for player in players for parameter in player.parameters()]),
+        "gradient_bytes": _bytes(
+            [parameter for player in players for parameter in player.parameters()]
+        ),
         "optimizer_bytes": _bytes([part for part in state if isinstance(part, Tensor)]),
     }
 

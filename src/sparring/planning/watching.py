@@ -1,4 +1,5 @@
-"""Who watches a run while a few of its steps are made: a listener with a clock, and a stage on which little is learned."""
+"""Who watches a run while a few of its steps are made: a listener with a clock, and a stage on
+which little is learned."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ from sparring.planning.gauges import Gauge
 from sparring.training.opponent_pretraining import Rehearsal
 
 TIMED_MOVES = 3
-"""Moves from which the time of what is learned before the first step is estimated, after a first one that is slower."""
+"""Moves from which the time of what is learned before the first step is estimated, after a first
+one that is slower."""
 
 
 class Stopwatch:
@@ -26,7 +28,9 @@ class Stopwatch:
         last: of the last one, plus one.
     """
 
-    def __init__(self, gauge: Gauge, tell: Callable[[str, int, int], None], first: int, last: int) -> None:
+    def __init__(
+        self, gauge: Gauge, tell: Callable[[str, int, int], None], first: int, last: int
+    ) -> None:
         self._gauge, self._tell, self._first, self._last = gauge, tell, first, last
         self.times: list[float] = []
         self.cpu_times: list[float] = []
@@ -55,7 +59,8 @@ class Stopwatch:
 
 
 class TrialStage:
-    """A `Stage` on which a learner makes a few moves, from which the time of all is estimated; nothing is kept.
+    """A `Stage` on which a learner makes a few moves, from which the time of all is estimated;
+    nothing is kept.
 
     Args:
         kept: what was learned from these images before: it costs nothing again.

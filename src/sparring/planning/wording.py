@@ -7,34 +7,51 @@ from sparring.planning.prediction import MARGIN
 from sparring.training.opponent_pretraining import lasting
 
 BUSY_SHARE = 0.8
-"""A process that computes in less of a step's time waits for something: what that is may be gone during the run, and the time with it."""
+"""A process that computes in less of a step's time waits for something: what that is may be gone
+during the run, and the time with it."""
 
 
 def lines_of(plan: Plan) -> list[str]:
     """The lines that `sparring plan` prints."""
     head = (
-        f"{plan.images:,} images of {plan.image_size} x {plan.image_size} px, batch {plan.batch_size:,}: "
-        f"{plan.steps_per_epoch:,} steps per epoch, {plan.num_steps:,} steps in {plan.epochs:,} epoch{'s' * (plan.epochs > 1)}"
+        f"{plan.images:,} images of {plan.image_size} x {plan.image_size} px, batch "
+        f"{plan.batch_size:,}: "
+        f"{plan.steps_per_epoch:,} steps per epoch, {plan.num_steps:,} steps in "
+        f"{plan.epochs:,} epoch{'s' * (plan.epochs > 1)}"
     )
     table = _estimates(plan) if plan.is_estimate else _predictions(plan)
     misfits = [_misfit(plan, row) for row in plan.rows if not plan.fits(row)]
-    return [head, "", *table, "", *misfits, *(_notes_on_estimate(plan) if plan.is_estimate else _notes(plan))]
+    return [
+        head,
+        "",
+        *table,
+        "",
+        *misfits,
+        *(_notes_on_estimate(plan) if plan.is_estimate else _notes(plan)),
+    ]
 
 
 def _predictions(plan: Plan) -> list[str]:
     rows: list[Sequence[str]] = [("", "step", "epoch", "whole run", "peak memory", "largest batch")]
     for row in plan.rows:
         assert row.duration is not None
-        times = (moment(seconds) for seconds in (row.duration.step, row.duration.epoch, row.duration.whole))
+        times = (
+            moment(seconds)
+            for seconds in (row.duration.step, row.duration.epoch, row.duration.whole)
+        )
         rows.append((row.name, *times, size(row.peak_bytes), _largest(plan, row)))
     return aligned(rows)
 
 
 def _estimates(plan: Plan) -> list[str]:
-    rows: list[Sequence[str]] = [("", "weights", "optimisers", "step", "peak memory", "largest batch")]
+    rows: list[Sequence[str]] = [
+        ("", "weights", "optimisers", "step", "peak memory", "largest batch")
+    ]
     for row in plan.rows:
         step = row.peak_bytes - row.weight_bytes - row.optimizer_bytes - CONTEXT_BYTES
-        parts = (size(part) for part in (row.weight_bytes, row.optimizer_bytes, step, row.peak_bytes))
+        parts = (
+            size(part) for part in (row.weight_bytes, row.optimizer_bytes, step, row.peak_bytes)
+        )
         rows.append((row.name, *parts, _largest(plan, row)))
     return aligned(rows)
 
@@ -50,23 +67,38 @@ def _misfit(plan: Plan, row: Row) -> str:
     ways = [f"a batch of {row.largest_batch:,}"] if row.largest_batch else []
     if 8 <= row.largest_image_size < plan.image_size:
         ways.append(f"images of about {row.largest_image_size} px")
-    would = f"{' or '.join(ways)} would fit" if ways else "no batch would; take a smaller backbone, or a narrower one (encoder.width)"
+    would = (
+        f"{' or '.join(ways)} would fit"
+        if ways
+        else "no batch would; take a smaller backbone, or a narrower one (encoder.width)"
+    )
     needs = size(row.peak_bytes - row.store_bytes)
-    return f"{row.name} does not fit: it needs {needs} and {MARGIN - 1:.0%} of margin, there are {size(plan.room_bytes)}; {would}"
+    return (
+        f"{row.name} does not fit: it needs {needs} and {MARGIN - 1:.0%} of margin, there are "
+        f"{size(plan.room_bytes)}; {would}"
+    )
 
 
 def _notes(plan: Plan) -> list[str]:
     lines = [
-        f"measured on {plan.device}, {size(plan.room_bytes)} free; the largest batch leaves a margin of {MARGIN - 1:.0%}, "
+        f"measured on {plan.device}, {size(plan.room_bytes)} free; the largest batch leaves a "
+        f"margin of {MARGIN - 1:.0%}, "
         "the accuracy of these predictions",
-        "epoch and whole run include looks of the monitor and checkpoints, not the scores at the end",
+        "epoch and whole run include looks of the monitor and checkpoints, not the scores at "
+        "the end",
     ]
     for row in plan.rows:
         lines += _notes_on_time(plan, row)
         if row.measured_batches[-1] != plan.batch_size:
-            lines.append(f"{row.name}: from steps of {_joined(row.measured_batches)} images, as the planned batch may not fit")
+            lines.append(
+                f"{row.name}: from steps of {_joined(row.measured_batches)} images, as the "
+                "planned batch may not fit"
+            )
         if 20 * row.store_bytes > row.peak_bytes:
-            lines.append(f"{row.name}: {size(row.store_bytes)} of its peak are decoded images, which give way where memory is short")
+            lines.append(
+                f"{row.name}: {size(row.store_bytes)} of its peak are decoded images, which "
+                "give way where memory is short"
+            )
     return [*lines, *_kept(plan)]
 
 
@@ -75,26 +107,39 @@ def _notes_on_time(plan: Plan, row: Row) -> list[str]:
     assert row.cpu_seconds is not None
     lines, share = [], row.cpu_seconds / row.duration.step
     if row.duration.rehearsal:
-        lines.append(f"{row.name} learns the images first: {moment(row.duration.rehearsal)} of the whole run, once for these images")
+        lines.append(
+            f"{row.name} learns the images first: {moment(row.duration.rehearsal)} of the "
+            "whole run, once for these images"
+        )
     if plan.device.startswith("cpu") and share < BUSY_SHARE:
-        lines.append(f"{row.name} computed in {share:.0%} of the time only: other programs, or reading files, took the rest")
+        lines.append(
+            f"{row.name} computed in {share:.0%} of the time only: other programs, or reading "
+            "files, took the rest"
+        )
     return lines
 
 
 def _notes_on_estimate(plan: Plan) -> list[str]:
     batches = _joined(plan.rows[0].measured_batches)
     return [
-        f"estimate for a CUDA device of {size(plan.room_bytes)}: no such device was at hand, nothing was timed",
-        f"tensors of steps with {batches} images were counted on the CPU ({plan.precision}), and a straight line was drawn through them; "
+        f"estimate for a CUDA device of {size(plan.room_bytes)}: no such device was at hand, "
+        "nothing was timed",
+        f"tensors of steps with {batches} images were counted on the CPU ({plan.precision}), "
+        "and a straight line was drawn through them; "
         f"{size(CONTEXT_BYTES)} are assumed for the CUDA context",
-        f"not counted: workspaces of convolutions, fragments, looks of the monitor, and what grows faster than the batch; "
+        "not counted: workspaces of convolutions, fragments, looks of the monitor, and what "
+        "grows faster than the batch; "
         f"the largest batch leaves {MARGIN - 1:.0%} for them",
         *_kept(plan),
     ]
 
 
 def _kept(plan: Plan) -> list[str]:
-    return [f"decoded images are kept for the runs in {plan.cache}; nothing else is left behind"] if plan.cache else []
+    return (
+        [f"decoded images are kept for the runs in {plan.cache}; nothing else is left behind"]
+        if plan.cache
+        else []
+    )
 
 
 def _joined(numbers: Sequence[int]) -> str:
@@ -110,7 +155,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.rjust(width) if number else cell.ljust(width) for number, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
 

@@ -30,7 +30,8 @@ NUM_COLORS = 6
 NUM_CLASS_COLORS = 10
 """Class colours that the page defines, as --class0, --class1, ..."""
 
-_THUMBNAIL = 32  # a multiple of 8, so that JPEG's blocks do not bleed from one picture of the atlas into the next
+# A multiple of 8, so that JPEG's blocks do not bleed from one picture of the atlas into the next
+_THUMBNAIL = 32
 _THUMBNAIL_SHARE = 0.056  # of the map's width
 _MAX_THUMBNAILS = 400
 
@@ -66,7 +67,11 @@ _STYLE: Any = {  # matplotlib 3.11 types its keys by name, earlier versions as t
 
 
 def curves_svg(
-    lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], *, description: str, width: float = 3.6, x_label: str = "epoch"
+    lines: Sequence[tuple[int, Sequence[float], Sequence[float]]],
+    *,
+    description: str,
+    width: float = 3.6,
+    x_label: str = "epoch",
 ) -> str:
     """Inline SVG of one metric over epochs, a line per run.
 
@@ -85,10 +90,17 @@ def curves_svg(
             if len(x) == 1:  # a line without length and with round ends: a dot
                 axes.plot([*x, *x], [*y, *y], color=color, linewidth=5, solid_capstyle="round")
             else:
-                axes.plot(x, y, color=color, linewidth=1.7, linestyle=_PATTERNS[run % len(_PATTERNS)])
+                axes.plot(
+                    x, y, color=color, linewidth=1.7, linestyle=_PATTERNS[run % len(_PATTERNS)]
+                )
         _tidy(axes, x_label)
         content = io.StringIO()
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            content,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return _themed(content.getvalue(), description)
 
 
@@ -113,7 +125,8 @@ def _tidy(axes: Axes, x_label: str) -> None:
 
 
 def _themed(svg: str, description: str) -> str:
-    """The drawing alone, scalable, with the page's font and colours, and without ids that other figures have too."""
+    """The drawing alone, scalable, with the page's font and colours, and without ids that other
+    figures have too."""
     body = svg[svg.index("<svg") :]
     view_box = re.search(r'viewBox="([^"]+)"', body)
     assert view_box is not None
@@ -121,7 +134,9 @@ def _themed(svg: str, description: str) -> str:
     inner = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", inner, flags=re.DOTALL)
     inner = re.sub(r"<defs>.*?</defs>|font-family: [^;]*; ", "", inner, flags=re.DOTALL)
     inner = re.sub(r' (?:clip-path|id|transform)="[^"]*"', "", inner)
-    inner = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]), inner)
+    inner = re.sub(
+        r'="[^"]*"', lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]), inner
+    )
     inner = inner.replace(_INK, "var(--muted)").replace(_LINE, "var(--line)")
     for run, color in enumerate(_RUN_COLORS):
         inner = inner.replace(color, f"var(--run{run})")
@@ -150,13 +165,17 @@ def data_uri(image: Pixels) -> str:
 
 
 def map_html(embedding: EmbeddingMap, *, description: str) -> str:
-    """Square of thumbnails where they find room and of dots elsewhere, coloured by class if there are labels."""
+    """Square of thumbnails where they find room and of dots elsewhere, coloured by class if there
+    are labels."""
     xy = 0.035 + 0.93 * embedding.xy
     shown = spread_out(xy, distance=_THUMBNAIL_SHARE)
     atlas, columns = _atlas(embedding.thumbnails[shown])
     rows = math.ceil(len(shown) / columns)
     hidden = np.setdiff1d(np.arange(len(xy)), shown)
-    dots = "".join(f'<circle cx="{100 * xy[i, 0]:.1f}" cy="{100 * xy[i, 1]:.1f}" r=".55"{_paint(embedding, i, "fill")}/>' for i in hidden)
+    dots = "".join(
+        f'<circle cx="{100 * xy[i, 0]:.1f}" cy="{100 * xy[i, 1]:.1f}" r=".55"{_paint(embedding, i, "fill")}/>'
+        for i in hidden
+    )
     thumbnails = "".join(
         f'<i style="left:{100 * xy[i, 0]:.1f}%;top:{100 * xy[i, 1]:.1f}%;'
         f'background-position:{_percent(place % columns, columns)} {_percent(place // columns, rows)}"'
@@ -171,7 +190,8 @@ def map_html(embedding: EmbeddingMap, *, description: str) -> str:
 
 
 def spread_out(xy: npt.NDArray[np.float32], *, distance: float) -> npt.NDArray[np.int64]:
-    """Points, in order, that keep a distance from all chosen before, so that their pictures do not overlap."""
+    """Points, in order, that keep a distance from all chosen before, so that their pictures do not
+    overlap."""
     chosen: list[int] = []
     for i in range(len(xy)):
         if len(chosen) == _MAX_THUMBNAILS:
@@ -184,9 +204,13 @@ def spread_out(xy: npt.NDArray[np.float32], *, distance: float) -> npt.NDArray[n
 def _atlas(thumbnails: Pixels) -> tuple[str, int]:
     """One JPEG of all thumbnails as a data URI, and its number of columns."""
     columns = math.ceil(math.sqrt(len(thumbnails)))
-    sheet = Image.new("RGB", (columns * _THUMBNAIL, math.ceil(len(thumbnails) / columns) * _THUMBNAIL))
+    sheet = Image.new(
+        "RGB", (columns * _THUMBNAIL, math.ceil(len(thumbnails) / columns) * _THUMBNAIL)
+    )
     for place, thumbnail in enumerate(thumbnails):
-        small = Image.fromarray(thumbnail).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+        small = Image.fromarray(thumbnail).resize(
+            (_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS
+        )
         sheet.paste(small, (place % columns * _THUMBNAIL, place // columns * _THUMBNAIL))
     content = io.BytesIO()
     sheet.save(content, "JPEG", quality=85, subsampling=0)

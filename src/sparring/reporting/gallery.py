@@ -1,6 +1,7 @@
 """The pictures of a report: views, retrievals, an embedding map, and the bank's hardest negatives.
 
-Pure functions of images and of what an encoder made of them; whoever has the encoder and the data calls them.
+Pure functions of images and of what an encoder made of them; whoever has the encoder and the data
+calls them.
 """
 
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class HardestNegatives:
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """What a pair of generators made of the same latent vectors at one moment of the joint training."""
+    """What a pair of generators made of the same latent vectors at one moment of the joint
+    training."""
 
     share: float
     """Of the joint training, in [0, 1)."""
@@ -118,13 +120,15 @@ class Sample:
     attack: tuple[Float[Tensor, "rows 3 _ _"], Float[Tensor, "rows 3 _ _"]] | None = None
     """Views and their attacked copies."""
     album: UInt8[Tensor, "moments 2 pairs 3 height width"] | None = None
-    """Pictures of generated pairs at equal distances over the joint training, as far as it has come."""
+    """Pictures of generated pairs at equal distances over the joint training, as far as it has
+    come."""
     num_moments: int = 1
     """Of the whole joint training."""
 
 
 def make_gallery(sample: Sample, *, seed: int) -> Gallery:
-    """All pictures that the sample allows; the same seed and labels give the same queries for every encoder."""
+    """All pictures that the sample allows; the same seed and labels give the same queries for every
+    encoder."""
     queries = choose_queries(len(sample.images), sample.labels, seed=seed)
     return Gallery(
         views=view_rows(sample),
@@ -136,7 +140,9 @@ def make_gallery(sample: Sample, *, seed: int) -> Gallery:
     )
 
 
-def choose_queries(count: int, labels: Int[Tensor, "images"] | None, *, seed: int) -> Int[Tensor, "queries"]:
+def choose_queries(
+    count: int, labels: Int[Tensor, "images"] | None, *, seed: int
+) -> Int[Tensor, "queries"]:
     """Rows to ask with: drawn at random, one of each class before a second of any."""
     order = torch.randperm(count, generator=generator(seed, "queries"))
     if labels is not None:
@@ -153,17 +159,28 @@ def view_rows(sample: Sample) -> tuple[ViewRow, ...]:
     """The first images beside their views."""
     count = min([NUM_VIEW_ROWS, *(len(view) for view in sample.views)]) if sample.views else 0
     as_bytes = [(view[:count] * 255).round().clamp(0, 255).byte() for view in sample.views]
-    return tuple(ViewRow(original=pixels(sample.images[row]), views=tuple(pixels(view[row]) for view in as_bytes)) for row in range(count))
+    return tuple(
+        ViewRow(
+            original=pixels(sample.images[row]), views=tuple(pixels(view[row]) for view in as_bytes)
+        )
+        for row in range(count)
+    )
 
 
-def attack_rows(views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]) -> tuple[ViewRow, ...]:
-    """Views, what was added to them, scaled so that its largest value is white, its smallest black and none mid-grey, and the sum."""
+def attack_rows(
+    views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]
+) -> tuple[ViewRow, ...]:
+    """Views, what was added to them, scaled so that its largest value is white, its smallest black
+    and none mid-grey, and the sum."""
     added = attacked - views
     shown = 0.5 + added / (2 * added.abs().max().clamp(min=1e-12))
     clean, change, sums = (
-        [pixels((part[row] * 255).round().clamp(0, 255).byte()) for row in range(len(part))] for part in (views, shown, attacked)
+        [pixels((part[row] * 255).round().clamp(0, 255).byte()) for row in range(len(part))]
+        for part in (views, shown, attacked)
     )
-    return tuple(ViewRow(original=row[0], views=row[1:]) for row in zip(clean, change, sums, strict=True))
+    return tuple(
+        ViewRow(original=row[0], views=row[1:]) for row in zip(clean, change, sums, strict=True)
+    )
 
 
 def moments(sample: Sample) -> tuple[Moment, ...]:
@@ -171,7 +188,10 @@ def moments(sample: Sample) -> tuple[Moment, ...]:
     if sample.album is None:
         return ()
     pictures = sample.album.permute(0, 1, 2, 4, 5, 3).cpu().numpy()
-    return tuple(Moment(share=number / sample.num_moments, first=pair[0], second=pair[1]) for number, pair in enumerate(pictures))
+    return tuple(
+        Moment(share=number / sample.num_moments, first=pair[0], second=pair[1])
+        for number, pair in enumerate(pictures)
+    )
 
 
 def retrievals(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[Retrieval, ...]:
@@ -194,8 +214,11 @@ def retrievals(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[Retriev
     return tuple(found)
 
 
-def hardest_negatives(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[HardestNegatives, ...]:
-    """Bank vectors with the largest cosine to each query's embedding, and the images nearest to them."""
+def hardest_negatives(
+    sample: Sample, queries: Int[Tensor, "queries"]
+) -> tuple[HardestNegatives, ...]:
+    """Bank vectors with the largest cosine to each query's embedding, and the images nearest to
+    them."""
     if sample.bank is None or sample.embeddings is None:
         return ()
     queries = queries.to(sample.embeddings.device)
@@ -212,7 +235,9 @@ def hardest_negatives(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[
             )
             for rank in range(len(hardest))
         )
-        found.append(HardestNegatives(query=pixels(sample.images[query.cpu()]), negatives=negatives))
+        found.append(
+            HardestNegatives(query=pixels(sample.images[query.cpu()]), negatives=negatives)
+        )
     return tuple(found)
 
 
@@ -229,13 +254,18 @@ def embedding_map(sample: Sample, *, seed: int) -> EmbeddingMap | None:
         xy=((xy - low) / np.maximum(high - low, 1e-12)).astype(np.float32),
         thumbnails=pixels(sample.images[rows]),
         projection=projection,
-        labels=None if sample.labels is None else sample.labels.cpu()[rows].numpy().astype(np.int64),
+        labels=None
+        if sample.labels is None
+        else sample.labels.cpu()[rows].numpy().astype(np.int64),
         class_names=sample.class_names,
     )
 
 
-def principal_components(features: Float[Tensor, "rows dim"], count: int) -> npt.NDArray[np.float32]:
-    """Coordinates along the directions of largest variance, largest first; the sign makes the largest entry positive."""
+def principal_components(
+    features: Float[Tensor, "rows dim"], count: int
+) -> npt.NDArray[np.float32]:
+    """Coordinates along the directions of largest variance, largest first; the sign makes the
+    largest entry positive."""
     centred = (features - features.mean(dim=0)).double()
     _, directions = torch.linalg.eigh(centred.T @ centred)
     directions = directions.flip(1)[:, : min(count, len(features))]
@@ -245,7 +275,8 @@ def principal_components(features: Float[Tensor, "rows dim"], count: int) -> npt
 
 
 def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArray[np.float32], str]:
-    """t-SNE of the components if scikit-learn is there and the rows suffice, else the first two components."""
+    """t-SNE of the components if scikit-learn is there and the rows suffice, else the first two
+    components."""
     if components.shape[1] < 2:
         return np.concatenate([components, np.zeros_like(components)], axis=1), "PCA"
     try:
@@ -255,7 +286,12 @@ def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArra
     if len(components) < 10:
         return components[:, :2], "PCA"
     perplexity = min(30.0, (len(components) - 1) / 3)
-    method = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=derived_seed(seed, "t-SNE") % 2**32)
+    method = TSNE(
+        perplexity=perplexity,
+        init="pca",
+        max_iter=500,
+        random_state=derived_seed(seed, "t-SNE") % 2**32,
+    )
     return method.fit_transform(components).astype(np.float32), "t-SNE"
 
 
@@ -268,5 +304,7 @@ def pixels(images: UInt8[Tensor, "*batch 3 height width"]) -> Pixels:
 def _same_label(sample: Sample, query: Tensor, rows: Tensor) -> npt.NDArray[np.bool_] | None:
     if sample.labels is None or sample.labels[query.cpu()] < 0:
         return None
-    same: npt.NDArray[np.bool_] = (sample.labels[rows.cpu()] == sample.labels[query.cpu()]).cpu().numpy()
+    same: npt.NDArray[np.bool_] = (
+        (sample.labels[rows.cpu()] == sample.labels[query.cpu()]).cpu().numpy()
+    )
     return same

@@ -1,4 +1,5 @@
-"""From a run folder to its summary with pictures: what the trained and the untrained encoder make of the same images."""
+"""From a run folder to its summary with pictures: what the trained and the untrained encoder make
+of the same images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,12 +32,15 @@ END = Progress(step=10**6, num_steps=10**6 + 1, steps_per_epoch=1)
 """Past every warm-up."""
 
 
-def illustrated(folder: RunFolder, data: ImageData | None = None, *, backbone: nn.Module | None = None) -> RunSummary:
+def illustrated(
+    folder: RunFolder, data: ImageData | None = None, *, backbone: nn.Module | None = None
+) -> RunSummary:
     """Summary of a run with the galleries of its trained and its untrained encoder.
 
     Args:
         folder: of the run.
-        data: images to show; None: the run's own. Without either, or without a checkpoint, there are no pictures.
+        data: images to show; None: the run's own. Without either, or without a checkpoint, there
+            are no pictures.
         backbone: the network of your own with which the run was trained, if any.
     """
     summary, config = read_run(folder.path), folder.read_config()
@@ -45,21 +49,29 @@ def illustrated(folder: RunFolder, data: ImageData | None = None, *, backbone: n
         return summary
     assert config.training.image_size is not None
     dataset = open_dataset(shown, config.data, image_size=config.training.image_size)
-    views = Views(config.game.views.resolve(config.training.image_size), image_size=config.training.image_size)
+    views = Views(
+        config.game.views.resolve(config.training.image_size), image_size=config.training.image_size
+    )
     trained, untrained = both_methods(folder, backbone=backbone)
     return replace(
         summary,
         gallery=_gallery(trained, dataset, views, seed=config.seed, shows_opponents=True),
-        untrained_gallery=_gallery(untrained, dataset, views, seed=config.seed, shows_opponents=False),
+        untrained_gallery=_gallery(
+            untrained, dataset, views, seed=config.seed, shows_opponents=False
+        ),
     )
 
 
 @torch.no_grad()
-def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int, shows_opponents: bool) -> Gallery:
+def _gallery(
+    method: Method, dataset: Dataset, views: Views, *, seed: int, shows_opponents: bool
+) -> Gallery:
     rows = torch.randperm(len(dataset), generator=generator(0, "gallery"))[:IMAGES]
     images = dataset.images(rows)
     shown = views(images[:ATTACK_BATCH], generator=generator(seed, "gallery views"))
-    attack = _attack(method, shown) if shows_opponents else None  # before the norms that attacked images go through are left out
+    attack = (
+        _attack(method, shown) if shows_opponents else None
+    )  # before the norms that attacked images go through are left out
     album = _album(method) if shows_opponents else None
     encoder, bank = online_encoder(method), _bank(method)
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
@@ -81,7 +93,8 @@ def _gallery(method: Method, dataset: Dataset, views: Views, *, seed: int, shows
 
 
 def _attack(method: Method, views: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
-    """Some views and their attacked copies, as in training: with batch statistics, which change nothing here."""
+    """Some views and their attacked copies, as in training: with batch statistics, which change
+    nothing here."""
     wrapper = _perturbed(method)
     if wrapper is None:
         return None

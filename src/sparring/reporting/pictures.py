@@ -1,6 +1,7 @@
 """The sections of a report that show images: views, retrievals, maps, the bank's hardest negatives.
 
-Every encoder with a gallery has its line, the untrained one last, and all lines of a query stand together.
+Every encoder with a gallery has its line, the untrained one last, and all lines of a query stand
+together.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,13 @@ from html import escape
 import numpy as np
 
 from sparring.reporting.figures import NUM_CLASS_COLORS, class_name, map_html, picture
-from sparring.reporting.gallery import EmbeddingMap, Gallery, HardestNegatives, HardNegative, Retrieval
+from sparring.reporting.gallery import (
+    EmbeddingMap,
+    Gallery,
+    HardestNegatives,
+    HardNegative,
+    Retrieval,
+)
 from sparring.reporting.sections import absent, section, swatch
 from sparring.reporting.summary import RunSummary
 from sparring.reporting.wording import false_negative_share, percent, retrieval_share, run_names
@@ -39,8 +46,12 @@ class Shown:
 def shown_encoders(runs: Sequence[RunSummary]) -> list[Shown]:
     """The first runs with galleries, and the first untrained gallery."""
     named = enumerate(zip(run_names(runs), runs, strict=True))
-    found = [Shown(name, number, run.gallery) for number, (name, run) in named if run.gallery is not None][:MAX_ENCODERS]
-    untrained = next((run.untrained_gallery for run in runs if run.untrained_gallery is not None), None)
+    found = [
+        Shown(name, number, run.gallery) for number, (name, run) in named if run.gallery is not None
+    ][:MAX_ENCODERS]
+    untrained = next(
+        (run.untrained_gallery for run in runs if run.untrained_gallery is not None), None
+    )
     return found if untrained is None else [*found, Shown("untrained", None, untrained)]
 
 
@@ -49,7 +60,14 @@ def picture_sections(runs: Sequence[RunSummary]) -> str:
     encoders = shown_encoders(runs)
     if not encoders:
         return section("Pictures", absent(_NO_PICTURES))
-    return retrievals(encoders) + maps(encoders) + hardest(encoders) + attacks(encoders) + pairs(encoders) + views(encoders)
+    return (
+        retrievals(encoders)
+        + maps(encoders)
+        + hardest(encoders)
+        + attacks(encoders)
+        + pairs(encoders)
+        + views(encoders)
+    )
 
 
 def retrievals(encoders: Sequence[Shown]) -> str:
@@ -70,21 +88,36 @@ def retrievals(encoders: Sequence[Shown]) -> str:
 
 
 def _query_block(encoders: Sequence[Shown], place: int) -> str:
-    """One query and the line of every encoder; an encoder that was asked something else shows its own query."""
-    answers = [(e, e.gallery.retrievals[place]) for e in encoders if place < len(e.gallery.retrievals)]
+    """One query and the line of every encoder; an encoder that was asked something else shows its
+    own query."""
+    answers = [
+        (e, e.gallery.retrievals[place]) for e in encoders if place < len(e.gallery.retrievals)
+    ]
     query = answers[0][1].query
     lines = ""
     for encoder, retrieval in answers:
-        own = "" if np.array_equal(retrieval.query, query) else picture(retrieval.query, text="query of this encoder", style="query")
+        own = (
+            ""
+            if np.array_equal(retrieval.query, query)
+            else picture(retrieval.query, text="query of this encoder", style="query")
+        )
         lines += f'<div class="line"><span class="who">{encoder.title}</span><span class="strip">{own}{_neighbours(retrieval)}</span></div>'
     return f'<div class="block">{picture(query, text=f"query {place + 1}", style="query")}<div class="lines">{lines}</div></div>'
 
 
 def _neighbours(retrieval: Retrieval) -> str:
     images = []
-    for rank, (image, cosine) in enumerate(zip(retrieval.neighbours, retrieval.cosines, strict=True)):
+    for rank, (image, cosine) in enumerate(
+        zip(retrieval.neighbours, retrieval.cosines, strict=True)
+    ):
         same = None if retrieval.same_label is None else bool(retrieval.same_label[rank])
-        images.append(picture(image, text=f"neighbour {rank + 1}, cosine {cosine:.2f}{_class_words(same)}", style=_class_mark(same)))
+        images.append(
+            picture(
+                image,
+                text=f"neighbour {rank + 1}, cosine {cosine:.2f}{_class_words(same)}",
+                style=_class_mark(same),
+            )
+        )
     return "".join(images)
 
 
@@ -99,11 +132,18 @@ def _class_mark(same: bool | None) -> str:
 def maps(encoders: Sequence[Shown]) -> str:
     """Embedding maps side by side, one legend for all."""
     title = "Map of the features"
-    drawn = [(encoder, drawing) for encoder in encoders if (drawing := encoder.gallery.embedding_map) is not None]
+    drawn = [
+        (encoder, drawing)
+        for encoder in encoders
+        if (drawing := encoder.gallery.embedding_map) is not None
+    ]
     if not drawn:
         return section(title, absent("No map: the sample of images was too small."))
     first = drawn[0][1]
-    lead = f"{len(first.xy):,} images by {first.projection} of their features: what lies together looks alike to the encoder."
+    lead = (
+        f"{len(first.xy):,} images by {first.projection} of their features: what lies together "
+        "looks alike to the encoder."
+    )
     lead += " Distances between far groups mean nothing." if first.projection == "t-SNE" else ""
     squares = ""
     for encoder, drawing in drawn:
@@ -117,9 +157,7 @@ def _class_legend(drawing: EmbeddingMap) -> str:
         return '<p class="note">No labels, hence no colours.</p>'
     classes = sorted({int(label) for label in drawing.labels if label >= 0})
     if len(classes) > 2 * NUM_CLASS_COLORS:
-        return (
-            f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours; the name is shown when pointing at an image.</p>'
-        )
+        return f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours; the name is shown when pointing at an image.</p>'
     chips = ""
     for label in classes:
         dot = f'<b class="dot" style="--c:var(--class{label % NUM_CLASS_COLORS})"></b>'
@@ -131,11 +169,16 @@ def hardest(encoders: Sequence[Shown]) -> str:
     """For some queries the bank vectors that are hardest to tell from them."""
     title = "The bank's hardest negatives"
     # The untrained encoder's bank is noise.
-    having = [encoder for encoder in encoders if encoder.gallery.bank_hardest and encoder.number is not None]
+    having = [
+        encoder
+        for encoder in encoders
+        if encoder.gallery.bank_hardest and encoder.number is not None
+    ]
     if not having:
         return section(title, absent("None of these runs has a learned bank of negatives."))
     lead = (
-        "A vector of the bank is no image; the images whose embeddings are nearest to it show what it stands for. Each group is one "
+        "A vector of the bank is no image; the images whose embeddings are nearest to it show "
+        "what it stands for. Each group is one "
         "vector, with its cosine to the query on the left."
     )
     return section(title, "".join(_bank_of(encoder) for encoder in having), lead=lead)
@@ -149,7 +192,9 @@ def _bank_of(encoder: Shown) -> str:
         else f'<p class="note">{percent(share)} of these vectors look most like an image of the query\'s own class. '
         "Such false negatives teach the encoder to part images that belong together.</p>"
     )
-    blocks = "".join(_hardest_block(query, place) for place, query in enumerate(encoder.gallery.bank_hardest))
+    blocks = "".join(
+        _hardest_block(query, place) for place, query in enumerate(encoder.gallery.bank_hardest)
+    )
     return f'<h3>{encoder.title}</h3>{note}<div class="queries bank">{blocks}</div>'
 
 
@@ -163,13 +208,21 @@ def _negative(negative: HardNegative) -> str:
     images = []
     for rank, (face, cosine) in enumerate(zip(negative.faces, negative.face_cosines, strict=True)):
         same = None if negative.same_label is None else bool(negative.same_label[rank])
-        images.append(picture(face, text=f"cosine {cosine:.2f} to the bank vector{_class_words(same)}", style=_class_mark(same)))
+        images.append(
+            picture(
+                face,
+                text=f"cosine {cosine:.2f} to the bank vector{_class_words(same)}",
+                style=_class_mark(same),
+            )
+        )
     return f'<span class="negative"><span class="strip">{"".join(images)}</span><small>{negative.cosine:.2f}</small></span>'
 
 
 def attacks(encoders: Sequence[Shown]) -> str:
     """Views beside what an opponent added to them, of each encoder that had such an opponent."""
-    having = [encoder for encoder in encoders if encoder.gallery.attacks and encoder.number is not None]
+    having = [
+        encoder for encoder in encoders if encoder.gallery.attacks and encoder.number is not None
+    ]
     if not having:
         return ""
     lines = []
@@ -181,14 +234,17 @@ def attacks(encoders: Sequence[Shown]) -> str:
         )
         lines.append(f'<h3>{escape(encoder.name)}</h3><div class="viewgrid">{rows}</div>')
     lead = (
-        "Framed: a view. Beside it: what the opponent added to it, scaled to the full range around mid-grey, and the sum, on which the "
-        "encoder trains as well. The two views should look alike to you; where they do not, perturbation.epsilon is too large."
+        "Framed: a view. Beside it: what the opponent added to it, scaled to the full range "
+        "around mid-grey, and the sum, on which the "
+        "encoder trains as well. The two views should look alike to you; where they do not, "
+        "perturbation.epsilon is too large."
     )
     return section("Attacked views", "".join(lines), lead=lead)
 
 
 def pairs(encoders: Sequence[Shown]) -> str:
-    """Generated pairs over the joint training, of each encoder that had generators for opponents."""
+    """Generated pairs over the joint training, of each encoder that had generators for
+    opponents."""
     blocks = []
     for encoder in encoders:
         if encoder.number is None or not encoder.gallery.moments:
@@ -206,8 +262,10 @@ def pairs(encoders: Sequence[Shown]) -> str:
     if not blocks:
         return ""
     lead = (
-        "Each column is one latent vector, each line a moment of the joint training: above what the first generator makes of it, below the "
-        "second. The two should be similar but distinct, more distinct as time goes on, and different from column to column."
+        "Each column is one latent vector, each line a moment of the joint training: above "
+        "what the first generator makes of it, below the "
+        "second. The two should be similar but distinct, more distinct as time goes on, and "
+        "different from column to column."
     )
     return section("Generated pairs", "".join(blocks), lead=lead)
 
@@ -223,5 +281,8 @@ def views(encoders: Sequence[Shown]) -> str:
         f"{''.join(picture(view, text=f'view {number + 1}') for number, view in enumerate(row.views))}</span>"
         for row in rows
     )
-    lead = "Framed: the image. Beside it: views that training made of it, which the encoder must recognise as the same."
+    lead = (
+        "Framed: the image. Beside it: views that training made of it, which the encoder must "
+        "recognise as the same."
+    )
     return section(title, f'<div class="viewgrid">{lines}</div>', lead=lead)

@@ -48,22 +48,35 @@ def report_html(runs: Sequence[RunSummary]) -> str:
         title=escape(f"{listed(list(by_method(runs)))} - sparring report"),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         header=_header(runs),
-        body=scores(runs) + details(runs) + training(runs) + panel(runs) + picture_sections(runs) + provenance(runs),
+        body=scores(runs)
+        + details(runs)
+        + training(runs)
+        + panel(runs)
+        + picture_sections(runs)
+        + provenance(runs),
     )
 
 
 def _header(runs: Sequence[RunSummary]) -> str:
     trust = " ".join([*evidence(runs), *filter(None, [fairness(runs)])])
-    alarms = "".join(f'<p class="warning" role="alert">{escape(text)}</p>' for text in warnings(runs))
-    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(runs))
+    alarms = "".join(
+        f'<p class="warning" role="alert">{escape(text)}</p>' for text in warnings(runs)
+    )
+    facts = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in _facts(runs)
+    )
     clauses = headline(runs)
     ends = [*(";" for _ in clauses[1:]), "." if len(clauses) > 1 else ""]
-    title = " ".join(f"<span>{escape(clause + end)}</span>" for clause, end in zip(clauses, ends, strict=True))
+    title = " ".join(
+        f"<span>{escape(clause + end)}</span>" for clause, end in zip(clauses, ends, strict=True)
+    )
     return f'<h1>{title}</h1><p class="trust">{escape(trust)}</p>{alarms}<dl class="facts">{facts}</dl>'
 
 
 def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
-    """What was trained on what, for how long; values that differ between runs stand side by side."""
+    """What was trained on what, for how long; values that differ between runs stand side by
+    side."""
     asked = {
         "Images": ("data", "path"),
         "Backbone": ("encoder", "backbone"),
@@ -77,9 +90,24 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
         facts.append((title, _distinct(values)))
     facts.append(("Seeds", _distinct([run.seed for run in runs if run.seed is not None])))
     minutes = [seconds / 60 for run in runs if (seconds := run.last("seconds")) is not None]
-    facts.append(("Training time", " / ".join(f"{value:.0f} min" if value >= 1 else "under 1 min" for value in minutes)))
-    facts.append(("Device", _distinct([run.environment["device"] for run in runs if "device" in run.environment])))
-    facts.append(("Unreadable files", _distinct([f"{len(run.quarantine):,}" for run in runs if run.quarantine])))
+    facts.append(
+        (
+            "Training time",
+            " / ".join(f"{value:.0f} min" if value >= 1 else "under 1 min" for value in minutes),
+        )
+    )
+    facts.append(
+        (
+            "Device",
+            _distinct([run.environment["device"] for run in runs if "device" in run.environment]),
+        )
+    )
+    facts.append(
+        (
+            "Unreadable files",
+            _distinct([f"{len(run.quarantine):,}" for run in runs if run.quarantine]),
+        )
+    )
     return [(title, value) for title, value in facts if value]
 
 

@@ -1,4 +1,5 @@
-"""The sections of a report, each a function from runs to HTML; a section without material says so in a sentence.
+"""The sections of a report, each a function from runs to HTML; a section without material says so
+in a sentence.
 
 Every text that comes from outside passes `escape`.
 """
@@ -57,7 +58,11 @@ def absent(text: str) -> str:
 
 def swatch(number: int | None, name: str) -> str:
     """A run's name behind its colour; None: the untrained encoder."""
-    color, dashes = ("untrained", "solid") if number is None else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
+    color, dashes = (
+        ("untrained", "solid")
+        if number is None
+        else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
+    )
     return f'<span class="run"><b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>{escape(name)}</span>'
 
 
@@ -65,8 +70,17 @@ def scores(runs: Sequence[RunSummary]) -> str:
     """Bars from the untrained encoder's score to the trained one's, a card per protocol."""
     cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
     if not cards:
-        return section("Scores", absent("No scores: the images have no labels, or have not been evaluated yet (sparring evaluate)."))
-    lead = "Each bar begins at the score of the untrained encoder under the same protocol: its length is what pretraining added."
+        return section(
+            "Scores",
+            absent(
+                "No scores: the images have no labels, or have not been evaluated yet "
+                "(sparring evaluate)."
+            ),
+        )
+    lead = (
+        "Each bar begins at the score of the untrained encoder under the same protocol: its "
+        "length is what pretraining added."
+    )
     return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
 
 
@@ -75,20 +89,43 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
     untrained = [accuracy(run.untrained, protocol) for run in runs]
     trained = [accuracy(run.trained, protocol) for run in runs]
     top = max(value for value in (*untrained, *trained) if value is not None) * 1.04 or 1.0
-    for number, (name, before, after) in enumerate(zip(run_names(runs), untrained, trained, strict=True)):
+    for number, (name, before, after) in enumerate(
+        zip(run_names(runs), untrained, trained, strict=True)
+    ):
         if after is not None:
             gain = "" if before is None else f"{round(100 * (after - before), 1) + 0.0:+.1f}"
             rows.append(
-                _bar(swatch(number, name), after, gain=gain, color=f"run{number % NUM_COLORS}", span=(before or 0.0, after), top=top)
+                _bar(
+                    swatch(number, name),
+                    after,
+                    gain=gain,
+                    color=f"run{number % NUM_COLORS}",
+                    span=(before or 0.0, after),
+                    top=top,
+                )
             )
     for value in dict.fromkeys(round(value, 4) for value in untrained if value is not None):
-        rows.append(_bar(swatch(None, "untrained"), value, gain="", color="untrained", span=(0.0, value), top=top))
-    note = _protocol_note(protocol, next(run.trained[protocol] for run in runs if accuracy(run.trained, protocol) is not None))
+        rows.append(
+            _bar(
+                swatch(None, "untrained"),
+                value,
+                gain="",
+                color="untrained",
+                span=(0.0, value),
+                top=top,
+            )
+        )
+    note = _protocol_note(
+        protocol,
+        next(run.trained[protocol] for run in runs if accuracy(run.trained, protocol) is not None),
+    )
     title = f'<h3>{escape(title_of(protocol))}</h3><p class="note">{escape(note)}</p>'
     return f'<div>{title}<table class="bars">{"".join(rows)}</table></div>'
 
 
-def _bar(name: str, value: float, *, gain: str, color: str, span: tuple[float, float], top: float) -> str:
+def _bar(
+    name: str, value: float, *, gain: str, color: str, span: tuple[float, float], top: float
+) -> str:
     left, right = sorted(100 * end / top for end in span)
     return (
         f'<tr><th scope="row">{name}</th><td class="number">{percent(value)}</td><td class="number gain">{escape(gain)}</td>'
@@ -98,14 +135,25 @@ def _bar(name: str, value: float, *, gain: str, color: str, span: tuple[float, f
 
 def _protocol_note(protocol: str, score: Score) -> str:
     held_out = "held-out " if "held out" in str(score.get("tested_on")) else ""
-    images = f"{score['test_images']:,} {held_out}images" if isinstance(score.get("test_images"), int) else "images"
+    images = (
+        f"{score['test_images']:,} {held_out}images"
+        if isinstance(score.get("test_images"), int)
+        else "images"
+    )
     if protocol == "knn":
-        return f"frozen features: share of {images} classified rightly by their {score.get('num_neighbors', '')} nearest training images"
+        return (
+            f"frozen features: share of {images} classified rightly by their "
+            f"{score.get('num_neighbors', '')} nearest training images"
+        )
     if protocol == "linear":
         return f"frozen features: share of {images} classified rightly by logistic regression"
     entry = entry_of(protocol)
     measure = f"{entry.measure}, on {images}" if entry is not None else images
-    return measure if entry is None else f"{'frozen features' if entry.is_frozen else 'the network learns too'}: {measure}"
+    return (
+        measure
+        if entry is None
+        else f"{'frozen features' if entry.is_frozen else 'the network learns too'}: {measure}"
+    )
 
 
 def training(runs: Sequence[RunSummary]) -> str:
@@ -114,9 +162,17 @@ def training(runs: Sequence[RunSummary]) -> str:
     plots = "".join(_plot(name, runs) for name in names)
     if not plots:
         return section("Training", absent("No curves: metrics.jsonl is empty."))
-    others = sorted({name for run in runs for record in run.metrics for name in record} - set(CURVES) - _NOT_CURVES)
+    others = sorted(
+        {name for run in runs for record in run.metrics for name in record}
+        - set(CURVES)
+        - _NOT_CURVES
+    )
     rest = "".join(_plot(name, runs) for name in others)
-    more = f'<details><summary>Everything else that was recorded</summary><div class="plots">{rest}</div></details>' if rest else ""
+    more = (
+        f'<details><summary>Everything else that was recorded</summary><div class="plots">{rest}</div></details>'
+        if rest
+        else ""
+    )
     return section("Training", f'{_legend(runs)}<div class="plots">{plots}</div>{more}')
 
 
@@ -128,7 +184,10 @@ def panel(runs: Sequence[RunSummary]) -> str:
         return section("Without labels", absent("No label-free measures were recorded."))
     note = '<p class="note">While training, on views: of the embeddings, the effective rank of the features.</p>'
     curves = f'{note}{_legend(runs)}<div class="plots four">{plots}</div>'
-    lead = "What can be known without labels: whether the encoder still tells images apart, not whether it tells the right things apart."
+    lead = (
+        "What can be known without labels: whether the encoder still tells images apart, not "
+        "whether it tells the right things apart."
+    )
     return section("Without labels", table + (curves if plots else ""), lead=lead)
 
 
@@ -138,14 +197,20 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
         for number, (name, run) in enumerate(zip(run_names(runs), runs, strict=True))
         if "geometry" in run.trained
     ]
-    untrained = next((run.untrained["geometry"] for run in runs if "geometry" in run.untrained), None)
+    untrained = next(
+        (run.untrained["geometry"] for run in runs if "geometry" in run.untrained), None
+    )
     if untrained is not None:
         columns.append((swatch(None, "untrained"), untrained))
     rows = []
     for measure, (title, reading) in MEASURES.items():
         if any(measure in values for _, values in columns):
-            cells = "".join(f'<td class="number">{_number(values.get(measure))}</td>' for _, values in columns)
-            rows.append(f'<tr><th scope="row">{title}<small>{escape(reading)}</small></th>{cells}</tr>')
+            cells = "".join(
+                f'<td class="number">{_number(values.get(measure))}</td>' for _, values in columns
+            )
+            rows.append(
+                f'<tr><th scope="row">{title}<small>{escape(reading)}</small></th>{cells}</tr>'
+            )
     if not rows:
         return ""
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in columns)
@@ -184,11 +249,17 @@ def provenance(runs: Sequence[RunSummary]) -> str:
     parts = [_commands(runs), _differences(runs), _environments(runs)]
     for name, run in zip(run_names(runs), runs, strict=True):
         if run.config:
-            parts.append(_details(f"Configuration of {name}", f"<pre>{escape(toml_text(run.config))}</pre>"))
+            parts.append(
+                _details(f"Configuration of {name}", f"<pre>{escape(toml_text(run.config))}</pre>")
+            )
     quarantine = max((run.quarantine for run in runs), key=len, default=())
     if quarantine:
-        shown = "\n".join(quarantine[:200]) + (f"\n... and {len(quarantine) - 200:,} more" if len(quarantine) > 200 else "")
-        parts.append(_details(f"Unreadable files ({len(quarantine):,})", f"<pre>{escape(shown)}</pre>"))
+        shown = "\n".join(quarantine[:200]) + (
+            f"\n... and {len(quarantine) - 200:,} more" if len(quarantine) > 200 else ""
+        )
+        parts.append(
+            _details(f"Unreadable files ({len(quarantine):,})", f"<pre>{escape(shown)}</pre>")
+        )
     return section("How this was made", "".join(parts))
 
 
@@ -196,8 +267,14 @@ def _commands(runs: Sequence[RunSummary]) -> str:
     rows = []
     for number, (name, run) in enumerate(zip(run_names(runs), runs, strict=True)):
         command = run.environment.get("command")
-        shown = f"<pre>{escape(str(command))}</pre>" if command else absent("The command was not recorded.")
-        rows.append(f'<div class="command">{swatch(number, name)} <small>{escape(run.path)}</small>{shown}</div>')
+        shown = (
+            f"<pre>{escape(str(command))}</pre>"
+            if command
+            else absent("The command was not recorded.")
+        )
+        rows.append(
+            f'<div class="command">{swatch(number, name)} <small>{escape(run.path)}</small>{shown}</div>'
+        )
     return "".join(rows)
 
 
@@ -206,13 +283,18 @@ def _differences(runs: Sequence[RunSummary]) -> str:
     if not different:
         return ""
     return _details(
-        f"Settings in which the runs differ ({len(different)})", _columns([(name, values) for name, values in different], run_names(runs))
+        f"Settings in which the runs differ ({len(different)})",
+        _columns([(name, values) for name, values in different], run_names(runs)),
     )
 
 
 def _environments(runs: Sequence[RunSummary]) -> str:
     flat = [dict(leaves(run.environment)) for run in runs]
-    names = [name for name in dict.fromkeys(name for environment in flat for name in environment) if name != "command"]
+    names = [
+        name
+        for name in dict.fromkeys(name for environment in flat for name in environment)
+        if name != "command"
+    ]
     if not names:
         return absent("The environment was not recorded.")
     rows = [(name, [str(environment.get(name, "-")) for environment in flat]) for name in names]
@@ -222,7 +304,9 @@ def _environments(runs: Sequence[RunSummary]) -> str:
 
 def _columns(rows: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
     """Table with a column per run; a single value stands for all runs."""
-    head = "".join(f'<th scope="col">{swatch(number, name)}</th>' for number, name in enumerate(names))
+    head = "".join(
+        f'<th scope="col">{swatch(number, name)}</th>' for number, name in enumerate(names)
+    )
     body = ""
     for title, values in rows:
         span = f' colspan="{len(names)}"' if len(values) < len(names) else ""

@@ -53,13 +53,17 @@ class RunSummary:
         points = [
             (float(position), float(value))
             for record in self.metrics
-            if (value := record.get(name)) is not None and (position := record.get("epoch", record.get("step"))) is not None
+            if (value := record.get(name)) is not None
+            and (position := record.get("epoch", record.get("step"))) is not None
         ]
         return [x for x, _ in points], [y for _, y in points]
 
     def last(self, name: str) -> float | None:
         """Latest finite value of a metric."""
-        return next((value for record in reversed(self.metrics) if (value := record.get(name)) is not None), None)
+        return next(
+            (value for record in reversed(self.metrics) if (value := record.get(name)) is not None),
+            None,
+        )
 
 
 def read_run(folder: str | Path, *, label: str | None = None, note: str = "") -> RunSummary:
@@ -75,11 +79,17 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     """
     path = Path(folder)
     if not (path / "config.toml").is_file():
-        raise RunError(f"{path} is not a run folder (no config.toml); give the --out of a `sparring train`")
+        raise RunError(
+            f"{path} is not a run folder (no config.toml); give the --out of a `sparring train`"
+        )
     config = read_toml(path / "config.toml")
     scores = _read_json(path / "scores.json")
     quarantine = path / "quarantine.txt"
-    lines = quarantine.read_text(encoding="utf-8", errors="replace").splitlines() if quarantine.is_file() else []
+    lines = (
+        quarantine.read_text(encoding="utf-8", errors="replace").splitlines()
+        if quarantine.is_file()
+        else []
+    )
     return RunSummary(
         label=label or _title(config, path.name),
         path=str(folder),
@@ -96,7 +106,12 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
 def _title(config: Tree, name: str) -> str:
     """The method's, with the opponents around it."""
     opponents = config.get("opponent", ())
-    return " + ".join([method_title(str(config.get("method", name))), *map(str, opponents if isinstance(opponents, list) else ())])
+    return " + ".join(
+        [
+            method_title(str(config.get("method", name))),
+            *map(str, opponents if isinstance(opponents, list) else ()),
+        ]
+    )
 
 
 def method_title(name: str) -> str:

@@ -9,12 +9,14 @@ from sparring.opponents.generator_pair.realism import crowding_warning
 from sparring.reporting.gallery import HardestNegatives, Retrieval
 from sparring.reporting.summary import RunSummary, Score, leaves
 
-# Settings that may differ between the runs of a comparison without making it unfair: what is compared, and chance.
+# Settings that may differ between the runs of a comparison without making it unfair: what is
+# compared, and chance.
 _NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue")
 
 
 def headline(runs: Sequence[RunSummary]) -> list[str]:
-    """Clauses of one sentence: the first score of every method, and that of the untrained encoder."""
+    """Clauses of one sentence: the first score of every method, and that of the untrained
+    encoder."""
     protocol = first_protocol(runs)
     if protocol is None:
         return [f"{listed(list(by_method(runs)))}, not scored"]
@@ -23,7 +25,9 @@ def headline(runs: Sequence[RunSummary]) -> list[str]:
         scores = [score for run in group if (score := accuracy(run.trained, protocol)) is not None]
         if scores:
             words = (" scores", f" {short_title_of(protocol)}") if not clauses else ("", "")
-            clauses.append(f"{label}{_parenthesis(group, scores)}{words[0]} {percent(mean(scores))}{words[1]}")
+            clauses.append(
+                f"{label}{_parenthesis(group, scores)}{words[0]} {percent(mean(scores))}{words[1]}"
+            )
     untrained = [score for run in runs if (score := accuracy(run.untrained, protocol)) is not None]
     if untrained:
         clauses.append(f"the untrained encoder {percent(mean(untrained))}")
@@ -33,7 +37,9 @@ def headline(runs: Sequence[RunSummary]) -> list[str]:
 def _parenthesis(group: Sequence[RunSummary], scores: Sequence[float]) -> str:
     notes = [next((run.note for run in group if run.note), "")]
     if len(scores) > 1:
-        notes.append(f"mean of {len(scores)} seeds, {percent(min(scores))} to {percent(max(scores))}")
+        notes.append(
+            f"mean of {len(scores)} seeds, {percent(min(scores))} to {percent(max(scores))}"
+        )
     text = "; ".join(note for note in notes if note)
     return f" ({text})" if text else ""
 
@@ -43,30 +49,43 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
     protocol, groups, sentences = first_protocol(runs), by_method(runs), []
     if protocol is None:
         return [
-            "There is no score, because the images have no labels or have not been evaluated yet. The label-free panel, the retrievals "
+            "There is no score, because the images have no labels or have not been evaluated "
+            "yet. The label-free panel, the retrievals "
             "and the map show whether training went astray; none of them replaces a score."
         ]
     counts = {len({run.seed for run in group}) for group in groups.values()}
     if counts == {1} and len(groups) > 1:
         sentences.append(
-            "Each method ran with one seed, and one seed is no evidence of a difference between methods: another may "
+            "Each method ran with one seed, and one seed is no evidence of a difference "
+            "between methods: another may "
             "reverse their order. Compare at least three seeds of each."
         )
     elif counts == {1}:
         sentences.append("This is one seed; another gives another score.")
     elif min(counts) < 3:
-        sentences.append("Fewer than three seeds of a method show little of its spread; read differences with care.")
+        sentences.append(
+            "Fewer than three seeds of a method show little of its spread; read differences "
+            "with care."
+        )
     return sentences + _chance(runs, protocol)
 
 
 def _chance(runs: Sequence[RunSummary], protocol: str) -> list[str]:
-    """How far the choice of the scored images moves a score, and which gains are no larger (95 %, binomial)."""
-    images = [int(n) for run in runs if isinstance(n := run.trained.get(protocol, {}).get("test_images"), int)]
+    """How far the choice of the scored images moves a score, and which gains are no larger (95 %,
+    binomial)."""
+    images = [
+        int(n)
+        for run in runs
+        if isinstance(n := run.trained.get(protocol, {}).get("test_images"), int)
+    ]
     scores = [score for run in runs if (score := accuracy(run.trained, protocol)) is not None]
     if not images or not scores:
         return []
     error = 1.96 * math.sqrt(mean(scores) * (1 - mean(scores)) / min(images))
-    sentences = [f"With {min(images):,} scored images, their choice alone moves a score by about {100 * error:.1f} points either way."]
+    sentences = [
+        f"With {min(images):,} scored images, their choice alone moves a score by about "
+        f"{100 * error:.1f} points either way."
+    ]
     small = [
         name
         for name, run in zip(run_names(runs), runs, strict=True)
@@ -75,12 +94,15 @@ def _chance(runs: Sequence[RunSummary], protocol: str) -> list[str]:
         and after - before <= error
     ]
     if small:
-        sentences.append(f"The gain of {listed(small)} over the untrained encoder is no larger than that.")
+        sentences.append(
+            f"The gain of {listed(small)} over the untrained encoder is no larger than that."
+        )
     return sentences
 
 
 def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
-    """Settings in which the runs differ, with the value of each run; `-` where a run has no such setting."""
+    """Settings in which the runs differ, with the value of each run; `-` where a run has no such
+    setting."""
     flat = [dict(leaves(run.config)) for run in runs]
     names = dict.fromkeys(name for config in flat for name in config)
     return [
@@ -91,21 +113,27 @@ def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
 
 
 def fairness(runs: Sequence[RunSummary]) -> str | None:
-    """Sentence that names the settings, shared by all methods, in which the runs differ; None if there are none."""
+    """Sentence that names the settings, shared by all methods, in which the runs differ; None if
+    there are none."""
     flat = [dict(leaves(run.config)) for run in runs]
     shared = set.intersection(*(set(config) for config in flat)) if flat else set()
     names = [
         name
         for name, _ in confounders(runs)
-        if name in shared and not any(name == free or name.startswith(f"{free}.") for free in _NOT_A_CONFOUNDER)
+        if name in shared
+        and not any(name == free or name.startswith(f"{free}.") for free in _NOT_A_CONFOUNDER)
     ]
     if not names:
         return None
-    return f"Besides the method these runs differ in {listed(names)}, so a difference in score may come from there."
+    return (
+        f"Besides the method these runs differ in {listed(names)}, so a difference in score may "
+        "come from there."
+    )
 
 
 def warnings(runs: Sequence[RunSummary]) -> list[str]:
-    """What the reader must know before any number: a collapsed encoder, a bank that has left the images."""
+    """What the reader must know before any number: a collapsed encoder, a bank that has left the
+    images."""
     found = []
     for run in runs:
         warning = run.trained.get("geometry", {}).get("warning")
@@ -114,10 +142,14 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
         cosine = run.last("bank/hardest_cosine")
         if cosine is not None and cosine < 0:
             found.append(
-                f"{run.label}: even the hardest negatives point away from the queries (mean cosine {cosine:.2f}). The bank has left "
-                "the images and no longer says anything about them; a lower bank temperature or learning rate keeps it near."
+                f"{run.label}: even the hardest negatives point away from the queries (mean "
+                f"cosine {cosine:.2f}). The bank has left "
+                "the images and no longer says anything about them; a lower bank temperature "
+                "or learning rate keeps it near."
             )
-        alike = crowding_warning(run.last("generator_pair/crowding"), run.last("generator_pair/crowding_real"))
+        alike = crowding_warning(
+            run.last("generator_pair/crowding"), run.last("generator_pair/crowding_real")
+        )
         if alike is not None:
             found.append(f"{run.label}: {alike}.")
     return found
@@ -125,12 +157,18 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
 
 def retrieval_share(retrievals: Sequence[Retrieval]) -> float | None:
     """Share of shown neighbours that are of their query's class; None without labels."""
-    flags = [flag for retrieval in retrievals if retrieval.same_label is not None for flag in retrieval.same_label.tolist()]
+    flags = [
+        flag
+        for retrieval in retrievals
+        if retrieval.same_label is not None
+        for flag in retrieval.same_label.tolist()
+    ]
     return mean(flags) if flags else None
 
 
 def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
-    """Share of shown bank vectors whose nearest image is of the query's class; None without labels."""
+    """Share of shown bank vectors whose nearest image is of the query's class; None without
+    labels."""
     flags = [
         bool(negative.same_label[0])
         for query in queries
@@ -141,11 +179,15 @@ def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
 
 
 def run_names(runs: Sequence[RunSummary]) -> list[str]:
-    """A different name for every run: its label, with the seed or the folder where labels repeat."""
+    """A different name for every run: its label, with the seed or the folder where labels
+    repeat."""
     names = [run.label for run in runs]
     seeds = ["" if run.seed is None else f", seed {run.seed}" for run in runs]
     for details in (seeds, [f", {run.path}" for run in runs]):
-        names = [name + detail if names.count(name) > 1 else name for name, detail in zip(names, details, strict=True)]
+        names = [
+            name + detail if names.count(name) > 1 else name
+            for name, detail in zip(names, details, strict=True)
+        ]
     return names
 
 
@@ -159,7 +201,12 @@ def by_method(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
 
 def scored_protocols(runs: Sequence[RunSummary]) -> list[str]:
     """Protocols with a number to quote in any run, in the order of the catalogue."""
-    return in_order(name for run in runs for name, score in run.trained.items() if headline_of(name, score) is not None)
+    return in_order(
+        name
+        for run in runs
+        for name, score in run.trained.items()
+        if headline_of(name, score) is not None
+    )
 
 
 def first_protocol(runs: Sequence[RunSummary]) -> str | None:

@@ -50,7 +50,11 @@ def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest
         method = convert_batch_norm(method, device)  # type: ignore[assignment]
     quicken_narrow_norms(method)
     method.to(device)
-    method.to(memory_format=torch.channels_last if config.training.channels_last else torch.contiguous_format)
+    method.to(
+        memory_format=torch.channels_last
+        if config.training.channels_last
+        else torch.contiguous_format
+    )
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
     return Contest(method=method, players=_make_players(config, method), device=device)
@@ -59,9 +63,13 @@ def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest
 def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
     size = config.training.image_size
     assert size is not None
-    with torch.random.fork_rng(devices=[]):  # layers initialise themselves from PyTorch's global generator
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # layers initialise themselves from PyTorch's global generator
         torch.manual_seed(derived_seed(config.seed, "weights"))
-        network = backbone if backbone is not None else make_backbone(config.encoder, image_size=size)
+        network = (
+            backbone if backbone is not None else make_backbone(config.encoder, image_size=size)
+        )
         kind = method_class(config.method)
         draws = generator(config.seed, "method")
         method = kind(network, config.encoder, config.game, generator=draws)
@@ -72,10 +80,19 @@ def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
 
 def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
     players = {}
-    sections = [config.game.players, *(getattr(settings, "players", None) for settings in config.around.values())]
+    sections = [
+        config.game.players,
+        *(getattr(settings, "players", None) for settings in config.around.values()),
+    ]
     for name, module in method.teams().items():
-        found = [part for section in sections if isinstance(part := getattr(section, name, None), PlayerSettings)]
+        found = [
+            part
+            for section in sections
+            if isinstance(part := getattr(section, name, None), PlayerSettings)
+        ]
         if not found:
-            raise ConfigError(f"players.{name}: neither the method nor an opponent has such a section")
+            raise ConfigError(
+                f"players.{name}: neither the method nor an opponent has such a section"
+            )
         players[name] = Player(name, dict(module.named_parameters()), found[0])
     return players

@@ -51,7 +51,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 def not_written(path: Path, error: OSError) -> StorageError:
     """The error of a file that could not be written, and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = "the disk is full; free some space and use `sparring resume`" if full else (error.strerror or str(error))
+    why = (
+        "the disk is full; free some space and use `sparring resume`"
+        if full
+        else (error.strerror or str(error))
+    )
     return StorageError(f"cannot write {path}: {why}")
 
 
@@ -93,7 +97,15 @@ def read_state(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise DamagedError(str(path)) from error
 
 
@@ -101,21 +113,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Content of a checkpoint; only tensors and plain values are accepted.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, holds anything else, or is of another format.
+        CheckpointError: if the file is missing, damaged, holds anything else, or is of another
+            format.
     """
     try:
         content = read_state(path)
     except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint at {path}; the run was stopped before its first one, train it anew") from None
+        raise CheckpointError(
+            f"no checkpoint at {path}; the run was stopped before its first one, train it anew"
+        ) from None
     except DamagedError:
-        raise CheckpointError(f"the checkpoint {path} is damaged or holds more than tensors; restore it from a copy") from None
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged or holds more than tensors; restore it from a copy"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})")
+        raise CheckpointError(
+            f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})"
+        )
     return content
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the archive with its checksums: PyTorch does not, and would train on with flipped bits."""
+    """Compare the archive with its checksums: PyTorch does not, and would train on with flipped
+    bits."""
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(damaged)
@@ -137,14 +157,24 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
             player.load_state_dict(content["players"][name])
         return int(content["step"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # PyTorch names the tensor in the second line
-        raise CheckpointError(f"the checkpoint {path} does not fit this configuration: {reason}") from None
+        reason = " ".join(
+            line.strip() for line in str(error).splitlines()[:2]
+        )  # PyTorch names the tensor in the second line
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit this configuration: {reason}"
+        ) from None
 
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
-    """Save a network's weights under their plain names as safetensors; the metadata is JSON under the key `sparring`."""
+    """Save a network's weights under their plain names as safetensors; the metadata is JSON under
+    the key `sparring`."""
     backbone = copy.deepcopy(backbone)
     join_norms(backbone)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
-    # One key: safetensors writes several in an order that changes from file to file, and equal runs should give equal files.
-    write_atomically(path, safetensors.torch.save(weights, metadata={"sparring": json.dumps(dict(metadata))}))
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()
+    }
+    # One key: safetensors writes several in an order that changes from file to file, and equal runs
+    # should give equal files.
+    write_atomically(
+        path, safetensors.torch.save(weights, metadata={"sparring": json.dumps(dict(metadata))})
+    )

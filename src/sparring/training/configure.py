@@ -15,7 +15,9 @@ from sparring.training.settings import RunConfig, TrainingSettings
 
 def recipes() -> dict[str, Path]:
     """Shipped recipes by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))}
+    return {
+        path.stem: path for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+    }
 
 
 def find_recipe(recipe: str | Path) -> Tree:
@@ -29,7 +31,9 @@ def find_recipe(recipe: str | Path) -> Tree:
         return read_toml(shipped[str(recipe)])
     if Path(recipe).suffix == ".toml":
         return read_toml(Path(recipe))
-    raise ConfigError(unknown_name("recipe", str(recipe), shipped) + "; or name a file ending in .toml")
+    raise ConfigError(
+        unknown_name("recipe", str(recipe), shipped) + "; or name a file ending in .toml"
+    )
 
 
 def configure(
@@ -42,7 +46,8 @@ def configure(
     backbone: nn.Module | None = None,
     **training: int | str | None,
 ) -> RunConfig:
-    """Configuration of a run; the arguments are those of `sparring.train`, in whose order they are options of the command.
+    """Configuration of a run; the arguments are those of `sparring.train`, in whose order they are
+    options of the command.
 
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
@@ -54,9 +59,17 @@ def configure(
     tree = merged(
         {"method": "adco"},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""}},
+        {
+            "data": {
+                "path": str(Path(data).expanduser().resolve())
+                if isinstance(data, str | Path)
+                else ""
+            }
+        },
         {"method": method} if method is not None else {},
-        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)} if opponent else {},
+        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)}
+        if opponent
+        else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
         {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},

@@ -1,6 +1,8 @@
-"""The one place that decides where and in which precision a run computes, and that asks a device about its memory.
+"""The one place that decides where and in which precision a run computes, and that asks a device
+about its memory.
 
-CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/LOG.md says otherwise.
+CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/LOG.md
+says otherwise.
 """
 
 import torch
@@ -24,7 +26,9 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"training.device={name} cannot be used here: {reason}; use auto or cpu") from None
+        raise ConfigError(
+            f"training.device={name} cannot be used here: {reason}; use auto or cpu"
+        ) from None
     return device
 
 
@@ -49,12 +53,14 @@ def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.n
 
 
 def free_device_bytes(device: torch.device) -> int | None:
-    """Memory of a CUDA device that nobody holds, after the context of this process; None for a device without memory of its own."""
+    """Memory of a CUDA device that nobody holds, after the context of this process; None for a
+    device without memory of its own."""
     if device.type != "cuda":
         return None
     return int(torch.cuda.mem_get_info(device)[0])
 
 
 def peak_device_bytes(device: torch.device) -> int | None:
-    """Most memory that PyTorch has held on a CUDA device, its own fragments included; None for one without memory of its own."""
+    """Most memory that PyTorch has held on a CUDA device, its own fragments included; None for one
+    without memory of its own."""
     return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else None

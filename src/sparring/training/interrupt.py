@@ -1,4 +1,5 @@
-"""Stopping on request: a signal lets the current step end, so that what is saved is never half a step."""
+"""Stopping on request: a signal lets the current step end, so that what is saved is never half a
+step."""
 
 import signal
 import threading
@@ -16,7 +17,8 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a request; a second signal stops at once. Only the main thread can listen."""
+    """Turn Ctrl-C and SIGTERM into a request; a second signal stops at once. Only the main thread
+    can listen."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -56,10 +56,14 @@ class Training:
         recipes = self.config.game.views.resolve(training.image_size)
         self.views = Views(recipes, image_size=training.image_size)
         self._require_views(len(recipes))
-        self.loader = Loader(self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes)
+        self.loader = Loader(
+            self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes
+        )
         labels = self.dataset.labels
         self._labels = None if labels is None else torch.from_numpy(np.asarray(labels))
-        self.monitor = Monitor(self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed)
+        self.monitor = Monitor(
+            self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed
+        )
 
     @property
     def num_steps(self) -> int:
@@ -73,7 +77,9 @@ class Training:
 
     def progress(self) -> Progress:
         """Position of the next step."""
-        return Progress(step=self.step, num_steps=self.num_steps, steps_per_epoch=self.loader.steps_per_epoch)
+        return Progress(
+            step=self.step, num_steps=self.num_steps, steps_per_epoch=self.loader.steps_per_epoch
+        )
 
     def restore(self) -> None:
         """Continue from the run folder's checkpoint."""
@@ -89,7 +95,11 @@ class Training:
         self.contest.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
         self._record_step = self.step
-        file = MetricsFile(self.folder.metrics, keep_before=self.step) if distributed.is_main() else None
+        file = (
+            MetricsFile(self.folder.metrics, keep_before=self.step)
+            if distributed.is_main()
+            else None
+        )
         try:
             with stop_on_signal() as request:
                 while self.step < self.last_step and not request.is_set:
@@ -105,7 +115,8 @@ class Training:
         self._save_backbone()
 
     def seconds_per_step(self, steps: int) -> float:
-        """Time of the run's last steps, measured by making them here and now: of a training that serves nothing else.
+        """Time of the run's last steps, measured by making them here and now: of a training that
+        serves nothing else.
 
         Args:
             steps: how many are timed, after one that is slower.
@@ -133,7 +144,9 @@ class Training:
         progress, seed, contest = self.progress(), self.config.seed, self.contest
         for player in contest.players.values():
             player.prepare(progress)
-        torch.manual_seed(derived_seed(seed, "network", self.step, distributed.rank()))  # dropout inside backbones
+        torch.manual_seed(
+            derived_seed(seed, "network", self.step, distributed.rank())
+        )  # dropout inside backbones
         images = [tensor.to(contest.device, non_blocking=True) for tensor in batch.images]
         views = self.views(
             images[0] if len(images) == 1 else images,
@@ -150,8 +163,14 @@ class Training:
         try:
             return contest.method.step(views, contest.players, step)
         except TrainingError as error:
-            kept = f"the checkpoint of step {self._saved_step} is kept" if self._saved_step >= 0 else "there is no checkpoint yet"
-            raise TrainingError(f"{self.config.method} stopped at step {self.step}: {error} ({kept})") from None
+            kept = (
+                f"the checkpoint of step {self._saved_step} is kept"
+                if self._saved_step >= 0
+                else "there is no checkpoint yet"
+            )
+            raise TrainingError(
+                f"{self.config.method} stopped at step {self.step}: {error} ({kept})"
+            ) from None
 
     def _require_views(self, given: int) -> None:
         wanted = innermost(self.contest.method).num_views
@@ -163,7 +182,8 @@ class Training:
 
         if needs_images(self.contest.method) and isinstance(self.dataset, FileDataset):
             raise ConfigError(
-                f"opponent {', '.join(self.config.opponent)} needs every image as a whole, and these are cropped from their files; "
+                f"opponent {', '.join(self.config.opponent)} needs every image as a whole, "
+                "and these are cropped from their files; "
                 "set data.store=always to decode them once"
             )
 
@@ -187,7 +207,11 @@ class Training:
         now = time.monotonic()
         num_images = (self.step + 1 - self._record_step) * self.config.training.batch_size
         players = self.contest.players
-        rates = {f"learning_rate/{name}": player.learning_rate for name, player in players.items() if name != "encoder"}
+        rates = {
+            f"learning_rate/{name}": player.learning_rate
+            for name, player in players.items()
+            if name != "encoder"
+        }
         return {
             "step": self.step,
             "epoch": round((self.step + 1) / self.loader.steps_per_epoch, 4),
@@ -198,7 +222,10 @@ class Training:
         }
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._checkpoint_clock >= 60 * self.config.training.checkpoint_minutes:
+        if (
+            time.monotonic() - self._checkpoint_clock
+            >= 60 * self.config.training.checkpoint_minutes
+        ):
             self._save()
 
     def _save(self) -> None:
@@ -215,7 +242,9 @@ class Training:
                 "method": "+".join((self.config.method, *self.config.opponent)),
                 "steps": str(self.step),
             }
-            save_backbone(self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata)
+            save_backbone(
+                self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata
+            )
 
 
 def needs_images(method: Method) -> bool:

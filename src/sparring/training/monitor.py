@@ -1,4 +1,5 @@
-"""The look at an encoder while it trains: the label-free panel always, an online kNN where labels exist."""
+"""The look at an encoder while it trains: the label-free panel always, an online kNN where labels
+exist."""
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ NEIGHBOURS = 20
 
 
 class Monitor:
-    """Measures on a fixed random part of the training images; a fifth of it is held out for the kNN.
+    """Measures on a fixed random part of the training images; a fifth of it is held out for the
+    kNN.
 
     Args:
         dataset: the training images; its labels are used here and nowhere in training.
@@ -31,11 +33,14 @@ class Monitor:
         order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
         self._dataset, self._views, self._seed = dataset, views, seed
         self._indices = order
-        self._labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[order]
+        self._labels = (
+            None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[order]
+        )
 
     @torch.no_grad()
     def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
-        """Measures by name, and a sentence if the encoder seems to collapse; the encoder is left as it was."""
+        """Measures by name, and a sentence if the encoder seems to collapse; the encoder is left as
+        it was."""
         was_training = encoder.training
         encoder.eval()
         try:
@@ -47,7 +52,9 @@ class Monitor:
             found["knn_accuracy"] = self._online_knn(features)
         return found, collapse_warning(found, channels=features.shape[1])
 
-    def _features_and_views(self, encoder: Encoder, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def _features_and_views(
+        self, encoder: Encoder, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
         features, first, second = [], [], []
         for number, rows in enumerate(torch.split(self._indices, BATCH)):
             images = self._dataset.images(rows).to(device)
@@ -62,4 +69,10 @@ class Monitor:
         known = self._labels >= 0
         features, labels = features[known], self._labels[known]
         held_out = max(1, len(features) // 5)
-        return knn_accuracy(features[held_out:], labels[held_out:], features[:held_out], labels[:held_out], num_neighbors=NEIGHBOURS)
+        return knn_accuracy(
+            features[held_out:],
+            labels[held_out:],
+            features[:held_out],
+            labels[:held_out],
+            num_neighbors=NEIGHBOURS,
+        )

@@ -1,4 +1,5 @@
-"""What is learned from the images before the first step, such as a generator: resumable, and kept for later runs on these images."""
+"""What is learned from the images before the first step, such as a generator: resumable, and kept
+for later runs on these images."""
 
 import hashlib
 import json
@@ -31,7 +32,8 @@ class Teller(Protocol):
 
 
 class Rehearsal:
-    """A `Stage`: the images of a run, its device, and a cache of what was learned from such images before.
+    """A `Stage`: the images of a run, its device, and a cache of what was learned from such images
+    before.
 
     Args:
         dataset: images.
@@ -40,7 +42,9 @@ class Rehearsal:
         listener: is told the expected time before it passes.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, *, cache: Path, listener: Teller | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, device: torch.device, *, cache: Path, listener: Teller | None = None
+    ) -> None:
         self.dataset, self.device = dataset, device
         self._cache, self._listener = cache, listener
 
@@ -48,21 +52,31 @@ class Rehearsal:
         """As told by `Stage`.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, when what was learned so far is saved; the same run continues it.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, when what was learned so far is saved; the
+                same run continues it.
         """
-        path, was_there = self._path(name, settings), self.recall(learner, name=name, settings=settings)
+        path, was_there = (
+            self._path(name, settings),
+            self.recall(learner, name=name, settings=settings),
+        )
         if learner.done >= learner.total:
             if was_there:
-                self._report(f"{name}: learned from these images before, in {learner.total:,} moves ({path})")
+                self._report(
+                    f"{name}: learned from these images before, in {learner.total:,} moves ({path})"
+                )
             return
         with stop_on_signal() as request:
             self._play(learner, name, path, request)
         if request.is_set:
-            self._report(f"{name}: stopped after {learner.done:,} of {learner.total:,} moves; the same run goes on from there")
+            self._report(
+                f"{name}: stopped after {learner.done:,} of {learner.total:,} moves; the same "
+                "run goes on from there"
+            )
             raise KeyboardInterrupt
 
     def recall(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> bool:
-        """Put a learner where an earlier one of these settings on these images was left; whether there was one."""
+        """Put a learner where an earlier one of these settings on these images was left; whether
+        there was one."""
         path = self._path(name, settings)
         state = distributed.share(_read(path) if distributed.is_main() else None)
         if state is not None:
@@ -90,7 +104,9 @@ class Rehearsal:
 
     def _key(self, settings: Mapping[str, Settings]) -> str:
         chosen = {name: part.model_dump(mode="json") for name, part in settings.items()}
-        text = json.dumps([VERSION, self.dataset.fingerprint, self.dataset.size, chosen], sort_keys=True)
+        text = json.dumps(
+            [VERSION, self.dataset.fingerprint, self.dataset.size, chosen], sort_keys=True
+        )
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def _report(self, line: str) -> None:
@@ -114,7 +130,10 @@ def lasting(seconds: float) -> str:
 def _estimate(name: str, learner: Learner, *, seconds: float) -> str:
     time_left = lasting(seconds * (learner.total - learner.done))
     done = f" from move {learner.done - TIMED - 1:,}" if learner.done > TIMED + 1 else ""
-    return f"{name}: learns the images first{done}, {learner.total:,} moves, about {time_left} here; kept for later runs on these images"
+    return (
+        f"{name}: learns the images first{done}, {learner.total:,} moves, about {time_left} here; "
+        "kept for later runs on these images"
+    )
 
 
 def _write(path: Path, learner: Learner) -> None:
@@ -123,7 +142,8 @@ def _write(path: Path, learner: Learner) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What was learned before; None if there is nothing, or it is damaged: then it is learned anew."""
+    """What was learned before; None if there is nothing, or it is damaged: then it is learned
+    anew."""
     try:
         state = read_state(path)
     except (FileNotFoundError, DamagedError):

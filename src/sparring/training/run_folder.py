@@ -44,7 +44,11 @@ class RunFolder:
             StorageError: if it cannot be made.
         """
         if self.config.exists():
-            how = f"continue it with `sparring resume {self.path}`" if self.checkpoint.exists() else "it has no checkpoint; remove it"
+            how = (
+                f"continue it with `sparring resume {self.path}`"
+                if self.checkpoint.exists()
+                else "it has no checkpoint; remove it"
+            )
             raise RunError(f"{self.path} holds a run already; {how} or choose another --out")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} exists and is not an empty folder; choose another --out")
@@ -60,7 +64,10 @@ class RunFolder:
             RunError: if there is no config.toml.
         """
         if not self.config.is_file():
-            raise RunError(f"{self.path} is not a run folder (no config.toml); give the --out of a `sparring train`")
+            raise RunError(
+                f"{self.path} is not a run folder (no config.toml); give the --out of a "
+                "`sparring train`"
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -73,7 +80,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RunError(f"{self.path} is in use by another process; wait for it or choose another --out") from None
+                raise RunError(
+                    f"{self.path} is in use by another process; wait for it or choose another --out"
+                ) from None
             yield
 
     def write_config(self, config: RunConfig) -> None:
@@ -103,7 +112,9 @@ class RunFolder:
         try:
             return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
         except (ValueError, TypeError):
-            raise RunError(f"{self.scores} is damaged; remove it and use `sparring evaluate`") from None
+            raise RunError(
+                f"{self.scores} is damaged; remove it and use `sparring evaluate`"
+            ) from None
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace the scores."""

@@ -1,4 +1,5 @@
-"""The configuration of a run: general sections, and the method's own settings beside them at the top level."""
+"""The configuration of a run: general sections, and the method's own settings beside them at the
+top level."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -9,7 +10,14 @@ from sparring.config import Settings, Tree, merged
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods.method import MethodSettings
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, section, settings_class, wrapper_settings_class
+from sparring.methods.registry import (
+    METHODS,
+    OPPONENTS,
+    PAIRINGS,
+    section,
+    settings_class,
+    wrapper_settings_class,
+)
 from sparring.models.backbones import EncoderSettings
 
 
@@ -29,7 +37,8 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast on CUDA devices that have it, else float32."""
     channels_last: bool = True
-    """Memory order of images; up to 2.8 times faster convolutions for narrow networks on CPUs, faster on tensor cores."""
+    """Memory order of images; up to 2.8 times faster convolutions for narrow networks on CPUs,
+    faster on tensor cores."""
     sync_batch_norm: bool = False
     """Batch norm over the joint batch of all processes (CUDA only)."""
     log_steps: int = Field(default=10, ge=1)
@@ -39,7 +48,8 @@ class TrainingSettings(Settings):
     monitor_images: int = Field(default=2000, ge=8)
     """Images that the monitor looks at."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
-    """Time between checkpoints; 0: after every step. One is always written at the end and on interruption."""
+    """Time between checkpoints; 0: after every step. One is always written at the end and on
+    interruption."""
 
 
 class RunConfig(Settings):
@@ -48,7 +58,8 @@ class RunConfig(Settings):
     method: str
     """One of `sparring methods`."""
     opponent: tuple[str, ...] = ()
-    """Opponents in image space around the method, the innermost first: some of `sparring methods`."""
+    """Opponents in image space around the method, the innermost first: some of `sparring
+    methods`."""
     seed: int = Field(default=0, ge=0)
     """Of every random draw; the same seed gives the same bits on one device."""
     data: DataSettings = DataSettings()
@@ -57,7 +68,8 @@ class RunConfig(Settings):
     game: MethodSettings
     """The method's own settings; in files and `--set` they stand at the top level."""
     around: Mapping[str, Settings] = Field(default_factory=dict)
-    """The settings of each opponent by its name; in files and `--set` a section of that name at the top level."""
+    """The settings of each opponent by its name; in files and `--set` a section of that name at the
+    top level."""
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Self:
@@ -72,15 +84,29 @@ class RunConfig(Settings):
         own, opponents = settings_class(tree["method"]), tree["opponent"]
         around = {name: wrapper_settings_class(name) for name in opponents}
         if len(around) < len(opponents):
-            raise ConfigError(f"opponent {', '.join(opponents)}: each may play once; leave the second one out")
-        general = {key: value for key, value in tree.items() if key in cls.model_fields and key not in ("game", "around")}
+            raise ConfigError(
+                f"opponent {', '.join(opponents)}: each may play once; leave the second one out"
+            )
+        general = {
+            key: value
+            for key, value in tree.items()
+            if key in cls.model_fields and key not in ("game", "around")
+        }
         rest = {key: value for key, value in tree.items() if key not in general}
         sections = {section(name): name for name in around}
-        _refuse_unknown(rest, [*own.model_fields, *sections], general=[key for key in cls.model_fields if key not in ("game", "around")])
+        _refuse_unknown(
+            rest,
+            [*own.model_fields, *sections],
+            general=[key for key in cls.model_fields if key not in ("game", "around")],
+        )
         defaults = own.model_validate({}).model_dump()
-        game = own.build(merged(defaults, {key: value for key, value in rest.items() if key not in sections}))
+        game = own.build(
+            merged(defaults, {key: value for key, value in rest.items() if key not in sections})
+        )
         wrappers = {
-            name: around[name].build(merged(around[name].model_validate({}).model_dump(), rest.get(key, {})), where=key)
+            name: around[name].build(
+                merged(around[name].model_validate({}).model_dump(), rest.get(key, {})), where=key
+            )
             for key, name in sections.items()
         }
         return cls.build({**general, "game": game, "around": wrappers})
@@ -88,7 +114,10 @@ class RunConfig(Settings):
     def tree(self) -> Tree:
         """The resolved configuration as a nested dictionary; `from_tree` rebuilds it."""
         general = self.model_dump(mode="json", exclude={"game", "around"})
-        around = {section(name): settings.model_dump(mode="json") for name, settings in self.around.items()}
+        around = {
+            section(name): settings.model_dump(mode="json")
+            for name, settings in self.around.items()
+        }
         return {**general, **self.game.model_dump(mode="json"), **around}
 
 
@@ -99,13 +128,21 @@ def _unpaired(tree: Mapping[str, Any]) -> Tree:
     if name not in PAIRINGS:
         return {**tree, "method": name, "opponent": given}
     pairing = PAIRINGS[name]
-    return {**tree, "method": pairing.method, "opponent": [*(o for o in pairing.opponents if o not in given), *given]}
+    return {
+        **tree,
+        "method": pairing.method,
+        "opponent": [*(o for o in pairing.opponents if o not in given), *given],
+    }
 
 
-def _refuse_unknown(rest: Mapping[str, Any], known: Sequence[str], *, general: Sequence[str]) -> None:
+def _refuse_unknown(
+    rest: Mapping[str, Any], known: Sequence[str], *, general: Sequence[str]
+) -> None:
     absent = {section(name): name for name in OPPONENTS}
     for key in rest:
         if key not in known:
             if key in absent:
-                raise ConfigError(f"setting '{key}': that opponent does not play; add --opponent {absent[key]}")
+                raise ConfigError(
+                    f"setting '{key}': that opponent does not play; add --opponent {absent[key]}"
+                )
             raise ConfigError(unknown_name("setting", key, [*general, *known]))

@@ -14,8 +14,11 @@ from sparring.data.sources.files import Files
 from sparring.errors import DataError
 
 
-def annotated(folder: Path, marks: list[Mark], *, count: int = 2, names: tuple[str, ...] = ("a", "b")) -> AnnotatedImages:
-    """Blank images of 20 x 10 pixels with these objects; the k-th object of an image has the mask whose only pixel is (0, k)."""
+def annotated(
+    folder: Path, marks: list[Mark], *, count: int = 2, names: tuple[str, ...] = ("a", "b")
+) -> AnnotatedImages:
+    """Blank images of 20 x 10 pixels with these objects; the k-th object of an image has the mask
+    whose only pixel is (0, k)."""
     folder.mkdir(exist_ok=True)
     for number in range(count):
         Image.new("RGB", (20, 10)).save(folder / f"{number}.png")
@@ -27,19 +30,35 @@ def annotated(folder: Path, marks: list[Mark], *, count: int = 2, names: tuple[s
         return masks
 
     source = Files(folder, [f"{number}.png" for number in range(count)])
-    return AnnotatedImages(source, gathered(marks), sizes=torch.tensor([[10, 20]] * count), class_names=names, outlines=outlines)
+    return AnnotatedImages(
+        source,
+        gathered(marks),
+        sizes=torch.tensor([[10, 20]] * count),
+        class_names=names,
+        outlines=outlines,
+    )
 
 
 def test_boxes_are_cut_off_at_the_edges_and_counted(tmp_path: Path) -> None:
-    images = annotated(tmp_path, [Mark(0, (-5, 2, 8, 30), 1), Mark(0, (1, 1, 20.4, 9), 2), Mark(1, (0, 0, 20, 10), 2)])
+    images = annotated(
+        tmp_path,
+        [Mark(0, (-5, 2, 8, 30), 1), Mark(0, (1, 1, 20.4, 9), 2), Mark(1, (0, 0, 20, 10), 2)],
+    )
     assert images.objects(0).boxes.tolist() == [[0, 2, 8, 10], [1, 1, 20, 9]]
     assert images.objects(1).boxes.tolist() == [[0, 0, 20, 10]]
     assert (images.num_clipped, images.num_dropped) == (1, 0)
 
 
 def test_boxes_of_no_area_go_together_with_their_masks(tmp_path: Path) -> None:
-    nothing = [Mark(0, (3, 3, 3, 9), 1), Mark(0, (25, 2, 30, 4), 1), Mark(0, (float("nan"), 0, 5, 5), 1)]
-    images = annotated(tmp_path, [nothing[0], Mark(0, (1, 1, 4, 4), 2), nothing[1], nothing[2], Mark(1, (0, 0, 2, 2), 1)])
+    nothing = [
+        Mark(0, (3, 3, 3, 9), 1),
+        Mark(0, (25, 2, 30, 4), 1),
+        Mark(0, (float("nan"), 0, 5, 5), 1),
+    ]
+    images = annotated(
+        tmp_path,
+        [nothing[0], Mark(0, (1, 1, 4, 4), 2), nothing[1], nothing[2], Mark(1, (0, 0, 2, 2), 1)],
+    )
     assert images.num_dropped == 3
     assert images.objects(0).labels.tolist() == [2]
     assert images.masks(0).nonzero().tolist() == [[0, 0, 1]]
@@ -82,7 +101,10 @@ def test_an_image_that_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_sets_come_one_after_the_other(tmp_path: Path) -> None:
-    one = annotated(tmp_path / "one", [Mark(0, (0, 0, 2, 2), 1), Mark(1, (5, 5, 5, 5), 1), Mark(1, (1, 1, 3, 3), 2)])
+    one = annotated(
+        tmp_path / "one",
+        [Mark(0, (0, 0, 2, 2), 1), Mark(1, (5, 5, 5, 5), 1), Mark(1, (1, 1, 3, 3), 2)],
+    )
     other = annotated(tmp_path / "other", [Mark(2, (4, 4, 9, 9), 2)], count=3)
     both = joined([one, other])
     assert len(both) == 5
@@ -96,7 +118,10 @@ def test_sets_come_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_sets_of_other_classes_are_not_joined(tmp_path: Path) -> None:
-    one, other = annotated(tmp_path / "one", []), annotated(tmp_path / "other", [], names=("a", "c"))
+    one, other = (
+        annotated(tmp_path / "one", []),
+        annotated(tmp_path / "other", [], names=("a", "c")),
+    )
     with pytest.raises(DataError, match="differ in b, c"):
         joined([one, other])
     with pytest.raises(DataError, match="their order"):
@@ -109,7 +134,11 @@ def test_the_fingerprint_changes_with_a_box(tmp_path: Path) -> None:
     def fingerprint(bottom: float) -> str:
         sizes = torch.tensor([[10, 20]])
         return AnnotatedImages(
-            source, gathered([Mark(0, (0, 0, 2, bottom), 1)]), sizes=sizes, class_names=("a",), outlines=""
+            source,
+            gathered([Mark(0, (0, 0, 2, bottom), 1)]),
+            sizes=sizes,
+            class_names=("a",),
+            outlines="",
         ).fingerprint()
 
     assert fingerprint(2) == fingerprint(2) != fingerprint(3)

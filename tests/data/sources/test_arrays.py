@@ -14,7 +14,13 @@ CHW = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 9), np.uint8)
 
 @pytest.mark.parametrize(
     "images",
-    [CHW, CHW.transpose(0, 2, 3, 1), torch.from_numpy(CHW), CHW / np.float32(255), torch.from_numpy(CHW).double() / 255],
+    [
+        CHW,
+        CHW.transpose(0, 2, 3, 1),
+        torch.from_numpy(CHW),
+        CHW / np.float32(255),
+        torch.from_numpy(CHW).double() / 255,
+    ],
     ids=["channels first", "channels last", "tensor", "float32", "float64 tensor"],
 )
 def test_every_layout_gives_the_same_pixels(images: np.ndarray | torch.Tensor) -> None:
@@ -65,7 +71,11 @@ def test_labels_must_be_as_many_as_images() -> None:
 def test_fingerprint_notices_one_changed_pixel() -> None:
     changed = CHW.copy()
     changed[5, 2, 7, 8] ^= 1
-    assert Arrays(CHW).fingerprint() == Arrays(CHW.copy()).fingerprint() != Arrays(changed).fingerprint()
+    assert (
+        Arrays(CHW).fingerprint()
+        == Arrays(CHW.copy()).fingerprint()
+        != Arrays(changed).fingerprint()
+    )
 
 
 def test_squares_of_the_right_size_are_not_copied() -> None:

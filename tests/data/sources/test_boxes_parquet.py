@@ -16,8 +16,17 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 MADE = rectangles.scenes(3)
-NESTED = {"feature": {"bbox": {"length": 4}, "category": {"names": ["blue", "red"], "_type": "ClassLabel"}}, "_type": "Sequence"}
-FLAT = {"bbox": {"length": 4}, "category": {"feature": {"names": ["blue", "red"], "_type": "ClassLabel"}, "_type": "List"}}
+NESTED = {
+    "feature": {
+        "bbox": {"length": 4},
+        "category": {"names": ["blue", "red"], "_type": "ClassLabel"},
+    },
+    "_type": "Sequence",
+}
+FLAT = {
+    "bbox": {"length": 4},
+    "category": {"feature": {"names": ["blue", "red"], "_type": "ClassLabel"}, "_type": "List"},
+}
 
 
 def objects_of(scene: rectangles.Scene) -> dict[str, Any]:
@@ -25,14 +34,29 @@ def objects_of(scene: rectangles.Scene) -> dict[str, Any]:
     return {"bbox": [[float(value) for value in box] for box in boxes], "category": scene.classes}
 
 
-def write(path: Path, *, objects: list[Any] | None = None, features: object = NESTED, column: str = "objects") -> Path:
+def write(
+    path: Path,
+    *,
+    objects: list[Any] | None = None,
+    features: object = NESTED,
+    column: str = "objects",
+) -> Path:
     contents = []
     for scene in MADE:
         stream = io.BytesIO()
         Image.fromarray(scene.image).save(stream, "PNG")
         contents.append({"bytes": stream.getvalue(), "path": None})
-    table = pa.table({"image": contents, column: [objects_of(scene) for scene in MADE] if objects is None else objects})
-    metadata = {"huggingface": json.dumps({"info": {"features": {"objects": features}}})} if features else None
+    table = pa.table(
+        {
+            "image": contents,
+            column: [objects_of(scene) for scene in MADE] if objects is None else objects,
+        }
+    )
+    metadata = (
+        {"huggingface": json.dumps({"info": {"features": {"objects": features}}})}
+        if features
+        else None
+    )
     pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=2)
     return path
 
@@ -42,13 +66,17 @@ def test_boxes_and_names_are_those_of_the_scenes(tmp_path: Path, features: objec
     images = open_annotated(write(tmp_path / "a.parquet", features=features))
     assert images.class_names == ("blue", "red")
     for index, scene in enumerate(MADE):
-        assert images.objects(index).boxes.tolist() == [[float(value) for value in box] for box in scene.boxes]
+        assert images.objects(index).boxes.tolist() == [
+            [float(value) for value in box] for box in scene.boxes
+        ]
         assert images.objects(index).labels.tolist() == [kind + 1 for kind in scene.classes]
     assert images.image(2).shape == (3, rectangles.HEIGHT, rectangles.WIDTH)
     assert images.outlines_missing == "parquet files hold boxes only"
 
 
-def test_without_names_the_numbers_are_names_and_a_folder_of_files_is_one_set(tmp_path: Path) -> None:
+def test_without_names_the_numbers_are_names_and_a_folder_of_files_is_one_set(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / "a.parquet", features=None)
     write(tmp_path / "b.parquet", features=None)
     images = open_annotated(tmp_path)
@@ -66,9 +94,15 @@ def test_rows_without_objects_are_images_without_objects(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("objects", "sentence"),
     [
-        ({"bbox": [[1.0, 1.0, 5.0, 5.0]], "category": [2]}, r"a\.parquet#0 has category 2; accepted are 0 to 1 \(blue, red\)"),
+        (
+            {"bbox": [[1.0, 1.0, 5.0, 5.0]], "category": [2]},
+            r"a\.parquet#0 has category 2; accepted are 0 to 1 \(blue, red\)",
+        ),
         ({"bbox": [[1.0, 1.0, 5.0, 5.0]], "category": []}, "has 1 boxes and 0 categories"),
-        ({"bbox": [[1.0, 1.0, 5.0]], "category": [0]}, r"a box is \[x, y, width, height\], got \[1.0, 1.0, 5.0\]"),
+        (
+            {"bbox": [[1.0, 1.0, 5.0]], "category": [0]},
+            r"a box is \[x, y, width, height\], got \[1.0, 1.0, 5.0\]",
+        ),
     ],
 )
 def test_objects_that_cannot_be_are_told(tmp_path: Path, objects: object, sentence: str) -> None:
@@ -77,7 +111,9 @@ def test_objects_that_cannot_be_are_told(tmp_path: Path, objects: object, senten
 
 
 def test_files_without_boxes_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no boxes: its columns are image, things, and 'objects' must be one"):
+    with pytest.raises(
+        DataError, match="has no boxes: its columns are image, things, and 'objects' must be one"
+    ):
         open_annotated(write(tmp_path / "a.parquet", column="things"))
     with pytest.raises(DataError, match="must be a struct of lists 'bbox' and 'category'"):
         open_annotated(write(tmp_path / "a.parquet", objects=[1, 2, 3]))

@@ -1,4 +1,5 @@
-"""COCO's json: where its images are, what its numbers mean, and a sentence for what is wrong in it."""
+"""COCO's json: where its images are, what its numbers mean, and a sentence for what is wrong in
+it."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +34,9 @@ def test_boxes_labels_and_masks_are_those_of_the_scenes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [".", "images", "../val2017"])
-def test_images_are_found_beside_the_json_and_in_the_folder_of_the_split(tmp_path: Path, folder: str) -> None:
+def test_images_are_found_beside_the_json_and_in_the_folder_of_the_split(
+    tmp_path: Path, folder: str
+) -> None:
     annotations = tmp_path / "annotations"
     annotations.mkdir()
     rectangles.write_images(annotations / folder, MADE)
@@ -45,11 +48,16 @@ def test_images_are_found_beside_the_json_and_in_the_folder_of_the_split(tmp_pat
 def test_missing_images_are_told_with_the_places_that_were_looked_at(tmp_path: Path) -> None:
     path = rectangles.write_coco(tmp_path / "here", MADE)
     (path.parent / "002.png").unlink()
-    with pytest.raises(DataError, match=r"1 of the 4 images of .* are not in .*here, such as 002\.png"):
+    with pytest.raises(
+        DataError, match=r"1 of the 4 images of .* are not in .*here, such as 002\.png"
+    ):
         open_coco(path)
     for file in path.parent.glob("*.png"):
         file.unlink()
-    with pytest.raises(DataError, match=rf"000\.png, are in none of {path.parent}, {path.parent / 'images'}, {tmp_path / 'instances'}"):
+    with pytest.raises(
+        DataError,
+        match=rf"000\.png, are in none of {path.parent}, {path.parent / 'images'}, {tmp_path / 'instances'}",
+    ):
         open_coco(path)
 
 
@@ -59,7 +67,9 @@ def test_run_lengths_are_read_in_both_forms_and_crowds_are_marked(tmp_path: Path
     masks = np.random.default_rng(0).random((2, *shape)) < 0.3
     compressed = reference.encode(np.asfortranarray(masks[0].astype(np.uint8)))
     compressed["counts"] = compressed["counts"].decode()
-    columns = masks[1].T.flatten().astype(int)  # run lengths go down the columns and begin with the zeros
+    columns = (
+        masks[1].T.flatten().astype(int)
+    )  # run lengths go down the columns and begin with the zeros
     changes = np.flatnonzero(np.diff(np.concatenate([[0], columns])))
     plain = np.diff(np.concatenate([[0], changes, [columns.size]])).tolist()
     example = {**tree["annotations"][0], "id": 50}
@@ -79,14 +89,21 @@ def test_polygons_of_one_object_are_united_as_pycocotools_does(tmp_path: Path) -
     parts = [[3.5, 4.2, 40.1, 8.8, 20.0, 60.3], [50, 50, 90.5, 52, 70, 90, 55, 80]]
     tree["annotations"] = [{**tree["annotations"][0], "segmentation": parts}]
     mask = open_coco(rectangles.write_coco(tmp_path, MADE[:1], tree)).masks(0)[0]
-    united = reference.decode(reference.merge(reference.frPyObjects(parts, rectangles.HEIGHT, rectangles.WIDTH)))
+    united = reference.decode(
+        reference.merge(reference.frPyObjects(parts, rectangles.HEIGHT, rectangles.WIDTH))
+    )
     assert np.array_equal(mask.numpy(), united.astype(bool))
 
 
 def test_without_sizes_in_the_json_the_files_tell(tmp_path: Path) -> None:
     tree = rectangles.coco_tree(MADE)
-    tree["images"] = [{"id": image["id"], "file_name": image["file_name"]} for image in tree["images"]]
-    assert open_coco(rectangles.write_coco(tmp_path, MADE, tree)).sizes.tolist() == [[rectangles.HEIGHT, rectangles.WIDTH]] * 4
+    tree["images"] = [
+        {"id": image["id"], "file_name": image["file_name"]} for image in tree["images"]
+    ]
+    assert (
+        open_coco(rectangles.write_coco(tmp_path, MADE, tree)).sizes.tolist()
+        == [[rectangles.HEIGHT, rectangles.WIDTH]] * 4
+    )
 
 
 def test_annotations_in_any_order_come_to_their_images(tmp_path: Path) -> None:
@@ -94,8 +111,12 @@ def test_annotations_in_any_order_come_to_their_images(tmp_path: Path) -> None:
     tree["annotations"].reverse()
     images = open_coco(rectangles.write_coco(tmp_path, MADE, tree))
     for index, scene in enumerate(MADE):
-        assert sorted(images.objects(index).boxes.tolist()) == sorted([float(value) for value in box] for box in scene.boxes)
-        for mask, box in zip(images.masks(index), images.objects(index).boxes.int().tolist(), strict=True):
+        assert sorted(images.objects(index).boxes.tolist()) == sorted(
+            [float(value) for value in box] for box in scene.boxes
+        )
+        for mask, box in zip(
+            images.masks(index), images.objects(index).boxes.int().tolist(), strict=True
+        ):
             assert mask[box[1] : box[3], box[0] : box[2]].all()
 
 
@@ -104,7 +125,9 @@ def test_boxes_without_outlines_are_enough_until_masks_are_asked_for(tmp_path: P
     tree["annotations"][2]["segmentation"] = []
     images = open_coco(rectangles.write_coco(tmp_path, MADE, tree))
     total = len(tree["annotations"])
-    assert images.outlines_missing.startswith(f"1 of {total} annotations have no 'segmentation', such as ")
+    assert images.outlines_missing.startswith(
+        f"1 of {total} annotations have no 'segmentation', such as "
+    )
 
 
 def test_an_outline_that_is_none_is_told(tmp_path: Path) -> None:
@@ -112,7 +135,9 @@ def test_an_outline_that_is_none_is_told(tmp_path: Path) -> None:
         tree = rectangles.coco_tree(MADE[:1])
         tree["annotations"][0]["segmentation"] = outline
         images = open_coco(rectangles.write_coco(tmp_path, MADE[:1], tree))
-        with pytest.raises(DataError, match=r"000\.png: (an outline is neither|run lengths for 3 x 3)"):
+        with pytest.raises(
+            DataError, match=r"000\.png: (an outline is neither|run lengths for 3 x 3)"
+        ):
             images.masks(0)
 
 
@@ -151,16 +176,25 @@ def _twice(key: str) -> Callable[[dict[str, Any]], Any]:
     ("change", "sentence"),
     [
         (_no_images, "names no images"),
-        (_list, "is not COCO: it needs lists 'images', 'annotations' and 'categories', and 'images' is none"),
+        (
+            _list,
+            "is not COCO: it needs lists 'images', 'annotations' and 'categories', and "
+            "'images' is none",
+        ),
         (_captions, "every entry of 'annotations' needs bbox, category_id, image_id, unlike 1"),
-        (_unknown_category, r"annotation 17 \(category 99, image 100\) has a category that 'categories' lacks; it lists 3, 7"),
+        (
+            _unknown_category,
+            r"annotation 17 \(category 99, image 100\) has a category that 'categories' lacks; it lists 3, 7",
+        ),
         (_unknown_image, "belongs to an image that 'images' lacks"),
         (_short_box, r"has no bbox \[x, y, width, height\]"),
         (_twice("images"), "two images have the same id"),
         (_twice("categories"), "two categories have the same id"),
     ],
 )
-def test_a_json_that_is_not_coco_is_told_in_a_sentence(tmp_path: Path, change: Callable[[dict[str, Any]], Any], sentence: str) -> None:
+def test_a_json_that_is_not_coco_is_told_in_a_sentence(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], sentence: str
+) -> None:
     path = rectangles.write_coco(tmp_path, MADE, change(rectangles.coco_tree(MADE)))
     with pytest.raises(DataError, match=sentence):
         open_coco(path)

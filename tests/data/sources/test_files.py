@@ -137,7 +137,9 @@ def test_a_text_list_may_name_absolute_paths(folder: Path, tmp_path: Path) -> No
         ('Image,Class\n"cats/0.png",\ndogs/0.png,dog\n', [-1, 0], ("dog",)),
     ],
 )
-def test_a_table_gives_paths_and_labels(folder: Path, text: str, labels: list[int], names: tuple[str, ...] | None) -> None:
+def test_a_table_gives_paths_and_labels(
+    folder: Path, text: str, labels: list[int], names: tuple[str, ...] | None
+) -> None:
     (folder / "list.csv").write_text(text)
     source = open_source(folder / "list.csv")
     found = source.labels()
@@ -159,7 +161,9 @@ def test_a_table_without_paths_says_which_columns_it_has(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("opener", [open_csv, open_text_list])
-def test_lists_that_are_no_text_are_refused(tmp_path: Path, opener: Callable[[Path], Source]) -> None:
+def test_lists_that_are_no_text_are_refused(
+    tmp_path: Path, opener: Callable[[Path], Source]
+) -> None:
     path = tmp_path / "list"
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DataError, match="not UTF-8"):

@@ -81,7 +81,10 @@ def test_a_picture_of_one_bit_has_the_ids_0_and_1() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (encoded(Image.new("RGB", (9, 6))), "a picture of colours (RGB); masks are PNGs of class ids, grey or with a palette"),
+        (
+            encoded(Image.new("RGB", (9, 6))),
+            "a picture of colours (RGB); masks are PNGs of class ids, grey or with a palette",
+        ),
         (encoded(Image.new("LA", (9, 6))), "a picture of colours (LA)"),
         (encoded(Image.new("L", (9, 6)), "JPEG"), "a JPEG blurs class ids; save masks as PNG"),
         (encoded(Image.fromarray(IDS))[:60], "the mask of photo 0 cannot be used"),
@@ -98,7 +101,9 @@ def test_what_is_no_picture_of_ids_is_refused_in_one_line(content: bytes, words:
 
 def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
     data = masked(encoded(Image.fromarray(IDS)), photo(width=18, height=12))
-    with pytest.raises(DataError, match=r"photo 0 has 18 x 12 pixels and its mask 9 x 6; both must have one size"):
+    with pytest.raises(
+        DataError, match=r"photo 0 has 18 x 12 pixels and its mask 9 x 6; both must have one size"
+    ):
         data.checked_mask(0)
 
 
@@ -107,12 +112,16 @@ def test_the_size_of_an_image_that_a_camera_turned_is_that_of_the_upright_one() 
     exif[0x0112] = 6  # turn by 90 degrees
     turned = masked(encoded(Image.fromarray(IDS)), photo(width=6, height=9, exif=exif))
     assert turned.checked_mask(0).shape == turned.image(0).shape[1:]
-    lying = masked(encoded(Image.fromarray(np.ascontiguousarray(IDS.T))), photo(width=6, height=9, exif=exif))
+    lying = masked(
+        encoded(Image.fromarray(np.ascontiguousarray(IDS.T))), photo(width=6, height=9, exif=exif)
+    )
     with pytest.raises(DataError, match="9 x 6 pixels and its mask 6 x 9"):
         lying.checked_mask(0)
 
 
 def test_an_unreadable_image_is_named() -> None:
     data = masked(encoded(Image.fromarray(IDS)), b"nothing")
-    with pytest.raises(DataError, match=r"photo 0 cannot be read .*mend it, or remove it and its mask"):
+    with pytest.raises(
+        DataError, match=r"photo 0 cannot be read .*mend it, or remove it and its mask"
+    ):
         data.checked_mask(0)

@@ -1,4 +1,5 @@
-"""Every layout of images with masks gives the same pairs, and says in one line what is wrong with it."""
+"""Every layout of images with masks gives the same pairs, and says in one line what is wrong with
+it."""
 
 import io
 import json
@@ -47,14 +48,23 @@ def voc(root: Path, *, masks: str = "SegmentationClass") -> Path:
     return listed
 
 
-def parquet(path: Path, *, image: str = "image", mask: str = "mask", names: tuple[str, ...] | None = None) -> Path:
+def parquet(
+    path: Path, *, image: str = "image", mask: str = "mask", names: tuple[str, ...] | None = None
+) -> Path:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     columns = {mask: MASKS, image: IMAGES}
-    table = pa.table({name: pa.array([{"bytes": png(value), "path": "x.png"} for value in values]) for name, values in columns.items()})
+    table = pa.table(
+        {
+            name: pa.array([{"bytes": png(value), "path": "x.png"} for value in values])
+            for name, values in columns.items()
+        }
+    )
     if names is not None:
         features = {mask: {"_type": "Image", "names": list(names)}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
     pq.write_table(table, path)
     return path
 
@@ -79,8 +89,12 @@ def test_a_list_of_names_beside_the_folders_names_the_classes(tmp_path: Path) ->
     assert open_masked(tmp_path).class_names == NAMES
 
 
-@pytest.mark.parametrize(("image", "mask"), [("image", "mask"), ("pixel_values", "label"), ("image", "annotation")])
-def test_a_parquet_file_has_a_column_of_images_and_one_of_masks(tmp_path: Path, image: str, mask: str) -> None:
+@pytest.mark.parametrize(
+    ("image", "mask"), [("image", "mask"), ("pixel_values", "label"), ("image", "annotation")]
+)
+def test_a_parquet_file_has_a_column_of_images_and_one_of_masks(
+    tmp_path: Path, image: str, mask: str
+) -> None:
     data = open_masked(parquet(tmp_path / "a.parquet", image=image, mask=mask, names=NAMES))
     assert_pairs(data)
     assert data.class_names == NAMES
@@ -109,8 +123,13 @@ def test_arrays_are_taken_as_they_are(dtype: type) -> None:
 def test_the_fingerprint_changes_with_a_mask() -> None:
     changed = MASKS.copy()
     changed[0, 0, 0] += 1
-    assert open_masked((IMAGES, MASKS)).fingerprint() == open_masked((IMAGES, MASKS.copy())).fingerprint()
-    assert open_masked((IMAGES, MASKS)).fingerprint() != open_masked((IMAGES, changed)).fingerprint()
+    assert (
+        open_masked((IMAGES, MASKS)).fingerprint()
+        == open_masked((IMAGES, MASKS.copy())).fingerprint()
+    )
+    assert (
+        open_masked((IMAGES, MASKS)).fingerprint() != open_masked((IMAGES, changed)).fingerprint()
+    )
 
 
 def refusal(data: object) -> str:
@@ -141,13 +160,18 @@ def test_folders_without_masks_are_refused(tmp_path: Path) -> None:
 
 def test_plain_images_are_refused_with_what_is_accepted(tmp_path: Path) -> None:
     save(IMAGES[0], tmp_path / "0.png")
-    assert f"{tmp_path} holds no images with masks; give a folder with images/ and masks/" in refusal(tmp_path)
+    assert (
+        f"{tmp_path} holds no images with masks; give a folder with images/ and masks/"
+        in refusal(tmp_path)
+    )
     assert "images of type ndarray come without masks" in refusal(IMAGES)
     assert "no such file or folder" in refusal(tmp_path / "nothing")
 
 
 def test_a_parquet_file_without_masks_tells_its_columns(tmp_path: Path) -> None:
-    assert "has the columns other, image; segmentation needs 'image' and 'mask'" in refusal(parquet(tmp_path / "a.parquet", mask="other"))
+    assert "has the columns other, image; segmentation needs 'image' and 'mask'" in refusal(
+        parquet(tmp_path / "a.parquet", mask="other")
+    )
 
 
 def test_the_folder_of_voc_asks_for_one_of_its_lists(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Public sets by name: tiny folders in torchvision's layouts, read as torchvision reads them, and sentences for what is missing."""
+"""Public sets by name: tiny folders in torchvision's layouts, read as torchvision reads them, and
+sentences for what is missing."""
 
 import sys
 from pathlib import Path
@@ -55,7 +56,13 @@ def labels(source: Source) -> np.ndarray:
 
 def shown(source: Source) -> list[int]:
     """The class that each image's colour tells."""
-    return [int(np.abs(image.mean((0, 1)) - COLOURS[1]).sum() < np.abs(image.mean((0, 1)) - COLOURS[0]).sum()) for image in images(source)]
+    return [
+        int(
+            np.abs(image.mean((0, 1)) - COLOURS[1]).sum()
+            < np.abs(image.mean((0, 1)) - COLOURS[0]).sum()
+        )
+        for image in images(source)
+    ]
 
 
 def opened(name: str, root: Path, patch: pytest.MonkeyPatch) -> NamedSet:
@@ -71,7 +78,9 @@ def test_these_are_the_sets() -> None:
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_every_set_has_its_parts_and_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_set_has_its_parts_and_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = opened(name, tmp_path, monkeypatch)
     validation = found.validation
     assert (len(found.train), len(validation or ()), len(found.test)) == SIZES[name]
@@ -80,7 +89,10 @@ def test_every_set_has_its_parts_and_names(name: str, tmp_path: Path, monkeypatc
         assert found.class_names[:2] == FIRST_NAMES[name]
     for source in (found.learning, found.train, found.test):
         assert source.class_names == found.class_names
-    keys = [[source.key(row) for row in range(len(source))] for source in (found.learning, found.train, found.test)]
+    keys = [
+        [source.key(row) for row in range(len(source))]
+        for source in (found.learning, found.train, found.test)
+    ]
     assert keys[0][: len(keys[1])] == keys[1]
     if not name.startswith("cifar"):
         assert not set(keys[0]) & set(keys[2])
@@ -89,14 +101,17 @@ def test_every_set_has_its_parts_and_names(name: str, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name != "voc2007"])
-def test_labels_are_those_of_the_pictures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_those_of_the_pictures(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = opened(name, tmp_path, monkeypatch)
     for source in (found.learning, found.test):
         assert labels(source).tolist() == shown(source)
         assert set(shown(source)) == {0, 1}
 
 
-# Each of torchvision's classes with the arguments of its parts, in the order of ours: training and validation, test.
+# Each of torchvision's classes with the arguments of its parts, in the order of ours: training and
+# validation, test.
 ORACLES: dict[str, list[list[dict[str, Any]]]] = {
     "cifar10": [[{"train": True}], [{"train": False}]],
     "cifar100": [[{"train": True}], [{"train": False}]],
@@ -110,14 +125,21 @@ ORACLES: dict[str, list[list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_torchvision_reads_the_same_images_and_labels(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_reads_the_same_images_and_labels(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = opened(name, tmp_path, monkeypatch)
-    monkeypatch.setattr("torchvision.datasets.flowers102.check_integrity", lambda *_: True)  # it wants the digests of the originals
+    monkeypatch.setattr(
+        "torchvision.datasets.flowers102.check_integrity", lambda *_: True
+    )  # it wants the digests of the originals
     kind = getattr(datasets, NAMED[name].torchvision)
     for source, arguments in zip((found.learning, found.test), ORACLES[name], strict=True):
         pairs = [pair for part in arguments for pair in kind(tmp_path, **part)]
         assert labels(source).tolist() == [label for _, label in pairs]
-        assert all(np.array_equal(image, np.asarray(other)) for image, (other, _) in zip(images(source), pairs, strict=True))
+        assert all(
+            np.array_equal(image, np.asarray(other))
+            for image, (other, _) in zip(images(source), pairs, strict=True)
+        )
 
 
 @pytest.mark.parametrize("name", ["caltech101", "sun397"])
@@ -127,8 +149,12 @@ def test_a_set_without_an_official_split_is_parted_whole_and_always_alike(
     found, again = opened(name, tmp_path, monkeypatch), open_named(name, tmp_path)
     assert "drawn by the seed 0" in found.note
     keys = [[source.key(row) for row in range(len(source))] for source in (found.train, found.test)]
-    assert keys == [[source.key(row) for row in range(len(source))] for source in (again.train, again.test)]
-    assert keys[0][: len(keys[0]) // 2] != sorted(keys[0] + keys[1])[: len(keys[0]) // 2], "drawn, not the first ones"
+    assert keys == [
+        [source.key(row) for row in range(len(source))] for source in (again.train, again.test)
+    ]
+    assert keys[0][: len(keys[0]) // 2] != sorted(keys[0] + keys[1])[: len(keys[0]) // 2], (
+        "drawn, not the first ones"
+    )
     whole = getattr(datasets, NAMED[name].torchvision)(tmp_path)
     assert len(whole) == len(keys[0]) + len(keys[1]) == len({*keys[0], *keys[1]})
     assert not any("BACKGROUND" in key for key in keys[0] + keys[1])
@@ -142,16 +168,26 @@ def test_the_drawn_part_takes_the_usual_number_of_each_class(
 
 
 @pytest.mark.parametrize("folder", ["SUN397", "SUN397/Partitions"])
-def test_the_official_lists_of_sun397_win_over_a_draw(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_official_lists_of_sun397_win_over_a_draw(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_set("sun397", tmp_path, monkeypatch)
     (tmp_path / folder).mkdir(exist_ok=True)
-    (tmp_path / folder / "Training_01.txt").write_text("/a/abbey/sun_0000.jpg\n/b/balcony/interior/sun_0001.jpg\n")
+    (tmp_path / folder / "Training_01.txt").write_text(
+        "/a/abbey/sun_0000.jpg\n/b/balcony/interior/sun_0001.jpg\n"
+    )
     (tmp_path / folder / "Testing_01.txt").write_text("/b/balcony/interior/sun_0003.jpg\n")
     found = open_named("sun397", tmp_path)
-    assert (labels(found.train).tolist(), labels(found.test).tolist(), found.note) == ([0, 1], [1], "")
+    assert (labels(found.train).tolist(), labels(found.test).tolist(), found.note) == (
+        [0, 1],
+        [1],
+        "",
+    )
 
 
-def test_voc_tells_what_each_image_shows_and_what_is_only_difficult(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voc_tells_what_each_image_shows_and_what_is_only_difficult(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = opened("voc2007", tmp_path, monkeypatch)
     assert found.learning.labels() is None
     assert found.test.labels() is None
@@ -162,10 +198,15 @@ def test_voc_tells_what_each_image_shows_and_what_is_only_difficult(tmp_path: Pa
         assert rows[:, 0].tolist() == [1 - label for label in shown(source)]
         assert rows[1, 2] == -1  # the difficult bird
     keys = [found.test.key(row) for row in range(len(found.test))]
-    assert keys == [path.relative_to(tmp_path).as_posix() for path in map(Path, datasets.VOCDetection(tmp_path, "2007", "test").images)]
+    assert keys == [
+        path.relative_to(tmp_path).as_posix()
+        for path in map(Path, datasets.VOCDetection(tmp_path, "2007", "test").images)
+    ]
 
 
-def test_a_path_of_that_name_wins_over_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_of_that_name_wins_over_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_named("dtd")
     (tmp_path / "dtd").mkdir()
@@ -174,24 +215,42 @@ def test_a_path_of_that_name_wins_over_the_name(tmp_path: Path, monkeypatch: pyt
         assert not is_named(other)
 
 
-def test_a_misspelt_name_finds_the_nearest_but_a_path_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_name_finds_the_nearest_but_a_path_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (nearest_name("cifar-100"), nearest_name("Flowers"), nearest_name("pets")) == ("cifar100", "flowers102", None)
-    assert nearest_name("somewhere/cifar-100") is nearest_name("cifar-100.txt") is nearest_name("photos") is None
+    assert (nearest_name("cifar-100"), nearest_name("Flowers"), nearest_name("pets")) == (
+        "cifar100",
+        "flowers102",
+        None,
+    )
+    assert (
+        nearest_name("somewhere/cifar-100")
+        is nearest_name("cifar-100.txt")
+        is nearest_name("photos")
+        is None
+    )
     (tmp_path / "cifar-100").mkdir()
     assert nearest_name("cifar-100") is None
-    with pytest.raises(DataError, match=r"unknown public set 'flower102'; did you mean 'flowers102'"):
+    with pytest.raises(
+        DataError, match=r"unknown public set 'flower102'; did you mean 'flowers102'"
+    ):
         open_named("flower102", tmp_path)
 
 
-def test_the_root_is_the_given_folder_else_the_variable_else_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_is_the_given_folder_else_the_variable_else_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for place in ("given", "variable", "data"):
         write_set("dtd", tmp_path / place, monkeypatch)
     monkeypatch.delenv("SPARRING_DATA", raising=False)
     by_default = open_named("dtd").test.fingerprint()
     monkeypatch.setenv("SPARRING_DATA", str(tmp_path / "variable"))
-    by_variable, by_argument = open_named("dtd").test.fingerprint(), open_named("dtd", tmp_path / "given").test.fingerprint()
+    by_variable, by_argument = (
+        open_named("dtd").test.fingerprint(),
+        open_named("dtd", tmp_path / "given").test.fingerprint(),
+    )
     assert by_default == open_named("dtd", tmp_path / "data").test.fingerprint()
     assert by_variable == open_named("dtd", tmp_path / "variable").test.fingerprint()
     assert len({by_default, by_variable, by_argument}) == 3
@@ -210,18 +269,28 @@ def test_an_absent_set_is_told_in_one_sentence(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if not name.startswith("cifar")])
-def test_a_missing_image_is_named_where_the_set_lists_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_image_is_named_where_the_set_lists_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = opened(name, tmp_path, monkeypatch)
     last = found.test.key(len(found.test) - 1)
     (tmp_path / last).unlink()
     if name in ("caltech101", "sun397"):  # these list nothing: the folder is what there is
-        assert len(open_named(name, tmp_path).learning) + len(open_named(name, tmp_path).test) == sum(SIZES[name]) - 1
+        assert (
+            len(open_named(name, tmp_path).learning) + len(open_named(name, tmp_path).test)
+            == sum(SIZES[name]) - 1
+        )
         return
-    with pytest.raises(DataError, match=f"1 of {sum(SIZES[name])} images are missing, such as {last}; expected there are"):
+    with pytest.raises(
+        DataError,
+        match=f"1 of {sum(SIZES[name])} images are missing, such as {last}; expected there are",
+    ):
         open_named(name, tmp_path)
 
 
-def test_altered_cifar_batches_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_altered_cifar_batches_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_set("cifar10", tmp_path, monkeypatch)
     with (tmp_path / "cifar-10-batches-py/data_batch_3").open("ab") as file:
         file.write(b"!")
@@ -233,7 +302,12 @@ def test_damaged_lists_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, path, content, reason in (
         ("flowers102", "flowers-102/setid.mat", "no matrix", "setid.mat is no MATLAB file"),
         ("food101", "food-101/meta/train.json", "{", "Expecting property name"),
-        ("fgvc_aircraft", "fgvc-aircraft-2013b/data/variants.txt", "707-320\n", "names 'DC-9 30/X', which another does not know"),
+        (
+            "fgvc_aircraft",
+            "fgvc-aircraft-2013b/data/variants.txt",
+            "707-320\n",
+            "names 'DC-9 30/X', which another does not know",
+        ),
     ):
         write_set(name, tmp_path, monkeypatch)
         (tmp_path / path).write_text(content)
@@ -244,5 +318,7 @@ def test_damaged_lists_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_missing_scipy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_set("stanford_cars", tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(DataError, match=r"stanford_cars needs the package scipy.* pip install scipy"):
+    with pytest.raises(
+        DataError, match=r"stanford_cars needs the package scipy.* pip install scipy"
+    ):
         open_named("stanford_cars", tmp_path)

@@ -36,13 +36,17 @@ def test_rows_come_in_order_across_row_groups(tmp_path: Path) -> None:
     assert source.labels() is None
 
 
-def test_random_rows_are_right_with_room_for_one_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_rows_are_right_with_room_for_one_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "HELD_BYTES", 1)
     source = open_source(write(tmp_path / "a.parquet"))
     assert [source.read(i) for i in (9, 0, 5, 9)] == [CONTENTS[i] for i in (9, 0, 5, 9)]
 
 
-def test_no_more_row_groups_are_held_than_agreed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_row_groups_are_held_than_agreed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "HELD_BYTES", 1)
     source = open_source(write(tmp_path / "a.parquet"))
     contents_of(source)
@@ -53,7 +57,9 @@ def test_no_more_row_groups_are_held_than_agreed(tmp_path: Path, monkeypatch: py
 def test_labels_and_class_names_come_from_the_schema(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", label=pa.array([1, 0, None] + [1] * 7))
     names = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
-    pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(names)}), path)
+    pq.write_table(
+        pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(names)}), path
+    )
     source = open_source(path)
     labels = source.labels()
     assert source.class_names == ("cat", "dog")
@@ -91,7 +97,9 @@ def test_a_row_without_bytes_is_read_from_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["image", "img"])
 def test_a_binary_column_will_do(tmp_path: Path, name: str) -> None:
-    pq.write_table(pa.table({"id": pa.array(range(10)), name: pa.array(CONTENTS)}), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table({"id": pa.array(range(10)), name: pa.array(CONTENTS)}), tmp_path / "a.parquet"
+    )
     assert contents_of(open_source(tmp_path / "a.parquet")) == CONTENTS
 
 
@@ -126,10 +134,14 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 def test_fingerprint_notices_a_rewritten_file(tmp_path: Path) -> None:
     before = open_source(write(tmp_path / "a.parquet")).fingerprint()
     assert open_source(tmp_path / "a.parquet").fingerprint() == before
-    assert open_source(write(tmp_path / "a.parquet", contents=CONTENTS[::-1])).fingerprint() != before
+    assert (
+        open_source(write(tmp_path / "a.parquet", contents=CONTENTS[::-1])).fingerprint() != before
+    )
 
 
-def test_images_in_a_folder_go_before_tables(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:
+def test_images_in_a_folder_go_before_tables(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
     write(tmp_path / "a.parquet")
     picture(8, 8).save(tmp_path / "x.png")
     assert open_source(tmp_path).key(0) == "x.png"

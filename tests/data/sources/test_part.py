@@ -15,7 +15,11 @@ ROWS = np.array([1, 4, 5, 2])
 
 @pytest.fixture(params=["always", "never"])
 def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    return open_dataset(write_photos(tmp_path / "photos", per_class=4), DataSettings(store=request.param), image_size=16)
+    return open_dataset(
+        write_photos(tmp_path / "photos", per_class=4),
+        DataSettings(store=request.param),
+        image_size=16,
+    )
 
 
 def test_a_part_has_the_chosen_images_in_their_order(whole: Dataset) -> None:
@@ -37,12 +41,16 @@ def test_fingerprints_tell_parts_apart(whole: Dataset) -> None:
 
 def test_images_that_are_cropped_from_their_files_still_are(tmp_path: Path) -> None:
     folder = write_photos(tmp_path / "photos", per_class=4)
-    assert isinstance(part(open_dataset(folder, DataSettings(store="never"), image_size=16), ROWS), FileDataset)
+    assert isinstance(
+        part(open_dataset(folder, DataSettings(store="never"), image_size=16), ROWS), FileDataset
+    )
 
 
 def test_a_part_writes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
-    whole = open_dataset(write_photos(tmp_path / "photos", per_class=4), DataSettings(store="always"), image_size=16)
+    whole = open_dataset(
+        write_photos(tmp_path / "photos", per_class=4), DataSettings(store="always"), image_size=16
+    )
     before = sorted((tmp_path / "cache").rglob("*"))
     assert isinstance(part(whole, ROWS), Part)
     part(whole, ROWS).images([0])

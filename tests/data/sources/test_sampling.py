@@ -48,16 +48,22 @@ def test_unreadable_images_do_not_count() -> None:
 
 
 def test_a_source_of_garbage_is_refused_with_an_example() -> None:
-    with pytest.raises(DataError, match=r"none of the 3 images looked at can be read, such as 0 \(empty file\)"):
+    with pytest.raises(
+        DataError, match=r"none of the 3 images looked at can be read, such as 0 \(empty file\)"
+    ):
         typical_size(Varied([(0, 0)] * 3))
 
 
-@pytest.mark.parametrize(("pixels", "size"), [(1, 32), (28, 32), (32, 32), (50, 64), (100, 96), (240, 224), (4000, 224)])
+@pytest.mark.parametrize(
+    ("pixels", "size"), [(1, 32), (28, 32), (32, 32), (50, 64), (100, 96), (240, 224), (4000, 224)]
+)
 def test_the_suited_size_is_the_nearest_usual_one(pixels: int, size: int) -> None:
     assert suited_size(pixels) == size
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("name", "size"), [("cifar10-test", 32), ("pacs-96px", 96), ("bccd-320x240-val", 224)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("cifar10-test", 32), ("pacs-96px", 96), ("bccd-320x240-val", 224)]
+)
 def test_shared_sets_get_their_usual_size(shared_data: object, name: str, size: int) -> None:
     assert suited_size(typical_size(open_source(f"{shared_data}/{name}.parquet"))) == size

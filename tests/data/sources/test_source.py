@@ -11,7 +11,9 @@ from sparring.errors import DataError
 
 
 def test_a_missing_path_is_named_with_what_is_accepted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no such file or folder: .*nowhere; give a folder of images") as caught:
+    with pytest.raises(
+        DataError, match=r"no such file or folder: .*nowhere; give a folder of images"
+    ) as caught:
         open_source(tmp_path / "nowhere")
     assert caught.value.exit_code == 2
 
@@ -24,7 +26,10 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_text_files_is_refused_with_an_example(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("hello")
-    with pytest.raises(DataError, match=r"holds 2 files, such as a.txt, but no image; give a folder with files ending in"):
+    with pytest.raises(
+        DataError,
+        match=r"holds 2 files, such as a.txt, but no image; give a folder with files ending in",
+    ):
         open_source(tmp_path)
 
 
@@ -43,7 +48,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "x.zip")
 
 
-def test_paths_may_be_strings_and_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_may_be_strings_and_start_at_home(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
     assert len(open_source("~/photos")) == 10
 
@@ -61,7 +68,11 @@ def test_a_subset_keeps_keys_contents_and_labels_together(folder: Path) -> None:
     assert subset.read(0) == source.read(7)
     assert labels is not None
     assert labels.tolist() == [1, 0]
-    assert subset.fingerprint() != Subset(source, np.array([2, 7])).fingerprint() != source.fingerprint()
+    assert (
+        subset.fingerprint()
+        != Subset(source, np.array([2, 7])).fingerprint()
+        != source.fingerprint()
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,9 @@ def test_a_subset_keeps_keys_contents_and_labels_together(folder: Path) -> None:
         (["b", "", None, "a", "b"], [1, -1, -1, 0, 1], ("a", "b")),
     ],
 )
-def test_labels_are_numbered(values: list[object], labels: list[int], names: tuple[str, ...] | None) -> None:
+def test_labels_are_numbered(
+    values: list[object], labels: list[int], names: tuple[str, ...] | None
+) -> None:
     found, found_names = numbered(values)
     assert found.tolist() == labels
     assert found_names == names

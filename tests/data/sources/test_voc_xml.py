@@ -1,4 +1,5 @@
-"""VOC's folders: which images a list names, where pixels are counted from, and a sentence for what is wrong."""
+"""VOC's folders: which images a list names, where pixels are counted from, and a sentence for what
+is wrong."""
 
 from pathlib import Path
 
@@ -20,17 +21,27 @@ def voc(tmp_path: Path) -> Path:
 
 
 def test_a_box_of_one_pixel_at_the_corner_is_counted_from_zero(voc: Path) -> None:
-    scene = rectangles.Scene(MADE[0].image, [(0, 0, 1, 1), (0, 0, rectangles.WIDTH, rectangles.HEIGHT)], [0, 1])
+    scene = rectangles.Scene(
+        MADE[0].image, [(0, 0, 1, 1), (0, 0, rectangles.WIDTH, rectangles.HEIGHT)], [0, 1]
+    )
     (voc / "Annotations" / "000.xml").write_text(rectangles.voc_xml(scene))
-    assert "<xmin>1</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax>" in (voc / "Annotations" / "000.xml").read_text()
-    assert open_voc(voc).objects(0).boxes.tolist() == [[0, 0, 1, 1], [0, 0, rectangles.WIDTH, rectangles.HEIGHT]]
+    assert (
+        "<xmin>1</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax>"
+        in (voc / "Annotations" / "000.xml").read_text()
+    )
+    assert open_voc(voc).objects(0).boxes.tolist() == [
+        [0, 0, 1, 1],
+        [0, 0, rectangles.WIDTH, rectangles.HEIGHT],
+    ]
 
 
 def test_a_list_names_the_images_and_a_folder_means_all(voc: Path) -> None:
     (voc / "ImageSets" / "Main" / "red_val.txt").write_text("002  1\n000 -1\n")
     images = open_annotated(voc / "ImageSets" / "Main" / "red_val.txt")
     assert [images.key(index) for index in range(len(images))] == ["002.jpg", "000.jpg"]
-    assert images.objects(0).boxes.tolist() == [[float(value) for value in box] for box in MADE[2].boxes]
+    assert images.objects(0).boxes.tolist() == [
+        [float(value) for value in box] for box in MADE[2].boxes
+    ]
     assert len(open_annotated(voc)) == 4
     assert open_annotated(voc).class_names == ("blue", "red")
     assert open_annotated(voc).objects(1).labels.tolist() == [kind + 1 for kind in MADE[1].classes]
@@ -38,7 +49,9 @@ def test_a_list_names_the_images_and_a_folder_means_all(voc: Path) -> None:
 
 def test_difficult_objects_are_marked_and_boxes_of_parts_are_not_objects(voc: Path) -> None:
     part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part>"
-    (voc / "Annotations" / "000.xml").write_text(rectangles.voc_xml(MADE[0], difficult=[0], more=part))
+    (voc / "Annotations" / "000.xml").write_text(
+        rectangles.voc_xml(MADE[0], difficult=[0], more=part)
+    )
     objects = open_voc(voc).objects(0)
     assert len(objects) == len(MADE[0].boxes)
     assert objects.is_difficult.tolist() == [place == 0 for place in range(len(objects))]
@@ -56,11 +69,15 @@ def test_masks_are_the_pixels_of_each_objects_number(voc: Path) -> None:
 
 def test_images_without_a_mask_are_told(voc: Path) -> None:
     (voc / "SegmentationObject" / "001.png").unlink()
-    assert open_voc(voc).outlines_missing.startswith("1 of 4 images have no file in SegmentationObject, such as 001.png; take the lists")
+    assert open_voc(voc).outlines_missing.startswith(
+        "1 of 4 images have no file in SegmentationObject, such as 001.png; take the lists"
+    )
 
 
 def test_a_mask_with_more_objects_than_the_xml_is_told(voc: Path) -> None:
-    (voc / "Annotations" / "000.xml").write_text(rectangles.voc_xml(rectangles.Scene(MADE[0].image, [], [])))
+    (voc / "Annotations" / "000.xml").write_text(
+        rectangles.voc_xml(rectangles.Scene(MADE[0].image, [], []))
+    )
     with pytest.raises(DataError, match="whose pixels number the 0 objects"):
         open_voc(voc).masks(0)
 
@@ -76,7 +93,10 @@ def test_without_a_size_in_the_xml_the_file_tells(voc: Path) -> None:
     [
         ("<annotation>", "is not XML"),
         ("<html></html>", "is not VOC: its root is <html>"),
-        ("<annotation><object><name>red</name></object></annotation>", "needs a <name> and a <bndbox>"),
+        (
+            "<annotation><object><name>red</name></object></annotation>",
+            "needs a <name> and a <bndbox>",
+        ),
         (
             "<annotation><object><bndbox><xmin>a</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax></bndbox></object></annotation>",
             "needs a <name>",

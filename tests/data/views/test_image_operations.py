@@ -1,7 +1,9 @@
-"""Each batched operation against torchvision's functional form on one image at a time, on a float image in [0, 1].
+"""Each batched operation against torchvision's functional form on one image at a time, on a float
+image in [0, 1].
 
-Tolerance everywhere: 1e-5. Both sides work in float32 and add the same terms in another order; the largest difference seen is
-3e-6 (hue of a nearly grey pixel), a wrong formula differs by more than 1e-2.
+Tolerance everywhere: 1e-5. Both sides work in float32 and add the same terms in another order; the
+largest difference seen is 3e-6 (hue of a nearly grey pixel), a wrong formula differs by more than
+1e-2.
 """
 
 from itertools import product
@@ -19,15 +21,27 @@ TOLERANCE = 1e-5
 
 
 def image_batch(height: int = 32, width: int = 32) -> Tensor:
-    """Eight uint8 images: smooth colours, noise, smooth and noisy, grey, saturated, constant, black, white."""
+    """Eight uint8 images: smooth colours, noise, smooth and noisy, grey, saturated, constant,
+    black, white."""
     draws = generator(0, "images", height, width)
-    smooth = F.interpolate(torch.rand(3, 3, 4, 4, generator=draws), (height, width), mode="bicubic").clamp(0, 1)
+    smooth = F.interpolate(
+        torch.rand(3, 3, 4, 4, generator=draws), (height, width), mode="bicubic"
+    ).clamp(0, 1)
     noise = torch.rand(3, 3, height, width, generator=draws)
     grey = noise[:1, :1].expand(1, 3, -1, -1)
     saturated = (noise[1:2] > 0.5).float()
     constant = torch.tensor([0.2, 0.9, 0.4])[None, :, None, None].expand(1, 3, height, width)
     black = torch.zeros(1, 3, height, width)
-    images = [smooth[:1], noise[:1], 0.7 * smooth[1:2] + 0.3 * noise[1:2], grey, saturated, constant, black, 1 - black]
+    images = [
+        smooth[:1],
+        noise[:1],
+        0.7 * smooth[1:2] + 0.3 * noise[1:2],
+        grey,
+        saturated,
+        constant,
+        black,
+        1 - black,
+    ]
     return torch.cat(images).mul(255).round().byte()
 
 
@@ -66,7 +80,9 @@ def boxes_in(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("size", [32, 20, 13])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 70), (40, 130)])
-def test_resized_crop_equals_the_antialiased_crop_and_flip_of_torchvision(height: int, width: int, size: int) -> None:
+def test_resized_crop_equals_the_antialiased_crop_and_flip_of_torchvision(
+    height: int, width: int, size: int
+) -> None:
     images, boxes = image_batch(height, width), boxes_in(height, width)
     flip = torch.arange(BATCH) % 2 == 1
     planes = ops.resized_crop(images, boxes, flip, size=size)
@@ -82,11 +98,14 @@ def test_crop_does_not_see_pixels_outside_its_box() -> None:
     changed = 255 - IMAGES
     changed[:, :, 8:19, 6:19] = IMAGES[:, :, 8:19, 6:19]
     flip = torch.zeros(BATCH, dtype=torch.bool)
-    assert torch.equal(ops.resized_crop(IMAGES, box, flip, size=32), ops.resized_crop(changed, box, flip, size=32))
+    assert torch.equal(
+        ops.resized_crop(IMAGES, box, flip, size=32), ops.resized_crop(changed, box, flip, size=32)
+    )
 
 
 def test_sampling_on_a_grid_would_fail_the_crop_test() -> None:
-    """The usual batched crop reads its neighbours at the border of the box: off by far more than the tolerance."""
+    """The usual batched crop reads its neighbours at the border of the box: off by far more than
+    the tolerance."""
     top, left, height, width = 8, 6, 11, 13
     rows = (top + height * (torch.arange(32) + 0.5) / 32) / 16 - 1
     columns = (left + width * (torch.arange(32) + 0.5) / 32) / 16 - 1
@@ -98,7 +117,10 @@ def test_sampling_on_a_grid_would_fail_the_crop_test() -> None:
 
 def test_flipped_mirrors_only_the_chosen_images() -> None:
     flip = torch.arange(BATCH) % 2 == 0
-    expected = [tv.horizontal_flip(x) if mirror else x for x, mirror in zip(SINGLE, flip.tolist(), strict=True)]
+    expected = [
+        tv.horizontal_flip(x) if mirror else x
+        for x, mirror in zip(SINGLE, flip.tolist(), strict=True)
+    ]
     assert largest_error(ops.flipped(IMAGES, flip), expected) == 0
 
 
@@ -128,7 +150,8 @@ def test_hue_shift_equals_torchvision(turn: int) -> None:
 
 @pytest.mark.parametrize("shift", [-0.5, -0.1, 0.0, 0.05, 0.2, 0.5])
 def test_hue_shift_equals_torchvision_where_channels_tie(shift: float) -> None:
-    """Every colour of eight levels per channel: grey, black, white, and all ties between two channels."""
+    """Every colour of eight levels per channel: grey, black, white, and all ties between two
+    channels."""
     levels = [0, 1, 2, 127, 128, 200, 254, 255]
     colours = torch.tensor(list(product(levels, repeat=3))).t().reshape(3, 1, 16, 32) / 255
     planes = colours.clone()
@@ -146,8 +169,14 @@ def test_grey_equals_torchvision() -> None:
 @pytest.mark.parametrize("kernel_size", [3, 5, 9, 23])
 def test_blur_equals_torchvision(kernel_size: int) -> None:
     sigmas = torch.tensor([0.1, 0.2, 0.5, 0.8, 1.0, 1.3, 1.7, 2.0])
-    expected = [tv.gaussian_blur(x, [kernel_size, kernel_size], [s, s]) for x, s in zip(SINGLE, sigmas.tolist(), strict=True)]
-    assert largest_error(ops.gaussian_blurred(PLANES, sigmas, kernel_size=kernel_size), expected) < TOLERANCE
+    expected = [
+        tv.gaussian_blur(x, [kernel_size, kernel_size], [s, s])
+        for x, s in zip(SINGLE, sigmas.tolist(), strict=True)
+    ]
+    assert (
+        largest_error(ops.gaussian_blurred(PLANES, sigmas, kernel_size=kernel_size), expected)
+        < TOLERANCE
+    )
 
 
 def test_blur_kernel_is_odd_and_a_tenth_of_the_side() -> None:

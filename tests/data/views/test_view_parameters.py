@@ -1,7 +1,8 @@
 """The drawn parameters have torchvision's distributions and are independent of one another.
 
-Two-sample tests compare 4,000 draws with 4,000 of torchvision by the Kolmogorov-Smirnov distance. Its 99.9 % quantile for equal
-distributions is 1.95 sqrt(2 / 4000) = 0.044; seeds are fixed, so the tests are deterministic.
+Two-sample tests compare 4,000 draws with 4,000 of torchvision by the Kolmogorov-Smirnov distance.
+Its 99.9 % quantile for equal distributions is 1.95 sqrt(2 / 4000) = 0.044; seeds are fixed, so the
+tests are deterministic.
 """
 
 from dataclasses import fields
@@ -30,7 +31,9 @@ def ks_distance(a: Tensor, b: Tensor) -> float:
 
 def our_boxes(height: int, width: int, scale: tuple[float, float], num: int = DRAWS) -> Tensor:
     ones = torch.ones(num, dtype=torch.long)
-    return crop_boxes(ones * height, ones * width, scale=scale, ratio=RATIO, generator=generator(0, "boxes"))
+    return crop_boxes(
+        ones * height, ones * width, scale=scale, ratio=RATIO, generator=generator(0, "boxes")
+    )
 
 
 def their_boxes(height: int, width: int, scale: tuple[float, float], num: int = DRAWS) -> Tensor:
@@ -39,7 +42,9 @@ def their_boxes(height: int, width: int, scale: tuple[float, float], num: int = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         drawn = [crop.make_params([image]) for _ in range(num)]
-    return torch.tensor([[box[name] for name in ("top", "left", "height", "width")] for box in drawn])
+    return torch.tensor(
+        [[box[name] for name in ("top", "left", "height", "width")] for box in drawn]
+    )
 
 
 def box_statistics(boxes: Tensor, height: int, width: int) -> dict[str, Tensor]:
@@ -55,9 +60,12 @@ def box_statistics(boxes: Tensor, height: int, width: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "scale"), [(32, 32, (0.2, 1.0)), (32, 32, (0.08, 1.0)), (375, 500, (0.2, 1.0)), (60, 31, (0.3, 1.0))]
+    ("height", "width", "scale"),
+    [(32, 32, (0.2, 1.0)), (32, 32, (0.08, 1.0)), (375, 500, (0.2, 1.0)), (60, 31, (0.3, 1.0))],
 )
-def test_boxes_are_distributed_as_those_of_torchvision(height: int, width: int, scale: tuple[float, float]) -> None:
+def test_boxes_are_distributed_as_those_of_torchvision(
+    height: int, width: int, scale: tuple[float, float]
+) -> None:
     ours = box_statistics(our_boxes(height, width, scale), height, width)
     theirs = box_statistics(their_boxes(height, width, scale), height, width)
     distances = {name: ks_distance(ours[name], theirs[name]) for name in ours}
@@ -70,16 +78,23 @@ def test_another_scale_would_fail_the_box_test() -> None:
     assert ks_distance(ours["area"], theirs["area"]) > KS_LIMIT
 
 
-@pytest.mark.parametrize(("height", "width"), [(10, 100), (100, 10), (9, 14), (1, 1), (1, 50), (33, 32)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(10, 100), (100, 10), (9, 14), (1, 1), (1, 50), (33, 32)]
+)
 def test_where_no_box_fits_the_fallback_is_that_of_torchvision(height: int, width: int) -> None:
     """A scale above one never fits: every box is the fallback, which is not random."""
-    ours, theirs = our_boxes(height, width, (1.5, 1.5), num=3), their_boxes(height, width, (1.5, 1.5), num=3)
+    ours, theirs = (
+        our_boxes(height, width, (1.5, 1.5), num=3),
+        their_boxes(height, width, (1.5, 1.5), num=3),
+    )
     assert torch.equal(ours, theirs)
 
 
 def test_boxes_lie_within_each_image() -> None:
     heights, widths = torch.randint(1, 500, (2, DRAWS), generator=generator(0, "sizes"))
-    boxes = crop_boxes(heights, widths, scale=(0.08, 1.0), ratio=RATIO, generator=generator(0, "boxes"))
+    boxes = crop_boxes(
+        heights, widths, scale=(0.08, 1.0), ratio=RATIO, generator=generator(0, "boxes")
+    )
     top, left, height, width = boxes.unbind(1)
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] >= 1).all()
@@ -91,11 +106,16 @@ def test_a_box_depends_on_its_own_image_only() -> None:
     sides = torch.full((8,), 40)
     mixed = sides.clone()
     mixed[3] = 400
-    boxes = [crop_boxes(h, sides, scale=(0.2, 1.0), ratio=RATIO, generator=generator(0, "boxes")) for h in (sides, mixed)]
+    boxes = [
+        crop_boxes(h, sides, scale=(0.2, 1.0), ratio=RATIO, generator=generator(0, "boxes"))
+        for h in (sides, mixed)
+    ]
     assert (boxes[0] != boxes[1]).any(dim=1).nonzero().flatten().tolist() == [3]
 
 
-STRONG = ViewSettings(brightness=0.8, contrast=0.4, saturation=1.5, hue=0.2, blur=0.3, solarise=0.15)
+STRONG = ViewSettings(
+    brightness=0.8, contrast=0.4, saturation=1.5, hue=0.2, blur=0.3, solarise=0.15
+)
 SIDES = torch.full((24_000,), 32)
 DRAWN = draw_parameters(STRONG, SIDES, SIDES, generator=generator(0, "views"))
 
@@ -107,7 +127,9 @@ def test_factors_are_distributed_as_those_of_torchvision() -> None:
         theirs = [jitter.make_params([]) for _ in range(DRAWS)]
     for name in ("brightness", "contrast", "saturation", "hue"):
         ours = getattr(DRAWN, name)[:DRAWS]
-        assert ks_distance(ours, torch.tensor([draw[f"{name}_factor"] for draw in theirs])) < KS_LIMIT, name
+        assert (
+            ks_distance(ours, torch.tensor([draw[f"{name}_factor"] for draw in theirs])) < KS_LIMIT
+        ), name
 
 
 def test_blur_widths_are_uniform() -> None:
@@ -160,12 +182,18 @@ def test_parameters_follow_the_generator() -> None:
         assert not torch.equal(getattr(DRAWN, field.name), getattr(other, field.name))
 
 
-@pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 375), (32, 32), (1, 700), (700, 1), (8, 2)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(375, 500), (500, 375), (32, 32), (1, 700), (700, 1), (8, 2)]
+)
 @pytest.mark.parametrize("scale", [(0.08, 1.0), (0.9, 1.0)])
-def test_the_box_of_one_image_is_what_is_drawn_for_a_batch_of_one(height: int, width: int, scale: tuple[float, float]) -> None:
+def test_the_box_of_one_image_is_what_is_drawn_for_a_batch_of_one(
+    height: int, width: int, scale: tuple[float, float]
+) -> None:
     sides = torch.tensor([height]), torch.tensor([width])
     for seed in range(200):
         draws = [generator(seed, "box") for _ in range(2)]
         box = crop_box(height, width, scale=scale, ratio=RATIO, generator=draws[0])
-        assert box == tuple(crop_boxes(*sides, scale=scale, ratio=RATIO, generator=draws[1])[0].tolist())
+        assert box == tuple(
+            crop_boxes(*sides, scale=scale, ratio=RATIO, generator=draws[1])[0].tolist()
+        )
         assert draws[0].get_state().equal(draws[1].get_state())

@@ -22,7 +22,11 @@ def colour(view: ViewSettings) -> tuple[float, ...]:
     ],
 )
 def test_presets_of_two_views_follow_their_papers(
-    preset: str, scale: tuple[float, float], colours: tuple[float, ...], blurs: list[float], solarises: list[float]
+    preset: str,
+    scale: tuple[float, float],
+    colours: tuple[float, ...],
+    blurs: list[float],
+    solarises: list[float],
 ) -> None:
     views = ViewsSettings(preset=preset).resolve(32)
     assert [view.size for view in views] == [32, 32]
@@ -43,7 +47,9 @@ def test_presets_of_two_views_follow_their_papers(
         (30, [30, 30, 24, 20, 16, 12]),
     ],
 )
-def test_multi_crop_keeps_the_published_shares_of_the_image_size(image_size: int, sizes: list[int]) -> None:
+def test_multi_crop_keeps_the_published_shares_of_the_image_size(
+    image_size: int, sizes: list[int]
+) -> None:
     views = ViewsSettings(preset="multi-crop-adco").resolve(image_size)
     assert [view.size for view in views] == sizes
     assert [view.crop_scale for view in views[1:]] == [
@@ -53,15 +59,21 @@ def test_multi_crop_keeps_the_published_shares_of_the_image_size(image_size: int
         (0.114, 0.571),
         (0.086, 0.429),
     ]
-    assert all(colour(view) == (0.8, 0.4, 0.4, 0.4, 0.1, 0.2) and view.blur == 0.5 for view in views)
+    assert all(
+        colour(view) == (0.8, 0.4, 0.4, 0.4, 0.1, 0.2) and view.blur == 0.5 for view in views
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_override_reaches_every_view_and_nothing_else(preset: str) -> None:
     plain = ViewsSettings(preset=preset).resolve(32)
-    changed = ViewsSettings(preset=preset, blur=0.25, crop_scale=(0.5, 0.6), solarise=0.0).resolve(32)
+    changed = ViewsSettings(preset=preset, blur=0.25, crop_scale=(0.5, 0.6), solarise=0.0).resolve(
+        32
+    )
     for before, after in zip(plain, changed, strict=True):
-        assert after == before.model_copy(update={"blur": 0.25, "crop_scale": (0.5, 0.6), "solarise": 0.0})
+        assert after == before.model_copy(
+            update={"blur": 0.25, "crop_scale": (0.5, 0.6), "solarise": 0.0}
+        )
 
 
 def test_every_setting_of_a_view_except_its_size_can_be_overridden() -> None:

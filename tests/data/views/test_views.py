@@ -1,7 +1,9 @@
-"""Whole views against torchvision's operations in sequence with the same parameters, and what a batch must not change.
+"""Whole views against torchvision's operations in sequence with the same parameters, and what a
+batch must not change.
 
-Tolerance of the comparison: 2e-5. A view chains up to eight float32 operations whose single errors reach 3e-6, and contrast and
-saturation amplify them by up to 1.8; the largest difference seen is 5e-6.
+Tolerance of the comparison: 2e-5. A view chains up to eight float32 operations whose single errors
+reach 3e-6, and contrast and saturation amplify them by up to 1.8; the largest difference seen is
+5e-6.
 """
 
 from dataclasses import replace
@@ -58,10 +60,14 @@ def image_batch(batch: int = BATCH, height: int = 32, width: int = 32) -> Tensor
 def parameters_for(images: Tensor, recipe: ViewSettings) -> ViewParameters:
     batch, _, height, width = images.shape
     ones = torch.ones(batch, dtype=torch.long)
-    return draw_parameters(recipe, ones * height, ones * width, generator=generator(0, "parameters"))
+    return draw_parameters(
+        recipe, ones * height, ones * width, generator=generator(0, "parameters")
+    )
 
 
-def by_torchvision(image: Tensor, parameters: ViewParameters, recipe: ViewSettings, *, row: int) -> Tensor:
+def by_torchvision(
+    image: Tensor, parameters: ViewParameters, recipe: ViewSettings, *, row: int
+) -> Tensor:
     """One view of one image by torchvision's functions; `row` of the parameters."""
     own = parameters.rows(slice(row, row + 1))
     size, view = recipe.size or 0, image.float() / 255
@@ -87,9 +93,13 @@ def jittered_by_torchvision(view: Tensor, own: ViewParameters) -> Tensor:
     return view
 
 
-def errors(view: Tensor, images: Tensor, parameters: ViewParameters, recipe: ViewSettings) -> Tensor:
+def errors(
+    view: Tensor, images: Tensor, parameters: ViewParameters, recipe: ViewSettings
+) -> Tensor:
     """Largest difference of each sample from torchvision's view."""
-    expected = [by_torchvision(image, parameters, recipe, row=row) for row, image in enumerate(images)]
+    expected = [
+        by_torchvision(image, parameters, recipe, row=row) for row, image in enumerate(images)
+    ]
     return (view - torch.stack(expected)).abs().amax(dim=(1, 2, 3))
 
 
@@ -97,7 +107,9 @@ def errors(view: Tensor, images: Tensor, parameters: ViewParameters, recipe: Vie
 def test_views_equal_torchvision_image_by_image(name: str) -> None:
     images, recipe = image_batch(), RECIPES[name]
     parameters = parameters_for(images, recipe)
-    assert errors(make_view(images, parameters, recipe), images, parameters, recipe).max() < TOLERANCE
+    assert (
+        errors(make_view(images, parameters, recipe), images, parameters, recipe).max() < TOLERANCE
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 56), (90, 33)])
@@ -134,7 +146,9 @@ def test_views_have_the_asked_size_range_type_and_layout(preset: str) -> None:
 
 
 def test_a_recipe_without_size_takes_that_of_the_run() -> None:
-    views = Views([ViewSettings(), ViewSettings(size=16)], image_size=24)(image_batch(), generator=generator(0, "views"))
+    views = Views([ViewSettings(), ViewSettings(size=16)], image_size=24)(
+        image_batch(), generator=generator(0, "views")
+    )
     assert [view.shape[-1] for view in views] == [24, 16]
 
 
@@ -170,7 +184,10 @@ def test_the_size_of_a_chunk_changes_no_bit(size: int, monkeypatch: pytest.Monke
 def test_processes_together_make_the_views_of_one(size: int) -> None:
     make, images = Views([BUSY, BUSY], image_size=size), image_batch()
     joint = make(images, generator=generator(0, "views"))
-    shards = [make(part, generator=generator(0, "views"), shard=(rank, 3)) for rank, part in enumerate(images.chunk(3))]
+    shards = [
+        make(part, generator=generator(0, "views"), shard=(rank, 3))
+        for rank, part in enumerate(images.chunk(3))
+    ]
     for place, view in enumerate(joint):
         assert torch.equal(torch.cat([shard[place] for shard in shards]), view)
 
@@ -180,7 +197,10 @@ def test_images_that_are_already_cropped_get_everything_but_the_crop() -> None:
     images = [image_batch(), image_batch(height=20, width=20)]
     drawn = [replace(parameters_for(batch, BUSY), box=None) for batch in images]
     for batch, parameters, recipe in zip(images, drawn, recipes, strict=True):
-        assert errors(make_view(batch, parameters, recipe), batch, parameters, recipe).max() < TOLERANCE
+        assert (
+            errors(make_view(batch, parameters, recipe), batch, parameters, recipe).max()
+            < TOLERANCE
+        )
     views = Views(recipes, image_size=32)(images, generator=generator(0, "views"))
     assert [view.shape[-1] for view in views] == [32, 20]
 

@@ -23,12 +23,28 @@ NAMES = ("a", "b", "c")
 Box = tuple[float, float, float, float]
 
 
-def truth(*marks: tuple[Box, int], crowd: Sequence[int] = (), difficult: Sequence[int] = (), masks: Tensor | None = None) -> Truth:
+def truth(
+    *marks: tuple[Box, int],
+    crowd: Sequence[int] = (),
+    difficult: Sequence[int] = (),
+    masks: Tensor | None = None,
+) -> Truth:
     found = [
-        Mark(0, box, label, (box[2] - box[0]) * (box[3] - box[1]), number in crowd, number in difficult)
+        Mark(
+            0,
+            box,
+            label,
+            (box[2] - box[0]) * (box[3] - box[1]),
+            number in crowd,
+            number in difficult,
+        )
         for number, (box, label) in enumerate(marks)
     ]
-    return Truth(objects=gathered(found), size=SIZE, outlines=None if masks is None else run_lengths_of(masks))
+    return Truth(
+        objects=gathered(found),
+        size=SIZE,
+        outlines=None if masks is None else run_lengths_of(masks),
+    )
 
 
 def found(*detections: tuple[Box, int, float], masks: Tensor | None = None) -> Found:
@@ -48,9 +64,22 @@ SMALL, MEDIUM, LARGE = (10, 10, 30, 30), (50, 50, 100, 110), (100, 20, 250, 180)
 
 
 def test_perfect_detections_have_precision_one_at_every_size() -> None:
-    result = score([truth((SMALL, 1), (MEDIUM, 2)), truth((LARGE, 1))], [found((MEDIUM, 2, 0.3), (SMALL, 1, 0.9)), found((LARGE, 1, 0.2))])
+    result = score(
+        [truth((SMALL, 1), (MEDIUM, 2)), truth((LARGE, 1))],
+        [found((MEDIUM, 2, 0.3), (SMALL, 1, 0.9)), found((LARGE, 1, 0.2))],
+    )
     assert all(
-        result[key] == pytest.approx(1) for key in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_11_points", "ar")
+        result[key] == pytest.approx(1)
+        for key in (
+            "ap",
+            "ap50",
+            "ap75",
+            "ap_small",
+            "ap_medium",
+            "ap_large",
+            "ap50_11_points",
+            "ar",
+        )
     )
     assert result["table"]["rows"] == [
         ["a", 2, pytest.approx(1), pytest.approx(1)],
@@ -60,7 +89,8 @@ def test_perfect_detections_have_precision_one_at_every_size() -> None:
 
 
 def test_a_box_that_overlaps_by_six_tenths_is_right_up_to_that_threshold() -> None:
-    # Width 80, shifted by 20: 60 of 100 columns are shared. 0.6 itself is left to rounding, so a little less is taken.
+    # Width 80, shifted by 20: 60 of 100 columns are shared. 0.6 itself is left to rounding, so a
+    # little less is taken.
     result = score([truth(((0, 0, 80, 80), 1))], [found(((19.4, 0, 99.4, 80), 1, 0.9))])
     assert result["ap50"] == pytest.approx(1)
     assert result["ap75"] == 0
@@ -71,8 +101,12 @@ def test_a_box_that_overlaps_by_six_tenths_is_right_up_to_that_threshold() -> No
 
 def test_a_better_scored_mistake_halves_precision_and_a_worse_one_costs_nothing() -> None:
     right, wrong = (MEDIUM, 1), (200, 150, 250, 190)
-    assert score([truth(right)], [found((MEDIUM, 1, 0.5), (wrong, 1, 0.9))])["ap"] == pytest.approx(0.5)
-    assert score([truth(right)], [found((MEDIUM, 1, 0.5), (wrong, 1, 0.1))])["ap"] == pytest.approx(1)
+    assert score([truth(right)], [found((MEDIUM, 1, 0.5), (wrong, 1, 0.9))])["ap"] == pytest.approx(
+        0.5
+    )
+    assert score([truth(right)], [found((MEDIUM, 1, 0.5), (wrong, 1, 0.1))])["ap"] == pytest.approx(
+        1
+    )
 
 
 def test_a_second_detection_of_one_object_is_a_mistake() -> None:
@@ -95,7 +129,9 @@ def test_crowds_and_difficult_objects_are_neither_missed_nor_mistaken(kind: str)
     assert score([shown], [found((MEDIUM, 1, 0.5))])["ap"] == pytest.approx(1)
     parts = [((110, 30, 150, 60), 1, 0.9), ((160, 30, 200, 60), 1, 0.8)]  # within the crowd
     assert score([shown], [found((MEDIUM, 1, 0.5), *parts)])["ap"] == pytest.approx(1)
-    assert score([shown], [found((MEDIUM, 1, 0.5), ((5, 5, 40, 40), 1, 0.9))])["ap"] == pytest.approx(0.5)
+    assert score([shown], [found((MEDIUM, 1, 0.5), ((5, 5, 40, 40), 1, 0.9))])[
+        "ap"
+    ] == pytest.approx(0.5)
     assert score([shown], [found((MEDIUM, 1, 0.5))])["table"]["rows"][0][1] == 1
 
 
@@ -103,7 +139,9 @@ def test_nothing_found_is_zero_and_only_the_first_hundred_of_an_image_count() ->
     assert score([truth((MEDIUM, 1))], [found()])["ap"] == 0
     wrong = [((200.0, 150.0, 250.0, 190.0), 1, 0.9)] * 100
     assert score([truth((MEDIUM, 1))], [found(*wrong, (MEDIUM, 1, 0.5))])["ap"] == 0
-    assert score([truth((MEDIUM, 1))], [found(*wrong[1:], (MEDIUM, 1, 0.5))])["ap"] == pytest.approx(0.01)
+    assert score([truth((MEDIUM, 1))], [found(*wrong[1:], (MEDIUM, 1, 0.5))])[
+        "ap"
+    ] == pytest.approx(0.01)
 
 
 def test_outlines_are_compared_as_outlines() -> None:
@@ -124,22 +162,40 @@ def reference(truths: Sequence[Truth], detections: Sequence[Found], by: str) -> 
     for image, (shown, seen) in enumerate(zip(truths, detections, strict=True), start=1):
         objects = shown.objects
         for row, box in enumerate(objects.boxes.tolist()):
-            entry = {"id": len(truths_json) + 1, "image_id": image, "category_id": int(objects.labels[row])}
-            entry |= {"bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]], "area": float(objects.areas[row])}
-            entry |= {"iscrowd": int(objects.is_ignored[row])} | ({"segmentation": shown.outlines[row]} if shown.outlines else {})
+            entry = {
+                "id": len(truths_json) + 1,
+                "image_id": image,
+                "category_id": int(objects.labels[row]),
+            }
+            entry |= {
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "area": float(objects.areas[row]),
+            }
+            entry |= {"iscrowd": int(objects.is_ignored[row])} | (
+                {"segmentation": shown.outlines[row]} if shown.outlines else {}
+            )
             truths_json.append(entry)
         for row, box in enumerate(seen.boxes.tolist()):
-            entry = {"image_id": image, "category_id": int(seen.labels[row]), "score": float(seen.scores[row])}
+            entry = {
+                "image_id": image,
+                "category_id": int(seen.labels[row]),
+                "score": float(seen.scores[row]),
+            }
             if by == "segm":
                 assert seen.outlines is not None
                 results.append({**entry, "segmentation": seen.outlines[row]})
             else:
-                results.append({**entry, "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
+                results.append(
+                    {**entry, "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]}
+                )
     with contextlib.redirect_stdout(io.StringIO()):
         whole = COCO()
         whole.dataset = {
             "info": {},
-            "images": [{"id": image, "height": SIZE[0], "width": SIZE[1]} for image in range(1, len(truths) + 1)],
+            "images": [
+                {"id": image, "height": SIZE[0], "width": SIZE[1]}
+                for image in range(1, len(truths) + 1)
+            ],
             "annotations": truths_json,
             "categories": [{"id": label} for label in range(1, len(NAMES) + 1)],
         }
@@ -160,13 +216,20 @@ def random_sets(seed: int, *, with_masks: bool) -> tuple[list[Truth], list[Found
         corner = draw.uniform(0, np.array(SIZE)[::-1] - np.minimum(sides, 190), (8, 2))
         boxes = np.clip(np.concatenate([corner, corner + sides], axis=1), 0, [*SIZE[::-1]] * 2)
         labels = draw.integers(1, 4, 8)
-        near = np.clip(np.repeat(boxes, 2, axis=0) + draw.normal(0, 4, (16, 4)), 0, [*SIZE[::-1]] * 2)
+        near = np.clip(
+            np.repeat(boxes, 2, axis=0) + draw.normal(0, 4, (16, 4)), 0, [*SIZE[::-1]] * 2
+        )
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 2)
         seen = np.where(draw.random(16) < 0.8, np.repeat(labels, 2), draw.integers(1, 4, 16))
         scores = draw.random(16).round(2)  # with ties
         crowd = draw.choice(8, 2, replace=False).tolist()
-        marks = [((*map(float, box),), int(label)) for box, label in zip(boxes, labels, strict=True)]
-        found_ones = [((*map(float, box),), int(label), float(s)) for box, label, s in zip(near, seen, scores, strict=True)]
+        marks = [
+            ((*map(float, box),), int(label)) for box, label in zip(boxes, labels, strict=True)
+        ]
+        found_ones = [
+            ((*map(float, box),), int(label), float(s))
+            for box, label, s in zip(near, seen, scores, strict=True)
+        ]
         masks = (ellipses(boxes), ellipses(near)) if with_masks else (None, None)
         truths.append(truth(*marks, crowd=crowd, masks=masks[0]))  # type: ignore[arg-type]
         detections.append(found(*found_ones, masks=masks[1]))  # type: ignore[arg-type]
@@ -176,7 +239,9 @@ def random_sets(seed: int, *, with_masks: bool) -> tuple[list[Truth], list[Found
 def ellipses(boxes: np.ndarray) -> Tensor:
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     inside = [
-        ((columns - (left + right) / 2) / (right - left)) ** 2 + ((rows - (top + bottom) / 2) / (bottom - top)) ** 2 < 0.25
+        ((columns - (left + right) / 2) / (right - left)) ** 2
+        + ((rows - (top + bottom) / 2) / (bottom - top)) ** 2
+        < 0.25
         for left, top, right, bottom in boxes
     ]
     return torch.from_numpy(np.stack(inside))

@@ -15,7 +15,10 @@ from sparring.evaluation.choice import choose
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.detection.detection import TASK, DetectionSettings, detection
 from sparring.evaluation.detection.detector_trial import open_sets, truth
-from sparring.evaluation.detection.instance_segmentation import InstanceSegmentationSettings, instance_segmentation
+from sparring.evaluation.detection.instance_segmentation import (
+    InstanceSegmentationSettings,
+    instance_segmentation,
+)
 
 FAST: dict[str, Any] = {
     "steps": 100,
@@ -35,7 +38,8 @@ QUICK = {**FAST, "steps": 2, "precise_steps": 1, "batch_size": 2}
 
 
 def contestant(name: str = "trained") -> Contestant:
-    """An untrained ResNet-18 of a sixteenth of its width, with the usual stem: the other costs ten times as much here."""
+    """An untrained ResNet-18 of a sixteenth of its width, with the usual stem: the other costs ten
+    times as much here."""
     return Contestant(name, ringside.encoder(small_images=False))
 
 
@@ -43,7 +47,10 @@ def contestant(name: str = "trained") -> Contestant:
 def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Scenes to learn from and to score, as COCO."""
     folder = tmp_path_factory.mktemp("rectangles")
-    train, test = (rectangles.write_coco(folder / str(seed), rectangles.scenes(count, seed=seed)) for count, seed in ((24, 1), (8, 2)))
+    train, test = (
+        rectangles.write_coco(folder / str(seed), rectangles.scenes(count, seed=seed))
+        for count, seed in ((24, 1), (8, 2))
+    )
     return train, test
 
 
@@ -66,7 +73,9 @@ class Told:
 
 
 @pytest.mark.parametrize("architecture", ["fpn", pytest.param("c4", marks=pytest.mark.slow)])
-def test_rectangles_are_found_after_seconds_and_not_without_training(sets: tuple[Path, Path], architecture: str) -> None:
+def test_rectangles_are_found_after_seconds_and_not_without_training(
+    sets: tuple[Path, Path], architecture: str
+) -> None:
     taught, encoder = DetectionSettings.build({**FAST, "architecture": architecture}), contestant()
     result = detection(encoder, material(*sets), taught)
     untaught = detection(encoder, material(*sets), taught.model_copy(update={"steps": 1}))
@@ -78,16 +87,24 @@ def test_rectangles_are_found_after_seconds_and_not_without_training(sets: tuple
 
 
 @pytest.mark.parametrize("architecture", ["fpn", "c4"])
-def test_the_encoder_stays_as_it_is_because_a_copy_learns(sets: tuple[Path, Path], architecture: str) -> None:
+def test_the_encoder_stays_as_it_is_because_a_copy_learns(
+    sets: tuple[Path, Path], architecture: str
+) -> None:
     encoder = ringside.encoder(small_images=False)
     before = ringside.state_digest(encoder)
-    detection(Contestant("trained", encoder), material(*sets, limit=2), DetectionSettings.build({**QUICK, "architecture": architecture}))
+    detection(
+        Contestant("trained", encoder),
+        material(*sets, limit=2),
+        DetectionSettings.build({**QUICK, "architecture": architecture}),
+    )
     assert ringside.state_digest(encoder) == before
     assert not encoder.training
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-def test_two_runs_give_the_same_digits_and_another_seed_gives_others(sets: tuple[Path, Path]) -> None:
+def test_two_runs_give_the_same_digits_and_another_seed_gives_others(
+    sets: tuple[Path, Path],
+) -> None:
     settings = DetectionSettings.build({**QUICK, "steps": 4, "score_threshold": 0.0})
     results = [detection(contestant(), material(*sets, seed=seed), settings) for seed in (3, 3, 4)]
     assert results[0] == results[1]
@@ -100,8 +117,12 @@ def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_p
     opened = [open_sets(material(sets[0], path), TASK, tells=False) for path in (sets[1], turned)]
     assert opened[0].test.class_names == tuple(reversed(opened[1].test.class_names))
     for row in range(8):
-        straight, other = (truth(one, row, with_masks=False).objects.labels.tolist() for one in opened)
-        assert straight == other == [2 - kind for kind in made[row].classes]  # red is 1 in the training set, blue 2
+        straight, other = (
+            truth(one, row, with_masks=False).objects.labels.tolist() for one in opened
+        )
+        assert (
+            straight == other == [2 - kind for kind in made[row].classes]
+        )  # red is 1 in the training set, blue 2
 
 
 def test_voc_lists_and_open_sets_are_taken(tmp_path: Path) -> None:
@@ -128,14 +149,20 @@ def test_few_images_per_step_are_noted(sets: tuple[Path, Path]) -> None:
     assert result["note"].startswith("the batch norms learned from 2 images per step")
 
 
-def test_boxes_that_had_to_be_cut_are_reported_once(sets: tuple[Path, Path], tmp_path: Path) -> None:
+def test_boxes_that_had_to_be_cut_are_reported_once(
+    sets: tuple[Path, Path], tmp_path: Path
+) -> None:
     made = rectangles.scenes(4)
     tree = rectangles.coco_tree(made)
     tree["annotations"][0]["bbox"][2] = 500
     tree["annotations"][1]["bbox"][2] = 0
     path, told = rectangles.write_coco(tmp_path, made, tree), Told()
     for name in ("trained", "untrained"):
-        detection(contestant(name), material(path, sets[1], reporter=told, limit=2), DetectionSettings.build(QUICK))
+        detection(
+            contestant(name),
+            material(path, sets[1], reporter=told, limit=2),
+            DetectionSettings.build(QUICK),
+        )
     assert told.lines == [
         "1 boxes of the training set reach beyond their image; they were cut off at its edge",
         "1 boxes of the training set cover nothing of their image; they were left out",
@@ -147,29 +174,52 @@ def fails(train: Any, test: Any, sentence: str) -> None:
         detection(contestant(), material(train, test), DetectionSettings.build(QUICK))
 
 
-def test_what_cannot_be_scored_is_told_before_any_training(sets: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_scored_is_told_before_any_training(
+    sets: tuple[Path, Path], tmp_path: Path
+) -> None:
     train, test = sets
-    fails(None, test, "learns from annotated images and is scored on others: give both, --train-data and --data, a COCO")
+    fails(
+        None,
+        test,
+        "learns from annotated images and is scored on others: give both, --train-data and "
+        "--data, a COCO",
+    )
     fails(train, None, "give both")
     fails(train, train, "--train-data and --data are the same")
     fails(np.zeros((4, 8, 8, 3), np.uint8), test, "in memory have no boxes")
     made = rectangles.scenes(3)
-    empty = rectangles.write_coco(tmp_path / "empty", made, {**rectangles.coco_tree(made), "annotations": []})
+    empty = rectangles.write_coco(
+        tmp_path / "empty", made, {**rectangles.coco_tree(made), "annotations": []}
+    )
     fails(empty, test, "none of the 3 training images shows an object to learn from")
     fails(train, empty, "none of the 3 test images shows an object to find")
     tree = rectangles.coco_tree(made)
     tree["categories"][0]["name"] = "green"
-    fails(train, rectangles.write_coco(tmp_path / "green", made, tree), "classes that the training set lacks: green; it has red, blue")
+    fails(
+        train,
+        rectangles.write_coco(tmp_path / "green", made, tree),
+        "classes that the training set lacks: green; it has red, blue",
+    )
     wrong = rectangles.coco_tree(made)
     wrong["images"][2]["width"] = 300
-    fails(train, rectangles.write_coco(tmp_path / "wrong", made, wrong), r"002\.png is 112 x 96 pixels, but its boxes are for 300 x 96")
+    fails(
+        train,
+        rectangles.write_coco(tmp_path / "wrong", made, wrong),
+        r"002\.png is 112 x 96 pixels, but its boxes are for 300 x 96",
+    )
 
 
-def test_a_class_that_the_test_set_lists_without_showing_it_may_be_unknown(sets: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_class_that_the_test_set_lists_without_showing_it_may_be_unknown(
+    sets: tuple[Path, Path], tmp_path: Path
+) -> None:
     made = rectangles.scenes(3)
     tree = rectangles.coco_tree(made)
     tree["categories"].append({"id": 1, "name": "green"})
-    result = detection(contestant(), material(sets[0], rectangles.write_coco(tmp_path, made, tree)), DetectionSettings.build(QUICK))
+    result = detection(
+        contestant(),
+        material(sets[0], rectangles.write_coco(tmp_path, made, tree)),
+        DetectionSettings.build(QUICK),
+    )
     assert result["classes"] == 2
 
 
@@ -177,11 +227,18 @@ def test_outlines_and_their_boxes_are_scored(sets: tuple[Path, Path]) -> None:
     encoder = contestant()
     before = ringside.state_digest(encoder.encoder)  # type: ignore[arg-type]
     settings = InstanceSegmentationSettings.build({**QUICK, "score_threshold": 0.0})
-    result, again = (instance_segmentation(encoder, material(*sets, limit=2), settings) for _ in range(2))
+    result, again = (
+        instance_segmentation(encoder, material(*sets, limit=2), settings) for _ in range(2)
+    )
     assert result == again
     assert {"ap", "ap50", "ap75", "ar", "box_ap", "box_ap50", "box_ap75"} <= result.keys()
     assert "box_table" not in result
-    assert result["training_loss"] != detection(encoder, material(*sets, limit=2), DetectionSettings.build(QUICK))["training_loss"]
+    assert (
+        result["training_loss"]
+        != detection(encoder, material(*sets, limit=2), DetectionSettings.build(QUICK))[
+            "training_loss"
+        ]
+    )
     assert ringside.state_digest(encoder.encoder) == before  # type: ignore[arg-type]
 
 
@@ -192,7 +249,9 @@ def test_instances_are_outlined_after_seconds(sets: tuple[Path, Path], architect
     result = instance_segmentation(contestant(), material(*sets), settings)
     assert result["ap50"] > 0.3
     assert result["box_ap50"] > 0.3
-    untaught = instance_segmentation(contestant(), material(*sets, limit=4), settings.model_copy(update={"steps": 1}))
+    untaught = instance_segmentation(
+        contestant(), material(*sets, limit=4), settings.model_copy(update={"steps": 1})
+    )
     assert untaught["ap50"] < 0.1
 
 
@@ -202,10 +261,16 @@ def test_instances_need_outlines(tmp_path: Path, sets: tuple[Path, Path]) -> Non
     bare = rectangles.write_coco(tmp_path, made, tree)
     for train, test, which in ((bare, sets[1], "training"), (sets[0], bare, "test")):
         with pytest.raises(DataError, match=f"needs outlines, and the {which} set has none: 1 of"):
-            instance_segmentation(contestant(), material(train, test), InstanceSegmentationSettings.build(QUICK))
+            instance_segmentation(
+                contestant(), material(train, test), InstanceSegmentationSettings.build(QUICK)
+            )
 
 
 def test_the_catalogue_knows_both() -> None:
     for name in ("detection", "instance-segmentation"):
         (chosen,) = choose([name], {name: {"steps": 7}})
-        assert (chosen.settings.steps, chosen.entry.headline, chosen.entry.is_frozen) == (7, "ap", False)  # type: ignore[attr-defined]
+        assert (chosen.settings.steps, chosen.entry.headline, chosen.entry.is_frozen) == (
+            7,
+            "ap",
+            False,
+        )  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
-"""The two forms of detector: which maps and anchors they use, and that all of the encoder learns."""
+"""The two forms of detector: which maps and anchors they use, and that all of the encoder
+learns."""
 
 from typing import Any
 
@@ -11,12 +12,25 @@ from torch import nn
 from sparring.errors import ConfigError
 from sparring.evaluation.choice import choose
 from sparring.evaluation.detection.detection import DetectionSettings
-from sparring.evaluation.detection.detectors import LEVELS, Pyramid, box_detector, mask_detector, resize_to
+from sparring.evaluation.detection.detectors import (
+    LEVELS,
+    Pyramid,
+    box_detector,
+    mask_detector,
+    resize_to,
+)
 from sparring.evaluation.detection.instance_segmentation import InstanceSegmentationSettings
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 
-TINY = {"channels": 8, "hidden": 16, "regions": 8, "proposals": 20, "min_size": (96,), "test_size": 96}
+TINY = {
+    "channels": 8,
+    "hidden": 16,
+    "regions": 8,
+    "proposals": 20,
+    "min_size": (96,),
+    "test_size": 96,
+}
 
 
 def detector(architecture: str, *, small_images: bool = True, **more: object) -> Any:
@@ -36,14 +50,18 @@ def target(*, masks: bool = False) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("small_images", "stages"), [(True, 2), (False, 4)])
-def test_the_pyramid_has_the_papers_strides_and_anchors_on_either_stem(small_images: bool, stages: int) -> None:
+def test_the_pyramid_has_the_papers_strides_and_anchors_on_either_stem(
+    small_images: bool, stages: int
+) -> None:
     model = detector("fpn", small_images=small_images, anchor_scale=8)
     assert model.backbone.strides == [4, 8, 16, 32, 64]
     assert model.backbone.num_stages == stages
     assert model.rpn.anchor_generator.sizes == [(32,), (64,), (128,), (256,), (512,)]
     assert model.rpn.anchor_generator.aspect_ratios == [(0.5, 1.0, 2.0)] * LEVELS
     levels = model.backbone(torch.zeros(1, 3, 128, 192))
-    assert [tuple(level.shape) for level in levels.values()] == [(1, 8, 128 // stride, 192 // stride) for stride in (4, 8, 16, 32, 64)]
+    assert [tuple(level.shape) for level in levels.values()] == [
+        (1, 8, 128 // stride, 192 // stride) for stride in (4, 8, 16, 32, 64)
+    ]
 
 
 def test_smaller_anchors_send_smaller_regions_to_the_coarser_level() -> None:
@@ -54,34 +72,62 @@ def test_smaller_anchors_send_smaller_regions_to_the_coarser_level() -> None:
 @pytest.mark.parametrize(("small_images", "stride"), [(True, 4), (False, 16)])
 def test_the_single_map_has_fifteen_anchors_per_place(small_images: bool, stride: int) -> None:
     model = detector("c4", small_images=small_images, anchor_scale=8)
-    assert model.rpn.anchor_generator.sizes == ((2 * stride, 4 * stride, 8 * stride, 16 * stride, 32 * stride),)
+    assert model.rpn.anchor_generator.sizes == (
+        (2 * stride, 4 * stride, 8 * stride, 16 * stride, 32 * stride),
+    )
     assert model.rpn.anchor_generator.num_anchors_per_location() == [15]
-    assert model.backbone(torch.zeros(1, 3, 96, 96))["0"].shape == (1, 16, 96 // stride, 96 // stride)
+    assert model.backbone(torch.zeros(1, 3, 96, 96))["0"].shape == (
+        1,
+        16,
+        96 // stride,
+        96 // stride,
+    )
     assert model.roi_heads.box_roi_pool.output_size == (14, 14)
-    assert isinstance(model.roi_heads.box_head[0][-1], nn.BatchNorm2d)  # the extra norm after the fourth stage
+    assert isinstance(
+        model.roi_heads.box_head[0][-1], nn.BatchNorm2d
+    )  # the extra norm after the fourth stage
 
 
 @pytest.mark.parametrize("architecture", ["fpn", "c4"])
-def test_every_weight_of_the_encoder_learns_and_its_normalisation_is_kept(architecture: str) -> None:
+def test_every_weight_of_the_encoder_learns_and_its_normalisation_is_kept(
+    architecture: str,
+) -> None:
     settings = DetectionSettings.build({**TINY, "architecture": architecture})
     encoder = ringside.encoder().train().requires_grad_(True)
     model: Any = box_detector(encoder, settings, num_classes=2)
-    before = {name: buffer.clone() for name, buffer in encoder.backbone.network.named_buffers() if "running_mean" in name}
+    before = {
+        name: buffer.clone()
+        for name, buffer in encoder.backbone.network.named_buffers()
+        if "running_mean" in name
+    }
     losses = model([torch.rand(3, 96, 96)] * 2, [target()] * 2)
     torch.stack(list(losses.values())).sum().backward()
-    assert all(p.grad is not None and p.grad.any() for p in encoder.backbone.network.layer4.parameters())
+    assert all(
+        p.grad is not None and p.grad.any() for p in encoder.backbone.network.layer4.parameters()
+    )
     assert all(p.grad is not None for p in encoder.backbone.network.parameters())
-    assert all(not torch.equal(before[name], dict(encoder.backbone.network.named_buffers())[name]) for name in before)
+    assert all(
+        not torch.equal(before[name], dict(encoder.backbone.network.named_buffers())[name])
+        for name in before
+    )
     white = model.transform([torch.ones(3, 96, 96)])[0].tensors[0, :, 0, 0]
     assert torch.allclose(white, ((1 - encoder.mean) / encoder.std).flatten())
 
 
 @pytest.mark.parametrize("architecture", ["fpn", "c4"])
 def test_masks_come_with_the_boxes(architecture: str) -> None:
-    settings = InstanceSegmentationSettings.build({**TINY, "architecture": architecture, "score_threshold": 0})
+    settings = InstanceSegmentationSettings.build(
+        {**TINY, "architecture": architecture, "score_threshold": 0}
+    )
     model = mask_detector(ringside.encoder().train().requires_grad_(True), settings, num_classes=2)
     losses = model([torch.rand(3, 96, 96)] * 2, [target(masks=True)] * 2)
-    assert set(losses) == {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
+    assert set(losses) == {
+        "loss_classifier",
+        "loss_box_reg",
+        "loss_mask",
+        "loss_objectness",
+        "loss_rpn_box_reg",
+    }
     (output,) = model.eval()([torch.rand(3, 60, 80)])
     assert output["masks"].shape == (len(output["boxes"]), 1, 60, 80)
     assert len(output["boxes"]) > 0
@@ -102,16 +148,23 @@ def test_scoring_has_a_size_of_its_own() -> None:
 
 
 def test_other_backbones_are_refused() -> None:
-    backbone = Backbone(timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32), image_size=32)
+    backbone = Backbone(
+        timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32), image_size=32
+    )
     encoder = Encoder(backbone, nn.Identity(), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     for architecture in ("fpn", "c4"):
         with pytest.raises(ConfigError, match="need a ResNet"):
-            box_detector(encoder, DetectionSettings.build({"architecture": architecture}), num_classes=2)
+            box_detector(
+                encoder, DetectionSettings.build({"architecture": architecture}), num_classes=2
+            )
 
 
 def test_the_pyramids_levels_have_batch_norms() -> None:
     pyramid = Pyramid(ringside.encoder().backbone.network, channels=8)
-    assert sum(isinstance(module, nn.BatchNorm2d) for module in pyramid.pyramid.modules()) == 2 * pyramid.num_stages
+    assert (
+        sum(isinstance(module, nn.BatchNorm2d) for module in pyramid.pyramid.modules())
+        == 2 * pyramid.num_stages
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,10 +185,23 @@ def test_wrong_settings_are_told_in_a_sentence(values: dict[str, object], senten
 
 
 def test_the_recipes_of_the_papers_are_variants() -> None:
-    names = ["detection:voc-c4", "detection:coco-fpn-1x", "detection:coco-fpn-2x", "detection:coco-c4-2x", "detection:c4", "detection:fpn"]
+    names = [
+        "detection:voc-c4",
+        "detection:coco-fpn-1x",
+        "detection:coco-fpn-2x",
+        "detection:coco-c4-2x",
+        "detection:c4",
+        "detection:fpn",
+    ]
     voc, once, twice, c4, small, _ = [chosen.settings for chosen in choose(names)]
     assert isinstance(voc, DetectionSettings)
-    assert (voc.architecture, voc.steps, voc.batch_size, voc.learning_rate, voc.test_size) == ("c4", 24_000, 16, 0.02, 800)
+    assert (voc.architecture, voc.steps, voc.batch_size, voc.learning_rate, voc.test_size) == (
+        "c4",
+        24_000,
+        16,
+        0.02,
+        800,
+    )
     assert [round(drop * voc.steps) for drop in voc.drops] == [18_000, 22_000]
     assert voc.min_size == (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     assert isinstance(twice, DetectionSettings)
@@ -147,4 +213,8 @@ def test_the_recipes_of_the_papers_are_variants() -> None:
     assert small == DetectionSettings(architecture="c4")
     (instances,) = choose(["instance-segmentation:coco-c4-2x"])
     assert isinstance(instances.settings, InstanceSegmentationSettings)
-    assert (instances.settings.steps, instances.settings.min_size[0], instances.settings.max_size) == (180_000, 640, 1333)
+    assert (
+        instances.settings.steps,
+        instances.settings.min_size[0],
+        instances.settings.max_size,
+    ) == (180_000, 640, 1333)

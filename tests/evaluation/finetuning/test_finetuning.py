@@ -1,4 +1,5 @@
-"""Fine-tuning, semi-supervised evaluation and fine-tuning on all labels: what learns, from which labels, and how often the same."""
+"""Fine-tuning, semi-supervised evaluation and fine-tuning on all labels: what learns, from which
+labels, and how often the same."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -15,27 +16,45 @@ from sparring.data.dataset import DataSettings, open_dataset
 from sparring.errors import DataError, TrainingError
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.finetuning.finetune import FinetuneSettings, finetune
-from sparring.evaluation.finetuning.finetuning import Classifier, FineTuningSettings, fine_tuned, predictions
+from sparring.evaluation.finetuning.finetuning import (
+    Classifier,
+    FineTuningSettings,
+    fine_tuned,
+    predictions,
+)
 from sparring.evaluation.finetuning.semi_supervised import SemiSupervisedSettings, semi_supervised
 from sparring.evaluation.split import labelled_rows
 
-SHORT = FineTuningSettings(steps=4, batch_size=16, backbone_learning_rate=0.05, head_learning_rate=0.2)
+SHORT = FineTuningSettings(
+    steps=4, batch_size=16, backbone_learning_rate=0.05, head_learning_rate=0.2
+)
 LONG = SHORT.model_copy(update={"steps": 40})
-"""Enough for the running statistics of the batch norms, which start at those of no image, to arrive."""
+"""Enough for the running statistics of the batch norms, which start at those of no image, to
+arrive."""
 
 
-def tuned(settings: FineTuningSettings = SHORT, *, seed: int = 0) -> tuple[Classifier, Any, torch.Tensor]:
+def tuned(
+    settings: FineTuningSettings = SHORT, *, seed: int = 0
+) -> tuple[Classifier, Any, torch.Tensor]:
     images, labels = coloured(20)
     dataset = open_dataset((images, labels), DataSettings(), image_size=16)
     targets = torch.from_numpy(labels)
     network = deepcopy(encoder()).requires_grad_(True)
-    return fine_tuned(network, dataset, torch.arange(60), targets, num_classes=3, settings=settings, seed=seed), dataset, targets
+    return (
+        fine_tuned(
+            network, dataset, torch.arange(60), targets, num_classes=3, settings=settings, seed=seed
+        ),
+        dataset,
+        targets,
+    )
 
 
 def test_a_learnable_set_is_learned_and_rates_of_zero_learn_nothing() -> None:
     classifier, dataset, labels = tuned(LONG)
     assert (predictions(classifier, dataset, torch.arange(60)) == labels).float().mean() > 0.9
-    idle, *_ = tuned(LONG.model_copy(update={"backbone_learning_rate": 0.0, "head_learning_rate": 0.0}))
+    idle, *_ = tuned(
+        LONG.model_copy(update={"backbone_learning_rate": 0.0, "head_learning_rate": 0.0})
+    )
     assert torch.equal(idle.head.weight, Classifier(encoder(), num_classes=3, seed=0).head.weight)
     assert not idle.training
 
@@ -43,9 +62,14 @@ def test_a_learnable_set_is_learned_and_rates_of_zero_learn_nothing() -> None:
 def test_each_rate_moves_its_own_part() -> None:
     before = dict(encoder().backbone.named_parameters())
     head_only, *_ = tuned(SHORT.model_copy(update={"backbone_learning_rate": 0.0}))
-    assert all(torch.equal(p, before[name]) for name, p in head_only.encoder.backbone.named_parameters())
+    assert all(
+        torch.equal(p, before[name]) for name, p in head_only.encoder.backbone.named_parameters()
+    )
     backbone_only, *_ = tuned(SHORT.model_copy(update={"head_learning_rate": 0.0}))
-    assert any(not torch.equal(p, before[name]) for name, p in backbone_only.encoder.backbone.named_parameters())
+    assert any(
+        not torch.equal(p, before[name])
+        for name, p in backbone_only.encoder.backbone.named_parameters()
+    )
     assert not backbone_only.head.bias.any()
 
 
@@ -63,15 +87,21 @@ def test_two_runs_give_the_same_bits_and_another_seed_others() -> None:
 def test_rates_follow_their_schedule(settings: dict[str, Any], factors: list[float]) -> None:
     from sparring.evaluation.finetuning.finetuning import _optimizer, _set_rates
 
-    tuning = FineTuningSettings(steps=100, backbone_learning_rate=0.3, head_learning_rate=2.0, **settings)
+    tuning = FineTuningSettings(
+        steps=100, backbone_learning_rate=0.3, head_learning_rate=2.0, **settings
+    )
     optimizer = _optimizer(Classifier(encoder(), num_classes=2, seed=0), tuning)
     for step, factor in zip((0, 50, 99), factors, strict=True):
         _set_rates(optimizer, tuning, step)
-        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.3 * factor, 2.0 * factor], abs=1e-3)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+            [0.3 * factor, 2.0 * factor], abs=1e-3
+        )
 
 
 def test_a_loss_that_is_not_finite_is_one_sentence() -> None:
-    with pytest.raises(TrainingError, match=r"fine-tuning: the loss is .* at step \d+; lower the learning rates"):
+    with pytest.raises(
+        TrainingError, match=r"fine-tuning: the loss is .* at step \d+; lower the learning rates"
+    ):
         tuned(SHORT.model_copy(update={"backbone_learning_rate": 1e30, "head_learning_rate": 1e30}))
 
 
@@ -88,7 +118,11 @@ def test_few_labels_of_each_class_and_the_smaller_share_within_the_larger() -> N
     assert torch.bincount(labels[small]).tolist() == [4, 1, 1]
     assert torch.bincount(labels[large]).tolist() == [45, 4, 1]
     assert set(small.tolist()) < set(large.tolist())
-    assert small.tolist() == labelled_rows(labels, share=0.05, seed=3).tolist() == sorted(small.tolist())
+    assert (
+        small.tolist()
+        == labelled_rows(labels, share=0.05, seed=3).tolist()
+        == sorted(small.tolist())
+    )
     assert small.tolist() != labelled_rows(labels, share=0.05, seed=4).tolist()
 
 
@@ -113,7 +147,15 @@ def test_only_the_drawn_labels_are_used() -> None:
     wrong[rest] = np.random.default_rng(0).permutation(labels[rest])
     dataset = open_dataset((images, labels), DataSettings(), image_size=16)
     first, second = (
-        fine_tuned(contestant().learner(), dataset, chosen, torch.from_numpy(given)[chosen], num_classes=3, settings=SHORT, seed=0)
+        fine_tuned(
+            contestant().learner(),
+            dataset,
+            chosen,
+            torch.from_numpy(given)[chosen],
+            num_classes=3,
+            settings=SHORT,
+            seed=0,
+        )
         for given in (labels, wrong)
     )
     assert state_digest(first) == state_digest(second)
@@ -121,7 +163,9 @@ def test_only_the_drawn_labels_are_used() -> None:
 
 def test_the_untrained_encoder_learns_by_the_scratch_settings() -> None:
     idle = SHORT.model_copy(update={"backbone_learning_rate": 0.0, "head_learning_rate": 0.0})
-    settings = FEW.model_copy(update={"tuning": LONG, "scratch": idle, "fractions": (0.25,), "draws": 1})
+    settings = FEW.model_copy(
+        update={"tuning": LONG, "scratch": idle, "fractions": (0.25,), "draws": 1}
+    )
     trained = semi_supervised(contestant(), material(), settings)
     untrained = semi_supervised(contestant(name="untrained"), material(), settings)
     assert trained["accuracy"] > untrained["accuracy"] + 0.2
@@ -134,7 +178,9 @@ def test_lists_of_names_take_the_place_of_draws(tmp_path: Path) -> None:
         path = tmp_path / "photos" / f"class{label}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    keys = sorted(str(path.relative_to(tmp_path / "photos")) for path in (tmp_path / "photos").rglob("*.png"))
+    keys = sorted(
+        str(path.relative_to(tmp_path / "photos")) for path in (tmp_path / "photos").rglob("*.png")
+    )
     data = Material(tmp_path / "photos", coloured(8, seed=1), image_size=16)
     names = tmp_path / "names.txt"
     settings = SemiSupervisedSettings(lists=(str(names),), tuning=SHORT)
@@ -168,7 +214,9 @@ def test_finetune_learns_from_all_labels_and_its_grid_never_sees_the_test_labels
 def test_the_grid_is_of_rates_and_of_decays_divided_by_the_rate() -> None:
     from sparring.evaluation.finetuning.finetune import _candidates
 
-    grid = _candidates(FinetuneSettings(learning_rates=(0.1, 1.0), weight_decays=(0.0, 1e-4)), SHORT)
+    grid = _candidates(
+        FinetuneSettings(learning_rates=(0.1, 1.0), weight_decays=(0.0, 1e-4)), SHORT
+    )
     assert [(c.backbone_learning_rate, c.head_learning_rate, c.weight_decay) for c in grid] == [
         (0.1, 0.1, 0.0),
         (0.1, 0.1, pytest.approx(1e-3)),
@@ -178,10 +226,14 @@ def test_the_grid_is_of_rates_and_of_decays_divided_by_the_rate() -> None:
     assert _candidates(FinetuneSettings(), SHORT) == [SHORT]
 
 
-def test_a_public_set_brings_its_validation_images_and_its_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_set_brings_its_validation_images_and_its_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sparring.evaluation.finetuning.finetune import _metric, _parted
 
-    data = Material(None, "flowers102", image_size=16, root=write_set("flowers102", tmp_path, monkeypatch))
+    data = Material(
+        None, "flowers102", image_size=16, root=write_set("flowers102", tmp_path, monkeypatch)
+    )
     kept, held_out = _parted(data.classes, FinetuneSettings(), seed=0)
     assert data.classes.validation is not None
     assert held_out.tolist() == data.classes.validation.tolist()
@@ -194,8 +246,13 @@ def test_a_public_set_brings_its_validation_images_and_its_measure(tmp_path: Pat
 def test_finetune_can_count_every_class_alike() -> None:
     images, labels = coloured(20, seed=1)
     keep = (labels != 2) | (np.cumsum(labels == 2) <= 2)
-    data = Material(coloured(40), (images[keep], np.where(labels[keep] == 2, 0, labels[keep])), image_size=16)
-    top, mean = (finetune(contestant(), data, FinetuneSettings(tuning=SHORT, metric=m)) for m in ("top-1", "mean-per-class"))
+    data = Material(
+        coloured(40), (images[keep], np.where(labels[keep] == 2, 0, labels[keep])), image_size=16
+    )
+    top, mean = (
+        finetune(contestant(), data, FinetuneSettings(tuning=SHORT, metric=m))
+        for m in ("top-1", "mean-per-class")
+    )
     assert top["accuracy"] != mean["accuracy"]
 
 

@@ -22,49 +22,73 @@ def clouds(count: int, seed: int, *, classes: int = 4, dim: int = 12) -> tuple[T
 
 
 @pytest.mark.parametrize("penalty", [1e-1, 1e-2, 1e-3])
-def test_the_fit_equals_that_of_scikit_learn(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fit_equals_that_of_scikit_learn(
+    penalty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logistic, "_GRADIENT_TOLERANCE", 1e-9)
     monkeypatch.setattr(logistic, "_LOSS_TOLERANCE", 0)
     features, targets = clouds(300, 0)
     rows, _ = standardise(features.double(), features.double())
-    oracle = LogisticRegression(C=1 / (300 * penalty), tol=1e-10, max_iter=10_000).fit(rows.numpy(), targets.numpy())
+    oracle = LogisticRegression(C=1 / (300 * penalty), tol=1e-10, max_iter=10_000).fit(
+        rows.numpy(), targets.numpy()
+    )
     (probe,) = regularisation_path(rows, targets, [penalty])
-    # scikit-learn stops at a gradient of 1e-10, in flat directions at a distance of up to 1e-10 / penalty; the rest is rounding.
+    # scikit-learn stops at a gradient of 1e-10, in flat directions at a distance of up to 1e-10 /
+    # penalty; the rest is rounding.
     np.testing.assert_allclose(probe.weight.numpy(), oracle.coef_, atol=1e-5)
     centred = probe.bias - probe.bias.mean()  # a common shift of the biases changes nothing
-    np.testing.assert_allclose(centred.numpy(), oracle.intercept_ - oracle.intercept_.mean(), atol=1e-5)
-    assert probe.accuracy(rows, targets) == pytest.approx(oracle.score(rows.numpy(), targets.numpy()))
+    np.testing.assert_allclose(
+        centred.numpy(), oracle.intercept_ - oracle.intercept_.mean(), atol=1e-5
+    )
+    assert probe.accuracy(rows, targets) == pytest.approx(
+        oracle.score(rows.numpy(), targets.numpy())
+    )
 
 
 def test_the_usual_tolerance_ends_at_the_same_objective() -> None:
     features, targets = clouds(300, 0)
     rows, _ = standardise(features, features)
-    oracle = LogisticRegression(C=1 / (300 * 1e-3), tol=1e-10, max_iter=10_000).fit(rows.double().numpy(), targets.numpy())
+    oracle = LogisticRegression(C=1 / (300 * 1e-3), tol=1e-10, max_iter=10_000).fit(
+        rows.double().numpy(), targets.numpy()
+    )
 
     def objective(weight: Tensor, bias: Tensor) -> float:
-        return float(torch.nn.functional.cross_entropy(rows @ weight.T + bias, targets) + 1e-3 / 2 * weight.square().sum())
+        return float(
+            torch.nn.functional.cross_entropy(rows @ weight.T + bias, targets)
+            + 1e-3 / 2 * weight.square().sum()
+        )
 
     (probe,) = regularisation_path(rows, targets, [1e-3])
-    best = objective(torch.from_numpy(oracle.coef_).float(), torch.from_numpy(oracle.intercept_).float())
+    best = objective(
+        torch.from_numpy(oracle.coef_).float(), torch.from_numpy(oracle.intercept_).float()
+    )
     assert best - 1e-6 < objective(probe.weight, probe.bias) < best + 1e-5  # float32 on both sides
 
 
 def test_correlated_channels_do_not_slow_the_fit() -> None:
     features, targets = clouds(400, 1)
     mixing = torch.randn(12, 12, generator=torch.Generator().manual_seed(2)).double()
-    rows, _ = standardise(*[(features / torch.logspace(-2, 1, 12)).double() @ (mixing @ mixing.T)] * 2)
-    oracle = LogisticRegression(C=1 / (400 * 1e-5), solver="newton-cholesky", tol=1e-8).fit(rows.numpy(), targets.numpy())
+    rows, _ = standardise(
+        *[(features / torch.logspace(-2, 1, 12)).double() @ (mixing @ mixing.T)] * 2
+    )
+    oracle = LogisticRegression(C=1 / (400 * 1e-5), solver="newton-cholesky", tol=1e-8).fit(
+        rows.numpy(), targets.numpy()
+    )
     (probe,) = regularisation_path(rows, targets, [1e-5])
     assert probe.iterations < 60  # without the preconditioner 300 are not enough
     difference = rows @ (probe.weight - torch.from_numpy(oracle.coef_)).T
-    difference = difference - difference.mean(dim=1, keepdim=True)  # and a common shift of the logits changes nothing
+    difference = difference - difference.mean(
+        dim=1, keepdim=True
+    )  # and a common shift of the logits changes nothing
     assert difference.abs().max() < 0.1
 
 
 def test_the_path_ends_where_single_fits_end() -> None:
     features, targets = clouds(200, 3)
     rows, _ = standardise(features.double(), features.double())
-    for probe, penalty in zip(regularisation_path(rows, targets, [1e-3, 1.0, 1e-1]), [1.0, 1e-1, 1e-3], strict=True):
+    for probe, penalty in zip(
+        regularisation_path(rows, targets, [1e-3, 1.0, 1e-1]), [1.0, 1e-1, 1e-3], strict=True
+    ):
         (single,) = regularisation_path(rows, targets, [penalty])
         torch.testing.assert_close(probe.weight, single.weight, atol=5e-3, rtol=0)
 
@@ -73,19 +97,28 @@ def test_the_score_equals_that_of_scikit_learn_at_the_chosen_regularisation() ->
     (train, labels), (test, truth) = clouds(400, 4), clouds(200, 5)
     score = linear_probe(train, labels, test, truth, seed=0)
     fitting, testing = standardise(train.double(), test.double())
-    oracle = LogisticRegression(C=1 / (400 * score.regularisation), max_iter=10_000).fit(fitting.numpy(), labels.numpy())
-    assert score.accuracy == pytest.approx(oracle.score(testing.numpy(), truth.numpy()), abs=0.006)  # one row of 200
+    oracle = LogisticRegression(C=1 / (400 * score.regularisation), max_iter=10_000).fit(
+        fitting.numpy(), labels.numpy()
+    )
+    assert score.accuracy == pytest.approx(
+        oracle.score(testing.numpy(), truth.numpy()), abs=0.006
+    )  # one row of 200
     assert 0.5 < score.accuracy < 1
 
 
 def test_the_validation_rows_choose_the_regularisation() -> None:
     features, labels = clouds(120, 6)
-    features = torch.cat([features, torch.randn(120, 60, generator=torch.Generator().manual_seed(0))], dim=1)
+    features = torch.cat(
+        [features, torch.randn(120, 60, generator=torch.Generator().manual_seed(0))], dim=1
+    )
     candidates = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
     score = linear_probe(features, labels, features, labels, seed=1, regularisations=candidates)
     kept, held_out = split(labels, share=0.2, seed=1)
     fitting, validating = standardise(features[kept], features[held_out])
-    accuracies = [probe.accuracy(validating, labels[held_out]) for probe in regularisation_path(fitting, labels[kept], candidates)]
+    accuracies = [
+        probe.accuracy(validating, labels[held_out])
+        for probe in regularisation_path(fitting, labels[kept], candidates)
+    ]
     assert len(set(accuracies)) > 1
     assert score.validation_accuracy == max(accuracies)
     assert score.regularisation == candidates[accuracies.index(max(accuracies))]
@@ -105,14 +138,20 @@ def test_test_rows_and_labels_influence_nothing_but_the_score() -> None:
 
 def test_the_same_seed_gives_the_same_score_to_the_bit() -> None:
     (train, labels), (test, truth) = clouds(200, 9), clouds(100, 10)
-    assert linear_probe(train, labels, test, truth, seed=3) == linear_probe(train, labels, test, truth, seed=3)
+    assert linear_probe(train, labels, test, truth, seed=3) == linear_probe(
+        train, labels, test, truth, seed=3
+    )
 
 
 def test_constant_channels_and_shifts_change_nothing() -> None:
     (train, labels), (test, truth) = clouds(200, 11), clouds(100, 12)
     base = linear_probe(train, labels, test, truth, seed=0)
-    padded = [torch.cat([7 * rows + 3, torch.full((len(rows), 2), 0.1)], dim=1) for rows in (train, test)]
-    assert linear_probe(padded[0], labels, padded[1], truth, seed=0).accuracy == pytest.approx(base.accuracy, abs=0.011)
+    padded = [
+        torch.cat([7 * rows + 3, torch.full((len(rows), 2), 0.1)], dim=1) for rows in (train, test)
+    ]
+    assert linear_probe(padded[0], labels, padded[1], truth, seed=0).accuracy == pytest.approx(
+        base.accuracy, abs=0.011
+    )
     rows, _ = standardise(padded[0], padded[1])
     assert torch.equal(rows[:, -2:], torch.zeros(200, 2))
 

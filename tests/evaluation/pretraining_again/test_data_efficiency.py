@@ -1,4 +1,5 @@
-"""Data efficiency: nested sets, all else equal, and a factor that claims no more than was measured."""
+"""Data efficiency: nested sets, all else equal, and a factor that claims no more than was
+measured."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from sparring.evaluation.data import Material
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.pretraining_again import data_efficiency as module
-from sparring.evaluation.pretraining_again.data_efficiency import DataEfficiencySettings, control_config, data_efficiency, saving
+from sparring.evaluation.pretraining_again.data_efficiency import (
+    DataEfficiencySettings,
+    control_config,
+    data_efficiency,
+    saving,
+)
 from sparring.evaluation.pretraining_again.pretraining import Pretrained
 from sparring.measures.knn import knn_accuracy
 from sparring.training.settings import RunConfig
@@ -27,11 +33,19 @@ SHARES = (0.25, 0.5, 1.0)
 def material(folder: Path | None = None, *, test: bool = True, **settings: Any) -> Material:
     config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
     given = (arena.images(), np.arange(64) % 2)
-    return Material(given, (arena.images(20, seed=1), np.arange(20) % 2) if test else None, image_size=16, config=config, folder=folder)
+    return Material(
+        given,
+        (arena.images(20, seed=1), np.arange(20) % 2) if test else None,
+        image_size=16,
+        config=config,
+        folder=folder,
+    )
 
 
 def settings(**changes: Any) -> DataEfficiencySettings:
-    return DataEfficiencySettings.build({"shares": SHARES, "seeds": (0,), **changes}, where="data-efficiency")
+    return DataEfficiencySettings.build(
+        {"shares": SHARES, "seeds": (0,), **changes}, where="data-efficiency"
+    )
 
 
 @pytest.fixture
@@ -47,15 +61,24 @@ def pretrainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Dataset, Ru
     return asked
 
 
-def test_smaller_sets_lie_within_larger_ones_and_seeds_draw_others(pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
+def test_smaller_sets_lie_within_larger_ones_and_seeds_draw_others(
+    pretrainings: list[tuple[str, Dataset, RunConfig]],
+) -> None:
     data_efficiency(contestant(), material(), settings(seeds=(0, 3)))
     sets = {place: set(images.keys) for place, images, _ in pretrainings}
-    assert list(sets)[:3] == [f"data-efficiency/simclr/seed-0/{count}-images" for count in (16, 32, 64)]
+    assert list(sets)[:3] == [
+        f"data-efficiency/simclr/seed-0/{count}-images" for count in (16, 32, 64)
+    ]
     assert [len(found) for found in sets.values()] == [16, 32, 64] * 2
     for seed in (0, 3):
-        small, middle, whole = (sets[f"data-efficiency/simclr/seed-{seed}/{count}-images"] for count in (16, 32, 64))
+        small, middle, whole = (
+            sets[f"data-efficiency/simclr/seed-{seed}/{count}-images"] for count in (16, 32, 64)
+        )
         assert small < middle < whole
-    assert sets["data-efficiency/simclr/seed-0/16-images"] != sets["data-efficiency/simclr/seed-3/16-images"]
+    assert (
+        sets["data-efficiency/simclr/seed-0/16-images"]
+        != sets["data-efficiency/simclr/seed-3/16-images"]
+    )
     assert {config.seed for place, _, config in pretrainings if "seed-3" in place} == {3}
 
 
@@ -64,23 +87,36 @@ def test_epochs_or_steps_are_the_same_for_all_sets(
     fixed: str, epochs: list[int], pretrainings: list[tuple[str, Dataset, RunConfig]]
 ) -> None:
     data_efficiency(contestant(), material(), settings(fixed=fixed, epochs=6))
-    made = {place: (config.training.epochs, len(images) // config.training.batch_size) for place, images, config in pretrainings}
+    made = {
+        place: (config.training.epochs, len(images) // config.training.batch_size)
+        for place, images, config in pretrainings
+    }
     assert [number for number, _ in made.values()] == epochs
     if fixed == "steps":
         assert {number * steps for number, steps in made.values()} == {24}
         assert [place.endswith("same-steps") for place in made] == [True, True, False]
 
 
-def test_the_control_plays_on_the_same_images_with_the_same_seeds(pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
-    result = data_efficiency(contestant(), material(encoder={"width": 0.125}), settings(seeds=(0, 1), control="mocov2"))
+def test_the_control_plays_on_the_same_images_with_the_same_seeds(
+    pretrainings: list[tuple[str, Dataset, RunConfig]],
+) -> None:
+    result = data_efficiency(
+        contestant(), material(encoder={"width": 0.125}), settings(seeds=(0, 1), control="mocov2")
+    )
     by_place = {place: (images, config) for place, images, config in pretrainings}
     for place, (images, config) in by_place.items():
         if "/control-mocov2/" not in place:
             other_images, other = by_place[place.replace("/simclr/", "/control-mocov2/")]
             assert other_images.fingerprint == images.fingerprint
-            assert (other.method, other.seed, other.encoder, other.training) == ("mocov2", config.seed, config.encoder, config.training)
+            assert (other.method, other.seed, other.encoder, other.training) == (
+                "mocov2",
+                config.seed,
+                config.encoder,
+                config.training,
+            )
     assert len(by_place) == 12
-    # The stand-ins are the same encoders, so the method reaches its control exactly where the control is.
+    # The stand-ins are the same encoders, so the method reaches its control exactly where the
+    # control is.
     assert result["factor"]["control"] == "control-mocov2"
     assert result["scores"]["simclr"] == result["scores"]["control-mocov2"]
     assert "simclr" in result["note"]
@@ -89,7 +125,12 @@ def test_the_control_plays_on_the_same_images_with_the_same_seeds(pretrainings: 
 def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -> None:
     run = arena.config("simclr", temperature=0.3, opponent=["perturbation"])
     byol = control_config("byol", run)
-    assert (byol.method, byol.opponent, byol.training, byol.encoder) == ("byol", (), run.training, run.encoder)
+    assert (byol.method, byol.opponent, byol.training, byol.encoder) == (
+        "byol",
+        (),
+        run.training,
+        run.encoder,
+    )
     path = tmp_path / "mine.toml"
     path.write_text(toml_text({"method": "simclr", "temperature": 0.7, "training": {"epochs": 99}}))
     mine = control_config(str(path), run)
@@ -101,15 +142,24 @@ def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("score", ["knn", "linear"])
-def test_the_score_is_that_of_the_protocol_of_its_name(score: str, pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
+def test_the_score_is_that_of_the_protocol_of_its_name(
+    score: str, pretrainings: list[tuple[str, Dataset, RunConfig]]
+) -> None:
     work = material()
     result = data_efficiency(contestant(), work, settings(score=score))
     train, test = work.images
     expected = []
     for seed in (16, 32, 64, 0):
         own = encoder(seed=seed)
-        features = extract_features(own, train), torch.arange(64) % 2, extract_features(own, test), torch.arange(20) % 2
-        expected.append(knn_accuracy(*features) if score == "knn" else linear_probe(*features, seed=0).accuracy)
+        features = (
+            extract_features(own, train),
+            torch.arange(64) % 2,
+            extract_features(own, test),
+            torch.arange(20) % 2,
+        )
+        expected.append(
+            knn_accuracy(*features) if score == "knn" else linear_probe(*features, seed=0).accuracy
+        )
     assert result["scores"] == {"simclr": [expected[:3]], "untrained": expected[3:]}
     assert result["accuracy"] == expected[2]
     assert (result["train_images"], result["test_images"]) == (64, 20)
@@ -120,7 +170,10 @@ def test_tables_and_curves_show_mean_and_spread_over_seeds(monkeypatch: pytest.M
     monkeypatch.setattr(module, "pretrained", lambda *_, **__: Pretrained(encoder(), encoder()))
     monkeypatch.setattr(module, "_score", lambda *_: next(values))
     result = data_efficiency(contestant(), material(), settings(seeds=(0, 1)))
-    assert (result["accuracy"], result["spread"]) == (pytest.approx(0.7), pytest.approx(0.1414, abs=1e-4))
+    assert (result["accuracy"], result["spread"]) == (
+        pytest.approx(0.7),
+        pytest.approx(0.1414, abs=1e-4),
+    )
     table = result["table"]
     assert table["columns"] == ["share %", "images", "simclr %", "simclr, spread %"]
     assert [row[:3] for row in table["rows"]] == [
@@ -130,7 +183,11 @@ def test_tables_and_curves_show_mean_and_spread_over_seeds(monkeypatch: pytest.M
         [1.0, 64, pytest.approx(0.7)],
     ]
     lines = result["curves"]["lines"]
-    assert lines["simclr"] == [[16, pytest.approx(0.2)], [32, pytest.approx(0.4)], [64, pytest.approx(0.7)]]
+    assert lines["simclr"] == [
+        [16, pytest.approx(0.2)],
+        [32, pytest.approx(0.4)],
+        [64, pytest.approx(0.7)],
+    ]
     assert lines["untrained"] == [[16, pytest.approx(0.1)], [64, pytest.approx(0.1)]]
 
 
@@ -151,24 +208,34 @@ def test_a_control_that_is_not_reached_gives_no_factor() -> None:
 
 
 @pytest.mark.parametrize(("untrained", "is_warned"), [(0.3, False), (0.7, True)])
-def test_a_control_that_learned_nothing_is_pointed_out(untrained: float, is_warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_control_that_learned_nothing_is_pointed_out(
+    untrained: float, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = iter([0.5, 0.6, 0.8, 0.4, 0.5, 0.6, untrained])
     monkeypatch.setattr(module, "pretrained", lambda *_, **__: Pretrained(encoder(), encoder()))
     monkeypatch.setattr(module, "_score", lambda *_: next(values))
     result = data_efficiency(contestant(), material(), settings(control="byol"))
     assert result["factor"]["share"] == pytest.approx(0.5)
     assert ("no better than the untrained encoder" in result.get("warning", "")) == is_warned
-    assert "simclr on 50% of the images (one seed) equals its control byol on all of them" in result["note"]
+    assert (
+        "simclr on 50% of the images (one seed) equals its control byol on all of them"
+        in result["note"]
+    )
 
 
 def test_the_smallest_share_is_only_an_upper_bound() -> None:
     found = saving((0.5, 1.0), [[0.6, 0.7]], [[0.0, 0.55]])
     assert (found["share"], found["at_most"]) == (0.5, True)
     sentence = module._sentence("simclr", {"control": "control-byol", **found}, 1)
-    assert sentence == "simclr on at most 50% of the images (one seed) equals its control byol on all of them"
+    assert (
+        sentence
+        == "simclr on at most 50% of the images (one seed) equals its control byol on all of them"
+    )
 
 
-def test_held_out_images_are_not_pretrained_on(pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
+def test_held_out_images_are_not_pretrained_on(
+    pretrainings: list[tuple[str, Dataset, RunConfig]],
+) -> None:
     work = material(test=False)
     result = data_efficiency(contestant(), work, settings(shares=(0.5, 1.0)))
     scored = {work.classes.test.keys[row] for row in work.classes.test_rows.tolist()}
@@ -178,7 +245,9 @@ def test_held_out_images_are_not_pretrained_on(pretrainings: list[tuple[str, Dat
     assert result["images"] == [26, 52]
 
 
-def test_images_without_a_label_are_pretrained_on_too(pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
+def test_images_without_a_label_are_pretrained_on_too(
+    pretrainings: list[tuple[str, Dataset, RunConfig]],
+) -> None:
     work = material(test=False)
     work.train = (arena.images(), np.where(np.arange(64) < 20, -1, np.arange(64) % 2))
     data_efficiency(contestant(), work, settings(shares=(1.0,)))
@@ -191,13 +260,17 @@ def test_labels_of_the_test_images_change_nothing_but_the_score(tmp_path: Path) 
         work = material(tmp_path / str(number))
         work.test = (arena.images(20, seed=1), (np.arange(20) + turned) % 2)
         result = data_efficiency(contestant(), work, settings(shares=(1.0,)))
-        weights = (tmp_path / str(number) / "data-efficiency/simclr/seed-0/64-images/backbone.safetensors").read_bytes()
+        weights = (
+            tmp_path / str(number) / "data-efficiency/simclr/seed-0/64-images/backbone.safetensors"
+        ).read_bytes()
         found.append((weights, result["accuracy"]))
     assert found[0][0] == found[1][0]
     assert found[0][1] == pytest.approx(1 - found[1][1])
 
 
-def test_two_evaluations_give_the_same_digits_and_the_second_pretrains_nothing(tmp_path: Path) -> None:
+def test_two_evaluations_give_the_same_digits_and_the_second_pretrains_nothing(
+    tmp_path: Path,
+) -> None:
     own = contestant()
     before = state_digest(own.encoder)  # type: ignore[arg-type]
     first = data_efficiency(own, material(tmp_path / "a"), settings(shares=(0.5, 1.0)))
@@ -216,12 +289,18 @@ def test_more_images_of_two_blobs_are_learned_from_than_none(tmp_path: Path) -> 
     assert result["accuracy"] > result["scores"]["untrained"][0]
 
 
-def test_bad_settings_are_said_in_one_line(pretrainings: list[tuple[str, Dataset, RunConfig]]) -> None:
-    with pytest.raises(ConfigError, match=r"data-efficiency.shares: must contain 1.0, the whole set, got 0.1, 0.5"):
+def test_bad_settings_are_said_in_one_line(
+    pretrainings: list[tuple[str, Dataset, RunConfig]],
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data-efficiency.shares: must contain 1.0, the whole set, got 0.1, 0.5"
+    ):
         settings(shares=(0.1, 0.5))
     with pytest.raises(ConfigError, match=r"data-efficiency.shares.0"):
         settings(shares=(0.0, 1.0))
-    with pytest.raises(ConfigError, match=r"share 0.1 of 64 images: 6 images are fewer than the run's batch of 16"):
+    with pytest.raises(
+        ConfigError, match=r"share 0.1 of 64 images: 6 images are fewer than the run's batch of 16"
+    ):
         data_efficiency(contestant(), material(), settings(shares=(0.1, 1.0)))
     with pytest.raises(ConfigError, match="unknown method 'mocov3x'"):
         data_efficiency(contestant(), material(), settings(control="mocov3x"))

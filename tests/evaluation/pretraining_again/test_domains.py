@@ -1,4 +1,5 @@
-"""Domains held out: pretraining never sees them, their labels only score, and the number is what it says."""
+"""Domains held out: pretraining never sees them, their labels only score, and the number is what it
+says."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ LINEAR = {"fractions": (0.25, 0.5), "fine_tune_from": 2.0, "draws": 2}
 
 def material(data: Any = None, folder: Path | None = None, **settings: Any) -> Material:
     config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
-    return Material(data if data is not None else in_memory(), image_size=16, config=config, folder=folder)
+    return Material(
+        data if data is not None else in_memory(), image_size=16, config=config, folder=folder
+    )
 
 
 def settings(**changes: Any) -> DomainsSettings:
@@ -52,7 +55,9 @@ def pretrainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Dataset]]:
     return asked
 
 
-def test_pretraining_is_never_shown_the_domain_held_out(tmp_path: Path, pretrainings: list[tuple[str, Dataset]]) -> None:
+def test_pretraining_is_never_shown_the_domain_held_out(
+    tmp_path: Path, pretrainings: list[tuple[str, Dataset]]
+) -> None:
     domains(contestant(), material(write_folders(tmp_path / "images", 6)), settings())
     assert [place for place, _ in pretrainings] == [f"domains/without-{name}" for name in DOMAINS]
     for name, (_, images) in zip(DOMAINS, pretrainings, strict=True):
@@ -60,14 +65,25 @@ def test_pretraining_is_never_shown_the_domain_held_out(tmp_path: Path, pretrain
         assert len(images) == 2 * 3 * 6
 
 
-def test_the_classifier_learns_from_the_others_and_is_scored_on_all_of_the_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_classifier_learns_from_the_others_and_is_scored_on_all_of_the_domain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Against features and indices looked up by hand, with a probe in the place of ours."""
     seen: list[tuple[int, ...]] = []
     work, own = material(), contestant()
     images = opened(work)
-    pixels = own.encoder.features(images.dataset.images(np.arange(len(images.classes))).float() / 255)
+    pixels = own.encoder.features(
+        images.dataset.images(np.arange(len(images.classes))).float() / 255
+    )
 
-    def noted(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor, targets: torch.Tensor, *, seed: int) -> float:
+    def noted(
+        train: torch.Tensor,
+        labels: torch.Tensor,
+        test: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        seed: int,
+    ) -> float:
         rows = (train[:, None] - pixels).abs().amax(-1).argmin(1)
         assert torch.equal(images.classes[rows], labels)
         assert torch.allclose(test, pixels[images.domains == len(seen) // 4], atol=1e-5)
@@ -97,7 +113,9 @@ def test_the_labels_of_the_domain_held_out_change_nothing_before_its_score(tmp_p
         work = material(data, tmp_path / str(number))
         result = domains(contestant(), work, settings(hold_out="photo", draws=1))
         case = held_out(opened(work), "photo")
-        weights = (tmp_path / str(number) / "domains" / "without-photo" / "backbone.safetensors").read_bytes()
+        weights = (
+            tmp_path / str(number) / "domains" / "without-photo" / "backbone.safetensors"
+        ).read_bytes()
         found.append((weights, case.drawn(0.25, draw=0, seed=0).tolist(), result["accuracy"]))
     assert found[0][:2] == found[1][:2]
     assert found[0][2] > 0.7
@@ -105,15 +123,21 @@ def test_the_labels_of_the_domain_held_out_change_nothing_before_its_score(tmp_p
 
 
 def test_what_tells_the_classes_apart_is_learned_and_noise_is_not() -> None:
-    """Colours carry over to a domain; labels drawn by lot do not, however well the classifier fits them."""
+    """Colours carry over to a domain; labels drawn by lot do not, however well the classifier fits
+    them."""
     source = in_memory(20)
     lots = relabelled(source, np.random.default_rng(0).permutation(np.asarray(source.labels())))
-    scores = [domains(contestant(), material(data), settings(pretrain="run", draws=1))["accuracy"] for data in (source, lots)]
+    scores = [
+        domains(contestant(), material(data), settings(pretrain="run", draws=1))["accuracy"]
+        for data in (source, lots)
+    ]
     assert scores[0] > 0.7
     assert scores[1] < 0.5
 
 
-def test_the_untrained_encoder_is_the_one_from_which_every_pretraining_starts(tmp_path: Path) -> None:
+def test_the_untrained_encoder_is_the_one_from_which_every_pretraining_starts(
+    tmp_path: Path,
+) -> None:
     """So it is scored without pretraining anything."""
     work = material(in_memory(), tmp_path)
     others = opened(work).dataset
@@ -133,25 +157,43 @@ def test_trained_encoders_are_those_of_the_folders(tmp_path: Path) -> None:
     result = domains(contestant(), work, asked)
     case = held_out(opened(work), "sketch")
     images = module.part(opened(work).dataset, case.others.numpy())
-    kept = pretrained(images, "domains/without-sketch", config=run_config(work, epochs=2), material=work).trained
+    kept = pretrained(
+        images, "domains/without-sketch", config=run_config(work, epochs=2), material=work
+    ).trained
     assert (
-        domains(Contestant("trained", kept), work, settings(hold_out=["sketch"], draws=1, pretrain="run"))["accuracy"] == result["accuracy"]
+        domains(
+            Contestant("trained", kept),
+            work,
+            settings(hold_out=["sketch"], draws=1, pretrain="run"),
+        )["accuracy"]
+        == result["accuracy"]
     )
     assert "2 epochs each; the run's own encoder plays no part" in result["note"]
 
 
-def test_every_domain_is_scored_with_the_encoder_pretrained_without_it(pretrainings: list[tuple[str, Dataset]]) -> None:
+def test_every_domain_is_scored_with_the_encoder_pretrained_without_it(
+    pretrainings: list[tuple[str, Dataset]],
+) -> None:
     asked = {"draws": 1, "fractions": (0.5,)}
     found = domains(contestant(), material(), settings(**asked))["domains"]
     for number, name in enumerate(DOMAINS):
-        own = domains(contestant(seed=number + 1), material(), settings(hold_out=name, pretrain="run", **asked))["domains"]
+        own = domains(
+            contestant(seed=number + 1),
+            material(),
+            settings(hold_out=name, pretrain="run", **asked),
+        )["domains"]
         assert found[name] == own[name]
     assert len(pretrainings) == 3
 
 
 def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
-    asked = settings(draws=1, fine_tune_from=0.5, tuning={"steps": 3, "batch_size": 8}, hold_out="ink")
-    results = [domains(contestant(), material(in_memory(), tmp_path / str(number)), asked) for number in range(2)]
+    asked = settings(
+        draws=1, fine_tune_from=0.5, tuning={"steps": 3, "batch_size": 8}, hold_out="ink"
+    )
+    results = [
+        domains(contestant(), material(in_memory(), tmp_path / str(number)), asked)
+        for number in range(2)
+    ]
     assert results[0] == results[1]
     # and again from what the second one has kept
     assert domains(contestant(), material(in_memory(), tmp_path / "1"), asked) == results[1]
@@ -160,31 +202,56 @@ def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
 def test_folders_and_parquet_give_the_same_digits(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     folders = write_folders(tmp_path / "images", 6)
-    parquet = write_parquet(tmp_path / "all.parquet", folders, names={"label": CLASSES, "domain": DOMAINS})
+    parquet = write_parquet(
+        tmp_path / "all.parquet", folders, names={"label": CLASSES, "domain": DOMAINS}
+    )
     asked = settings(hold_out="photo", fractions=(0.25,))
-    first, second = (domains(contestant(), material(data, tmp_path / str(i)), asked) for i, data in enumerate((folders, parquet)))
+    first, second = (
+        domains(contestant(), material(data, tmp_path / str(i)), asked)
+        for i, data in enumerate((folders, parquet))
+    )
     assert first == second
 
 
 def test_the_encoder_itself_never_learns(tmp_path: Path) -> None:
     own = contestant()
     before = state_digest(own.encoder)  # type: ignore[arg-type]
-    asked = {"draws": 1, "hold_out": "ink", "fine_tune_from": 0.5, "tuning": {"steps": 2, "batch_size": 8}}
+    asked = {
+        "draws": 1,
+        "hold_out": "ink",
+        "fine_tune_from": 0.5,
+        "tuning": {"steps": 2, "batch_size": 8},
+    }
     domains(own, material(folder=tmp_path), settings(pretrain="run", **asked))
     domains(own, material(folder=tmp_path), settings(**asked))
     assert state_digest(own.encoder) == before  # type: ignore[arg-type]
 
 
-def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_the_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_the_contestant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls = []
 
-    def noted(own: torch.nn.Module, images: Dataset, rows: torch.Tensor, labels: torch.Tensor, **more: Any) -> Any:
+    def noted(
+        own: torch.nn.Module, images: Dataset, rows: torch.Tensor, labels: torch.Tensor, **more: Any
+    ) -> Any:
         calls.append((len(rows), more["settings"].steps, own.training, more["num_classes"]))
         return own
 
     monkeypatch.setattr(module, "fine_tuned", noted)
-    monkeypatch.setattr(module, "predictions", lambda classifier, images, rows: torch.zeros(len(rows), dtype=torch.long))
-    asked = settings(pretrain="run", hold_out="ink", draws=1, fine_tune_from=0.5, tuning={"steps": 7}, scratch={"steps": 9})
+    monkeypatch.setattr(
+        module,
+        "predictions",
+        lambda classifier, images, rows: torch.zeros(len(rows), dtype=torch.long),
+    )
+    asked = settings(
+        pretrain="run",
+        hold_out="ink",
+        draws=1,
+        fine_tune_from=0.5,
+        tuning={"steps": 7},
+        scratch={"steps": 9},
+    )
     for name, steps in {"trained": 7, "untrained": 9}.items():
         result = domains(contestant(name=name), material(), asked)
         assert calls.pop() == (24, steps, True, 3)
@@ -197,15 +264,27 @@ def test_the_table_shows_every_domain_beside_chance(tmp_path: Path) -> None:
     table = domains(contestant(), material(source), settings(pretrain="run", draws=1))["table"]
     assert table["columns"][2:4] == ["25 % labels %", "25 % labels, spread %"]
     assert table["columns"][-2:] == ["commonest %", "chance %"]
-    assert [row[:2] for row in table["rows"]] == [["ink", 12], ["photo", 18], ["sketch", 18], ["mean", 48]]
-    assert [row[-2:] for row in table["rows"]][:2] == [[0.5, pytest.approx(1 / 3)], [pytest.approx(1 / 3), pytest.approx(1 / 3)]]
+    assert [row[:2] for row in table["rows"]] == [
+        ["ink", 12],
+        ["photo", 18],
+        ["sketch", 18],
+        ["mean", 48],
+    ]
+    assert [row[-2:] for row in table["rows"]][:2] == [
+        [0.5, pytest.approx(1 / 3)],
+        [pytest.approx(1 / 3), pytest.approx(1 / 3)],
+    ]
     for column in range(2, 8, 2):
-        assert table["rows"][3][column] == pytest.approx(np.mean([row[column] for row in table["rows"][:3]]))
+        assert table["rows"][3][column] == pytest.approx(
+            np.mean([row[column] for row in table["rows"][:3]])
+        )
 
 
 def test_a_class_that_only_the_domain_held_out_shows_counts_as_errors(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("photo", "owl"), ("sketch", "owl")])
-    found = domains(contestant(), material(source), settings(pretrain="run", draws=1, fractions=(0.5,)))["domains"]
+    found = domains(
+        contestant(), material(source), settings(pretrain="run", draws=1, fractions=(0.5,))
+    )["domains"]
     assert found["ink"]["images_of_unseen_classes"] == 6
     assert max(found["ink"]["accuracies"][0]) <= 2 / 3
     assert "images_of_unseen_classes" not in found["photo"]
@@ -216,9 +295,9 @@ def test_the_smallest_fraction_labels_one_image_of_each_class_in_each_domain() -
     images = opened(work)
     case = held_out(images, "ink")
     rows = case.drawn(1e-6, draw=0, seed=0)
-    assert sorted(zip(images.domains[rows].tolist(), images.classes[rows].tolist(), strict=True)) == [
-        (d, c) for d in (1, 2) for c in range(3)
-    ]
+    assert sorted(
+        zip(images.domains[rows].tolist(), images.classes[rows].tolist(), strict=True)
+    ) == [(d, c) for d in (1, 2) for c in range(3)]
     assert len(case.drawn(1.0, draw=0, seed=0)) == 48
     assert not torch.equal(rows, case.drawn(1e-6, draw=0, seed=1))
 
@@ -238,13 +317,19 @@ def test_labels_too_few_to_choose_a_penalty_on_get_a_fixed_one() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(4)
     centres = torch.randn(4, 16, generator=draw)
-    train, test = centres + 0.1 * torch.randn(4, 16, generator=draw), centres.repeat(5, 1) + 0.1 * torch.randn(20, 16, generator=draw)
+    train, test = (
+        centres + 0.1 * torch.randn(4, 16, generator=draw),
+        centres.repeat(5, 1) + 0.1 * torch.randn(20, 16, generator=draw),
+    )
     assert linear_accuracy(train, labels, test, labels.repeat(5), seed=0) == 1.0
     assert linear_accuracy(train, labels, test, torch.full((20,), -1), seed=0) == 0.0
     with pytest.raises(DataError):
         linear_probe(train, labels, test, labels.repeat(5), seed=0)
     two = train.repeat(2, 1), labels.repeat(2)
-    assert linear_accuracy(*two, test, labels.repeat(5), seed=3) == linear_probe(*two, test, labels.repeat(5), seed=3).accuracy
+    assert (
+        linear_accuracy(*two, test, labels.repeat(5), seed=3)
+        == linear_probe(*two, test, labels.repeat(5), seed=3).accuracy
+    )
 
 
 def test_two_domains_of_one_label_each_are_scored(tmp_path: Path) -> None:
@@ -263,15 +348,24 @@ def test_the_images_given_for_scoring_go_before_those_of_the_run() -> None:
         opened(work)
 
 
-def test_a_run_too_large_for_the_others_is_refused_before_anything_is_pretrained(pretrainings: list[tuple[str, Dataset]]) -> None:
+def test_a_run_too_large_for_the_others_is_refused_before_anything_is_pretrained(
+    pretrainings: list[tuple[str, Dataset]],
+) -> None:
     work = material(training={"batch_size": 64})
-    with pytest.raises(ConfigError, match="ink held out: 48 images are fewer than the run's batch of 64"):
+    with pytest.raises(
+        ConfigError, match="ink held out: 48 images are fewer than the run's batch of 64"
+    ):
         domains(contestant(), work, settings())
     assert not pretrainings
 
 
-def test_an_unknown_domain_is_answered_with_the_nearest(pretrainings: list[tuple[str, Dataset]]) -> None:
-    with pytest.raises(ConfigError, match=r"domains.hold_out: unknown domain 'photos'; did you mean 'photo'\? Accepted: ink, photo"):
+def test_an_unknown_domain_is_answered_with_the_nearest(
+    pretrainings: list[tuple[str, Dataset]],
+) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"domains.hold_out: unknown domain 'photos'; did you mean 'photo'\? Accepted: ink, photo",
+    ):
         domains(contestant(), material(), settings(hold_out=("ink", "photos")))
     assert not pretrainings
 

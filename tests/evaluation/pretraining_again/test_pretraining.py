@@ -1,4 +1,5 @@
-"""Pretraining inside an evaluation: as `train` does it, made once, continued where it stopped, refused where it does not fit."""
+"""Pretraining inside an evaluation: as `train` does it, made once, continued where it stopped,
+refused where it does not fit."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from sparring.data.dataset import Dataset
 from sparring.data.sources.part import part
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import Material
-from sparring.evaluation.pretraining_again.pretraining import pretrained, require_batches, run_config
+from sparring.evaluation.pretraining_again.pretraining import (
+    pretrained,
+    require_batches,
+    run_config,
+)
 from sparring.training import loop
 from sparring.training.loop import Training
 from sparring.training.settings import RunConfig
@@ -76,7 +81,9 @@ def test_the_encoder_is_the_one_that_train_gives(tmp_path: Path) -> None:
         device="cpu",
     )
     assert state_digest(found.trained.backbone) == state_digest(run.encoder.backbone)
-    assert state_digest(found.trained.backbone) == state_digest(api.load(tmp_path / "run" / PLACE).backbone)
+    assert state_digest(found.trained.backbone) == state_digest(
+        api.load(tmp_path / "run" / PLACE).backbone
+    )
     assert state_digest(found.untrained) != state_digest(found.trained)
     assert not found.trained.training
     assert not any(parameter.requires_grad for parameter in found.trained.parameters())
@@ -92,7 +99,9 @@ def test_a_finished_pretraining_is_taken_over(tmp_path: Path, steps: list[int]) 
     assert state_digest(first.untrained) == state_digest(again.untrained)
 
 
-def test_an_interrupted_pretraining_goes_on_to_the_same_bits(tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
+    tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = material(tmp_path / "whole")
     whole = pretrained(images(), PLACE, config=run_config(work), material=work)
     steps.clear()
@@ -115,7 +124,9 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(tmp_path: Path, ste
     assert state_digest(found.trained) == state_digest(whole.trained)
 
 
-def test_a_pretraining_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, steps: list[int]) -> None:
+def test_a_pretraining_that_was_killed_before_its_first_checkpoint_begins_again(
+    tmp_path: Path, steps: list[int]
+) -> None:
     work = material(tmp_path)
     pretrained(images(), PLACE, config=run_config(work), material=work)
     (tmp_path / PLACE / "checkpoint" / "last.pt").unlink()
@@ -123,10 +134,15 @@ def test_a_pretraining_that_was_killed_before_its_first_checkpoint_begins_again(
     assert steps == [*range(6), *range(6)]
 
 
-def test_another_configuration_is_refused_by_its_first_difference(tmp_path: Path, steps: list[int]) -> None:
+def test_another_configuration_is_refused_by_its_first_difference(
+    tmp_path: Path, steps: list[int]
+) -> None:
     work = material(tmp_path)
     pretrained(images(), PLACE, config=run_config(work), material=work)
-    with pytest.raises(RunError, match=r"without-photo holds a pretraining with training.epochs=2, and now 3 is asked for") as caught:
+    with pytest.raises(
+        RunError,
+        match=r"without-photo holds a pretraining with training.epochs=2, and now 3 is asked for",
+    ) as caught:
         pretrained(images(), PLACE, config=run_config(work, epochs=3), material=work)
     assert "\n" not in str(caught.value)
     with pytest.raises(RunError, match="with seed=0, and now 1"):
@@ -141,10 +157,14 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     work = material(tmp_path)
     pretrained(images(48), PLACE, config=run_config(work), material=work)
     with pytest.raises(RunError, match="without-photo holds a pretraining on other images"):
-        pretrained(part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), material=work)
+        pretrained(
+            part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), material=work
+        )
 
 
-def test_where_the_images_were_and_how_many_were_read_does_not_matter(tmp_path: Path, steps: list[int]) -> None:
+def test_where_the_images_were_and_how_many_were_read_does_not_matter(
+    tmp_path: Path, steps: list[int]
+) -> None:
     for data in ({"path": "/some/where", "limit": 100}, {"path": "", "limit": None}):
         work = material(tmp_path, data=data)
         pretrained(images(), PLACE, config=run_config(work), material=work)
@@ -173,7 +193,9 @@ def test_who_listens_is_told_where_it_is(tmp_path: Path) -> None:
     assert len(diary.lines) == told
 
 
-def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]) -> None:
+def test_without_a_folder_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     work = material(None)
     pretrained(images(), PLACE, config=run_config(work), material=work)
@@ -181,15 +203,25 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_pretrained_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_pretrained_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = material(tmp_path)
-    with pytest.raises(ConfigError, match=r"photo held out: 15 images are fewer than the run's batch of 16; leave it out"):
+    with pytest.raises(
+        ConfigError,
+        match=r"photo held out: 15 images are fewer than the run's batch of 16; leave it out",
+    ):
         require_batches(15, run_config(work), "photo held out")
     require_batches(16, run_config(work), "photo held out")
     with pytest.raises(ConfigError, match="give it a run"):
         run_config(Material(None, image_size=16))
     own = material(tmp_path, encoder={"backbone": "custom:Mine", "width": 1.0})
-    with pytest.raises(ConfigError, match="custom:Mine: evaluations that pretrain again need a backbone that can be made by name"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            "custom:Mine: evaluations that pretrain again need a backbone that can be made by name"
+        ),
+    ):
         pretrained(images(), PLACE, config=run_config(own), material=own)
     monkeypatch.setattr(distributed, "num_processes", lambda: 2)
     with pytest.raises(ConfigError, match="take a single process, got 2; start without torchrun"):

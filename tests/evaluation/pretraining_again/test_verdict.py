@@ -1,4 +1,5 @@
-"""The verdict: same labels for all, equal budgets, a sentence that claims what the draws show; and encoders from elsewhere."""
+"""The verdict: same labels for all, equal budgets, a sentence that claims what the draws show; and
+encoders from elsewhere."""
 
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from sparring.evaluation.pretraining_again.rivals import rival_encoder
 from sparring.evaluation.pretraining_again.verdict import Row, VerdictSettings, judgement, verdict
 from sparring.models.encoder import Encoder
 
-SHORT = FineTuningSettings(steps=3, batch_size=8, backbone_learning_rate=0.05, head_learning_rate=0.2)
+SHORT = FineTuningSettings(
+    steps=3, batch_size=8, backbone_learning_rate=0.05, head_learning_rate=0.2
+)
 CPU = torch.device("cpu")
 
 
@@ -25,7 +28,9 @@ def both() -> Contestant:
     return Contestant("trained", contestant().encoder, untrained)
 
 
-def rows(ours: list[float], without: list[float], elsewhere: list[float] | None = None) -> list[Row]:
+def rows(
+    ours: list[float], without: list[float], elsewhere: list[float] | None = None
+) -> list[Row]:
     found = [
         Row("untrained", "linear probe", [0.1] * len(without), 0, is_without=True),
         Row("untrained", "supervised from scratch", without, 10, is_without=True),
@@ -44,7 +49,9 @@ def rows(ours: list[float], without: list[float], elsewhere: list[float] | None 
         ([0.5, 0.55], [0.5, 0.55], "No clear difference"),
     ],
 )
-def test_a_difference_counts_if_every_draw_shows_it(ours: list[float], without: list[float], starts: str) -> None:
+def test_a_difference_counts_if_every_draw_shows_it(
+    ours: list[float], without: list[float], starts: str
+) -> None:
     sentence = judgement(rows(ours, without), labels=1200)
     assert sentence.startswith(starts)
     assert "1,200 labels" in sentence
@@ -53,16 +60,26 @@ def test_a_difference_counts_if_every_draw_shows_it(ours: list[float], without: 
 
 
 def test_the_sentence_names_a_better_encoder_from_elsewhere_and_distrusts_a_single_draw() -> None:
-    assert "resnet50 is better than both" in judgement(rows([0.6, 0.62], [0.5, 0.5], [0.7, 0.8]), labels=9)
+    assert "resnet50 is better than both" in judgement(
+        rows([0.6, 0.62], [0.5, 0.5], [0.7, 0.8]), labels=9
+    )
     assert "resnet50" not in judgement(rows([0.6, 0.62], [0.5, 0.5], [0.61, 0.8]), labels=9)
     assert "no evidence" in judgement(rows([0.6], [0.5]), labels=9)
 
 
-def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     who, asked = both(), []
     original = finetuning.fine_tuned
 
-    def watched(network: Encoder, images: object, chosen: torch.Tensor, labels: torch.Tensor, **named: object) -> object:
+    def watched(
+        network: Encoder,
+        images: object,
+        chosen: torch.Tensor,
+        labels: torch.Tensor,
+        **named: object,
+    ) -> object:
         asked.append((tuple(chosen.tolist()), named["settings"]))
         return original(network, images, chosen, labels, **named)  # type: ignore[arg-type]
 
@@ -70,7 +87,9 @@ def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(monkeypatch: p
     assert who.origin is not None
     encoders = [who.encoder, who.origin.encoder]
     before = [state_digest(e) for e in encoders]  # type: ignore[arg-type]
-    settings = VerdictSettings(share=0.2, draws=2, tuning=SHORT, scratch=SHORT.model_copy(update={"weight_decay": 1e-3}))
+    settings = VerdictSettings(
+        share=0.2, draws=2, tuning=SHORT, scratch=SHORT.model_copy(update={"weight_decay": 1e-3})
+    )
     material = Material(coloured(20), coloured(10, seed=1), image_size=16)
     result = verdict(who, material, settings)
     assert [state_digest(e) for e in encoders] == before  # type: ignore[arg-type]
@@ -78,10 +97,20 @@ def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(monkeypatch: p
     assert [rows for rows, _ in scratch] == [rows for rows, _ in ours]
     assert len({rows for rows, _ in asked}) == 2
     assert all(len(rows) == 12 for rows, _ in asked)
-    assert [row[0] for row in result["table"]["rows"]] == ["untrained", "untrained", "this run", "this run"]
+    assert [row[0] for row in result["table"]["rows"]] == [
+        "untrained",
+        "untrained",
+        "this run",
+        "this run",
+    ]
     best = max(row[2] for row in result["table"]["rows"][2:])
     assert result["accuracy"] == best
-    assert verdict(both(), Material(coloured(20), coloured(10, seed=1), image_size=16), settings)["draws"] == result["draws"]
+    assert (
+        verdict(both(), Material(coloured(20), coloured(10, seed=1), image_size=16), settings)[
+            "draws"
+        ]
+        == result["draws"]
+    )
 
 
 def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) -> None:
@@ -104,23 +133,35 @@ def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) 
     assert len(verdict(who, material, short)["table"]["rows"]) == 4
 
 
-def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(trained: Path, tmp_path: Path) -> None:
+def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
+    trained: Path, tmp_path: Path
+) -> None:
     from sparring.api import load
 
-    assert state_digest(rival_encoder(str(trained), image_size=16, device=CPU)) == state_digest(load(trained))
+    assert state_digest(rival_encoder(str(trained), image_size=16, device=CPU)) == state_digest(
+        load(trained)
+    )
     network = timm.create_model("resnet10t", num_classes=0)
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     images = torch.rand(2, 3, 32, 32)
     shown = network.pretrained_cfg
-    expected = network.eval()((images - torch.tensor(shown["mean"]).view(3, 1, 1)) / torch.tensor(shown["std"]).view(3, 1, 1))
+    expected = network.eval()(
+        (images - torch.tensor(shown["mean"]).view(3, 1, 1))
+        / torch.tensor(shown["std"]).view(3, 1, 1)
+    )
     for name in ("weights.safetensors", "weights.pth"):
         found = rival_encoder(f"resnet10t:{tmp_path / name}", image_size=32, device=CPU)
         assert torch.allclose(found.features(images), expected, atol=1e-5)
         assert not any(p.requires_grad for p in found.parameters())
-    settings = VerdictSettings(draws=1, tuning=SHORT, scratch=SHORT, pretrained=(f"resnet10t:{tmp_path / 'weights.pth'}",))
+    settings = VerdictSettings(
+        draws=1, tuning=SHORT, scratch=SHORT, pretrained=(f"resnet10t:{tmp_path / 'weights.pth'}",)
+    )
     material = Material(coloured(12, size=32), coloured(6, size=32, seed=1), image_size=32)
-    assert [row[1] for row in verdict(both(), material, settings)["table"]["rows"]][2:4] == ["linear probe", "fine-tuned"]
+    assert [row[1] for row in verdict(both(), material, settings)["table"]["rows"]][2:4] == [
+        "linear probe",
+        "fine-tuned",
+    ]
 
 
 def test_bad_encoders_from_elsewhere_are_one_sentence(tmp_path: Path) -> None:
@@ -129,10 +170,18 @@ def test_bad_encoders_from_elsewhere_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.pth holds no weights of resnet10t"):
         rival_encoder(f"resnet10t:{tmp_path / 'nowhere.pth'}", image_size=32, device=CPU)
     state = timm.create_model("resnet10t", num_classes=0).state_dict()
-    torch.save({key: value for key, value in state.items() if key != "conv1.0.weight"}, tmp_path / "few.pth")
-    with pytest.raises(DataError, match=r"lacks 1 of the weights of resnet10t, such as conv1\.0\.weight"):
+    torch.save(
+        {key: value for key, value in state.items() if key != "conv1.0.weight"},
+        tmp_path / "few.pth",
+    )
+    with pytest.raises(
+        DataError, match=r"lacks 1 of the weights of resnet10t, such as conv1\.0\.weight"
+    ):
         rival_encoder(f"resnet10t:{tmp_path / 'few.pth'}", image_size=32, device=CPU)
-    torch.save({**state, "projector.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, tmp_path / "more.pth")
+    torch.save(
+        {**state, "projector.weight": torch.zeros(1), "fc.weight": torch.zeros(1)},
+        tmp_path / "more.pth",
+    )
     with pytest.raises(DataError, match=r"has not, such as projector\.weight"):
         rival_encoder(f"resnet10t:{tmp_path / 'more.pth'}", image_size=32, device=CPU)
 
@@ -142,7 +191,10 @@ def test_timms_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.M
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(DataError, match=r"timm's weights of resnet10t cannot be had \(no route to host\); .*resnet10t:FILE"):
+    with pytest.raises(
+        DataError,
+        match=r"timm's weights of resnet10t cannot be had \(no route to host\); .*resnet10t:FILE",
+    ):
         rival_encoder("resnet10t", image_size=32, device=CPU)
 
 

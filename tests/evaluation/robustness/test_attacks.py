@@ -37,7 +37,9 @@ def noise(count: int = 16, seed: int = 0) -> Tensor:
 
 def linear(seed: int = 0, *, classes: int = 2, sharpness: float = 1.0) -> tuple[Classifier, Tensor]:
     """A linear classifier of pixels without bias at grey 0.5, and its weights (classes, pixels)."""
-    weight = sharpness * torch.randn(classes, math.prod(SHAPE), generator=generator(seed, "weights"))
+    weight = sharpness * torch.randn(
+        classes, math.prod(SHAPE), generator=generator(seed, "weights")
+    )
     return lambda images: (images.flatten(1) - 0.5) @ weight.T, weight
 
 
@@ -45,7 +47,14 @@ def curved(seed: int = 0) -> Classifier:
     """A small network whose loss bends within the balls of these tests."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(48, 24), nn.GELU(), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 4))
+        network = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(48, 24),
+            nn.GELU(),
+            nn.Linear(24, 24),
+            nn.GELU(),
+            nn.Linear(24, 4),
+        )
     for layer in network[1::2]:
         layer.weight.detach().mul_(4)
     return network.requires_grad_(False)
@@ -61,13 +70,17 @@ def run(name: str, look: Look, ball: Ball, *, steps: int = 20, seed: int = 0) ->
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd-ce"])
 @pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.4])
-def test_on_a_linear_model_of_two_classes_every_attack_finds_the_exact_worst_case(name: str, epsilon: float) -> None:
+def test_on_a_linear_model_of_two_classes_every_attack_finds_the_exact_worst_case(
+    name: str, epsilon: float
+) -> None:
     classifier, weight = linear()
     images = pictures()
     labels = labels_of(classifier, images)
     found = run(name, cross_entropy_look(classifier, labels), Ball(images, epsilon))
     towards = (weight[1 - labels] - weight[labels]).view(-1, *SHAPE)
-    worst = (images + epsilon * towards.sign()).clamp(0, 1)  # each pixel for itself: the box cuts pixels, not directions
+    worst = (images + epsilon * towards.sign()).clamp(
+        0, 1
+    )  # each pixel for itself: the box cuts pixels, not directions
     torch.testing.assert_close(found.images, worst)
     margin = ((worst - 0.5) * -towards).flatten(1).sum(dim=1)
     torch.testing.assert_close(found.loss, -margin, rtol=1e-4, atol=1e-5)
@@ -127,7 +140,9 @@ def test_attacked_images_stay_in_the_ball_and_in_the_box(name: str, epsilon: flo
     for moved in [*watched, found.images]:
         assert moved.min() >= 0
         assert moved.max() <= 1
-        assert (moved - images).abs().max() <= epsilon + 1e-7  # the ball's edge is rounded to float32
+        assert (
+            moved - images
+        ).abs().max() <= epsilon + 1e-7  # the ball's edge is rounded to float32
     assert not found.images.requires_grad
 
 
@@ -154,9 +169,16 @@ def test_no_attack_ends_at_a_lower_loss_than_it_began(name: str) -> None:
 def test_the_stronger_the_attack_the_higher_the_loss_and_chance_is_the_weakest() -> None:
     for seed in range(3):
         classifier, images = curved(seed), pictures(200, seed)
-        look, ball = cross_entropy_look(classifier, labels_of(classifier, images)), Ball(images, 0.1)
-        found = [run(name, look, ball, seed=seed) for name in ("random-signs", "fgsm", "pgd", "apgd-ce")]
-        losses = [float(nn.functional.softplus(attack.loss).mean()) for attack in found]  # back to the cross-entropy
+        look, ball = (
+            cross_entropy_look(classifier, labels_of(classifier, images)),
+            Ball(images, 0.1),
+        )
+        found = [
+            run(name, look, ball, seed=seed) for name in ("random-signs", "fgsm", "pgd", "apgd-ce")
+        ]
+        losses = [
+            float(nn.functional.softplus(attack.loss).mean()) for attack in found
+        ]  # back to the cross-entropy
         assert losses == sorted(losses)
         assert losses[1] > 2 * losses[0]
         right = [int(attack.is_right.sum()) for attack in found]
@@ -169,7 +191,9 @@ def test_images_are_attacked_apart(name: str) -> None:
     labels = labels_of(classifier, images)
     together = run(name, cross_entropy_look(classifier, labels), Ball(images, 0.1))
     rows = torch.tensor([3, 11])
-    alone = ATTACKS[name](cross_entropy_look(classifier, labels[rows]), Ball(images[rows], 0.1), noise()[rows], 20)
+    alone = ATTACKS[name](
+        cross_entropy_look(classifier, labels[rows]), Ball(images[rows], 0.1), noise()[rows], 20
+    )
     # A sign at zero may flip with the rounding of another batch size; the loss hardly notices.
     torch.testing.assert_close(alone.loss, together.loss[rows], rtol=1e-3, atol=1e-4)
 
@@ -180,10 +204,14 @@ def test_the_same_noise_gives_the_same_bits(name: str) -> None:
     look, ball = cross_entropy_look(classifier, labels_of(classifier, images)), Ball(images, 0.1)
     assert torch.equal(run(name, look, ball).images, run(name, look, ball).images)
     is_random = name != "fgsm"
-    assert torch.equal(run(name, look, ball).images, run(name, look, ball, seed=1).images) != is_random
+    assert (
+        torch.equal(run(name, look, ball).images, run(name, look, ball, seed=1).images) != is_random
+    )
 
 
-def test_the_loss_is_the_cross_entropy_in_disguise_and_its_gradient_has_the_same_direction() -> None:
+def test_the_loss_is_the_cross_entropy_in_disguise_and_its_gradient_has_the_same_direction() -> (
+    None
+):
     classifier, images = curved(), pictures().requires_grad_()
     labels = torch.arange(16) % 4
     loss = nn.functional.cross_entropy(classifier(images), labels, reduction="none")
@@ -192,16 +220,22 @@ def test_the_loss_is_the_cross_entropy_in_disguise_and_its_gradient_has_the_same
         seen = cross_entropy_look(classifier, labels)(images)
     torch.testing.assert_close(nn.functional.softplus(seen.loss), loss.detach())
     # d softplus(loss) = sigmoid(loss) d loss
-    torch.testing.assert_close(torch.sigmoid(seen.loss)[:, None, None, None] * seen.gradient, gradient)
+    torch.testing.assert_close(
+        torch.sigmoid(seen.loss)[:, None, None, None] * seen.gradient, gradient
+    )
     assert torch.equal(seen.is_right, classifier(images).argmax(dim=1) == labels)
 
 
-def test_a_sure_classifier_hides_its_gradient_from_the_cross_entropy_but_not_from_the_look() -> None:
+def test_a_sure_classifier_hides_its_gradient_from_the_cross_entropy_but_not_from_the_look() -> (
+    None
+):
     classifier, weight = linear(sharpness=100.0)
     images = pictures()
     labels = labels_of(classifier, images)
     watched = images.clone().requires_grad_()
-    (usual,) = torch.autograd.grad(nn.functional.cross_entropy(classifier(watched), labels, reduction="sum"), watched)
+    (usual,) = torch.autograd.grad(
+        nn.functional.cross_entropy(classifier(watched), labels, reduction="sum"), watched
+    )
     assert int((usual.abs().amax(dim=(1, 2, 3)) == 0).sum()) >= 8
     towards = (weight[1 - labels] - weight[labels]).view(-1, *SHAPE).sign()
     assert torch.equal(cross_entropy_look(classifier, labels)(images).gradient.sign(), towards)
@@ -218,7 +252,8 @@ def test_checkpoints_follow_the_paper() -> None:
 
 
 def test_apgd_halves_the_step_where_it_makes_no_progress() -> None:
-    # The loss of a pixel is highest at 0.5 and gradients are signs, so a step of 0.4 jumps over the summit again and again.
+    # The loss of a pixel is highest at 0.5 and gradients are signs, so a step of 0.4 jumps over the
+    # summit again and again.
     looked: list[Tensor] = []
 
     def look(images: Tensor) -> Seen:
@@ -241,7 +276,9 @@ def test_apgd_goes_back_to_its_best_at_a_checkpoint() -> None:
 
     def look(images: Tensor) -> Seen:
         places.append(float(images[0, 0, 0, 0]))
-        loss, direction = {0: (0.0, 1.0), 1: (0.0, 1.0), 2: (10.0, -1.0)}.get(len(places) - 1, (1.0, -1.0))
+        loss, direction = {0: (0.0, 1.0), 1: (0.0, 1.0), 2: (10.0, -1.0)}.get(
+            len(places) - 1, (1.0, -1.0)
+        )
         return Seen(torch.tensor([loss]), torch.full_like(images, direction), torch.tensor([True]))
 
     image = torch.full((1, 3, 1, 1), 0.5)
@@ -262,7 +299,9 @@ def test_a_random_start_fills_the_ball_and_random_signs_touch_its_edge() -> None
     look = cross_entropy_look(curved(), torch.zeros(64, dtype=torch.long))
     signs = random_signs(look, ball, noise=noise(64))
     moved = (signs.images - images).abs().amax(dim=(1, 2, 3))
-    assert (((moved - 0.2).abs() < 1e-6) | (moved == 0)).all()  # the original where its loss is higher
+    assert (
+        ((moved - 0.2).abs() < 1e-6) | (moved == 0)
+    ).all()  # the original where its loss is higher
     assert (moved > 0).sum() >= 8
     ups = float((signs.images > 0.5)[moved > 0].float().mean())
     assert ups == pytest.approx(0.5, abs=0.05)

@@ -1,4 +1,5 @@
-"""Corruptions: against slow loops and known answers, in range, rising with severity, and repeatable."""
+"""Corruptions: against slow loops and known answers, in range, rising with severity, and
+repeatable."""
 
 import math
 from pathlib import Path
@@ -24,7 +25,9 @@ def scenes(count: int = 6, size: int = 24, seed: int = 0) -> Tensor:
     fields = np.fft.ifft2(noise).real
     common = fields.mean(axis=1, keepdims=True)
     fields = common + 0.5 * (fields - common)  # the channels of a photograph go together
-    fields = (fields - fields.mean(axis=(2, 3), keepdims=True)) / fields.std(axis=(2, 3), keepdims=True)
+    fields = (fields - fields.mean(axis=(2, 3), keepdims=True)) / fields.std(
+        axis=(2, 3), keepdims=True
+    )
     return torch.from_numpy(0.45 + 0.2 * fields).float().clamp(0, 1)
 
 
@@ -34,7 +37,12 @@ def damage(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_damaged_images_stay_in_range_and_in_shape(name: str) -> None:
-    for images in (scenes(), torch.zeros(2, 3, 9, 9), torch.ones(2, 3, 9, 9), torch.rand(1, 3, 8, 8)):
+    for images in (
+        scenes(),
+        torch.zeros(2, 3, 9, 9),
+        torch.ones(2, 3, 9, 9),
+        torch.rand(1, 3, 8, 8),
+    ):
         before = images.clone()
         for severity in SEVERITIES:
             damaged = damage(images, name, severity)
@@ -50,7 +58,9 @@ def test_damaged_images_stay_in_range_and_in_shape(name: str) -> None:
 @pytest.mark.parametrize("size", [24, 64])
 def test_damage_grows_with_severity(name: str, size: int) -> None:
     images = scenes(12, size)
-    changes = [float((damage(images, name, severity) - images).abs().mean()) for severity in SEVERITIES]
+    changes = [
+        float((damage(images, name, severity) - images).abs().mean()) for severity in SEVERITIES
+    ]
     assert changes[0] > 0.001
     assert changes == sorted(set(changes))
 
@@ -60,7 +70,9 @@ def test_damage_of_photographs_grows_with_severity(shared_data: Path) -> None:
     source = open_source(shared_data / "cifar10-test.parquet")
     images = torch.stack([decode(source.read(row)) for row in range(64)]).float() / 255
     for name in CORRUPTIONS:
-        changes = [float((damage(images, name, severity) - images).abs().mean()) for severity in SEVERITIES]
+        changes = [
+            float((damage(images, name, severity) - images).abs().mean()) for severity in SEVERITIES
+        ]
         assert changes == sorted(set(changes)), name
 
 
@@ -73,7 +85,9 @@ def test_equal_generators_give_equal_bits_and_others_do_not(name: str) -> None:
 
 
 def test_unknown_names_and_severities_are_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown corruption 'defocus'; did you mean 'defocus-blur'"):
+    with pytest.raises(
+        ConfigError, match="unknown corruption 'defocus'; did you mean 'defocus-blur'"
+    ):
         damage(scenes(1), "defocus", 1)
     with pytest.raises(ConfigError, match=r"severity must be 1 \(slight\) to 5 \(severe\), got 6"):
         damage(scenes(1), "fog", 6)
@@ -82,7 +96,9 @@ def test_unknown_names_and_severities_are_refused() -> None:
 def test_noise_has_the_deviation_that_is_asked_for() -> None:
     grey = torch.full((8, 3, 64, 64), 0.5)
     noise = corruptions.gaussian_noise(grey, 0.1, generator(0, "noise")) - grey
-    assert float(noise.mean()) == pytest.approx(0, abs=0.001)  # 98,304 draws: deviation of the mean 0.0003
+    assert float(noise.mean()) == pytest.approx(
+        0, abs=0.001
+    )  # 98,304 draws: deviation of the mean 0.0003
     assert float(noise.std()) == pytest.approx(0.1, rel=0.02)
     shot = corruptions.shot_noise(grey, 0.04, generator(0, "noise"))
     # Poisson of mean 0.5 / 0.04 has variance 0.5 / 0.04 photons: 0.5 * 0.04 in brightness.
@@ -102,7 +118,10 @@ def test_defocus_is_the_mean_over_a_disc() -> None:
         for down in range(-5, 6):
             for across in range(-5, 6):
                 weight = min(max(radius + 1 - math.hypot(down, across), 0), 1)
-                total += weight * images[:, :, min(max(row + down, 0), 15), min(max(column + across, 0), 15)]
+                total += (
+                    weight
+                    * images[:, :, min(max(row + down, 0), 15), min(max(column + across, 0), 15)]
+                )
                 weights += weight
         torch.testing.assert_close(blurred[:, :, row, column], total / weights)
 
@@ -122,14 +141,18 @@ def test_motion_spreads_a_point_along_a_line_through_it_with_its_light() -> None
         )
         narrow, wide = torch.linalg.eigvalsh(moments).tolist()
         assert narrow < 0.3  # about a pixel wide
-        assert wide == pytest.approx(13**2 / 12, rel=0.15)  # variance of a line of 12 pixels, its ends fading over one more
+        assert wide == pytest.approx(
+            13**2 / 12, rel=0.15
+        )  # variance of a line of 12 pixels, its ends fading over one more
     angles = [float((image * places[:, None] * places).sum()) for image in blurred[:, 0]]
     assert len(set(angles)) == 6
 
 
 def test_zoom_keeps_what_has_no_size_and_moves_light_outwards() -> None:
     flat = torch.rand(2, 3, 1, 1, generator=generator(0, "flat")).expand(2, 3, 12, 12)
-    torch.testing.assert_close(corruptions.zoom_blur(flat, 0.3, generator(0, "none")), flat.contiguous())
+    torch.testing.assert_close(
+        corruptions.zoom_blur(flat, 0.3, generator(0, "none")), flat.contiguous()
+    )
     dot = torch.zeros(1, 3, 21, 21)
     dot[:, :, 10, 14] = 1
     row = corruptions.zoom_blur(dot, 0.5, generator(0, "none"))[0, 0, 10]
@@ -139,7 +162,9 @@ def test_zoom_keeps_what_has_no_size_and_moves_light_outwards() -> None:
 
 def test_fog_brightens_between_two_fifths_and_all_of_its_density() -> None:
     images = scenes()
-    share = (corruptions.fog(images, 0.5, generator(0, "fog")) - images) / (1 - images).clamp_min(0.1)
+    share = (corruptions.fog(images, 0.5, generator(0, "fog")) - images) / (1 - images).clamp_min(
+        0.1
+    )
     inside = share[images < 0.9]
     assert float(inside.min()) == pytest.approx(0.2, abs=0.02)
     assert float(inside.max()) == pytest.approx(0.5, abs=0.02)
@@ -148,8 +173,12 @@ def test_fog_brightens_between_two_fifths_and_all_of_its_density() -> None:
 def test_colours_and_contrast_by_hand() -> None:
     image = torch.tensor([0.2, 0.4, 0.9]).view(1, 3, 1, 1)
     none = generator(0, "none")
-    torch.testing.assert_close(corruptions.brightness(image, 0.3, none).flatten(), torch.tensor([0.5, 0.7, 1.2]))
-    torch.testing.assert_close(corruptions.contrast(image, 0.5, none).flatten(), torch.tensor([0.35, 0.45, 0.7]))
+    torch.testing.assert_close(
+        corruptions.brightness(image, 0.3, none).flatten(), torch.tensor([0.5, 0.7, 1.2])
+    )
+    torch.testing.assert_close(
+        corruptions.contrast(image, 0.5, none).flatten(), torch.tensor([0.35, 0.45, 0.7])
+    )
     grey = 0.2989 * 0.2 + 0.587 * 0.4 + 0.114 * 0.9
     expected = torch.tensor([value + 2 * (value - grey) for value in (0.2, 0.4, 0.9)])
     torch.testing.assert_close(corruptions.saturate(image, 2.0, none).flatten(), expected)
@@ -166,15 +195,33 @@ def test_pixels_become_block_means() -> None:
 
 
 def test_a_fine_jpeg_is_close_and_a_coarse_one_is_not() -> None:
-    images = scenes(4, 32).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)  # colour is halved in size at any quality
+    images = (
+        scenes(4, 32).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    )  # colour is halved in size at any quality
     fine, coarse = (corruptions.jpeg(images, loss, generator(0, "none")) for loss in (5.0, 95.0))
     assert float((fine - images).abs().mean()) < 0.02
     assert float((coarse - images).abs().mean()) > 0.03
-    grey = torch.full((1, 3, 16, 16), 100 / 255)  # any quality keeps a flat grey to within its rounding
-    torch.testing.assert_close(corruptions.jpeg(grey, 5.0, generator(0, "none")), grey, atol=2 / 255, rtol=0)
+    grey = torch.full(
+        (1, 3, 16, 16), 100 / 255
+    )  # any quality keeps a flat grey to within its rounding
+    torch.testing.assert_close(
+        corruptions.jpeg(grey, 5.0, generator(0, "none")), grey, atol=2 / 255, rtol=0
+    )
 
 
-@pytest.mark.parametrize("name", ["defocus-blur", "motion-blur", "zoom-blur", "contrast", "saturate", "brightness", "jpeg", "pixelate"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "defocus-blur",
+        "motion-blur",
+        "zoom-blur",
+        "contrast",
+        "saturate",
+        "brightness",
+        "jpeg",
+        "pixelate",
+    ],
+)
 def test_an_image_is_damaged_alone(name: str) -> None:
     images = scenes(4)
     together = damage(images, name, 4)

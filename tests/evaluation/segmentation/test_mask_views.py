@@ -49,7 +49,10 @@ def test_a_mask_that_is_not_mirrored_along_would_be_noticed() -> None:
 
 
 def test_at_scale_one_a_crop_of_the_whole_image_is_the_image_or_its_mirror() -> None:
-    image, mask = torch.rand(3, 24, 24, generator=draws()), torch.randint(0, 4, (24, 24), generator=draws())
+    image, mask = (
+        torch.rand(3, 24, 24, generator=draws()),
+        torch.randint(0, 4, (24, 24), generator=draws()),
+    )
     mirrored = 0
     for seed in range(20):
         view, ids = views(scale=(1, 1))(image, mask, generator=draws(seed))
@@ -80,7 +83,14 @@ def test_the_scale_says_how_much_larger_the_image_appears() -> None:
 
 def test_every_place_of_the_image_is_reached() -> None:
     mask = torch.arange(9 * 9).view(9, 9)
-    seen = torch.cat([views(crop=4, scale=(1, 1))(torch.zeros(3, 9, 9), mask, generator=draws(seed))[1].flatten() for seed in range(200)])
+    seen = torch.cat(
+        [
+            views(crop=4, scale=(1, 1))(torch.zeros(3, 9, 9), mask, generator=draws(seed))[
+                1
+            ].flatten()
+            for seed in range(200)
+        ]
+    )
     assert set(seen.tolist()) == set(range(81))
 
 

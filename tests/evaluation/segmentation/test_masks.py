@@ -11,7 +11,9 @@ from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open
 from sparring.measures.iou import confusion_matrix
 
 
-def opened(train: Scenes | None = None, test: Scenes | None = None, **settings: object) -> Segmented:
+def opened(
+    train: Scenes | None = None, test: Scenes | None = None, **settings: object
+) -> Segmented:
     return open_segmented(material(train, test), MaskSettings.build(settings))
 
 
@@ -39,7 +41,9 @@ def test_a_class_named_void_is_ignored(void: int) -> None:
     train, test = (recoded(data, VOID, void) for data in (scenes(12), scenes(6, seed=1)))
     data = opened(train, test, class_names=names)
     assert data.ignore_index == void
-    assert data.num_classes == (2 if void == 2 else 3)  # the last one needs no output, one in between keeps its id
+    assert data.num_classes == (
+        2 if void == 2 else 3
+    )  # the last one needs no output, one in between keeps its id
     if void < data.num_classes:
         assert data.train_pixels[void] == data.test_pixels[void] == 0
 
@@ -102,7 +106,9 @@ def test_a_class_that_training_lacks_is_never_predicted() -> None:
 def test_a_class_that_training_lacks_counts_nothing_and_is_named() -> None:
     data = opened(scenes(4, classes=2), scenes(4, seed=1), class_names=["ground", "box", "ball"])
     masks = torch.from_numpy(scenes(4, seed=1)[1])
-    result = data.result(confusion_matrix(masks.clamp_max(1), masks, num_classes=3, ignore_index=VOID))
+    result = data.result(
+        confusion_matrix(masks.clamp_max(1), masks, num_classes=3, ignore_index=VOID)
+    )
     assert result["note"] == "not in the training masks, so counted with an IoU of 0: ball"
     rows = {row[0]: row[1] for row in result["table"]["rows"]}
     assert rows["ground"] == 1
@@ -126,25 +132,38 @@ def test_the_table_has_a_row_for_each_class_of_the_test_masks() -> None:
         (
             scenes(4),
             {"num_classes": 2},
-            "the training masks have the id 2, but the classes are 0 to 1 (and 255: ignored); set segmentation.num_",
+            "the training masks have the id 2, but the classes are 0 to 1 (and 255: ignored); "
+            "set segmentation.num_",
         ),
-        (scenes(4), {"class_names": ["a", "b"]}, "the training masks have the id 2, but the classes are 0 to 1"),
-        (scenes(4), {"ignore_index": 2, "num_classes": 3}, "have the id 255, but the classes are 0 to 2 (and 2: ignored)"),
+        (
+            scenes(4),
+            {"class_names": ["a", "b"]},
+            "the training masks have the id 2, but the classes are 0 to 1",
+        ),
+        (
+            scenes(4),
+            {"ignore_index": 2, "num_classes": 3},
+            "have the id 255, but the classes are 0 to 2 (and 2: ignored)",
+        ),
         (
             scenes(4, classes=1),
             {},
-            "the training masks show a single class, id 0, and telling classes apart needs at least two; 255 is ignored",
+            "the training masks show a single class, id 0, and telling classes apart needs at "
+            "least two; 255 is ignored",
         ),
         (
             recoded(scenes(4, classes=1), 0, VOID),
             {},
-            "every pixel of the training masks has the id 255, which is ignored; set segmentation.ign",
+            "every pixel of the training masks has the id 255, which is ignored; set "
+            "segmentation.ign",
         ),
         (recoded(scenes(4), 2, 70_000), {}, "has ids from 0 to 70000; accepted are 0 to 65535"),
         (recoded(scenes(4), 2, -1), {}, "has ids from -1 to 255; accepted are 0 to 65535"),
     ],
 )
-def test_unusable_masks_are_refused_in_one_line(train: Scenes, settings: dict[str, object], words: str) -> None:
+def test_unusable_masks_are_refused_in_one_line(
+    train: Scenes, settings: dict[str, object], words: str
+) -> None:
     with pytest.raises(DataError) as error:
         opened(train, **settings)
     assert words in str(error.value)
@@ -157,14 +176,18 @@ def test_test_masks_without_a_class_are_refused() -> None:
 
 
 def test_names_and_a_number_that_differ_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; set one of them only"):
+    with pytest.raises(
+        ConfigError,
+        match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; set one of them only",
+    ):
         opened(num_classes=4, class_names=["a", "b"])
 
 
 def test_images_without_masks_are_refused_and_it_is_told_which() -> None:
     plain = scenes(4)[0]
     with pytest.raises(
-        DataError, match=r"^images to learn from \(--train-data\): images of type ndarray come without masks; give a folder"
+        DataError,
+        match=r"^images to learn from \(--train-data\): images of type ndarray come without masks; give a folder",
     ):
         open_segmented(material(plain), MaskSettings())
     with pytest.raises(DataError, match=r"^images to score \(--data\): images of type ndarray"):

@@ -1,4 +1,5 @@
-"""The pixel probe: frozen to the bit, equal to what it claims to be, and honest about the test set."""
+"""The pixel probe: frozen to the bit, equal to what it claims to be, and honest about the test
+set."""
 
 import json
 
@@ -10,12 +11,27 @@ from scenes import Scenes, material, scenes
 from sparring.errors import DataError
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.protocol import Result
-from sparring.evaluation.segmentation.pixel_probe import FrozenMap, PixelProbeSettings, interpolated, pixel_probe
+from sparring.evaluation.segmentation.pixel_probe import (
+    FrozenMap,
+    PixelProbeSettings,
+    interpolated,
+    pixel_probe,
+)
 from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
 
 
-def run(data: Material | None = None, contestant: Contestant | None = None, **settings: object) -> Result:
-    given = PixelProbeSettings.build({"pixels": 1000, "output_stride": 4, "stage": "layer2", "regularisations": (1e-2, 1e-4), **settings})
+def run(
+    data: Material | None = None, contestant: Contestant | None = None, **settings: object
+) -> Result:
+    given = PixelProbeSettings.build(
+        {
+            "pixels": 1000,
+            "output_stride": 4,
+            "stage": "layer2",
+            "regularisations": (1e-2, 1e-4),
+            **settings,
+        }
+    )
     return pixel_probe(contestant or ringside.contestant(width=0.25), data or material(), given)
 
 
@@ -27,7 +43,9 @@ def test_coloured_regions_are_told_apart() -> None:
 
 
 def test_regions_that_look_alike_are_not() -> None:
-    assert run(material(scenes(12, colourless=True), scenes(6, seed=1, colourless=True)))["miou"] < 0.4
+    assert (
+        run(material(scenes(12, colourless=True), scenes(6, seed=1, colourless=True)))["miou"] < 0.4
+    )
 
 
 def test_the_encoder_is_frozen_to_the_bit() -> None:
@@ -40,9 +58,14 @@ def test_the_encoder_is_frozen_to_the_bit() -> None:
 
 
 def test_the_map_is_that_of_the_encoder_in_evaluation_mode_and_stays_so() -> None:
-    encoder, image = ringside.encoder(image_size=64, small_images=False), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    encoder, image = (
+        ringside.encoder(image_size=64, small_images=False),
+        torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)),
+    )
     expected = encoder.features(image[None])[0]
-    frozen = FrozenMap(encoder.train(), dilated_maps(encoder, output_stride=32, stage="layer4"), stage="layer4")
+    frozen = FrozenMap(
+        encoder.train(), dilated_maps(encoder, output_stride=32, stage="layer4"), stage="layer4"
+    )
     first, second = frozen(image), frozen(image)
     assert torch.equal(first, second)
     torch.testing.assert_close(first.mean(dim=(1, 2)), expected, atol=1e-5, rtol=1e-5)

@@ -1,4 +1,5 @@
-"""The segmentation protocol: it learns what can be learned, leaves the contestant alone, and repeats itself."""
+"""The segmentation protocol: it learns what can be learned, leaves the contestant alone, and
+repeats itself."""
 
 import json
 import math
@@ -12,7 +13,12 @@ from scenes import material, scenes
 from sparring.errors import ConfigError, TrainingError
 from sparring.evaluation.choice import choose
 from sparring.evaluation.protocol import Result
-from sparring.evaluation.segmentation.segmentation import SegmentationSettings, learning_rate_factor, pixel_loss, segmentation
+from sparring.evaluation.segmentation.segmentation import (
+    SegmentationSettings,
+    learning_rate_factor,
+    pixel_loss,
+    segmentation,
+)
 
 QUICK = {
     "steps": 40,
@@ -26,7 +32,9 @@ QUICK = {
 }
 
 
-def run(data: object = None, *, variant: str = "fcn", seed: int = 0, start: int = 0, **settings: object) -> Result:
+def run(
+    data: object = None, *, variant: str = "fcn", seed: int = 0, start: int = 0, **settings: object
+) -> Result:
     """Result of the protocol on tiny scenes."""
     (chosen,) = choose([f"segmentation:{variant}"], {"segmentation": {**QUICK, **settings}})
     return chosen(ringside.contestant(width=0.125, seed=start), data or material(seed=seed))  # type: ignore[arg-type]
@@ -75,7 +83,10 @@ def test_the_global_generator_is_left_alone() -> None:
 
 def test_the_contestant_is_left_alone_while_a_copy_learns() -> None:
     contestant = ringside.contestant()
-    before, modes = ringside.state_digest(contestant.encoder), [module.training for module in contestant.encoder.modules()]  # type: ignore[arg-type]
+    before, modes = (
+        ringside.state_digest(contestant.encoder),
+        [module.training for module in contestant.encoder.modules()],
+    )  # type: ignore[arg-type]
     text = str(contestant.encoder)
     segmentation(contestant, material(), SegmentationSettings.build({**QUICK, "steps": 2}))
     assert ringside.state_digest(contestant.encoder) == before  # type: ignore[arg-type]
@@ -88,7 +99,10 @@ def test_it_matters_where_the_encoder_starts() -> None:
 
 
 def test_images_are_scored_at_the_size_of_their_masks() -> None:
-    small, large = (sum(row[2] for row in run(steps=2, longer_side=side)["table"]["rows"]) for side in (16, None))
+    small, large = (
+        sum(row[2] for row in run(steps=2, longer_side=side)["table"]["rows"])
+        for side in (16, None)
+    )
     assert small == large == pytest.approx(1)
     assert run(longer_side=16, crop=16)["miou"] > 0.5
 
@@ -116,7 +130,10 @@ def test_a_class_that_training_lacks_scores_nothing() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line() -> None:
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+ of 40; lower segmentation.backbone_learning_rate"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the loss is (nan|inf) at step \d+ of 40; lower segmentation.backbone_learning_rate",
+    ):
         run(backbone_learning_rate=1e30, head_learning_rate=1e30)
 
 
@@ -156,20 +173,36 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], words: s
 
 
 def test_the_rates_fall_as_told() -> None:
-    assert learning_rate_factor("poly", 0.0) == learning_rate_factor("cosine", 0.0) == learning_rate_factor("steps", 0.0) == 1
+    assert (
+        learning_rate_factor("poly", 0.0)
+        == learning_rate_factor("cosine", 0.0)
+        == learning_rate_factor("steps", 0.0)
+        == 1
+    )
     assert learning_rate_factor("poly", 0.75) == pytest.approx(0.25**0.9)
     assert learning_rate_factor("cosine", 0.5) == pytest.approx(0.5)
-    assert [learning_rate_factor("steps", t) for t in (0.69, 0.7, 0.89, 0.9, 0.99)] == [1, 0.1, 0.1, 0.01, 0.01]
+    assert [learning_rate_factor("steps", t) for t in (0.69, 0.7, 0.89, 0.9, 0.99)] == [
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+    ]
 
 
 def test_the_loss_is_the_mean_over_known_pixels() -> None:
     draw = torch.Generator().manual_seed(0)
-    logits, masks = torch.randn(2, 3, 4, 5, generator=draw), torch.randint(0, 3, (2, 4, 5), generator=draw)
+    logits, masks = (
+        torch.randn(2, 3, 4, 5, generator=draw),
+        torch.randint(0, 3, (2, 4, 5), generator=draw),
+    )
     masks[0, :2] = 255
     losses = [
         -torch.log_softmax(logits[image, :, row, column], dim=0)[masks[image, row, column]].item()
         for image, row, column in np.argwhere(masks.numpy() != 255)
     ]
     assert len(losses) == 30
-    assert pixel_loss(logits, masks, ignore_index=255).item() == pytest.approx(sum(losses) / 30, rel=1e-5)
+    assert pixel_loss(logits, masks, ignore_index=255).item() == pytest.approx(
+        sum(losses) / 30, rel=1e-5
+    )
     assert pixel_loss(logits, torch.full_like(masks, 255), ignore_index=255).item() == 0

@@ -1,7 +1,9 @@
-"""Differentiable views: what they show, where gradients go, how they are distributed, and what is drawn for whom.
+"""Differentiable views: what they show, where gradients go, how they are distributed, and what is
+drawn for whom.
 
-Tolerance of pixels: 1e-5. Places of samples are float32 shares of the side, whose rounding moves a pixel by some 1e-6.
-Distributions: 1.95 / sqrt(n) is the 99.9 % quantile of the Kolmogorov-Smirnov distance of n draws; seeds are fixed.
+Tolerance of pixels: 1e-5. Places of samples are float32 shares of the side, whose rounding moves a
+pixel by some 1e-6. Distributions: 1.95 / sqrt(n) is the 99.9 % quantile of the Kolmogorov-Smirnov
+distance of n draws; seeds are fixed.
 """
 
 import itertools
@@ -13,7 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparring.data.views.view_settings import ViewSettings
-from sparring.opponents.generator_pair.differentiable_views import GREY_LEVEL, differentiable_view, for_the_judge
+from sparring.opponents.generator_pair.differentiable_views import (
+    GREY_LEVEL,
+    differentiable_view,
+    for_the_judge,
+)
 from sparring.seeding import generator
 
 PIXEL = 1e-5
@@ -25,7 +31,9 @@ JUDGED = {"translation": 0.125, "cutout": 0.5, "colour": True}
 
 def noise(batch: int, size: int = 8, *, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Images of independent pixels between two levels."""
-    return low + (high - low) * torch.rand(batch, 3, size, size, generator=generator(0, "noise", batch, size))
+    return low + (high - low) * torch.rand(
+        batch, 3, size, size, generator=generator(0, "noise", batch, size)
+    )
 
 
 def view(images: Tensor, recipe: ViewSettings, seed: int = 0) -> Tensor:
@@ -33,13 +41,27 @@ def view(images: Tensor, recipe: ViewSettings, seed: int = 0) -> Tensor:
     return differentiable_view(images, recipe, generator=generator(seed, "view"))
 
 
-def judged(images: Tensor, *, translation: float = 0.0, cutout: float = 0.0, colour: bool = False, seed: int = 0) -> Tensor:
+def judged(
+    images: Tensor,
+    *,
+    translation: float = 0.0,
+    cutout: float = 0.0,
+    colour: bool = False,
+    seed: int = 0,
+) -> Tensor:
     """What the judge looks at, by a generator of its own; nothing but the flip unless asked."""
-    return for_the_judge(images, translation=translation, cutout=cutout, colour=colour, generator=generator(seed, "judge"))
+    return for_the_judge(
+        images,
+        translation=translation,
+        cutout=cutout,
+        colour=colour,
+        generator=generator(seed, "judge"),
+    )
 
 
 def shifted(image: Tensor, down: int, right: int) -> Tensor:
-    """The image with its content moved by whole pixels, grey where nothing comes from, pixel by pixel."""
+    """The image with its content moved by whole pixels, grey where nothing comes from, pixel by
+    pixel."""
     size, moved = image.shape[-1], torch.full_like(image, 0.5)
     for row, column in itertools.product(range(size), repeat=2):
         if 0 <= row - down < size and 0 <= column - right < size:
@@ -59,7 +81,9 @@ def distance_from_uniform(draws: Tensor, low: float, high: float) -> float:
     return float(torch.maximum((place - steps[1:]).abs(), (place - steps[:-1]).abs()).max())
 
 
-def of_two_processes(monkeypatch: pytest.MonkeyPatch, images: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+def of_two_processes(
+    monkeypatch: pytest.MonkeyPatch, images: Tensor, make: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Rows that two processes make of their halves of the images."""
     monkeypatch.setattr("sparring.distributed.num_processes", lambda: 2)
     halves = []
@@ -80,7 +104,9 @@ def test_a_still_view_is_the_image_and_passes_every_gradient(size: int) -> None:
 
 def test_a_certain_flip_mirrors() -> None:
     images = noise(4)
-    torch.testing.assert_close(view(images, STILL.model_copy(update={"flip": 1.0})), images.flip(-1), rtol=0, atol=PIXEL)
+    torch.testing.assert_close(
+        view(images, STILL.model_copy(update={"flip": 1.0})), images.flip(-1), rtol=0, atol=PIXEL
+    )
 
 
 def test_half_of_the_images_are_mirrored_and_the_others_are_not() -> None:
@@ -88,16 +114,21 @@ def test_half_of_the_images_are_mirrored_and_the_others_are_not() -> None:
     shown = view(images, STILL.model_copy(update={"flip": 0.5}))
     is_same, is_mirrored = is_near(shown, images), is_near(shown, images.flip(-1))
     assert (is_same ^ is_mirrored).all()
-    assert abs(float(is_mirrored.float().mean()) - 0.5) < 3.3 * 0.5 / 400**0.5  # 99.9 % of the binomial
+    assert (
+        abs(float(is_mirrored.float().mean()) - 0.5) < 3.3 * 0.5 / 400**0.5
+    )  # 99.9 % of the binomial
 
 
 def test_a_crop_is_a_resized_box_and_every_box_is_met() -> None:
-    # A quarter of the area of 8 x 8 pixels: boxes of 4 x 4 at 25 places. The rim is left out: there the view looks beyond its box.
+    # A quarter of the area of 8 x 8 pixels: boxes of 4 x 4 at 25 places. The rim is left out: there
+    # the view looks beyond its box.
     images = noise(300)
     shown, times = view(images, QUARTER), torch.zeros(300, dtype=torch.long)
     for top, left in itertools.product(range(5), repeat=2):
         box = images[:, :, top : top + 4, left : left + 4]
-        is_this = is_near(shown[..., 1:-1, 1:-1], F.interpolate(box, size=8, mode="bilinear")[..., 1:-1, 1:-1])
+        is_this = is_near(
+            shown[..., 1:-1, 1:-1], F.interpolate(box, size=8, mode="bilinear")[..., 1:-1, 1:-1]
+        )
         assert is_this.any()
         times += is_this
     assert (times == 1).all()
@@ -105,7 +136,8 @@ def test_a_crop_is_a_resized_box_and_every_box_is_met() -> None:
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_a_crop_looks_beyond_its_box_where_the_image_goes_on(flip: float) -> None:
-    # Of a ramp, a view shows the place it looks at: steps of half a pixel, a quarter of a pixel beyond the box at both ends.
+    # Of a ramp, a view shows the place it looks at: steps of half a pixel, a quarter of a pixel
+    # beyond the box at both ends.
     ramp = torch.linspace(0, 1, 8).expand(200, 3, 8, 8)
     shown = view(ramp, QUARTER.model_copy(update={"flip": flip}))[:, 0, 4] * 7
     inner = shown[(shown.amin(dim=1) > 0.5) & (shown.amax(dim=1) < 6.5)]
@@ -129,11 +161,16 @@ def test_gradients_reach_the_pixels_that_are_shown_and_no_others() -> None:
     for reached in (*rows, *columns):
         places = reached.nonzero().flatten().tolist()
         assert places == list(range(places[0], places[-1] + 1))
-        assert len(places) in (5, 6)  # a box of four and what the rim sees beyond it, of which a border leaves one side
+        assert len(places) in (
+            5,
+            6,
+        )  # a box of four and what the rim sees beyond it, of which a border leaves one side
 
 
 def test_gradients_of_a_busy_view_agree_with_finite_differences() -> None:
-    recipe = BUSY.model_copy(update={"jitter": 1.0, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2})
+    recipe = BUSY.model_copy(
+        update={"jitter": 1.0, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+    )
     images = (0.4 + 0.2 * noise(3, 4).double()).requires_grad_()  # far from the limits of the range
     assert torch.autograd.gradcheck(lambda images: view(images, recipe), images)
 
@@ -151,9 +188,15 @@ def test_views_keep_shape_and_type_and_stay_in_range(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda images, seed=0: view(images, BUSY, seed), lambda images, seed=0: judged(images, **JUDGED, seed=seed)]
+    "make",
+    [
+        lambda images, seed=0: view(images, BUSY, seed),
+        lambda images, seed=0: judged(images, **JUDGED, seed=seed),
+    ],
 )
-def test_every_sample_has_a_draw_of_its_own_which_repeats_with_the_generator(make: Callable[..., Tensor]) -> None:
+def test_every_sample_has_a_draw_of_its_own_which_repeats_with_the_generator(
+    make: Callable[..., Tensor],
+) -> None:
     images = noise(1, 16).expand(20, 3, 16, 16)
     first, again, other = make(images), make(images), make(images, seed=1)
     assert torch.equal(first, again)
@@ -162,22 +205,32 @@ def test_every_sample_has_a_draw_of_its_own_which_repeats_with_the_generator(mak
         assert not torch.equal(first[row], first[column])
 
 
-@pytest.mark.parametrize("make", [lambda images: view(images, BUSY), lambda images: judged(images, **JUDGED)])
-def test_the_rows_of_two_processes_are_those_of_one(make: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda images: view(images, BUSY), lambda images: judged(images, **JUDGED)]
+)
+def test_the_rows_of_two_processes_are_those_of_one(
+    make: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = noise(12, 16)
     alone = make(images)
     together = of_two_processes(monkeypatch, images, make)
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
-    assert not is_near(make(images[:6]), alone[:6]).any()  # the last process has other draws than the first
+    assert not is_near(
+        make(images[:6]), alone[:6]
+    ).any()  # the last process has other draws than the first
 
 
-JITTERED = STILL.model_copy(update={"jitter": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0})
+JITTERED = STILL.model_copy(
+    update={"jitter": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
+)
 
 
 def test_brightness_factors_are_uniform_about_one() -> None:
     dark = torch.full((2000, 3, 4, 4), 0.4)
     factors = view(dark, JITTERED.model_copy(update={"brightness": 0.4})) / 0.4
-    torch.testing.assert_close(factors, factors[:, :1, :1, :1].expand_as(factors), rtol=0, atol=PIXEL)
+    torch.testing.assert_close(
+        factors, factors[:, :1, :1, :1].expand_as(factors), rtol=0, atol=PIXEL
+    )
     assert distance_from_uniform(factors[:, 0, 0, 0], 0.6, 1.4) < 1.95 / 2000**0.5
     assert distance_from_uniform(factors[:, 0, 0, 0], 0.7, 1.3) > 1.95 / 2000**0.5
 
@@ -192,15 +245,20 @@ def test_saturation_factors_are_uniform_about_one_and_stretch_the_distance_from_
 def test_contrast_factors_are_uniform_about_one_and_stretch_the_distance_from_the_mean() -> None:
     halves = torch.cat([torch.full((2000, 3, 4, 2), 0.4), torch.full((2000, 3, 4, 2), 0.6)], dim=3)
     shown = view(halves, JITTERED.model_copy(update={"contrast": 0.5}))
-    torch.testing.assert_close(shown.mean(dim=(1, 2, 3)), torch.full((2000,), 0.5), rtol=0, atol=PIXEL)
+    torch.testing.assert_close(
+        shown.mean(dim=(1, 2, 3)), torch.full((2000,), 0.5), rtol=0, atol=PIXEL
+    )
     assert distance_from_uniform((shown[:, 0, 0, 3] - 0.5) / 0.1, 0.5, 1.5) < 1.95 / 2000**0.5
 
 
 def test_the_three_factors_are_independent_of_one_another() -> None:
-    # Left half reddish, right half darker: means, differences of halves and of channels give the factors away.
+    # Left half reddish, right half darker: means, differences of halves and of channels give the
+    # factors away.
     level = torch.tensor([0.35, 0.35, 0.45, 0.45])
     images = (level + torch.tensor([0.02, -0.01, -0.01])[:, None, None]).expand(2000, 3, 4, 4)
-    shown = view(images, JITTERED.model_copy(update={"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}))
+    shown = view(
+        images, JITTERED.model_copy(update={"brightness": 0.4, "contrast": 0.4, "saturation": 0.4})
+    )
     brightness = shown.mean(dim=(1, 2, 3)) / 0.4
     contrast = (shown[..., 3] - shown[..., 0]).mean(dim=(1, 2)) / 0.1 / brightness
     saturation = (shown[:, 0] - shown[:, 1]).mean(dim=(1, 2)) / 0.03 / brightness / contrast
@@ -212,7 +270,12 @@ def test_the_three_factors_are_independent_of_one_another() -> None:
 
 def test_the_jitter_happens_with_its_probability_and_else_changes_nothing() -> None:
     images = noise(1000, 4, low=0.4, high=0.6)
-    shown = view(images, JITTERED.model_copy(update={"jitter": 0.8, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}))
+    shown = view(
+        images,
+        JITTERED.model_copy(
+            update={"jitter": 0.8, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+        ),
+    )
     share = float(is_near(shown, images).float().mean())
     assert abs(share - 0.2) < 3.3 * (0.2 * 0.8 / 1000) ** 0.5  # 99.9 % of the binomial
 
@@ -231,7 +294,9 @@ def test_translation_moves_by_whole_pixels_within_its_reach_and_fills_with_grey(
     shown = judged(image.expand(600, 3, 8, 8), translation=0.2)
     found, times = set(), torch.zeros(600, dtype=torch.long)
     for mirrored, down, right in itertools.product((False, True), range(-3, 4), range(-3, 4)):
-        is_this = is_near(shown, shifted(image.flip(-1) if mirrored else image, down, right).expand_as(shown))
+        is_this = is_near(
+            shown, shifted(image.flip(-1) if mirrored else image, down, right).expand_as(shown)
+        )
         times += is_this
         if is_this.any():
             found.add((mirrored, down, right))
@@ -240,7 +305,8 @@ def test_translation_moves_by_whole_pixels_within_its_reach_and_fills_with_grey(
 
 
 def test_the_cutout_is_a_grey_square_whose_centre_is_any_pixel() -> None:
-    # 0.4 of 8 pixels is 3.2, hence three. On white the square shows; beyond the border it goes on unseen.
+    # 0.4 of 8 pixels is 3.2, hence three. On white the square shows; beyond the border it goes on
+    # unseen.
     is_cut = judged(torch.ones(800, 3, 8, 8), cutout=0.4) < 1 - PIXEL
     assert torch.equal(is_cut, is_cut[:, :1].expand_as(is_cut))
     expected = set()
@@ -256,8 +322,13 @@ def test_within_the_cutout_all_is_grey_and_outside_the_image_is_untouched() -> N
     images = noise(100)
     shown = judged(images, cutout=0.5)
     is_cut = (shown - GREY_LEVEL).abs().amax(dim=1, keepdim=True) < PIXEL
-    is_same, is_mirrored = ((shown - whole).abs().amax(dim=1, keepdim=True) < PIXEL for whole in (images, images.flip(-1)))
-    assert ((is_cut | is_same).flatten(1).all(dim=1) ^ (is_cut | is_mirrored).flatten(1).all(dim=1)).all()
+    is_same, is_mirrored = (
+        (shown - whole).abs().amax(dim=1, keepdim=True) < PIXEL
+        for whole in (images, images.flip(-1))
+    )
+    assert (
+        (is_cut | is_same).flatten(1).all(dim=1) ^ (is_cut | is_mirrored).flatten(1).all(dim=1)
+    ).all()
     counts = is_cut.flatten(1).sum(dim=1)
     assert counts.max() == 16
     assert counts.min() >= 4
@@ -274,7 +345,8 @@ def test_no_gradient_comes_out_of_the_cutout() -> None:
 
 
 def test_without_colour_the_judge_sees_the_colours_of_the_images() -> None:
-    # Equal pixels of one image each: neither mirror nor shift shows, and what is not grey must be as it was.
+    # Equal pixels of one image each: neither mirror nor shift shows, and what is not grey must be
+    # as it was.
     images = noise(100)[:, :, :1, :1].expand(100, 3, 8, 8)
     shown = judged(images, translation=0.2, cutout=0.5)
     is_grey = (shown - GREY_LEVEL).abs().amax(dim=1) < PIXEL
@@ -286,8 +358,11 @@ def test_without_colour_the_judge_sees_the_colours_of_the_images() -> None:
 
 
 def test_colours_change_by_the_published_amounts_and_independently() -> None:
-    # The inverse of the image's own three numbers: mean, difference of halves, difference of channels.
-    level = torch.tensor([0.45, 0.45, 0.55, 0.55])[:, None]  # by rows, so that the mirror does not show
+    # The inverse of the image's own three numbers: mean, difference of halves, difference of
+    # channels.
+    level = torch.tensor([0.45, 0.45, 0.55, 0.55])[
+        :, None
+    ]  # by rows, so that the mirror does not show
     images = (level + torch.tensor([0.02, -0.01, -0.01])[:, None, None]).expand(2000, 3, 4, 4)
     shown = judged(images, colour=True)
     brightness = shown.mean(dim=(1, 2, 3)) - 0.5
@@ -310,4 +385,6 @@ def test_what_lies_beyond_the_border_is_grey_in_other_colours_too() -> None:
 
 def test_gradients_of_what_the_judge_sees_agree_with_finite_differences() -> None:
     images = noise(3, 4).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda images: judged(images, translation=0.25, cutout=0.5, colour=True), images)
+    assert torch.autograd.gradcheck(
+        lambda images: judged(images, translation=0.25, cutout=0.5, colour=True), images
+    )

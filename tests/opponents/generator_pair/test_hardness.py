@@ -1,4 +1,5 @@
-"""Hardness of generated pairs and the limits of the game against slow loops, closed-form values and counterfactuals."""
+"""Hardness of generated pairs and the limits of the game against slow loops, closed-form values and
+counterfactuals."""
 
 import math
 from itertools import pairwise
@@ -7,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.opponents.generator_pair.hardness import crowding, diversity_loss, fence, hardness, pair_similarity, similarity_floor
+from sparring.opponents.generator_pair.hardness import (
+    crowding,
+    diversity_loss,
+    fence,
+    hardness,
+    pair_similarity,
+    similarity_floor,
+)
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 """Sums of a few float64 terms of order one."""
@@ -15,7 +23,9 @@ TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 
 def rows(count: int, dim: int = 6, *, seed: int = 0) -> Tensor:
     """Rows of random length and direction."""
-    return torch.randn(count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def cos(left: Tensor, right: Tensor) -> float:
@@ -34,14 +44,20 @@ def slow_hardness(first: Tensor, second: Tensor, real: Tensor, *, temperature: f
     for side, other in ((first, second), (second, first)):
         for row, partner in zip(side, other, strict=True):
             positive = math.exp(cos(row, partner) / temperature)
-            terms.append(-math.log(positive / (positive + sum(math.exp(cos(row, r) / temperature) for r in real))))
+            terms.append(
+                -math.log(
+                    positive / (positive + sum(math.exp(cos(row, r) / temperature) for r in real))
+                )
+            )
     return sum(terms) / len(terms)
 
 
 def test_hardness_equals_a_slow_loop() -> None:
     first, second, real = rows(4), rows(4, seed=1), rows(7, seed=2)
     expected = slow_hardness(first, second, real, temperature=0.2)
-    assert float(hardness(first, second, real, temperature=0.2)) == pytest.approx(expected, rel=1e-12)
+    assert float(hardness(first, second, real, temperature=0.2)) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_hardness_of_indistinguishable_images_is_the_log_of_their_number() -> None:
@@ -53,12 +69,18 @@ def test_hardness_of_indistinguishable_images_is_the_log_of_their_number() -> No
 def test_hardness_has_real_negatives_only_so_that_it_is_the_mean_of_its_rows() -> None:
     first, second, real = rows(4), rows(4, seed=1), rows(7, seed=2)
     alone = [hardness(first[i : i + 1], second[i : i + 1], real, temperature=0.2) for i in range(4)]
-    torch.testing.assert_close(torch.stack(alone).mean(), hardness(first, second, real, temperature=0.2), **TIGHT)
+    torch.testing.assert_close(
+        torch.stack(alone).mean(), hardness(first, second, real, temperature=0.2), **TIGHT
+    )
 
 
 def test_hardness_does_not_depend_on_which_generator_comes_first() -> None:
     first, second, real = rows(4), rows(4, seed=1), rows(7, seed=2)
-    torch.testing.assert_close(hardness(first, second, real, temperature=0.2), hardness(second, first, real, temperature=0.2), **TIGHT)
+    torch.testing.assert_close(
+        hardness(first, second, real, temperature=0.2),
+        hardness(second, first, real, temperature=0.2),
+        **TIGHT,
+    )
 
 
 def test_hardness_ignores_the_length_of_rows() -> None:
@@ -68,7 +90,8 @@ def test_hardness_ignores_the_length_of_rows() -> None:
 
 
 def test_hardness_grows_when_the_pair_comes_apart() -> None:
-    # The pair opens in the plane of axes 0 and 1; the real rows stand upright on it, so that nothing else changes.
+    # The pair opens in the plane of axes 0 and 1; the real rows stand upright on it, so that
+    # nothing else changes.
     first, real = axes(0), axes(2, 3, 4)
     values = []
     for angle in (0.0, 0.3, 0.6, 1.2, 2.4):
@@ -87,13 +110,21 @@ def test_hardness_grows_when_a_real_row_is_moved_towards_a_row() -> None:
 
 
 def test_gradients_of_hardness_agree_with_finite_differences() -> None:
-    inputs = (rows(3).requires_grad_(), rows(3, seed=1).requires_grad_(), rows(4, seed=2).requires_grad_())
-    assert torch.autograd.gradcheck(lambda first, second, real: hardness(first, second, real, temperature=0.5), inputs)
+    inputs = (
+        rows(3).requires_grad_(),
+        rows(3, seed=1).requires_grad_(),
+        rows(4, seed=2).requires_grad_(),
+    )
+    assert torch.autograd.gradcheck(
+        lambda first, second, real: hardness(first, second, real, temperature=0.5), inputs
+    )
 
 
 def test_pair_similarity_is_the_cosine_of_partners_and_of_no_others() -> None:
     first, second = rows(5), rows(5, seed=1)
-    expected = torch.tensor([cos(row, partner) for row, partner in zip(first, second, strict=True)], dtype=torch.float64)
+    expected = torch.tensor(
+        [cos(row, partner) for row, partner in zip(first, second, strict=True)], dtype=torch.float64
+    )
     torch.testing.assert_close(pair_similarity(first, second), expected, **TIGHT)
 
 
@@ -106,13 +137,16 @@ def test_pair_similarity_is_one_for_identical_rows_and_minus_one_for_opposite_on
 
 
 def test_identical_images_give_a_similarity_of_one_and_no_gradient() -> None:
-    # Two generators that are equal at the start are in an equilibrium of the similarity, from which only the negatives lead away.
+    # Two generators that are equal at the start are in an equilibrium of the similarity, from which
+    # only the negatives lead away.
     first, second = rows(4).requires_grad_(), rows(4).requires_grad_()
     for gradient in torch.autograd.grad(pair_similarity(first, second).sum(), (first, second)):
         assert gradient.abs().max() < 1e-15
     for gradient in torch.autograd.grad(pair_similarity(first, rows(4, seed=1)).sum(), (first,)):
         assert gradient.abs().max() > 0.1
-    for gradient in torch.autograd.grad(hardness(first, second, rows(7, seed=2), temperature=0.2), (first, second)):
+    for gradient in torch.autograd.grad(
+        hardness(first, second, rows(7, seed=2), temperature=0.2), (first, second)
+    ):
         assert gradient.abs().max() > 0.01
 
 
@@ -139,7 +173,9 @@ def test_crowding_equals_a_slow_mean_over_pairs_of_different_rows() -> None:
     assert float(crowding(embeddings)) == pytest.approx(sum(pairs) / len(pairs), rel=1e-12)
 
 
-def test_crowding_is_one_for_equal_rows_zero_for_orthogonal_and_minus_one_for_two_opposite_ones() -> None:
+def test_crowding_is_one_for_equal_rows_zero_for_orthogonal_and_minus_one_for_two_opposite_ones() -> (
+    None
+):
     direction = rows(1)
     assert float(crowding(direction.repeat(5, 1))) == pytest.approx(1, rel=1e-12)
     assert float(crowding(axes(0, 1, 2, 3))) == pytest.approx(0, abs=1e-12)

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
-from sparring.opponents.generator_pair.networks import SIZES, Discriminator, Generator, GeneratorSettings
+from sparring.opponents.generator_pair.networks import (
+    SIZES,
+    Discriminator,
+    Generator,
+    GeneratorSettings,
+)
 from sparring.opponents.generator_pair.realism_losses import judge_hinge, realism_loss
 
 SMALL = GeneratorSettings(width=4, latent=8)
@@ -16,7 +21,9 @@ SMALL = GeneratorSettings(width=4, latent=8)
 Network = TypeVar("Network", Generator, Discriminator)
 
 
-def seeded(kind: type[Network], *, size: int = 16, settings: GeneratorSettings = SMALL, seed: int = 0) -> Network:
+def seeded(
+    kind: type[Network], *, size: int = 16, settings: GeneratorSettings = SMALL, seed: int = 0
+) -> Network:
     """A network with first weights of its own seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -44,7 +51,10 @@ def test_images_have_their_size_and_range_and_are_judged_one_by_one(size: int) -
 @pytest.mark.parametrize("kind", [Generator, Discriminator])
 @pytest.mark.parametrize("size", [8, 48, 128])
 def test_another_side_is_refused_with_those_that_are_not(kind: type[nn.Module], size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"image_size={size}: images can be made at a side of 16, 32, 64; choose one of these"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"image_size={size}: images can be made at a side of 16, 32, 64; choose one of these",
+    ):
         kind(SMALL, image_size=size)
 
 
@@ -59,7 +69,9 @@ def test_outside_training_an_image_depends_on_its_own_latent_alone() -> None:
     differs = (images != changed).flatten(1).any(dim=1)
     assert differs.tolist() == [False, False, True, False, False, False]
     torch.testing.assert_close(generator(latents[4:5]), images[4:5])
-    assert (in_training[0] != in_training[1]).flatten(1).any(dim=1).all()  # batch norm tells the others
+    assert (
+        (in_training[0] != in_training[1]).flatten(1).any(dim=1).all()
+    )  # batch norm tells the others
 
 
 def test_the_same_latents_make_the_same_images_and_others_make_others() -> None:
@@ -84,8 +96,14 @@ def test_every_weight_of_both_receives_a_gradient(size: int) -> None:
 def test_both_have_their_width_next_to_the_image_and_four_times_as_much_at_the_other_end() -> None:
     for size in (32, 64):  # at 16 the generator doubles twice only, and ends at twice the width
         generator, judge = seeded(Generator, size=size), seeded(Discriminator, size=size)
-        made = [layer.out_channels for layer in generator.blocks.modules() if isinstance(layer, nn.Conv2d)]
-        seen = [layer.out_channels for layer in judge.blocks.modules() if isinstance(layer, nn.Conv2d)]
+        made = [
+            layer.out_channels
+            for layer in generator.blocks.modules()
+            if isinstance(layer, nn.Conv2d)
+        ]
+        seen = [
+            layer.out_channels for layer in judge.blocks.modules() if isinstance(layer, nn.Conv2d)
+        ]
         assert made[-1] == seen[0] == SMALL.width
         assert all(later <= earlier for earlier, later in pairwise(made))
         assert all(later >= earlier for earlier, later in pairwise(seen))
@@ -103,7 +121,9 @@ def test_the_judges_layers_stretch_nothing_by_more_than_one() -> None:
     layers = [layer for layer in judge.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     assert len(layers) > 5
     for layer in layers:
-        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)) == pytest.approx(1.0, abs=0.02)
+        assert float(
+            torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)
+        ) == pytest.approx(1.0, abs=0.02)
 
 
 def contrast(generator: Generator) -> float:
@@ -116,7 +136,10 @@ def contrast(generator: Generator) -> float:
 def played(seed: int, *, judge_rate: float) -> tuple[float, float]:
     """Contrast before and after 60 rounds against a judge of real images, whose contrast is 0.8."""
     settings = GeneratorSettings(width=8, latent=8)
-    generator, judge = seeded(Generator, settings=settings, seed=seed), seeded(Discriminator, settings=settings, seed=seed + 1000)
+    generator, judge = (
+        seeded(Generator, settings=settings, seed=seed),
+        seeded(Discriminator, settings=settings, seed=seed + 1000),
+    )
     real = torch.cat([torch.full((8, 3, 8, 16), 0.9), torch.full((8, 3, 8, 16), 0.1)], dim=2)
     for_judge = torch.optim.Adam(judge.parameters(), lr=judge_rate, betas=(0.0, 0.999))
     for_generator = torch.optim.Adam(generator.parameters(), lr=6e-3, betas=(0.0, 0.999))
@@ -132,7 +155,9 @@ def played(seed: int, *, judge_rate: float) -> tuple[float, float]:
     return before, contrast(generator)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_the_generator_learns_from_its_judge_where_light_comes_from(seed: int) -> None:
     before, after = played(seed, judge_rate=6e-3)
     assert abs(before) < 0.1

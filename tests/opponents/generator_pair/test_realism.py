@@ -1,4 +1,5 @@
-"""Frechet distance at values known in closed form, and what its features must and must not depend on."""
+"""Frechet distance at values known in closed form, and what its features must and must not depend
+on."""
 
 import math
 from itertools import pairwise
@@ -8,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparring.opponents.generator_pair.realism import CHUNK, Gaussian, frechet_distance, gaussian, random_features
+from sparring.opponents.generator_pair.realism import (
+    CHUNK,
+    Gaussian,
+    frechet_distance,
+    gaussian,
+    random_features,
+)
 
 
 def draws(*shape: int, seed: int = 0) -> Tensor:
@@ -24,7 +31,9 @@ def bell(dim: int, seed: int = 0) -> Gaussian:
 
 def diagonal(mean: list[float], variances: list[float]) -> Gaussian:
     """A Gaussian of independent numbers."""
-    return Gaussian(torch.tensor(mean, dtype=torch.float64), torch.tensor(variances, dtype=torch.float64).diag())
+    return Gaussian(
+        torch.tensor(mean, dtype=torch.float64), torch.tensor(variances, dtype=torch.float64).diag()
+    )
 
 
 def smooth_images(count: int, *, seed: int) -> Tensor:
@@ -53,16 +62,24 @@ def test_the_distance_of_equal_gaussians_is_zero() -> None:
 def test_the_distance_of_shifted_gaussians_is_the_squared_shift() -> None:
     here = bell(6)
     shift = torch.tensor([3.0, 0, 0, -4, 0, 0], dtype=torch.float64)
-    assert frechet_distance(here, Gaussian(here.mean + shift, here.covariance)) == pytest.approx(25, rel=1e-10)
+    assert frechet_distance(here, Gaussian(here.mean + shift, here.covariance)) == pytest.approx(
+        25, rel=1e-10
+    )
 
 
 def test_the_distance_of_independent_numbers_is_that_of_means_and_deviations() -> None:
-    left, right = diagonal([0.0, 1.0, 2.0], [1.0, 4.0, 9.0]), diagonal([1.0, 1.0, -1.0], [4.0, 4.0, 0.25])
-    assert frechet_distance(left, right) == pytest.approx((1 + 0 + 9) + (1 - 2) ** 2 + (2 - 2) ** 2 + (3 - 0.5) ** 2, rel=1e-12)
+    left, right = (
+        diagonal([0.0, 1.0, 2.0], [1.0, 4.0, 9.0]),
+        diagonal([1.0, 1.0, -1.0], [4.0, 4.0, 0.25]),
+    )
+    assert frechet_distance(left, right) == pytest.approx(
+        (1 + 0 + 9) + (1 - 2) ** 2 + (2 - 2) ** 2 + (3 - 0.5) ** 2, rel=1e-12
+    )
 
 
 def test_the_distance_of_two_planes_equals_its_closed_form() -> None:
-    # The root of a 2 x 2 matrix M has trace sqrt(tr M + 2 sqrt(det M)); the covariances share no axes.
+    # The root of a 2 x 2 matrix M has trace sqrt(tr M + 2 sqrt(det M)); the covariances share no
+    # axes.
     left, right = bell(2), bell(2, seed=1)
     product = left.covariance @ right.covariance
     cross = math.sqrt(float(product.trace()) + 2 * math.sqrt(float(torch.linalg.det(product))))
@@ -77,18 +94,24 @@ def test_the_distance_is_symmetric_and_grows_with_the_square_of_the_scale() -> N
     wide = [Gaussian(3 * one.mean, 9 * one.covariance) for one in (left, right)]
     assert frechet_distance(left, right) > 1
     assert frechet_distance(right, left) == pytest.approx(frechet_distance(left, right), rel=1e-10)
-    assert frechet_distance(wide[0], wide[1]) == pytest.approx(9 * frechet_distance(left, right), rel=1e-10)
+    assert frechet_distance(wide[0], wide[1]) == pytest.approx(
+        9 * frechet_distance(left, right), rel=1e-10
+    )
 
 
 def test_the_distance_from_a_point_is_the_shift_and_the_variance() -> None:
-    cloud, point = bell(4), Gaussian(torch.zeros(4, dtype=torch.float64), torch.zeros(4, 4, dtype=torch.float64))
+    cloud, point = (
+        bell(4),
+        Gaussian(torch.zeros(4, dtype=torch.float64), torch.zeros(4, 4, dtype=torch.float64)),
+    )
     expected = float(cloud.mean.square().sum() + cloud.covariance.trace())
     assert frechet_distance(cloud, point) == pytest.approx(expected, rel=1e-10)
     assert frechet_distance(point, cloud) == pytest.approx(expected, rel=1e-10)
 
 
 def test_fewer_images_than_features_have_a_distance_too() -> None:
-    # Covariances of rank 4: the root of a rounding error of 1e-16 times the scale is what is left of zero eigenvalues.
+    # Covariances of rank 4: the root of a rounding error of 1e-16 times the scale is what is left
+    # of zero eigenvalues.
     few, others = gaussian(draws(5, 20)), gaussian(draws(5, 20, seed=1))
     assert frechet_distance(few, few) == pytest.approx(0, abs=1e-5)
     assert math.isfinite(frechet_distance(few, others))
@@ -117,9 +140,12 @@ def test_features_repeat_to_the_bit_whatever_else_is_drawn() -> None:
 
 
 def test_features_are_the_same_for_ever() -> None:
-    # Numbers of another day compare with today's only if the weights are those of today; the tolerance is their rounding.
+    # Numbers of another day compare with today's only if the weights are those of today; the
+    # tolerance is their rounding.
     ramp = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
-    assert random_features(ramp)[0, :4].tolist() == pytest.approx([-0.6555, 0.5618, -0.0861, 0.0336], abs=2e-4)
+    assert random_features(ramp)[0, :4].tolist() == pytest.approx(
+        [-0.6555, 0.5618, -0.0861, 0.0336], abs=2e-4
+    )
 
 
 def test_features_of_an_image_do_not_depend_on_the_images_beside_it() -> None:
@@ -137,7 +163,11 @@ def test_features_do_not_remember_where_they_came_from() -> None:
 
 
 def test_noise_is_further_from_smooth_images_than_other_smooth_images_are() -> None:
-    real, others, noise = smooth_images(400, seed=0), smooth_images(400, seed=1), noise_images(400, seed=2)
+    real, others, noise = (
+        smooth_images(400, seed=0),
+        smooth_images(400, seed=1),
+        noise_images(400, seed=2),
+    )
     floor = distance(real, others)
     assert 0 < floor < 0.2 * distance(real, noise)
 
@@ -148,6 +178,13 @@ def test_one_image_over_and_over_is_further_than_diverse_ones() -> None:
 
 
 def test_the_distance_grows_with_the_number_of_noise_images_among_them() -> None:
-    real, others, noise = smooth_images(400, seed=0), smooth_images(400, seed=1), noise_images(400, seed=2)
-    mixed = [distance(real, torch.cat([noise[:count], others[count:]])) for count in (0, 100, 200, 300, 400)]
+    real, others, noise = (
+        smooth_images(400, seed=0),
+        smooth_images(400, seed=1),
+        noise_images(400, seed=2),
+    )
+    mixed = [
+        distance(real, torch.cat([noise[:count], others[count:]]))
+        for count in (0, 100, 200, 300, 400)
+    ]
     assert all(later > earlier + 0.2 for earlier, later in pairwise(mixed))

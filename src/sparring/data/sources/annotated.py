@@ -1,4 +1,5 @@
-"""From whatever a user hands over to images with marked objects: the one place that knows all layouts."""
+"""From whatever a user hands over to images with marked objects: the one place that knows all
+layouts."""
 
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from sparring.data.sources.voc_xml import open_voc
 from sparring.errors import DataError
 
 ACCEPTED = (
-    "a COCO .json, a list of a VOC set such as VOC2007/ImageSets/Main/trainval.txt or its folder VOC2007, "
+    "a COCO .json, a list of a VOC set such as VOC2007/ImageSets/Main/trainval.txt or its "
+    "folder VOC2007, "
     "or a .parquet file with a column 'objects'"
 )
 
@@ -19,8 +21,9 @@ def open_annotated(data: object) -> AnnotatedImages:
     """Images with marked objects.
 
     Args:
-        data: path of a COCO json, of a VOC list or folder, of a parquet file or a folder of them; two or more such paths that
-            exist, separated by commas, are taken together; or `AnnotatedImages`.
+        data: path of a COCO json, of a VOC list or folder, of a parquet file or a folder of them;
+            two or more such paths that exist, separated by commas, are taken together; or
+            `AnnotatedImages`.
 
     Raises:
         DataError: for anything else, or if what is there cannot be used.

@@ -1,4 +1,5 @@
-"""Images whose objects are marked with boxes, and perhaps with outlines: what detection learns from and is scored on."""
+"""Images whose objects are marked with boxes, and perhaps with outlines: what detection learns from
+and is scored on."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -133,7 +134,9 @@ class AnnotatedImages(Source):
     def fingerprint(self) -> str:
         """Changes with the images and with every box."""
         digest = hashlib.blake2b(self._source.fingerprint().encode(), digest_size=16)
-        digest.update(self.everything.boxes.numpy().tobytes() + self.everything.labels.numpy().tobytes())
+        digest.update(
+            self.everything.boxes.numpy().tobytes() + self.everything.labels.numpy().tobytes()
+        )
         return digest.hexdigest()
 
     def objects(self, index: int) -> Objects:
@@ -144,7 +147,8 @@ class AnnotatedImages(Source):
         """Pixels of an image.
 
         Raises:
-            DataError: for an image that cannot be read, or has another size than its boxes were made for.
+            DataError: for an image that cannot be read, or has another size than its boxes were
+                made for.
         """
         try:
             image = load(self._source.read, index)
@@ -154,7 +158,8 @@ class AnnotatedImages(Source):
         return image
 
     def masks(self, index: int) -> Bool[Tensor, "objects height width"]:
-        """Outlines of the objects of `objects(index)`, filled; only where `outlines_missing` is empty."""
+        """Outlines of the objects of `objects(index)`, filled; only where `outlines_missing` is
+        empty."""
         assert not isinstance(self._outlines, str)
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         return self._outlines(index)[self._kept_rows[start:end] - self._given_starts[index]]
@@ -174,12 +179,16 @@ class AnnotatedImages(Source):
         expected = tuple(self.sizes[index].tolist())
         if size != expected:
             raise DataError(
-                f"{self.key(index)} is {size[1]} x {size[0]} pixels, but its boxes are for {expected[1]} x {expected[0]}; "
+                f"{self.key(index)} is {size[1]} x {size[0]} pixels, but its boxes are for "
+                f"{expected[1]} x {expected[0]}; "
                 "give the images that were annotated, saved upright and not resized"
             )
 
     def _unreadable(self, index: int, error: Exception) -> DataError:
-        return DataError(f"{self.key(index)} cannot be read ({error}); mend the image or take it out of the annotations")
+        return DataError(
+            f"{self.key(index)} cannot be read ({error}); mend the image or take it out of "
+            "the annotations"
+        )
 
 
 class Joined(Source):
@@ -219,7 +228,10 @@ def joined(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
     for other in sets[1:]:
         if other.class_names != names:
             differing = sorted(set(names) ^ set(other.class_names)) or ["their order"]
-            raise DataError(f"sets that are learned from together must have the same classes; these differ in {', '.join(differing)}")
+            raise DataError(
+                "sets that are learned from together must have the same classes; these "
+                f"differ in {', '.join(differing)}"
+            )
     source = Joined(sets)
     missing = next((part.outlines_missing for part in sets if part.outlines_missing), "")
 
@@ -228,10 +240,27 @@ def joined(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
         return sets[part].masks(row)
 
     offsets = np.cumsum([0, *(len(part) for part in sets[:-1])]).tolist()
-    moved = [{"image": part.everything.image + offset} for part, offset in zip(sets, offsets, strict=True)]
-    values = [{**{field.name: getattr(part.everything, field.name) for field in fields(Objects)}, **new} for part, new in zip(sets, moved)]
-    objects = Objects(**{field.name: torch.cat([value[field.name] for value in values]) for field in fields(Objects)})
-    return AnnotatedImages(source, objects, sizes=torch.cat([part.sizes for part in sets]), class_names=names, outlines=missing or outlines)
+    moved = [
+        {"image": part.everything.image + offset}
+        for part, offset in zip(sets, offsets, strict=True)
+    ]
+    values = [
+        {**{field.name: getattr(part.everything, field.name) for field in fields(Objects)}, **new}
+        for part, new in zip(sets, moved)
+    ]
+    objects = Objects(
+        **{
+            field.name: torch.cat([value[field.name] for value in values])
+            for field in fields(Objects)
+        }
+    )
+    return AnnotatedImages(
+        source,
+        objects,
+        sizes=torch.cat([part.sizes for part in sets]),
+        class_names=names,
+        outlines=missing or outlines,
+    )
 
 
 def _clipped(boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ class Arrays(Source):
     """An array of images, not copied.
 
     Args:
-        images: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W) values: uint8, or floating in [0, 1].
+        images: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W) values: uint8, or floating in [0,
+            1].
         labels: class of each image, as numbers (negative: unknown) or as names.
 
     Raises:
@@ -28,8 +29,15 @@ class Arrays(Source):
         values = _as_array(images)
         if values.ndim == 4 and values.shape[3] not in (1, 3):
             values = values.transpose(0, 2, 3, 1)
-        if values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[3] not in (1, 3)) or 0 in values.shape:
-            raise DataError(f"images of shape {tuple(images.shape)}; accepted are (N, H, W), (N, H, W, 3) and (N, 3, H, W), none empty")
+        if (
+            values.ndim not in (3, 4)
+            or (values.ndim == 4 and values.shape[3] not in (1, 3))
+            or 0 in values.shape
+        ):
+            raise DataError(
+                f"images of shape {tuple(images.shape)}; accepted are (N, H, W), (N, H, W, 3) "
+                "and (N, 3, H, W), none empty"
+            )
         _check_values(values)
         self._values = values
         self._labels: Labels | None = None
@@ -51,13 +59,18 @@ class Arrays(Source):
 
     def fingerprint(self) -> str:
         """Changes when any value, the shape or the type of the images does."""
-        digest = hashlib.blake2b(f"{self._values.shape}{self._values.dtype}".encode(), digest_size=16)
+        digest = hashlib.blake2b(
+            f"{self._values.shape}{self._values.dtype}".encode(), digest_size=16
+        )
         for start in range(0, len(self._values), HASHED_IMAGES):
-            digest.update(np.ascontiguousarray(self._values[start : start + HASHED_IMAGES]).tobytes())
+            digest.update(
+                np.ascontiguousarray(self._values[start : start + HASHED_IMAGES]).tobytes()
+            )
         return digest.hexdigest()
 
     def squares(self, size: int) -> npt.NDArray[np.uint8] | None:
-        """All images as uint8 (N, 3, size, size) if they have that size and type already; else None."""
+        """All images as uint8 (N, 3, size, size) if they have that size and type already; else
+        None."""
         if self._values.dtype != np.uint8 or self._values.shape[1:3] != (size, size):
             return None
         images = self._values[..., None] if self._values.ndim == 3 else self._values
@@ -69,9 +82,14 @@ def _as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generi
     if isinstance(images, np.ndarray):
         return images
     if not isinstance(images, Tensor):
-        raise DataError(f"data of type {type(images).__name__}; give a path, a numpy array or a tensor of images")
+        raise DataError(
+            f"data of type {type(images).__name__}; give a path, a numpy array or a tensor of "
+            "images"
+        )
     tensor = images.detach().cpu()
-    values: npt.NDArray[np.generic] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    values: npt.NDArray[np.generic] = (
+        tensor.float() if tensor.is_floating_point() else tensor
+    ).numpy()
     return values
 
 
@@ -79,14 +97,22 @@ def _check_values(values: npt.NDArray[np.generic]) -> None:
     if values.dtype == np.uint8:
         return
     if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(f"images of type {values.dtype}; accepted are uint8, or floats in [0, 1]: convert them first")
+        raise DataError(
+            f"images of type {values.dtype}; accepted are uint8, or floats in [0, 1]: convert "
+            "them first"
+        )
     low, high = float(np.min(values)), float(np.max(values))
     if not (low >= 0 and high <= 1):  # also refuses NaN
-        raise DataError(f"images with values from {low:g} to {high:g}; floats must lie in [0, 1]: divide by the highest value")
+        raise DataError(
+            f"images with values from {low:g} to {high:g}; floats must lie in [0, 1]: divide "
+            "by the highest value"
+        )
 
 
 def _as_labels(labels: object, num_images: int) -> tuple[Labels, tuple[str, ...] | None]:
     values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if values.shape != (num_images,):
-        raise DataError(f"labels of shape {values.shape} for {num_images} images; give one label per image")
+        raise DataError(
+            f"labels of shape {values.shape} for {num_images} images; give one label per image"
+        )
     return numbered(values.tolist())

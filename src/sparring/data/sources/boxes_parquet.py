@@ -1,4 +1,5 @@
-"""Boxes in parquet files of Hugging Face's layout: a column `objects` of lists `bbox` [x, y, width, height] and `category`."""
+"""Boxes in parquet files of Hugging Face's layout: a column `objects` of lists `bbox` [x, y, width,
+height] and `category`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,23 +37,43 @@ def open_boxes_parquet(root: Path, names: Sequence[str]) -> AnnotatedImages:
         _check_columns(root / name, table.schema_arrow)
     rows = [row for table in tables for row in table.read(columns=[COLUMN])[COLUMN].to_pylist()]
     categories = _class_names(tables[0].schema_arrow) or _numbers(rows)
-    marks = [mark for image, row in enumerate(rows) for mark in _marks(source, image, row or {}, categories)]
+    marks = [
+        mark
+        for image, row in enumerate(rows)
+        for mark in _marks(source, image, row or {}, categories)
+    ]
     sizes = torch.tensor([_size(source, index) for index in range(len(source))], dtype=torch.long)
-    return AnnotatedImages(source, gathered(marks), sizes=sizes, class_names=categories, outlines="parquet files hold boxes only")
+    return AnnotatedImages(
+        source,
+        gathered(marks),
+        sizes=sizes,
+        class_names=categories,
+        outlines="parquet files hold boxes only",
+    )
 
 
 def _check_columns(path: Path, schema: "pa.Schema") -> None:
     import pyarrow as pa
 
     if COLUMN not in schema.names:
-        raise DataError(f"{path} has no boxes: its columns are {', '.join(schema.names)}, and '{COLUMN}' must be one")
+        raise DataError(
+            f"{path} has no boxes: its columns are {', '.join(schema.names)}, and '{COLUMN}' "
+            "must be one"
+        )
     type_ = schema.field(COLUMN).type
-    if not pa.types.is_struct(type_) or min(type_.get_field_index(BOX), type_.get_field_index(CATEGORY)) < 0:
-        raise DataError(f"{path}: column '{COLUMN}' must be a struct of lists '{BOX}' and '{CATEGORY}', got {type_}")
+    if (
+        not pa.types.is_struct(type_)
+        or min(type_.get_field_index(BOX), type_.get_field_index(CATEGORY)) < 0
+    ):
+        raise DataError(
+            f"{path}: column '{COLUMN}' must be a struct of lists '{BOX}' and '{CATEGORY}', "
+            f"got {type_}"
+        )
 
 
 def _class_names(schema: "pa.Schema") -> tuple[str, ...] | None:
-    """Names that Hugging Face keeps in the schema's metadata, wherever below `objects` its version puts them."""
+    """Names that Hugging Face keeps in the schema's metadata, wherever below `objects` its version
+    puts them."""
     try:
         tree = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][COLUMN]
     except (KeyError, TypeError, ValueError):
@@ -72,20 +93,30 @@ def _names_below(tree: object) -> list[object] | None:
 
 def _numbers(rows: Iterable[Mapping[str, Any] | None]) -> tuple[str, ...]:
     """Numbers as names, up to the largest."""
-    largest = max((int(number) for row in rows for number in (row or {}).get(CATEGORY) or ()), default=-1)
+    largest = max(
+        (int(number) for row in rows for number in (row or {}).get(CATEGORY) or ()), default=-1
+    )
     return tuple(str(number) for number in range(largest + 1))
 
 
-def _marks(source: Parquet, image: int, row: Mapping[str, Any], categories: Sequence[str]) -> list[Mark]:
+def _marks(
+    source: Parquet, image: int, row: Mapping[str, Any], categories: Sequence[str]
+) -> list[Mark]:
     boxes, numbers = row.get(BOX) or [], row.get(CATEGORY) or []
     if len(boxes) != len(numbers):
-        raise DataError(f"{source.key(image)} has {len(boxes)} boxes and {len(numbers)} categories; give one category per box")
+        raise DataError(
+            f"{source.key(image)} has {len(boxes)} boxes and {len(numbers)} categories; give "
+            "one category per box"
+        )
     marks = []
     for box, number in zip(boxes, numbers, strict=True):
         if len(box) != 4:
             raise DataError(f"{source.key(image)}: a box is [x, y, width, height], got {box}")
         if number is None or not 0 <= number < len(categories):
-            raise DataError(f"{source.key(image)} has category {number}; accepted are 0 to {len(categories) - 1} ({', '.join(categories)})")
+            raise DataError(
+                f"{source.key(image)} has category {number}; accepted are 0 to "
+                f"{len(categories) - 1} ({', '.join(categories)})"
+            )
         x, y, width, height = box
         marks.append(Mark(image, (x, y, x + width, y + height), number + 1))
     return marks
@@ -95,4 +126,6 @@ def _size(source: Parquet, index: int) -> tuple[int, int]:
     try:
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
-        raise DataError(f"{source.key(index)} cannot be read ({error}); mend it or leave the row out") from None
+        raise DataError(
+            f"{source.key(index)} cannot be read ({error}); mend it or leave the row out"
+        ) from None

@@ -20,8 +20,9 @@ Table = list[dict[str, Any]]
 def open_coco(path: Path) -> AnnotatedImages:
     """Images and objects of a COCO json.
 
-    The images are searched beside the json, in `images/` there, and in the folder that is named after the split beside the json's
-    own folder: `annotations/instances_val2017.json` goes with `val2017/`. Labels are the categories in the order of their numbers.
+    The images are searched beside the json, in `images/` there, and in the folder that is named
+    after the split beside the json's own folder: `annotations/instances_val2017.json` goes with
+    `val2017/`. Labels are the categories in the order of their numbers.
 
     Raises:
         DataError: if it is not COCO, contradicts itself, or its images are not there.
@@ -40,7 +41,10 @@ def open_coco(path: Path) -> AnnotatedImages:
         source,
         gathered([_mark(annotation, numbers, labels) for annotation in annotations]),
         sizes=sizes,
-        class_names=tuple(str(category["name"]) for category in sorted(categories, key=lambda category: category["id"])),
+        class_names=tuple(
+            str(category["name"])
+            for category in sorted(categories, key=lambda category: category["id"])
+        ),
         outlines=_outlines(annotations, numbers, sizes, source),
     )
 
@@ -57,10 +61,16 @@ def _read(path: Path) -> tuple[Table, Table, Table]:
     required = ({"id", "file_name"}, {"image_id", "category_id", "bbox"}, {"id", "name"})
     for key, part, fields in zip(keys, parts, required, strict=True):
         if not isinstance(part, list):
-            raise DataError(f"{path} is not COCO: it needs lists 'images', 'annotations' and 'categories', and '{key}' is none")
+            raise DataError(
+                f"{path} is not COCO: it needs lists 'images', 'annotations' and "
+                f"'categories', and '{key}' is none"
+            )
         for entry in part:
             if not isinstance(entry, dict) or not fields <= entry.keys():
-                raise DataError(f"{path} is not COCO: every entry of '{key}' needs {', '.join(sorted(fields))}, unlike {_shown(entry)}")
+                raise DataError(
+                    f"{path} is not COCO: every entry of '{key}' needs "
+                    f"{', '.join(sorted(fields))}, unlike {_shown(entry)}"
+                )
     if not parts[0]:
         raise DataError(f"{path} names no images")
     return parts[0], parts[1], parts[2]  # type: ignore[return-value]
@@ -68,23 +78,43 @@ def _read(path: Path) -> tuple[Table, Table, Table]:
 
 def _labels(path: Path, categories: Table) -> dict[int, int]:
     """Label of each category number, from 1 on."""
-    labels = {category["id"]: label for label, category in enumerate(sorted(categories, key=lambda category: category["id"]), start=1)}
+    labels = {
+        category["id"]: label
+        for label, category in enumerate(
+            sorted(categories, key=lambda category: category["id"]), start=1
+        )
+    }
     if len(labels) < len(categories):
         raise DataError(f"{path}: two categories have the same id; give each its own")
     return labels
 
 
-def _check(path: Path, annotation: dict[str, Any], numbers: Mapping[int, int], labels: Mapping[int, int]) -> None:
+def _check(
+    path: Path, annotation: dict[str, Any], numbers: Mapping[int, int], labels: Mapping[int, int]
+) -> None:
     if annotation["category_id"] not in labels:
-        raise DataError(f"{path}: annotation {_shown(annotation)} has a category that 'categories' lacks; it lists {_listed(labels)}")
+        raise DataError(
+            f"{path}: annotation {_shown(annotation)} has a category that 'categories' lacks; "
+            f"it lists {_listed(labels)}"
+        )
     if annotation["image_id"] not in numbers:
-        raise DataError(f"{path}: annotation {_shown(annotation)} belongs to an image that 'images' lacks")
+        raise DataError(
+            f"{path}: annotation {_shown(annotation)} belongs to an image that 'images' lacks"
+        )
     box = annotation["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
-        raise DataError(f"{path}: annotation {_shown(annotation)} has no bbox [x, y, width, height]")
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(value, int | float) for value in box)
+    ):
+        raise DataError(
+            f"{path}: annotation {_shown(annotation)} has no bbox [x, y, width, height]"
+        )
 
 
-def _mark(annotation: dict[str, Any], numbers: Mapping[int, int], labels: Mapping[int, int]) -> Mark:
+def _mark(
+    annotation: dict[str, Any], numbers: Mapping[int, int], labels: Mapping[int, int]
+) -> Mark:
     x, y, width, height = annotation["bbox"]
     return Mark(
         image=numbers[annotation["image_id"]],
@@ -104,9 +134,15 @@ def _found(path: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
         if (folder / names[0]).is_file():
             missing = [name for name in names if not (folder / name).is_file()]
             if missing:
-                raise DataError(f"{len(missing):,} of the {len(names):,} images of {path} are not in {folder}, such as {missing[0]}")
+                raise DataError(
+                    f"{len(missing):,} of the {len(names):,} images of {path} are not in "
+                    f"{folder}, such as {missing[0]}"
+                )
             return folder, list(names)
-    raise DataError(f"the images of {path}, such as {names[0]}, are in none of {', '.join(map(str, folders))}; put them into one of these")
+    raise DataError(
+        f"the images of {path}, such as {names[0]}, are in none of "
+        f"{', '.join(map(str, folders))}; put them into one of these"
+    )
 
 
 def _sizes(source: Files, images: Table) -> Tensor:
@@ -119,15 +155,25 @@ def _sizes(source: Files, images: Table) -> Tensor:
         try:
             return load_header_size(source.read, index)
         except UnreadableImageError as error:
-            raise DataError(f"{source.key(index)} cannot be read ({error}); mend the image or take it out of the annotations") from None
+            raise DataError(
+                f"{source.key(index)} cannot be read ({error}); mend the image or take it out "
+                "of the annotations"
+            ) from None
 
-    return torch.tensor([size(index, image) for index, image in enumerate(images)], dtype=torch.long)
+    return torch.tensor(
+        [size(index, image) for index, image in enumerate(images)], dtype=torch.long
+    )
 
 
-def _outlines(annotations: Table, numbers: Mapping[int, int], sizes: Tensor, source: Files) -> Outlines | str:
+def _outlines(
+    annotations: Table, numbers: Mapping[int, int], sizes: Tensor, source: Files
+) -> Outlines | str:
     bare = [annotation for annotation in annotations if not annotation.get("segmentation")]
     if bare:
-        return f"{len(bare):,} of {len(annotations):,} annotations have no 'segmentation', such as {_shown(bare[0])}"
+        return (
+            f"{len(bare):,} of {len(annotations):,} annotations have no 'segmentation', such as "
+            f"{_shown(bare[0])}"
+        )
     by_image: dict[int, list[Any]] = {}
     for annotation in annotations:
         by_image.setdefault(numbers[annotation["image_id"]], []).append(annotation["segmentation"])
@@ -136,7 +182,9 @@ def _outlines(annotations: Table, numbers: Mapping[int, int], sizes: Tensor, sou
         """Outlines of one image's objects, filled: (objects, height, width)."""
         height, width = sizes[index].tolist()
         try:
-            found = [mask_of(outline, height=height, width=width) for outline in by_image.get(index, [])]
+            found = [
+                mask_of(outline, height=height, width=width) for outline in by_image.get(index, [])
+            ]
         except DataError as error:
             raise DataError(f"{source.key(index)}: {error}") from None
         return torch.stack(found) if found else torch.zeros(0, height, width, dtype=torch.bool)
@@ -147,7 +195,11 @@ def _outlines(annotations: Table, numbers: Mapping[int, int], sizes: Tensor, sou
 def _shown(entry: object) -> str:
     """An entry in a few words: its id if it has one."""
     if isinstance(entry, dict) and "id" in entry:
-        more = f" (category {entry['category_id']}, image {entry.get('image_id')})" if "category_id" in entry else ""
+        more = (
+            f" (category {entry['category_id']}, image {entry.get('image_id')})"
+            if "category_id" in entry
+            else ""
+        )
         return f"{entry['id']}{more}"
     text = repr(entry)
     return text if len(text) < 80 else f"{text[:80]}..."

@@ -1,4 +1,5 @@
-"""Images with a class and a domain each: folders `domain/class/image`, or parquet with a column `domain` beside `label`."""
+"""Images with a class and a domain each: folders `domain/class/image`, or parquet with a column
+`domain` beside `label`."""
 
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from sparring.data.sources.source import ImageData, Labels, Source, open_source
 from sparring.errors import DataError
 
 DOMAIN_COLUMN = "domain"
-LAYOUTS = f"a folder laid out as domain/class/image, or parquet with the columns '{DOMAIN_COLUMN}' and '{LABEL_COLUMN}'"
+LAYOUTS = (
+    f"a folder laid out as domain/class/image, or parquet with the columns '{DOMAIN_COLUMN}' and "
+    f"'{LABEL_COLUMN}'"
+)
 
 
 class DomainSource(Source):
@@ -32,13 +36,17 @@ class DomainSource(Source):
         self._images, self._domains = images, domains
         if (domains < 0).any():
             raise DataError(
-                f"{int((domains < 0).sum()):,} images have no domain, such as {self.key(int(np.argmin(domains)))}; give each one"
+                f"{int((domains < 0).sum()):,} images have no domain, such as "
+                f"{self.key(int(np.argmin(domains)))}; give each one"
             )
         if images.labels() is None:
             raise DataError(f"the images of the domains have no classes; give {LAYOUTS}")
         present = [domain_names[number] for number in np.unique(domains)]
         if len(present) < 2:
-            raise DataError(f"all images are of the domain '{present[0]}', and holding one out needs at least two domains; give {LAYOUTS}")
+            raise DataError(
+                f"all images are of the domain '{present[0]}', and holding one out needs at "
+                f"least two domains; give {LAYOUTS}"
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -92,11 +100,13 @@ def open_domains(data: ImageData | Source) -> DomainSource:
     """Images with their classes and domains.
 
     Args:
-        data: folder whose first level are the domains and whose second level are the classes; parquet file or folder of them with
-            the columns `domain` and `label`, each of integers (named in the metadata, as Hugging Face does) or of names; or an open source.
+        data: folder whose first level are the domains and whose second level are the classes;
+            parquet file or folder of them with the columns `domain` and `label`, each of integers
+            (named in the metadata, as Hugging Face does) or of names; or an open source.
 
     Raises:
-        DataError: for anything else, for an image outside its two folders, without classes, or for a single domain.
+        DataError: for anything else, for an image outside its two folders, without classes, or for
+            a single domain.
     """
     if isinstance(data, DomainSource):
         return data
@@ -105,13 +115,18 @@ def open_domains(data: ImageData | Source) -> DomainSource:
         return _from_parquet(source)
     if isinstance(data, str | Path) and Path(data).expanduser().is_dir():
         return _from_folder(Path(data).expanduser())
-    raise DataError(f"{data if isinstance(data, str | Path) else 'images in memory'}: domains are not told apart there; give {LAYOUTS}")
+    raise DataError(
+        f"{data if isinstance(data, str | Path) else 'images in memory'}: domains are not "
+        f"told apart there; give {LAYOUTS}"
+    )
 
 
 def _from_parquet(source: Parquet) -> DomainSource:
     domains, names = source.numbers(DOMAIN_COLUMN)
     if domains is None:
-        raise DataError(f"the parquet has no column '{DOMAIN_COLUMN}' of integers or names; give {LAYOUTS}")
+        raise DataError(
+            f"the parquet has no column '{DOMAIN_COLUMN}' of integers or names; give {LAYOUTS}"
+        )
     count = int(domains.max()) + 1
     if names is None or len(names) < count:
         names = tuple(map(str, range(count)))
@@ -123,10 +138,16 @@ def _from_folder(root: Path) -> DomainSource:
     parts = [Path(name).parts for name in names]
     for name, folders in zip(names, parts, strict=True):
         if len(folders) < 3:
-            raise DataError(f"{root / name} is not inside a domain and a class folder; give {LAYOUTS}")
+            raise DataError(
+                f"{root / name} is not inside a domain and a class folder; give {LAYOUTS}"
+            )
     domains, domain_names = _numbered_folders([folders[0] for folders in parts])
     classes, class_names = _numbered_folders([folders[1] for folders in parts])
-    return DomainSource(Files(root, names, labels=classes, class_names=class_names), domains, domain_names=domain_names)
+    return DomainSource(
+        Files(root, names, labels=classes, class_names=class_names),
+        domains,
+        domain_names=domain_names,
+    )
 
 
 def _numbered_folders(folders: list[str]) -> tuple[Labels, tuple[str, ...]]:

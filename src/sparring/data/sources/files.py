@@ -1,4 +1,5 @@
-"""Image files on disk: a folder of them, or a text or CSV list. Files are named at the start and read one at a time."""
+"""Image files on disk: a folder of them, or a text or CSV list. Files are named at the start and
+read one at a time."""
 
 import csv
 import hashlib
@@ -74,13 +75,19 @@ def is_image(name: str) -> bool:
 
 
 def open_images(root: Path, images: list[str]) -> Files:
-    """Images below a folder; its first-level folders are the classes if there are two and every image is in one."""
+    """Images below a folder; its first-level folders are the classes if there are two and every
+    image is in one."""
     folders = [name.partition(os.sep)[0] if os.sep in name else "" for name in images]
     classes = tuple(sorted(set(folders)))
     if len(classes) < 2 or "" in classes:
         return Files(root, images)
     numbers = {name: number for number, name in enumerate(classes)}
-    return Files(root, images, labels=np.array([numbers[name] for name in folders], np.int64), class_names=classes)
+    return Files(
+        root,
+        images,
+        labels=np.array([numbers[name] for name in folders], np.int64),
+        class_names=classes,
+    )
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -104,7 +111,9 @@ def _walk(root: Path) -> Iterator[str]:
                     else:
                         yield name
         except OSError as error:
-            raise DataError(f"cannot list {root / folder}: {error.strerror}; make it readable or move it away") from None
+            raise DataError(
+                f"cannot list {root / folder}: {error.strerror}; make it readable or move it away"
+            ) from None
 
 
 def open_text_list(path: Path) -> Files:
@@ -114,12 +123,15 @@ def open_text_list(path: Path) -> Files:
 
 
 def open_csv(path: Path) -> Files:
-    """Images of a table with a header: a column of paths, relative to the table's folder, and perhaps one of labels."""
+    """Images of a table with a header: a column of paths, relative to the table's folder, and
+    perhaps one of labels."""
     table = csv.DictReader(io.StringIO(_text(path), newline=""))
     columns = {name.strip().lower(): name for name in table.fieldnames or ()}
     paths = next((columns[name] for name in PATH_COLUMNS if name in columns), None)
     if paths is None:
-        raise DataError(f"{path} has the columns {', '.join(columns) or '(none)'}; name one of them 'path'")
+        raise DataError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}; name one of them 'path'"
+        )
     classes = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
     rows = [row for row in table if row[paths]]
     names = _not_empty(path, [row[paths].strip() for row in rows])
@@ -133,7 +145,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}); save the list as UTF-8") from None
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason}); save the list as UTF-8"
+        ) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 

@@ -34,7 +34,8 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, index: int) -> Content:
-        """Bytes of the encoded file, or (height, width[, channels]) values; from several threads at once.
+        """Bytes of the encoded file, or (height, width[, channels]) values; from several threads at
+        once.
 
         Raises:
             OSError: if the file is gone or may not be read.
@@ -75,7 +76,9 @@ class Subset(Source):
         return None if labels is None else labels[self._rows]
 
     def fingerprint(self) -> str:
-        rows = hashlib.blake2b(np.ascontiguousarray(self._rows).tobytes(), digest_size=16).hexdigest()
+        rows = hashlib.blake2b(
+            np.ascontiguousarray(self._rows).tobytes(), digest_size=16
+        ).hexdigest()
         return f"{self._source.fingerprint()}/{rows}"
 
 

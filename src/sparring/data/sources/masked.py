@@ -1,6 +1,7 @@
 """Images with a mask each: the class id of every pixel.
 
-A mask is a lossless picture of ids: a grey PNG, or one with a palette, whose indices are the ids. A picture of colours is none.
+A mask is a lossless picture of ids: a grey PNG, or one with a palette, whose indices are the ids. A
+picture of colours is none.
 """
 
 import io
@@ -29,7 +30,9 @@ class Masked:
         class_names: name of each id, if known.
     """
 
-    def __init__(self, images: Source, masks: Source, *, class_names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, images: Source, masks: Source, *, class_names: tuple[str, ...] | None = None
+    ) -> None:
         assert len(images) == len(masks)
         self.class_names = class_names
         self._images, self._masks = images, masks
@@ -50,7 +53,9 @@ class Masked:
         try:
             return load(self._images.read, index)
         except UnreadableImageError as error:
-            raise DataError(f"{self.key(index)} cannot be read ({error}); mend it, or remove it and its mask") from None
+            raise DataError(
+                f"{self.key(index)} cannot be read ({error}); mend it, or remove it and its mask"
+            ) from None
 
     def mask(self, index: int) -> Int[Tensor, "height width"]:
         """Class id of each pixel of an image, int64.
@@ -61,7 +66,10 @@ class Masked:
         try:
             content = self._masks.read(index)
             if isinstance(content, bytes) and not content:
-                raise DataError(f"{self.key(index)} has no mask; every image needs one: add it, or remove the image")
+                raise DataError(
+                    f"{self.key(index)} has no mask; every image needs one: add it, or remove "
+                    "the image"
+                )
             return torch.from_numpy(_ids(content))
         except (OSError, UnreadableImageError) as error:
             raise DataError(f"the mask of {self.key(index)} cannot be used: {error}") from None
@@ -72,12 +80,16 @@ class Masked:
         Raises:
             DataError: as `mask` and `image`, and if the sizes differ.
         """
-        ids, image = self.mask(index), self.image(index)  # decoded, since headers do not tell whether a camera was turned
+        ids, image = (
+            self.mask(index),
+            self.image(index),
+        )  # decoded, since headers do not tell whether a camera was turned
         if image.shape[1:] == ids.shape:
             return ids
         sizes = [f"{width} x {height}" for height, width in (image.shape[1:], ids.shape)]
         raise DataError(
-            f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have one size: resize the mask by 'nearest'"
+            f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have "
+            "one size: resize the mask by 'nearest'"
         )
 
     def fingerprint(self) -> str:
@@ -95,7 +107,10 @@ def _ids(content: Content) -> npt.NDArray[np.int64]:
             if picture.format == "JPEG":
                 raise UnreadableImageError("a JPEG blurs class ids; save masks as PNG")
             if picture.mode not in _ID_MODES:
-                raise UnreadableImageError(f"a picture of colours ({picture.mode}); masks are PNGs of class ids, grey or with a palette")
+                raise UnreadableImageError(
+                    f"a picture of colours ({picture.mode}); masks are PNGs of class ids, "
+                    "grey or with a palette"
+                )
             return np.array(picture).astype(np.int64)
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(" ".join(str(error).split())) from None

@@ -1,4 +1,5 @@
-"""The layouts in which images and their masks are kept: parquet files, two folders side by side, VOC 2012, and arrays."""
+"""The layouts in which images and their masks are kept: parquet files, two folders side by side,
+VOC 2012, and arrays."""
 
 import hashlib
 import json
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ACCEPTED = (
-    "a folder with images/ and masks/ (PNGs of the same names), a .parquet file with the columns image and mask, "
+    "a folder with images/ and masks/ (PNGs of the same names), a .parquet file with the "
+    "columns image and mask, "
     "or the list VOC2012/ImageSets/Segmentation/train.txt"
 )
 MASK_COLUMNS = ("mask", "annotation", "label")
@@ -30,20 +32,35 @@ MASK_COLUMNS = ("mask", "annotation", "label")
 NAMES_FILE = "classes.txt"
 """Beside `images` and `masks`: the names of class 0, 1, ..., one per line."""
 VOC_CLASSES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+    ),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """Of the VOC challenge 2012, in the order of their ids (Everingham et al. 2010)."""
 VOC_MASKS = ("SegmentationClass", "SegmentationClassAug")
-"""Folders of a VOC mask, first found first taken; the second is where the masks of Hariharan et al. 2011 usually lie."""
+"""Folders of a VOC mask, first found first taken; the second is where the masks of Hariharan et al.
+2011 usually lie."""
 
 
 def open_masked(data: ImageData | Source) -> Masked:
     """Images with masks of whatever a user hands over.
 
     Args:
-        data: path of a folder with `images`, `masks` and perhaps `classes.txt`; of a parquet file or a folder of them; of a list below
-            `ImageSets/Segmentation` of a VOC folder; or arrays (images, masks), the masks whole numbers of shape (N, H, W).
+        data: path of a folder with `images`, `masks` and perhaps `classes.txt`; of a parquet file
+            or a folder of them; of a list below `ImageSets/Segmentation` of a VOC folder; or arrays
+            (images, masks), the masks whole numbers of shape (N, H, W).
 
     Raises:
         DataError: if there is no such path, nothing of this kind in it, or an image without a mask.
@@ -51,7 +68,10 @@ def open_masked(data: ImageData | Source) -> Masked:
     if isinstance(data, tuple):
         return _open_arrays(*data)
     if not isinstance(data, str | Path):
-        raise DataError(f"images of type {type(data).__name__} come without masks; give {ACCEPTED}, or arrays (images, masks)")
+        raise DataError(
+            f"images of type {type(data).__name__} come without masks; give {ACCEPTED}, or "
+            "arrays (images, masks)"
+        )
     path = Path(data).expanduser()
     if not path.exists():
         raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
@@ -82,14 +102,23 @@ class _MaskArrays(Source):
 
     def fingerprint(self) -> str:
         head = f"{self._masks.shape}{self._masks.dtype}".encode()
-        return hashlib.blake2b(head + np.ascontiguousarray(self._masks).tobytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            head + np.ascontiguousarray(self._masks).tobytes(), digest_size=16
+        ).hexdigest()
 
 
-def _open_arrays(images: npt.NDArray[np.generic] | Tensor, masks: npt.NDArray[np.generic] | Tensor) -> Masked:
+def _open_arrays(
+    images: npt.NDArray[np.generic] | Tensor, masks: npt.NDArray[np.generic] | Tensor
+) -> Masked:
     values = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
-    if values.ndim != 3 or len(values) != len(images) or not (np.issubdtype(values.dtype, np.integer) or values.dtype == bool):
+    if (
+        values.ndim != 3
+        or len(values) != len(images)
+        or not (np.issubdtype(values.dtype, np.integer) or values.dtype == bool)
+    ):
         raise DataError(
-            f"masks of shape {values.shape} and type {values.dtype} for {len(images)} images; give whole numbers of shape (N, H, W)"
+            f"masks of shape {values.shape} and type {values.dtype} for {len(images)} images; "
+            "give whole numbers of shape (N, H, W)"
         )
     return Masked(Arrays(images), _MaskArrays(values))
 
@@ -99,9 +128,14 @@ def _open_parquet(root: Path, names: Sequence[str]) -> Masked:
     import pyarrow.parquet as pq
 
     tables = [pq.ParquetFile(root / name) for name in names]
-    columns = {_columns(root / name, table.schema_arrow) for name, table in zip(names, tables, strict=True)}
+    columns = {
+        _columns(root / name, table.schema_arrow) for name, table in zip(names, tables, strict=True)
+    }
     if len(columns) > 1:
-        raise DataError(f"the parquet files in {root} name their images or masks differently: {sorted(columns)}; give them one by one")
+        raise DataError(
+            f"the parquet files in {root} name their images or masks differently: "
+            f"{sorted(columns)}; give them one by one"
+        )
     image, mask = columns.pop()
     images, masks = (Parquet(root, names, tables, column=column) for column in (image, mask))
     return Masked(images, masks, class_names=_names_in(tables[0].schema_arrow, mask))
@@ -114,7 +148,8 @@ def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str]:
     images = sorted((name for name in found if name not in masks), key=lambda name: name != "image")
     if not masks or not images:
         raise DataError(
-            f"{path} has the columns {', '.join(schema.names)}; segmentation needs 'image' and 'mask', the masks as PNGs of class ids"
+            f"{path} has the columns {', '.join(schema.names)}; segmentation needs 'image' "
+            "and 'mask', the masks as PNGs of class ids"
         )
     return images[0], masks[0]
 
@@ -139,7 +174,10 @@ def _open_folder(root: Path) -> Masked:
     if (root / "images").is_dir() and (root / "masks").is_dir():
         return _open_pairs(root)
     if (root / "JPEGImages").is_dir():
-        raise DataError(f"{root} is a VOC folder; name one of its lists, such as {root / 'ImageSets' / 'Segmentation' / 'train.txt'}")
+        raise DataError(
+            f"{root} is a VOC folder; name one of its lists, such as "
+            f"{root / 'ImageSets' / 'Segmentation' / 'train.txt'}"
+        )
     tables = [name for name in files_below(root) if name.lower().endswith(".parquet")]
     if not tables:
         raise DataError(f"{root} holds no images with masks; give {ACCEPTED}")
@@ -148,35 +186,59 @@ def _open_folder(root: Path) -> Masked:
 
 def _open_pairs(root: Path) -> Masked:
     images = [name for name in files_below(root / "images") if is_image(name)]
-    masks = {str(PurePath(name).with_suffix("")): name for name in files_below(root / "masks") if name.lower().endswith(".png")}
+    masks = {
+        str(PurePath(name).with_suffix("")): name
+        for name in files_below(root / "masks")
+        if name.lower().endswith(".png")
+    }
     if not images or not masks:
         empty = root / ("masks" if images else "images")
         raise DataError(f"{empty} holds no {'.png masks' if images else 'images'}; give {ACCEPTED}")
-    found = _paired(images, lambda name: masks.get(str(PurePath(name).with_suffix(""))), where=root / "masks")
+    found = _paired(
+        images, lambda name: masks.get(str(PurePath(name).with_suffix(""))), where=root / "masks"
+    )
     names_file = root / NAMES_FILE
-    names = tuple(line.strip() for line in names_file.read_text(encoding="utf-8-sig").splitlines()) if names_file.is_file() else None
+    names = (
+        tuple(line.strip() for line in names_file.read_text(encoding="utf-8-sig").splitlines())
+        if names_file.is_file()
+        else None
+    )
     return Masked(Files(root / "images", images), Files(root / "masks", found), class_names=names)
 
 
 def _open_voc(path: Path) -> Masked:
     root = path.parents[2]
-    stems = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    stems = [
+        line.split()[0]
+        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    ]
     if not stems:
         raise DataError(f"{path} lists no images; it needs one name per line, such as 2007_000032")
 
     def mask_of(stem: str) -> str | None:
-        return next((name for folder in VOC_MASKS if (root / (name := f"{folder}/{stem}.png")).is_file()), None)
+        return next(
+            (name for folder in VOC_MASKS if (root / (name := f"{folder}/{stem}.png")).is_file()),
+            None,
+        )
 
     found = _paired(stems, mask_of, where=root / VOC_MASKS[0])
-    return Masked(Files(root, [f"JPEGImages/{stem}.jpg" for stem in stems]), Files(root, found), class_names=VOC_CLASSES)
+    return Masked(
+        Files(root, [f"JPEGImages/{stem}.jpg" for stem in stems]),
+        Files(root, found),
+        class_names=VOC_CLASSES,
+    )
 
 
-def _paired(images: Sequence[str], mask_of: Callable[[str], str | None], *, where: Path) -> list[str]:
+def _paired(
+    images: Sequence[str], mask_of: Callable[[str], str | None], *, where: Path
+) -> list[str]:
     """Mask of each image; none may be missing."""
     found = {name: mask_of(name) for name in images}
     missing = [name for name, mask in found.items() if mask is None]
     if missing:
         raise DataError(
-            f"{len(missing):,} of {len(images):,} images have no mask in {where}, such as {missing[0]}; add the masks or remove them"
+            f"{len(missing):,} of {len(images):,} images have no mask in {where}, such as "
+            f"{missing[0]}; add the masks or remove them"
         )
     return [mask for name in images if (mask := found[name]) is not None]

@@ -1,4 +1,5 @@
-"""Public classification sets by name, read from the folders in which torchvision puts them. Nothing is ever downloaded."""
+"""Public classification sets by name, read from the folders in which torchvision puts them. Nothing
+is ever downloaded."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from sparring.data.sources.public_layouts import Listing, Parts, Presence
 from sparring.errors import DataError, unknown_name
 
 Metric: TypeAlias = Literal["top-1", "mean-per-class", "11-point-mAP"]
-"""What the literature quotes for a set: share of images, mean share over classes, or mean average precision over classes."""
+"""What the literature quotes for a set: share of images, mean share over classes, or mean average
+precision over classes."""
 
 ROOT_VARIABLE = "SPARRING_DATA"
 
@@ -27,7 +29,8 @@ class PublicSet:
     """How a public set is found.
 
     Attributes:
-        metric: convention of Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021, arXiv:2011.13377.
+        metric: convention of Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021,
+            arXiv:2011.13377.
         origin: whose it is.
         torchvision: class of `torchvision.datasets`.
         layout: files below the root that tell that the set is there.
@@ -41,29 +44,56 @@ class PublicSet:
     @property
     def supply(self) -> str:
         """Where to get it."""
-        if self.torchvision == "StanfordCars":  # its home is gone, and torchvision no longer fetches it
-            return f"get it from a copy of the set of {self.origin} (torchvision.datasets.StanfordCars shows the same layout)"
+        if (
+            self.torchvision == "StanfordCars"
+        ):  # its home is gone, and torchvision no longer fetches it
+            return (
+                f"get it from a copy of the set of {self.origin} "
+                "(torchvision.datasets.StanfordCars shows the same layout)"
+            )
         if self.torchvision == "VOCDetection":
-            return "torchvision.datasets.VOCDetection(root, '2007', 'trainval', download=True), and again with 'test', fetch it"
-        return f"torchvision.datasets.{self.torchvision}(root, download=True) fetches it ({self.origin})"
+            return (
+                "torchvision.datasets.VOCDetection(root, '2007', 'trainval', download=True), and "
+                "again with 'test', fetch it"
+            )
+        return (
+            f"torchvision.datasets.{self.torchvision}(root, download=True) fetches it "
+            f"({self.origin})"
+        )
 
 
 NAMED: dict[str, PublicSet] = {
-    "cifar10": PublicSet("top-1", "Krizhevsky 2009", "CIFAR10", "cifar-10-batches-py/data_batch_1 .. 5, test_batch and batches.meta"),
-    "cifar100": PublicSet("top-1", "Krizhevsky 2009", "CIFAR100", "cifar-100-python/train, test and meta"),
-    "dtd": PublicSet("top-1", "Cimpoi et al. 2014", "DTD", "dtd/dtd/images/CLASS/*.jpg and dtd/dtd/labels/train1.txt, val1.txt, test1.txt"),
+    "cifar10": PublicSet(
+        "top-1",
+        "Krizhevsky 2009",
+        "CIFAR10",
+        "cifar-10-batches-py/data_batch_1 .. 5, test_batch and batches.meta",
+    ),
+    "cifar100": PublicSet(
+        "top-1", "Krizhevsky 2009", "CIFAR100", "cifar-100-python/train, test and meta"
+    ),
+    "dtd": PublicSet(
+        "top-1",
+        "Cimpoi et al. 2014",
+        "DTD",
+        "dtd/dtd/images/CLASS/*.jpg and dtd/dtd/labels/train1.txt, val1.txt, test1.txt",
+    ),
     "stanford_cars": PublicSet(
         "top-1",
         "Krause et al. 2013",
         "StanfordCars",
-        "stanford_cars/cars_train, cars_test, cars_test_annos_withlabels.mat and devkit/cars_meta.mat, devkit/cars_train_annos.mat",
+        "stanford_cars/cars_train, cars_test, cars_test_annos_withlabels.mat and "
+        "devkit/cars_meta.mat, devkit/cars_train_annos.mat",
     ),
-    "sun397": PublicSet("top-1", "Xiao et al. 2010", "SUN397", "SUN397/ClassName.txt and SUN397/a/abbey/sun_*.jpg"),
+    "sun397": PublicSet(
+        "top-1", "Xiao et al. 2010", "SUN397", "SUN397/ClassName.txt and SUN397/a/abbey/sun_*.jpg"
+    ),
     "fgvc_aircraft": PublicSet(
         "mean-per-class",
         "Maji et al. 2013",
         "FGVCAircraft",
-        "fgvc-aircraft-2013b/data with images, variants.txt and images_variant_train.txt, .._val.txt, .._test.txt",
+        "fgvc-aircraft-2013b/data with images, variants.txt and images_variant_train.txt, "
+        ".._val.txt, .._test.txt",
     ),
     "flowers102": PublicSet(
         "mean-per-class",
@@ -71,8 +101,18 @@ NAMED: dict[str, PublicSet] = {
         "Flowers102",
         "flowers-102/jpg/image_*.jpg, flowers-102/imagelabels.mat and setid.mat",
     ),
-    "caltech101": PublicSet("mean-per-class", "Fei-Fei et al. 2004", "Caltech101", "caltech101/101_ObjectCategories/CLASS/image_*.jpg"),
-    "food101": PublicSet("top-1", "Bossard et al. 2014", "Food101", "food-101/images/CLASS/*.jpg and food-101/meta/train.json, test.json"),
+    "caltech101": PublicSet(
+        "mean-per-class",
+        "Fei-Fei et al. 2004",
+        "Caltech101",
+        "caltech101/101_ObjectCategories/CLASS/image_*.jpg",
+    ),
+    "food101": PublicSet(
+        "top-1",
+        "Bossard et al. 2014",
+        "Food101",
+        "food-101/images/CLASS/*.jpg and food-101/meta/train.json, test.json",
+    ),
     "oxford_pets": PublicSet(
         "mean-per-class",
         "Parkhi et al. 2012",
@@ -83,7 +123,8 @@ NAMED: dict[str, PublicSet] = {
         "11-point-mAP",
         "Everingham et al. 2010",
         "VOCDetection",
-        "VOCdevkit/VOC2007/JPEGImages/*.jpg and VOCdevkit/VOC2007/ImageSets/Main/CLASS_train.txt, .._val.txt, .._test.txt",
+        "VOCdevkit/VOC2007/JPEGImages/*.jpg and "
+        "VOCdevkit/VOC2007/ImageSets/Main/CLASS_train.txt, .._val.txt, .._test.txt",
     ),
 }
 
@@ -100,7 +141,8 @@ class NamedSet:
         test: test images.
         class_names: in the order of the labels.
         metric: the set's convention.
-        presence: which classes each image shows, by its key, where it may show several; such sources have no labels.
+        presence: which classes each image shows, by its key, where it may show several; such
+            sources have no labels.
         note: how the parts were chosen, where there is no official choice.
     """
 
@@ -121,14 +163,16 @@ def is_named(data: object) -> bool:
 
 
 def nearest_name(data: str) -> str | None:
-    """The public set that somebody may have meant who wrote this; None for a path that exists, or for what looks like a path."""
+    """The public set that somebody may have meant who wrote this; None for a path that exists, or
+    for what looks like a path."""
     if Path(data).exists() or Path(data).name != data or Path(data).suffix:
         return None
     return next(iter(get_close_matches(data.lower(), NAMED, n=1, cutoff=0.7)), None)
 
 
 def default_root() -> Path:
-    """Folder of the public sets if none is given: the variable SPARRING_DATA, else `data` in the working folder."""
+    """Folder of the public sets if none is given: the variable SPARRING_DATA, else `data` in the
+    working folder."""
     return Path(os.environ.get(ROOT_VARIABLE) or "data")
 
 
@@ -148,9 +192,13 @@ def open_named(name: str, root: Path | None = None) -> NamedSet:
     try:
         return _open_cifar(name, folder) if name.startswith("cifar") else _open_files(name, folder)
     except ImportError as error:
-        raise DataError(f"{name} needs the package {error.name} to read its labels; pip install {error.name}") from None
+        raise DataError(
+            f"{name} needs the package {error.name} to read its labels; pip install {error.name}"
+        ) from None
     except (OSError, RuntimeError, LookupError, ValueError) as error:
-        elsewhere = f" (or choose another folder with --root or {ROOT_VARIABLE})" if root is None else ""
+        elsewhere = (
+            f" (or choose another folder with --root or {ROOT_VARIABLE})" if root is None else ""
+        )
         raise DataError(
             f"{name} is not whole in {folder.resolve()}: {_reason(error, folder)}; "
             f"expected there are {public.layout}; {public.supply}{elsewhere}"
@@ -176,19 +224,29 @@ def _open_files(name: str, root: Path) -> NamedSet:
 
 
 def _files(root: Path, listing: Listing, parts: Parts) -> Files:
-    paths, labels = [path for path, _ in listing], np.array([label for _, label in listing], np.int64)
-    return Files(root, paths, labels=None if parts.presence else labels, class_names=parts.class_names)
+    paths, labels = (
+        [path for path, _ in listing],
+        np.array([label for _, label in listing], np.int64),
+    )
+    return Files(
+        root, paths, labels=None if parts.presence else labels, class_names=parts.class_names
+    )
 
 
 def _require(root: Path, listing: Listing) -> None:
-    """Every image is there; the loaders would only skip them, and the score would be of other images than the papers'."""
+    """Every image is there; the loaders would only skip them, and the score would be of other
+    images than the papers'."""
     missing = [path for path, _ in listing if not (root / path).is_file()]
     if missing or not listing:
-        raise ValueError(f"{len(missing):,} of {len(listing):,} images are missing, such as {missing[0] if missing else 'all'}")
+        raise ValueError(
+            f"{len(missing):,} of {len(listing):,} images are missing, such as "
+            f"{missing[0] if missing else 'all'}"
+        )
 
 
 def _open_cifar(name: str, root: Path) -> NamedSet:
-    """Torchvision checks the files' digests before it unpickles them; nobody should unpickle others."""
+    """Torchvision checks the files' digests before it unpickles them; nobody should unpickle
+    others."""
     from torchvision import datasets
 
     kind: Any = getattr(datasets, NAMED[name].torchvision)
@@ -197,13 +255,23 @@ def _open_cifar(name: str, root: Path) -> NamedSet:
     sources = [Arrays(part.data, part.targets) for part in (train, test)]
     for source in sources:
         source.class_names = class_names
-    return NamedSet(name=name, learning=sources[0], train=sources[0], test=sources[1], class_names=class_names, metric=NAMED[name].metric)
+    return NamedSet(
+        name=name,
+        learning=sources[0],
+        train=sources[0],
+        test=sources[1],
+        class_names=class_names,
+        metric=NAMED[name].metric,
+    )
 
 
 def _reason(error: Exception, root: Path) -> str:
     if isinstance(error, OSError) and isinstance(error.filename, str | Path):
         path = Path(error.filename)
-        return f"cannot read {path.relative_to(root) if path.is_relative_to(root) else path} ({error.strerror})"
+        return (
+            f"cannot read {path.relative_to(root) if path.is_relative_to(root) else path} "
+            f"({error.strerror})"
+        )
     if isinstance(error, RuntimeError):  # torchvision's word for missing or altered files
         return "its files are missing, or are not the original ones"
     if isinstance(error, LookupError):

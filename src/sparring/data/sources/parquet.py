@@ -1,4 +1,5 @@
-"""Images in parquet files: a struct column of {bytes, path} as Hugging Face writes it, or a plain binary column.
+"""Images in parquet files: a struct column of {bytes, path} as Hugging Face writes it, or a plain
+binary column.
 
 pyarrow is imported on first use: it is an extra.
 """
@@ -40,9 +41,13 @@ class Parquet(Source):
         column: which column holds the images.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], tables: Sequence["pq.ParquetFile"], *, column: str) -> None:
+    def __init__(
+        self, root: Path, names: Sequence[str], tables: Sequence["pq.ParquetFile"], *, column: str
+    ) -> None:
         self._root, self._names, self._tables, self._column = root, names, tables, column
-        self._groups = [(t, g) for t, table in enumerate(tables) for g in range(table.metadata.num_row_groups)]
+        self._groups = [
+            (t, g) for t, table in enumerate(tables) for g in range(table.metadata.num_row_groups)
+        ]
         sizes = [tables[t].metadata.row_group(g).num_rows for t, g in self._groups]
         self._group_starts = np.array([0, *accumulate(sizes)])
         self._file_starts = np.array([0, *accumulate(table.metadata.num_rows for table in tables)])
@@ -85,7 +90,10 @@ class Parquet(Source):
             if group not in self._held:
                 self._held[group] = self._read_group(group)
             self._held.move_to_end(group)
-            while len(self._held) > 1 and sum(contents.nbytes for contents, _ in self._held.values()) > HELD_BYTES:
+            while (
+                len(self._held) > 1
+                and sum(contents.nbytes for contents, _ in self._held.values()) > HELD_BYTES
+            ):
                 self._held.popitem(last=False)
             return self._held[group]
 
@@ -95,23 +103,32 @@ class Parquet(Source):
 
         table, number = self._groups[group]
         try:
-            column = self._tables[table].read_row_group(number, columns=[self._column])[self._column]
+            column = self._tables[table].read_row_group(number, columns=[self._column])[
+                self._column
+            ]
         except (pa.ArrowException, OSError) as error:
             raise OSError(errno.EIO, f"damaged row group: {str(error).splitlines()[0]}") from None
         if not pa.types.is_struct(column.type):
             return column, None
         has_path = column.type.get_field_index("path") >= 0
-        return pc.struct_field(column, "bytes"), pc.struct_field(column, "path") if has_path else None
+        return pc.struct_field(column, "bytes"), pc.struct_field(
+            column, "path"
+        ) if has_path else None
 
     def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-        """A column of integers or names as numbers, and the name of each number if known; None and None without such a column."""
+        """A column of integers or names as numbers, and the name of each number if known; None and
+        None without such a column."""
         import pyarrow as pa
 
         schema = self._tables[0].schema_arrow
         if column not in schema.names:
             return None, None
         type_ = schema.field(column).type
-        if not (pa.types.is_integer(type_) or pa.types.is_string(type_) or pa.types.is_large_string(type_)):
+        if not (
+            pa.types.is_integer(type_)
+            or pa.types.is_string(type_)
+            or pa.types.is_large_string(type_)
+        ):
             return None, None
         parts = [table.read(columns=[column])[column] for table in self._tables]
         numbers, names = numbered(value for part in parts for value in part.to_pylist())
@@ -128,16 +145,23 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise DataError(f"{root / names[0]}: parquet needs pyarrow; pip install 'sparring[parquet]'") from None
+        raise DataError(
+            f"{root / names[0]}: parquet needs pyarrow; pip install 'sparring[parquet]'"
+        ) from None
     tables = []
     for name in names:
         try:
             tables.append(pq.ParquetFile(root / name))
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"cannot read {root / name} as parquet: {str(error).splitlines()[0]}") from None
+            raise DataError(
+                f"cannot read {root / name} as parquet: {str(error).splitlines()[0]}"
+            ) from None
     columns = {_image_column(root / name, table) for name, table in zip(names, tables, strict=True)}
     if len(columns) > 1:
-        raise DataError(f"the parquet files in {root} name their images differently: {', '.join(sorted(columns))}")
+        raise DataError(
+            f"the parquet files in {root} name their images differently: "
+            f"{', '.join(sorted(columns))}"
+        )
     if not sum(table.metadata.num_rows for table in tables):
         raise DataError(f"{root / names[0]} has no rows; give a parquet file with images")
     return Parquet(root, names, tables, column=columns.pop())
@@ -154,7 +178,10 @@ def _image_column(path: Path, table: "pq.ParquetFile") -> str:
     schema = table.schema_arrow
     fitting = [field.name for field in schema if fits(field.type)]
     if not fitting:
-        raise DataError(f"{path} has the columns {', '.join(schema.names)}; one must hold images, as binary or struct {{bytes, path}}")
+        raise DataError(
+            f"{path} has the columns {', '.join(schema.names)}; one must hold images, as "
+            f"binary or struct {{bytes, path}}"
+        )
     return "image" if "image" in fitting else fitting[0]
 
 

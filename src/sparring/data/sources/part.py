@@ -39,7 +39,9 @@ class Part(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        rows = hashlib.blake2b(np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16).hexdigest()
+        rows = hashlib.blake2b(
+            np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16
+        ).hexdigest()
         return f"{self._whole.fingerprint}/{rows}"
 
     @property

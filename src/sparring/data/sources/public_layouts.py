@@ -1,7 +1,9 @@
-"""Folder layouts of public classification sets, as torchvision's download leaves them: which file belongs to which part and class.
+"""Folder layouts of public classification sets, as torchvision's download leaves them: which file
+belongs to which part and class.
 
-Every function takes the folder in which torchvision was told to put its sets. They read the sets' own lists, since torchvision's
-classes of the oldest version that we accept decode each image to name it. Nothing here looks at pixels.
+Every function takes the folder in which torchvision was told to put its sets. They read the sets'
+own lists, since torchvision's classes of the oldest version that we accept decode each image to
+name it. Nothing here looks at pixels.
 """
 
 import json
@@ -26,7 +28,18 @@ CALTECH_TRAINING_IMAGES = 30
 
 _VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
 )
 _VOC_PRESENCE = {"1": 1, "-1": 0, "0": -1}
 
@@ -50,13 +63,19 @@ def dtd(root: Path) -> Parts:
 
     Source: Cimpoi et al. 2014, arXiv:1311.3618.
     """
-    lists = {part: _lines(root / f"dtd/dtd/labels/{part}1.txt") for part in ("train", "val", "test")}
+    lists = {
+        part: _lines(root / f"dtd/dtd/labels/{part}1.txt") for part in ("train", "val", "test")
+    }
     names = tuple(sorted({line.partition("/")[0] for lines in lists.values() for line in lines}))
 
     def listing(part: str) -> Listing:
-        return [(f"dtd/dtd/images/{line}", names.index(line.partition("/")[0])) for line in lists[part]]
+        return [
+            (f"dtd/dtd/images/{line}", names.index(line.partition("/")[0])) for line in lists[part]
+        ]
 
-    return Parts(class_names=names, train=listing("train"), validation=listing("val"), test=listing("test"))
+    return Parts(
+        class_names=names, train=listing("train"), validation=listing("val"), test=listing("test")
+    )
 
 
 def fgvc_aircraft(root: Path) -> Parts:
@@ -68,10 +87,17 @@ def fgvc_aircraft(root: Path) -> Parts:
     numbers = _numbers(_lines(root / folder / "variants.txt"))
 
     def listing(part: str) -> Listing:
-        pairs = [line.split(" ", 1) for line in _lines(root / folder / f"images_variant_{part}.txt")]
+        pairs = [
+            line.split(" ", 1) for line in _lines(root / folder / f"images_variant_{part}.txt")
+        ]
         return [(f"{folder}/images/{image}.jpg", numbers[variant]) for image, variant in pairs]
 
-    return Parts(class_names=tuple(numbers), train=listing("train"), validation=listing("val"), test=listing("test"))
+    return Parts(
+        class_names=tuple(numbers),
+        train=listing("train"),
+        validation=listing("val"),
+        test=listing("test"),
+    )
 
 
 def food101(root: Path) -> Parts:
@@ -79,11 +105,18 @@ def food101(root: Path) -> Parts:
 
     Source: Bossard et al. 2014, Food-101: Mining Discriminative Components with Random Forests.
     """
-    lists = {part: json.loads((root / f"food-101/meta/{part}.json").read_text(encoding="utf-8")) for part in ("train", "test")}
+    lists = {
+        part: json.loads((root / f"food-101/meta/{part}.json").read_text(encoding="utf-8"))
+        for part in ("train", "test")
+    }
     numbers = _numbers(sorted(lists["train"]))
 
     def listing(part: str) -> Listing:
-        return [(f"food-101/images/{image}.jpg", numbers[name]) for name, images in lists[part].items() for image in images]
+        return [
+            (f"food-101/images/{image}.jpg", numbers[name])
+            for name, images in lists[part].items()
+            for image in images
+        ]
 
     return Parts(class_names=tuple(numbers), train=listing("train"), test=listing("test"))
 
@@ -94,13 +127,20 @@ def oxford_pets(root: Path) -> Parts:
     Source: Parkhi et al. 2012, Cats and Dogs.
     """
     folder = "oxford-iiit-pet"
-    rows = {part: [line.split() for line in _lines(root / folder / f"annotations/{part}.txt")] for part in ("trainval", "test")}
+    rows = {
+        part: [line.split() for line in _lines(root / folder / f"annotations/{part}.txt")]
+        for part in ("trainval", "test")
+    }
     names = {int(row[1]) - 1: row[0].rpartition("_")[0] for part in rows.values() for row in part}
 
     def listing(part: str) -> Listing:
         return [(f"{folder}/images/{row[0]}.jpg", int(row[1]) - 1) for row in rows[part]]
 
-    return Parts(class_names=tuple(names[number] for number in range(len(names))), train=listing("trainval"), test=listing("test"))
+    return Parts(
+        class_names=tuple(names[number] for number in range(len(names))),
+        train=listing("trainval"),
+        test=listing("test"),
+    )
 
 
 def stanford_cars(root: Path) -> Parts:
@@ -109,20 +149,27 @@ def stanford_cars(root: Path) -> Parts:
     Source: Krause et al. 2013, 3D Object Representations for Fine-Grained Categorization.
     """
     folder = "stanford_cars"
-    names = tuple(str(name) for name in np.atleast_1d(_matlab(root / folder / "devkit/cars_meta.mat")["class_names"]))
+    names = tuple(
+        str(name)
+        for name in np.atleast_1d(_matlab(root / folder / "devkit/cars_meta.mat")["class_names"])
+    )
 
     def listing(table: str, images: str) -> Listing:
         rows = np.atleast_1d(_matlab(root / folder / table)["annotations"])
         return [(f"{folder}/{images}/{row['fname']}", int(row["class"]) - 1) for row in rows]
 
-    train, test = ("devkit/cars_train_annos.mat", "cars_train"), ("cars_test_annos_withlabels.mat", "cars_test")
+    train, test = (
+        ("devkit/cars_train_annos.mat", "cars_train"),
+        ("cars_test_annos_withlabels.mat", "cars_test"),
+    )
     return Parts(class_names=names, train=listing(*train), test=listing(*test))
 
 
 def flowers102(root: Path) -> Parts:
     """Flowers.
 
-    Source: Nilsback & Zisserman 2008, Automated Flower Classification over a Large Number of Classes.
+    Source: Nilsback & Zisserman 2008, Automated Flower Classification over a Large Number of
+    Classes.
     """
     from torchvision.datasets import Flowers102
 
@@ -133,27 +180,51 @@ def flowers102(root: Path) -> Parts:
 
     def listing(part: str) -> Listing:
         images = np.atleast_1d(parts[part]).astype(int)
-        return [(f"flowers-102/jpg/image_{image:05d}.jpg", int(labels[image - 1])) for image in images]
+        return [
+            (f"flowers-102/jpg/image_{image:05d}.jpg", int(labels[image - 1])) for image in images
+        ]
 
-    return Parts(class_names=tuple(names), train=listing("trnid"), validation=listing("valid"), test=listing("tstid"))
+    return Parts(
+        class_names=tuple(names),
+        train=listing("trnid"),
+        validation=listing("valid"),
+        test=listing("tstid"),
+    )
 
 
 def caltech101(root: Path) -> Parts:
-    """Objects; training images drawn by the seed 0, the rest are test images. The folder BACKGROUND_Google is no class.
+    """Objects; training images drawn by the seed 0, the rest are test images. The folder
+    BACKGROUND_Google is no class.
 
     Source: Fei-Fei et al. 2004, Learning Generative Visual Models from Few Training Examples.
     """
     folder = "caltech101/101_ObjectCategories"
-    names = sorted(path.name for path in (root / folder).iterdir() if path.is_dir() and path.name != "BACKGROUND_Google")
-    files = {name: sorted(path.name for path in (root / folder / name).glob("*.jpg")) for name in names}
-    images = [(f"{folder}/{name}/{file}", number) for number, name in enumerate(names) for file in files[name]]
-    train, test = _drawn(images, names, lambda count: min(CALTECH_TRAINING_IMAGES, count - 1), draw="caltech101")
-    note = f"no official split: {CALTECH_TRAINING_IMAGES} training images of each class drawn by the seed 0, the rest are test images"
+    names = sorted(
+        path.name
+        for path in (root / folder).iterdir()
+        if path.is_dir() and path.name != "BACKGROUND_Google"
+    )
+    files = {
+        name: sorted(path.name for path in (root / folder / name).glob("*.jpg")) for name in names
+    }
+    images = [
+        (f"{folder}/{name}/{file}", number)
+        for number, name in enumerate(names)
+        for file in files[name]
+    ]
+    train, test = _drawn(
+        images, names, lambda count: min(CALTECH_TRAINING_IMAGES, count - 1), draw="caltech101"
+    )
+    note = (
+        f"no official split: {CALTECH_TRAINING_IMAGES} training images of each class drawn by the "
+        "seed 0, the rest are test images"
+    )
     return Parts(class_names=tuple(names), train=train, test=test, note=note)
 
 
 def sun397(root: Path) -> Parts:
-    """Scenes; the first official partition if its two lists lie in SUN397 or SUN397/Partitions, else half of each class by the seed 0.
+    """Scenes; the first official partition if its two lists lie in SUN397 or SUN397/Partitions,
+    else half of each class by the seed 0.
 
     Source: Xiao et al. 2010, SUN Database: Large-scale Scene Recognition from Abbey to Zoo.
     """
@@ -167,11 +238,19 @@ def sun397(root: Path) -> Parts:
 
     for place in (folder, folder / "Partitions"):
         if (place / "Training_01.txt").is_file() and (place / "Testing_01.txt").is_file():
-            train, test = ([line.lstrip("/") for line in _lines(place / f"{part}_01.txt")] for part in ("Training", "Testing"))
+            train, test = (
+                [line.lstrip("/") for line in _lines(place / f"{part}_01.txt")]
+                for part in ("Training", "Testing")
+            )
             return Parts(class_names=tuple(names), train=listing(train), test=listing(test))
-    images = listing(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("sun_*.jpg")))
+    images = listing(
+        sorted(path.relative_to(folder).as_posix() for path in folder.rglob("sun_*.jpg"))
+    )
     train_drawn, test_drawn = _drawn(images, names, lambda count: count // 2, draw="sun397")
-    note = "half of each class drawn by the seed 0 for training: the official lists Training_01.txt and Testing_01.txt are not in SUN397"
+    note = (
+        "half of each class drawn by the seed 0 for training: the official lists Training_01.txt "
+        "and Testing_01.txt are not in SUN397"
+    )
     return Parts(class_names=tuple(names), train=train_drawn, test=test_drawn, note=note)
 
 
@@ -186,25 +265,43 @@ def voc2007(root: Path) -> Parts:
         """Images of one part; notes which classes each shows."""
         lists = root / folder / "ImageSets/Main"
         images = _lines(lists / f"{part}.txt")
-        found = {name: dict(line.split() for line in _lines(lists / f"{name}_{part}.txt")) for name in _VOC_CLASSES}
+        found = {
+            name: dict(line.split() for line in _lines(lists / f"{name}_{part}.txt"))
+            for name in _VOC_CLASSES
+        }
         paths = [f"{folder}/JPEGImages/{image}.jpg" for image in images]
         for path, image in zip(paths, images, strict=True):
-            presence[path] = np.array([_VOC_PRESENCE[found[name][image]] for name in _VOC_CLASSES], np.int8)
+            presence[path] = np.array(
+                [_VOC_PRESENCE[found[name][image]] for name in _VOC_CLASSES], np.int8
+            )
         return [(path, -1) for path in paths]
 
     parts = {part: listing(part) for part in ("train", "val", "test")}
-    return Parts(class_names=_VOC_CLASSES, train=parts["train"], validation=parts["val"], test=parts["test"], presence=presence)
+    return Parts(
+        class_names=_VOC_CLASSES,
+        train=parts["train"],
+        validation=parts["val"],
+        test=parts["test"],
+        presence=presence,
+    )
 
 
-def _drawn(images: Listing, names: Sequence[str], count: Callable[[int], int], *, draw: str) -> tuple[Listing, Listing]:
-    """Images of each class parted at random: as many as `count` tells of the class's number for training, and the rest."""
+def _drawn(
+    images: Listing, names: Sequence[str], count: Callable[[int], int], *, draw: str
+) -> tuple[Listing, Listing]:
+    """Images of each class parted at random: as many as `count` tells of the class's number for
+    training, and the rest."""
     by_class: list[list[str]] = [[] for _ in names]
     for path, label in images:
         by_class[label].append(path)
     train: Listing = []
     test: Listing = []
     for label, paths in enumerate(by_class):
-        chosen = set(torch.randperm(len(paths), generator=generator(0, draw, names[label]))[: count(len(paths))].tolist())
+        chosen = set(
+            torch.randperm(len(paths), generator=generator(0, draw, names[label]))[
+                : count(len(paths))
+            ].tolist()
+        )
         train += [(path, label) for row, path in enumerate(paths) if row in chosen]
         test += [(path, label) for row, path in enumerate(paths) if row not in chosen]
     return train, test

@@ -26,11 +26,14 @@ def needs_coco_eval() -> None:
     _functions()
 
 
-def mask_of(outline: Mapping[str, Any] | Sequence[Sequence[float]], *, height: int, width: int) -> Bool[Tensor, "height width"]:
+def mask_of(
+    outline: Mapping[str, Any] | Sequence[Sequence[float]], *, height: int, width: int
+) -> Bool[Tensor, "height width"]:
     """Filled outline.
 
     Args:
-        outline: polygons [x, y, x, y, ...], which together are one object, or run lengths, compressed or as numbers.
+        outline: polygons [x, y, x, y, ...], which together are one object, or run lengths,
+            compressed or as numbers.
         height: of the image in pixels.
         width: of the image in pixels.
 
@@ -41,15 +44,27 @@ def mask_of(outline: Mapping[str, Any] | Sequence[Sequence[float]], *, height: i
     try:
         if isinstance(outline, Mapping):
             is_plain = isinstance(outline["counts"], list)
-            whole = functions.frPyObjects(dict(outline), height, width) if is_plain else dict(outline)
+            whole = (
+                functions.frPyObjects(dict(outline), height, width) if is_plain else dict(outline)
+            )
         else:
-            whole = functions.merge(functions.frPyObjects([[float(value) for value in part] for part in outline], height, width))
+            whole = functions.merge(
+                functions.frPyObjects(
+                    [[float(value) for value in part] for part in outline], height, width
+                )
+            )
         values = np.asarray(functions.decode(whole))
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"an outline is neither polygons [x, y, ...] nor run lengths {{size, counts}} ({reason})") from None
+        raise DataError(
+            f"an outline is neither polygons [x, y, ...] nor run lengths {{size, counts}} "
+            f"({reason})"
+        ) from None
     if values.shape != (height, width):
-        raise DataError(f"run lengths for {values.shape[1]} x {values.shape[0]} pixels mark an object in an image of {width} x {height}")
+        raise DataError(
+            f"run lengths for {values.shape[1]} x {values.shape[0]} pixels mark an object in "
+            f"an image of {width} x {height}"
+        )
     return torch.from_numpy(values.astype(bool))
 
 
@@ -68,5 +83,8 @@ def _functions() -> Any:
     try:
         from faster_coco_eval.core import mask  # type: ignore[import-untyped]
     except ImportError:
-        raise DataError("detection needs faster-coco-eval for its outlines and scores; pip install 'sparring[detection]'") from None
+        raise DataError(
+            "detection needs faster-coco-eval for its outlines and scores; pip install "
+            "'sparring[detection]'"
+        ) from None
     return mask

@@ -1,4 +1,5 @@
-"""What a few images spread over a source tell about all: how large they are, and whether any can be read."""
+"""What a few images spread over a source tell about all: how large they are, and whether any can be
+read."""
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from sparring.errors import DataError
 IMAGE_SIZES = (32, 64, 96, 224)
 """Sizes that `suited_size` chooses from: those of the usual data sets and recipes."""
 PLACES, NEIGHBOURS = 8, 8
-"""How many places of a source are looked at, and how many images at each: so few row groups of parquet are read."""
+"""How many places of a source are looked at, and how many images at each: so few row groups of
+parquet are read."""
 
 
 def typical_size(source: Source) -> int:
@@ -25,7 +27,10 @@ def typical_size(source: Source) -> int:
         except UnreadableImageError as error:
             reasons.append(f"{source.key(row)} ({error})")
     if not sides:
-        raise DataError(f"none of the {len(reasons)} images looked at can be read, such as {reasons[0]}; give image files that open")
+        raise DataError(
+            f"none of the {len(reasons)} images looked at can be read, such as {reasons[0]}; "
+            "give image files that open"
+        )
     return int(np.median(sides))
 
 
@@ -41,4 +46,10 @@ def suited_size(pixels: int) -> int:
 
 def _sampled_rows(num_images: int) -> list[int]:
     starts = np.linspace(0, max(0, num_images - NEIGHBOURS), PLACES).astype(int)
-    return sorted({row for start in starts.tolist() for row in range(start, min(start + NEIGHBOURS, num_images))})
+    return sorted(
+        {
+            row
+            for start in starts.tolist()
+            for row in range(start, min(start + NEIGHBOURS, num_images))
+        }
+    )

@@ -19,15 +19,18 @@ Array: TypeAlias = npt.NDArray[np.generic] | Tensor
 ImageData: TypeAlias = str | Path | Array | tuple[Array, Array]
 """What a user may hand over: a path, images, or images and labels."""
 
-ACCEPTED = "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
+ACCEPTED = (
+    "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
+)
 
 
 def open_source(data: ImageData | Source) -> Source:
     """Source of whatever a user hands over.
 
     Args:
-        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; (N, H, W[, 3]) or (N, 3, H, W)
-            values as uint8 or as floats in [0, 1]; a tuple of such values and their labels; or an open source.
+        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; (N, H, W[,
+            3]) or (N, 3, H, W) values as uint8 or as floats in [0, 1]; a tuple of such values and
+            their labels; or an open source.
 
     Raises:
         DataError: if there is no such path or nothing in it that can be used.
@@ -60,12 +63,21 @@ def _open_folder(root: Path) -> Source:
         return open_images(root, images)
     if tables := [name for name in names if name.lower().endswith(".parquet")]:
         return open_parquet(root, tables)
-    found = f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image" if names else "nothing"
-    raise DataError(f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like")
+    found = (
+        f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image"
+        if names
+        else "nothing"
+    )
+    raise DataError(
+        f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like"
+    )
 
 
 def _refuse_later_formats(data: str) -> None:
     if data.startswith("hf:"):
-        raise DataError(f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet files and give their folder")
+        raise DataError(
+            f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet "
+            "files and give their folder"
+        )
     if data.endswith((".tar", ".tar.gz", ".tgz")):
         raise DataError(f"{data}: tar shards cannot be read yet; unpack them and give the folder")

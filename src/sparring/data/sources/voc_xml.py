@@ -1,6 +1,8 @@
-"""Boxes and outlines of Pascal VOC's layout: `Annotations/*.xml`, `JPEGImages/*.jpg`, and perhaps `SegmentationObject/*.png`.
+"""Boxes and outlines of Pascal VOC's layout: `Annotations/*.xml`, `JPEGImages/*.jpg`, and perhaps
+`SegmentationObject/*.png`.
 
-VOC counts pixels from one and includes the last; here boxes count from zero and end at their right and lower edges.
+VOC counts pixels from one and includes the last; here boxes count from zero and end at their right
+and lower edges.
 """
 
 from collections.abc import Sequence
@@ -33,23 +35,33 @@ def open_voc(path: Path) -> AnnotatedImages:
     """Images and objects of a VOC folder.
 
     Args:
-        path: `VOC2007/ImageSets/Main/trainval.txt`, which names the images, or `VOC2007` itself: all that are annotated.
+        path: `VOC2007/ImageSets/Main/trainval.txt`, which names the images, or `VOC2007` itself:
+            all that are annotated.
 
     Raises:
         DataError: if it is not VOC or something in it is missing.
     """
     root, names = _names(path)
     trees = [_tree(root / "Annotations" / f"{name}.xml") for name in names]
-    items = [_items(root / "Annotations" / f"{name}.xml", tree) for name, tree in zip(names, trees, strict=True)]
+    items = [
+        _items(root / "Annotations" / f"{name}.xml", tree)
+        for name, tree in zip(names, trees, strict=True)
+    ]
     classes = tuple(sorted({item.name for found in items for item in found}))
     labels = {name: label for label, name in enumerate(classes, start=1)}
     source = Files(root / "JPEGImages", _image_files(root, names))
     marks = [
-        Mark(image, item.box, labels[item.name], is_difficult=item.is_difficult) for image, found in enumerate(items) for item in found
+        Mark(image, item.box, labels[item.name], is_difficult=item.is_difficult)
+        for image, found in enumerate(items)
+        for item in found
     ]
-    sizes = torch.tensor([_size(source, index, tree) for index, tree in enumerate(trees)], dtype=torch.long)
+    sizes = torch.tensor(
+        [_size(source, index, tree) for index, tree in enumerate(trees)], dtype=torch.long
+    )
     outlines = _outlines(root, names, [len(found) for found in items])
-    return AnnotatedImages(source, gathered(marks), sizes=sizes, class_names=classes, outlines=outlines)
+    return AnnotatedImages(
+        source, gathered(marks), sizes=sizes, class_names=classes, outlines=outlines
+    )
 
 
 def _names(path: Path) -> tuple[Path, list[str]]:
@@ -58,12 +70,16 @@ def _names(path: Path) -> tuple[Path, list[str]]:
         names = sorted(file.stem for file in (path / "Annotations").glob("*.xml"))
         if not names:
             raise DataError(
-                f"{path / 'Annotations'} holds no .xml file; give a VOC folder or a list such as VOC2007/ImageSets/Main/trainval.txt"
+                f"{path / 'Annotations'} holds no .xml file; give a VOC folder or a list such "
+                "as VOC2007/ImageSets/Main/trainval.txt"
             )
         return path, names
     root = path.resolve().parents[2] if len(path.resolve().parents) > 2 else path.parent
     if not (root / "Annotations").is_dir():
-        raise DataError(f"{path} is no list of a VOC set: {root} has no folder Annotations; lists belong into ImageSets/Main")
+        raise DataError(
+            f"{path} is no list of a VOC set: {root} has no folder Annotations; lists belong "
+            "into ImageSets/Main"
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -91,10 +107,16 @@ def _items(path: Path, tree: ElementTree.Element) -> list[_Item]:
     for entry in tree.findall("object"):
         try:
             # The children only: parts such as heads have boxes of their own.
-            left, top, right, bottom = (float(entry.find("bndbox").findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))  # type: ignore[union-attr, arg-type]
+            left, top, right, bottom = (
+                float(entry.find("bndbox").findtext(key))
+                for key in ("xmin", "ymin", "xmax", "ymax")
+            )  # type: ignore[union-attr, arg-type]
             name = str(entry.findtext("name")).strip()
         except (AttributeError, TypeError, ValueError):
-            raise DataError(f"{path} is not VOC: an <object> needs a <name> and a <bndbox> of xmin, ymin, xmax and ymax") from None
+            raise DataError(
+                f"{path} is not VOC: an <object> needs a <name> and a <bndbox> of xmin, ymin, "
+                "xmax and ymax"
+            ) from None
         difficult = (entry.findtext("difficult") or "0").strip()
         found.append(_Item(name, (left - 1, top - 1, right, bottom), difficult == "1"))
     return found
@@ -104,9 +126,14 @@ def _image_files(root: Path, names: Sequence[str]) -> list[str]:
     folder = root / "JPEGImages"
     found = []
     for name in names:
-        file = next((name + suffix for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None)
+        file = next(
+            (name + suffix for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None
+        )
         if file is None:
-            raise DataError(f"there is no image {name}.jpg in {folder}; put it there or take {name} out of the list")
+            raise DataError(
+                f"there is no image {name}.jpg in {folder}; put it there or take {name} out "
+                "of the list"
+            )
         found.append(file)
     return found
 
@@ -119,7 +146,10 @@ def _size(source: Files, index: int, tree: ElementTree.Element) -> tuple[int, in
     try:
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
-        raise DataError(f"{source.key(index)} cannot be read ({error}); mend the image or take it out of the list") from None
+        raise DataError(
+            f"{source.key(index)} cannot be read ({error}); mend the image or take it out of "
+            "the list"
+        ) from None
 
 
 def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlines | str:
@@ -127,7 +157,10 @@ def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlin
     missing = [file for file in files if not file.is_file()]
     if missing:
         lists = "; take the lists of ImageSets/Segmentation" if len(missing) < len(files) else ""
-        return f"{len(missing):,} of {len(files):,} images have no file in SegmentationObject, such as {missing[0].name}{lists}"
+        return (
+            f"{len(missing):,} of {len(files):,} images have no file in SegmentationObject, such "
+            f"as {missing[0].name}{lists}"
+        )
 
     def masks(index: int) -> Tensor:
         """The pixels of value k are those of the k-th object."""
@@ -135,7 +168,10 @@ def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlin
             values = np.asarray(image)
         inside = values[values != _VOID]
         if values.ndim != 2 or (inside.size and int(inside.max()) > counts[index]):
-            raise DataError(f"{files[index]} must be a palette image whose pixels number the {counts[index]} objects of the xml from 1")
+            raise DataError(
+                f"{files[index]} must be a palette image whose pixels number the "
+                f"{counts[index]} objects of the xml from 1"
+            )
         return torch.from_numpy(values[None] == np.arange(1, counts[index] + 1)[:, None, None])
 
     return masks

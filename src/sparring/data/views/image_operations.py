@@ -1,7 +1,9 @@
-"""Pixel operations on batches, each sample with its own parameters, each equal to torchvision's on a single image.
+"""Pixel operations on batches, each sample with its own parameters, each equal to torchvision's on
+a single image.
 
-Images are kept as planes, (channels, batch, height, width): a colour operation then reads and writes whole contiguous
-channels, which on a CPU is the difference between vector code and strided loops. Values are in [0, 1].
+Images are kept as planes, (channels, batch, height, width): a colour operation then reads and
+writes whole contiguous channels, which on a CPU is the difference between vector code and strided
+loops. Values are in [0, 1].
 """
 
 import torch
@@ -16,21 +18,35 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 def resize_weights(
-    start: Int[Tensor, "batch"], length: Int[Tensor, "batch"], mirror: Bool[Tensor, "batch"], *, source: int, target: int
+    start: Int[Tensor, "batch"],
+    length: Int[Tensor, "batch"],
+    mirror: Bool[Tensor, "batch"],
+    *,
+    source: int,
+    target: int,
 ) -> Float[Tensor, "batch target source"]:
-    """Matrices that cut [start, start + length) out of `source` pixels and resize it to `target`, antialiased.
+    """Matrices that cut [start, start + length) out of `source` pixels and resize it to `target`,
+    antialiased.
 
-    Row i is the triangle of half-width max(length / target, 1) around the centre of output pixel i, cut off at the
-    borders of the box and normalised to one. Mirroring reverses the rows and so costs nothing.
+    Row i is the triangle of half-width max(length / target, 1) around the centre of output pixel i,
+    cut off at the borders of the box and normalised to one. Mirroring reverses the rows and so
+    costs nothing.
     """
-    start, length, mirror = start.float()[:, None, None], length.float()[:, None, None], mirror[:, None, None]
+    start, length, mirror = (
+        start.float()[:, None, None],
+        length.float()[:, None, None],
+        mirror[:, None, None],
+    )
     step = length / target
     halfwidth = step.clamp_min(1)
     places = torch.arange(target, device=start.device)[:, None] + 0.5
     centres = start + step * torch.where(mirror, target - places, places)
     pixels = torch.arange(source, device=start.device) + 0.5
-    # Pixels outside the box go infinitely far away: a mask on the small tensor instead of the large one.
-    pixels = torch.where((pixels > start) & (pixels < start + length), pixels / halfwidth, torch.inf)
+    # Pixels outside the box go infinitely far away: a mask on the small tensor instead of the large
+    # one.
+    pixels = torch.where(
+        (pixels > start) & (pixels < start + length), pixels / halfwidth, torch.inf
+    )
     weights = (pixels - centres / halfwidth).abs_().neg_().add_(1).clamp_min_(0)
     return weights.div_(weights.sum(dim=-1, keepdim=True))
 
@@ -42,12 +58,15 @@ def resized_crop(
     *,
     size: int,
 ) -> Float[Tensor, "3 batch size size"]:
-    """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so: two products each."""
+    """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so:
+    two products each."""
     batch, channels, height, width = images.shape
     top, left, box_height, box_width = box.unbind(1)
     rows = resize_weights(top, box_height, torch.zeros_like(flip), source=height, target=size)
     columns = resize_weights(left, box_width, flip, source=width, target=size).div_(255)
-    narrow = torch.bmm(images.float().view(batch, channels * height, width), columns.transpose(1, 2))
+    narrow = torch.bmm(
+        images.float().view(batch, channels * height, width), columns.transpose(1, 2)
+    )
     narrow = narrow.view(batch, channels, height, size)
     planes = torch.empty(channels, batch, size, size, device=images.device)
     for channel in range(channels):
@@ -59,12 +78,18 @@ def flipped(images: UInt8[Tensor, "batch 3 height width"], flip: Bool[Tensor, "b
     """Images in [0, 1] as planes, mirrored where `flip`, on the CPU, says so."""
     batch, channels, height, width = images.shape
     planes = torch.empty(channels, batch, height, width, device=images.device)
-    for channel in range(channels):  # one by one: whatever the order of memory, no copy has to interleave
+    for channel in range(
+        channels
+    ):  # one by one: whatever the order of memory, no copy has to interleave
         planes[channel].copy_(images[:, channel])
     planes.div_(255)
     if flip.all():
         return planes.flip(-1)
-    return torch.where(flip.to(planes.device)[:, None, None], planes.flip(-1), planes) if flip.any() else planes
+    return (
+        torch.where(flip.to(planes.device)[:, None, None], planes.flip(-1), planes)
+        if flip.any()
+        else planes
+    )
 
 
 def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
@@ -73,11 +98,19 @@ def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
     return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def blend(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor, "batch"], to_mean: Float[Tensor, "batch"]) -> None:
-    """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image)), 0, 1).
+def blend(
+    planes: Planes,
+    *,
+    keep: Float[Tensor, "batch"],
+    to_grey: Float[Tensor, "batch"],
+    to_mean: Float[Tensor, "batch"],
+) -> None:
+    """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean *
+    mean(grey(image)), 0, 1).
 
-    With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One form for the three
-    lets samples that are at different operations of their jitter share a pass; what no sample needs is left out.
+    With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One
+    form for the three lets samples that are at different operations of their jitter share a pass;
+    what no sample needs is left out.
 
     Args:
         planes: changed in place.
@@ -85,39 +118,49 @@ def blend(planes: Planes, *, keep: Float[Tensor, "batch"], to_grey: Float[Tensor
         to_grey: likewise.
         to_mean: likewise.
     """
-    factor, is_grey, is_mean = keep.to(planes.device)[:, None, None], bool(to_grey.any()), bool(to_mean.any())
+    factor, is_grey, is_mean = (
+        keep.to(planes.device)[:, None, None],
+        bool(to_grey.any()),
+        bool(to_mean.any()),
+    )
     if is_grey or is_mean:
         luma = grey(planes)
         level = (to_mean.to(planes.device) * luma.mean(dim=(1, 2)))[:, None, None]
-        ground = luma.mul_(to_grey.to(planes.device)[:, None, None]).add_(level) if is_grey else level
+        ground = (
+            luma.mul_(to_grey.to(planes.device)[:, None, None]).add_(level) if is_grey else level
+        )
         planes.mul_(factor).add_(ground).clamp_(0, 1)
     else:
         planes.mul_(factor).clamp_(0, 1)
 
 
 def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
-    """Move the hue of each image by `shift` turns of the colour circle; saturation and value of HSV stay.
+    """Move the hue of each image by `shift` turns of the colour circle; saturation and value of HSV
+    stay.
 
     h = sign(g - b) (1 + (g + b - r - low) / chroma), in sixths of a turn from red
     h' = h + 6 shift mod 6
     r', g', b' = low + chroma * (clamp(|h' - 3| - 1), clamp(2 - |h' - 2|), clamp(2 - |h' - 4|))
 
-    Algebraically equal to the six cases of the textbook, but without a mask: on a CPU a comparison or `where` costs as
-    much as five additions.
+    Algebraically equal to the six cases of the textbook, but without a mask: on a CPU a comparison
+    or `where` costs as much as five additions.
     """
     red, green, blue = planes.unbind()
     low = torch.minimum(torch.minimum(red, green), blue)
     # A grey pixel has chroma 0 and numerator 0: the floor gives it a hue, and 1e-30 of that.
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low).clamp_min_(1e-30)
     sixths = torch.add(green, blue).sub_(red).sub_(low).div_(chroma).add_(1).copysign_(green - blue)
-    sixths = torch.add((shift + 1)[:, None, None], sixths, alpha=1 / 6).frac_().mul_(6)  # + 1: frac wants no sign
+    sixths = (
+        torch.add((shift + 1)[:, None, None], sixths, alpha=1 / 6).frac_().mul_(6)
+    )  # + 1: frac wants no sign
     torch.addcmul(low, chroma, torch.sub(sixths, 3).abs_().sub_(1).clamp_(0, 1), out=red)
     torch.addcmul(low, chroma, torch.sub(sixths, 2).abs_().neg_().add_(2).clamp_(0, 1), out=green)
     torch.addcmul(low, chroma, sixths.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=blue)
 
 
 def blur_kernel_size(size: int) -> int:
-    """Taps of the Gaussian blur for a view of this side: a tenth of it, the next odd number, at least 3.
+    """Taps of the Gaussian blur for a view of this side: a tenth of it, the next odd number, at
+    least 3.
 
     Source: Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendix A (10 % of the side; 23 at 224).
 
@@ -129,14 +172,17 @@ def blur_kernel_size(size: int) -> int:
 
 
 NEGLIGIBLE = 2.0**-20
-"""Taps of less than this share of the central one are left out: all together they weigh a thousandth of a grey level at most."""
+"""Taps of less than this share of the central one are left out: all together they weigh a
+thousandth of a grey level at most."""
 
 
 def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_size: int) -> Planes:
-    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels (on the CPU), borders mirrored.
+    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels (on the
+    CPU), borders mirrored.
 
-    Rows with their mirrored borders lie in memory one after the other, so that a neighbour is a fixed number of places away, and a sum
-    over neighbours is one over long contiguous stretches. What it makes of the borders themselves is left out at the end.
+    Rows with their mirrored borders lie in memory one after the other, so that a neighbour is a
+    fixed number of places away, and a sum over neighbours is one over long contiguous stretches.
+    What it makes of the borders themselves is left out at the end.
     """
     taps = torch.exp(-0.5 * (torch.arange(kernel_size // 2 + 1) / sigma[:, None]) ** 2)
     taps = torch.where(taps < NEGLIGIBLE, 0, taps)
@@ -148,10 +194,14 @@ def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_si
         length = source.shape[-1] - 2 * reach * neighbour
         blurred = source.narrow(-1, reach * neighbour, length) * kernel[:, :1]
         for tap in range(1, reach + 1):
-            pair = source.narrow(-1, (reach - tap) * neighbour, length) + source.narrow(-1, (reach + tap) * neighbour, length)
+            pair = source.narrow(-1, (reach - tap) * neighbour, length) + source.narrow(
+                -1, (reach + tap) * neighbour, length
+            )
             blurred.addcmul_(pair, kernel[:, tap, None])
         source = blurred
-    return source.as_strided((*source.shape[:2], side, side), (*source.stride()[:2], width, 1)).clamp(0, 1)
+    return source.as_strided(
+        (*source.shape[:2], side, side), (*source.stride()[:2], width, 1)
+    ).clamp(0, 1)
 
 
 def solarised(planes: Planes, *, threshold: float) -> Planes:

@@ -1,6 +1,8 @@
-"""The random numbers of a view: drawn on the CPU for the whole joint batch, independent of any pixel.
+"""The random numbers of a view: drawn on the CPU for the whole joint batch, independent of any
+pixel.
 
-Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for all samples at once.
+Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for
+all samples at once.
 """
 
 import math
@@ -23,8 +25,8 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 class ViewParameters:
     """One view's random numbers, a row per sample.
 
-    `box` is (top, left, height, width), or None for images that are cropped already; `order[i]` lists the jitter's
-    operations in the order in which they apply to sample i.
+    `box` is (top, left, height, width), or None for images that are cropped already; `order[i]`
+    lists the jitter's operations in the order in which they apply to sample i.
     """
 
     box: Int[Tensor, "batch 4"] | None
@@ -43,12 +45,18 @@ class ViewParameters:
     def rows(self, index: Int[Tensor, "rows"] | slice) -> "ViewParameters":
         """Parameters of the chosen samples, in that order."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
+        chosen: dict[str, Any] = {
+            name: None if value is None else value[index] for name, value in values.items()
+        }
         return ViewParameters(**chosen)
 
 
 def draw_parameters(
-    recipe: ViewSettings, heights: Int[Tensor, "batch"], widths: Int[Tensor, "batch"], *, generator: Generator
+    recipe: ViewSettings,
+    heights: Int[Tensor, "batch"],
+    widths: Int[Tensor, "batch"],
+    *,
+    generator: Generator,
 ) -> ViewParameters:
     """Independent parameters for each sample of a batch.
 
@@ -63,7 +71,9 @@ def draw_parameters(
     spread = torch.rand(5, batch, generator=generator)
     chance = torch.rand(5, batch, generator=generator)
     return ViewParameters(
-        box=crop_boxes(heights, widths, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator),
+        box=crop_boxes(
+            heights, widths, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator
+        ),
         order=torch.rand(batch, 4, generator=generator).argsort(dim=1),
         brightness=jitter_factor(spread[0], recipe.brightness),
         contrast=jitter_factor(spread[1], recipe.contrast),
@@ -79,7 +89,8 @@ def draw_parameters(
 
 
 def jitter_factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
-    """Factor of brightness, contrast or saturation from a uniform draw: within `strength` of 1, not below 0."""
+    """Factor of brightness, contrast or saturation from a uniform draw: within `strength` of 1, not
+    below 0."""
     low, high = max(0.0, 1 - strength), 1 + strength
     return low + (high - low) * uniform
 
@@ -94,8 +105,9 @@ def crop_boxes(
 ) -> Int[Tensor, "batch 4"]:
     """Random crops as rows of (top, left, height, width), one per image, within its borders.
 
-    Area uniform in `scale`, log of width / height uniform in log `ratio`; the first of ten draws that fits, else the
-    largest central box whose ratio is allowed. Equal in distribution to torchvision's `RandomResizedCrop`.
+    Area uniform in `scale`, log of width / height uniform in log `ratio`; the first of ten draws
+    that fits, else the largest central box whose ratio is allowed. Equal in distribution to
+    torchvision's `RandomResizedCrop`.
 
     Args:
         heights: of the images in pixels, each its own.
@@ -111,7 +123,12 @@ def crop_boxes(
     area = image_height * image_width * (scale[0] + (scale[1] - scale[0]) * shares)
     aspect = torch.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * logs)
     tried_width, tried_height = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
-    fits = (tried_width > 0) & (tried_width <= image_width) & (tried_height > 0) & (tried_height <= image_height)
+    fits = (
+        (tried_width > 0)
+        & (tried_width <= image_width)
+        & (tried_height > 0)
+        & (tried_height <= image_height)
+    )
     first = fits.byte().argmax(dim=0, keepdim=True)
     found = fits.any(dim=0)
     # Fallback: cut the longer side until the ratio is allowed.
@@ -125,9 +142,15 @@ def crop_boxes(
 
 
 def crop_box(
-    height: int, width: int, *, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: Generator,
 ) -> tuple[int, int, int, int]:
-    """The box (top, left, height, width) that `crop_boxes` draws for a single image, without tensors: for files, which come one by one.
+    """The box (top, left, height, width) that `crop_boxes` draws for a single image, without
+    tensors: for files, which come one by one.
 
     Args:
         height: of the image in pixels.
@@ -144,7 +167,12 @@ def crop_box(
         box_width, box_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < box_width <= width and 0 < box_height <= height:
             free = height - box_height, width - box_width
-            top, left = (min(int(share * (room + 1)), room) for share, room in zip(place, free, strict=True))
+            top, left = (
+                min(int(share * (room + 1)), room) for share, room in zip(place, free, strict=True)
+            )
             return top, left, box_height, box_width
-    box_height, box_width = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
+    box_height, box_width = (
+        min(height, round(width / ratio[0])),
+        min(width, round(height * ratio[1])),
+    )
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width

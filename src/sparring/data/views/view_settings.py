@@ -1,4 +1,5 @@
-"""What a view is made of: the settings of one view, the presets of the literature, and the choice between them.
+"""What a view is made of: the settings of one view, the presets of the literature, and the choice
+between them.
 
 Only numbers live here; drawing is `view_parameters`, pixels are `image_operations`.
 """
@@ -20,7 +21,9 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 def _area(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[1] > 1:
-        raise ValueError("a crop covers at most the whole image: expected (low, high) with high <= 1")
+        raise ValueError(
+            "a crop covers at most the whole image: expected (low, high) with high <= 1"
+        )
     return _rising(pair)
 
 
@@ -34,9 +37,11 @@ AreaRange = Annotated[tuple[float, float], AfterValidator(_area)]
 class ViewSettings(Settings):
     """Recipe of one view; the defaults are MoCo v2 without blur, which suits small images.
 
-    The operations run in the order of the fields; flipping commutes with the rest and runs with the crop.
+    The operations run in the order of the fields; flipping commutes with the rest and runs with the
+    crop.
 
-    Source: Chen et al. 2020 (MoCo v2), arXiv:2003.04297, section 3 and released code, unless a field says otherwise.
+    Source: Chen et al. 2020 (MoCo v2), arXiv:2003.04297, section 3 and released code, unless a
+    field says otherwise.
     """
 
     size: Annotated[int, Field(ge=8)] | None = None
@@ -47,7 +52,8 @@ class ViewSettings(Settings):
     """Width by height of the crop; torchvision's default, which all these papers use."""
     flip: Probability = 0.5
     jitter: Probability = 0.8
-    """Probability of colour jitter; its four operations run in a random order, as in torchvision."""
+    """Probability of colour jitter; its four operations run in a random order, as in
+    torchvision."""
     brightness: Strength = 0.4
     contrast: Strength = 0.4
     saturation: Strength = 0.4
@@ -59,15 +65,18 @@ class ViewSettings(Settings):
     """Standard deviation of the blur in pixels of the view."""
     solarise: Probability = 0.0
     solarise_threshold: Annotated[float, Field(ge=0, le=1)] = 128 / 255
-    """Values from here on are inverted; 128 of 255 is PIL's default and that of the BYOL re-implementations."""
+    """Values from here on are inverted; 128 of 255 is PIL's default and that of the BYOL
+    re-implementations."""
 
 
 _MOCO_V2_SMALL = ViewSettings()
 _MOCO_V2 = ViewSettings(blur=0.5)
-# Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendices A and B.9: strength s scales (0.8, 0.8, 0.8, 0.2); on CIFAR s
-# is 0.5 and there is no blur.
+# Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendices A and B.9: strength s scales (0.8, 0.8,
+# 0.8, 0.2); on CIFAR s is 0.5 and there is no blur.
 _SIMCLR_CIFAR = ViewSettings(crop_scale=(0.08, 1.0))
-_SIMCLR_IMAGENET = ViewSettings(crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5)
+_SIMCLR_IMAGENET = ViewSettings(
+    crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5
+)
 # Grill et al. 2020 (BYOL), arXiv:2006.07733, appendix B, table 6.
 _BYOL_A = ViewSettings(crop_scale=(0.08, 1.0), saturation=0.2, blur=1.0)
 _BYOL_B = ViewSettings(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.1, solarise=0.2)
@@ -78,7 +87,8 @@ _MOCO_V3_B = _BYOL_B.model_copy(update={"crop_scale": (0.2, 1.0)})
 # Ho & Vasconcelos 2020 (CLAE), released code of its bases plain and uel.
 _UEL = ViewSettings(jitter=1.0, hue=0.4)
 
-# Hu et al. 2021 (AdCo), released code: (side at 224 px, area range); the first crop is the key's, the rest are queries.
+# Hu et al. 2021 (AdCo), released code: (side at 224 px, area range); the first crop is the key's,
+# the rest are queries.
 _ADCO_CROPS = (
     (224, (0.2, 1.0)),
     (224, (0.2, 1.0)),
@@ -88,19 +98,26 @@ _ADCO_CROPS = (
     (96, (0.086, 0.429)),
 )
 _SIZE_MULTIPLE = 4
-"""Sizes of smaller crops are rounded to this, so that two halvings stay exact; all published sizes are multiples."""
+"""Sizes of smaller crops are rounded to this, so that two halvings stay exact; all published sizes
+are multiples."""
 
 
 def _multi_crop_adco(image_size: int) -> tuple[ViewSettings, ...]:
     """Key crop and five query crops with the published shares of the image size."""
-    sizes = [max(8, _SIZE_MULTIPLE * round(image_size * side / 224 / _SIZE_MULTIPLE)) for side, _ in _ADCO_CROPS]
+    sizes = [
+        max(8, _SIZE_MULTIPLE * round(image_size * side / 224 / _SIZE_MULTIPLE))
+        for side, _ in _ADCO_CROPS
+    ]
     return tuple(
-        _MOCO_V2.model_copy(update={"size": image_size if side == 224 else size, "crop_scale": scale})
+        _MOCO_V2.model_copy(
+            update={"size": image_size if side == 224 else size, "crop_scale": scale}
+        )
         for size, (side, scale) in zip(sizes, _ADCO_CROPS, strict=True)
     )
 
 
-# Wang et al. 2022 (CaCo), released code: every crop with the same distortion, neither solarised nor asymmetric.
+# Wang et al. 2022 (CaCo), released code: every crop with the same distortion, neither solarised nor
+# asymmetric.
 _CACO_LARGE = ViewSettings(crop_scale=(0.14, 1.0), blur=0.5)
 _CACO_SMALL = ViewSettings(crop_scale=(0.05, 0.14), blur=0.5)
 
@@ -122,7 +139,8 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
 }
-"""Recipes by name: the image size in, one recipe per view out. In `multi-crop-adco` the first view is the key's."""
+"""Recipes by name: the image size in, one recipe per view out. In `multi-crop-adco` the first view
+is the key's."""
 
 
 def _known(preset: str) -> str:
@@ -135,7 +153,8 @@ class ViewsSettings(Settings):
     """A preset, and what every view of it should do differently (None keeps the preset's value)."""
 
     preset: Annotated[str, AfterValidator(_known)] = "mocov2-small"
-    """One of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section 8)."""
+    """One of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section
+    8)."""
     crop_scale: AreaRange | None = None
     crop_ratio: Range | None = None
     flip: Probability | None = None
@@ -159,4 +178,6 @@ class ViewsSettings(Settings):
         """
         changes = self.model_dump(exclude={"preset"}, exclude_none=True)
         recipes = PRESETS[self.preset](image_size)
-        return tuple(view.model_copy(update={"size": view.size or image_size, **changes}) for view in recipes)
+        return tuple(
+            view.model_copy(update={"size": view.size or image_size, **changes}) for view in recipes
+        )

@@ -1,4 +1,5 @@
-"""Views of a batch: augmentation on the device of the images, with parameters of its own for every sample."""
+"""Views of a batch: augmentation on the device of the images, with parameters of its own for every
+sample."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,14 @@ from sparring import acceleration
 from sparring.acceleration import view_kernel
 from sparring.acceleration.view_kernel import KernelParameters
 from sparring.data.views import image_operations as ops
-from sparring.data.views.view_parameters import CONTRAST, HUE, SATURATION, ViewParameters, crop_boxes, draw_parameters
+from sparring.data.views.view_parameters import (
+    CONTRAST,
+    HUE,
+    SATURATION,
+    ViewParameters,
+    crop_boxes,
+    draw_parameters,
+)
 from sparring.data.views.view_settings import PRESETS, ViewSettings, ViewsSettings
 
 __all__ = [
@@ -29,23 +37,36 @@ Images = UInt8[Tensor, "batch 3 _ _"]
 View = Float[Tensor, "batch 3 _ _"]
 
 CHUNK_PIXELS = 131_072
-"""Pixels worked on at once on a CPU by tensors: few enough for the caches, enough to hide the cost of calls."""
+"""Pixels worked on at once on a CPU by tensors: few enough for the caches, enough to hide the cost
+of calls."""
 
 
 class Views:
-    """Random views of image batches, one per recipe; `recipes` holds them with their sizes filled in."""
+    """Random views of image batches, one per recipe; `recipes` holds them with their sizes filled
+    in."""
 
     def __init__(self, recipes: Sequence[ViewSettings], *, image_size: int) -> None:
-        self.recipes = tuple(recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes)
+        self.recipes = tuple(
+            recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes
+        )
 
-    def __call__(self, images: Images | Sequence[Images], *, generator: Generator, shard: tuple[int, int] = (0, 1)) -> list[View]:
-        """One view of every image per recipe: in [0, 1], on the device of the images, channels last in memory.
+    def __call__(
+        self,
+        images: Images | Sequence[Images],
+        *,
+        generator: Generator,
+        shard: tuple[int, int] = (0, 1),
+    ) -> list[View]:
+        """One view of every image per recipe: in [0, 1], on the device of the images, channels last
+        in memory.
 
         Args:
-            images: one batch for all views, or one batch per view that is already cropped to that view's size.
+            images: one batch for all views, or one batch per view that is already cropped to that
+                view's size.
             generator: on the CPU, equal in all processes.
-            shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of which this one holds
-                rows [rank * batch, (rank + 1) * batch); so the group makes the views that one process would.
+            shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of
+                which this one holds rows [rank * batch, (rank + 1) * batch); so the group makes the
+                views that one process would.
         """
         batches = [images] * len(self.recipes) if isinstance(images, Tensor) else list(images)
         views = []
@@ -58,7 +79,9 @@ class Views:
         return views
 
 
-def _shard_parameters(recipe: ViewSettings, images: Images, generator: Generator, shard: tuple[int, int]) -> ViewParameters:
+def _shard_parameters(
+    recipe: ViewSettings, images: Images, generator: Generator, shard: tuple[int, int]
+) -> ViewParameters:
     rank, processes = shard
     batch, _, height, width = images.shape
     joint = torch.ones(batch * processes, dtype=torch.long)
@@ -74,7 +97,8 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
     Args:
         images: the batch, on any device.
         parameters: one row per image, on the CPU.
-        recipe: supplies the size and the threshold; its probabilities have done their work in the parameters.
+        recipe: supplies the size and the threshold; its probabilities have done their work in the
+            parameters.
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     if acceleration.is_on() and images.device.type == "cpu" and view_kernel.library() is not None:
@@ -82,14 +106,18 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
     return by_tensors(images, parameters, recipe, size=size)
 
 
-def by_kernel(images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int) -> View:
+def by_kernel(
+    images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int
+) -> View:
     """The view of `make_view` on a CPU, by the compiled kernel."""
     p = parameters
     given = KernelParameters(
         boxes=p.box,
         order=p.order,
         factors=torch.stack([p.brightness, p.contrast, p.saturation, p.hue, p.sigma], dim=1),
-        flags=torch.stack([p.flip, p.jitter, p.greyscale, p.blur, p.solarise], dim=1).to(torch.uint8),
+        flags=torch.stack([p.flip, p.jitter, p.greyscale, p.blur, p.solarise], dim=1).to(
+            torch.uint8
+        ),
         threshold=recipe.solarise_threshold,
         with_hue=recipe.hue > 0,
         reach=ops.blur_kernel_size(size) // 2,
@@ -98,8 +126,11 @@ def by_kernel(images: Images, parameters: ViewParameters, recipe: ViewSettings, 
     return view_kernel.make_view(images, given, size=size).permute(0, 3, 1, 2)
 
 
-def by_tensors(images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int) -> View:
-    """As `make_view`, on any device: sorted by the place of the hue shift in the jitter, so that many samples share each operation."""
+def by_tensors(
+    images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int
+) -> View:
+    """As `make_view`, on any device: sorted by the place of the hue shift in the jitter, so that
+    many samples share each operation."""
     chunk = max(1, CHUNK_PIXELS // (size * size)) if images.device.type == "cpu" else len(images)
     order = _hue_place(parameters).argsort(stable=True)
     parameters, blends = parameters.rows(order), _blend_weights(parameters.rows(order))
@@ -114,19 +145,28 @@ def by_tensors(images: Images, parameters: ViewParameters, recipe: ViewSettings,
     return view.permute(0, 3, 1, 2)
 
 
-def _put(view: Float[Tensor, "batch size size 3"], index: Int[Tensor, "chosen"], planes: Float[Tensor, "3 chosen size size"]) -> None:
-    """Write a chunk to its rows; channel by channel, as a copy that interleaves all three at once takes four times as long."""
+def _put(
+    view: Float[Tensor, "batch size size 3"],
+    index: Int[Tensor, "chosen"],
+    planes: Float[Tensor, "3 chosen size size"],
+) -> None:
+    """Write a chunk to its rows; channel by channel, as a copy that interleaves all three at once
+    takes four times as long."""
     rows = torch.empty_like(view[: len(index)])
     for channel, plane in enumerate(planes):
         rows[..., channel].copy_(plane)
     view.index_copy_(0, index, rows)
 
 
-def _planes(images: Images, parameters: ViewParameters, *, size: int) -> Float[Tensor, "3 batch size size"]:
+def _planes(
+    images: Images, parameters: ViewParameters, *, size: int
+) -> Float[Tensor, "3 batch size size"]:
     """Crops, unless the images are, and flips."""
     if parameters.box is None:
         return ops.flipped(images, parameters.flip)
-    return ops.resized_crop(images, parameters.box.to(images.device), parameters.flip.to(images.device), size=size)
+    return ops.resized_crop(
+        images, parameters.box.to(images.device), parameters.flip.to(images.device), size=size
+    )
 
 
 def _finish(planes: ops.Planes, parameters: ViewParameters, recipe: ViewSettings) -> None:
@@ -135,10 +175,16 @@ def _finish(planes: ops.Planes, parameters: ViewParameters, recipe: ViewSettings
     sigma, taps = parameters.sigma[blur], ops.blur_kernel_size(planes.shape[-1])
     _change(planes, parameters.greyscale, lambda part: ops.grey(part).expand_as(part))
     _change(planes, blur, lambda part: ops.gaussian_blurred(part, sigma, kernel_size=taps))
-    _change(planes, parameters.solarise, lambda part: ops.solarised(part, threshold=recipe.solarise_threshold))
+    _change(
+        planes,
+        parameters.solarise,
+        lambda part: ops.solarised(part, threshold=recipe.solarise_threshold),
+    )
 
 
-def _change(planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callable[[ops.Planes], ops.Planes]) -> None:
+def _change(
+    planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callable[[ops.Planes], ops.Planes]
+) -> None:
     """Put the chosen samples through the operation, in place; the others cost nothing."""
     if chosen.all():
         planes.copy_(operation(planes))
@@ -147,11 +193,19 @@ def _change(planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callab
         planes.index_copy_(1, index, operation(planes.index_select(1, index)))
 
 
-def _jitter(planes: ops.Planes, parameters: ViewParameters, blends: Float[Tensor, "3 3 batch"], *, with_hue: bool) -> None:
-    """Colour jitter in place, every sample in its own order; samples must be sorted by `_hue_place`.
+def _jitter(
+    planes: ops.Planes,
+    parameters: ViewParameters,
+    blends: Float[Tensor, "3 3 batch"],
+    *,
+    with_hue: bool,
+) -> None:
+    """Colour jitter in place, every sample in its own order; samples must be sorted by
+    `_hue_place`.
 
-    Brightness, contrast and saturation have one form (`blend`), so all samples take their first, second and third of
-    them together. Hue alone differs: it runs between those passes on the neighbours whose turn it is.
+    Brightness, contrast and saturation have one form (`blend`), so all samples take their first,
+    second and third of them together. Hue alone differs: it runs between those passes on the
+    neighbours whose turn it is.
     """
     starts = torch.searchsorted(_hue_place(parameters), torch.arange(5)).tolist()
     active = planes[:, : starts[4]]
@@ -166,13 +220,17 @@ def _jitter(planes: ops.Planes, parameters: ViewParameters, blends: Float[Tensor
 
 
 def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
-    """Place of the hue shift among the four operations of the jitter, 4 for samples without jitter."""
+    """Place of the hue shift among the four operations of the jitter, 4 for samples without
+    jitter."""
     return torch.where(parameters.jitter, (parameters.order == HUE).byte().argmax(dim=1), 4)
 
 
 def _blend_weights(parameters: ViewParameters) -> Float[Tensor, "3 3 batch"]:
-    """Weights of `blend` (keep, to_grey, to_mean) for the three operations other than hue, in each sample's order."""
+    """Weights of `blend` (keep, to_grey, to_mean) for the three operations other than hue, in each
+    sample's order."""
     order = parameters.order[parameters.order != HUE].view(-1, 3).t()
     factors = torch.stack([parameters.brightness, parameters.contrast, parameters.saturation])
     keep = factors.gather(0, order)
-    return torch.stack([keep, (1 - keep) * (order == SATURATION), (1 - keep) * (order == CONTRAST)], dim=1)
+    return torch.stack(
+        [keep, (1 - keep) * (order == SATURATION), (1 - keep) * (order == CONTRAST)], dim=1
+    )

@@ -43,11 +43,18 @@ class Found:
     outlines: list[RunLengths] | None = None
 
 
-def coco_score(truths: Sequence[Truth], found: Sequence[Found], *, class_names: Sequence[str], by: Literal["bbox", "segm"]) -> Result:
+def coco_score(
+    truths: Sequence[Truth],
+    found: Sequence[Found],
+    *,
+    class_names: Sequence[str],
+    by: Literal["bbox", "segm"],
+) -> Result:
     """Average precision over ten thresholds of overlap, all classes and 101 recalls, and its parts.
 
-    A detection is right if it overlaps an object of its class, not yet found by a better-scored one, with
-    intersection / union >= threshold. Where crowds or difficult objects are, detections count neither for nor against.
+    A detection is right if it overlaps an object of its class, not yet found by a better-scored
+    one, with intersection / union >= threshold. Where crowds or difficult objects are, detections
+    count neither for nor against.
 
     Args:
         truths: one per image.
@@ -56,18 +63,24 @@ def coco_score(truths: Sequence[Truth], found: Sequence[Found], *, class_names: 
         by: overlap of boxes or of outlines.
 
     Returns:
-        `ap` (mean over thresholds 0.5, 0.55, ... 0.95), `ap50`, `ap75`; `ap_small`, `ap_medium`, `ap_large` (areas below 32^2, up to
-        96^2, above), None where no such object is; `ap50_11_points`, over the recalls 0, 0.1, ... 1 as VOC 2007 does; `ar`, the share
-        of objects found, over the same thresholds; and a table by class. Classes that the images do not show have no part in a mean.
+        `ap` (mean over thresholds 0.5, 0.55, ... 0.95), `ap50`, `ap75`; `ap_small`, `ap_medium`,
+        `ap_large` (areas below 32^2, up to 96^2, above), None where no such object is;
+        `ap50_11_points`, over the recalls 0, 0.1, ... 1 as VOC 2007 does; `ar`, the share of
+        objects found, over the same thresholds; and a table by class. Classes that the images do
+        not show have no part in a mean.
 
     Raises:
         DataError: without faster-coco-eval.
 
-    Source: Lin et al. 2014 (COCO), arXiv:1405.0312, and its evaluation page; Everingham et al. 2010 (VOC), section 4.2.
+    Source: Lin et al. 2014 (COCO), arXiv:1405.0312, and its evaluation page; Everingham et al. 2010
+    (VOC), section 4.2.
     """
     precision, recall = _counted(truths, found, num_classes=len(class_names), by=by)
     whole = precision[..., 0]  # all sizes
-    sizes = {name: _mean(precision[..., place]) for place, name in enumerate(("ap_small", "ap_medium", "ap_large"), start=1)}
+    sizes = {
+        name: _mean(precision[..., place])
+        for place, name in enumerate(("ap_small", "ap_medium", "ap_large"), start=1)
+    }
     numbers = {
         "ap": _mean(whole),
         "ap50": _mean(whole[_AT_50]),
@@ -79,23 +92,37 @@ def coco_score(truths: Sequence[Truth], found: Sequence[Found], *, class_names: 
     return {**numbers, "table": _by_class(whole, truths, class_names)}
 
 
-def _counted(truths: Sequence[Truth], found: Sequence[Found], *, num_classes: int, by: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1 where there is nothing to find."""
+def _counted(
+    truths: Sequence[Truth], found: Sequence[Found], *, num_classes: int, by: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1
+    where there is nothing to find."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
-        raise DataError("detection needs faster-coco-eval for its outlines and scores; pip install 'sparring[detection]'") from None
-    images = [{"id": number, "height": truth.size[0], "width": truth.size[1]} for number, truth in enumerate(truths, start=1)]
+        raise DataError(
+            "detection needs faster-coco-eval for its outlines and scores; pip install "
+            "'sparring[detection]'"
+        ) from None
+    images = [
+        {"id": number, "height": truth.size[0], "width": truth.size[1]}
+        for number, truth in enumerate(truths, start=1)
+    ]
     categories = [{"id": label, "name": str(label)} for label in range(1, num_classes + 1)]
     tables = [
-        COCO({"images": images, "categories": categories, "annotations": annotations}, print_function=_silent)
+        COCO(
+            {"images": images, "categories": categories, "annotations": annotations},
+            print_function=_silent,
+        )
         for annotations in (_true_annotations(truths), _found_annotations(found))
     ]
     scoring = COCOeval_faster(*tables, iouType=by, print_function=_silent)
     scoring.params.maxDets = [MAX_DETECTIONS]
     scoring.evaluate()
     scoring.accumulate()
-    return np.asarray(scoring.eval["precision"])[..., -1], np.asarray(scoring.eval["recall"])[..., -1]
+    return np.asarray(scoring.eval["precision"])[..., -1], np.asarray(scoring.eval["recall"])[
+        ..., -1
+    ]
 
 
 def _true_annotations(truths: Sequence[Truth]) -> list[dict[str, Any]]:
@@ -120,15 +147,26 @@ def _found_annotations(found: Sequence[Found]) -> list[dict[str, Any]]:
     for image, one in enumerate(found, start=1):
         for row, box in enumerate(one.boxes.tolist()):
             outline = {"segmentation": one.outlines[row]} if one.outlines is not None else {}
-            area = area_of(one.outlines[row]) if one.outlines is not None else (box[2] - box[0]) * (box[3] - box[1])
+            area = (
+                area_of(one.outlines[row])
+                if one.outlines is not None
+                else (box[2] - box[0]) * (box[3] - box[1])
+            )
             entry = _entry(len(annotations) + 1, image, int(one.labels[row]), box)
-            annotations.append({**entry, "area": area, "iscrowd": 0, "score": float(one.scores[row]), **outline})
+            annotations.append(
+                {**entry, "area": area, "iscrowd": 0, "score": float(one.scores[row]), **outline}
+            )
     return annotations
 
 
 def _entry(number: int, image: int, label: int, box: Sequence[float]) -> dict[str, Any]:
     left, top, right, bottom = box
-    return {"id": number, "image_id": image, "category_id": label, "bbox": [left, top, right - left, bottom - top]}
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": label,
+        "bbox": [left, top, right - left, bottom - top],
+    }
 
 
 def _mean(values: npt.NDArray[Any]) -> float | None:
@@ -137,10 +175,17 @@ def _mean(values: npt.NDArray[Any]) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _by_class(precision: npt.NDArray[Any], truths: Sequence[Truth], class_names: Sequence[str]) -> Result:
+def _by_class(
+    precision: npt.NDArray[Any], truths: Sequence[Truth], class_names: Sequence[str]
+) -> Result:
     labels = torch.cat([truth.objects.labels[~truth.objects.is_ignored] for truth in truths])
     rows = [
-        [name, int((labels == place + 1).sum()), _mean(precision[:, :, place]), _mean(precision[_AT_50, :, place])]
+        [
+            name,
+            int((labels == place + 1).sum()),
+            _mean(precision[:, :, place]),
+            _mean(precision[_AT_50, :, place]),
+        ]
         for place, name in enumerate(class_names)
     ]
     return table(["class", "objects", "AP %", "AP50 %"], rows, title="average precision by class")

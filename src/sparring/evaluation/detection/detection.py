@@ -1,4 +1,5 @@
-"""Object detection: a Faster R-CNN that starts from the encoder, trained on boxes and scored as COCO does."""
+"""Object detection: a Faster R-CNN that starts from the encoder, trained on boxes and scored as
+COCO does."""
 
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.detection.detector_settings import DetectorSettings
@@ -14,10 +15,12 @@ class DetectionSettings(DetectorSettings):
 
 
 def detection(contestant: Contestant, material: Material, settings: DetectionSettings) -> Result:
-    """Average precision of boxes; `ap` is COCO's mean over thresholds of overlap, `ap50` the one that VOC reports.
+    """Average precision of boxes; `ap` is COCO's mean over thresholds of overlap, `ap50` the one
+    that VOC reports.
 
-    Deviations from MoCo's recipe, which is detectron2's: torchvision's layers and initialisation; one process, so that the batch norms
-    see the whole batch; images of any shape share a batch; and VOC is counted over 101 recalls like COCO (`ap50_11_points` has VOC 2007's).
+    Deviations from MoCo's recipe, which is detectron2's: torchvision's layers and initialisation;
+    one process, so that the batch norms see the whole batch; images of any shape share a batch; and
+    VOC is counted over 101 recalls like COCO (`ap50_11_points` has VOC 2007's).
 
     Raises:
         DataError: unless both sets have boxes.

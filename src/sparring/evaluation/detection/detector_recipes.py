@@ -20,12 +20,29 @@ _COCO: Tree = {"min_size": tuple(range(640, 801, 32)), "drops": (2 / 3, 8 / 9)}
 SMALL: dict[str, Tree] = {"fpn": {"architecture": "fpn"}, "c4": {"architecture": "c4"}}
 """Either architecture, with everything else as it is by default."""
 
-VOC_C4: Tree = {**_PAPER, "architecture": "c4", "steps": 24_000, "drops": (0.75, 22 / 24), "min_size": tuple(range(480, 801, 32))}
+VOC_C4: Tree = {
+    **_PAPER,
+    "architecture": "c4",
+    "steps": 24_000,
+    "drops": (0.75, 22 / 24),
+    "min_size": tuple(range(480, 801, 32)),
+}
 """Faster R-CNN with a ResNet-50's fourth stage as head, 24k steps of 16 images of VOC 07 and 12."""
 COCO_C4_2X: Tree = {**_PAPER, **_COCO, "architecture": "c4", "steps": 180_000}
 """180k steps of 16 images of COCO train2017: twice detectron2's standard schedule."""
 COCO_FPN_2X: Tree = {**COCO_C4_2X, "architecture": "fpn"}
 COCO_FPN_1X: Tree = {**COCO_FPN_2X, "steps": 90_000}
 
-DETECTION: dict[str, Tree] = {**SMALL, "voc-c4": VOC_C4, "coco-fpn-1x": COCO_FPN_1X, "coco-fpn-2x": COCO_FPN_2X, "coco-c4-2x": COCO_C4_2X}
-INSTANCES: dict[str, Tree] = {**SMALL, "coco-fpn-1x": COCO_FPN_1X, "coco-fpn-2x": COCO_FPN_2X, "coco-c4-2x": COCO_C4_2X}
+DETECTION: dict[str, Tree] = {
+    **SMALL,
+    "voc-c4": VOC_C4,
+    "coco-fpn-1x": COCO_FPN_1X,
+    "coco-fpn-2x": COCO_FPN_2X,
+    "coco-c4-2x": COCO_C4_2X,
+}
+INSTANCES: dict[str, Tree] = {
+    **SMALL,
+    "coco-fpn-1x": COCO_FPN_1X,
+    "coco-fpn-2x": COCO_FPN_2X,
+    "coco-c4-2x": COCO_C4_2X,
+}

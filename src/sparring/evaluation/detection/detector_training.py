@@ -18,7 +18,8 @@ from sparring.evaluation.features import Progress, evaluating
 from sparring.seeding import derived_seed, generator
 
 Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
-"""Pixels (3, height, width) as bytes, and what a detector learns from: `boxes`, `labels` and perhaps `masks`."""
+"""Pixels (3, height, width) as bytes, and what a detector learns from: `boxes`, `labels` and
+perhaps `masks`."""
 
 _AHEAD = 2  # batches that are decoded while the device works
 _THREADS = 4
@@ -48,8 +49,11 @@ def example(images: AnnotatedImages, index: int, *, is_flipped: bool, with_masks
     return pixels, target
 
 
-def batches(images: AnnotatedImages, rows: Sequence[int], *, batch_size: int, seed: int, with_masks: bool) -> Generator[list[Example]]:
-    """Batches without end: every image once, in random order, before any comes again; half of them mirrored."""
+def batches(
+    images: AnnotatedImages, rows: Sequence[int], *, batch_size: int, seed: int, with_masks: bool
+) -> Generator[list[Example]]:
+    """Batches without end: every image once, in random order, before any comes again; half of them
+    mirrored."""
 
     def draw(step: int) -> list[Future[Example]]:
         """Start reading a step's images."""
@@ -73,7 +77,8 @@ def batches(images: AnnotatedImages, rows: Sequence[int], *, batch_size: int, se
 
 
 class _Orders:
-    """Order of the images by epoch; the last two are kept, since a batch may reach from one into the next."""
+    """Order of the images by epoch; the last two are kept, since a batch may reach from one into
+    the next."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
@@ -81,8 +86,12 @@ class _Orders:
 
     def __call__(self, epoch: int) -> list[int]:
         if epoch not in self._held:
-            self._held = {number: order for number, order in self._held.items() if number == epoch - 1}
-            self._held[epoch] = torch.randperm(self._count, generator=generator(self._seed, "detector", "order", epoch)).tolist()
+            self._held = {
+                number: order for number, order in self._held.items() if number == epoch - 1
+            }
+            self._held[epoch] = torch.randperm(
+                self._count, generator=generator(self._seed, "detector", "order", epoch)
+            ).tolist()
         return self._held[epoch]
 
 
@@ -100,7 +109,12 @@ def rate(step: int, settings: DetectorSettings) -> float:
 
 
 def train(
-    model: nn.Module, source: Iterator[list[Example]], settings: DetectorSettings, *, device: torch.device, progress: Progress | None = None
+    model: nn.Module,
+    source: Iterator[list[Example]],
+    settings: DetectorSettings,
+    *,
+    device: torch.device,
+    progress: Progress | None = None,
 ) -> float:
     """Train in place, renew the batch norms' statistics, and leave the model in evaluation mode.
 
@@ -118,7 +132,12 @@ def train(
         TrainingError: for a loss that is not finite.
     """
     model.to(device).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=0.9,
+        weight_decay=settings.weight_decay,
+    )
     losses = []
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = rate(step, settings)
@@ -127,7 +146,8 @@ def train(
         losses.append(float(loss.detach()))
         if not torch.isfinite(loss.detach()):
             raise TrainingError(
-                f"the detector's loss is not finite at step {step}; lower learning_rate ({settings.learning_rate:g}) or raise warmup_steps"
+                f"the detector's loss is not finite at step {step}; lower learning_rate "
+                f"({settings.learning_rate:g}) or raise warmup_steps"
             )
         torch.autograd.backward(loss)
         optimizer.step()
@@ -140,12 +160,17 @@ def train(
 
 
 @torch.no_grad()
-def renew_statistics(model: nn.Module, source: Iterator[list[Example]], *, device: torch.device) -> None:
-    """Replace the batch norms' running averages by plain means over batches, which no earlier weights have entered.
+def renew_statistics(
+    model: nn.Module, source: Iterator[list[Example]], *, device: torch.device
+) -> None:
+    """Replace the batch norms' running averages by plain means over batches, which no earlier
+    weights have entered.
 
     Source: Wu & Johnson 2021 ("precise" batch norm), arXiv:2105.07576, section 3.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
     momenta = [norm.momentum for norm in norms]
     for number, batch in enumerate(source):
         for norm in norms if not number else ():
@@ -176,9 +201,14 @@ def detect(
     found = []
     with evaluating(model.modules()), ThreadPoolExecutor(1, "sparring-detector") as pool:
         # One at a time: what is found does not depend on which images are padded to one size.
-        upcoming: deque[Future[Tensor]] = deque(pool.submit(images.image, row) for row in rows[:_AHEAD])
+        upcoming: deque[Future[Tensor]] = deque(
+            pool.submit(images.image, row) for row in rows[:_AHEAD]
+        )
         for number in range(len(rows)):
-            upcoming.extend(pool.submit(images.image, row) for row in rows[number + _AHEAD : number + _AHEAD + 1])
+            upcoming.extend(
+                pool.submit(images.image, row)
+                for row in rows[number + _AHEAD : number + _AHEAD + 1]
+            )
             found.append(_found(model([_unit(upcoming.popleft().result(), device)])[0]))
             if progress is not None:
                 progress(number + 1, len(rows))
@@ -187,16 +217,21 @@ def detect(
 
 @contextmanager
 def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """PyTorch's global generators, from which torchvision draws layers, sizes and regions, follow the seed inside and go on after."""
+    """PyTorch's global generators, from which torchvision draws layers, sizes and regions, follow
+    the seed inside and go on after."""
     devices: Sequence[Any] = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derived_seed(seed, "detector"))
         yield
 
 
-def _on_device(batch: list[Example], device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+def _on_device(
+    batch: list[Example], device: torch.device
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     images = [_unit(pixels, device) for pixels, _ in batch]
-    return images, [{name: value.to(device) for name, value in target.items()} for _, target in batch]
+    return images, [
+        {name: value.to(device) for name, value in target.items()} for _, target in batch
+    ]
 
 
 def _unit(pixels: Tensor, device: torch.device) -> Tensor:
@@ -206,4 +241,9 @@ def _unit(pixels: Tensor, device: torch.device) -> Tensor:
 def _found(output: dict[str, Tensor]) -> Found:
     masks = output.get("masks")
     outlines = None if masks is None else run_lengths_of((masks[:, 0] >= _MASK_SHARE).cpu())
-    return Found(boxes=output["boxes"].cpu(), labels=output["labels"].cpu(), scores=output["scores"].cpu(), outlines=outlines)
+    return Found(
+        boxes=output["boxes"].cpu(),
+        labels=output["labels"].cpu(),
+        scores=output["scores"].cpu(),
+        outlines=outlines,
+    )

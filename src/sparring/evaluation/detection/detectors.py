@@ -1,11 +1,13 @@
 """Faster R-CNN and Mask R-CNN on an encoder's backbone: all of it learns, its batch norms included.
 
-Two forms. `fpn`: a feature pyramid over the stages, boxes and masks from its levels. `c4`: proposals and regions from the third stage's
-map, and the fourth stage as the head of every region. As in MoCo the layers that are new to a pretrained network and feed many others
-get batch norms: the pyramid, and the end of the fourth stage.
+Two forms. `fpn`: a feature pyramid over the stages, boxes and masks from its levels. `c4`:
+proposals and regions from the third stage's map, and the fourth stage as the head of every region.
+As in MoCo the layers that are new to a pretrained network and feed many others get batch norms: the
+pyramid, and the end of the fourth stage.
 
-Source: Ren et al. 2015, arXiv:1506.01497; Lin et al. 2017, arXiv:1612.03144; He et al. 2017, arXiv:1703.06870; He et al. 2020,
-arXiv:1911.05722, section 4.2 and the detectron2 configurations that came with it.
+Source: Ren et al. 2015, arXiv:1506.01497; Lin et al. 2017, arXiv:1612.03144; He et al. 2017,
+arXiv:1703.06870; He et al. 2020, arXiv:1911.05722, section 4.2 and the detectron2 configurations
+that came with it.
 """
 
 from collections import OrderedDict
@@ -34,7 +36,8 @@ RATIOS = (0.5, 1.0, 2.0)
 LEVELS = 5
 """Of the pyramid."""
 FINEST_STRIDE = 4
-"""Pixels per pixel of the pyramid's finest level, as in the paper; stages of the small-image stem that are finer are left out."""
+"""Pixels per pixel of the pyramid's finest level, as in the paper; stages of the small-image stem
+that are finer are left out."""
 C4_ANCHORS = (2, 4, 8, 16, 32)
 """Sides of the single map's anchors in its strides: 32 to 512 px at stride 16."""
 PAPER_SCALE = 8.0
@@ -61,7 +64,8 @@ class _Form:
 
 
 def box_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: int) -> nn.Module:
-    """Faster R-CNN that takes lists of images in [0, 1]; new layers come from PyTorch's global generator.
+    """Faster R-CNN that takes lists of images in [0, 1]; new layers come from PyTorch's global
+    generator.
 
     Args:
         encoder: taken over as it is: hand over a copy that may learn.
@@ -71,12 +75,15 @@ def box_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: i
     Raises:
         ConfigError: for a backbone that is no ResNet.
     """
-    model: nn.Module = _faster_rcnn(_form(encoder, settings), encoder, settings, num_classes=num_classes)
+    model: nn.Module = _faster_rcnn(
+        _form(encoder, settings), encoder, settings, num_classes=num_classes
+    )
     return model
 
 
 def mask_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: int) -> nn.Module:
-    """Mask R-CNN: `box_detector` with a branch that draws the outline within each box; see there."""
+    """Mask R-CNN: `box_detector` with a branch that draws the outline within each box; see
+    there."""
     form = _form(encoder, settings)
     model: nn.Module = _faster_rcnn(form, encoder, settings, num_classes=num_classes)
     heads: Any = model.get_submodule("roi_heads")
@@ -93,10 +100,14 @@ def resize_to(model: nn.Module, size: int) -> None:
 
 
 def _form(encoder: Encoder, settings: DetectorSettings) -> _Form:
-    return {"fpn": _pyramid, "c4": _single_map}[settings.architecture](encoder.backbone.network, settings)
+    return {"fpn": _pyramid, "c4": _single_map}[settings.architecture](
+        encoder.backbone.network, settings
+    )
 
 
-def _faster_rcnn(form: _Form, encoder: Encoder, settings: DetectorSettings, *, num_classes: int) -> Any:
+def _faster_rcnn(
+    form: _Form, encoder: Encoder, settings: DetectorSettings, *, num_classes: int
+) -> Any:
     return FasterRCNN(
         form.body,
         min_size=settings.min_size,
@@ -118,7 +129,8 @@ def _faster_rcnn(form: _Form, encoder: Encoder, settings: DetectorSettings, *, n
 
 
 class Pyramid(nn.Module):
-    """Maps of equal width at five strides, usually 4 to 64, that join what coarse maps mean to where fine ones place it.
+    """Maps of equal width at five strides, usually 4 to 64, that join what coarse maps mean to
+    where fine ones place it.
 
     Args:
         network: timm's ResNet.
@@ -132,10 +144,15 @@ class Pyramid(nn.Module):
     def __init__(self, network: nn.Module, *, channels: int) -> None:
         super().__init__()
         every = FeatureMaps(network).strides
-        self.maps = FeatureMaps(network, stages=tuple(stage for stage in STAGES if every[stage] >= FINEST_STRIDE))
+        self.maps = FeatureMaps(
+            network, stages=tuple(stage for stage in STAGES if every[stage] >= FINEST_STRIDE)
+        )
         self.num_stages, self.out_channels = len(self.maps.stages), channels
         strides = [self.maps.strides[stage] for stage in self.maps.stages]
-        self.strides = [*strides, *(strides[-1] * 2**level for level in range(1, LEVELS - self.num_stages + 1))]
+        self.strides = [
+            *strides,
+            *(strides[-1] * 2**level for level in range(1, LEVELS - self.num_stages + 1)),
+        ]
         self.pyramid = FeaturePyramidNetwork(
             [self.maps.channels[stage] for stage in self.maps.stages],
             channels,
@@ -156,7 +173,9 @@ class _Halvings(ExtraFPNBlock):  # type: ignore[misc]
         super().__init__()
         self.count = count
 
-    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+    def forward(
+        self, results: list[Tensor], x: list[Tensor], names: list[str]
+    ) -> tuple[list[Tensor], list[str]]:
         """The levels and their names, longer."""
         for number in range(self.count):
             results.append(F.max_pool2d(results[-1], kernel_size=1, stride=2))
@@ -168,7 +187,8 @@ def _pyramid(network: nn.Module, settings: DetectorSettings) -> _Form:
     body, channels = Pyramid(network, channels=settings.channels), settings.channels
     sizes = [(max(1, round(settings.anchor_scale * stride)),) for stride in body.strides]
     names = [str(number) for number in range(body.num_stages)]
-    # The paper sends regions of 224 px to the level of stride 16, whose anchors are half of that; other anchors move both.
+    # The paper sends regions of 224 px to the level of stride 16, whose anchors are half of that;
+    # other anchors move both.
     scale = max(1, round(224 * settings.anchor_scale / PAPER_SCALE))
 
     return _Form(
@@ -210,11 +230,15 @@ def _single_map(network: nn.Module, settings: DetectorSettings) -> _Form:
     body, width = SingleMap(network), FeatureMaps(network).channels["layer4"]
     # One module in two places: boxes and masks share the fourth stage.
     stage = nn.Sequential(network.get_submodule("layer4"), nn.BatchNorm2d(width))
-    sizes = tuple(max(1, round(size * body.stride * settings.anchor_scale / PAPER_SCALE)) for size in C4_ANCHORS)
+    sizes = tuple(
+        max(1, round(size * body.stride * settings.anchor_scale / PAPER_SCALE))
+        for size in C4_ANCHORS
+    )
     return _Form(
         body=body,
         anchors=AnchorGenerator((sizes,), (RATIOS,)),
-        candidates=6,  # detectron2 lets 12,000 compete for 2,000 here, and 2,000 on each level of a pyramid
+        # Detectron2 lets 12,000 compete for 2,000 here, and 2,000 on each level of a pyramid
+        candidates=6,
         pool=partial(MultiScaleRoIAlign, ["0"], sampling_ratio=0),
         region=14,
         box_head=nn.Sequential(stage, nn.AdaptiveAvgPool2d(1), nn.Flatten()),

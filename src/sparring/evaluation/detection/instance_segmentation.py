@@ -1,4 +1,5 @@
-"""Instance segmentation: a Mask R-CNN that starts from the encoder, trained on outlines and scored as COCO does."""
+"""Instance segmentation: a Mask R-CNN that starts from the encoder, trained on outlines and scored
+as COCO does."""
 
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.detection.detector_settings import DetectorSettings
@@ -13,11 +14,15 @@ class InstanceSegmentationSettings(DetectorSettings):
     """Settings of `instance-segmentation`."""
 
 
-def instance_segmentation(contestant: Contestant, material: Material, settings: InstanceSegmentationSettings) -> Result:
-    """Average precision of outlines, COCO's mean over thresholds of overlap; the boxes' as `box_ap` and so on.
+def instance_segmentation(
+    contestant: Contestant, material: Material, settings: InstanceSegmentationSettings
+) -> Result:
+    """Average precision of outlines, COCO's mean over thresholds of overlap; the boxes' as `box_ap`
+    and so on.
 
-    Deviations from MoCo's recipe are those of `detection`, and one more: with `c4` the fourth stage runs once for boxes and once for
-    masks, so its batch norms take their statistics from each by itself.
+    Deviations from MoCo's recipe are those of `detection`, and one more: with `c4` the fourth stage
+    runs once for boxes and once for masks, so its batch norms take their statistics from each by
+    itself.
 
     Raises:
         DataError: unless both sets have outlines.

@@ -11,7 +11,12 @@ from torch import Tensor
 from sparring.config import Settings
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.finetuning.finetuning import Classifier, FineTuningSettings, predictions, tuned_copy
+from sparring.evaluation.finetuning.finetuning import (
+    Classifier,
+    FineTuningSettings,
+    predictions,
+    tuned_copy,
+)
 from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
@@ -21,29 +26,39 @@ from sparring.seeding import derived_seed
 class FinetuneSettings(Settings):
     """Settings of `finetune`."""
 
-    tuning: FineTuningSettings = FineTuningSettings(steps=1000, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4)
+    tuning: FineTuningSettings = FineTuningSettings(
+        steps=1000, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
+    )
     """Of a pretrained encoder."""
-    scratch: FineTuningSettings = FineTuningSettings(steps=1000, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4)
+    scratch: FineTuningSettings = FineTuningSettings(
+        steps=1000, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
+    )
     """Of the untrained one: supervised learning from scratch."""
     learning_rates: tuple[float, ...] = ()
-    """Rates to choose from on held-out training images, for backbone and head alike; empty: those above."""
+    """Rates to choose from on held-out training images, for backbone and head alike; empty: those
+    above."""
     weight_decays: tuple[float, ...] = ()
     """Decays to choose from, each divided by the rate; empty: the one above."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
-    """Part of each class to choose on, if there is a choice and the set has no official validation images."""
+    """Part of each class to choose on, if there is a choice and the set has no official validation
+    images."""
     metric: Literal["auto"] | AccuracyName = "auto"
-    """Share of all test images (`top-1`), or the mean of the classes' shares; auto: as is usual for a public set, else `top-1`."""
+    """Share of all test images (`top-1`), or the mean of the classes' shares; auto: as is usual for
+    a public set, else `top-1`."""
 
 
 def finetune(contestant: Contestant, material: Material, settings: FinetuneSettings) -> Result:
-    """Accuracy of the network fine-tuned on all training labels; of the untrained encoder: supervised from scratch.
+    """Accuracy of the network fine-tuned on all training labels; of the untrained encoder:
+    supervised from scratch.
 
     Raises:
         TrainingError: if a loss is not finite.
     """
     data, tried, metric = material.classes, [], _metric(material, settings)
     measure = ACCURACIES[metric]
-    candidates = _candidates(settings, settings.tuning if contestant.is_trained else settings.scratch)
+    candidates = _candidates(
+        settings, settings.tuning if contestant.is_trained else settings.scratch
+    )
     best = candidates[0]
     if len(candidates) > 1:
         kept, held_out = _parted(data, settings, seed=material.seed)
@@ -54,10 +69,23 @@ def finetune(contestant: Contestant, material: Material, settings: FinetuneSetti
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
     classifier = _tuned(contestant, material, None, best)
     accuracy = measure(predictions(classifier, data.test, data.test_rows), data.test_labels)
-    rows = [[c.backbone_learning_rate, c.weight_decay, score] for c, score in zip(candidates, tried, strict=False)]
-    chosen = {"learning_rate": best.backbone_learning_rate, "weight_decay": best.weight_decay, "steps": best.steps}
+    rows = [
+        [c.backbone_learning_rate, c.weight_decay, score]
+        for c, score in zip(candidates, tried, strict=False)
+    ]
+    chosen = {
+        "learning_rate": best.backbone_learning_rate,
+        "weight_decay": best.weight_decay,
+        "steps": best.steps,
+    }
     grid = (
-        {"table": table(["learning rate", "weight decay", "validation %"], rows, title="Choice on held-out training images")}
+        {
+            "table": table(
+                ["learning rate", "weight decay", "validation %"],
+                rows,
+                title="Choice on held-out training images",
+            )
+        }
         if rows
         else {}
     )
@@ -71,8 +99,11 @@ def _metric(material: Material, settings: FinetuneSettings) -> AccuracyName:
     return "mean-per-class" if usual == "mean-per-class" else "top-1"
 
 
-def _parted(data: Classified, settings: FinetuneSettings, *, seed: int) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
-    """Positions of the training rows to learn from and to choose on: the official validation images where the set has some."""
+def _parted(
+    data: Classified, settings: FinetuneSettings, *, seed: int
+) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
+    """Positions of the training rows to learn from and to choose on: the official validation images
+    where the set has some."""
     if data.validation is None:
         return split(data.train_labels, share=settings.validation_share, seed=seed)
     is_validation = torch.zeros(len(data.train_rows), dtype=torch.bool)
@@ -82,16 +113,30 @@ def _parted(data: Classified, settings: FinetuneSettings, *, seed: int) -> tuple
 
 def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[FineTuningSettings]:
     """The grid; the base alone where there is no choice."""
-    rates = [{"backbone_learning_rate": r, "head_learning_rate": r} for r in settings.learning_rates] or [{}]
+    rates = [
+        {"backbone_learning_rate": r, "head_learning_rate": r} for r in settings.learning_rates
+    ] or [{}]
     found = []
     for rate, decay in product(rates, settings.weight_decays or [None]):
         tuning = base.model_copy(update=rate)
-        found.append(tuning if decay is None else tuning.model_copy(update={"weight_decay": decay / tuning.backbone_learning_rate}))
+        found.append(
+            tuning
+            if decay is None
+            else tuning.model_copy(update={"weight_decay": decay / tuning.backbone_learning_rate})
+        )
     return found
 
 
-def _tuned(contestant: Contestant, material: Material, chosen: Int[Tensor, "chosen"] | None, tuning: FineTuningSettings) -> Classifier:
+def _tuned(
+    contestant: Contestant,
+    material: Material,
+    chosen: Int[Tensor, "chosen"] | None,
+    tuning: FineTuningSettings,
+) -> Classifier:
     """Learned from the chosen training rows; None: from all."""
     rows = torch.arange(len(material.classes.train_rows)) if chosen is None else chosen
-    seed, what = derived_seed(material.seed, "finetune"), f"fine-tuning at rate {tuning.backbone_learning_rate:g}"
+    seed, what = (
+        derived_seed(material.seed, "finetune"),
+        f"fine-tuning at rate {tuning.backbone_learning_rate:g}",
+    )
     return tuned_copy(contestant, material, rows, settings=tuning, seed=seed, what=what)

@@ -1,4 +1,5 @@
-"""Fine-tuning: the whole network learns to classify, with rates of their own for the backbone and the new head."""
+"""Fine-tuning: the whole network learns to classify, with rates of their own for the backbone and
+the new head."""
 
 from typing import Literal
 
@@ -23,7 +24,8 @@ from sparring.seeding import generator
 class FineTuningSettings(Settings):
     """How a network is fine-tuned.
 
-    Source of the form: semi-supervised recipe of SwAV's released code (Caron et al. 2020, arXiv:2006.09882): two rates, SGD, crop and flip.
+    Source of the form: semi-supervised recipe of SwAV's released code (Caron et al. 2020,
+    arXiv:2006.09882): two rates, SGD, crop and flip.
     """
 
     steps: int = Field(default=300, ge=1)
@@ -43,7 +45,8 @@ class FineTuningSettings(Settings):
     """Shares of all steps at which `steps` drops; SwAV's epochs 12 and 16 of 20."""
     drop_factor: float = Field(default=0.2, gt=0, le=1)
     crop_scale: AreaRange = (0.2, 1.0)
-    """Area of the random crop as a share of the image; every image is also mirrored with probability 1/2."""
+    """Area of the random crop as a share of the image; every image is also mirrored with
+    probability 1/2."""
 
 
 class Classifier(nn.Module):
@@ -58,12 +61,18 @@ class Classifier(nn.Module):
     def __init__(self, encoder: Encoder, *, num_classes: int, seed: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.backbone.num_features, num_classes, device=encoder.mean.device)
+        self.head = nn.Linear(
+            encoder.backbone.num_features, num_classes, device=encoder.mean.device
+        )
         with torch.no_grad():
-            self.head.weight.copy_(0.01 * torch.randn(self.head.weight.shape, generator=generator(seed, "head")))
+            self.head.weight.copy_(
+                0.01 * torch.randn(self.head.weight.shape, generator=generator(seed, "head"))
+            )
             self.head.bias.zero_()
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes"]:
         """Logits."""
         logits: Tensor = self.head(self.encoder.features(images))
         return logits
@@ -99,7 +108,10 @@ def fine_tuned(
     """
     classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
     optimizer = _optimizer(classifier, settings)
-    augment = Views([ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)], image_size=images.size)
+    augment = Views(
+        [ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)],
+        image_size=images.size,
+    )
     device, batch = encoder.mean.device, min(settings.batch_size, len(rows))
     for step in range(settings.steps):
         _set_rates(optimizer, settings, step)
@@ -108,7 +120,9 @@ def fine_tuned(
         (view,) = augment(pixels, generator=generator(seed, "fine-tuning views", step))
         loss = F.cross_entropy(classifier(view), labels[chosen].to(device))
         if not torch.isfinite(loss):
-            raise TrainingError(f"fine-tuning: the loss is {loss.item()} at step {step}; lower the learning rates")
+            raise TrainingError(
+                f"fine-tuning: the loss is {loss.item()} at step {step}; lower the learning rates"
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -118,7 +132,13 @@ def fine_tuned(
 
 
 def tuned_copy(
-    contestant: Contestant, material: Material, chosen: Int[Tensor, "chosen"], *, settings: FineTuningSettings, seed: int, what: str
+    contestant: Contestant,
+    material: Material,
+    chosen: Int[Tensor, "chosen"],
+    *,
+    settings: FineTuningSettings,
+    seed: int,
+    what: str,
 ) -> Classifier:
     """A classifier fine-tuned from a copy of the contestant's encoder on some of the training rows.
 
@@ -146,22 +166,35 @@ def tuned_copy(
     )
 
 
-def predictions(classifier: nn.Module, images: Dataset, rows: Int[Tensor, "rows"], *, batch_size: int = 256) -> Int[Tensor, "rows"]:
+def predictions(
+    classifier: nn.Module, images: Dataset, rows: Int[Tensor, "rows"], *, batch_size: int = 256
+) -> Int[Tensor, "rows"]:
     """Most likely class of each row, on the CPU; the classifier is left as it was."""
     device = next(classifier.parameters()).device
     parts = []
     with evaluating(classifier.modules()):
         for chosen in torch.split(rows, batch_size):
-            parts.append(classifier(unit_images(images.images(chosen.numpy()), device)).argmax(dim=1).cpu())
+            parts.append(
+                classifier(unit_images(images.images(chosen.numpy()), device)).argmax(dim=1).cpu()
+            )
     return torch.cat(parts)
 
 
 def _optimizer(classifier: Classifier, settings: FineTuningSettings) -> torch.optim.SGD:
     groups = [
-        {"params": list(classifier.encoder.backbone.parameters()), "base": settings.backbone_learning_rate},
+        {
+            "params": list(classifier.encoder.backbone.parameters()),
+            "base": settings.backbone_learning_rate,
+        },
         {"params": list(classifier.head.parameters()), "base": settings.head_learning_rate},
     ]
-    return torch.optim.SGD(groups, lr=0.1, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=0.1,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+    )
 
 
 def _set_rates(optimizer: torch.optim.SGD, settings: FineTuningSettings, step: int) -> None:

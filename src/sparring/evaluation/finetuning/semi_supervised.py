@@ -1,4 +1,5 @@
-"""Semi-supervised evaluation: the whole network learns from a few labels, over several draws of the labelled images."""
+"""Semi-supervised evaluation: the whole network learns from a few labels, over several draws of the
+labelled images."""
 
 from pathlib import Path, PurePath
 from typing import Annotated
@@ -25,19 +26,27 @@ class SemiSupervisedSettings(Settings):
     """Settings of `semi-supervised`."""
 
     fractions: tuple[Share, ...] = (0.01, 0.1)
-    """Shares of the labels; those of each class, at least one image of each. A smaller share is part of a larger one."""
+    """Shares of the labels; those of each class, at least one image of each. A smaller share is
+    part of a larger one."""
     draws: int = Field(default=3, ge=1)
     """Draws of the labelled images; the spread is over them."""
     lists: tuple[str, ...] = ()
-    """Text files of image names, one per line, in the place of drawn fractions: such as the published lists of ImageNet."""
+    """Text files of image names, one per line, in the place of drawn fractions: such as the
+    published lists of ImageNet."""
     tuning: FineTuningSettings = FineTuningSettings()
     """Of a pretrained encoder."""
-    scratch: FineTuningSettings = FineTuningSettings(backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4)
-    """Of the untrained encoder: supervised learning from scratch on the same labels, with a scratch rate (He et al. 2016)."""
+    scratch: FineTuningSettings = FineTuningSettings(
+        backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
+    )
+    """Of the untrained encoder: supervised learning from scratch on the same labels, with a scratch
+    rate (He et al. 2016)."""
 
 
-def semi_supervised(contestant: Contestant, material: Material, settings: SemiSupervisedSettings) -> Result:
-    """Accuracy after fine-tuning on few labels; of the untrained encoder: supervised from scratch on the same labels.
+def semi_supervised(
+    contestant: Contestant, material: Material, settings: SemiSupervisedSettings
+) -> Result:
+    """Accuracy after fine-tuning on few labels; of the untrained encoder: supervised from scratch
+    on the same labels.
 
     The headline is the mean over draws at the first fraction.
 
@@ -48,7 +57,8 @@ def semi_supervised(contestant: Contestant, material: Material, settings: SemiSu
     data = material.classes
     budgets = {name: [_listed(data, name)] for name in settings.lists} or {
         f"{100 * fraction:.4g} %": [
-            labelled_rows(data.train_labels, share=fraction, seed=derived_seed(material.seed, draw)) for draw in range(settings.draws)
+            labelled_rows(data.train_labels, share=fraction, seed=derived_seed(material.seed, draw))
+            for draw in range(settings.draws)
         ]
         for fraction in settings.fractions
     }
@@ -67,20 +77,35 @@ def semi_supervised(contestant: Contestant, material: Material, settings: SemiSu
             for number, chosen in enumerate(draws)
         ]
     rows: list[list[str | float | int | None]] = [
-        [name, len(budgets[name][0]), *spread(found), len(found)] for name, found in accuracies.items()
+        [name, len(budgets[name][0]), *spread(found), len(found)]
+        for name, found in accuracies.items()
     ]
     first, first_spread = spread(next(iter(accuracies.values())))
     return {
         "accuracy": first,
         "spread": first_spread,
         "draws": accuracies,
-        "note": "fine-tuned from the pretrained encoder" if contestant.is_trained else "supervised from scratch on the same labels",
-        "table": table(["labels", "images", "accuracy %", "spread %", "draws"], rows, title="Accuracy over draws of the labelled images"),
+        "note": "fine-tuned from the pretrained encoder"
+        if contestant.is_trained
+        else "supervised from scratch on the same labels",
+        "table": table(
+            ["labels", "images", "accuracy %", "spread %", "draws"],
+            rows,
+            title="Accuracy over draws of the labelled images",
+        ),
         **data.sizes,
     }
 
 
-def _accuracy(contestant: Contestant, material: Material, chosen: Tensor, *, tuning: FineTuningSettings, name: str, seed: int) -> float:
+def _accuracy(
+    contestant: Contestant,
+    material: Material,
+    chosen: Tensor,
+    *,
+    tuning: FineTuningSettings,
+    name: str,
+    seed: int,
+) -> float:
     """Of a copy of the encoder that has learned from the chosen training rows."""
     data = material.classes
     classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=name)
@@ -88,18 +113,33 @@ def _accuracy(contestant: Contestant, material: Material, chosen: Tensor, *, tun
 
 
 def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
-    """Positions among the training rows of the images that a file names, by their whole name or its last part."""
+    """Positions among the training rows of the images that a file names, by their whole name or its
+    last part."""
     try:
-        names = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+        names = {
+            line.strip()
+            for line in Path(path).read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        }
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"semi-supervised.lists: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(
+            f"semi-supervised.lists: cannot read {path}: "
+            f"{getattr(error, 'strerror', None) or error}"
+        ) from None
     keys = [data.train.keys[int(row)] for row in data.train_rows]
-    listed = torch.tensor([i for i, key in enumerate(keys) if key in names or PurePath(key).name in names], dtype=torch.long)
+    listed = torch.tensor(
+        [i for i, key in enumerate(keys) if key in names or PurePath(key).name in names],
+        dtype=torch.long,
+    )
     if not len(listed):
-        raise DataError(f"semi-supervised.lists: none of the {len(names):,} names in {path} is a training image, such as {keys[0]}")
+        raise DataError(
+            f"semi-supervised.lists: none of the {len(names):,} names in {path} is a training "
+            f"image, such as {keys[0]}"
+        )
     missing = set(range(len(data.class_names))) - set(data.train_labels[listed].tolist())
     if missing:
         raise DataError(
-            f"semi-supervised.lists: {path} names no image of class {data.class_names[min(missing)]}; name at least one of each"
+            f"semi-supervised.lists: {path} names no image of class "
+            f"{data.class_names[min(missing)]}; name at least one of each"
         )
     return listed

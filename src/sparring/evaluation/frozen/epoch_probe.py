@@ -1,6 +1,8 @@
-"""Linear probes as the papers train them: a fixed number of epochs by stochastic gradients, on the frozen encoder.
+"""Linear probes as the papers train them: a fixed number of epochs by stochastic gradients, on the
+frozen encoder.
 
-They reproduce a table's protocol; `logistic` is the better measure, because it converges and chooses its penalty without the test set.
+They reproduce a table's protocol; `logistic` is the better measure, because it converges and
+chooses its penalty without the test set.
 """
 
 from collections.abc import Iterator
@@ -29,27 +31,33 @@ from sparring.seeding import generator
 
 
 class EpochRecipe(Settings):
-    """How such a probe is trained. The defaults are AdCo's, which are MoCo's but for the rate and the cosine.
+    """How such a probe is trained. The defaults are AdCo's, which are MoCo's but for the rate and
+    the cosine.
 
     Source: Hu et al. 2021 (AdCo), arXiv:2011.08435, released code.
     """
 
     optimizer: Literal["sgd", "lars", "adam"] = "sgd"
-    """`sgd` and `lars` with momentum 0.9; `lars` scales the weight and the bias by trust 0.001; `adam` as in its paper."""
+    """`sgd` and `lars` with momentum 0.9; `lars` scales the weight and the bias by trust 0.001;
+    `adam` as in its paper."""
     learning_rate: float = Field(default=10.0, gt=0)
     final_learning_rate: float = Field(default=0.01, ge=0)
-    """Half a cosine from the one to the other, a step per epoch; equal to `learning_rate`: constant."""
+    """Half a cosine from the one to the other, a step per epoch; equal to `learning_rate`:
+    constant."""
     reference_batch: int | None = Field(default=None, ge=1)
-    """The rates are for this many images per step and grow with the actual number; None: the rates as they stand."""
+    """The rates are for this many images per step and grow with the actual number; None: the rates
+    as they stand."""
     epochs: int = Field(default=100, ge=1)
     batch_size: int = Field(default=256, ge=1)
     """Images per step; all of them if there are fewer."""
     crop_scale: AreaRange | None = (0.08, 1.0)
-    """Area of the random crop, mirrored with probability 1/2; None: no augmentation, so that features are computed once."""
+    """Area of the random crop, mirrored with probability 1/2; None: no augmentation, so that
+    features are computed once."""
     input: Literal["features", "embeddings"] = "features"
     """`embeddings`: the projector's output at unit length."""
     report: Literal["last", "best"] = "last"
-    """`best`: the best epoch on the test set, as some released code reports it; this chooses by the test labels and flatters."""
+    """`best`: the best epoch on the test set, as some released code reports it; this chooses by the
+    test labels and flatters."""
 
 
 class LinearHead(nn.Module):
@@ -63,7 +71,9 @@ class LinearHead(nn.Module):
 
     def __init__(self, channels: int, *, num_classes: int, seed: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(0.01 * torch.randn(num_classes, channels, generator=generator(seed, "head")))
+        self.weight = nn.Parameter(
+            0.01 * torch.randn(num_classes, channels, generator=generator(seed, "head"))
+        )
         self.bias = nn.Parameter(torch.zeros(1, num_classes))
 
     def forward(self, inputs: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch classes"]:
@@ -71,8 +81,11 @@ class LinearHead(nn.Module):
         return inputs @ self.weight.T + self.bias
 
 
-def probe_accuracies(contestant: Contestant, material: Material, recipe: EpochRecipe) -> list[float]:
-    """Test accuracy in [0, 1] after the last epoch; after every epoch if the recipe reports the best.
+def probe_accuracies(
+    contestant: Contestant, material: Material, recipe: EpochRecipe
+) -> list[float]:
+    """Test accuracy in [0, 1] after the last epoch; after every epoch if the recipe reports the
+    best.
 
     Raises:
         TrainingError: if the loss is not finite.
@@ -80,15 +93,32 @@ def probe_accuracies(contestant: Contestant, material: Material, recipe: EpochRe
     data, encoder = material.classes, contestant.encoder
     assert isinstance(encoder, Encoder) or recipe.input == "features"
     batch = min(recipe.batch_size, len(data.train_rows))
-    test = torch.cat([_inputs(contestant, unit_images(pixels, material.device), recipe) for pixels in _pixels(data.test, data.test_rows)])
+    test = torch.cat(
+        [
+            _inputs(contestant, unit_images(pixels, material.device), recipe)
+            for pixels in _pixels(data.test, data.test_rows)
+        ]
+    )
     cached = _cached(contestant, material, recipe)
-    head = LinearHead(test.shape[1], num_classes=len(data.class_names), seed=material.seed).to(material.device)
-    optimizer, progress, accuracies = _optimizer(head, recipe), material.progress(f"linear probe of the {contestant.name} encoder"), []
+    head = LinearHead(test.shape[1], num_classes=len(data.class_names), seed=material.seed).to(
+        material.device
+    )
+    optimizer, progress, accuracies = (
+        _optimizer(head, recipe),
+        material.progress(f"linear probe of the {contestant.name} encoder"),
+        [],
+    )
     scale = batch / recipe.reference_batch if recipe.reference_batch is not None else 1.0
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
-            group["lr"] = scale * cosine(recipe.learning_rate, recipe.final_learning_rate, epoch / recipe.epochs)
-        _epoch(head, optimizer, _batches(contestant, material, recipe, cached=cached, epoch=epoch, batch=batch))
+            group["lr"] = scale * cosine(
+                recipe.learning_rate, recipe.final_learning_rate, epoch / recipe.epochs
+            )
+        _epoch(
+            head,
+            optimizer,
+            _batches(contestant, material, recipe, cached=cached, epoch=epoch, batch=batch),
+        )
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
         if recipe.report == "best" or epoch + 1 == recipe.epochs:
@@ -96,31 +126,51 @@ def probe_accuracies(contestant: Contestant, material: Material, recipe: EpochRe
     return accuracies
 
 
-def _epoch(head: LinearHead, optimizer: Optimizer, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+def _epoch(
+    head: LinearHead, optimizer: Optimizer, batches: Iterator[tuple[Tensor, Tensor]]
+) -> None:
     for inputs, labels in batches:
         loss = F.cross_entropy(head(inputs), labels)
         if not torch.isfinite(loss):
-            raise TrainingError("linear probe: the loss is not finite; lower linear.recipe.learning_rate")
+            raise TrainingError(
+                "linear probe: the loss is not finite; lower linear.recipe.learning_rate"
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
 def _batches(
-    contestant: Contestant, material: Material, recipe: EpochRecipe, *, cached: Tensor | None, epoch: int, batch: int
+    contestant: Contestant,
+    material: Material,
+    recipe: EpochRecipe,
+    *,
+    cached: Tensor | None,
+    epoch: int,
+    batch: int,
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
     """Inputs and labels of an epoch in an order of its own; a ragged last batch is used too."""
     data = material.classes
     for number, chosen in enumerate(
-        torch.split(torch.randperm(len(data.train_rows), generator=generator(material.seed, "probe order", epoch)), batch)
+        torch.split(
+            torch.randperm(
+                len(data.train_rows), generator=generator(material.seed, "probe order", epoch)
+            ),
+            batch,
+        )
     ):
         if cached is not None:
             inputs = cached[chosen.to(material.device)]
         else:
             assert recipe.crop_scale is not None
-            augment = Views([ViewSettings(crop_scale=recipe.crop_scale, jitter=0, greyscale=0)], image_size=data.train.size)
+            augment = Views(
+                [ViewSettings(crop_scale=recipe.crop_scale, jitter=0, greyscale=0)],
+                image_size=data.train.size,
+            )
             pixels = data.train.images(data.train_rows[chosen].numpy()).to(material.device)
-            (views,) = augment(pixels, generator=generator(material.seed, "probe views", epoch, number))
+            (views,) = augment(
+                pixels, generator=generator(material.seed, "probe views", epoch, number)
+            )
             inputs = _inputs(contestant, views, recipe)
         yield inputs, data.train_labels[chosen].to(material.device)
 
@@ -132,7 +182,12 @@ def _cached(contestant: Contestant, material: Material, recipe: EpochRecipe) -> 
     if recipe.input == "features":
         return material.labelled(contestant).train_features
     data = material.classes
-    return torch.cat([_inputs(contestant, unit_images(pixels, material.device), recipe) for pixels in _pixels(data.train, data.train_rows)])
+    return torch.cat(
+        [
+            _inputs(contestant, unit_images(pixels, material.device), recipe)
+            for pixels in _pixels(data.train, data.train_rows)
+        ]
+    )
 
 
 def _inputs(contestant: Contestant, images: Tensor, recipe: EpochRecipe) -> Tensor:

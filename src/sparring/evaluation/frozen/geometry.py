@@ -5,7 +5,13 @@ import torch
 from sparring.config import Settings
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.protocol import Result
-from sparring.measures.geometry import alignment, collapse_warning, effective_rank, embedding_std, uniformity
+from sparring.measures.geometry import (
+    alignment,
+    collapse_warning,
+    effective_rank,
+    embedding_std,
+    uniformity,
+)
 from sparring.seeding import generator
 
 # Pairs grow with the square of the images, and the measures are means.
@@ -17,11 +23,17 @@ class GeometrySettings(Settings):
 
 
 def geometry(contestant: Contestant, material: Material, settings: GeometrySettings) -> Result:
-    """Label-free measures of the features of the images to score, and a warning if they have collapsed."""
+    """Label-free measures of the features of the images to score, and a warning if they have
+    collapsed."""
     everything = material.features(contestant)
-    order = torch.randperm(len(everything), generator=generator(material.seed, "geometry"))[:_IMAGES]
+    order = torch.randperm(len(everything), generator=generator(material.seed, "geometry"))[
+        :_IMAGES
+    ]
     features = everything[order.to(everything.device)]
-    measures = {"effective_rank": effective_rank(features), "embedding_std": embedding_std(features)}
+    measures = {
+        "effective_rank": effective_rank(features),
+        "embedding_std": embedding_std(features),
+    }
     if len(everything) > 1:
         measures["uniformity"] = uniformity(features)
     views = material.view_features(contestant)
@@ -29,4 +41,9 @@ def geometry(contestant: Contestant, material: Material, settings: GeometrySetti
         measures["alignment"] = alignment(*views)
     channels = everything.shape[1]
     warning = collapse_warning(measures, channels=channels)
-    return {**measures, "channels": channels, "images": len(features), **({"warning": warning} if warning else {})}
+    return {
+        **measures,
+        "channels": channels,
+        "images": len(features),
+        **({"warning": warning} if warning else {}),
+    }

@@ -1,4 +1,5 @@
-"""The linear probe on frozen features: logistic regression to convergence, or as one of the papers trains it."""
+"""The linear probe on frozen features: logistic regression to convergence, or as one of the papers
+trains it."""
 
 from dataclasses import asdict
 
@@ -19,11 +20,13 @@ class LinearSettings(Settings):
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     """Part of each class of the training images to choose on."""
     recipe: EpochRecipe | None = None
-    """A paper's recipe of epochs, set by the variants; None: logistic regression to convergence, with the two settings above."""
+    """A paper's recipe of epochs, set by the variants; None: logistic regression to convergence,
+    with the two settings above."""
 
 
 def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result:
-    """Share of test images that a linear classifier of the frozen features classifies rightly; the test images are looked at once."""
+    """Share of test images that a linear classifier of the frozen features classifies rightly; the
+    test images are looked at once."""
     if settings.recipe is not None:
         return _by_recipe(contestant, material, settings.recipe)
     data = material.labelled(contestant)
@@ -43,6 +46,9 @@ def _by_recipe(contestant: Contestant, material: Material, recipe: EpochRecipe) 
     accuracies = probe_accuracies(contestant, material, recipe)
     result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **material.classes.sizes}
     if recipe.report == "best":
-        best = f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last one has {accuracies[-1]:.4f}"
+        best = (
+            f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last "
+            f"one has {accuracies[-1]:.4f}"
+        )
         return {**result, "last_accuracy": accuracies[-1], "note": best}
     return result

@@ -1,9 +1,11 @@
-"""Linear probe: multinomial logistic regression on frozen features, its regularisation chosen without the test set.
+"""Linear probe: multinomial logistic regression on frozen features, its regularisation chosen
+without the test set.
 
-Features are standardised by the training rows' mean and deviation. The fit is full-batch L-BFGS with a strong Wolfe
-search in the precision of the features (float32 as `extract_features` gives them), from the strongest regularisation to
-the weakest, each starting at the last solution. The regularisation that scores best on held-out training rows is fitted
-again on all training rows, and the test rows are looked at once.
+Features are standardised by the training rows' mean and deviation. The fit is full-batch L-BFGS
+with a strong Wolfe search in the precision of the features (float32 as `extract_features` gives
+them), from the strongest regularisation to the weakest, each starting at the last solution. The
+regularisation that scores best on held-out training rows is fitted again on all training rows, and
+the test rows are looked at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +24,15 @@ REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Candidates for the weight penalty, strongest first; scikit-learn's C is 1 / (rows * penalty)."""
 
 _MAX_ITERATIONS = 300
-# Largest gradient entry of the preconditioned mean loss at which a fit is finished: the objective is then within 2e-6 of
-# what ten times stricter fits reach (50k x 512, penalties 1e-2 and 1e-4).
+# Largest gradient entry of the preconditioned mean loss at which a fit is finished: the objective
+# is then within 2e-6 of what ten times stricter fits reach (50k x 512, penalties 1e-2 and 1e-4).
 _GRADIENT_TOLERANCE = 1e-4
 # Or when the loss changes by less; torch's own default.
 _LOSS_TOLERANCE = 1e-9
 
 _ROWS_PER_CHANNEL = 16
-"""Rows from which the preconditioner is made, per channel. Twice as many change the iterations of a fit by one at most (50k x 512)."""
+"""Rows from which the preconditioner is made, per channel. Twice as many change the iterations of a
+fit by one at most (50k x 512)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +114,17 @@ def linear_probe(
     Raises:
         DataError: for fewer than two classes, or no class of two rows.
     """
-    fitted = fitted_probe(train_features, train_labels, seed=seed, regularisations=regularisations, validation_share=validation_share)
+    fitted = fitted_probe(
+        train_features,
+        train_labels,
+        seed=seed,
+        regularisations=regularisations,
+        validation_share=validation_share,
+    )
     return LinearScore(
-        accuracy=fitted.probe.accuracy(fitted.standardised(test_features), _positions(fitted.classes, test_labels)),
+        accuracy=fitted.probe.accuracy(
+            fitted.standardised(test_features), _positions(fitted.classes, test_labels)
+        ),
         validation_accuracy=fitted.validation_accuracy,
         regularisation=fitted.regularisation,
         iterations=fitted.iterations,
@@ -128,7 +139,8 @@ def fitted_probe(
     regularisations: Sequence[float] = REGULARISATIONS,
     validation_share: float = 0.2,
 ) -> FittedProbe:
-    """Logistic regression on frozen features, its regularisation chosen on held-out rows and fitted again on all.
+    """Logistic regression on frozen features, its regularisation chosen on held-out rows and fitted
+    again on all.
 
     Args:
         train_features: raw backbone features.
@@ -143,7 +155,9 @@ def fitted_probe(
     classes, targets = torch.unique(train_labels, return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"a linear probe needs at least two classes, got {len(classes)}")
-    kept, held_out = (rows.to(targets.device) for rows in split(targets, share=validation_share, seed=seed))
+    kept, held_out = (
+        rows.to(targets.device) for rows in split(targets, share=validation_share, seed=seed)
+    )
     fitting, validating = standardise(train_features[kept], train_features[held_out])
     path = regularisation_path(fitting, targets[kept], regularisations)
     validated = [probe.accuracy(validating, targets[held_out]) for probe in path]
@@ -165,15 +179,19 @@ def fitted_probe(
 def standardise(
     train: Float[Tensor, "train dim"], other: Float[Tensor, "other dim"]
 ) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "other dim"]]:
-    """Both matrices with the training rows' mean and deviation taken out; constant channels become zero."""
+    """Both matrices with the training rows' mean and deviation taken out; constant channels become
+    zero."""
     mean, scale = _moments(train)
     return (train - mean) / scale, (other - mean) / scale
 
 
-def _moments(train: Float[Tensor, "train dim"]) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim"]]:
+def _moments(
+    train: Float[Tensor, "train dim"],
+) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim"]]:
     """Mean and deviation of each channel; the deviation of a constant channel is infinite."""
     std, mean = torch.std_mean(train, dim=0, correction=0)
-    # A channel that hardly moves for its size is constant up to rounding; dividing by its deviation magnifies noise.
+    # A channel that hardly moves for its size is constant up to rounding; dividing by its deviation
+    # magnifies noise.
     return mean, torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), std, torch.inf)
 
 
@@ -184,7 +202,8 @@ def regularisation_path(
     *,
     progress: Progress | None = None,
 ) -> list[Probe]:
-    """Logistic regressions from the strongest penalty to the weakest, each starting at the one before.
+    """Logistic regressions from the strongest penalty to the weakest, each starting at the one
+    before.
 
     argmin_{W, b} mean_i cross_entropy(W x_i + b, y_i) + penalty / 2 * ||W||^2
 
@@ -198,11 +217,19 @@ def regularisation_path(
         ValueError: if a penalty is not positive.
     """
     if min(regularisations) <= 0:
-        raise ValueError(f"regularisations must be positive, got {min(regularisations)}; typical values are 1e-6 to 1")
-    # A part of the rows is enough for a preconditioner; taken evenly, as rows may be in the order of their classes.
-    components = principal_components(features[:: max(1, len(features) // (_ROWS_PER_CHANNEL * features.shape[1]))])
+        raise ValueError(
+            f"regularisations must be positive, got {min(regularisations)}; typical values "
+            "are 1e-6 to 1"
+        )
+    # A part of the rows is enough for a preconditioner; taken evenly, as rows may be in the order
+    # of their classes.
+    components = principal_components(
+        features[:: max(1, len(features) // (_ROWS_PER_CHANNEL * features.shape[1]))]
+    )
     num_classes = int(targets.max()) + 1
-    probe = Probe(features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes), 0)
+    probe = Probe(
+        features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes), 0
+    )
     path = []
     for penalty in sorted(regularisations, reverse=True):
         probe = _fit(features, targets, components, penalty=penalty, start=probe)
@@ -212,8 +239,11 @@ def regularisation_path(
     return path
 
 
-def principal_components(features: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
-    """Variance along each component, from the least, and the components as columns; of rows whose mean is zero."""
+def principal_components(
+    features: Float[Tensor, "rows dim"],
+) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
+    """Variance along each component, from the least, and the components as columns; of rows whose
+    mean is zero."""
     variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
     return variances.clamp_min(0).to(features), basis.to(features)
 
@@ -222,7 +252,8 @@ def minimise(value: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor
     """Let full-batch L-BFGS find the least value, in place; the number of its iterations.
 
     Args:
-        value: of the parameters as they are; convex, and scaled so that all directions curve about alike.
+        value: of the parameters as they are; convex, and scaled so that all directions curve about
+            alike.
         parameters: leaves with gradients, changed here.
     """
     optimizer = torch.optim.LBFGS(
@@ -245,22 +276,36 @@ def minimise(value: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor
     return int(optimizer.state[parameters[0]]["n_iter"])
 
 
-def _fit(features: Tensor, targets: Tensor, components: tuple[Tensor, Tensor], *, penalty: float, start: Probe) -> Probe:
+def _fit(
+    features: Tensor,
+    targets: Tensor,
+    components: tuple[Tensor, Tensor],
+    *,
+    penalty: float,
+    start: Probe,
+) -> Probe:
     """One fit, preconditioned by its near-diagonal curvature in the basis of principal components.
 
-    With C classes the curvature along component k is about variance_k / C + penalty. Scaling each weight by its root makes all directions
-    alike: 13 iterations where scikit-learn's plain L-BFGS takes 121 (benchmarks/linear_probe.py, 50k x 512, penalty 1e-4). Only the
-    weights change their basis, which costs nothing; the features stay as they are.
+    With C classes the curvature along component k is about variance_k / C + penalty. Scaling each
+    weight by its root makes all directions alike: 13 iterations where scikit-learn's plain L-BFGS
+    takes 121 (benchmarks/linear_probe.py, 50k x 512, penalty 1e-4). Only the weights change their
+    basis, which costs nothing; the features stay as they are.
     """
     variances, basis = components
     scale = (variances / len(start.weight) + penalty).rsqrt()
     to_weight = (basis * scale).T
-    scaled, bias = ((start.weight @ basis) / scale).requires_grad_(), start.bias.clone().requires_grad_()
+    scaled, bias = (
+        ((start.weight @ basis) / scale).requires_grad_(),
+        start.bias.clone().requires_grad_(),
+    )
 
     def value() -> Tensor:
         """The penalised cross-entropy."""
         weight = scaled @ to_weight
-        return F.cross_entropy(torch.addmm(bias, features, weight.T), targets) + penalty / 2 * weight.square().sum()
+        return (
+            F.cross_entropy(torch.addmm(bias, features, weight.T), targets)
+            + penalty / 2 * weight.square().sum()
+        )
 
     iterations = minimise(value, [scaled, bias])
     return Probe((scaled @ to_weight).detach(), bias.detach(), iterations)

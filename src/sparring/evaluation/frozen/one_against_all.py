@@ -1,4 +1,5 @@
-"""Logistic regressions of every class against the rest, for images that may show several classes; fitted like `logistic`."""
+"""Logistic regressions of every class against the rest, for images that may show several classes;
+fitted like `logistic`."""
 
 from collections.abc import Sequence
 
@@ -18,9 +19,11 @@ def one_against_all_path(
     *,
     progress: Progress | None = None,
 ) -> list[Probe]:
-    """Binary logistic regressions from the strongest penalty to the weakest, each starting at the one before.
+    """Binary logistic regressions from the strongest penalty to the weakest, each starting at the
+    one before.
 
-    argmin_{w, b} sum_{i in rows of the class} log(1 + exp(-s_i (w.x_i + b))) + penalty / 2 * ||w||^2 for every class, with s = +1 or -1
+    argmin_{w, b} sum_{i in rows of the class} log(1 + exp(-s_i (w.x_i + b))) + penalty / 2 *
+    ||w||^2 for every class, with s = +1 or -1
 
     Args:
         features: standardised rows; float64 gives float64 fits.
@@ -32,7 +35,9 @@ def one_against_all_path(
         ValueError: if a penalty is not positive.
     """
     if min(penalties) <= 0:
-        raise ValueError(f"penalties must be positive, got {min(penalties)}; typical values are 1e-6 to 1e5")
+        raise ValueError(
+            f"penalties must be positive, got {min(penalties)}; typical values are 1e-6 to 1e5"
+        )
     variances, basis = principal_components(features)
     rotated, start = features @ basis, _base_rates(features, presence)
     path = []
@@ -45,13 +50,19 @@ def one_against_all_path(
 
 
 def _base_rates(features: Tensor, presence: Tensor) -> Probe:
-    """What an infinite penalty leaves: each class as often as it occurs, and half a row more of both kinds."""
+    """What an infinite penalty leaves: each class as often as it occurs, and half a row more of
+    both kinds."""
     positive, negative = ((presence == sign).sum(dim=0).to(features) + 0.5 for sign in (1, 0))
-    return Probe(features.new_zeros(presence.shape[1], features.shape[1]), (positive / negative).log(), 0)
+    return Probe(
+        features.new_zeros(presence.shape[1], features.shape[1]), (positive / negative).log(), 0
+    )
 
 
-def _fit(rotated: Tensor, presence: Tensor, variances: Tensor, *, penalty: float, start: Probe) -> Probe:
-    """All classes at once, in the basis of principal components, where the curvature is about variance * p (1 - p) + penalty per row."""
+def _fit(
+    rotated: Tensor, presence: Tensor, variances: Tensor, *, penalty: float, start: Probe
+) -> Probe:
+    """All classes at once, in the basis of principal components, where the curvature is about
+    variance * p (1 - p) + penalty per row."""
     known, truth = (presence >= 0).to(rotated), (presence == 1).to(rotated)
     rows = known.sum(dim=0).clamp_min(1)
     per_row = penalty / rows
@@ -63,7 +74,12 @@ def _fit(rotated: Tensor, presence: Tensor, variances: Tensor, *, penalty: float
         """Sum over classes of the mean loss of their rows, so that no class waits for another."""
         weight = scaled * scale
         logits = torch.addmm(bias, rotated, weight.T)
-        loss = F.binary_cross_entropy_with_logits(logits, truth, weight=known, reduction="none").sum(dim=0) / rows
+        loss = (
+            F.binary_cross_entropy_with_logits(logits, truth, weight=known, reduction="none").sum(
+                dim=0
+            )
+            / rows
+        )
         return (loss + per_row / 2 * weight.square().sum(dim=1)).sum()
 
     iterations = minimise(value, [scaled, bias])

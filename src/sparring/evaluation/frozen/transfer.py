@@ -1,16 +1,20 @@
-"""Linear transfer: logistic regression on frozen features of another set, by the conventions of the transfer literature.
+"""Linear transfer: logistic regression on frozen features of another set, by the conventions of the
+transfer literature.
 
-After Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021, arXiv:2011.13377: one view of each image, no augmentation, a full
-fit by L-BFGS; the penalty is chosen among 45 on validation images, the classifier is fitted again on training and validation images
-together, and the test images are looked at once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in the code
-of the latter; a fit on n images minimises mean loss + penalty / (2 n) ||W||^2, so both fits trade loss for weights alike.
+After Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021, arXiv:2011.13377: one view
+of each image, no augmentation, a full fit by L-BFGS; the penalty is chosen among 45 on validation
+images, the classifier is fitted again on training and validation images together, and the test
+images are looked at once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in
+the code of the latter; a fit on n images minimises mean loss + penalty / (2 n) ||W||^2, so both
+fits trade loss for weights alike.
 
-Two deviations: features are standardised by the images that are fitted on (theirs are raw), which makes one grid fit every encoder, and
-the fits go from the strongest penalty to the weakest and end by the tolerance of `logistic`; theirs rise and end after scikit-learn's
-100 iterations.
+Two deviations: features are standardised by the images that are fitted on (theirs are raw), which
+makes one grid fit every encoder, and the fits go from the strongest penalty to the weakest and end
+by the tolerance of `logistic`; theirs rise and end after scikit-learn's 100 iterations.
 
-An image of Pascal VOC shows several classes. There each class has a logistic regression against the rest, without the images in which it
-is only difficult, and one penalty for all is chosen by mean average precision over classes.
+An image of Pascal VOC shows several classes. There each class has a logistic regression against the
+rest, without the images in which it is only difficult, and one penalty for all is chosen by mean
+average precision over classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +38,10 @@ from sparring.evaluation.frozen.one_against_all import one_against_all_path
 from sparring.evaluation.protocol import Result, curves, table
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import class_accuracies
-from sparring.measures.average_precision import area_average_precision, eleven_point_average_precision
+from sparring.measures.average_precision import (
+    area_average_precision,
+    eleven_point_average_precision,
+)
 
 Logits: TypeAlias = Float[Tensor, "rows classes"]
 Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], Progress | None], list[Probe]]
@@ -42,7 +49,10 @@ Score: TypeAlias = Callable[[Tensor, Tensor], float]
 _Rows: TypeAlias = tuple[Tensor, Tensor, str]
 """Rows to fit on, rows to choose the penalty on, and which these are in words."""
 
-_AVERAGE_PRECISION = {"11-point-mAP": eleven_point_average_precision, "area-mAP": area_average_precision}
+_AVERAGE_PRECISION = {
+    "11-point-mAP": eleven_point_average_precision,
+    "area-mAP": area_average_precision,
+}
 _LISTED_CLASSES = 20
 
 
@@ -50,33 +60,42 @@ class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     metric: Literal["auto", "top-1", "mean-per-class", "11-point-mAP", "area-mAP"] = "auto"
-    """What is the score, and what the penalty is chosen by; auto: the convention of a public set, else `top-1`.
+    """What is the score, and what the penalty is chosen by; auto: the convention of a public set,
+    else `top-1`.
 
     Mean average precision is for images that show several classes, and only for them."""
     candidates: int = Field(default=45, ge=2)
-    """Penalties to choose from, evenly spaced on a logarithmic scale; Kornblith et al. 2019 and Ericsson et al. 2021."""
+    """Penalties to choose from, evenly spaced on a logarithmic scale; Kornblith et al. 2019 and
+    Ericsson et al. 2021."""
     weakest: float = Field(default=1e-6, gt=0)
     """Least penalty of the summed loss: 1 / C for scikit-learn's C; the same source."""
     strongest: float = Field(default=1e5, gt=0)
     """Greatest penalty; the same source."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
-    """Part of the images to learn from to choose the penalty on, where there are no official validation images; Ericsson et al. 2021."""
+    """Part of the images to learn from to choose the penalty on, where there are no official
+    validation images; Ericsson et al. 2021."""
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
         if self.weakest >= self.strongest:
-            raise ValueError(f"weakest must be below strongest, got {self.weakest:g} and {self.strongest:g}")
+            raise ValueError(
+                f"weakest must be below strongest, got {self.weakest:g} and {self.strongest:g}"
+            )
         return self
 
     @property
     def penalties(self) -> list[float]:
         """From the strongest to the weakest."""
         ratio = self.weakest / self.strongest
-        return [self.strongest * ratio ** (step / (self.candidates - 1)) for step in range(self.candidates)]
+        return [
+            self.strongest * ratio ** (step / (self.candidates - 1))
+            for step in range(self.candidates)
+        ]
 
 
 def transfer(contestant: Contestant, material: Material, settings: TransferSettings) -> Result:
-    """How well a linear classifier of frozen features does on another set, scored as the literature scores that set."""
+    """How well a linear classifier of frozen features does on another set, scored as the literature
+    scores that set."""
     for named in (material.learned, material.named(material.test)):
         if named is not None and named.presence:
             return _of_several_classes(contestant, material, settings, named)
@@ -109,13 +128,26 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
     def score(logits: Tensor, targets: Tensor) -> float:
         return _accuracies(logits.argmax(dim=1) == targets, targets)[metric]
 
-    def fit(features: Tensor, targets: Tensor, penalties: Sequence[float], progress: Progress | None) -> list[Probe]:
-        return regularisation_path(features, targets, [penalty / len(features) for penalty in penalties], progress=progress)
+    def fit(
+        features: Tensor, targets: Tensor, penalties: Sequence[float], progress: Progress | None
+    ) -> list[Probe]:
+        return regularisation_path(
+            features, targets, [penalty / len(features) for penalty in penalties], progress=progress
+        )
 
     task = _Task(fit=fit, score=score, progress=_progress(contestant, material))
-    chosen = _choose((data.train_features, data.test_features), data.train_labels, rows=rows, settings=settings, task=task)
+    chosen = _choose(
+        (data.train_features, data.test_features),
+        data.train_labels,
+        rows=rows,
+        settings=settings,
+        task=task,
+    )
     # Of the test set's own classes: those that training lacks are several, and wrong.
-    is_right, classes = (chosen.test_logits.argmax(dim=1) == data.test_labels).cpu(), _labels(known.test)[known.test_rows]
+    is_right, classes = (
+        (chosen.test_logits.argmax(dim=1) == data.test_labels).cpu(),
+        _labels(known.test)[known.test_rows],
+    )
     found = _accuracies(is_right, classes)
     return {
         "score": found[metric],
@@ -128,17 +160,24 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
     }
 
 
-def _of_several_classes(contestant: Contestant, material: Material, settings: TransferSettings, named: NamedSet) -> Result:
+def _of_several_classes(
+    contestant: Contestant, material: Material, settings: TransferSettings, named: NamedSet
+) -> Result:
     metric = _metric(settings, named, accepted=tuple(_AVERAGE_PRECISION))
     if material.test != named.name or material.train not in (None, named.name):
-        raise DataError(f"{named.name} is learned from and scored on its own images only; give --data {named.name} and no --train-data")
+        raise DataError(
+            f"{named.name} is learned from and scored on its own images only; give --data "
+            f"{named.name} and no --train-data"
+        )
     train, test = material.images
     features = material.train_features(contestant), material.features(contestant)
     # Read after the features, for only then is it known which files cannot be read.
     truth, test_truth = (_presence(dataset, named).to(material.device) for dataset in (train, test))
     validation = named.validation
     keys = set() if validation is None else {validation.key(row) for row in range(len(validation))}
-    official = torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(material.device)
+    official = (
+        torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(material.device)
+    )
     rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=material.seed)
 
     def score(logits: Tensor, presence: Tensor) -> float:
@@ -146,7 +185,10 @@ def _of_several_classes(contestant: Contestant, material: Material, settings: Tr
 
     task = _Task(fit=_one_against_all, score=score, progress=_progress(contestant, material))
     chosen = _choose(features, truth, rows=rows, settings=settings, task=task)
-    found = {name: _average_precisions(chosen.test_logits, test_truth, name) for name in _AVERAGE_PRECISION}
+    found = {
+        name: _average_precisions(chosen.test_logits, test_truth, name)
+        for name in _AVERAGE_PRECISION
+    }
     means = {name: _mean(values, named) for name, values in found.items()}
     counts = (test_truth == 1).sum(dim=0).tolist()
     return {
@@ -160,33 +202,54 @@ def _of_several_classes(contestant: Contestant, material: Material, settings: Tr
         "tested_on": f"test images of {named.name}",
         "table": table(
             ["class", "test images", "11-point AP %", "area AP %"],
-            list(zip(named.class_names, counts, found["11-point-mAP"], found["area-mAP"], strict=True)),
+            list(
+                zip(
+                    named.class_names, counts, found["11-point-mAP"], found["area-mAP"], strict=True
+                )
+            ),
             title="Average precision by class",
         ),
     }
 
 
-def _metric(settings: TransferSettings, named: NamedSet | None, *, accepted: tuple[str, ...]) -> str:
+def _metric(
+    settings: TransferSettings, named: NamedSet | None, *, accepted: tuple[str, ...]
+) -> str:
     default: Metric = named.metric if named is not None else "top-1"
     metric = default if settings.metric == "auto" else settings.metric
     if metric not in accepted:
         shown = "several classes" if "top-1" not in accepted else "one class"
-        raise ConfigError(f"transfer.metric={metric}: these images show {shown} each; choose auto, {' or '.join(accepted)}")
+        raise ConfigError(
+            f"transfer.metric={metric}: these images show {shown} each; choose auto, "
+            f"{' or '.join(accepted)}"
+        )
     return metric
 
 
-def _validation_rows(official: Tensor | None, labels: Int[Tensor, "rows"], settings: TransferSettings, *, seed: int) -> _Rows:
+def _validation_rows(
+    official: Tensor | None, labels: Int[Tensor, "rows"], settings: TransferSettings, *, seed: int
+) -> _Rows:
     """The official ones if there are any and others too, else a part of each class."""
     if official is not None and 0 < len(official) < len(labels):
         is_kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         is_kept[official] = False
         return is_kept.nonzero().flatten(), official, "official validation images"
-    kept, held_out = (rows.to(labels.device) for rows in split(labels, share=settings.validation_share, seed=seed))
+    kept, held_out = (
+        rows.to(labels.device) for rows in split(labels, share=settings.validation_share, seed=seed)
+    )
     return kept, held_out, f"{settings.validation_share:.0%} of the images to learn from, held out"
 
 
-def _choose(features: tuple[Tensor, Tensor], truth: Tensor, *, rows: _Rows, settings: TransferSettings, task: _Task) -> _Chosen:
-    """The penalty that scores best on the validation rows, the strongest among equals, and the test logits of the fit on all rows."""
+def _choose(
+    features: tuple[Tensor, Tensor],
+    truth: Tensor,
+    *,
+    rows: _Rows,
+    settings: TransferSettings,
+    task: _Task,
+) -> _Chosen:
+    """The penalty that scores best on the validation rows, the strongest among equals, and the test
+    logits of the fit on all rows."""
     kept, held_out, words = rows
     fitting, validating = standardise(features[0][kept], features[0][held_out])
     penalties = settings.penalties
@@ -201,7 +264,12 @@ def _choose(features: tuple[Tensor, Tensor], truth: Tensor, *, rows: _Rows, sett
         "validated_on": words,
         "penalty": penalties[best],
         "iterations": final.iterations + sum(probe.iterations for probe in path),
-        "curves": curves({"validation": points[::-1]}, title="Choice of the penalty", x="penalty, log10", y="score %"),
+        "curves": curves(
+            {"validation": points[::-1]},
+            title="Choice of the penalty",
+            x="penalty, log10",
+            y="score %",
+        ),
     }
     if best in (0, len(path) - 1):
         end, way = ("strongest", "raise") if best == 0 else ("weakest", "lower")
@@ -213,20 +281,32 @@ def _logits(probe: Probe, features: Tensor) -> Tensor:
     return torch.addmm(probe.bias, features, probe.weight.T)
 
 
-def _one_against_all(features: Tensor, presence: Tensor, penalties: Sequence[float], progress: Progress | None) -> list[Probe]:
+def _one_against_all(
+    features: Tensor, presence: Tensor, penalties: Sequence[float], progress: Progress | None
+) -> list[Probe]:
     return one_against_all_path(features, presence, penalties, progress=progress)
 
 
-def _accuracies(is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]) -> dict[str, float]:
-    return {"top-1": is_right.double().mean().item(), "mean-per-class": class_accuracies(is_right, labels)[1].mean().item()}
+def _accuracies(
+    is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
+) -> dict[str, float]:
+    return {
+        "top-1": is_right.double().mean().item(),
+        "mean-per-class": class_accuracies(is_right, labels)[1].mean().item(),
+    }
 
 
-def _average_precisions(logits: Logits, presence: Int[Tensor, "rows classes"], metric: str) -> list[float | None]:
-    """Of each class, on the images that are not only difficult; None for a class that no image shows."""
+def _average_precisions(
+    logits: Logits, presence: Int[Tensor, "rows classes"], metric: str
+) -> list[float | None]:
+    """Of each class, on the images that are not only difficult; None for a class that no image
+    shows."""
     measure, found = _AVERAGE_PRECISION[metric], []
     for scores, there in zip(logits.T, presence.T, strict=True):
         is_known = there >= 0
-        found.append(measure(scores[is_known], there[is_known] == 1) if bool((there == 1).any()) else None)
+        found.append(
+            measure(scores[is_known], there[is_known] == 1) if bool((there == 1).any()) else None
+        )
     return found
 
 
@@ -234,7 +314,9 @@ def _mean(values: Sequence[float | None], named: NamedSet) -> float:
     """Over the classes that occur."""
     known = [value for value in values if value is not None]
     if not known:
-        raise DataError(f"no image of {named.name} that is to be scored shows any class; look at more images")
+        raise DataError(
+            f"no image of {named.name} that is to be scored shows any class; look at more images"
+        )
     return sum(known) / len(known)
 
 
@@ -242,7 +324,10 @@ def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"
     """What each image shows; nothing is known of those that could not be read."""
     unread = {key for key, _ in dataset.quarantine}
     unknown = torch.full((len(named.class_names),), -1)
-    rows = [unknown if key in unread else torch.from_numpy(named.presence[key]).long() for key in dataset.keys]
+    rows = [
+        unknown if key in unread else torch.from_numpy(named.presence[key]).long()
+        for key in dataset.keys
+    ]
     return torch.stack(rows)
 
 
@@ -263,7 +348,11 @@ def _hardest(is_right: Tensor, labels: Tensor, dataset: Dataset) -> Result:
         label = int(classes[place])
         name = names[label] if names is not None and label < len(names) else str(label)
         rows.append((name, int((labels == label).sum()), accuracies[place].item()))
-    title = "Accuracy by class" if len(classes) <= _LISTED_CLASSES else f"The {_LISTED_CLASSES} hardest of {len(classes)} classes"
+    title = (
+        "Accuracy by class"
+        if len(classes) <= _LISTED_CLASSES
+        else f"The {_LISTED_CLASSES} hardest of {len(classes)} classes"
+    )
     return table(["class", "test images", "accuracy %"], rows, title=title)
 
 

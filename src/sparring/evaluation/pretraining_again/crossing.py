@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
-    """The rising sequence nearest to the values in the sum of squares; neighbours out of order share their mean.
+    """The rising sequence nearest to the values in the sum of squares; neighbours out of order
+    share their mean.
 
     Source: Ayer et al. 1955, pool-adjacent-violators.
 
@@ -25,9 +26,9 @@ def isotonic(values: Sequence[float]) -> list[float]:
 def crossing(points: Sequence[tuple[float, float]], height: float) -> float | None:
     """Smallest x at which a curve reaches a height; None if it does not.
 
-    The curve is made to rise first (`isotonic`): more images do not harm, so a dip is noise, and neither a lucky point nor an unlucky one
-    decides alone. Between two points y is linear in log x. Where the first point is high enough already its x is the answer, and the
-    truth is at most that.
+    The curve is made to rise first (`isotonic`): more images do not harm, so a dip is noise, and
+    neither a lucky point nor an unlucky one decides alone. Between two points y is linear in log x.
+    Where the first point is high enough already its x is the answer, and the truth is at most that.
 
     Args:
         points: (x, y) with x > 0, rising.

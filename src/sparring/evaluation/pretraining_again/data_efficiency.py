@@ -1,9 +1,10 @@
 """The data-efficiency protocol: how the score grows with the images that pretraining sees.
 
-For every seed the run's training images are put in a random order, and its game is played again on the first part of them, so smaller
-sets lie within larger ones. All labelled training images serve the scoring at every size: only pretraining is starved. A control plays on
-the same images with the same seeds; the share at which the run's method reaches the control's score on all images is the factor by which
-it saves them.
+For every seed the run's training images are put in a random order, and its game is played again on
+the first part of them, so smaller sets lie within larger ones. All labelled training images serve
+the scoring at every size: only pretraining is starved. A control plays on the same images with the
+same seeds; the share at which the run's method reaches the control's score on all images is the
+factor by which it saves them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,12 @@ from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.pretraining_again.crossing import crossing
-from sparring.evaluation.pretraining_again.pretraining import Pretrained, pretrained, require_batches, run_config
+from sparring.evaluation.pretraining_again.pretraining import (
+    Pretrained,
+    pretrained,
+    require_batches,
+    run_config,
+)
 from sparring.evaluation.protocol import Result, curves, spread, table
 from sparring.measures.knn import knn_accuracy
 from sparring.models.encoder import Encoder
@@ -37,15 +43,18 @@ class DataEfficiencySettings(Settings):
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.5, 1.0)
     """Of the training images; the whole set, 1.0, must be among them."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
-    """Of the order of the images and of the pretraining; the spread is over them, so one seed costs a third and tells no spread."""
+    """Of the order of the images and of the pretraining; the spread is over them, so one seed costs
+    a third and tells no spread."""
     epochs: int | None = Field(default=None, ge=1)
     """Of the pretraining on all images; None: the run's."""
     fixed: Literal["epochs", "steps"] = "epochs"
-    """What smaller sets keep: `epochs`, with fewer steps; `steps`, as nearly as whole epochs allow, with each image seen more often."""
+    """What smaller sets keep: `epochs`, with fewer steps; `steps`, as nearly as whole epochs allow,
+    with each image seen more often."""
     score: Literal["knn", "linear"] = "knn"
     """With the defaults of the protocol of that name."""
     control: str | None = None
-    """Name of another method, which takes its own defaults, or a TOML file with its settings; images, encoder, training are the run's."""
+    """Name of another method, which takes its own defaults, or a TOML file with its settings;
+    images, encoder, training are the run's."""
 
     @field_validator("shares")
     @classmethod
@@ -74,7 +83,9 @@ class Plan:
 
     def rows(self, count: int, seed: int) -> npt.NDArray[np.int64]:
         """Images of one pretraining, in rising order."""
-        order = torch.randperm(len(self.available), generator=generator(seed, "data efficiency")).numpy()
+        order = torch.randperm(
+            len(self.available), generator=generator(seed, "data efficiency")
+        ).numpy()
         return np.sort(self.available[order[:count]])
 
     def config(self, game: str, count: int, seed: int) -> RunConfig:
@@ -83,29 +94,48 @@ class Plan:
         epochs, batch = self.settings.epochs or config.training.epochs, config.training.batch_size
         if self.settings.fixed == "steps":
             epochs = max(1, round(epochs * (self.counts[-1] // batch) / (count // batch)))
-        return RunConfig.from_tree(merged(config.tree(), {"seed": seed, "training": {"epochs": epochs}}))
+        return RunConfig.from_tree(
+            merged(config.tree(), {"seed": seed, "training": {"epochs": epochs}})
+        )
 
     def pretrained(self, game: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
         images = part(self.material.classes.train, self.rows(count, seed))
-        same_steps = "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
+        same_steps = (
+            "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
+        )
         place = f"data-efficiency/{game}/seed-{seed}/{count}-images{same_steps}"
-        return pretrained(images, place, config=self.config(game, count, seed), material=self.material)
+        return pretrained(
+            images, place, config=self.config(game, count, seed), material=self.material
+        )
 
 
-def data_efficiency(contestant: Contestant, material: Material, settings: DataEfficiencySettings) -> Result:
-    """Score after pretraining on every share of the images, and the share that equals the control on all of them.
+def data_efficiency(
+    contestant: Contestant, material: Material, settings: DataEfficiencySettings
+) -> Result:
+    """Score after pretraining on every share of the images, and the share that equals the control
+    on all of them.
 
-    The contestant itself is not looked at: everything is pretrained anew, so that all shares are treated alike.
+    The contestant itself is not looked at: everything is pretrained anew, so that all shares are
+    treated alike.
     """
     plan = _plan(material, settings)
     total = len(plan.games) * len(settings.seeds) * len(settings.shares)
-    material.report(f"data-efficiency: {total} pretrainings, one after the other; an interrupted evaluation goes on where it was")
+    material.report(
+        f"data-efficiency: {total} pretrainings, one after the other; an interrupted "
+        "evaluation goes on where it was"
+    )
     lines: dict[str, Line] = {}
     for game in plan.games:
-        lines[game] = [[_score(plan.pretrained(game, count, seed).trained, plan) for count in plan.counts] for seed in settings.seeds]
+        lines[game] = [
+            [_score(plan.pretrained(game, count, seed).trained, plan) for count in plan.counts]
+            for seed in settings.seeds
+        ]
     first = next(iter(plan.games))
-    untrained = [_score(plan.pretrained(first, plan.counts[0], seed).untrained, plan) for seed in settings.seeds]
+    untrained = [
+        _score(plan.pretrained(first, plan.counts[0], seed).untrained, plan)
+        for seed in settings.seeds
+    ]
     return _result(plan, lines, untrained)
 
 
@@ -113,14 +143,19 @@ def control_config(name: str, run: RunConfig) -> RunConfig:
     """Another method with the run's images, encoder and training.
 
     Args:
-        name: of a method, which then has its own defaults; or a TOML file with its settings, whose general sections do not count.
+        name: of a method, which then has its own defaults; or a TOML file with its settings, whose
+            general sections do not count.
         run: the run's configuration.
 
     Raises:
         ConfigError: for an unknown method, or a file that is missing or wrong.
     """
     own = read_toml(Path(name).expanduser()) if name.endswith(".toml") else {"method": name}
-    general = {key: value for key, value in run.tree().items() if key in ("seed", "data", "encoder", "training")}
+    general = {
+        key: value
+        for key, value in run.tree().items()
+        if key in ("seed", "data", "encoder", "training")
+    }
     return RunConfig.from_tree(merged(own, general))
 
 
@@ -138,7 +173,9 @@ def _plan(material: Material, settings: DataEfficiencySettings) -> Plan:
     counts = tuple(round(share * len(available)) for share in settings.shares)
     for share, count in zip(settings.shares, counts, strict=True):
         require_batches(count, config, f"share {share:g} of {len(available):,} images")
-    return Plan(games=games, counts=counts, available=available, material=material, settings=settings)
+    return Plan(
+        games=games, counts=counts, available=available, material=material, settings=settings
+    )
 
 
 def _name(config: RunConfig) -> str:
@@ -150,14 +187,23 @@ def _score(encoder: Encoder, plan: Plan) -> float:
     material, known = plan.material, plan.material.classes
     sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
     train, test = (
-        extract_features(encoder, images, device=material.device, progress=material.progress("features")).to(material.device)
+        extract_features(
+            encoder, images, device=material.device, progress=material.progress("features")
+        ).to(material.device)
         for images in sets
     )
     labels, targets = known.train_labels.to(material.device), known.test_labels.to(material.device)
     if plan.settings.score == "linear":
         return linear_probe(train, labels, test, targets, seed=material.seed).accuracy
     defaults = KnnSettings()
-    return knn_accuracy(train, labels, test, targets, num_neighbors=defaults.num_neighbors, temperature=defaults.temperature)
+    return knn_accuracy(
+        train,
+        labels,
+        test,
+        targets,
+        num_neighbors=defaults.num_neighbors,
+        temperature=defaults.temperature,
+    )
 
 
 def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
@@ -169,11 +215,15 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
         control: scores of the control, of the same seeds and shares.
 
     Returns:
-        `shares`: of each seed, None where the method does not get there; `share`: their mean, None if any seed does not; `range`: smallest
-        and largest of those that do; `reached`: number of those; `at_most`: some seed gets there with the smallest share measured, so that
-        the truth may be less.
+        `shares`: of each seed, None where the method does not get there; `share`: their mean, None
+        if any seed does not; `range`: smallest and largest of those that do; `reached`: number of
+        those; `at_most`: some seed gets there with the smallest share measured, so that the truth
+        may be less.
     """
-    found = [crossing(list(zip(shares, own, strict=True)), other[-1]) for own, other in zip(line, control, strict=True)]
+    found = [
+        crossing(list(zip(shares, own, strict=True)), other[-1])
+        for own, other in zip(line, control, strict=True)
+    ]
     reached = [share for share in found if share is not None]
     return {
         "shares": found,
@@ -200,37 +250,72 @@ def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -
         "table": _table(plan, lines, untrained),
         "curves": _curves(plan, lines, untrained),
     }
-    notes = ["smaller sets have fewer steps too"] if settings.fixed == "epochs" else ["all sets have about as many steps"]
+    notes = (
+        ["smaller sets have fewer steps too"]
+        if settings.fixed == "epochs"
+        else ["all sets have about as many steps"]
+    )
     for control in list(lines)[1:]:
-        result["factor"] = {"control": control, **saving(settings.shares, lines[run], lines[control])}
+        result["factor"] = {
+            "control": control,
+            **saving(settings.shares, lines[run], lines[control]),
+        }
         notes.append(_sentence(run, result["factor"], len(settings.seeds)))
         if spread([scores[-1] for scores in lines[control]])[0] <= spread(untrained)[0]:
-            result["warning"] = "the control on all images is no better than the untrained encoder, so reaching it says nothing"
+            result["warning"] = (
+                "the control on all images is no better than the untrained encoder, so "
+                "reaching it says nothing"
+            )
     return {**result, "note": "; ".join(notes)}
 
 
 def _sentence(run: str, factor: Mapping[str, Any], seeds: int) -> str:
     control = factor["control"].removeprefix("control-")
     if factor["share"] is None:
-        return f"{run} reaches its control {control} on all images in {factor['reached']} of {seeds} seeds"
+        return (
+            f"{run} reaches its control {control} on all images in {factor['reached']} of {seeds} "
+            "seeds"
+        )
     low, high = factor["range"]
     most = "at most " if factor["at_most"] else ""
     over = f" ({low:.0%} to {high:.0%} over {seeds} seeds)" if seeds > 1 else " (one seed)"
-    return f"{run} on {most}{factor['share']:.0%} of the images{over} equals its control {control} on all of them"
+    return (
+        f"{run} on {most}{factor['share']:.0%} of the images{over} equals its control {control} "
+        "on all of them"
+    )
 
 
 def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
-    columns = ["share %", "images", *(name for game in lines for name in (f"{game} %", f"{game}, spread %"))]
-    rows: list[list[str | float | int | None]] = [[0.0, 0, *(value for _ in lines for value in spread(untrained))]]
+    columns = [
+        "share %",
+        "images",
+        *(name for game in lines for name in (f"{game} %", f"{game}, spread %")),
+    ]
+    rows: list[list[str | float | int | None]] = [
+        [0.0, 0, *(value for _ in lines for value in spread(untrained))]
+    ]
     for number, (share, count) in enumerate(zip(plan.settings.shares, plan.counts, strict=True)):
-        measured = [value for line in lines.values() for value in spread([scores[number] for scores in line])]
+        measured = [
+            value
+            for line in lines.values()
+            for value in spread([scores[number] for scores in line])
+        ]
         rows.append([share, count, *measured])
-    return table(columns, rows, title=f"Accuracy by images seen without labels; mean and spread over {len(untrained)} seeds")
+    return table(
+        columns,
+        rows,
+        title=(
+            f"Accuracy by images seen without labels; mean and spread over {len(untrained)} seeds"
+        ),
+    )
 
 
 def _curves(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
     drawn = {
-        game: [(float(count), spread([scores[number] for scores in line])[0]) for number, count in enumerate(plan.counts)]
+        game: [
+            (float(count), spread([scores[number] for scores in line])[0])
+            for number, count in enumerate(plan.counts)
+        ]
         for game, line in lines.items()
     }
     floor = spread(untrained)[0]

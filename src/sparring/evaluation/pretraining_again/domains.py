@@ -1,11 +1,13 @@
 """The domains protocol: what was learned without labels, in a domain that was not there.
 
-Each domain is held out in turn. An encoder is pretrained on the images of the others, a stated fraction of those is labelled, a
-classifier learns from these, and all images of the held-out domain are scored. A domain may lack classes: then no label of them comes
-from it; a class that none of the others shows cannot be learned, and its images count as errors.
+Each domain is held out in turn. An encoder is pretrained on the images of the others, a stated
+fraction of those is labelled, a classifier learns from these, and all images of the held-out domain
+are scored. A domain may lack classes: then no label of them comes from it; a class that none of the
+others shows cannot be learned, and its images count as errors.
 
-The fractions and the change from a linear classifier to fine-tuning at 10 % of the labels follow Zhang et al. 2022, arXiv:2107.06219,
-as we remember the paper (not verified); it reports 1, 5, 10 and 100 %.
+The fractions and the change from a linear classifier to fine-tuning at 10 % of the labels follow
+Zhang et al. 2022, arXiv:2107.06219, as we remember the paper (not verified); it reports 1, 5, 10
+and 100 %.
 """
 
 import re
@@ -23,31 +25,50 @@ from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import FeatureEncoder, extract_features
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
 from sparring.evaluation.frozen.logistic import linear_probe, regularisation_path, standardise
-from sparring.evaluation.pretraining_again.held_out_domains import Case, Images, chosen, held_out, opened
-from sparring.evaluation.pretraining_again.pretraining import pretrained, require_batches, run_config
+from sparring.evaluation.pretraining_again.held_out_domains import (
+    Case,
+    Images,
+    chosen,
+    held_out,
+    opened,
+)
+from sparring.evaluation.pretraining_again.pretraining import (
+    pretrained,
+    require_batches,
+    run_config,
+)
 from sparring.evaluation.protocol import Result, spread, table
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 FALLBACK_PENALTY = 0.1
-"""Weight penalty where no class has two labelled images, so that none can be held out to choose it on."""
+"""Weight penalty where no class has two labelled images, so that none can be held out to choose it
+on."""
 
 
 class DomainsSettings(Settings):
     """Settings of `domains`."""
 
-    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.01, 0.1), min_length=1)
-    """Shares of the other domains' images that are labelled, at least one of each class in each domain; the first gives the headline."""
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.01, 0.1), min_length=1
+    )
+    """Shares of the other domains' images that are labelled, at least one of each class in each
+    domain; the first gives the headline."""
     draws: int = Field(default=3, ge=1)
     """Random choices of the labelled images; mean and spread are over them."""
     fine_tune_from: float = Field(default=0.1, gt=0)
-    """Fraction from which the whole network is fine-tuned instead of a linear classifier on its features; 2: never. Zhang et al. 2022."""
+    """Fraction from which the whole network is fine-tuned instead of a linear classifier on its
+    features; 2: never. Zhang et al. 2022."""
     tuning: FineTuningSettings = FineTuningSettings()
     """Of a pretrained encoder."""
-    scratch: FineTuningSettings = FineTuningSettings(backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4)
-    """Of the untrained encoder, as in `semi-supervised`: supervised learning from scratch on the same labels."""
+    scratch: FineTuningSettings = FineTuningSettings(
+        backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
+    )
+    """Of the untrained encoder, as in `semi-supervised`: supervised learning from scratch on the
+    same labels."""
     pretrain: Literal["leave-one-out", "run"] = "leave-one-out"
-    """`leave-one-out`: anew for every held-out domain, without its images; `run`: the run's own encoder, which may have seen them."""
+    """`leave-one-out`: anew for every held-out domain, without its images; `run`: the run's own
+    encoder, which may have seen them."""
     epochs: int | None = Field(default=None, ge=1)
     """Of each pretraining; None: the run's."""
     hold_out: tuple[str, ...] = ()
@@ -64,7 +85,8 @@ Scores: TypeAlias = list[list[float]]
 
 
 def domains(contestant: Contestant, material: Material, settings: DomainsSettings) -> Result:
-    """Share of a held-out domain's images classified correctly after learning from few labels of the others; its mean over domains."""
+    """Share of a held-out domain's images classified correctly after learning from few labels of
+    the others; its mean over domains."""
     images = opened(material)
     cases = [held_out(images, name) for name in chosen(images, settings.hold_out)]
     pretrains = contestant.is_trained and settings.pretrain == "leave-one-out"
@@ -94,19 +116,29 @@ class Scorer:
     def scores(self, contestant: Contestant, case: Case) -> Scores:
         """Accuracy on the held-out domain."""
         draws = range(self._settings.draws)
-        return [[self._accuracy(contestant, case, fraction, draw) for draw in draws] for fraction in self._settings.fractions]
+        return [
+            [self._accuracy(contestant, case, fraction, draw) for draw in draws]
+            for fraction in self._settings.fractions
+        ]
 
     def _accuracy(self, contestant: Contestant, case: Case, fraction: float, draw: int) -> float:
         rows = case.drawn(fraction, draw=draw, seed=self._material.seed)
         seed = derived_seed(self._material.seed, "domains", case.name, draw)
         if fraction >= self._settings.fine_tune_from:
-            what = f"{contestant.name} encoder, {case.name} held out, fine-tuning on {100 * fraction:g} % of the labels, draw {draw + 1}"
+            what = (
+                f"{contestant.name} encoder, {case.name} held out, fine-tuning on "
+                f"{100 * fraction:g} % of the labels, draw {draw + 1}"
+            )
             return self._fine_tuned(contestant, case, rows, seed=seed, what=what)
         features, targets = self._features(contestant), case.targets.to(self._material.device)
         rows, tested = rows.to(features.device), case.tested.to(features.device)
-        return linear_accuracy(features[rows], targets[rows], features[tested], targets[tested], seed=seed)
+        return linear_accuracy(
+            features[rows], targets[rows], features[tested], targets[tested], seed=seed
+        )
 
-    def _fine_tuned(self, contestant: Contestant, case: Case, rows: Tensor, *, seed: int, what: str) -> float:
+    def _fine_tuned(
+        self, contestant: Contestant, case: Case, rows: Tensor, *, seed: int, what: str
+    ) -> float:
         classifier = fine_tuned(
             contestant.learner(),
             self._images.dataset,
@@ -117,12 +149,19 @@ class Scorer:
             seed=seed,
             progress=self._material.progress(what),
         )
-        return top_1(predictions(classifier, self._images.dataset, case.tested), case.targets[case.tested])
+        return top_1(
+            predictions(classifier, self._images.dataset, case.tested), case.targets[case.tested]
+        )
 
     def _features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
         if self._known is None or self._known[0] is not contestant.encoder:
-            device, progress = self._material.device, self._material.progress(f"features of the {contestant.name} encoder")
-            features = extract_features(contestant.encoder, self._images.dataset, device=device, progress=progress)
+            device, progress = (
+                self._material.device,
+                self._material.progress(f"features of the {contestant.name} encoder"),
+            )
+            features = extract_features(
+                contestant.encoder, self._images.dataset, device=device, progress=progress
+            )
             self._known = contestant.encoder, features.to(device)
         return self._known[1]
 
@@ -135,7 +174,8 @@ def linear_accuracy(
     *,
     seed: int,
 ) -> float:
-    """The linear probe's accuracy, in [0, 1], also for labels too few to choose its penalty on: then that is `FALLBACK_PENALTY`.
+    """The linear probe's accuracy, in [0, 1], also for labels too few to choose its penalty on:
+    then that is `FALLBACK_PENALTY`.
 
     Args:
         train_features: rows to learn from.
@@ -145,17 +185,23 @@ def linear_accuracy(
         seed: draws the rows to choose the penalty on.
     """
     if int(torch.bincount(train_labels).max()) > 1:
-        return linear_probe(train_features, train_labels, test_features, test_labels, seed=seed).accuracy
+        return linear_probe(
+            train_features, train_labels, test_features, test_labels, seed=seed
+        ).accuracy
     training, testing = standardise(train_features, test_features)
     (probe,) = regularisation_path(training, train_labels, [FALLBACK_PENALTY])
     return probe.accuracy(testing, test_labels)
 
 
-def _without(case: Case, images: Images, material: Material, settings: DomainsSettings) -> Contestant:
+def _without(
+    case: Case, images: Images, material: Material, settings: DomainsSettings
+) -> Contestant:
     """The encoder pretrained on the other domains."""
     place = "domains/without-" + re.sub(r"[^\w.-]+", "-", case.name)
     config = run_config(material, epochs=settings.epochs)
-    found = pretrained(part(images.dataset, case.others.numpy()), place, config=config, material=material)
+    found = pretrained(
+        part(images.dataset, case.others.numpy()), place, config=config, material=material
+    )
     return Contestant("trained", found.trained)
 
 
@@ -163,15 +209,25 @@ def _note(contestant: Contestant, settings: DomainsSettings, material: Material)
     if not contestant.is_trained:
         return "the encoder from which the pretraining starts"
     if settings.pretrain == "run":
-        return "the run's own encoder, which may have seen the held-out domains' images without labels"
+        return (
+            "the run's own encoder, which may have seen the held-out domains' images without labels"
+        )
     epochs = run_config(material, epochs=settings.epochs).training.epochs
     length = f"{epochs} epoch{'s' * (epochs > 1)} each"
-    return f"pretrained anew for each held-out domain, without its images, {length}; the run's own encoder plays no part"
+    return (
+        f"pretrained anew for each held-out domain, without its images, {length}; the run's own "
+        "encoder plays no part"
+    )
 
 
-def _result(cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings) -> Result:
+def _result(
+    cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings
+) -> Result:
     fractions = settings.fractions
-    over_domains = [[spread([scores[case.name][f][d] for case in cases])[0] for d in range(settings.draws)] for f in range(len(fractions))]
+    over_domains = [
+        [spread([scores[case.name][f][d] for case in cases])[0] for d in range(settings.draws)]
+        for f in range(len(fractions))
+    ]
     accuracy, deviation = spread(over_domains[0])
     unseen = {case.name: int((case.targets[case.tested] < 0).sum()) for case in cases}
     return {
@@ -182,7 +238,9 @@ def _result(cases: Sequence[Case], scores: Mapping[str, Scores], settings: Domai
         "domains": {
             case.name: {
                 "test_images": len(case.tested),
-                "labelled_images": [len(case.drawn(fraction, draw=0, seed=0)) for fraction in fractions],
+                "labelled_images": [
+                    len(case.drawn(fraction, draw=0, seed=0)) for fraction in fractions
+                ],
                 "accuracies": scores[case.name],
                 **({"images_of_unseen_classes": unseen[case.name]} if unseen[case.name] else {}),
             }
@@ -192,7 +250,12 @@ def _result(cases: Sequence[Case], scores: Mapping[str, Scores], settings: Domai
     }
 
 
-def _table(cases: Sequence[Case], scores: Sequence[Scores], over_domains: Scores, fractions: Sequence[float]) -> Result:
+def _table(
+    cases: Sequence[Case],
+    scores: Sequence[Scores],
+    over_domains: Scores,
+    fractions: Sequence[float],
+) -> Result:
     columns = ["held out", "images"]
     for fraction in fractions:
         columns += [f"{100 * fraction:g} % labels %", f"{100 * fraction:g} % labels, spread %"]
@@ -201,7 +264,13 @@ def _table(cases: Sequence[Case], scores: Sequence[Scores], over_domains: Scores
         measured = [value for values in found for value in spread(values)]
         rows.append([case.name, len(case.tested), *measured, case.commonest, 1 / case.num_classes])
     means = [value for values in over_domains for value in spread(values)]
-    guesses = [spread([case.commonest for case in cases])[0], spread([1 / case.num_classes for case in cases])[0]]
+    guesses = [
+        spread([case.commonest for case in cases])[0],
+        spread([1 / case.num_classes for case in cases])[0],
+    ]
     rows.append(["mean", sum(len(case.tested) for case in cases), *means, *guesses])
-    title = "Accuracy on each domain held out, by the share of the other domains that is labelled; mean and spread over draws of the labels"
+    title = (
+        "Accuracy on each domain held out, by the share of the other domains that is labelled; "
+        "mean and spread over draws of the labels"
+    )
     return table([*columns, "commonest %", "chance %"], rows, title=title)

@@ -1,4 +1,5 @@
-"""Images of several domains, and one of them held out: what may be pretrained on, what may be labelled, what is scored."""
+"""Images of several domains, and one of them held out: what may be pretrained on, what may be
+labelled, what is scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ class Case:
     tested: Int[Tensor, "tested"]
     """Indices of the held-out domain's images of known class."""
     commonest: float
-    """Share of the most frequent class among these: the score of a classifier that always names it."""
+    """Share of the most frequent class among these: the score of a classifier that always names
+    it."""
 
     def drawn(self, fraction: float, *, draw: int, seed: int) -> Int[Tensor, "labelled"]:
-        """Indices of the images that are labelled: of every cell this fraction, at least one; smaller fractions lie within larger ones."""
+        """Indices of the images that are labelled: of every cell this fraction, at least one;
+        smaller fractions lie within larger ones."""
         seed = derived_seed(seed, "domain labels", self.name, draw)
         return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
 
@@ -60,8 +63,11 @@ def opened(material: Material) -> Images:
     if given is None:
         raise DataError("no images given; name some with --data")
     source = open_domains(given)
-    # The same images from the same store, once with their classes as labels and once with their domains.
-    by_class, by_domain = (material.open(view, is_test=is_test) for view in (source, source.by_domain()))
+    # The same images from the same store, once with their classes as labels and once with their
+    # domains.
+    by_class, by_domain = (
+        material.open(view, is_test=is_test) for view in (source, source.by_domain())
+    )
     classes, numbers = by_class.labels, by_domain.labels
     assert classes is not None
     assert numbers is not None
@@ -77,7 +83,9 @@ def chosen(images: Images, asked: Sequence[str]) -> list[str]:
     """Domains to hold out, in the order of their numbers or as asked for."""
     present = [images.domain_names[number] for number in torch.unique(images.domains).tolist()]
     if len(present) < 2:
-        raise DataError(f"the images that are used are all of the domain '{present[0]}'; take more of them")
+        raise DataError(
+            f"the images that are used are all of the domain '{present[0]}'; take more of them"
+        )
     for name in asked:
         if name not in present:
             raise ConfigError(f"domains.hold_out: {unknown_name('domain', name, present)}")
@@ -93,11 +101,17 @@ def held_out(images: Images, name: str) -> Case:
     is_inside, is_known = images.domains == images.domain_names.index(name), images.classes >= 0
     tested = (is_inside & is_known).nonzero().flatten()
     if not len(tested):
-        raise DataError(f"no image of the domain '{name}' has a class, so it cannot be scored; leave it out with domains.hold_out")
+        raise DataError(
+            f"no image of the domain '{name}' has a class, so it cannot be scored; leave it "
+            "out with domains.hold_out"
+        )
     pool = (~is_inside & is_known).nonzero().flatten()
     classes = torch.unique(images.classes[pool])
     if len(classes) < 2:
-        raise DataError(f"the domains besides '{name}' show fewer than two classes; telling classes apart needs at least two")
+        raise DataError(
+            f"the domains besides '{name}' show fewer than two classes; telling classes apart "
+            "needs at least two"
+        )
     places = torch.searchsorted(classes, images.classes).clamp_max(len(classes) - 1)
     targets = torch.where(classes[places] == images.classes, places, -1)
     return Case(

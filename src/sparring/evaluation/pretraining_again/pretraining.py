@@ -1,4 +1,5 @@
-"""Pretraining inside an evaluation: the run's own game on other images, kept in a folder of its own and never made twice."""
+"""Pretraining inside an evaluation: the run's own game on other images, kept in a folder of its own
+and never made twice."""
 
 import tempfile
 from collections.abc import Mapping
@@ -40,13 +41,17 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
 
     Args:
         images: to pretrain on; their labels, if any, serve the online score in its metrics alone.
-        place: folder below the run's, such as `domains/without-photo`; a whole run folder afterwards.
+        place: folder below the run's, such as `domains/without-photo`; a whole run folder
+            afterwards.
         config: see `run_config`.
-        material: where to compute, whom to tell, and the run's folder; without a folder nothing is kept.
+        material: where to compute, whom to tell, and the run's folder; without a folder nothing is
+            kept.
 
     Raises:
-        ConfigError: with several processes, for a network of your own, or for fewer images than a batch.
-        RunError: if the folder holds a pretraining of another configuration or of other images, or is in use.
+        ConfigError: with several processes, for a network of your own, or for fewer images than a
+            batch.
+        RunError: if the folder holds a pretraining of another configuration or of other images, or
+            is in use.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
     """
     config = _plain(config, material)
@@ -57,16 +62,22 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
         return _pretrained(images, RunFolder(folder), config=config, teller=teller)
 
 
-def run_config(material: Material, *, epochs: int | None = None, seed: int | None = None) -> RunConfig:
+def run_config(
+    material: Material, *, epochs: int | None = None, seed: int | None = None
+) -> RunConfig:
     """The run's configuration, perhaps with another length or seed.
 
     Raises:
         ConfigError: if the protocol was not handed a run.
     """
     if material.config is None:
-        raise ConfigError("this protocol pretrains again as the run did; give it a run with a configuration")
+        raise ConfigError(
+            "this protocol pretrains again as the run did; give it a run with a configuration"
+        )
     changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
-    return RunConfig.from_tree(merged(material.config.tree(), changes, {"seed": seed} if seed is not None else {}))
+    return RunConfig.from_tree(
+        merged(material.config.tree(), changes, {"seed": seed} if seed is not None else {})
+    )
 
 
 def require_batches(num_images: int, config: RunConfig, what: str) -> None:
@@ -77,7 +88,8 @@ def require_batches(num_images: int, config: RunConfig, what: str) -> None:
     """
     if num_images < config.training.batch_size:
         raise ConfigError(
-            f"{what}: {num_images:,} images are fewer than the run's batch of {config.training.batch_size:,}; "
+            f"{what}: {num_images:,} images are fewer than the run's batch of "
+            f"{config.training.batch_size:,}; "
             "leave it out, or evaluate a run with a smaller batch"
         )
 
@@ -110,18 +122,25 @@ def _plain(config: RunConfig, material: Material) -> RunConfig:
     """The configuration for images that are open already, on the evaluation's device."""
     if distributed.num_processes() > 1:
         raise ConfigError(
-            f"evaluations that pretrain again take a single process, got {distributed.num_processes()}; start without torchrun"
+            "evaluations that pretrain again take a single process, got "
+            f"{distributed.num_processes()}; start without torchrun"
         )
     if config.encoder.backbone.startswith(CUSTOM):
         raise ConfigError(
-            f"encoder.backbone={config.encoder.backbone}: evaluations that pretrain again need a backbone that can be made by name; "
+            f"encoder.backbone={config.encoder.backbone}: evaluations that pretrain again "
+            "need a backbone that can be made by name; "
             "train the run with a model of timm"
         )
-    changes = {"data": {"path": "", "limit": None}, "training": {"device": str(material.device), "sync_batch_norm": False}}
+    changes = {
+        "data": {"path": "", "limit": None},
+        "training": {"device": str(material.device), "sync_batch_norm": False},
+    }
     return RunConfig.from_tree(merged(config.tree(), changes))
 
 
-def _pretrained(images: Dataset, folder: RunFolder, *, config: RunConfig, teller: "_Teller | None") -> Pretrained:
+def _pretrained(
+    images: Dataset, folder: RunFolder, *, config: RunConfig, teller: "_Teller | None"
+) -> Pretrained:
     run = prepare(config, images, folder, backbone=None, listener=None)
     is_begun = folder.checkpoint.exists()
     if is_begun:
@@ -130,32 +149,48 @@ def _pretrained(images: Dataset, folder: RunFolder, *, config: RunConfig, teller
     if run.step < run.last_step:
         if teller is not None:
             run.observe = teller.observe
-            teller.report(f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps")
+            teller.report(
+                f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
+            )
         if not is_begun:
             write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
             rehearse(run, teller)
         play(run, folder)
-    trained, untrained = (online_encoder(method) for method in both_methods(folder, device=config.training.device))
+    trained, untrained = (
+        online_encoder(method) for method in both_methods(folder, device=config.training.device)
+    )
     return Pretrained(trained, untrained)
 
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
     before, now = _leaves(folder.read_config().tree()), _leaves(config.tree())
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in _INDIFFERENT]
+    changed = [
+        key
+        for key in {**before, **now}
+        if before.get(key) != now.get(key) and key not in _INDIFFERENT
+    ]
     if changed:
         key = changed[0]
         raise RunError(
-            f"{folder.path} holds a pretraining with {key}={before.get(key)}, and now {now.get(key)} is asked for; "
+            f"{folder.path} holds a pretraining with {key}={before.get(key)}, and now "
+            f"{now.get(key)} is asked for; "
             "ask for the same again, or remove that folder"
         )
     path = folder.path / _IMAGES
     if not path.is_file() or path.read_text() != images.fingerprint:
-        raise RunError(f"{folder.path} holds a pretraining on other images; give the same images again, or remove that folder")
+        raise RunError(
+            f"{folder.path} holds a pretraining on other images; give the same images again, "
+            "or remove that folder"
+        )
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Values by dotted key."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        found |= (
+            _leaves(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{key}": value}
+        )
     return found

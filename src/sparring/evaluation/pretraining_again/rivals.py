@@ -18,7 +18,8 @@ def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encode
     """The encoder that a text names, in evaluation mode, its gradients off.
 
     Args:
-        text: a run folder; `NAME` of a timm model, whose weights timm downloads; or `NAME:FILE`, its weights in a file with timm's names.
+        text: a run folder; `NAME` of a timm model, whose weights timm downloads; or `NAME:FILE`,
+            its weights in a file with timm's names.
         image_size: side of the images in pixels.
         device: where to put it.
 
@@ -30,15 +31,22 @@ def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encode
         return online_encoder(both_methods(RunFolder(text), device=str(device))[0])
     name, _, file = text.partition(":")
     if name not in timm.list_models():
-        raise ConfigError(f"{unknown_name('backbone', name, nearest_backbones(name))}; or give a run folder")
+        raise ConfigError(
+            f"{unknown_name('backbone', name, nearest_backbones(name))}; or give a run folder"
+        )
     network = _from_file(name, Path(file)) if file else _from_timm(name)
     shown = getattr(network, "pretrained_cfg", {})
-    mean, std = (tuple(shown.get(key, default)) for key, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))))
+    mean, std = (
+        tuple(shown.get(key, default))
+        for key, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225)))
+    )
     try:
         backbone = Backbone(network, image_size=image_size)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"{name} cannot look at {image_size} px images: {error}") from None
-    return Encoder(backbone, nn.Identity(), mean=mean, std=std).to(device).eval().requires_grad_(False)
+    return (
+        Encoder(backbone, nn.Identity(), mean=mean, std=std).to(device).eval().requires_grad_(False)
+    )
 
 
 def _from_timm(name: str) -> nn.Module:
@@ -46,7 +54,9 @@ def _from_timm(name: str) -> nn.Module:
         network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the network, the hub or timm may raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"timm's weights of {name} cannot be had ({reason}); download them and give {name}:FILE") from None
+        raise DataError(
+            f"timm's weights of {name} cannot be had ({reason}); download them and give {name}:FILE"
+        ) from None
     return network
 
 
@@ -54,13 +64,23 @@ def _from_file(name: str, file: Path) -> nn.Module:
     network: nn.Module = timm.create_model(name, num_classes=0)
     try:
         state: dict[str, Tensor] = (
-            load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
         )
         missing, unexpected = network.load_state_dict(state, strict=False)
     except Exception as error:  # not a file of tensors, or tensors of other shapes
-        raise DataError(f"{file} holds no weights of {name}: {(str(error).splitlines() or [''])[0]}") from None
+        raise DataError(
+            f"{file} holds no weights of {name}: {(str(error).splitlines() or [''])[0]}"
+        ) from None
     if missing:
-        raise DataError(f"{file} lacks {len(missing)} of the weights of {name}, such as {missing[0]}; give a state dict with timm's names")
+        raise DataError(
+            f"{file} lacks {len(missing)} of the weights of {name}, such as {missing[0]}; "
+            "give a state dict with timm's names"
+        )
     if [key for key in unexpected if not key.startswith(("fc.", "head.", "classifier."))]:
-        raise DataError(f"{file} holds weights that {name} has not, such as {unexpected[0]}; give a state dict with timm's names")
+        raise DataError(
+            f"{file} holds weights that {name} has not, such as {unexpected[0]}; give a state "
+            "dict with timm's names"
+        )
     return network

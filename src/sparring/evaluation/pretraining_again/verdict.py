@@ -1,4 +1,5 @@
-"""The verdict: is this pretraining worth it on these images, with these labels? One table, one sentence."""
+"""The verdict: is this pretraining worth it on these images, with these labels? One table, one
+sentence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,14 +27,20 @@ class VerdictSettings(Settings):
     """Share of the labels that may be used; those of each class, at least one image of each."""
     draws: int = Field(default=3, ge=1)
     """Repetitions, each with other labelled images (if not all) and other draws of the training."""
-    tuning: FineTuningSettings = FineTuningSettings(steps=600, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4)
+    tuning: FineTuningSettings = FineTuningSettings(
+        steps=600, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
+    )
     """Of pretrained encoders."""
-    scratch: FineTuningSettings = FineTuningSettings(steps=600, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4)
+    scratch: FineTuningSettings = FineTuningSettings(
+        steps=600, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
+    )
     """Of the untrained encoder."""
     whole_budget: bool = True
-    """Also let the untrained encoder learn from the labels for as many images as pretraining and fine-tuning see together."""
+    """Also let the untrained encoder learn from the labels for as many images as pretraining and
+    fine-tuning see together."""
     pretrained: tuple[str, ...] = ()
-    """Encoders from elsewhere to set beside: run folders, `NAME` of timm, or `NAME:FILE` with timm's names."""
+    """Encoders from elsewhere to set beside: run folders, `NAME` of timm, or `NAME:FILE` with
+    timm's names."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Row:
     how: str
     accuracies: list[float]
     images: int
-    """Images through the network forwards and backwards, pretraining included; unknown for encoders from elsewhere: 0."""
+    """Images through the network forwards and backwards, pretraining included; unknown for encoders
+    from elsewhere: 0."""
     is_ours: bool = False
     is_without: bool = False
     """Needs no pretraining."""
@@ -56,7 +64,8 @@ class Row:
 
 
 def verdict(contestant: Contestant, material: Material, settings: VerdictSettings) -> Result:
-    """This run beside the untrained encoder, supervised learning from scratch and encoders from elsewhere, with the same labels.
+    """This run beside the untrained encoder, supervised learning from scratch and encoders from
+    elsewhere, with the same labels.
 
     Raises:
         ConfigError: for an encoder from elsewhere that does not exist.
@@ -64,16 +73,30 @@ def verdict(contestant: Contestant, material: Material, settings: VerdictSetting
         TrainingError: if a loss is not finite.
     """
     assert contestant.origin is not None
-    others = [Contestant(text, rival_encoder(text, image_size=material.image_size, device=material.device)) for text in settings.pretrained]
+    others = [
+        Contestant(
+            text, rival_encoder(text, image_size=material.image_size, device=material.device)
+        )
+        for text in settings.pretrained
+    ]
     draws = [
-        labelled_rows(material.classes.train_labels, share=settings.share, seed=derived_seed(material.seed, draw))
+        labelled_rows(
+            material.classes.train_labels,
+            share=settings.share,
+            seed=derived_seed(material.seed, draw),
+        )
         for draw in range(settings.draws)
     ]
     rows = list(_rows(contestant, others, material, settings, draws))
-    cells: list[list[str | float | int | None]] = [[row.name, row.how, *spread(row.accuracies), row.images or None] for row in rows]
+    cells: list[list[str | float | int | None]] = [
+        [row.name, row.how, *spread(row.accuracies), row.images or None] for row in rows
+    ]
     sentence = judgement(rows, labels=len(draws[0]))
     columns = ["encoder", "classifier", "accuracy %", "spread %", "images learned from"]
-    ours, without = (max((r for r in rows if getattr(r, kind)), key=lambda r: r.mean) for kind in ("is_ours", "is_without"))
+    ours, without = (
+        max((r for r in rows if getattr(r, kind)), key=lambda r: r.mean)
+        for kind in ("is_ours", "is_without")
+    )
     return {
         "accuracy": ours.mean,
         "without_pretraining": without.mean,
@@ -85,7 +108,8 @@ def verdict(contestant: Contestant, material: Material, settings: VerdictSetting
 
 
 def judgement(rows: list[Row], *, labels: int) -> str:
-    """One sentence: a difference counts if every draw of the better is above every draw of the other.
+    """One sentence: a difference counts if every draw of the better is above every draw of the
+    other.
 
     Args:
         rows: at least one of this run and one without pretraining.
@@ -94,7 +118,8 @@ def judgement(rows: list[Row], *, labels: int) -> str:
     ours = max((row for row in rows if row.is_ours), key=lambda row: row.mean)
     without = max((row for row in rows if row.is_without), key=lambda row: row.mean)
     figures = (
-        f"with {labels:,} labels this run reaches {100 * ours.mean:.1f} % ({ours.how}) and the best without pretraining "
+        f"with {labels:,} labels this run reaches {100 * ours.mean:.1f} % ({ours.how}) and "
+        "the best without pretraining "
         f"{100 * without.mean:.1f} % ({without.name}, {without.how})"
     )
     if min(ours.accuracies) > max(without.accuracies):
@@ -103,46 +128,99 @@ def judgement(rows: list[Row], *, labels: int) -> str:
         verdict = "Pretraining does not pay here"
     else:
         verdict = "No clear difference"
-    others = [row for row in rows if not (row.is_ours or row.is_without) and min(row.accuracies) > max(ours.accuracies)]
+    others = [
+        row
+        for row in rows
+        if not (row.is_ours or row.is_without) and min(row.accuracies) > max(ours.accuracies)
+    ]
     better = f"; {max(others, key=lambda row: row.mean).name} is better than both" if others else ""
-    draws = "a single draw, which is no evidence" if len(ours.accuracies) == 1 else f"{len(ours.accuracies)} draws"
+    draws = (
+        "a single draw, which is no evidence"
+        if len(ours.accuracies) == 1
+        else f"{len(ours.accuracies)} draws"
+    )
     return f"{verdict}: {figures}, {draws}{better}."
 
 
 def _rows(
-    contestant: Contestant, others: list[Contestant], material: Material, settings: VerdictSettings, draws: list[Tensor]
+    contestant: Contestant,
+    others: list[Contestant],
+    material: Material,
+    settings: VerdictSettings,
+    draws: list[Tensor],
 ) -> Iterator[Row]:
     untrained = contestant.origin
     assert untrained is not None
-    pretraining, tuned = _pretraining_images(material), settings.tuning.steps * settings.tuning.batch_size
+    pretraining, tuned = (
+        _pretraining_images(material),
+        settings.tuning.steps * settings.tuning.batch_size,
+    )
     yield Row("untrained", "linear probe", _linear(untrained, material, draws), 0, is_without=True)
     scratch = settings.scratch
-    yield Row("untrained", "supervised from scratch", _tuned(untrained, material, scratch, draws), tuned, is_without=True)
+    yield Row(
+        "untrained",
+        "supervised from scratch",
+        _tuned(untrained, material, scratch, draws),
+        tuned,
+        is_without=True,
+    )
     if settings.whole_budget and pretraining:
-        long = scratch.model_copy(update={"steps": scratch.steps + round(pretraining / scratch.batch_size)})
+        long = scratch.model_copy(
+            update={"steps": scratch.steps + round(pretraining / scratch.batch_size)}
+        )
         how = "supervised from scratch, whole budget"
-        yield Row("untrained", how, _tuned(untrained, material, long, draws), tuned + pretraining, is_without=True)
+        yield Row(
+            "untrained",
+            how,
+            _tuned(untrained, material, long, draws),
+            tuned + pretraining,
+            is_without=True,
+        )
     for other in others:
         yield Row(other.name, "linear probe", _linear(other, material, draws), 0)
         yield Row(other.name, "fine-tuned", _tuned(other, material, settings.tuning, draws), 0)
-    yield Row("this run", "linear probe", _linear(contestant, material, draws), pretraining, is_ours=True)
-    yield Row("this run", "fine-tuned", _tuned(contestant, material, settings.tuning, draws), pretraining + tuned, is_ours=True)
+    yield Row(
+        "this run", "linear probe", _linear(contestant, material, draws), pretraining, is_ours=True
+    )
+    yield Row(
+        "this run",
+        "fine-tuned",
+        _tuned(contestant, material, settings.tuning, draws),
+        pretraining + tuned,
+        is_ours=True,
+    )
 
 
-def _linear(contestant: Contestant, material: Material, draws: list[Int[Tensor, "drawn"]]) -> list[float]:
+def _linear(
+    contestant: Contestant, material: Material, draws: list[Int[Tensor, "drawn"]]
+) -> list[float]:
     data = material.labelled(contestant)
     found = []
     for number, chosen in enumerate(draws):
         rows, seed = chosen.to(material.device), derived_seed(material.seed, "verdict", number)
-        score = linear_probe(data.train_features[rows], data.train_labels[rows], data.test_features, data.test_labels, seed=seed)
+        score = linear_probe(
+            data.train_features[rows],
+            data.train_labels[rows],
+            data.test_features,
+            data.test_labels,
+            seed=seed,
+        )
         found.append(score.accuracy)
     return found
 
 
-def _tuned(contestant: Contestant, material: Material, tuning: FineTuningSettings, draws: list[Int[Tensor, "drawn"]]) -> list[float]:
+def _tuned(
+    contestant: Contestant,
+    material: Material,
+    tuning: FineTuningSettings,
+    draws: list[Int[Tensor, "drawn"]],
+) -> list[float]:
     data, found = material.classes, []
     for number, chosen in enumerate(draws):
-        seed, what = derived_seed(material.seed, "verdict", number), f"{tuning.steps:,} steps, draw {number + 1}"
+        seed, what = (
+            derived_seed(material.seed, "verdict", number),
+            f"{tuning.steps:,} steps, draw {number + 1}",
+        )
         classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=what)
         found.append(top_1(predictions(classifier, data.test, data.test_rows), data.test_labels))
     return found

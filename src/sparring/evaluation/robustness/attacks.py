@@ -1,8 +1,10 @@
-"""Attacks on a frozen classifier: images moved within a ball of pixels so that the loss of their true class rises.
+"""Attacks on a frozen classifier: images moved within a ball of pixels so that the loss of their
+true class rises.
 
-Images are in [0, 1]; a moved image stays there and within epsilon of its original in every pixel (the L-infinity ball). An attack knows
-neither encoders nor heads: it looks at images, and each look tells loss, gradient and whether the class is still found. An image counts as
-broken as soon as one look finds its class lost.
+Images are in [0, 1]; a moved image stays there and within epsilon of its original in every pixel
+(the L-infinity ball). An attack knows neither encoders nor heads: it looks at images, and each look
+tells loss, gradient and whether the class is still found. An image counts as broken as soon as one
+look finds its class lost.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,8 @@ Classifier: TypeAlias = Callable[[Images], Float[Tensor, "batch classes"]]
 MOMENTUM = 0.75
 """Share of APGD's new step in its move; Croce & Hein 2020, section 4.1."""
 PROGRESS_SHARE = 0.75
-"""Of the steps between two checkpoints that must raise the loss, or the step is halved; their rho."""
+"""Of the steps between two checkpoints that must raise the loss, or the step is halved; their
+rho."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class Ball:
 
     def nearest(self, images: Images) -> Images:
         """The closest images of the ball that are in [0, 1]."""
-        inside = torch.minimum(torch.maximum(images, self.centre - self.epsilon), self.centre + self.epsilon)
+        inside = torch.minimum(
+            torch.maximum(images, self.centre - self.epsilon), self.centre + self.epsilon
+        )
         return inside.clamp(0, 1)
 
 
@@ -85,8 +90,9 @@ def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> 
 
     loss = logsumexp_{j != y}(z_j) - z_y = log(exp(cross_entropy(z, y)) - 1)
 
-    Attacks that follow signs and compare losses move on it as they would on the cross-entropy. But that one and its gradient are zero in
-    float32 where a classifier is sure, and to give no gradient is no robustness.
+    Attacks that follow signs and compare losses move on it as they would on the cross-entropy. But
+    that one and its gradient are zero in float32 where a classifier is sure, and to give no
+    gradient is no robustness.
 
     Args:
         classifier: images to logits; each image's logits depend on that image alone.
@@ -117,7 +123,8 @@ def fgsm(look: Look, ball: Ball) -> Attacked:
 
 
 def pgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
-    """Projected gradient ascent with steps of 2.5 epsilon / steps: x <- nearest(x + step sign(dL/dx)).
+    """Projected gradient ascent with steps of 2.5 epsilon / steps: x <- nearest(x + step
+    sign(dL/dx)).
 
     Args:
         look: tells loss and gradient.
@@ -125,7 +132,8 @@ def pgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
         start: images of the ball.
         steps: at least 1; the attack looks twice more, at the originals and at the end.
 
-    Source: Madry et al. 2018, arXiv:1706.06083, section 2.1; the step is theirs for balls of several sizes.
+    Source: Madry et al. 2018, arXiv:1706.06083, section 2.1; the step is theirs for balls of
+    several sizes.
     """
     found, moved = _original(ball, look(ball.centre)), start
     for _ in range(steps):
@@ -136,14 +144,16 @@ def pgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
 
 
 def apgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
-    """Auto-PGD: ascent with momentum whose step is halved, image by image, where it makes no progress.
+    """Auto-PGD: ascent with momentum whose step is halved, image by image, where it makes no
+    progress.
 
     z = nearest(x_k + step sign(dL/dx_k))
     x_{k+1} = nearest(x_k + 0.75 (z - x_k) + 0.25 (x_k - x_{k-1})); the first move is z itself
 
-    At a checkpoint an image's step is halved, and the image goes back to its best, if less than 0.75 of the moves since the last
-    checkpoint raised its loss, or if neither step nor best loss changed between the two. The best may be the original, which
-    the paper does not count among its candidates.
+    At a checkpoint an image's step is halved, and the image goes back to its best, if less than
+    0.75 of the moves since the last checkpoint raised its loss, or if neither step nor best loss
+    changed between the two. The best may be the original, which the paper does not count among its
+    candidates.
 
     Args:
         look: tells loss and gradient.
@@ -157,7 +167,11 @@ def apgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
     found = _original(ball, look(ball.centre)).also(start, seen)
     now, before, loss, gradient = start, start, seen.loss, seen.gradient
     best, raised, last = found.loss, torch.zeros_like(loss), 0
-    size, halved, marks = torch.full_like(loss, 2 * ball.epsilon), torch.zeros_like(seen.is_right), checkpoints(steps)
+    size, halved, marks = (
+        torch.full_like(loss, 2 * ball.epsilon),
+        torch.zeros_like(seen.is_right),
+        checkpoints(steps),
+    )
     for step in range(1, steps + 1):
         moved = ball.nearest(now + size[:, None, None, None] * gradient.sign())
         if step > 1:
@@ -168,16 +182,21 @@ def apgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
         if step in marks:
             halved = (raised < PROGRESS_SHARE * (step - last)) | (~halved & (found.loss <= best))
             size = torch.where(halved, size / 2, size)
-            now, gradient = _chosen(halved, found.images, now), _chosen(halved, found.gradient, gradient)
+            now, gradient = (
+                _chosen(halved, found.images, now),
+                _chosen(halved, found.gradient, gradient),
+            )
             loss = torch.where(halved, found.loss, loss)
             best, raised, last = found.loss, torch.zeros_like(raised), step
     return found
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Steps after which APGD looks back: the first after 22 % of them, then ever closer, at least 6 % apart.
+    """Steps after which APGD looks back: the first after 22 % of them, then ever closer, at least 6
+    % apart.
 
-    p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06); checkpoints ceil(p_j steps)
+    p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06); checkpoints ceil(p_j
+    steps)
 
     Example:
         >>> checkpoints(100)
@@ -194,11 +213,14 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def random_point(ball: Ball, noise: Float[Tensor, "batch 3 height width"]) -> Images:
-    """Point of the ball, uniform before it is cut to [0, 1], from noise that is uniform in [0, 1)."""
+    """Point of the ball, uniform before it is cut to [0, 1], from noise that is uniform in [0,
+    1)."""
     return ball.nearest(ball.centre + ball.epsilon * (2 * noise - 1))
 
 
-def random_signs(look: Look, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]) -> Attacked:
+def random_signs(
+    look: Look, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]
+) -> Attacked:
     """Every pixel moved by epsilon, up or down at random: an attack's size without its aim.
 
     Args:
@@ -211,7 +233,9 @@ def random_signs(look: Look, ball: Ball, *, noise: Float[Tensor, "batch 3 height
 
 
 def _original(ball: Ball, seen: Seen) -> Attacked:
-    return Attacked(images=ball.centre, loss=seen.loss, gradient=seen.gradient, is_right=seen.is_right)
+    return Attacked(
+        images=ball.centre, loss=seen.loss, gradient=seen.gradient, is_right=seen.is_right
+    )
 
 
 def _chosen(which: Bool[Tensor, "batch"], images: Images, others: Images) -> Images:
@@ -224,7 +248,11 @@ Attack: TypeAlias = Callable[[Look, Ball, Tensor, int], Attacked]
 ATTACKS: dict[str, Attack] = {
     "random-signs": lambda look, ball, noise, _: random_signs(look, ball, noise=noise),
     "fgsm": lambda look, ball, _, __: fgsm(look, ball),
-    "pgd": lambda look, ball, noise, steps: pgd(look, ball, start=random_point(ball, noise), steps=steps),
-    "apgd-ce": lambda look, ball, noise, steps: apgd(look, ball, start=random_point(ball, noise), steps=steps),
+    "pgd": lambda look, ball, noise, steps: pgd(
+        look, ball, start=random_point(ball, noise), steps=steps
+    ),
+    "apgd-ce": lambda look, ball, noise, steps: apgd(
+        look, ball, start=random_point(ball, noise), steps=steps
+    ),
 }
 """The control, then the attacks from the weakest to the strongest."""

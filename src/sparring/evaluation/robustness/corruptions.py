@@ -1,7 +1,8 @@
 """Common corruptions of photographs: noise, blur, weather and digital damage, at five severities.
 
-The idea is that of Hendrycks & Dietterich 2019 (arXiv:1903.12261). Kinds and strengths are ours: made for batches of any side, lengths
-relative to that side, and each kind's change growing with its severity. Numbers are not comparable with ImageNet-C or CIFAR-C.
+The idea is that of Hendrycks & Dietterich 2019 (arXiv:1903.12261). Kinds and strengths are ours:
+made for batches of any side, lengths relative to that side, and each kind's change growing with its
+severity. Numbers are not comparable with ImageNet-C or CIFAR-C.
 """
 
 import io
@@ -51,7 +52,8 @@ def corrupted(images: Images, name: str, *, severity: int, generator: Generator)
         images: in [0, 1], on any device.
         name: one of `CORRUPTIONS`.
         severity: 1 (slight) to 5 (severe).
-        generator: on the CPU; equal generators give the same noise, larger, at a higher severity, except for shot noise.
+        generator: on the CPU; equal generators give the same noise, larger, at a higher severity,
+            except for shot noise.
 
     Raises:
         ConfigError: for an unknown name or severity.
@@ -76,7 +78,9 @@ def shot_noise(images: Images, share: float, generator: Generator) -> Images:
 
 def impulse_noise(images: Images, share: float, generator: Generator) -> Images:
     """That share of the values replaced by 0 or 1."""
-    where, what = (torch.rand(images.shape, generator=generator).to(images.device) for _ in range(2))
+    where, what = (
+        torch.rand(images.shape, generator=generator).to(images.device) for _ in range(2)
+    )
     return torch.where(where < share, (what < 0.5).to(images), images)
 
 
@@ -89,11 +93,15 @@ def defocus_blur(images: Images, radius: float, generator: Generator) -> Images:
 
 
 def motion_blur(images: Images, length: float, generator: Generator) -> Images:
-    """Mean along a line through each pixel, in a direction drawn per image; the length is a share of the side."""
+    """Mean along a line through each pixel, in a direction drawn per image; the length is a share
+    of the side."""
     half = length * images.shape[-1] / 2
     angle = torch.pi * torch.rand(len(images), 1, 1, generator=generator)
     down, across = _offsets(half)
-    along, beside = across * angle.cos() + down * angle.sin(), down * angle.cos() - across * angle.sin()
+    along, beside = (
+        across * angle.cos() + down * angle.sin(),
+        down * angle.cos() - across * angle.sin(),
+    )
     line = (half + 1 - along.abs()).clamp(0, 1) * (1 - beside.abs()).clamp_min(0)
     return _filtered(images, line)
 
@@ -102,7 +110,11 @@ def zoom_blur(images: Images, zoom: float, generator: Generator) -> Images:
     """Mean of the image enlarged about its centre by factors from 1 to 1 + zoom."""
     total = torch.zeros_like(images)
     for factor in torch.linspace(1, 1 + zoom, _ZOOMS).tolist():
-        matrix = torch.tensor([[1 / factor, 0, 0], [0, 1 / factor, 0]]).to(images).expand(len(images), -1, -1)
+        matrix = (
+            torch.tensor([[1 / factor, 0, 0], [0, 1 / factor, 0]])
+            .to(images)
+            .expand(len(images), -1, -1)
+        )
         grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
         total += F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return total / _ZOOMS
@@ -114,7 +126,9 @@ def fog(images: Images, density: float, generator: Generator) -> Images:
     clouds = torch.zeros(len(images), 1, size, size)
     for octave in range(_FOG_OCTAVES):
         grid = torch.rand(len(images), 1, 2 + 2**octave, 2 + 2**octave, generator=generator)
-        clouds += 0.5**octave * F.interpolate(grid, (size, size), mode="bilinear", align_corners=False)
+        clouds += 0.5**octave * F.interpolate(
+            grid, (size, size), mode="bilinear", align_corners=False
+        )
     low, high = clouds.amin(dim=(2, 3), keepdim=True), clouds.amax(dim=(2, 3), keepdim=True)
     share = density * (0.4 + 0.6 * (clouds - low) / (high - low).clamp_min(1e-6)).to(images)
     return images + share * (1 - images)
@@ -171,7 +185,8 @@ CORRUPTIONS = {
 
 
 def _offsets(reach: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns of a kernel with this many pixels from its centre to its edge, counted from the centre."""
+    """Rows and columns of a kernel with this many pixels from its centre to its edge, counted from
+    the centre."""
     steps = torch.arange(-_ceiling(reach), _ceiling(reach) + 1, dtype=torch.float32)
     return steps[:, None], steps[None, :]
 
@@ -187,7 +202,8 @@ def _through_jpeg(image: npt.NDArray[np.uint8], *, quality: int) -> npt.NDArray[
 
 
 def _filtered(images: Images, kernels: Float[Tensor, "batch side side"]) -> Images:
-    """Each image filtered by its own kernel, which is normalised here; the border's values reach beyond it."""
+    """Each image filtered by its own kernel, which is normalised here; the border's values reach
+    beyond it."""
     kernels = (kernels / kernels.sum(dim=(1, 2), keepdim=True)).to(images)
     padded = F.pad(images, [kernels.shape[-1] // 2] * 4, mode="replicate").transpose(0, 1)
     return F.conv2d(padded, kernels[:, None], groups=len(images)).transpose(0, 1)

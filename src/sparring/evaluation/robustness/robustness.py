@@ -1,8 +1,9 @@
 """The robustness protocol: a linear probe under attack, and under common corruptions of its images.
 
-The probe is fitted on clean features as in `linear`. Encoder and probe together are one classifier of pixels, and nothing of it learns from
-what is done to the images. An image that an attack has broken stays broken for it at larger epsilons, whose balls contain the smaller
-one: curves never rise, and no step is spent on images that are lost.
+The probe is fitted on clean features as in `linear`. Encoder and probe together are one classifier
+of pixels, and nothing of it learns from what is done to the images. An image that an attack has
+broken stays broken for it at larger epsilons, whose balls contain the smaller one: curves never
+rise, and no step is spent on images that are lost.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +24,22 @@ from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Result
-from sparring.evaluation.robustness.attacks import ATTACKS, Attack, Ball, Classifier, Images, cross_entropy_look
+from sparring.evaluation.robustness.attacks import (
+    ATTACKS,
+    Attack,
+    Ball,
+    Classifier,
+    Images,
+    cross_entropy_look,
+)
 from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from sparring.evaluation.robustness.robustness_result import attack_result, corruption_result, share
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
 _NOTE = (
-    "Accuracy under attack is an upper bound: other attacks may break more. The strengths of the corruptions are this library's own, "
+    "Accuracy under attack is an upper bound: other attacks may break more. The strengths of "
+    "the corruptions are this library's own, "
     "so their numbers are not comparable with ImageNet-C or CIFAR-C."
 )
 
@@ -42,19 +51,25 @@ class RobustnessSettings(Settings):
     """Settings of `robustness`."""
 
     images: int = Field(default=1000, ge=1)
-    """Test images to attack and to corrupt, drawn by the seed; at most all. 1,000 is usual, for the attacks take long."""
+    """Test images to attack and to corrupt, drawn by the seed; at most all. 1,000 is usual, for the
+    attacks take long."""
     attacks: tuple[str, ...] = tuple(ATTACKS)
     """Some of `random-signs` (a control), `fgsm`, `pgd` and `apgd-ce`; none: only corruptions."""
-    grey_levels: tuple[Annotated[float, Field(gt=0, le=255)], ...] = Field(default=(0.25, 0.5, 1, 2, 4, 8), min_length=1)
-    """Largest changes of a pixel, in grey levels of 255. The literature's 8 is for classifiers trained against attacks (Madry et al. 2018);
-    others are lost far below it."""
+    grey_levels: tuple[Annotated[float, Field(gt=0, le=255)], ...] = Field(
+        default=(0.25, 0.5, 1, 2, 4, 8), min_length=1
+    )
+    """Largest changes of a pixel, in grey levels of 255. The literature's 8 is for classifiers
+    trained against attacks (Madry et al. 2018); others are lost far below it."""
     steps: int = Field(default=20, ge=1)
-    """Gradient steps of PGD and APGD; Madry et al. evaluate with 20 too, Croce & Hein 2020 with 100."""
+    """Gradient steps of PGD and APGD; Madry et al. evaluate with 20 too, Croce & Hein 2020 with
+    100."""
     restarts: int = Field(default=1, ge=1)
     """Random starts of PGD and APGD; an image counts as right if it withstands all."""
     corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
     """Kinds of `sparring.evaluation.robustness.corruptions`; none: only attacks."""
-    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(default=SEVERITIES, min_length=1)
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        default=SEVERITIES, min_length=1
+    )
     """From 1 (slight) to 5 (severe)."""
     regularisations: tuple[float, ...] = REGULARISATIONS
     """Weight penalties of the probe, to choose from on held-out training images."""
@@ -79,7 +94,10 @@ class RobustnessSettings(Settings):
     @model_validator(mode="after")
     def _something_is_done(self) -> "RobustnessSettings":
         if not self.attacks and not self.corruptions:
-            raise ValueError("attacks and corruptions are both empty, so there is nothing to measure; name some of either")
+            raise ValueError(
+                "attacks and corruptions are both empty, so there is nothing to measure; name "
+                "some of either"
+            )
         return self
 
 
@@ -105,18 +123,25 @@ class _Sample:
         """Images in [0, 1] and their classes; the same batches at every call."""
         for start in range(0, len(self.rows), _BATCH):
             rows = self.rows[start : start + _BATCH]
-            yield unit_images(self.dataset.images(rows.numpy()), self.device), self.labels[start : start + _BATCH].to(self.device)
+            yield (
+                unit_images(self.dataset.images(rows.numpy()), self.device),
+                self.labels[start : start + _BATCH].to(self.device),
+            )
 
     def sizes(self, known: Classified) -> dict[str, int | str]:
         """What the result tells beside its accuracies."""
         if len(self.rows) == len(known.test_rows):
             return known.sizes
         part = replace(known, test_rows=self.rows, test_labels=self.labels)
-        return {**part.sizes, "tested_on": f"{len(self.rows):,} images, drawn from {known.tested_on}"}
+        return {
+            **part.sizes,
+            "tested_on": f"{len(self.rows):,} images, drawn from {known.tested_on}",
+        }
 
 
 def robustness(contestant: Contestant, material: Material, settings: RobustnessSettings) -> Result:
-    """Accuracy of the probe on clean images, under attacks by grey level, and under corruptions by severity.
+    """Accuracy of the probe on clean images, under attacks by grey level, and under corruptions by
+    severity.
 
     Source: Croce & Hein 2020, arXiv:2003.01690; Hendrycks & Dietterich 2019, arXiv:1903.12261.
     """
@@ -126,11 +151,23 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
     attacking = material.progress(f"attacks on the {contestant.name} encoder")
     corrupting = material.progress(f"corruptions of the images of the {contestant.name} encoder")
     with evaluating(encoder.modules()):
-        clean = share(torch.cat([_is_right(classifier, images, labels) for images, labels in sample.batches()]))
+        clean = share(
+            torch.cat(
+                [_is_right(classifier, images, labels) for images, labels in sample.batches()]
+            )
+        )
         survived = _under_attack(classifier, sample, settings, attacking)
         damaged = _under_corruption(classifier, sample, settings, corrupting)
-    found = [attack_result(survived, settings.grey_levels, clean=clean), corruption_result(damaged, settings.severities, clean=clean)]
-    merged = {key: value for result in found for key, value in result.items() if key not in ("table", "curves")}
+    found = [
+        attack_result(survived, settings.grey_levels, clean=clean),
+        corruption_result(damaged, settings.severities, clean=clean),
+    ]
+    merged = {
+        key: value
+        for result in found
+        for key, value in result.items()
+        if key not in ("table", "curves")
+    }
     return {
         "clean_accuracy": clean,
         **merged,
@@ -143,7 +180,13 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
 
 def _sample(material: Material, count: int) -> _Sample:
     known = material.classes
-    chosen = torch.randperm(len(known.test_rows), generator=generator(material.seed, "robustness images"))[:count].sort().values
+    chosen = (
+        torch.randperm(
+            len(known.test_rows), generator=generator(material.seed, "robustness images")
+        )[:count]
+        .sort()
+        .values
+    )
     return _Sample(
         dataset=known.test,
         rows=known.test_rows[chosen],
@@ -161,7 +204,12 @@ def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
     return encoder
 
 
-def _classifier(encoder: FeatureEncoder, contestant: Contestant, material: Material, settings: RobustnessSettings) -> Classifier:
+def _classifier(
+    encoder: FeatureEncoder,
+    contestant: Contestant,
+    material: Material,
+    settings: RobustnessSettings,
+) -> Classifier:
     data = material.labelled(contestant)
     head = fitted_probe(
         data.train_features,
@@ -173,7 +221,9 @@ def _classifier(encoder: FeatureEncoder, contestant: Contestant, material: Mater
     return lambda images: head.logits(encoder.features(images))
 
 
-def _is_right(classifier: Classifier, images: Images, labels: Int[Tensor, "batch"]) -> Bool[Tensor, "batch"]:
+def _is_right(
+    classifier: Classifier, images: Images, labels: Int[Tensor, "batch"]
+) -> Bool[Tensor, "batch"]:
     return classifier(images).argmax(dim=1) == labels
 
 
@@ -186,10 +236,14 @@ def _under_attack(
     for number, (images, labels) in enumerate(sample.batches()):
         for name in settings.attacks:
             noises = [
-                torch.rand(images.shape, generator=generator(sample.seed, "attack", name, number, restart)).to(images)
+                torch.rand(
+                    images.shape, generator=generator(sample.seed, "attack", name, number, restart)
+                ).to(images)
                 for restart in range(settings.restarts)
             ]
-            withstood[name].append(_withstood(ATTACKS[name], classifier, (images, labels), noises, settings))
+            withstood[name].append(
+                _withstood(ATTACKS[name], classifier, (images, labels), noises, settings)
+            )
             done += len(images)
             if progress is not None:
                 progress(done, total)
@@ -197,16 +251,24 @@ def _under_attack(
 
 
 def _withstood(
-    attack: Attack, classifier: Classifier, batch: tuple[Images, Tensor], noises: Sequence[Images], settings: RobustnessSettings
+    attack: Attack,
+    classifier: Classifier,
+    batch: tuple[Images, Tensor],
+    noises: Sequence[Images],
+    settings: RobustnessSettings,
 ) -> Bool[Tensor, "levels batch"]:
-    """Which images of a batch withstand an attack at each grey level; those lost before are not attacked again."""
+    """Which images of a batch withstand an attack at each grey level; those lost before are not
+    attacked again."""
     images, labels = batch
     left = _is_right(classifier, images, labels).nonzero().flatten()
     withstood = torch.zeros(len(settings.grey_levels), len(images), dtype=torch.bool)
     for level, grey_levels in enumerate(settings.grey_levels):
         for noise in noises:
             if len(left):
-                look, ball = cross_entropy_look(classifier, labels[left]), Ball(images[left], grey_levels / 255)
+                look, ball = (
+                    cross_entropy_look(classifier, labels[left]),
+                    Ball(images[left], grey_levels / 255),
+                )
                 left = left[attack(look, ball, noise[left], settings.steps).is_right]
         withstood[level, left.cpu()] = True
     return withstood

@@ -9,10 +9,17 @@ from torch import Tensor
 from sparring.evaluation.protocol import Result, curves, table
 from sparring.evaluation.robustness.corruptions import CORRUPTIONS
 
-_TITLES = {"random-signs": "random signs (control)", "fgsm": "FGSM", "pgd": "PGD", "apgd-ce": "APGD-CE"}
+_TITLES = {
+    "random-signs": "random signs (control)",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "apgd-ce": "APGD-CE",
+}
 
 
-def attack_result(survived: Mapping[str, Bool[Tensor, "levels sample"]], levels: Sequence[float], *, clean: float) -> Result:
+def attack_result(
+    survived: Mapping[str, Bool[Tensor, "levels sample"]], levels: Sequence[float], *, clean: float
+) -> Result:
     """Accuracy under each attack and under all of them together; nothing without attacks.
 
     Args:
@@ -22,9 +29,13 @@ def attack_result(survived: Mapping[str, Bool[Tensor, "levels sample"]], levels:
     """
     if not survived:
         return {}
-    accuracies = {_TITLES[name]: [share(right) for right in found] for name, found in survived.items()}
+    accuracies = {
+        _TITLES[name]: [share(right) for right in found] for name, found in survived.items()
+    }
     together = [share(right) for right in torch.stack(list(survived.values())).all(dim=0)]
-    rows: list[list[str | float]] = [[name, clean, *values] for name, values in {**accuracies, "all of them": together}.items()]
+    rows: list[list[str | float]] = [
+        [name, clean, *values] for name, values in {**accuracies, "all of them": together}.items()
+    ]
     return {
         "attacked_accuracy": _mean(together),
         "grey_levels": list(levels),
@@ -43,7 +54,9 @@ def attack_result(survived: Mapping[str, Bool[Tensor, "levels sample"]], levels:
     }
 
 
-def corruption_result(damaged: Mapping[str, Sequence[float]], severities: Sequence[int], *, clean: float) -> Result:
+def corruption_result(
+    damaged: Mapping[str, Sequence[float]], severities: Sequence[int], *, clean: float
+) -> Result:
     """Accuracy under each corruption, each group of them and all; nothing without corruptions.
 
     Args:
@@ -58,7 +71,9 @@ def corruption_result(damaged: Mapping[str, Sequence[float]], severities: Sequen
         groups.setdefault(CORRUPTIONS[name].group, []).append(values)
     lines = {group: _means(members) for group, members in groups.items()}
     everything = _means(list(damaged.values()))
-    rows: list[list[str | float]] = [[name, *values, _mean(values)] for name, values in {**damaged, "mean": everything}.items()]
+    rows: list[list[str | float]] = [
+        [name, *values, _mean(values)] for name, values in {**damaged, "mean": everything}.items()
+    ]
     return {
         "corruption_accuracy": _mean(everything),
         "severities": list(severities),
@@ -69,7 +84,10 @@ def corruption_result(damaged: Mapping[str, Sequence[float]], severities: Sequen
             title="Accuracy under corruption, by severity",
         ),
         "curves": curves(
-            {name: _points(severities, values, clean) for name, values in {"mean": everything, **lines}.items()},
+            {
+                name: _points(severities, values, clean)
+                for name, values in {"mean": everything, **lines}.items()
+            },
             title="Accuracy under corruption",
             x="severity, 0 = clean",
             y="accuracy, %",
@@ -77,8 +95,13 @@ def corruption_result(damaged: Mapping[str, Sequence[float]], severities: Sequen
     }
 
 
-def _points(places: Sequence[float], values: Sequence[float], clean: float) -> list[tuple[float, float]]:
-    return [(0.0, clean), *((float(place), value) for place, value in zip(places, values, strict=True))]
+def _points(
+    places: Sequence[float], values: Sequence[float], clean: float
+) -> list[tuple[float, float]]:
+    return [
+        (0.0, clean),
+        *((float(place), value) for place, value in zip(places, values, strict=True)),
+    ]
 
 
 def _means(lists: Sequence[Sequence[float]]) -> list[float]:

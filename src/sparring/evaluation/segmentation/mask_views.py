@@ -10,9 +10,11 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class MaskViews:
-    """A square cut out at a random place and size, brought to one size and mirrored with probability 1/2; the mask goes along.
+    """A square cut out at a random place and size, brought to one size and mirrored with
+    probability 1/2; the mask goes along.
 
-    Where the square reaches beyond the image, the image continues with one colour and the mask with the ignored id.
+    Where the square reaches beyond the image, the image continues with one colour and the mask with
+    the ignored id.
     """
 
     crop: int
@@ -24,7 +26,11 @@ class MaskViews:
     ignore_index: int
 
     def __call__(
-        self, image: Float[Tensor, "3 height width"], mask: Int[Tensor, "height width"], *, generator: torch.Generator
+        self,
+        image: Float[Tensor, "3 height width"],
+        mask: Int[Tensor, "height width"],
+        *,
+        generator: torch.Generator,
     ) -> tuple[Float[Tensor, "3 crop crop"], Int[Tensor, "crop crop"]]:
         """A view of an image and the ids of its pixels."""
         low, high = self.scale
@@ -33,26 +39,38 @@ class MaskViews:
         top, left = _start(mask.shape[0] - side, down), _start(mask.shape[1] - side, across)
         view, ids = self._cut(image, mask, top=top, left=left, side=side)
         shape = (self.crop, self.crop)
-        view = F.interpolate(view[None], size=shape, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+        view = F.interpolate(
+            view[None], size=shape, mode="bilinear", antialias=True, align_corners=False
+        )[0].clamp(0, 1)
         ids = resized_mask(ids, shape)
         return (view.flip(-1), ids.flip(-1)) if mirror < 0.5 else (view, ids)
 
-    def _cut(self, image: Tensor, mask: Tensor, *, top: int, left: int, side: int) -> tuple[Tensor, Tensor]:
+    def _cut(
+        self, image: Tensor, mask: Tensor, *, top: int, left: int, side: int
+    ) -> tuple[Tensor, Tensor]:
         """The square of an image and of its mask, filled up where it reaches beyond them."""
         view = self.fill[:, None, None].expand(3, side, side).clone()
         ids = torch.full((side, side), self.ignore_index, dtype=mask.dtype)
         rows, columns = (slice(max(start, 0), start + side) for start in (top, left))
         inside = mask[rows, columns]
-        place = ..., slice(max(-top, 0), max(-top, 0) + inside.shape[0]), slice(max(-left, 0), max(-left, 0) + inside.shape[1])
+        place = (
+            ...,
+            slice(max(-top, 0), max(-top, 0) + inside.shape[0]),
+            slice(max(-left, 0), max(-left, 0) + inside.shape[1]),
+        )
         ids[place], view[place] = inside, image[:, rows, columns]
         return view, ids
 
 
 def resized_mask(mask: Int[Tensor, "_ _"], size: tuple[int, ...]) -> Int[Tensor, "height width"]:
-    """A mask at another size: every pixel gets the id at its centre, so it stays aligned with its image."""
-    return F.interpolate(mask[None, None].double(), size=tuple(size), mode="nearest-exact")[0, 0].to(mask.dtype)
+    """A mask at another size: every pixel gets the id at its centre, so it stays aligned with its
+    image."""
+    return F.interpolate(mask[None, None].double(), size=tuple(size), mode="nearest-exact")[
+        0, 0
+    ].to(mask.dtype)
 
 
 def _start(room: int, share: float) -> int:
-    """First pixel of the square for a share in [0, 1) of the places; negative where the image is the smaller one."""
+    """First pixel of the square for a share in [0, 1) of the places; negative where the image is
+    the smaller one."""
     return min(room, 0) + int(share * (abs(room) + 1))

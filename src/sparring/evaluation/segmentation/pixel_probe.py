@@ -1,8 +1,9 @@
 """Pixel probe: a linear classifier of single pixels on the frozen maps of the encoder.
 
-It is a 1 x 1 convolution on a map whose logits are upsampled to the mask and compared with it pixel by pixel. Upsampling is linear, so the
-loss is that of logistic regression on interpolated features. It is computed on a random sample of the pixels and fitted as in the linear
-probe: no learning rate, no augmentation, the same digits for the same seed.
+It is a 1 x 1 convolution on a map whose logits are upsampled to the mask and compared with it pixel
+by pixel. Upsampling is linear, so the loss is that of logistic regression on interpolated features.
+It is computed on a random sample of the pixels and fitted as in the linear probe: no learning rate,
+no augmentation, the same digits for the same seed.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -17,7 +18,13 @@ from torch.nn import functional as F
 from sparring.errors import DataError
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import Progress, evaluating
-from sparring.evaluation.frozen.logistic import REGULARISATIONS, FittedProbe, fitted_probe, regularisation_path, standardise
+from sparring.evaluation.frozen.logistic import (
+    REGULARISATIONS,
+    FittedProbe,
+    fitted_probe,
+    regularisation_path,
+    standardise,
+)
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
@@ -35,7 +42,8 @@ class PixelProbeSettings(MaskSettings):
     stage: Literal["layer1", "layer2", "layer3", "layer4"] = "layer4"
     """Stage of the ResNet whose map is read."""
     output_stride: Literal[4, 8, 16, 32] = 8
-    """Pixels of the image per pixel of the last map; coarser stages are dilated. As in `segmentation`."""
+    """Pixels of the image per pixel of the last map; coarser stages are dilated. As in
+    `segmentation`."""
     pixels: int = Field(default=100_000, ge=100)
     """Training pixels in all, the same number from every image."""
     regularisations: tuple[float, ...] = REGULARISATIONS
@@ -48,18 +56,36 @@ def pixel_probe(contestant: Contestant, material: Material, settings: PixelProbe
     """Mean IoU of a linear classifier of the pixels of a frozen, dilated encoder."""
     data = open_segmented(material, settings)
     if len(data.train_rows) < 2:
-        raise DataError("the pixel probe chooses its regularisation on held-out training images and needs at least two, got one")
+        raise DataError(
+            "the pixel probe chooses its regularisation on held-out training images and needs "
+            "at least two, got one"
+        )
     encoder = contestant.learner()  # a copy, since dilation changes it
     maps = dilated_maps(encoder, output_stride=settings.output_stride, stage=settings.stage)
     network = FrozenMap(encoder, maps, stage=settings.stage)
     progress = material.progress(f"maps of the {contestant.name} encoder, training images")
     sample = _sampled(network, data, pixels=settings.pixels, material=material, progress=progress)
-    penalty, validation_miou = _chosen_penalty(sample, settings, num_classes=data.num_classes, seed=material.seed)
-    fitted = fitted_probe(
-        sample.features, sample.targets, seed=material.seed, regularisations=(penalty,), validation_share=settings.validation_share
+    penalty, validation_miou = _chosen_penalty(
+        sample, settings, num_classes=data.num_classes, seed=material.seed
     )
-    confusion = _confusion(network, fitted, data, progress=material.progress(f"segmenting with the {contestant.name} encoder"))
-    known = {"validation_miou": validation_miou, "regularisation": penalty, "channels": maps.channels[settings.stage]}
+    fitted = fitted_probe(
+        sample.features,
+        sample.targets,
+        seed=material.seed,
+        regularisations=(penalty,),
+        validation_share=settings.validation_share,
+    )
+    confusion = _confusion(
+        network,
+        fitted,
+        data,
+        progress=material.progress(f"segmenting with the {contestant.name} encoder"),
+    )
+    known = {
+        "validation_miou": validation_miou,
+        "regularisation": penalty,
+        "channels": maps.channels[settings.stage],
+    }
     return {**data.result(confusion), **known, "train_pixels": len(sample.targets)}
 
 
@@ -72,7 +98,9 @@ class FrozenMap:
     _: KW_ONLY
     stage: str
 
-    def __call__(self, image: Float[Tensor, "3 height width"]) -> Float[Tensor, "channels rows columns"]:
+    def __call__(
+        self, image: Float[Tensor, "3 height width"]
+    ) -> Float[Tensor, "channels rows columns"]:
         """Map of an image in [0, 1], on the encoder's device."""
         mean, std = self.encoder.mean, self.encoder.std
         with evaluating(self.maps.modules()):
@@ -92,7 +120,9 @@ class Sample:
 
 
 def interpolated(
-    map_: Float[Tensor, "channels rows columns"], places: Int[Tensor, "pixels 2"], size: tuple[int, ...]
+    map_: Float[Tensor, "channels rows columns"],
+    places: Int[Tensor, "pixels 2"],
+    size: tuple[int, ...],
 ) -> Float[Tensor, "pixels channels"]:
     """Values of a map at some pixels of its image: those of `upsampled`, without making the others.
 
@@ -103,50 +133,88 @@ def interpolated(
     """
     centres = (places.flip(1) + 0.5) / torch.tensor(size[::-1], device=places.device) * 2 - 1
     # Beyond the centres of the outermost cells their values continue, as they do in `upsampled`.
-    values = F.grid_sample(map_[None], centres[None, None].to(map_.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    values = F.grid_sample(
+        map_[None],
+        centres[None, None].to(map_.dtype),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
     return values[0, :, 0].T
 
 
-def _sampled(network: FrozenMap, data: Segmented, *, pixels: int, material: Material, progress: Progress | None) -> Sample:
-    """The same number of pixels from every training image; fewer from one that has fewer with a class."""
+def _sampled(
+    network: FrozenMap,
+    data: Segmented,
+    *,
+    pixels: int,
+    material: Material,
+    progress: Progress | None,
+) -> Sample:
+    """The same number of pixels from every training image; fewer from one that has fewer with a
+    class."""
     per_image, features, targets = max(1, pixels // len(data.train_rows)), [], []
     for done, row in enumerate(data.train_rows, start=1):
         image, mask = data.train_pair(row)
         known = (mask != data.ignore_index).nonzero()
-        chosen = known[torch.randperm(len(known), generator=generator(material.seed, "pixels", row))[:per_image]]
+        chosen = known[
+            torch.randperm(len(known), generator=generator(material.seed, "pixels", row))[
+                :per_image
+            ]
+        ]
         features.append(interpolated(network(image), chosen.to(material.device), mask.shape))
         targets.append(mask[chosen[:, 0], chosen[:, 1]])
         if progress is not None:
             progress(done, len(data.train_rows))
     counts = torch.tensor([len(part) for part in targets])
     images = torch.repeat_interleave(torch.arange(len(targets)), counts)
-    return Sample(features=torch.cat(features), targets=torch.cat(targets).to(material.device), images=images.to(material.device))
+    return Sample(
+        features=torch.cat(features),
+        targets=torch.cat(targets).to(material.device),
+        images=images.to(material.device),
+    )
 
 
-def _chosen_penalty(sample: Sample, settings: PixelProbeSettings, *, num_classes: int, seed: int) -> tuple[float, float]:
-    """The penalty of the best mean IoU on pixels of held-out images, and that mean IoU; the strongest among equals."""
+def _chosen_penalty(
+    sample: Sample, settings: PixelProbeSettings, *, num_classes: int, seed: int
+) -> tuple[float, float]:
+    """The penalty of the best mean IoU on pixels of held-out images, and that mean IoU; the
+    strongest among equals."""
     count = int(sample.images.max()) + 1
-    order = torch.randperm(count, generator=generator(seed, "pixel probe's held-out images")).to(sample.images.device)
-    held_out = torch.isin(sample.images, order[: min(max(1, round(settings.validation_share * count)), count - 1)])
+    order = torch.randperm(count, generator=generator(seed, "pixel probe's held-out images")).to(
+        sample.images.device
+    )
+    held_out = torch.isin(
+        sample.images, order[: min(max(1, round(settings.validation_share * count)), count - 1)]
+    )
     classes, targets = torch.unique(sample.targets[~held_out], return_inverse=True)
     if len(classes) < 2:
         return max(settings.regularisations), 0.0
     fitting, validating = standardise(sample.features[~held_out], sample.features[held_out])
     path = regularisation_path(fitting, targets, settings.regularisations)
-    predicted = [classes[torch.addmm(probe.bias, validating, probe.weight.T).argmax(dim=1)] for probe in path]
-    scores = [mean_iou(confusion_matrix(ids, sample.targets[held_out], num_classes=num_classes)) for ids in predicted]
+    predicted = [
+        classes[torch.addmm(probe.bias, validating, probe.weight.T).argmax(dim=1)] for probe in path
+    ]
+    scores = [
+        mean_iou(confusion_matrix(ids, sample.targets[held_out], num_classes=num_classes))
+        for ids in predicted
+    ]
     best = max(range(len(path)), key=scores.__getitem__)
     return sorted(settings.regularisations, reverse=True)[best], scores[best]
 
 
-def _confusion(network: FrozenMap, fitted: FittedProbe, data: Segmented, *, progress: Progress | None) -> Int[Tensor, "classes classes"]:
+def _confusion(
+    network: FrozenMap, fitted: FittedProbe, data: Segmented, *, progress: Progress | None
+) -> Int[Tensor, "classes classes"]:
     """Of the images to score, each segmented at once and whole."""
     confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
     for done, row in enumerate(data.test_rows, start=1):
         mask, map_ = data.test.mask(row), network(data.test_image(row))
         logits = fitted.logits(map_.flatten(1).T).T.view(-1, *map_.shape[1:])
         predicted = fitted.classes[upsampled(logits[None], mask.shape)[0].argmax(dim=0)].cpu()
-        confusion += confusion_matrix(predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index)
+        confusion += confusion_matrix(
+            predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+        )
         if progress is not None:
             progress(done, len(data.test_rows))
     return confusion

@@ -1,4 +1,5 @@
-"""Semantic segmentation: a dilated encoder and a head learn the class of every pixel, and are scored by mean IoU."""
+"""Semantic segmentation: a dilated encoder and a head learn the class of every pixel, and are
+scored by mean IoU."""
 
 import math
 from collections.abc import Sequence
@@ -23,10 +24,12 @@ from sparring.optim.schedule import cosine
 from sparring.seeding import derived_seed, generator
 
 MAX_CROP = 480
-"""Side of the crops of torchvision's reference training; images whose shorter side is smaller are cropped to that."""
+"""Side of the crops of torchvision's reference training; images whose shorter side is smaller are
+cropped to that."""
 
 STEPS = 500
-"""Length of the training if the settings tell none: minutes on two cores for a narrow network and images of 240 x 180 pixels."""
+"""Length of the training if the settings tell none: minutes on two cores for a narrow network and
+images of 240 x 180 pixels."""
 
 # Points of the curve of the loss.
 _POINTS = 20
@@ -42,30 +45,37 @@ class SegmentationSettings(MaskSettings):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Before the head's last layer; torchvision's FCN."""
     output_stride: Literal[4, 8, 16, 32] = 8
-    """Pixels of the image per pixel of the last map; coarser stages are dilated. 8 in torchvision's FCN."""
+    """Pixels of the image per pixel of the last map; coarser stages are dilated. 8 in torchvision's
+    FCN."""
     crop: int | None = Field(default=None, ge=16)
-    """Side in pixels of the training crops; None: the shorter side of the first image, at most 480 as in torchvision's reference."""
+    """Side in pixels of the training crops; None: the shorter side of the first image, at most 480
+    as in torchvision's reference."""
     scale: Range = (0.5, 2.0)
     """Range of the random factor on the image's size before the crop (Chen et al. 2017)."""
     batch_size: int = Field(default=8, ge=2)
     """Crops per step; 16 in the papers, which have more images."""
     steps: int | None = Field(default=None, ge=1)
-    """Steps in all; None: as many as `epochs` makes, and 500 without those, since small sets make few in an epoch."""
+    """Steps in all; None: as many as `epochs` makes, and 500 without those, since small sets make
+    few in an epoch."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the training images, where `steps` says nothing."""
     backbone_learning_rate: float = Field(default=0.05, gt=0)
-    """Of the encoder, at the start. Chosen with narrow ResNet-18s on CamVid's validation images, where 0.02 to 0.1 differ by a point."""
+    """Of the encoder, at the start. Chosen with narrow ResNet-18s on CamVid's validation images,
+    where 0.02 to 0.1 differ by a point."""
     head_learning_rate: float = Field(default=0.1, gt=0)
     """Of the head, at the start; chosen likewise."""
     schedule: Literal["poly", "cosine", "steps"] = "poly"
-    """How both rates fall: (1 - t) ** 0.9 (Chen et al. 2017), half a cosine, or to a tenth at 70 % and again at 90 % of the steps."""
+    """How both rates fall: (1 - t) ** 0.9 (Chen et al. 2017), half a cosine, or to a tenth at 70 %
+    and again at 90 % of the steps."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of SGD."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """As in torchvision's reference and He et al. 2020."""
 
 
-def segmentation(contestant: Contestant, material: Material, settings: SegmentationSettings) -> Result:
+def segmentation(
+    contestant: Contestant, material: Material, settings: SegmentationSettings
+) -> Result:
     """Mean IoU of a copy of the encoder that learned, with a head, to segment."""
     data = open_segmented(material, settings)
     # Layers and dropout draw from PyTorch's global generator, which is put back afterwards.
@@ -73,12 +83,22 @@ def segmentation(contestant: Contestant, material: Material, settings: Segmentat
         torch.manual_seed(derived_seed(material.seed, "segmentation"))
         model = _segmenter(contestant, data, settings).to(material.device)
         losses = _train(model, data, settings, material, name=contestant.name)
-        confusion = _confusion(model, data, device=material.device, progress=material.progress(f"segmenting, {contestant.name} encoder"))
+        confusion = _confusion(
+            model,
+            data,
+            device=material.device,
+            progress=material.progress(f"segmenting, {contestant.name} encoder"),
+        )
     return {
         **data.result(confusion),
         "steps": len(losses),
         "training_loss": _mean(losses[-max(1, len(losses) // _POINTS) :]),
-        "curves": curves({"training": _points(losses)}, title="Loss of the training crops", x="step", y="cross-entropy"),
+        "curves": curves(
+            {"training": _points(losses)},
+            title="Loss of the training crops",
+            x="step",
+            y="cross-entropy",
+        ),
     }
 
 
@@ -99,7 +119,10 @@ def learning_rate_factor(schedule: str, fraction: float) -> float:
 
 
 def pixel_loss(
-    logits: Float[Tensor, "batch classes height width"], masks: Int[Tensor, "batch height width"], *, ignore_index: int
+    logits: Float[Tensor, "batch classes height width"],
+    masks: Int[Tensor, "batch height width"],
+    *,
+    ignore_index: int,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy over the pixels that are not ignored; 0 if all are.
 
@@ -114,7 +137,9 @@ def pixel_loss(
     return F.cross_entropy(rows, targets, ignore_index=ignore_index, reduction="sum") / counted
 
 
-def _segmenter(contestant: Contestant, data: Segmented, settings: SegmentationSettings) -> Segmenter:
+def _segmenter(
+    contestant: Contestant, data: Segmented, settings: SegmentationSettings
+) -> Segmenter:
     def make_head(channels: int, stride: int) -> nn.Module:
         """The head that the settings name, for maps of so many channels."""
         shape = HeadShape(
@@ -126,27 +151,51 @@ def _segmenter(contestant: Contestant, data: Segmented, settings: SegmentationSe
         )
         return HEADS[settings.head](shape)
 
-    return Segmenter(contestant.learner(), output_stride=settings.output_stride, make_head=make_head)
+    return Segmenter(
+        contestant.learner(), output_stride=settings.output_stride, make_head=make_head
+    )
 
 
-def _train(model: Segmenter, data: Segmented, settings: SegmentationSettings, material: Material, *, name: str) -> list[float]:
+def _train(
+    model: Segmenter,
+    data: Segmented,
+    settings: SegmentationSettings,
+    material: Material,
+    *,
+    name: str,
+) -> list[float]:
     """Loss of each step."""
     per_epoch = math.ceil(len(data.train_rows) / settings.batch_size)
-    num_steps, losses = settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS), list[float]()
-    optimizer, progress = _optimizer(model, settings), material.progress(f"training to segment, {name} encoder")
+    num_steps, losses = (
+        settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS),
+        list[float](),
+    )
+    optimizer, progress = (
+        _optimizer(model, settings),
+        material.progress(f"training to segment, {name} encoder"),
+    )
     views = _views(data, settings, fill=model.mean.flatten().cpu())
     model.train()
     for step in range(num_steps):
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["first"]
-        images, masks = (part.to(material.device) for part in _batch(data, views, step, batch_size=settings.batch_size, seed=material.seed))
-        loss = pixel_loss(upsampled(model(images), masks.shape[1:]), masks, ignore_index=data.ignore_index)
+        images, masks = (
+            part.to(material.device)
+            for part in _batch(
+                data, views, step, batch_size=settings.batch_size, seed=material.seed
+            )
+        )
+        loss = pixel_loss(
+            upsampled(model(images), masks.shape[1:]), masks, ignore_index=data.ignore_index
+        )
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(
-                f"segmentation: the loss is {losses[-1]} at step {step + 1} of {num_steps}; lower segmentation.backbone_learning_rate "
-                f"(now {settings.backbone_learning_rate:g}) and segmentation.head_learning_rate (now {settings.head_learning_rate:g})"
+                f"segmentation: the loss is {losses[-1]} at step {step + 1} of {num_steps}; "
+                "lower segmentation.backbone_learning_rate "
+                f"(now {settings.backbone_learning_rate:g}) and "
+                f"segmentation.head_learning_rate (now {settings.head_learning_rate:g})"
             )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -161,30 +210,50 @@ def _optimizer(model: Segmenter, settings: SegmentationSettings) -> torch.optim.
         {"params": list(model.maps.parameters()), "first": settings.backbone_learning_rate},
         {"params": list(model.head.parameters()), "first": settings.head_learning_rate},
     ]
-    return torch.optim.SGD(groups, lr=settings.backbone_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=settings.backbone_learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
 
 
-def _views(data: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]) -> MaskViews:
+def _views(
+    data: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]
+) -> MaskViews:
     crop = settings.crop or min(MAX_CROP, *data.train_pair(data.train_rows[0])[1].shape)
     return MaskViews(crop=crop, scale=settings.scale, fill=fill, ignore_index=data.ignore_index)
 
 
-def _batch(data: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Crops of a step and their masks: the images pass by again and again, each time in an order of its own."""
+def _batch(
+    data: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Crops of a step and their masks: the images pass by again and again, each time in an order of
+    its own."""
     count = len(data.train_rows)
     draws = generator(seed, "segmentation crops", step)
-    orders = {epoch: _order(count, epoch, seed) for epoch in range(step * batch_size // count, ((step + 1) * batch_size - 1) // count + 1)}
+    orders = {
+        epoch: _order(count, epoch, seed)
+        for epoch in range(step * batch_size // count, ((step + 1) * batch_size - 1) // count + 1)
+    }
     places = [divmod(place, count) for place in range(step * batch_size, (step + 1) * batch_size)]
-    pairs = [views(*data.train_pair(data.train_rows[orders[epoch][place]]), generator=draws) for epoch, place in places]
+    pairs = [
+        views(*data.train_pair(data.train_rows[orders[epoch][place]]), generator=draws)
+        for epoch, place in places
+    ]
     return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
 
 
 def _order(count: int, epoch: int, seed: int) -> list[int]:
-    order: list[int] = torch.randperm(count, generator=generator(seed, "segmentation order", epoch)).tolist()
+    order: list[int] = torch.randperm(
+        count, generator=generator(seed, "segmentation order", epoch)
+    ).tolist()
     return order
 
 
-def _confusion(model: Segmenter, data: Segmented, *, device: torch.device, progress: Progress | None) -> Int[Tensor, "classes classes"]:
+def _confusion(
+    model: Segmenter, data: Segmented, *, device: torch.device, progress: Progress | None
+) -> Int[Tensor, "classes classes"]:
     """Of the images to score, each segmented at once and whole."""
     confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
     with evaluating(model.modules()):
@@ -192,7 +261,9 @@ def _confusion(model: Segmenter, data: Segmented, *, device: torch.device, progr
             mask = data.test.mask(row)
             logits = upsampled(model(data.test_image(row)[None].to(device)), mask.shape)
             predicted = data.prediction(logits[0]).cpu()
-            confusion += confusion_matrix(predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index)
+            confusion += confusion_matrix(
+                predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+            )
             if progress is not None:
                 progress(done, len(data.test_rows))
     return confusion
@@ -205,4 +276,7 @@ def _mean(values: Sequence[float]) -> float:
 def _points(losses: Sequence[float]) -> list[tuple[float, float]]:
     """Means over stretches of the training, at their last steps."""
     length = math.ceil(len(losses) / _POINTS)
-    return [(min(start + length, len(losses)), _mean(losses[start : start + length])) for start in range(0, len(losses), length)]
+    return [
+        (min(start + length, len(losses)), _mean(losses[start : start + length]))
+        for start in range(0, len(losses), length)
+    ]

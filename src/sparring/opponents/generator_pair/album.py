@@ -1,4 +1,5 @@
-"""The album: what a pair of generators made of the same latents over the joint training, and how real it was."""
+"""The album: what a pair of generators made of the same latents over the joint training, and how
+real it was."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +7,12 @@ from torch import Tensor, nn
 from sparring.data.images import Images
 from sparring.opponents.generator_pair.networks import Generator
 from sparring.opponents.generator_pair.pair import Pair
-from sparring.opponents.generator_pair.realism import Gaussian, frechet_distance, gaussian, random_features
+from sparring.opponents.generator_pair.realism import (
+    Gaussian,
+    frechet_distance,
+    gaussian,
+    random_features,
+)
 from sparring.seeding import generator
 
 MOMENTS = 8
@@ -21,7 +27,8 @@ UNKNOWN = -1.0
 
 
 class Album(nn.Module):
-    """Pictures of pairs, and their Frechet distance from real images on random features; part of a checkpoint.
+    """Pictures of pairs, and their Frechet distance from real images on random features; part of a
+    checkpoint.
 
     Args:
         image_size: side of the images.
@@ -33,11 +40,14 @@ class Album(nn.Module):
     mean: Tensor
     covariance: Tensor
     distances: Tensor
-    """Of the generated images as measured last, and of one half of the real ones from the other; -1: not known."""
+    """Of the generated images as measured last, and of one half of the real ones from the other;
+    -1: not known."""
 
     def __init__(self, *, image_size: int) -> None:
         super().__init__()
-        self.register_buffer("pictures", torch.zeros(MOMENTS, 2, SHOWN, 3, image_size, image_size, dtype=torch.uint8))
+        self.register_buffer(
+            "pictures", torch.zeros(MOMENTS, 2, SHOWN, 3, image_size, image_size, dtype=torch.uint8)
+        )
         self.register_buffer("is_taken", torch.zeros(MOMENTS, dtype=torch.bool))
         self.register_buffer("mean", torch.zeros(64))
         self.register_buffer("covariance", torch.zeros(64, 64))
@@ -56,7 +66,8 @@ class Album(nn.Module):
 
     @torch.no_grad()
     def note(self, pair: Pair, fraction: float) -> dict[str, Tensor]:
-        """Take the picture of this moment of the joint training unless it is taken, and say how real the images are."""
+        """Take the picture of this moment of the joint training unless it is taken, and say how
+        real the images are."""
         moment = min(int(fraction * MOMENTS), MOMENTS - 1)
         if not self.is_taken[moment]:
             self.is_taken[moment] = True
@@ -68,9 +79,14 @@ class Album(nn.Module):
                 self.distances[0] = frechet_distance(gaussian(random_features(made)), real)
         if self.distances[0] < 0:
             return {}
-        return {"generator_pair/frechet": self.distances[0].clone(), "generator_pair/frechet_real": self.distances[1].clone()}
+        return {
+            "generator_pair/frechet": self.distances[0].clone(),
+            "generator_pair/frechet_real": self.distances[1].clone(),
+        }
 
 
 def _latents(maker: Generator, count: int) -> Tensor:
     """The same ones at every moment, in all processes."""
-    return torch.randn(count, maker.latent, generator=generator(0, "album latents")).to(next(maker.parameters()))
+    return torch.randn(count, maker.latent, generator=generator(0, "album latents")).to(
+        next(maker.parameters())
+    )

@@ -1,7 +1,9 @@
-"""Augmentation through which gradients reach the pixels: for generated images, on their way to a judge or to an encoder.
+"""Augmentation through which gradients reach the pixels: for generated images, on their way to a
+judge or to an encoder.
 
-`views` is faster and is torchvision's to the operation, but works in place and rounds boxes to pixels. Parameters are drawn per sample, for
-the joint batch of all processes, of which each keeps its rows.
+`views` is faster and is torchvision's to the operation, but works in place and rounds boxes to
+pixels. Parameters are drawn per sample, for the joint batch of all processes, of which each keeps
+its rows.
 """
 
 from typing import Literal
@@ -22,11 +24,13 @@ GREY_LEVEL = 0.5
 
 
 def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Generator) -> Images:
-    """Random resized crop, flip, brightness, contrast and saturation of a recipe; no hue, greyscale, blur or solarisation.
+    """Random resized crop, flip, brightness, contrast and saturation of a recipe; no hue,
+    greyscale, blur or solarisation.
 
     Args:
         images: in [0, 1].
-        recipe: distributions of crop, flip and jitter, and the jitter's probability; its size is the images'.
+        recipe: distributions of crop, flip and jitter, and the jitter's probability; its size is
+            the images'.
         generator: on the CPU, equal in all processes.
 
     Returns:
@@ -34,24 +38,32 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
     """
     batch, size = len(images), images.shape[-1]
     sides = torch.full((batch * distributed.num_processes(),), size)
-    boxes = crop_boxes(sides, sides, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator)
+    boxes = crop_boxes(
+        sides, sides, scale=recipe.crop_scale, ratio=recipe.crop_ratio, generator=generator
+    )
     flip = _draw(batch, generator) < recipe.flip
     strengths = (recipe.saturation, recipe.contrast, recipe.brightness)
     factors = [jitter_factor(_draw(batch, generator), strength) for strength in strengths]
     is_jittered = _draw(batch, generator) < recipe.jitter
     saturation, contrast, brightness = (torch.where(is_jittered, factor, 1.0) for factor in factors)
     cropped = _resampled(images, _own(boxes, batch).float() / size, flip, beyond="border")
-    return _coloured(cropped, saturation=saturation, contrast=contrast, brightness=brightness).clamp(0, 1)
+    return _coloured(
+        cropped, saturation=saturation, contrast=contrast, brightness=brightness
+    ).clamp(0, 1)
 
 
-def for_the_judge(images: Images, *, translation: float, cutout: float, colour: bool, generator: Generator) -> Images:
-    """What a discriminator of few images looks at instead of the images: mirrored, shifted, with a square cut out, in other colours.
+def for_the_judge(
+    images: Images, *, translation: float, cutout: float, colour: bool, generator: Generator
+) -> Images:
+    """What a discriminator of few images looks at instead of the images: mirrored, shifted, with a
+    square cut out, in other colours.
 
     Args:
         images: in [0, 1].
         translation: largest shift as a share of the side; whole pixels.
         cutout: side of the square as a share of the side.
-        colour: whether to change brightness (by up to 0.25), saturation (factor 0 to 2) and contrast (0.5 to 1.5) too.
+        colour: whether to change brightness (by up to 0.25), saturation (factor 0 to 2) and
+            contrast (0.5 to 1.5) too.
         generator: on the CPU, equal in all processes.
 
     Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment).
@@ -59,11 +71,18 @@ def for_the_judge(images: Images, *, translation: float, cutout: float, colour: 
     batch, size = len(images), images.shape[-1]
     flip = _draw(batch, generator) < 0.5
     reach, side = round(translation * size), round(cutout * size)
-    shift = torch.stack([(_draw(batch, generator) * (2 * reach + 1)).floor() - reach for _ in range(2)], dim=1)
+    shift = torch.stack(
+        [(_draw(batch, generator) * (2 * reach + 1)).floor() - reach for _ in range(2)], dim=1
+    )
     centre = torch.stack([(_draw(batch, generator) * size).floor() for _ in range(2)], dim=1)
     colours = [_draw(batch, generator) for _ in range(3)]
     if colour:
-        images = _coloured(images, saturation=2 * colours[0], contrast=0.5 + colours[1], brightness=torch.ones(batch))
+        images = _coloured(
+            images,
+            saturation=2 * colours[0],
+            contrast=0.5 + colours[1],
+            brightness=torch.ones(batch),
+        )
         images = images + (0.5 * colours[2] - 0.25).to(images)[:, None, None, None]
     boxes = torch.cat([shift / size, torch.ones(batch, 2)], dim=1)
     moved = _resampled(images - GREY_LEVEL, boxes, flip, beyond="zeros")
@@ -79,21 +98,35 @@ def _own(joint: Tensor, batch: int) -> Tensor:
     return joint[distributed.rank() * batch :][:batch]
 
 
-def _resampled(images: Tensor, boxes: Float[Tensor, "batch 4"], flip: Tensor, *, beyond: Literal["border", "zeros"]) -> Tensor:
-    """Boxes (top, left, height, width) in shares of the side, resized bilinearly to the images' size.
+def _resampled(
+    images: Tensor,
+    boxes: Float[Tensor, "batch 4"],
+    flip: Tensor,
+    *,
+    beyond: Literal["border", "zeros"],
+) -> Tensor:
+    """Boxes (top, left, height, width) in shares of the side, resized bilinearly to the images'
+    size.
 
-    A box at the border is sampled up to half a pixel beyond it: there lies the border's own value, or zero.
+    A box at the border is sampled up to half a pixel beyond it: there lies the border's own value,
+    or zero.
     """
     top, left, height, width = boxes.unbind(dim=1)
     zero = torch.zeros_like(top)
     across = torch.stack([torch.where(flip, -width, width), zero, 2 * left + width - 1], dim=1)
     down = torch.stack([zero, height, 2 * top + height - 1], dim=1)
-    grid = F.affine_grid(torch.stack([across, down], dim=1).to(images), list(images.shape), align_corners=False)
+    grid = F.affine_grid(
+        torch.stack([across, down], dim=1).to(images), list(images.shape), align_corners=False
+    )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
 
 
-def _coloured(images: Tensor, *, saturation: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
-    saturation, contrast, brightness = (factor.to(images)[:, None, None, None] for factor in (saturation, contrast, brightness))
+def _coloured(
+    images: Tensor, *, saturation: Tensor, contrast: Tensor, brightness: Tensor
+) -> Tensor:
+    saturation, contrast, brightness = (
+        factor.to(images)[:, None, None, None] for factor in (saturation, contrast, brightness)
+    )
     grey = images.mean(dim=1, keepdim=True)
     images = grey + saturation * (images - grey)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)

@@ -1,9 +1,12 @@
-"""What a pair of generated images is worth as an opponent: how hard it is, and the limits that keep the game well posed.
+"""What a pair of generated images is worth as an opponent: how hard it is, and the limits that keep
+the game well posed.
 
-Pure functions of embeddings, which they normalise inside. A generator that only wants its pairs to be hard finds two ways out: it makes one
-image of every latent, and opposites of every pair. `fence` closes the second, `diversity` the first.
+Pure functions of embeddings, which they normalise inside. A generator that only wants its pairs to
+be hard finds two ways out: it makes one image of every latent, and opposites of every pair. `fence`
+closes the second, `diversity` the first.
 
-Source: after Wu et al. 2022, arXiv:2202.06464; the forms are our reconstruction, not verified (its body was not available to us).
+Source: after Wu et al. 2022, arXiv:2202.06464; the forms are our reconstruction, not verified (its
+body was not available to us).
 """
 
 import torch
@@ -15,12 +18,17 @@ from sparring.objectives.similarity import cosine, unit_rows
 
 
 def hardness(
-    first: Float[Tensor, "batch dim"], second: Float[Tensor, "batch dim"], real: Float[Tensor, "real dim"], *, temperature: float
+    first: Float[Tensor, "batch dim"],
+    second: Float[Tensor, "batch dim"],
+    real: Float[Tensor, "real dim"],
+    *,
+    temperature: float,
 ) -> Float[Tensor, ""]:
-    """Contrastive loss of generated pairs among real images, both ways: what the generators maximise.
+    """Contrastive loss of generated pairs among real images, both ways: what the generators
+    maximise.
 
-    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],  s_i = u_i.u_i', with u from `first` and u' from `second`,
-    averaged with the same from u'
+    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],  s_i = u_i.u_i', with u from
+    `first` and u' from `second`, averaged with the same from u'
 
     Args:
         first: embeddings of augmented images of one generator.
@@ -32,11 +40,15 @@ def hardness(
     losses = []
     for side in (first, second):
         logits = torch.cat([similarity, cosine(side, real)], dim=1) / temperature
-        losses.append(F.cross_entropy(logits, torch.zeros(len(side), dtype=torch.long, device=side.device)))
+        losses.append(
+            F.cross_entropy(logits, torch.zeros(len(side), dtype=torch.long, device=side.device))
+        )
     return (losses[0] + losses[1]) / 2
 
 
-def pair_similarity(first: Float[Tensor, "batch dim"], second: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+def pair_similarity(
+    first: Float[Tensor, "batch dim"], second: Float[Tensor, "batch dim"]
+) -> Float[Tensor, "batch"]:
     """Cosine of each row with its partner, in [-1, 1]."""
     return (unit_rows(first) * unit_rows(second)).sum(dim=1)
 
@@ -53,12 +65,14 @@ def crowding(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
 
 
 def diversity_loss(made: Float[Tensor, ""], real: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Penalty of generated images that are more alike than real ones: max(0, crowding(made) - crowding(real))^2."""
+    """Penalty of generated images that are more alike than real ones: max(0, crowding(made) -
+    crowding(real))^2."""
     return F.relu(made - real).square()
 
 
 def similarity_floor(fraction: float, *, end: float, reached_at: float = 0.7) -> float:
-    """Least similarity of a pair at a fraction of the joint training: from 1 in a straight line to `end`, then constant.
+    """Least similarity of a pair at a fraction of the joint training: from 1 in a straight line to
+    `end`, then constant.
 
     Example:
         >>> [similarity_floor(fraction, end=0.7) for fraction in (0.0, 0.35, 0.7, 1.0)]

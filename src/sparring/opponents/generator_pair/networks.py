@@ -1,10 +1,11 @@
-"""Generator and discriminator of images, both small residual networks: the opponent that makes images, and its judge.
+"""Generator and discriminator of images, both small residual networks: the opponent that makes
+images, and its judge.
 
-The generator's width is a multiple of its last layer's; the discriminator is bound by spectral norm, without which a judge of a
-few thousand images learns them by heart within minutes.
+The generator's width is a multiple of its last layer's; the discriminator is bound by spectral
+norm, without which a judge of a few thousand images learns them by heart within minutes.
 
-Source: shapes after Brock et al. 2019, arXiv:1809.11096 (BigGAN), for small images and without classes; spectral norm of
-Miyato et al. 2018, arXiv:1802.05957.
+Source: shapes after Brock et al. 2019, arXiv:1809.11096 (BigGAN), for small images and without
+classes; spectral norm of Miyato et al. 2018, arXiv:1802.05957.
 """
 
 from itertools import pairwise
@@ -29,7 +30,8 @@ class GeneratorSettings(Settings):
     """Size of generator and discriminator."""
 
     width: int = Field(default=32, ge=4)
-    """Channels next to the image, in both (twice as many in the generator of 16 px); four times as many at the other end."""
+    """Channels next to the image, in both (twice as many in the generator of 16 px); four times as
+    many at the other end."""
     latent: int = Field(default=128, ge=1)
     """Numbers that an image is made from."""
 
@@ -48,10 +50,17 @@ class Generator(nn.Module):
     def __init__(self, settings: GeneratorSettings, *, image_size: int) -> None:
         super().__init__()
         self.latent = settings.latent
-        channels = [4 * settings.width] + [max(settings.width, 4 * settings.width >> step) for step in range(_doublings(image_size))]
+        channels = [4 * settings.width] + [
+            max(settings.width, 4 * settings.width >> step)
+            for step in range(_doublings(image_size))
+        ]
         self.start = nn.Linear(settings.latent, channels[0] * START * START)
-        self.blocks = nn.Sequential(*(_Up(inputs, outputs) for inputs, outputs in pairwise(channels)))
-        self.finish = nn.Sequential(nn.BatchNorm2d(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1))
+        self.blocks = nn.Sequential(
+            *(_Up(inputs, outputs) for inputs, outputs in pairwise(channels))
+        )
+        self.finish = nn.Sequential(
+            nn.BatchNorm2d(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
+        )
         _initialise(self)
 
     def forward(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
@@ -77,7 +86,10 @@ class Discriminator(nn.Module):
         halvings = _doublings(image_size) - 1  # the last map has a side of 8
         channels = [min(settings.width << step, 4 * settings.width) for step in range(halvings + 2)]
         blocks: list[nn.Module] = [_Down(3, channels[0], is_first=True)]
-        blocks += [_Down(inputs, outputs, halves=step < halvings) for step, (inputs, outputs) in enumerate(pairwise(channels), start=1)]
+        blocks += [
+            _Down(inputs, outputs, halves=step < halvings)
+            for step, (inputs, outputs) in enumerate(pairwise(channels), start=1)
+        ]
         self.blocks = nn.Sequential(*blocks)
         self.judge = nn.Linear(channels[-1], 1)
         _initialise(self)
@@ -98,25 +110,35 @@ class _Up(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList([nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)])
-        self.layers = nn.ModuleList([nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)])
+        self.layers = nn.ModuleList(
+            [nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)]
+        )
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of twice the side."""
         inner = self.layers[0](_doubled(F.relu(self.norms[0](maps))))
         inner = self.layers[1](F.relu(self.norms[1](inner)))
-        output: Tensor = inner + _doubled(self.shortcut(maps))  # a 1 x 1 convolution costs a quarter before doubling, and gives the same
+        output: Tensor = inner + _doubled(
+            self.shortcut(maps)
+        )  # a 1 x 1 convolution costs a quarter before doubling, and gives the same
         return output
 
 
 class _Down(nn.Module):
     """Residual block that halves the side, or keeps it."""
 
-    def __init__(self, inputs: int, outputs: int, *, is_first: bool = False, halves: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, is_first: bool = False, halves: bool = True
+    ) -> None:
         super().__init__()
         self.is_first, self.halves = is_first, halves
-        self.layers = nn.ModuleList([nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)])
-        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs or is_first else nn.Identity()
+        self.layers = nn.ModuleList(
+            [nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)]
+        )
+        self.shortcut = (
+            nn.Conv2d(inputs, outputs, 1) if inputs != outputs or is_first else nn.Identity()
+        )
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of half the side, or of the same."""
@@ -134,7 +156,8 @@ def _doubled(maps: Tensor) -> Tensor:
 def _doublings(image_size: int) -> int:
     if image_size not in SIZES:
         raise ConfigError(
-            f"training.image_size={image_size}: images can be made at a side of {', '.join(map(str, SIZES))}; choose one of these"
+            f"training.image_size={image_size}: images can be made at a side of "
+            f"{', '.join(map(str, SIZES))}; choose one of these"
         )
     return (image_size // START).bit_length() - 1
 

@@ -1,7 +1,8 @@
-"""A pair of generators that makes two similar but distinct images of each latent vector, as hard for the encoder as its limits allow.
+"""A pair of generators that makes two similar but distinct images of each latent vector, as hard
+for the encoder as its limits allow.
 
-The generators do not know the encoder; `Pair` makes images, `GeneratorPairSettings` say how hard they may be. The game is
-`methods/generator_pair.py`, the way there `pretraining.py`.
+The generators do not know the encoder; `Pair` makes images, `GeneratorPairSettings` say how hard
+they may be. The game is `methods/generator_pair.py`, the way there `pretraining.py`.
 """
 
 import copy
@@ -18,7 +19,13 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.config import Settings
 from sparring.objectives.closed_form import with_gradient
-from sparring.opponents.generator_pair.hardness import crowding, diversity_loss, fence, hardness, pair_similarity
+from sparring.opponents.generator_pair.hardness import (
+    crowding,
+    diversity_loss,
+    fence,
+    hardness,
+    pair_similarity,
+)
 from sparring.opponents.generator_pair.networks import Generator, GeneratorSettings
 from sparring.opponents.generator_pair.pretraining import JudgeSettings, PretrainingSettings, adam
 from sparring.opponents.generator_pair.realism_losses import realism_loss
@@ -28,26 +35,30 @@ from sparring.seeding import generator as draws_of
 
 
 class GeneratorPairPlayers(Settings):
-    """How each side moves while the encoder learns: Adam without momentum, at a tenth of the pretraining's rate."""
+    """How each side moves while the encoder learns: Adam without momentum, at a tenth of the
+    pretraining's rate."""
 
     generator: PlayerSettings = adam(2e-5)
     discriminator: PlayerSettings = adam(2e-5)
 
 
 class GeneratorPairSettings(Settings):
-    """Size, training and limits of the pair. Defaults: our reconstruction after Wu et al. 2022, not verified."""
+    """Size, training and limits of the pair. Defaults: our reconstruction after Wu et al. 2022, not
+    verified."""
 
     generator: GeneratorSettings = GeneratorSettings()
     judge: JudgeSettings = JudgeSettings()
     pretraining: PretrainingSettings = PretrainingSettings()
     players: GeneratorPairPlayers = GeneratorPairPlayers()
     real_only: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the run in which the encoder sees the images alone; then the joint training begins."""
+    """Share of the run in which the encoder sees the images alone; then the joint training
+    begins."""
     made_share: float = Field(default=0.5, gt=0, le=1)
     """Latent vectors per step, as a share of the batch; each gives two images and four views."""
     loss: Literal["multi-positive", "align"] = "multi-positive"
-    """What the encoder minimises on generated views: the method's own loss, all four views of a latent being positives of each other; or
-    their squared distances alone, without negatives (as a later work of three of the authors does with another generator)."""
+    """What the encoder minimises on generated views: the method's own loss, all four views of a
+    latent being positives of each other; or their squared distances alone, without negatives (as a
+    later work of three of the authors does with another generator)."""
     weight: float = Field(default=1.0, ge=0)
     """Of a generated view beside a real one; of the distances, with loss=align."""
     hardness: float = 1.0
@@ -59,7 +70,8 @@ class GeneratorPairSettings(Settings):
     adaptive: bool = True
     """Clip hardness's gradient at the images to the norm of realism's."""
     similarity: float = Field(default=0.7, ge=-1, le=1)
-    """Least cosine of a pair's embeddings in the end; it falls there from 1 in the first 70 % of the joint training."""
+    """Least cosine of a pair's embeddings in the end; it falls there from 1 in the first 70 % of
+    the joint training."""
     fence: float = Field(default=10.0, ge=0)
     """Weight of the penalty below that floor."""
     diversity: float = Field(default=10.0, ge=0)
@@ -67,20 +79,24 @@ class GeneratorPairSettings(Settings):
     generator_every: int = Field(default=1, ge=1)
     """Steps between moves of the generators and the discriminator."""
     init_noise: float = Field(default=0.01, ge=0)
-    """Noise by which the second generator begins apart from the first, relative to each weight tensor's root mean square."""
+    """Noise by which the second generator begins apart from the first, relative to each weight
+    tensor's root mean square."""
     moves: Literal["both", "second"] = "both"
     """Which generators learn in the joint training."""
     norms: Literal["shared", "split"] = "shared"
-    """Shared: generated views go through the encoder's batch norms. Split: through a second set, which they share with attacked images."""
+    """Shared: generated views go through the encoder's batch norms. Split: through a second set,
+    which they share with attacked images."""
     latent_noise: float = Field(default=0.3, gt=0)
     """Standard deviation of the difference of a pair's latents, for disarmed=latent-noise."""
     disarmed: Literal["static", "single", "latent-noise", "real-views"] | None = None
-    """A control with as many views: one generator that stands still, two views per image; the same, made hard; two images from neighbouring
-    latents of one that stands still; or further views of the real images instead of generated ones."""
+    """A control with as many views: one generator that stands still, two views per image; the same,
+    made hard; two images from neighbouring latents of one that stands still; or further views of
+    the real images instead of generated ones."""
 
 
 class Pair(nn.Module):
-    """Two generators that begin alike. Their batch norms always use their running statistics, so an image depends on its latent alone."""
+    """Two generators that begin alike. Their batch norms always use their running statistics, so an
+    image depends on its latent alone."""
 
     def __init__(self, size: GeneratorSettings, *, image_size: int) -> None:
         super().__init__()
@@ -101,7 +117,9 @@ class Pair(nn.Module):
         draws = draws_of(seed, "pair")
         for parameter in self.second.parameters():
             size = parameter.square().mean().sqrt()
-            parameter.add_(noise * size * torch.randn(parameter.shape, generator=draws).to(parameter))
+            parameter.add_(
+                noise * size * torch.randn(parameter.shape, generator=draws).to(parameter)
+            )
 
     def forward(self, latents: Float[Tensor, "batch latent"]) -> tuple[Tensor, Tensor]:
         """Both images of each latent vector, each of shape (batch, 3, size, size) in [0, 1]."""
@@ -119,7 +137,9 @@ def joint_fraction(progress: Progress, *, real_only: float) -> float | None:
     return None if progress.step < start else (progress.step - start) / (progress.num_steps - start)
 
 
-def neighbours(latents: Float[Tensor, "batch latent"], noise: Float[Tensor, "batch latent"], *, sigma: float) -> Tensor:
+def neighbours(
+    latents: Float[Tensor, "batch latent"], noise: Float[Tensor, "batch latent"], *, sigma: float
+) -> Tensor:
     """Latent vectors near the given ones: z + sigma * noise.
 
     Source: Jahanian et al. 2022, arXiv:2106.05258 (GenRep).
@@ -129,7 +149,8 @@ def neighbours(latents: Float[Tensor, "batch latent"], noise: Float[Tensor, "bat
 
 @dataclass(frozen=True, kw_only=True)
 class Opposite:
-    """The encoder and the judge as the generators meet them: standing still, open to gradients of images.
+    """The encoder and the judge as the generators meet them: standing still, open to gradients of
+    images.
 
     Attributes:
         encode: images in [0, 1] to embeddings.
@@ -152,7 +173,8 @@ def pair_loss(
     floor: float,
     rise: float,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """What the generators minimise, L_adv - hardness * H + fence * F + diversity * Q, and what to log.
+    """What the generators minimise, L_adv - hardness * H + fence * F + diversity * Q, and what to
+    log.
 
     Args:
         first: images of one generator, in [0, 1], with gradient.
@@ -170,16 +192,25 @@ def pair_loss(
         real_views = distributed.gather(opposite.encode(opposite.view(real)))
         crowd_real = crowding(distributed.gather(opposite.encode(real)))
     realism = realism_loss(torch.cat([opposite.judge(a), opposite.judge(b)]))
-    hard = hardness(opposite.encode(opposite.view(a)), opposite.encode(opposite.view(b)), real_views, temperature=s.hardness_temperature)
+    hard = hardness(
+        opposite.encode(opposite.view(a)),
+        opposite.encode(opposite.view(b)),
+        real_views,
+        temperature=s.hardness_temperature,
+    )
     plain = [opposite.encode(side) for side in (a, b)]
     similarity = pair_similarity(*plain)
     crowds = [crowding(distributed.gather_with_gradient(side)) for side in plain]
     crowded = diversity_loss(crowds[0], crowd_real) + diversity_loss(crowds[1], crowd_real)
     limits = s.fence * fence(similarity, floor=floor) + s.diversity * crowded
-    to_realism, to_hardness, to_limits = (torch.autograd.grad(loss, images)[0] for loss in (realism, hard, limits))
+    to_realism, to_hardness, to_limits = (
+        torch.autograd.grad(loss, images)[0] for loss in (realism, hard, limits)
+    )
     weight = torch.as_tensor(s.hardness * rise).to(images)
     if s.adaptive:
-        norms = torch.stack([gradient.square().sum() for gradient in (to_realism, weight * to_hardness)])
+        norms = torch.stack(
+            [gradient.square().sum() for gradient in (to_realism, weight * to_hardness)]
+        )
         distributed.average([norms])
         weight = weight * (norms[0] / norms[1].clamp(min=1e-30)).sqrt().clamp(max=1.0)
     value = (realism - weight * hard + limits).detach()
@@ -197,7 +228,8 @@ def pair_loss(
 
 @contextmanager
 def standing_still(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the duration: no running statistic moves, of batch norms or of spectral ones."""
+    """Evaluation mode for the duration: no running statistic moves, of batch norms or of spectral
+    ones."""
     before = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()

@@ -1,10 +1,13 @@
-"""A generator and its judge learn the images, before any encoder takes part: the opponent's training camp.
+"""A generator and its judge learn the images, before any encoder takes part: the opponent's
+training camp.
 
-Every round the discriminator learns to tell images from generated ones, a few times, then the generator to pass for real, once; what is
-used afterwards is the generator's moving average. Both see images through an augmentation (`for_the_judge`), without which a judge of a few
-thousand images learns them by heart.
+Every round the discriminator learns to tell images from generated ones, a few times, then the
+generator to pass for real, once; what is used afterwards is the generator's moving average. Both
+see images through an augmentation (`for_the_judge`), without which a judge of a few thousand images
+learns them by heart.
 
-Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), whose settings for CIFAR-10 are the defaults unless a field says otherwise.
+Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), whose settings for CIFAR-10 are the
+defaults unless a field says otherwise.
 """
 
 import copy
@@ -37,12 +40,24 @@ class JudgeSettings(Settings):
 
     def look(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
         """Images in [0, 1] as the judge sees them."""
-        return for_the_judge(images, translation=self.translation, cutout=self.cutout, colour=self.colour, generator=generator)
+        return for_the_judge(
+            images,
+            translation=self.translation,
+            cutout=self.cutout,
+            colour=self.colour,
+            generator=generator,
+        )
 
 
 def adam(learning_rate: float) -> PlayerSettings:
     """How a generator and its judge move: Adam without momentum, at a constant rate."""
-    return PlayerSettings(optimizer="adamw", learning_rate=learning_rate, schedule="constant", momentum=0.0, weight_decay=0.0)
+    return PlayerSettings(
+        optimizer="adamw",
+        learning_rate=learning_rate,
+        schedule="constant",
+        momentum=0.0,
+        weight_decay=0.0,
+    )
 
 
 class PretrainingPlayers(Settings):
@@ -62,7 +77,8 @@ class PretrainingSettings(Settings):
     discriminator_steps: int = Field(default=4, ge=1)
     """Moves of the discriminator for each of the generator's."""
     ema: float = Field(default=0.9999, ge=0, lt=1)
-    """Averaging coefficient of the generator that is used afterwards; it rises to this as (1 + moves) / (10 + moves)."""
+    """Averaging coefficient of the generator that is used afterwards; it rises to this as (1 +
+    moves) / (10 + moves)."""
     players: PretrainingPlayers = PretrainingPlayers()
 
 
@@ -77,7 +93,15 @@ class Pretraining(nn.Module):
         seed: of all draws.
     """
 
-    def __init__(self, size: GeneratorSettings, settings: PretrainingSettings, judge: JudgeSettings, *, image_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        size: GeneratorSettings,
+        settings: PretrainingSettings,
+        judge: JudgeSettings,
+        *,
+        image_size: int,
+        seed: int,
+    ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "generator"))
@@ -87,37 +111,64 @@ class Pretraining(nn.Module):
         self.settings, self.judge, self.seed = settings, judge, seed
         self.done, self.total = 0, settings.steps
         self.players = {
-            name: Player(name, dict(getattr(self, name).named_parameters()), getattr(settings.players, name))
+            name: Player(
+                name, dict(getattr(self, name).named_parameters()), getattr(settings.players, name)
+            )
             for name in ("generator", "discriminator")
         }
 
     def play(self, images: Images) -> None:
         """One move of the generator, after those of the discriminator."""
-        s, draws, num_images = self.settings, generator(self.seed, "pretraining", self.done), len(images)
+        s, draws, num_images = (
+            self.settings,
+            generator(self.seed, "pretraining", self.done),
+            len(images),
+        )
         rows = max(1, s.batch_size // distributed.num_processes())
         for player in self.players.values():
-            player.prepare(Progress(step=self.done, num_steps=s.steps, steps_per_epoch=max(1, num_images // s.batch_size)))
+            player.prepare(
+                Progress(
+                    step=self.done,
+                    num_steps=s.steps,
+                    steps_per_epoch=max(1, num_images // s.batch_size),
+                )
+            )
         for _ in range(s.discriminator_steps):
-            joint = torch.randint(num_images, (rows * distributed.num_processes(),), generator=draws)
-            real = images.images(joint[distributed.rank() * rows :][:rows]).to(next(self.parameters()).device).float() / 255
+            joint = torch.randint(
+                num_images, (rows * distributed.num_processes(),), generator=draws
+            )
+            real = (
+                images.images(joint[distributed.rank() * rows :][:rows])
+                .to(next(self.parameters()).device)
+                .float()
+                / 255
+            )
             with torch.no_grad():
                 made = self.generator(latents(self.generator, rows, generator=draws))
-            verdicts = self.discriminator(torch.cat([self.judge.look(part, generator=draws) for part in (real, made)]))
+            verdicts = self.discriminator(
+                torch.cat([self.judge.look(part, generator=draws) for part in (real, made)])
+            )
             self.players["discriminator"].update(judge_hinge(verdicts[:rows], verdicts[rows:]))
         made = self.generator(latents(self.generator, rows, generator=draws))
-        self.players["generator"].update(realism_loss(self.discriminator(self.judge.look(made, generator=draws))))
+        self.players["generator"].update(
+            realism_loss(self.discriminator(self.judge.look(made, generator=draws)))
+        )
         self.done += 1
         self._follow()
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average takes in the generator's parameters as they are now; statistics are its own, see `settle`."""
+        """The average takes in the generator's parameters as they are now; statistics are its own,
+        see `settle`."""
         weight = 1.0 - min(self.settings.ema, (1 + self.done) / (10 + self.done))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.generator.parameters()), weight
+        )
 
     @torch.no_grad()
     def settle(self, batches: int = 64) -> None:
-        """Give the average batch norms the statistics of its own activations, as an average over batches."""
+        """Give the average batch norms the statistics of its own activations, as an average over
+        batches."""
         norms = [module for module in self.average.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -125,9 +176,17 @@ class Pretraining(nn.Module):
         draws = generator(self.seed, "pretraining", "settle")
         self.average.train()
         for _ in range(batches):
-            self.average(latents(self.average, max(1, self.settings.batch_size // distributed.num_processes()), generator=draws))
+            self.average(
+                latents(
+                    self.average,
+                    max(1, self.settings.batch_size // distributed.num_processes()),
+                    generator=draws,
+                )
+            )
         self.average.eval()
-        distributed.average([buffer for buffer in self.average.buffers() if buffer.is_floating_point()])
+        distributed.average(
+            [buffer for buffer in self.average.buffers() if buffer.is_floating_point()]
+        )
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs."""

@@ -1,10 +1,13 @@
-"""How far generated images are from real ones: a Frechet distance like FID's, on features that cost nothing.
+"""How far generated images are from real ones: a Frechet distance like FID's, on features that cost
+nothing.
 
-The features are those of a small convolutional network whose weights are random and the same for ever: no download, no training, a few
-milliseconds. It sees edges, colours and layout, not objects; its numbers compare with each other, at one image size, and with no FID of the
-literature. Print it beside its floor, the distance between two halves of the real images.
+The features are those of a small convolutional network whose weights are random and the same for
+ever: no download, no training, a few milliseconds. It sees edges, colours and layout, not objects;
+its numbers compare with each other, at one image size, and with no FID of the literature. Print it
+beside its floor, the distance between two halves of the real images.
 
-Source: the distance is Heusel et al. 2017, arXiv:1706.08500; random features in the place of Inception's are our choice.
+Source: the distance is Heusel et al. 2017, arXiv:1706.08500; random features in the place of
+Inception's are our choice.
 """
 
 from dataclasses import dataclass
@@ -23,21 +26,27 @@ CROWDED = 0.2
 
 
 def crowding_warning(made: float | None, real: float | None) -> str | None:
-    """A sentence if generated images are alike to the encoder; None if not, or if either mean cosine is unknown."""
+    """A sentence if generated images are alike to the encoder; None if not, or if either mean
+    cosine is unknown."""
     if made is None or real is None or made - real <= CROWDED:
         return None
     return (
-        f"generated images are alike to the encoder (mean cosine {made:.2f}, of real ones {real:.2f}), so they add little; "
+        f"generated images are alike to the encoder (mean cosine {made:.2f}, of real ones "
+        f"{real:.2f}), so they add little; "
         "raise generator_pair.pretraining.steps or generator_pair.diversity"
     )
 
 
 @torch.no_grad()
 def random_features(images: Float[Tensor, "images 3 size size"]) -> Float[Tensor, "images 64"]:
-    """Features of images in [0, 1]: three strided convolutions with fixed random weights, averaged over space."""
+    """Features of images in [0, 1]: three strided convolutions with fixed random weights, averaged
+    over space."""
     draws, weights, inputs = generator(0, "realism"), [], 3
     for outputs in CHANNELS:
-        weights.append(torch.randn(outputs, inputs, 3, 3, generator=draws).to(images) * (2 / (9 * inputs)) ** 0.5)
+        weights.append(
+            torch.randn(outputs, inputs, 3, 3, generator=draws).to(images)
+            * (2 / (9 * inputs)) ** 0.5
+        )
         inputs = outputs
     features = []
     for part in torch.split((images - 0.5) / 0.25, CHUNK):

@@ -1,4 +1,5 @@
-"""Realism: the losses of a generator and its judge. Plain functions of the judge's verdicts, higher for more real."""
+"""Realism: the losses of a generator and its judge. Plain functions of the judge's verdicts, higher
+for more real."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

@@ -1,4 +1,5 @@
-"""What a pair of generators supplies to one step: images for the judge, and views for the encoder."""
+"""What a pair of generators supplies to one step: images for the judge, and views for the
+encoder."""
 
 import torch
 from torch import Tensor
@@ -12,7 +13,8 @@ from sparring.seeding import generator
 
 
 class Supply:
-    """The pair of one game with its settings; every draw is named after the step and what it is for.
+    """The pair of one game with its settings; every draw is named after the step and what it is
+    for.
 
     Args:
         pair: generates.
@@ -32,20 +34,33 @@ class Supply:
                 images = first(z)
                 return images, images
             case "latent-noise":
-                return first(z), first(neighbours(z, latents(first, rows, generator=draws), sigma=s.latent_noise))
+                return first(z), first(
+                    neighbours(z, latents(first, rows, generator=draws), sigma=s.latent_noise)
+                )
             case _:
                 return first(z), self._pair.second(z)
 
     @torch.no_grad()
     def views(self, step: Step) -> list[Tensor]:
-        """Views to be seen beside the batch: four of each latent vector, or as many in all, by the run's own augmentation."""
+        """Views to be seen beside the batch: four of each latent vector, or as many in all, by the
+        run's own augmentation."""
         assert step.images is not None
         draws = draws_for(step, "views")
         if self._settings.disarmed == "real-views":
-            return _views(step.images, step, draws, count=max(2, round(4 * self._settings.made_share)))
+            return _views(
+                step.images, step, draws, count=max(2, round(4 * self._settings.made_share))
+            )
         first, second = (_as_pixels(images) for images in self.images(step, "latents"))
-        if self._settings.disarmed in ("static", "single"):  # another image of the one generator in the second one's place
-            return _views(torch.cat([first, _as_pixels(self.images(step, "other latents")[0])]), step, draws, count=2)
+        if self._settings.disarmed in (
+            "static",
+            "single",
+        ):  # another image of the one generator in the second one's place
+            return _views(
+                torch.cat([first, _as_pixels(self.images(step, "other latents")[0])]),
+                step,
+                draws,
+                count=2,
+            )
         return [*_views(first, step, draws, count=2), *_views(second, step, draws, count=2)]
 
     def real(self, step: Step) -> Tensor:
@@ -70,5 +85,7 @@ def _as_pixels(images: Tensor) -> Tensor:
 def _views(images: Tensor, step: Step, draws: torch.Generator, *, count: int) -> list[Tensor]:
     assert step.augment is not None
     recipes = step.augment.recipes[:2]
-    augment = Views([recipes[number % len(recipes)] for number in range(count)], image_size=images.shape[-1])
+    augment = Views(
+        [recipes[number % len(recipes)] for number in range(count)], image_size=images.shape[-1]
+    )
     return augment(images, generator=draws, shard=(distributed.rank(), distributed.num_processes()))
