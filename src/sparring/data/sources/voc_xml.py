@@ -107,10 +107,11 @@ def _items(path: Path, tree: ElementTree.Element) -> list[_Item]:
     for entry in tree.findall("object"):
         try:
             # The children only: parts such as heads have boxes of their own.
+            box = entry.find("bndbox")
             left, top, right, bottom = (
-                float(entry.find("bndbox").findtext(key))
+                float(box.findtext(key))  # type: ignore[union-attr, arg-type]
                 for key in ("xmin", "ymin", "xmax", "ymax")
-            )  # type: ignore[union-attr, arg-type]
+            )
             name = str(entry.findtext("name")).strip()
         except (AttributeError, TypeError, ValueError):
             raise DataError(
