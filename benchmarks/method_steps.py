@@ -22,7 +22,7 @@ from sparring.config import merged
 from sparring.data.views.views import Views
 from sparring.methods.method import Step
 from sparring.methods.registry import METHODS, OPPONENTS
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest
 from sparring.training.settings import RunConfig
@@ -59,7 +59,7 @@ def step_seconds(contest: Contest, views: Views, number: int) -> float:
         0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number)
     )
     now = Step(
-        progress=Progress(step=500 + number, num_steps=1000, steps_per_epoch=39),
+        progress=Position(step=500 + number, num_steps=1000, steps_per_epoch=39),
         indices=torch.arange(BATCH),
         generator=generator(0, "step", number),
         images=images,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from contest import alternate, arguments, compared, in_words, write_json
 from sparring.acceleration.allocator import keep_freed_memory
-from sparring.acceleration.narrow_batch_norm import quicken_narrow_norms
+from sparring.acceleration.narrow_batch_norm import with_narrow_batch_norms
 
 SHAPES = ((256, 4, 32), (256, 8, 32), (512, 8, 32), (32, 8, 32), (256, 12, 32), (256, 16, 32))
 """Batch, channels and side."""
@@ -52,7 +52,7 @@ def main() -> None:
         )
         norm = nn.BatchNorm2d(channels)
         ours = nn.Sequential(copy.deepcopy(norm))
-        quicken_narrow_norms(ours)
+        with_narrow_batch_norms(ours)
         ways = {"ours": trained(ours, images, grad), "PyTorch": trained(norm, images, grad)}
         truth = trained(copy.deepcopy(norm).double(), images.double(), grad.double())()
         off = {

@@ -14,7 +14,7 @@ import torch
 from contest import alternate, arguments, compared, in_words, write_json
 from sparring.data.views.views import Views
 from sparring.methods.method import Step
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest
 from sparring.training.settings import RunConfig
@@ -52,7 +52,7 @@ def steps(contest: Contest, augment: Views) -> Callable[[], object]:
         0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images")
     )
     views = augment(images, generator=generator(0, "views"))
-    now = Progress(step=500, num_steps=1000, steps_per_epoch=39)
+    now = Position(step=500, num_steps=1000, steps_per_epoch=39)
 
     def step() -> object:
         """The round."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import sparring
 from sparring.errors import ConfigError, DataError, RunError
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from tiny import PIXELS, Command, tiny_images, train_arguments
 
 SETTINGS = {
@@ -44,7 +44,7 @@ class Listener:
         assert 0 <= done <= total
         self.counted.add(what)
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         self.steps.append(position.step)
 
 

@@ -16,7 +16,7 @@ import torch
 start = time.perf_counter()
 
 from sparring import api  # noqa: E402
-from sparring.optim.schedule import Progress  # noqa: E402
+from sparring.optim.schedule import Position  # noqa: E402
 
 
 class FirstStepError(Exception):
@@ -32,7 +32,7 @@ class Watch:
     def count(self, what: str, done: int, total: int) -> None:
         """Not of interest."""
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         """The first record."""
         raise FirstStepError
 

@@ -2,16 +2,17 @@
 line is a thin layer over these."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from sparring import distributed
-from sparring.config import merged
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.named import is_named
 from sparring.data.sources.source import ImageData
@@ -24,6 +25,8 @@ from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
+from sparring.methods import registry
+from sparring.methods.method import Method
 from sparring.models.encoder import Encoder
 from sparring.planning.outcome import Plan as Plan
 from sparring.planning.plan import plan as plan
@@ -33,19 +36,17 @@ from sparring.training.configure import configure
 from sparring.training.configure import find_recipe as find_recipe
 from sparring.training.configure import recipes as recipes
 from sparring.training.devices import choose_device
+from sparring.training.encoders import load_encoders
+from sparring.training.listener import Listener, counter
+from sparring.training.opening import data_path, open_images
+from sparring.training.run import (
+    prepare,
+    pretrain_opponent,
+    require_unchanged_classes,
+    run_training,
+)
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import (
-    Listener,
-    both_methods,
-    counter,
-    data_path,
-    online_encoder,
-    open_images,
-    play,
-    prepare,
-    rehearse,
-)
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def train(
     data: ImageData,
     *,
     out: str | Path,
-    method: str | None = None,
-    opponent: str | Sequence[str] | None = None,
+    method: str | type[Method] | None = None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
     **training: int | str | None,
 ) -> Run:
     """Pretrain an encoder on images without labels.
@@ -92,13 +94,15 @@ def train(
         data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring
             only.
         out: run folder to create.
-        method: name of a method; default adco, or the recipe's.
-        opponent: opponents in image space around the method by name, the innermost first, such as
-            "perturbation"; default: the recipe's.
+        method: name of a method, its class, `"FILE.py:CLASS"` or `"package.module:CLASS"`;
+            default: the recipe's, or adco.
+        opponent: opponents in image space around the method, the innermost first, each by its name,
+            such as "perturbation", or as a method is given; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
         backbone: a network of your own; resuming or loading such a run needs it again.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
             device="cpu"; and seed.
 
@@ -121,15 +125,16 @@ def train(
     if distributed.is_main():
         folder.create()
     distributed.barrier()
-    try:
-        config, dataset = open_images(config, data, listener)
-        training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
-        rehearse(training_run, listener, backbone=backbone)
-    except BaseException:
-        if distributed.is_main() and not any(folder.path.iterdir()):
-            folder.path.rmdir()
-        raise
-    play(training_run, folder)
+    with _heard(listener, progress=progress) as heard:
+        try:
+            config, dataset = open_images(config, data, heard)
+            training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+            pretrain_opponent(training_run, heard, backbone=backbone)
+        except BaseException:
+            if distributed.is_main() and not any(folder.path.iterdir()):
+                folder.path.rmdir()
+            raise
+        run_training(training_run, folder)
     return Run(folder.path)
 
 
@@ -138,8 +143,11 @@ def resume(
     *,
     data: ImageData | None = None,
     max_steps: int | None = None,
+    method: str | type[Method] | None = None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
 ) -> Run:
     """Continue a run to its end, to the bit as if it had never stopped.
 
@@ -147,24 +155,62 @@ def resume(
         run: run folder.
         data: only for a run on images in memory: the same images.
         max_steps: stop after this many steps in total; default: the whole plan.
+        method: only for a method that is neither shipped nor installed: the same again, since a run
+            folder never makes this library import code.
+        opponent: likewise, the opponents that are neither shipped nor installed.
         backbone: the network of your own with which the run was started, if any.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+
+    Raises:
+        UsageError: if there is no run, no checkpoint, or a class of it is missing.
     """
     folder = _folder(run)
+    _give_again(folder.read_config(), method, opponent)
     config = folder.read_config()
     read_checkpoint(folder.checkpoint)
-    config = RunConfig.from_tree(merged(config.tree(), {"training": {"max_steps": max_steps}}))
+    config = config.changed(training={"max_steps": max_steps})
     distributed.start()
-    config, dataset = open_images(config, data if data is not None else data_path(config), listener)
-    training_run = prepare(config, dataset, folder, backbone=backbone, listener=listener)
-    training_run.restore()
-    if training_run.step >= training_run.last_step and listener is not None:
-        listener.report(
-            f"{folder.path} has made all its {training_run.step:,} steps; there is nothing "
-            "left to train"
+    with _heard(listener, progress=progress) as heard:
+        require_unchanged_classes(config, folder, heard)
+        config, dataset = open_images(
+            config, data if data is not None else data_path(config), heard
         )
-    play(training_run, folder)
+        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+        training_run.restore()
+        if training_run.step >= training_run.last_step and heard is not None:
+            heard.report(
+                f"{folder.path} has made all its {training_run.step:,} steps; there is nothing "
+                "left to train"
+            )
+        run_training(training_run, folder)
     return Run(folder.path)
+
+
+def _give_again(
+    config: RunConfig,
+    method: str | type[Method] | None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None,
+) -> None:
+    """Let the classes that a stored configuration names be those that are given now."""
+    if method is not None:
+        registry.give("method", method, name=config.method)
+    around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
+    missing = [name for name in config.opponent if not registry.is_known("opponent", name)]
+    for name, given in zip(missing, around, strict=False):
+        registry.give("opponent", given, name=name)
+
+
+@contextmanager
+def _heard(listener: Listener | None, *, progress: bool) -> Iterator[Listener | None]:
+    """The listener, or one that shows progress on standard error."""
+    if listener is not None or not progress:
+        yield listener
+        return
+    from sparring.command.display import Display
+
+    with Display() as display:
+        yield display
 
 
 def load(
@@ -177,7 +223,7 @@ def load(
         backbone: the network of your own with which the run was trained, if any.
         device: where to put it.
     """
-    return online_encoder(both_methods(_folder(run), backbone=backbone, device=device)[0])
+    return load_encoders(_folder(run), backbone=backbone, device=device)[0]
 
 
 def evaluate(
@@ -185,7 +231,7 @@ def evaluate(
     *,
     data: ImageData | None = None,
     train_data: ImageData | None = None,
-    protocols: Sequence[str] = ("knn", "linear"),
+    protocols: str | Sequence[str] = ("knn", "linear"),
     settings: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     seed: int | None = None,
@@ -216,7 +262,7 @@ def evaluate(
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
     """
-    chosen = choose(protocols, settings)
+    chosen = choose([protocols] if isinstance(protocols, str) else protocols, settings)
     folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
@@ -226,12 +272,10 @@ def evaluate(
     ]
     size, seed = config.training.image_size, config.seed if seed is None else seed
     augment, draws = (
-        Views(config.game.views.resolve(size), image_size=size),
+        Views(config.method_settings.views.resolve(size), image_size=size),
         generator(seed, "evaluation views"),
     )
-    encoders = [
-        online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)
-    ]
+    encoders = load_encoders(folder, backbone=backbone, device=device)
     material = Material(
         data_path(config) if own else train_data,
         data,
@@ -280,35 +324,59 @@ def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[
         return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Features of images.
+
+    Attributes:
+        features: the backbone's output, float32 (images, channels).
+        keys: what a user recognises each image by: its path, or file and row.
+        labels: class numbers, -1 where unknown; None without labels.
+    """
+
+    features: npt.NDArray[np.float32]
+    keys: list[str]
+    labels: npt.NDArray[np.int64] | None = None
+
+
 def embed(
     run: str | Path | Run,
     data: ImageData,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     backbone: nn.Module | None = None,
     device: str = "auto",
     listener: Listener | None = None,
-) -> tuple[int, int]:
-    """Write an .npz file with `features` (images, channels), `keys`, and `labels` where known.
+    progress: bool = True,
+) -> Embedded:
+    """Features of images, by a run's trained encoder.
 
-    Returns:
-        Number of images and of channels.
+    Args:
+        run: run folder.
+        data: images.
+        out: an .npz file to write, with `features`, `keys`, and `labels` where known; None: none.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to compute.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
     """
-    config = Run(run.path if isinstance(run, Run) else Path(run)).config
-    assert config.training.image_size is not None
+    config = _folder(run).read_config()
     encoder = load(run, backbone=backbone, device=device)
     keep = config.data.model_copy(update={"limit": None})
-    dataset = open_dataset(data, keep, image_size=config.training.image_size)
-    features = extract_features(
-        encoder, dataset, device=encoder.mean.device, progress=counter("features", listener)
-    )
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {"features": features.numpy(), "keys": np.array(list(dataset.keys))}
-    if dataset.labels is not None:
-        arrays["labels"] = dataset.labels
-    np.savez(content, allow_pickle=False, **arrays)
-    write_atomically(Path(out), content.getvalue())
-    return len(features), features.shape[1]
+    dataset = open_dataset(data, keep, image_size=config.image_size)
+    with _heard(listener, progress=progress) as heard:
+        shown = counter("features", heard)
+        features = extract_features(encoder, dataset, device=encoder.mean.device, progress=shown)
+    labels = None if dataset.labels is None else np.asarray(dataset.labels)
+    found = Embedded(features.numpy(), list(dataset.keys), labels)
+    if out is not None:
+        content = io.BytesIO()
+        arrays: dict[str, Any] = {"features": found.features, "keys": np.array(found.keys)}
+        if labels is not None:
+            arrays["labels"] = labels
+        np.savez(content, allow_pickle=False, **arrays)
+        write_atomically(Path(out), content.getvalue())
+    return found
 
 
 def export(
@@ -329,7 +397,7 @@ def export(
 
 
 def report(
-    runs: Sequence[str | Path | Run],
+    runs: str | Path | Run | Sequence[str | Path | Run],
     *,
     out: str | Path = "report.html",
     data: ImageData | None = None,
@@ -339,7 +407,7 @@ def report(
     """Write one self-contained HTML page about one or several runs.
 
     Args:
-        runs: run folders, in the order of the page.
+        runs: one run folder, or several in the order of the page.
         out: HTML file to write.
         data: images to show; default: each run's own.
         backbone: the network of your own with which the runs were trained, if any.
@@ -350,7 +418,7 @@ def report(
     )  # brings matplotlib, for which no training should wait
     from sparring.reporting.report import write_report
 
-    summaries = []
+    summaries, runs = [], [runs] if isinstance(runs, str | Path | Run) else list(runs)
     for number, run in enumerate(runs):
         folder = _folder(run)
         folder.require()

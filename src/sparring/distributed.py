@@ -7,6 +7,7 @@ Gathered tensors are in rank order. Tested with gloo on CPU; NCCL is untested he
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ def rank() -> int:
 def num_processes() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def shard() -> tuple[int, int]:
+    """Rank of this process and number of processes: which share of a joint draw is its own."""
+    return rank(), num_processes()
 
 
 def is_main() -> bool:
@@ -94,6 +100,66 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
         return tensor
     gathered: Tensor = _Gather.apply(tensor)
     return gathered
+
+
+@dataclass(frozen=True)
+class JointRows:
+    """Rows that all processes hold together, and which of them are this process's own.
+
+    Attributes:
+        own: rows of this process, (..., batch, dim).
+        everyone: rows of all processes in rank order, (..., joint, dim).
+        first: row of `everyone` that is row 0 of `own`.
+    """
+
+    own: Tensor
+    everyone: Tensor
+    first: int = 0
+
+    def positions(self) -> Tensor:
+        """Rows of `everyone` that are this process's, (batch,)."""
+        count = self.own.shape[-2] if self.own.ndim > 1 else len(self.own)
+        return self.first + torch.arange(count, device=self.own.device)
+
+
+def joint(rows: Tensor) -> JointRows:
+    """Rows of this process beside those of all processes, without gradient.
+
+    Args:
+        rows: (batch, dim) or (batch,); every process must hold equally many.
+    """
+    return JointRows(rows.detach(), gather(rows), first=rank() * len(rows))
+
+
+def joint_with_gradient(rows: Tensor) -> JointRows:
+    """Rows of this process beside those of all processes, with gradient, see `gather_with_gradient`.
+
+    Args:
+        rows: (batch, dim); every process must hold equally many.
+    """
+    return JointRows(rows, gather_with_gradient(rows), first=rank() * len(rows))
+
+
+def stacked(parts: Sequence[JointRows]) -> JointRows:
+    """Several sets of joint rows of equal shape as one, with a new first dimension.
+
+    Args:
+        parts: for instance the embeddings of each view.
+    """
+    own = torch.stack([part.own for part in parts])
+    everyone = torch.stack([part.everyone for part in parts])
+    return JointRows(own, everyone, first=parts[0].first)
+
+
+def own_rows(count: int) -> Tensor:
+    """Numbers of this process's rows in a joint batch of which every process holds `count` rows."""
+    return rank() * count + torch.arange(count)
+
+
+def own_share(joint_rows: Tensor) -> Tensor:
+    """This process's rows of what was drawn for all processes; the rows are divided evenly."""
+    count = len(joint_rows) // num_processes()
+    return joint_rows[rank() * count : (rank() + 1) * count]
 
 
 def average(tensors: Sequence[Tensor]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.acceleration import narrow_batch_norm as narrow_norm
-from sparring.acceleration.narrow_batch_norm import FEW, NarrowBatchNorm2d, quicken_narrow_norms
+from sparring.acceleration.narrow_batch_norm import FEW, NarrowBatchNorm2d, with_narrow_batch_norms
 from sparring.models.split_norm import split_norms, still_statistics
 
 BATCH, SIDE = 128, 32
@@ -39,7 +39,7 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 def quickened(layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
     parent = nn.Sequential(copy.deepcopy(layer))
-    quicken_narrow_norms(parent)
+    with_narrow_batch_norms(parent)
     made = parent[0]
     assert isinstance(made, nn.BatchNorm2d)
     return made
@@ -152,7 +152,7 @@ def test_wide_norms_and_those_of_other_kinds_stay_what_they_are() -> None:
         [nn.BatchNorm2d(FEW), nn.BatchNorm2d(FEW - 1), nn.BatchNorm1d(8), Own(8)]
     )
     names = list(network.state_dict())
-    quicken_narrow_norms(network)
+    with_narrow_batch_norms(network)
     assert [type(layer) for layer in network] == [
         nn.BatchNorm2d,
         NarrowBatchNorm2d,
@@ -164,7 +164,7 @@ def test_wide_norms_and_those_of_other_kinds_stay_what_they_are() -> None:
 
 def test_twins_and_still_statistics_know_it(routes: list[int]) -> None:
     network = nn.Sequential(norm(8))
-    quicken_narrow_norms(network)
+    with_narrow_batch_norms(network)
     with still_statistics(network):
         network(images(8))
     assert routes == [8]

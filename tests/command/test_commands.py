@@ -18,7 +18,7 @@ import torch
 import sparring
 from sparring.command.display import Display
 from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from tiny import NUM_STEPS, Command, contents, train_arguments, write_photos
 
 SCREEN_LINES = 24
@@ -39,7 +39,7 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Display.observe
 
     def observe(
-        display: Display, position: Progress, record: Mapping[str, float], warning: str | None
+        display: Display, position: Position, record: Mapping[str, float], warning: str | None
     ) -> None:
         watch(display, position, record, warning)
         if position.step == step:

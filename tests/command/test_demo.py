@@ -14,7 +14,7 @@ from sparring.command import demo_data
 from sparring.command.demo import Plan, run_demo
 from sparring.command.demo_data import CLASSES, FILES, find_files, read_part, write_class_folders
 from sparring.errors import DataError, RunError, StorageError
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from tiny import Command, contents
 
 PLAN = Plan(num_train=64, num_test=40, epochs=1, batch_size=16, width=0.0625)
@@ -30,7 +30,7 @@ class Listener:
     def count(self, what: str, done: int, total: int) -> None: ...
 
     def observe(
-        self, position: Progress, record: Mapping[str, float], warning: str | None
+        self, position: Position, record: Mapping[str, float], warning: str | None
     ) -> None: ...
 
 

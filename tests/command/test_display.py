@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sparring import distributed
 from sparring.command.display import SHOWN_ROWS, Display
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 
 LOOK = {"loss": 2.8591, "images_per_second": 1234.5, "effective_rank": 3.0, "knn_accuracy": 0.7}
 RECORD = {"loss": 12.3456, "images_per_second": 12345.6}
@@ -22,8 +22,8 @@ def display_on(*, terminal: bool) -> tuple[Display, io.StringIO]:
     return display, screen
 
 
-def position(step: int) -> Progress:
-    return Progress(step=step, num_steps=100_000, steps_per_epoch=1000)
+def position(step: int) -> Position:
+    return Position(step=step, num_steps=100_000, steps_per_epoch=1000)
 
 
 def test_log_gets_a_line_at_every_look_and_none_between() -> None:

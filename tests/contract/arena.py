@@ -10,7 +10,7 @@ from torch import Tensor
 from sparring.config import merged
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.methods.method import Method, Step
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.seeding import generator
 from sparring.training.build import Contest, make_contest
 from sparring.training.loop import Training
@@ -117,7 +117,7 @@ def training_views(method: str) -> Any:
 
 def step(number: int = 0, *, batch: int = 16) -> Step:
     """A step in the middle of a plan of 100."""
-    progress = Progress(step=number, num_steps=100, steps_per_epoch=10)
+    progress = Position(step=number, num_steps=100, steps_per_epoch=10)
     return Step(
         progress=progress,
         indices=torch.arange(batch),

@@ -15,7 +15,7 @@ from sparring.methods.acssl import ACSSL
 from sparring.methods.method import Step, Turn
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.objectives.similarity import cosine, unit_rows
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.training.build import Contest
 
 QUEUE = {"pool": "queue", "queue_size": 100}
@@ -315,7 +315,7 @@ def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: 
     contest, method = started(teacher_momentum=0.9)
     before = ring.parameters(method.teacher)
     now = Step(
-        progress=Progress(step=step, num_steps=100, steps_per_epoch=10),
+        progress=Position(step=step, num_steps=100, steps_per_epoch=10),
         indices=torch.arange(16),
         generator=arena.step().generator,
     )

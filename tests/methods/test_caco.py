@@ -14,7 +14,7 @@ from sparring.methods.caco import FILL_TEMPERATURE, CaCo
 from sparring.methods.method import Step, Turn
 from sparring.objectives.contrastive import info_nce
 from sparring.objectives.similarity import cosine, unit_rows
-from sparring.optim.schedule import Progress, teacher_momentum
+from sparring.optim.schedule import Position, teacher_momentum
 from sparring.training.build import Contest
 from sparring.training.metrics import read_metrics
 
@@ -195,7 +195,7 @@ def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 0.99), (100, 0.995), (200, 1.0)])
 def test_the_teachers_momentum_rises_from_epoch_to_epoch(epoch: int, expected: float) -> None:
     for within in (0, 9):
-        now = Progress(step=10 * epoch + within, num_steps=2000, steps_per_epoch=10)
+        now = Position(step=10 * epoch + within, num_steps=2000, steps_per_epoch=10)
         assert teacher_momentum(0.99, now, schedule="cosine", per_epoch=True) == pytest.approx(
             expected, abs=1e-12
         )

@@ -1,95 +1,281 @@
-"""The attack on losses whose gradients are known: how far it goes, where to, and within which
-limits."""
+"""Perturbation around a method: who sees what in which norms, what the attack may touch, and that
+it does its duty."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+import ring
 import torch
-from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparring.opponents.perturbation import PerturbedSettings, attack, random_signs
+from sparring.errors import ConfigError
+from sparring.methods.groups import Group
+from sparring.methods.method import Method, Step, Turn
+from sparring.models.split_norm import SplitNorm
+from sparring.objectives.contrastive import nt_xent
+from sparring.objectives.similarity import unit_rows
+from sparring.opponents.perturbation import PerturbedSettings
+from sparring.opponents.perturbed import Perturbed
+from sparring.training.build import Contest
 
-EPSILON = 8 / 255
-
-
-def images(seed: int = 0) -> Tensor:
-    return torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-
-
-def draws() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
-
-
-def linear(weights: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    return lambda shown: ((weights * shown).sum(), weights)
+EPSILON = 0.02
+BASES = ("simclr", "plain", "uel")
 
 
-def test_one_step_moves_every_pixel_by_epsilon_up_the_gradient_and_none_without_one() -> None:
-    weights = images(1) - 0.5
-    weights[0, 0, 0, 0] = 0.0
-    start = images()
-    found = attack(start, linear(weights), PerturbedSettings(epsilon=EPSILON), generator=draws())
-    torch.testing.assert_close(found.images - start, EPSILON * weights.sign())
-    assert found.images[0, 0, 0, 0] == start[0, 0, 0, 0]
-    torch.testing.assert_close(found.loss, (weights * start).sum())
-    assert not found.images.requires_grad
+def game(
+    method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
+) -> Contest:
+    """A method in double precision with a perturbation around it."""
+    section = {"epsilon": EPSILON, **settings.pop("perturbation", {})}
+    return ring.game(method, network, opponent=["perturbation"], perturbation=section, **settings)
 
 
-def test_nothing_is_clipped_unless_asked_for() -> None:
-    start, up = torch.ones(1, 3, 2, 2), linear(torch.ones(1, 3, 2, 2))
-    assert attack(start, up, PerturbedSettings(epsilon=EPSILON), generator=draws()).images.max() > 1
-    assert (
-        attack(
-            start, up, PerturbedSettings(epsilon=EPSILON, clip=(0, 1)), generator=draws()
-        ).images.max()
-        == 1
+def bare(
+    method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
+) -> Contest:
+    """The same method alone."""
+    return ring.game(method, network, **settings)
+
+
+def attacked(contest: Contest, views: Sequence[Tensor]) -> Tensor:
+    """What the opponent makes of the first view."""
+    wrapper = contest.method
+    assert isinstance(wrapper, Perturbed)
+    return wrapper.attacked(views, ring.prepared(contest))[0]
+
+
+@contextmanager
+def seen(encoder: nn.Module) -> Iterator[list[tuple[Tensor, bool]]]:
+    """Images that pass the backbone, and whether they pass the attacked images' norms."""
+    found: list[tuple[Tensor, bool]] = []
+    norm = next(module for module in encoder.modules() if isinstance(module, SplitNorm))
+    backbone = encoder.backbone
+    assert isinstance(backbone, nn.Module)
+    hook = backbone.register_forward_pre_hook(
+        lambda _, given: found.append((given[0].detach().clone(), norm.is_adversarial))
     )
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"steps": 7}, {"random_start": True}, {"steps": 5, "random_start": True}, {"step_size": 1.0}],
-)
-def test_no_attack_leaves_the_ball_around_the_image(settings: dict[str, object]) -> None:
-    start = images()
-    found = attack(
-        start,
-        linear(images(1) - 0.5),
-        PerturbedSettings.build({"epsilon": EPSILON, **settings}),
-        generator=draws(),
-    ).images
-    # Differences of float32 numbers near 1.
-    assert float((found - start).abs().max()) <= EPSILON * (1 + 1e-5)
+@pytest.mark.parametrize("method", BASES)
+def test_every_pixel_moves_by_epsilon(method: str) -> None:
+    views = ring.views()
+    moved = attacked(game(method), views) - views[0]
+    assert float(moved.abs().max()) == pytest.approx(EPSILON, rel=1e-9)
+    # A pixel on which no loss depends stays: none here, up to dead units at the border.
+    assert float((moved.abs() > 0.99 * EPSILON).double().mean()) > 0.95
 
 
-def test_several_steps_follow_a_gradient_that_turns() -> None:
-    # Maximum of -|x - target|^2 inside the ball: the largest step overshoots, small ones arrive.
-    start, target = images(), images() + EPSILON / 3
+@pytest.mark.parametrize("method", BASES)
+def test_the_attack_raises_the_loss_more_than_random_signs_of_the_same_size(method: str) -> None:
+    views = ring.views()
 
-    def hill(shown: Tensor) -> tuple[Tensor, Tensor]:
-        return -((shown - target) ** 2).sum(), 2 * (target - shown)
+    def loss(hard: Tensor) -> float:
+        return float(
+            bare(method).method.look([views[0], hard], ring.prepared(bare(method))).loss.detach()
+        )
 
-    far = attack(start, hill, PerturbedSettings(epsilon=EPSILON), generator=draws()).images
-    near = attack(
-        start,
-        hill,
-        PerturbedSettings(epsilon=EPSILON, steps=40, step_size=EPSILON / 30),
-        generator=draws(),
-    ).images
-    assert float((near - target).abs().max()) < EPSILON / 20 < float((far - target).abs().max())
+    start, aimed = loss(views[0].clone()), loss(attacked(game(method), views))
+    random = loss(attacked(game(method, perturbation={"disarmed": "random-signs"}), views))
+    assert aimed > start
+    assert aimed - start > 2 * (random - start)
 
 
-def test_random_signs_are_of_the_same_size_and_without_aim() -> None:
-    start = torch.full((8, 3, 16, 16), 0.5)
-    moved = random_signs(start, PerturbedSettings(epsilon=EPSILON), generator=draws()) - start
-    torch.testing.assert_close(moved.abs(), torch.full_like(moved, EPSILON))
-    assert abs(float(moved.sign().mean())) < 0.05  # 6,144 signs: the standard error is 0.013
-    assert torch.equal(
-        moved, random_signs(start, PerturbedSettings(epsilon=EPSILON), generator=draws()) - start
+def test_an_attack_in_one_forward_pass_is_the_attack_in_two() -> None:
+    # By hand: the anchor is embedded apart from the attacked copy, both with batch statistics.
+    views, contest = ring.views(), bare("simclr")
+    copy = views[0].clone().requires_grad_()
+    anchor = contest.method.encoder(views[0]).detach()
+    (gradient,) = torch.autograd.grad(
+        nt_xent(torch.stack([anchor, contest.method.encoder(copy)]), temperature=0.2), copy
     )
+    assert torch.equal(attacked(game("simclr"), views), views[0] + EPSILON * gradient.sign())
 
 
-def test_an_empty_range_of_pixels_is_refused() -> None:
-    with pytest.raises(ValidationError, match="lower end first"):
-        PerturbedSettings(clip=(1.0, 0.0))
+def test_at_the_start_the_direction_is_the_negatives_alone() -> None:
+    views, contest = ring.views(), bare("simclr")
+    copy = views[0].clone().requires_grad_()
+    anchor, moved = contest.method.encoder(views[0]).detach(), contest.method.encoder(copy)
+    positive = (unit_rows(anchor) * unit_rows(moved)).sum()
+    (of_positive,) = torch.autograd.grad(positive, copy, retain_graph=True)
+    loss = nt_xent(torch.stack([anchor, moved]), temperature=0.2)
+    (of_loss,) = torch.autograd.grad(loss, copy, retain_graph=True)
+    assert float(of_positive.abs().mean()) < 1e-9 * float(of_loss.abs().mean())
+    (of_negatives,) = torch.autograd.grad(loss + positive / (0.2 * ring.BATCH), copy)
+    agree = (of_negatives.sign() == of_loss.sign()).double().mean()
+    assert float(agree) > 0.99
+
+
+def test_the_other_images_take_part_but_not_their_order() -> None:
+    contest, views = game("simclr", network=ring.Plain), ring.views()
+    order = torch.cat(
+        [
+            torch.tensor([0]),
+            1 + torch.randperm(ring.BATCH - 1, generator=torch.Generator().manual_seed(0)),
+        ]
+    )
+    first = attacked(contest, views)[0]
+    # Sums over the batch in another order: a gradient within rounding of zero may change its sign.
+    same = attacked(contest, [view[order] for view in views])[0]
+    assert float((first == same).double().mean()) > 0.999
+    others = [torch.cat([view[:1], 1 - view[1:]]) for view in views]
+    assert float((first == attacked(contest, others)[0]).double().mean()) < 0.99
+
+
+def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
+    contest, views = game("simclr"), ring.views()
+    now = ring.prepared(contest)
+    contest.method.look_at([Group(views=views)], now)
+    with seen(contest.method.encoder) as passes:
+        contest.method.look_at([Group(views=views)], now)
+    hard = attacked(game("simclr"), views)
+    # The attack's one pass, both clean views together, the attacked one: 4 images per image,
+    # against 2 of the method alone.
+    assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [
+        (16, True),
+        (32, False),
+        (16, True),
+    ]
+    encoder = contest.method.encoder
+    assert torch.equal(passes[0][0], (views[0] - encoder.mean) / encoder.std)
+    torch.testing.assert_close(passes[2][0], (hard - encoder.mean) / encoder.std)
+
+
+def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:
+    views = ring.views()
+    found = {}
+    for alpha in (0.0, 0.5, 1.0):
+        contest = game("simclr", perturbation={"alpha": alpha})
+        turn = contest.method.look_at([Group(views=views)], ring.prepared(contest))
+        found[alpha] = float(turn.loss.detach())
+        hard = float(turn.metrics["perturbation/loss"])
+    clean = bare("simclr")
+    assert found[0.0] == float(
+        clean.method.look_at([Group(views=views)], ring.prepared(clean)).loss.detach()
+    )
+    assert found[0.5] == pytest.approx(found[0.0] + 0.5 * hard, rel=1e-12)
+    assert found[1.0] == pytest.approx(found[0.0] + hard, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["simclr", "plain", "uel", "mocov2", "byol"])
+def test_without_weight_the_step_is_the_methods_own_to_the_bit(method: str) -> None:
+    views, contest, alone = ring.views(), game(method, perturbation={"alpha": 0.0}), bare(method)
+    for number in range(3):
+        for each in (contest, alone):
+            each.method.step(views, each.players, ring.prepared(each, number))
+    ours = {
+        name.removeprefix("method.").replace(".clean.", "."): value
+        for name, value in contest.method.state_dict().items()
+    }
+    theirs = alone.method.state_dict()
+    assert theirs.keys() <= ours.keys()
+    assert not [
+        name
+        for name, value in theirs.items()
+        if isinstance(value, Tensor) and not torch.equal(ours[name], value)
+    ]
+
+
+def test_clean_statistics_never_see_the_attack_and_gradients_stay_untouched() -> None:
+    views, contest, alone = ring.views(), game("simclr"), bare("simclr")
+    for each in (contest, alone):
+        each.method.look_at([Group(views=views)], ring.prepared(each))
+    ours = {
+        name: value
+        for name, value in contest.method.state_dict().items()
+        if ".clean.running" in name
+    }
+    assert len(ours) == 2
+    for name, value in ours.items():
+        assert torch.equal(
+            value, alone.method.state_dict()[name.removeprefix("method.").replace(".clean.", ".")]
+        )
+    assert all(parameter.grad is None for parameter in contest.method.parameters())
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(True, 2), (False, 1)])
+def test_whether_the_attacks_own_pass_counts_is_a_setting(counts: bool, expected: int) -> None:
+    contest, views = (
+        game("simclr", perturbation={"attack_updates_statistics": counts}),
+        ring.views(),
+    )
+    contest.method.look_at([Group(views=views)], ring.prepared(contest))
+    (tracked,) = (
+        value
+        for name, value in contest.method.state_dict().items()
+        if name.endswith("adversarial.num_batches_tracked")
+    )
+    assert int(tracked) == expected
+
+
+def test_shared_norms_leave_no_twins() -> None:
+    contest = game("simclr", perturbation={"norms": "shared"})
+    contest.method.look_at([Group(views=ring.views())], ring.prepared(contest))
+    assert not any(isinstance(module, SplitNorm) for module in contest.method.modules())
+
+
+def test_the_attacked_image_asks_where_a_key_has_no_gradient() -> None:
+    # One-way momentum contrast: an attacked key would have none, and there would be no attack.
+    contest, views = game("mocov2", symmetric=False, queue={"size": 32}), ring.views()
+    moved = attacked(contest, views) - views[0]
+    assert float((moved.abs() > 0.99 * EPSILON).double().mean()) > 0.9
+
+
+class Bare(Method):
+    """Positives alone, no predictor: nothing to attack at the start."""
+
+    def __init__(self, encoder: Any, *, copies: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.copies = copies
+
+    def teams(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder}
+
+    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
+        left, right = (self.encoder(view.clone() if self.copies else view) for view in views)
+        return Turn(loss=(left - right).square().sum(dim=1).mean())
+
+
+def test_a_pair_that_is_empty_is_refused_and_says_what_helps() -> None:
+    encoder, views = bare("simclr").method.encoder, ring.views()
+    now = ring.prepared(bare("simclr"))
+    with pytest.raises(
+        ConfigError,
+        match=r"the loss of Bare does not change .*set perturbation\.random_start=true or .*anchor=other-view",
+    ):
+        Perturbed(Bare(encoder), PerturbedSettings()).look_at([Group(views=views)], now)
+    for settings in (PerturbedSettings(random_start=True), PerturbedSettings(anchor="other-view")):
+        turn = Perturbed(Bare(encoder), settings).look_at([Group(views=views)], now)
+        assert turn.metrics["perturbation/loss"] > 0
+
+
+def test_a_method_that_copies_its_views_is_refused_instead_of_being_seen_in_the_wrong_norms() -> (
+    None
+):
+    method = Bare(bare("simclr").method.encoder, copies=True)
+    with pytest.raises(ConfigError, match=r"encoder\(view\)"):
+        Perturbed(method, PerturbedSettings(anchor="other-view")).look_at(
+            [Group(views=ring.views())], ring.prepared(bare("simclr"))
+        )
+
+
+def test_a_predictor_is_split_and_follows_the_view_it_predicts_for() -> None:
+    contest, views = game("byol", predictor={"kind": "normed", "hidden": 16}), ring.views()
+    contest.method.look_at([Group(views=views)], ring.prepared(contest))
+    state = contest.method.state_dict()
+    counts = {
+        name: int(value)
+        for name, value in state.items()
+        if name.startswith("method.predictor") and "tracked" in name
+    }
+    # Clean: one batch of each view. Attacked: the attack's, and the trained one.
+    assert counts == {
+        "method.predictor.1.clean.num_batches_tracked": 2,
+        "method.predictor.1.adversarial.num_batches_tracked": 2,
+    }

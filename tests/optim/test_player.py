@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from sparring.errors import ConfigError, TrainingError
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 
-NOW = Progress(step=0, num_steps=100, steps_per_epoch=10)
+NOW = Position(step=0, num_steps=100, steps_per_epoch=10)
 INPUTS = torch.randn(5, 4, generator=torch.Generator().manual_seed(9))
 
 
@@ -248,7 +248,7 @@ def moves(step: int, **settings: Any) -> dict[str, float]:
     mover = Player(
         "encoder", dict(module.named_parameters()), PlayerSettings.build({**fixed, **settings})
     )
-    mover.prepare(Progress(step=step, num_steps=100, steps_per_epoch=10))
+    mover.prepare(Position(step=step, num_steps=100, steps_per_epoch=10))
     mover.update(torch.stack([parameter.sum() for parameter in module.parameters()]).sum())
     found: dict[str, set[float]] = {}
     for name, parameter in module.named_parameters():
@@ -289,7 +289,7 @@ def test_steady_parts_do_not_change_a_players_own_rate() -> None:
         dict(parts().named_parameters()),
         PlayerSettings(learning_rate=0.5, steady=("predictor",)),
     )
-    mover.prepare(Progress(step=50, num_steps=100, steps_per_epoch=10))
+    mover.prepare(Position(step=50, num_steps=100, steps_per_epoch=10))
     assert mover.learning_rate == pytest.approx(0.25, rel=1e-12)  # what is logged
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Progress, cosine, position, teacher_momentum
+from sparring.optim.schedule import Position, cosine, position, teacher_momentum
 
 STEPS_PER_EPOCH = 7
 
 
-def at(step: int, *, epochs: int = 20) -> Progress:
-    return Progress(step=step, num_steps=epochs * STEPS_PER_EPOCH, steps_per_epoch=STEPS_PER_EPOCH)
+def at(step: int, *, epochs: int = 20) -> Position:
+    return Position(step=step, num_steps=epochs * STEPS_PER_EPOCH, steps_per_epoch=STEPS_PER_EPOCH)
 
 
 def rate(step: int, *, epochs: int, **settings: object) -> float:

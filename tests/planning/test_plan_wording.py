@@ -9,7 +9,7 @@ from sparring.planning.wording import lines_of
 GIB = 2**30
 ROW = Row(
     name="simclr",
-    duration=Duration(step=1.5, epoch=75.0, rehearsal=0.0, whole=7200.0),
+    duration=Duration(step=1.5, epoch=75.0, pretraining=0.0, whole=7200.0),
     peak_bytes=2 * GIB,
     store_bytes=0,
     largest_batch=512,
@@ -81,7 +81,9 @@ def test_an_estimate_says_that_no_device_was_there_and_gives_no_time() -> None:
 
 
 def test_what_else_must_be_known_is_told_where_it_applies() -> None:
-    learned = replace(ROW, duration=Duration(step=1.5, epoch=75.0, rehearsal=7200.0, whole=14400.0))
+    learned = replace(
+        ROW, duration=Duration(step=1.5, epoch=75.0, pretraining=7200.0, whole=14400.0)
+    )
     waiting = replace(ROW, name="byol", cpu_seconds=0.6)
     mapped, smaller = replace(ROW, store_bytes=GIB), replace(ROW, measured_batches=(32, 64))
     text = "\n".join(

@@ -91,12 +91,12 @@ def test_a_trial_takes_its_own_steps_and_one_look() -> None:
 
 def test_what_is_learned_first_belongs_to_the_whole_run_only() -> None:
     found = duration(
-        like(rehearsal_seconds=1000.0),
+        like(pretraining_seconds=1000.0),
         TrainingSettings(epochs=1, batch_size=16),
         steps_per_epoch=5,
         num_steps=5,
     )
-    assert (found.rehearsal, found.whole, found.epoch) == (1000, 1020, 20)
+    assert (found.pretraining, found.whole, found.epoch) == (1000, 1020, 20)
 
 
 def test_steps_of_a_smaller_batch_are_scaled() -> None:

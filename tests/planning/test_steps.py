@@ -152,5 +152,5 @@ def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(
         )
     )
     assert moves == [0, 1, 2, 3]
-    assert found.rehearsal_seconds > 0
+    assert found.pretraining_seconds > 0
     assert not (tmp_path / "cache" / "learned").exists()

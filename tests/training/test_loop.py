@@ -15,7 +15,7 @@ from two_processes import Plain
 from sparring.errors import ConfigError, TrainingError
 from sparring.methods.method import Turn
 from sparring.models.backbones import Backbone
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.training.build import make_contest
 from sparring.training.checkpoint import read_checkpoint
 from sparring.training.loop import Training
@@ -38,7 +38,7 @@ def listen(run: Training) -> Told:
     """What an observer is told."""
     told: Told = []
 
-    def observe(progress: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(progress: Position, record: Mapping[str, float], warning: str | None) -> None:
         told.append((progress.step, record, warning))
 
     run.observe = observe
@@ -135,7 +135,7 @@ def test_the_global_generator_does_not_change_the_training(tmp_path: Path) -> No
 def test_a_signal_lets_the_step_end_and_saves_it(number: signal.Signals, tmp_path: Path) -> None:
     run = training(tmp_path / "parts")
 
-    def interrupt(progress: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def interrupt(progress: Position, record: Mapping[str, float], warning: str | None) -> None:
         if progress.step == 4:
             signal.raise_signal(number)
 

@@ -29,7 +29,6 @@ from sparring.command.options import (
     SetOption,
     StepsOption,
 )
-from sparring.errors import ConfigError
 
 if TYPE_CHECKING:
     from sparring.config import Tree
@@ -269,94 +268,14 @@ def protocols(
     as_json: JsonOption = False,
 ) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
-    from dataclasses import asdict
+    from sparring.command import introductions
 
-    from sparring.errors import unknown_name
-    from sparring.evaluation.catalogue import PROTOCOLS
-
-    if name is not None and name not in PROTOCOLS:
-        raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}
-            )
-        )
+        typer.echo(json.dumps(introductions.methods_as_json(name)))
     else:
-        from sparring.command.introductions import describe_protocol, list_protocols
-
-        typer.echo(describe_protocol(name) if name is not None else list_protocols())
-
-
-@app.command()
-def embed(
-    run: RunArgument,
-    data: DataOption,
-    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
-    device: DeviceOption = "auto",
-) -> None:
-    """Write the features of every image: arrays `features`, `keys` and, where known, `labels`."""
-    from sparring import api
-    from sparring.command.display import Display
-
-    with Display() as display:
-        count, channels = api.embed(run, data, out=out, device=device, listener=display)
-    typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
-
-
-@app.command()
-def export(
-    run: RunArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
-    form: Annotated[
-        str, typer.Option("--format", help="timm, torchvision or safetensors.")
-    ] = "timm",
-) -> None:
-    """Write the backbone's weights for another library, and print the lines that load them."""
-    from sparring import api
-
-    typer.echo(api.export(run, form=form, out=out))
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-    data: Annotated[
-        str | None, typer.Option(help="Images to show; default: the run's own.")
-    ] = None,
-) -> None:
-    """Write one self-contained HTML page about one or several runs."""
-    from sparring import api
-    from sparring.command.display import Display
-
-    with Display() as display:
-        api.report(runs, out=out, data=data, listener=display)
-    typer.echo(str(out))
-
-
-@app.command()
-def methods(
-    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the methods and the opponents around them, or describe one."""
-    from dataclasses import asdict
-
-    from sparring.errors import unknown_name
-    from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
-
-    known: dict[str, Any] = {**METHODS, **OPPONENTS, **PAIRINGS}
-    if name is not None and name not in known:
-        raise ConfigError(unknown_name("method or opponent", name, known))
-    if as_json:
         typer.echo(
-            json.dumps({key: asdict(entry) for key, entry in known.items() if name in (None, key)})
+            introductions.describe(name) if name is not None else introductions.list_methods()
         )
-    else:
-        from sparring.command.introductions import describe, list_methods
-
-        typer.echo(describe(name) if name is not None else list_methods())
 
 
 @app.command()

@@ -10,7 +10,7 @@ from sparring import api
 from sparring.command.demo_data import find_files, read_part, write_class_folders
 from sparring.config import Tree, merged
 from sparring.errors import RunError
-from sparring.training.start import Listener
+from sparring.training.listener import Listener
 
 METHODS: dict[str, Tree] = {"mocov2": {}, "adco": {"queue_epochs": 1.0}}
 """The control first. Both follow their recipes for small images, which differ in the opponent only;

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sparring import distributed
 from sparring.evaluation.catalogue import headline_of, short_title_of
-from sparring.optim.schedule import Progress as Position
+from sparring.optim.schedule import Position
 
 SHOWN_ROWS = 12
 """Longer tables of a protocol are left to the report."""

@@ -3,34 +3,75 @@ imports no torch."""
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sparring.config import toml_text
+from sparring.errors import ConfigError, unknown_name
 from sparring.evaluation.catalogue import PROTOCOLS
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, find, find_opponent, section
+from sparring.methods import registry
+from sparring.methods.about import About, section
+from sparring.methods.plugins import is_reference
+
+KINDS: tuple[registry.Kind, ...] = ("method", "opponent")
 
 
 def list_methods() -> str:
-    """Every method, every opponent in image space, and the names for both together; two lines
-    each."""
-    width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
-    lines = [
-        f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}"
-        for key, entry in METHODS.items()
-    ]
-    lines.append(
-        "\naround any of these, with --opponent NAME (repeatable; the first is the innermost):"
+    """Every method, every opponent in image space, and the published pairings; two lines each."""
+    pairings = registry.pairings()
+    every = [*registry.names("method"), *registry.names("opponent"), *pairings]
+    width = max(map(len, every))
+
+    def lines_of(kind: registry.Kind) -> list[str]:
+        """Two lines for each name; one for a package that cannot be loaded."""
+        lines = []
+        for name in registry.names(kind):
+            try:
+                about = registry.about(kind, name)
+            except ConfigError as error:
+                lines.append(f"{name:{width}}  {error}")
+                continue
+            what = f"opponent: {about.opponent}" if kind == "method" else about.opponent
+            lines.append(f"{name:{width}}  {about.summary}\n{'':{width}}  {what}; {about.source}")
+        return lines
+
+    return "\n".join(
+        [
+            *lines_of("method"),
+            "\naround any of these, with --opponent NAME (repeatable; the first is the innermost):",
+            *lines_of("opponent"),
+            "\nnames for a method with an opponent:",
+            *(f"{name:{width}}  {' + '.join(pair)}" for name, pair in pairings.items()),
+            "\nyour own: --method FILE.py:CLASS or package.module:CLASS (docs/adding_a_method.md)",
+        ]
     )
-    lines += [
-        f"{key:{width}}  {entry.summary}\n{'':{width}}  {entry.opponent}; {entry.source}"
-        for key, entry in OPPONENTS.items()
-    ]
-    lines.append("\nnames for a method with opponents:")
-    lines += [
-        f"{key:{width}}  {' + '.join((pairing.method, *pairing.opponents))}"
-        for key, pairing in PAIRINGS.items()
-    ]
-    return "\n".join(lines)
+
+
+def methods_as_json(name: str | None) -> dict[str, Any]:
+    """Introductions of one or of all methods, opponents and pairings, for programs.
+
+    Args:
+        name: one of them; None: all.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one.
+    """
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        for own in registry.names(kind):
+            if name in (None, own):
+                found[own] = {"kind": kind, **asdict(registry.about(kind, own))}
+    for own, (method, opponent) in registry.pairings().items():
+        if name in (None, own):
+            found[own] = {"kind": "pairing", "method": method, "opponents": [opponent]}
+    if not found:
+        raise _unknown(str(name))
+    return found
+
+
+def _unknown(name: str) -> ConfigError:
+    known = [*registry.names("method"), *registry.names("opponent"), *registry.pairings()]
+    return ConfigError(unknown_name("method or opponent", name, known))
 
 
 def list_protocols() -> str:
@@ -49,60 +90,64 @@ def list_protocols() -> str:
 
 
 def describe(name: str) -> str:
-    """A method, an opponent or a name for both together, in full."""
-    if name in PAIRINGS:
+    """A method, an opponent or a published pairing, in full.
+
+    Args:
+        name: of any of these, or FILE.py:CLASS or package.module:CLASS.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one.
+    """
+    if name in registry.pairings():
         return describe_pairing(name)
-    return describe_opponent(name) if name in OPPONENTS else describe_method(name)
+    if is_reference(name):
+        try:
+            return _describe("method", registry.give("method", name))
+        except ConfigError:
+            return _describe("opponent", registry.give("opponent", name))
+    for kind in KINDS:
+        if name in registry.names(kind):
+            return _describe(kind, name)
+    raise _unknown(name)
 
 
 def describe_pairing(name: str) -> str:
-    """What a name such as clae stands for, and its opponents in full."""
-    pairing = PAIRINGS[name]
-    options = " ".join(f"--opponent {opponent}" for opponent in pairing.opponents)
-    return "\n\n".join(
-        [
-            f"--method {name} is --method {pairing.method} {options}",
-            *map(describe_opponent, pairing.opponents),
-        ]
+    """What a name such as clae stands for, and its opponent in full."""
+    method, opponent = registry.pairings()[name]
+    return (
+        f"--method {name} is --method {method} --opponent {opponent}\n\n"
+        f"{_describe('opponent', opponent)}"
     )
 
 
-def describe_method(name: str) -> str:
-    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls,
-    source, settings with defaults."""
-    from sparring.methods.registry import method_class, settings_class
-
-    entry, settings = find(name), settings_class(name).model_validate({})
+def _describe(kind: registry.Kind, name: str) -> str:
+    """What a method or an opponent is, who plays, what it costs and is good for, its disarmed
+    twins, source, and settings with their defaults."""
+    about = registry.about(kind, name)
+    own = registry.method_class(name) if kind == "method" else registry.opponent_class(name)
+    settings = own.settings_class.model_validate({})
+    tree = settings.model_dump(mode="json")
+    base, prefix = "SimCLR", ""
+    if kind == "opponent":
+        base, prefix = "the method that it plays around", f"{section(about.name)}."
+        tree = {section(about.name): tree}
+    cost = "" if about.cost is None else f"{about.cost:.2f} times a step of {base}"
     facts = {
         "Players": "; ".join(
-            f"{player} ({_moves(section)})" for player, section in settings.players
+            f"{player} ({_moves(part)})" for player, part in getattr(settings, "players", ())
         ),
-        "Opponent": entry.opponent,
-        "Disarmed": _controls(name, ""),
-        "Cost": f"{entry.cost:.2f} times a step of SimCLR"
-        if name != "simclr"
-        else "1, the unit of the others",
-        "Good for": entry.good_for,
-        "Source": entry.source,
+        "Opponent": about.opponent,
+        "Disarmed": _twins(about, prefix),
+        "Cost": cost,
+        "Good for": about.good_for,
+        "Source": about.source,
     }
-    return _introduction(method_class(name), facts, toml_text(settings.model_dump(mode="json")))
+    return _introduction(own, facts, toml_text(tree))
 
 
-def describe_opponent(name: str) -> str:
-    """Introduction of an opponent in image space, as of a method."""
-    from sparring.methods.registry import wrapper_class, wrapper_settings_class
-
-    entry, settings = find_opponent(name), wrapper_settings_class(name).model_validate({})
-    facts = {
-        "Opponent": entry.opponent,
-        "Disarmed": _controls(name, f"{section(name)}."),
-        "Cost": f"{entry.cost:.2f} times a step of the method that it plays around",
-        "Good for": entry.good_for,
-        "Source": entry.source,
-    }
-    return _introduction(
-        wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")})
-    )
+def _twins(about: About, prefix: str) -> str:
+    names = [twin.name for twin in about.twins if not twin.settings]
+    return f"--set {prefix}disarmed={'|'.join(names)}" if names else ""
 
 
 def describe_protocol(name: str) -> str:
@@ -121,12 +166,6 @@ def describe_protocol(name: str) -> str:
     }
     settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
     return _introduction(function_of(entry), facts, settings)
-
-
-def _controls(name: str, prefix: str) -> str:
-    from sparring.methods.registry import twins
-
-    return f"--set {prefix}disarmed={'|'.join(controls)}" if (controls := twins(name)) else ""
 
 
 def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:

@@ -34,21 +34,24 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.distributed import JointRows
+from sparring.measures.metric import Metric
+from sparring.methods.about import About, Twin
 from sparring.methods.method import (
+    Context,
     EncoderOnly,
     Method,
+    MethodLoss,
     MethodSettings,
     Metrics,
-    Step,
-    Turn,
-    make_encoder,
 )
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
+from sparring.models.view import View
 from sparring.negatives import mining
-from sparring.negatives.mining import MiningSettings, Pool
+from sparring.negatives.mining import MINING_METRICS, MiningSettings, Pool
 from sparring.negatives.queue import NumberedQueue
 from sparring.objectives.similarity import unit_rows
 from sparring.objectives.triplet import Form, TripletSettings, triplet_objective
@@ -89,91 +92,95 @@ class ACSSLSettings(MethodSettings):
 
 
 class ACSSL(Method):
-    """After Zhu et al. 2022, arXiv:2202.13072; a reconstruction, not verified."""
+    """ACSSL-style mining, our reconstruction. After Zhu et al. 2022, arXiv:2202.13072."""
 
+    about = About(
+        name="acssl",
+        title="ACSSL",
+        summary="be closer to the teacher's key than to the most similar other images "
+        "(our reconstruction)",
+        source="after Zhu et al. 2022, arXiv:2202.13072",
+        opponent="hard negative pairs, mined online",
+        cost=1.27,
+        good_for="finding out whether the hardest images of a batch teach more than random ones; "
+        "compare with disarmed=random and byol",
+        order=10,
+        twins=(
+            Twin("random", "as many negatives are drawn at random", primary=True),
+            Twin("all", "every candidate is a negative"),
+            Twin("easiest", "the easiest candidates are the negatives"),
+        ),
+    )
+    settings_class = ACSSLSettings
+    metrics: ClassVar[Mapping[str, Metric]] = MINING_METRICS
     num_views: ClassVar[int | None] = None
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: ACSSLSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: ACSSLSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
-        self.teacher = Teacher(self.encoder)
-        size = settings.mining.num_kept
-        self.queue = (
-            NumberedQueue(size, settings.projector.dim, generator=generator) if size else None
-        )
+        self.teacher = Teacher(encoder)
+        size, dim = settings.mining.num_kept, settings.projector.dim
+        self.queue = NumberedQueue(size, dim, generator=generator) if size else None
         self._objective = triplet_objective(settings.form, settings.triplet)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The student plays against the miner, who has no parameters."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Mean loss over all pairs of a query's view and another view that the teacher sees: the
-        first two."""
-        images = distributed.gather(step.indices.to(views[0].device))
-        queries = [self.predictor(self.encoder(view)) for view in views]
-        keys = [distributed.gather(self.teacher(view)) for view in views[:2]]
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """Mean over all pairs of a query's view and another of the two that the teacher sees."""
+        images = distributed.joint(context.indices.to(views[0].device))
+        queries = [context.forward(view, self.encoder, self.predictor) for view in views]
+        keys = [distributed.joint(context.forward(view, self.teacher)) for view in views[:2]]
+        every = [unit_rows(rows.everyone) for rows in keys]
         pairs = [(query, key) for query in range(len(views)) for key in (0, 1) if query != key]
-        duels = [
-            self._duel(queries[query], (keys[key], keys[1 - key]), images, step)
+        found = [
+            self._loss_of_pair(queries[query], (every[key], every[1 - key]), images, context)
             for query, key in pairs
         ]
-        found = {name: torch.stack([metrics[name] for _, metrics in duels]) for name in duels[0][1]}
-        mined = found.pop("mining/pairs").flatten(0, 1)
-        return Turn(
-            loss=torch.stack([loss for loss, _ in duels]).mean(),
-            metrics={
-                **{name: values.mean() for name, values in found.items()},
-                "mining/pairs": mined,
-            },
-            replies={"keys": unit_rows(torch.cat(keys)), "images": images.repeat(2)},
+        metrics = {name: torch.stack([each[name] for _, each in found]) for name in found[0][1]}
+        mined = metrics.pop("mining/pairs").flatten(0, 1)
+        return MethodLoss(
+            loss=torch.stack([loss for loss, _ in found]).mean(),
+            metrics={**{n: values.mean() for n, values in metrics.items()}, "mining/pairs": mined},
+            outputs={"keys": torch.cat(every), "images": images.everyone.repeat(2)},
         )
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The teacher follows the encoder; the queue, if any, takes in the new keys with their
-        images."""
-        s = self.settings
-        self.teacher.ema_update(
-            self.encoder,
-            momentum=teacher_momentum(
-                s.teacher_momentum, step.progress, schedule=s.teacher_schedule
-            ),
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss with mined negatives, the encoder's update, then teacher and queue follow."""
+        s, found = self.settings, self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        momentum = teacher_momentum(
+            s.teacher_momentum, context.position, schedule=s.teacher_schedule
         )
+        self.teacher.ema_update(self.encoder, momentum=momentum)
         if self.queue is not None:
-            self.queue.enqueue(turn.replies["keys"], turn.replies["images"])
-        return {}
+            self.queue.enqueue(found.outputs["keys"], found.outputs["images"])
+        return {"loss": loss, **found.metrics}
 
-    def _duel(
-        self, query: Tensor, keys: tuple[Tensor, Tensor], images: Tensor, step: Step
+    def _loss_of_pair(
+        self, query: Tensor, keys: tuple[Tensor, Tensor], images: JointRows, context: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and metrics of one view's queries against the joint keys of the positive's view, and
-        of the other one if mined."""
-        parts = [(unit_rows(keys[0]), images)]
+        """Loss and metrics of one view's queries against the keys of the positive's view, and of
+        the other view and the queue where they are mined too."""
+        parts = [(keys[0], images.everyone)]
         if self.settings.mining.pool != "batch":
-            parts.append((unit_rows(keys[1]), images))
+            parts.append((keys[1], images.everyone))
         if self.queue is not None:
             parts.append(self.queue.filled())
-        query = unit_rows(query)
-        candidates, shown = (
-            torch.cat([part for part, _ in parts]),
-            torch.cat([part for _, part in parts]),
-        )
-        rows = distributed.rank() * len(query) + torch.arange(len(query), device=query.device)
-        pool = Pool(keys=candidates, images=shown, anchors=images[rows])
-        chosen = self._chosen(query.detach(), pool, mining.num_available(images, shown), step)
-        positive, negative = (
-            mining.cosines(query, candidates, rows[:, None])[:, 0],
-            mining.cosines(query, candidates, chosen),
-        )
+        query, rows = unit_rows(query), images.positions()
+        candidates, shown = (torch.cat(each) for each in zip(*parts, strict=True))
+        pool = Pool(keys=candidates, images=shown, anchors=images.everyone[rows])
+        available = mining.num_available(images.everyone, shown)
+        chosen = self._chosen(query.detach(), pool, available, context)
+        positive = mining.cosines(query, candidates, rows[:, None])[:, 0]
+        negative = mining.cosines(query, candidates, chosen)
         return self._objective(positive, negative), {
             "mining/hardness": negative.detach().mean(),
             "mining/hardness_of_all": mining.mean_cosine(query.detach(), pool),
@@ -181,16 +188,16 @@ class ACSSL(Method):
             "mining/pairs": mining.image_pairs(pool.anchors, shown, chosen),
         }
 
-    def _chosen(self, query: Tensor, pool: Pool, available: int, step: Step) -> Tensor:
-        """The miner's move, as columns of the candidates; the twins differ here only."""
+    def _chosen(self, query: Tensor, pool: Pool, available: int, context: Context) -> Tensor:
+        """The miner's choice, as columns of the candidates; the twins differ here only."""
         m, disarmed = self.settings.mining, self.settings.disarmed
-        is_warmup = step.progress.is_before(m.warmup_epochs)
+        is_warmup = context.position.is_before(m.warmup_epochs)
         meets_all = is_warmup or disarmed == "all" or self.settings.form == "hcl"
         count, skip = (available, 0) if meets_all else (m.count, m.skip)
         count = mining.num_chosen(available, count=count, skip=skip)
         match disarmed:
             case "random":
-                return mining.at_random(pool, count=count, generator=step.generator)
+                return mining.at_random(pool, count=count, generator=context.generator)
             case "easiest":
                 return mining.easiest(query, pool, count=count)
             case _:

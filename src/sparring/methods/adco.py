@@ -9,7 +9,8 @@ The game. `encoder` (backbone and projector) minimises L(temperature) at every s
 maximises L(bank.temperature) at every step, simultaneously: both answer the same look, taken before
 either moved. The teacher follows the encoder by moving average.
 
-    L(t) = mean_i -log softmax([q_i.k_1 .. q_i.k_B, q_i.n_1 .. q_i.n_K] / t)[own key],   n_k = w_k / |w_k|
+    L(t) = mean_i -log softmax([q_i.k_1 .. q_i.k_B, q_i.n_1 .. q_i.n_K] / t)[own key],
+    n_k = w_k / |w_k|
 
 Before that, the first K / batch steps are momentum contrast with one positive against the bank as
 it stands, and their keys overwrite it; when it is full the encoder's parameters are copied into the
@@ -36,16 +37,32 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import Method, MethodSettings, Metrics, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.distributed import JointRows
+from sparring.measures.metric import Metric
+from sparring.methods.about import About, Twin
+from sparring.methods.method import (
+    Context,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+    Pictures,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
-from sparring.negatives.bank import Bank, BankSettings
+from sparring.models.view import View
+from sparring.negatives.bank import (
+    LEARNED_BANK_METRICS,
+    Bank,
+    BankSettings,
+    bank_alarm,
+)
 from sparring.objectives.closed_form import BankGame, adversarial_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
@@ -90,91 +107,113 @@ class AdCoSettings(MethodSettings):
 
 
 class AdCo(Method):
-    """Hu et al. 2021, arXiv:2011.08435."""
+    """AdCo. Hu et al. 2021, arXiv:2011.08435."""
 
+    about = About(
+        name="adco",
+        title="AdCo",
+        summary="find the teacher's key among negatives that learn to confuse",
+        source="Hu et al. 2021, arXiv:2011.08435",
+        opponent="a learned bank of negatives",
+        cost=1.29,
+        good_for="hard negatives at a fixed memory: whether their learning helps on your images is "
+        "for disarmed=queue to say",
+        order=8,
+        twins=(
+            Twin("queue", "the bank goes on as a queue of past keys", primary=True),
+            Twin("frozen", "the bank stands still where it would begin to learn"),
+        ),
+    )
+    settings_class = AdCoSettings
+    metrics: ClassVar[Mapping[str, Metric]] = LEARNED_BANK_METRICS
     num_views: ClassVar[int | None] = None
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: AdCoSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: AdCoSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
-        self.teacher = Teacher(self.encoder)
+        self.encoder = encoder
+        self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder against the bank."""
         return {"encoder": self.encoder, "bank": self.bank}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Both sides' losses on the same queries and keys; while the bank fills, the encoder's
-        alone."""
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """Both sides' losses on the same queries and keys; while the bank fills, the encoder's."""
         if not self.bank.is_full:
-            return self._look_while_filling(views, step)
+            return self._loss_while_filling(views, context)
         match self.settings.form:
             case "one-way":
-                pairs = [(views[0], self._keys(views[1], step))]
+                pairs = [(views[0], self._keys(views[1], context))]
             case "symmetric":
                 pairs = [
-                    (views[0], self._keys(views[1], step)),
-                    (views[1], self._keys(views[0], step)),
+                    (views[0], self._keys(views[1], context)),
+                    (views[1], self._keys(views[0], context)),
                 ]
             case "multi-crop":
-                keys = self._keys(views[0], step)
+                keys = self._keys(views[0], context)
                 pairs = [(view, keys) for view in views[1:]]
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
-        loss, bank_loss, metrics = summed(
-            [(share, self._game(query_view, keys)) for query_view, keys in pairs]
-        )
-        return Turn(
-            loss=loss, replies={"bank_loss": bank_loss, "keys": pairs[0][1]}, metrics=metrics
-        )
+        games = [(share, self._game(view, keys, context)) for view, keys in pairs]
+        loss, bank_loss, metrics = summed(games)
+        outputs = {"bank_loss": bank_loss, "keys": pairs[0][1].everyone}
+        return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The bank takes in the keys, or ascends; the teacher follows the encoder."""
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss, the encoder's update, then the teacher's, then the bank's: it ascends."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
-        if not self.bank.is_full or self._is_queue(step):
-            if self.bank.fill(turn.replies["keys"]):
+        metrics = {"loss": loss, **found.metrics}
+        if not self.bank.is_full or self._is_queue(context):
+            if self.bank.fill(found.outputs["keys"]):
                 self.teacher.copy_parameters(self.encoder)
-            return {}
+            return metrics
         if self.settings.disarmed == "frozen":
-            return {}
+            return metrics
         before = self.bank.watched()
-        players["bank"].update(turn.replies["bank_loss"])
-        return self.bank.dynamics(before)
+        players["bank"].update(found.outputs["bank_loss"])
+        return {**metrics, **self.bank.dynamics(before)}
 
-    def _is_queue(self, step: Step) -> bool:
-        return (
-            step.progress.is_before(self.settings.queue_epochs) or self.settings.disarmed == "queue"
-        )
+    def advance(self, num_images: int) -> None:
+        """Take the bank as filled by the keys of so many images."""
+        self.bank.num_filled = num_images
 
-    def _keys(self, view: Tensor, step: Step) -> Tensor:
-        return distributed.gather(self.teacher.shuffled(view, generator=step.generator))
+    def pictures(self, views: Sequence[View], context: Context) -> Pictures:
+        """The bank's vectors."""
+        return Pictures(negatives=self.bank.vectors.detach())
 
-    def _game(self, view: Tensor, keys: Tensor) -> BankGame:
+    @classmethod
+    def alarm(cls, record: Mapping[str, float | int]) -> str | None:
+        """A sentence if the bank has left the images."""
+        return bank_alarm(record)
+
+    def _is_queue(self, context: Context) -> bool:
+        is_early = context.position.is_before(self.settings.queue_epochs)
+        return is_early or self.settings.disarmed == "queue"
+
+    def _keys(self, view: View, context: Context) -> JointRows:
+        return distributed.joint(context.forward_shuffled(view, self.teacher))
+
+    def _game(self, view: View, keys: JointRows, context: Context) -> BankGame:
         return adversarial_bank_game(
-            self.encoder(view),
+            context.forward(view, self.encoder),
             keys,
             self.bank.vectors,
             temperature=self.settings.temperature,
             bank_temperature=self.settings.bank.temperature,
-            first_row=distributed.rank() * len(view),
             in_batch=self.settings.in_batch,
             bank_sees_keys=self.settings.bank.sees_keys,
         )
 
-    def _look_while_filling(self, views: Sequence[Tensor], step: Step) -> Turn:
+    def _loss_while_filling(self, views: Sequence[View], context: Context) -> MethodLoss:
         query_view, key_view = (1, 0) if self.settings.form == "multi-crop" else (0, 1)
-        keys = self._keys(views[key_view], step)
-        own = keys[distributed.rank() * len(views[0]) :][: len(views[0])]
-        query = self.encoder(views[query_view])
-        loss = info_nce(
-            query, own, self.bank.vectors.detach(), temperature=self.settings.temperature
-        )
-        return Turn(loss=loss, replies={"keys": keys})
+        keys = self._keys(views[key_view], context)
+        query, negatives = context.forward(views[query_view], self.encoder), self.bank.vectors
+        loss = info_nce(query, keys.own, negatives.detach(), temperature=self.settings.temperature)
+        return MethodLoss(loss=loss, outputs={"keys": keys.everyone})

@@ -8,7 +8,8 @@ control that asks whether negatives, hard or not, are needed at all.
 The game. The encoder (backbone, projector, predictor) minimises the squared distance of unit
 predictions from unit targets at every step:
 
-    L = mean_i |p(a_i) - t(b_i)|^2 + |p(b_i) - t(a_i)|^2,   p = predictor after encoder, t = teacher, a and b the two views
+    L = mean_i |p(a_i) - t(b_i)|^2 + |p(b_i) - t(a_i)|^2,
+    p = predictor after encoder, t = teacher, a and b the two views
 
 The teacher follows backbone and projector by moving average, more slowly as the run goes on:
 m(k) = 1 - (1 - teacher_momentum) (1 + cos(pi k / K)) / 2. Nobody plays against the encoder.
@@ -31,21 +32,22 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from sparring.data.views.views import ViewsSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
 from sparring.methods.method import (
+    Context,
     EncoderOnly,
     Method,
+    MethodLoss,
     MethodSettings,
     Metrics,
-    Step,
-    Turn,
-    make_encoder,
 )
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
+from sparring.models.view import View
 from sparring.objectives.alignment import normalised_regression
 from sparring.optim.player import Player
 from sparring.optim.schedule import ScheduleName, teacher_momentum
@@ -66,39 +68,51 @@ class BYOLSettings(MethodSettings):
 
 
 class BYOL(Method):
-    """Grill et al. 2020, arXiv:2006.07733."""
+    """BYOL. Grill et al. 2020, arXiv:2006.07733."""
+
+    about = About(
+        name="byol",
+        title="BYOL",
+        summary="predict the teacher's embedding of the other view; no negatives",
+        source="Grill et al. 2020, arXiv:2006.07733",
+        opponent="none (control): no negatives either",
+        cost=1.33,
+        good_for="images of which many are alike, since nothing is pushed apart; the control of "
+        "mined negatives",
+        order=3,
+    )
+    settings_class = BYOLSettings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: BYOLSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: BYOLSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
-        self.teacher = Teacher(self.encoder)
+        self.teacher = Teacher(encoder)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder plays alone; its predictor has no teacher."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Distances of the predictions from the teacher's embeddings, summed over both
-        directions."""
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """Distances of predictions from the teacher's embeddings, summed over both directions."""
         losses = []
         for student_view, teacher_view in ((0, 1), (1, 0)):
-            prediction = self.predictor(self.encoder(views[student_view]))
-            target = self.teacher(views[teacher_view])
+            prediction = context.forward(views[student_view], self.encoder, self.predictor)
+            target = context.forward(views[teacher_view], self.teacher)
             losses.append(normalised_regression(prediction, target))
-        return Turn(loss=torch.stack(losses).sum())
+        return MethodLoss(loss=torch.stack(losses).sum())
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The teacher follows the encoder."""
-        s = self.settings
-        momentum = teacher_momentum(s.teacher_momentum, step.progress, schedule=s.teacher_schedule)
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, the encoder's update, then the teacher follows."""
+        s, found = self.settings, self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        momentum = teacher_momentum(
+            s.teacher_momentum, context.position, schedule=s.teacher_schedule
+        )
         self.teacher.ema_update(self.encoder, momentum=momentum)
-        return {}
+        return {"loss": loss, **found.metrics}

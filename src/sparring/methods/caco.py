@@ -10,7 +10,8 @@ two roles at every step, at once: entries minimise L(bank.temperature) where the
 maximise it where they are negatives; either way they move towards the anchor. The teacher chooses,
 and follows the encoder by moving average.
 
-    L(t) = sum over both views of mean_i [ -q_i.n_pi(i) / t + log sum_k exp(q_i.n_k / t) ],  pi(i) = argmax_k key_i.n_k
+    L(t) = sum over both views of mean_i [ -q_i.n_pi(i) / t + log sum_k exp(q_i.n_k / t) ],
+    pi(i) = argmax_k key_i.n_k
     n_k = w_k / |w_k|,  key_i: teacher's embedding of the other view of image i
 
 Before that, K / batch steps of momentum contrast fill the bank with their keys; then the encoder's
@@ -37,27 +38,40 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import Method, MethodSettings, Metrics, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.distributed import JointRows
+from sparring.measures.metric import Metric
+from sparring.methods.about import About, Twin
+from sparring.methods.method import (
+    Context,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+    Pictures,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
-from sparring.negatives.bank import Bank, SharedBankSettings, Usage
-from sparring.objectives.closed_form import (
-    BankGame,
-    SharedBankGame,
-    adversarial_bank_game,
-    shared_bank_game,
-    summed,
+from sparring.models.view import View
+from sparring.negatives.bank import (
+    LEARNED_BANK_METRICS,
+    SHARED_BANK_METRICS,
+    Bank,
+    SharedBankSettings,
+    Usage,
+    bank_alarm,
 )
+from sparring.objectives.closed_form import adversarial_bank_game, shared_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import ScheduleName, teacher_momentum
 
-FILL_TEMPERATURE = 0.2  # the encoder's while the bank fills; as released
-PUBLISHED = (
-    1024 * 0.08
-)  # batch times bank temperature of the published rate: a positive moves by rate / (batch * temperature)
+FILL_TEMPERATURE = 0.2
+"""The encoder's temperature while the bank fills; as released."""
+PUBLISHED = 1024 * 0.08
+"""Batch times bank temperature of the published rate: a positive moves by rate / (batch *
+temperature)."""
 
 
 class CaCoPlayers(Settings):
@@ -98,127 +112,156 @@ class CaCoSettings(MethodSettings):
 
 
 class CaCo(Method):
-    """Wang et al. 2022, arXiv:2203.14370."""
+    """CaCo. Wang et al. 2022, arXiv:2203.14370."""
 
+    about = About(
+        name="caco",
+        title="CaCo",
+        summary="find the nearest entry of a bank that learns to be positive and negative",
+        source="Wang et al. 2022, arXiv:2203.14370",
+        opponent="a shared bank: positives learned with the encoder, negatives against it",
+        cost=1.29,
+        good_for="long runs on many images; short ones begin with momentum contrast "
+        "(queue_epochs); compare with disarmed=instance-key",
+        order=9,
+        twins=(
+            Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
+            Twin("frozen", "the bank stands still"),
+            Twin("positives-only", "only the entries that are positives move"),
+            Twin("negatives-only", "only the entries that are negatives move"),
+            Twin("own-choice", "the query chooses its positive, not the teacher"),
+        ),
+    )
+    settings_class = CaCoSettings
+    metrics: ClassVar[Mapping[str, Metric]] = {**LEARNED_BANK_METRICS, **SHARED_BANK_METRICS}
     num_views: ClassVar[int | None] = None
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: CaCoSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: CaCoSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
-        self.teacher = Teacher(self.encoder)
+        self.encoder = encoder
+        self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
         self.usage = Usage(settings.bank.size)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder with, and against, the bank."""
         return {"encoder": self.encoder, "bank": self.bank}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Both sides' losses on the same queries and choices; while the bank fills, the encoder's
-        alone."""
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """Both sides' losses on the same queries; while the bank fills, the encoder's alone."""
         if not self.bank.is_full:
-            query, key = self.encoder(views[0]), self.teacher(views[1])
-            loss = info_nce(query, key, self.bank.vectors.detach(), temperature=FILL_TEMPERATURE)
-            return Turn(loss=loss, replies={"keys": distributed.gather(key)})
-        queries, keys = (
-            [self.encoder(view) for view in views],
-            [self.teacher(view) for view in views[:2]],
-        )
-        asks, batch = _asks(len(views)), len(views[0]) * distributed.num_processes()
-        pace = (
-            min(1.0, batch * self.settings.bank.temperature / PUBLISHED)
-            if self.settings.scale_bank_rate
-            else 1.0
-        )
-        if (
-            step.progress.is_before(self.settings.queue_epochs)
-            or self.settings.disarmed == "instance-key"
-        ):
-            keys = [distributed.gather(key) for key in keys]
-            games = [
-                (share / len(js), self._key_game(queries[i], keys[j], step))
-                for i, (share, js) in enumerate(asks)
-                for j in js
-            ]
-            loss, bank_loss, metrics = summed(games)
-            return Turn(
-                loss=loss, replies={"bank_loss": pace * bank_loss, "keys": keys[1]}, metrics=metrics
-            )
-        chosen = torch.stack([self.bank.nearest(key) for key in keys])
-        if self.settings.disarmed == "own-choice":
-            chosen = torch.stack([self.bank.nearest(query) for query in queries])
-            asks = [(share, [i]) for i, (share, _) in enumerate(asks)]
-        loss, bank_loss, metrics = summed(
-            [(share, self._game(queries[i], chosen[js])) for i, (share, js) in enumerate(asks)]
-        )
-        metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
-        return Turn(
-            loss=loss, replies={"bank_loss": pace * bank_loss, "chosen": chosen}, metrics=metrics
-        )
+            query = context.forward(views[0], self.encoder)
+            keys = distributed.joint(context.forward(views[1], self.teacher))
+            negatives = self.bank.vectors.detach()
+            loss = info_nce(query, keys.own, negatives, temperature=FILL_TEMPERATURE)
+            return MethodLoss(loss=loss, outputs={"keys": keys.everyone})
+        queries = [context.forward(view, self.encoder) for view in views]
+        joint = [distributed.joint(context.forward(view, self.teacher)) for view in views[:2]]
+        is_queue = context.position.is_before(self.settings.queue_epochs)
+        if is_queue or self.settings.disarmed == "instance-key":
+            return self._loss_on_keys(queries, joint, in_batch=is_queue)
+        return self._loss_on_choices(queries, joint)
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The bank takes in the keys, or moves in both roles; the teacher follows the encoder."""
-        s, now = self.settings, step.progress
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss, the encoder's update, then the teacher's, then the bank's in both roles."""
+        s, now, found = self.settings, context.position, self.loss(views, context)
+        metrics = {"loss": players["encoder"].update(found.loss), **found.metrics}
         momentum = teacher_momentum(
             s.teacher_momentum, now, schedule=s.teacher_schedule, per_epoch=True
         )
         self.teacher.ema_update(self.encoder, momentum=momentum)
         if not self.bank.is_full or now.is_before(s.queue_epochs):
-            if self.bank.fill(turn.replies["keys"]):
+            if self.bank.fill(found.outputs["keys"]):
                 self.teacher.copy_parameters(self.encoder)
-            return {}
-        usage = (
-            self.usage.note(turn.replies["chosen"], now.steps_per_epoch)
-            if "chosen" in turn.replies
-            else {}
-        )
+            return metrics
+        if "chosen" in found.outputs:
+            metrics |= self.usage.note(found.outputs["chosen"], now.steps_per_epoch)
         if s.disarmed == "frozen":
-            return usage
+            return metrics
         before = self.bank.watched()
-        players["bank"].update(turn.replies["bank_loss"])
-        return {**usage, **self.bank.dynamics(before)}
+        players["bank"].update(found.outputs["bank_loss"])
+        return {**metrics, **self.bank.dynamics(before)}
 
-    def _game(self, query: Tensor, positives: Tensor) -> SharedBankGame:
-        s, bank = self.settings, self.bank.vectors
-        helps, fights = s.disarmed != "negatives-only", s.disarmed != "positives-only"
-        return shared_bank_game(
-            query,
-            positives,
-            bank,
-            temperature=s.temperature,
-            bank_temperature=s.bank.temperature,
-            cooperative=helps,
-            adversarial=fights,
-        )
+    def advance(self, num_images: int) -> None:
+        """Take the bank as filled by the keys of so many images."""
+        self.bank.num_filled = num_images
 
-    def _key_game(self, query: Tensor, keys: Tensor, step: Step) -> BankGame:
-        s, bank, first = self.settings, self.bank.vectors, distributed.rank() * len(query)
-        is_early = step.progress.is_before(s.queue_epochs)
-        return adversarial_bank_game(
-            query,
-            keys,
-            bank,
-            temperature=s.temperature,
-            bank_temperature=s.bank.temperature,
-            first_row=first,
-            in_batch=is_early,
-        )
+    def pictures(self, views: Sequence[View], context: Context) -> Pictures:
+        """The bank's vectors."""
+        return Pictures(negatives=self.bank.vectors.detach())
+
+    @classmethod
+    def alarm(cls, record: Mapping[str, float | int]) -> str | None:
+        """A sentence if the bank has left the images."""
+        return bank_alarm(record)
+
+    def _loss_on_keys(
+        self, queries: Sequence[Tensor], joint: Sequence[JointRows], *, in_batch: bool
+    ) -> MethodLoss:
+        s = self.settings
+        games = [
+            (
+                share / len(keys),
+                adversarial_bank_game(
+                    queries[number],
+                    joint[key],
+                    self.bank.vectors,
+                    temperature=s.temperature,
+                    bank_temperature=s.bank.temperature,
+                    in_batch=in_batch,
+                ),
+            )
+            for number, (share, keys) in enumerate(_keys_of_views(len(queries)))
+            for key in keys
+        ]
+        loss, bank_loss, metrics = summed(games)
+        outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": joint[1].everyone}
+        return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
+
+    def _loss_on_choices(self, queries: Sequence[Tensor], joint: Sequence[JointRows]) -> MethodLoss:
+        s, keys_of_views = self.settings, _keys_of_views(len(queries))
+        if s.disarmed == "own-choice":
+            chosen = torch.stack([self.bank.nearest(query) for query in queries])
+            keys_of_views = [(share, [view]) for view, (share, _) in enumerate(keys_of_views)]
+        else:
+            chosen = torch.stack([self.bank.nearest(keys.own) for keys in joint])
+        games = [
+            (
+                share,
+                shared_bank_game(
+                    queries[number],
+                    chosen[keys],
+                    self.bank.vectors,
+                    temperature=s.temperature,
+                    bank_temperature=s.bank.temperature,
+                    cooperative=s.disarmed != "negatives-only",
+                    adversarial=s.disarmed != "positives-only",
+                ),
+            )
+            for number, (share, keys) in enumerate(keys_of_views)
+        ]
+        loss, bank_loss, metrics = summed(games)
+        metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
+        outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "chosen": chosen}
+        return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
+
+    def _pace(self, keys: JointRows) -> float:
+        """Factor of the bank's loss that keeps a positive's step as in the published run."""
+        product = len(keys.everyone) * self.settings.bank.temperature
+        return min(1.0, product / PUBLISHED) if self.settings.scale_bank_rate else 1.0
 
 
-def _asks(num_views: int) -> list[tuple[float, list[int]]]:
-    """Each view's weight, and the views whose keys it asks. Two views count 1 each; of crops, large
-    and small ones 1 together."""
+def _keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:
+    """Weight of each view's loss, and the views whose keys are its positives.
+
+    Two views count 1 each; of crops, the two large ones and the small ones count 1 together each.
+    """
     small = num_views - 2
-    return (
-        [(0.5, [1]), (0.5, [0])] + [(1 / small, [0, 1])] * small
-        if small
-        else [(1.0, [1]), (1.0, [0])]
-    )
+    if not small:
+        return [(1.0, [1]), (1.0, [0])]
+    return [(0.5, [1]), (0.5, [0]), *[(1 / small, [0, 1])] * small]

@@ -1,4 +1,4 @@
-"""What a file declares, read without running it, so that a list of methods costs no import of torch.
+"""What a file declares, read without running it, so that a list of methods imports no torch.
 
 A method, an opponent and a protocol each introduce themselves by one call with literal arguments,
 `About(name="adco", summary="...")`, in their own file. This file finds these calls.

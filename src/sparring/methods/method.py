@@ -1,47 +1,39 @@
-"""What a method is: who plays what, in which order.
+"""The contract of a method: who plays what, in which order.
 
-A method's file holds its settings, its modules, and two verbs. `look` computes and moves nothing;
-`respond` lets everyone but the encoder make their move. So an opponent in image space can wrap any
-method: it looks through the wrapped one as often as it likes and passes `respond` on. For that, a
-method hands views to its networks as it got them: `encoder(view)`, `teacher(view)`,
-`encoder.together(views)`.
+A method's file holds its settings, its modules, its loss and its step. `loss` computes and moves
+nothing. `step` is one round, in order: the loss, the encoder's update, every opponent's update, the
+teacher. An opponent in image space wraps any method: it adds terms to what the encoder's player
+minimises (`Player.beside`) and calls the wrapped method's `step`.
 
-Wrappers use three verbs more, which a method need not know. `look_at` is a whole round's look: the
-batch, and the images that wrappers set beside it. `challenge` holds moves that come before the
-encoder's. `rehearse` is what is learned from the images before the first step.
+What networks make of views goes through the context, `context.forward(view, self.encoder)`, so that
+a view goes through a network once a step and through the batch norms that the view names.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sparring import distributed
 from sparring.config import Settings
-from sparring.data.views.views import Views, ViewsSettings
-from sparring.methods.groups import Group
-from sparring.methods.stage import Stage
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.images import Images
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.data.views.views import Views
+from sparring.measures.metric import Metric
+from sparring.methods.about import About
+from sparring.methods.learning import OpponentCache
 from sparring.models.encoder import Encoder
-from sparring.models.heads import ProjectorSettings, make_projector
+from sparring.models.heads import ProjectorSettings
+from sparring.models.teacher import Teacher
+from sparring.models.view import ForwardCache, View
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 
 Metrics: TypeAlias = Mapping[str, Tensor | float]
-
-
-class MethodSettings(Settings):
-    """Base of a method's settings; its fields stand at the top level of the configuration."""
-
-    views: ViewsSettings
-    projector: ProjectorSettings
-    players: Settings
-    """One `PlayerSettings` per player, by the player's name."""
+"""Numbers to log, by name."""
 
 
 class EncoderOnly(Settings):
@@ -50,166 +42,143 @@ class EncoderOnly(Settings):
     encoder: PlayerSettings = PlayerSettings()
 
 
+class MethodSettings(Settings):
+    """Base of a method's settings; its fields stand at the top level of the configuration."""
+
+    views: ViewsSettings = ViewsSettings()
+    projector: ProjectorSettings = ProjectorSettings()
+    players: Settings = EncoderOnly()
+    """One `PlayerSettings` per player, by the player's name."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """What a method may know of the current step besides the views.
+class Context:
+    """What a method may know of the current step besides its views.
 
     Attributes:
-        progress: position in the planned run.
-        indices: which images these are, as numbers of the data set.
+        position: place in the planned run.
+        indices: number in the data set of each image of this process, (batch,).
         generator: source of all random draws of this step; the same on every process.
-        images: the batch before augmentation, uint8 of shape (batch, 3, size, size); None where
-            views are cropped from files.
-        augment: what made the views.
+        images: the batch before augmentation, uint8 (batch, 3, size, size); None where views are
+            cropped from files.
+        augment: augmentation that made the views.
+        cache: what networks made of this step's views.
     """
 
-    progress: Progress
+    position: Position
     indices: Tensor
     generator: torch.Generator
     images: UInt8[Tensor, "batch 3 size size"] | None = None
     augment: Views | None = None
+    cache: ForwardCache = field(default_factory=ForwardCache)
+
+    def forward(self, view: View, *networks: nn.Module) -> Tensor:
+        """Output of one or several networks in a row for a view; see `ForwardCache.forward`.
+
+        Example: `context.forward(view, self.encoder, self.predictor)`.
+        """
+        return self.cache.forward(view, *networks)
+
+    def forward_together(self, views: Sequence[View], encoder: Encoder) -> list[Tensor]:
+        """Embeddings of several views that share the batch's statistics."""
+        return self.cache.together(views, encoder)
+
+    def forward_shuffled(self, view: View, teacher: Teacher) -> Tensor:
+        """The teacher's keys of a view, with shuffled batch norm across processes."""
+        return self.cache.shuffled(view, teacher, generator=self.generator)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
-    """What a look has seen.
+class MethodLoss:
+    """What a method computes on some views; nothing has moved.
 
     Attributes:
-        loss: what the encoder minimises, a mean over the rows of this process.
-        metrics: to be logged.
-        replies: what `respond` needs, by name: keys, the bank's loss.
+        loss: what the encoder's player minimises, a mean over the rows of this process.
+        metrics: numbers to log.
+        outputs: what the rest of the step needs, by name: keys, the bank's loss.
     """
 
     loss: Float[Tensor, ""]
     metrics: Metrics = field(default_factory=dict)
-    replies: Mapping[str, Tensor] = field(default_factory=dict)
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What a method's opponent can show of itself in a report; None: nothing of the kind.
+
+    Attributes:
+        negatives: vectors in embedding space that play negatives, (vectors, dim).
+        changed: views and their changed copies, two tensors (batch, 3, height, width).
+        pairs: pairs of made images over the training, uint8 (moments, 2, pairs, 3, size, size).
+        num_moments: moments that a whole training shows.
+    """
+
+    negatives: Tensor | None = None
+    changed: tuple[Tensor, Tensor] | None = None
+    pairs: Tensor | None = None
+    num_moments: int = 0
 
 
 class Method(nn.Module, ABC):
-    """Modules and the rules of one game. Subclasses are final."""
+    """Modules and rules of one game. Subclasses are final.
 
+    A subclass takes `(encoder, settings, *, generator)`: the encoder that the run's configuration
+    describes, the method's settings, and the generator of whatever the method draws for itself.
+
+    Attributes:
+        about: introduction; a literal call of `About` in the class's body.
+        settings_class: the method's `MethodSettings`.
+        metrics: the numbers that the method logs, by name; those of every run are not repeated.
+        num_views: views that it wants; None: any number from two.
+        needs_images: whether its steps need the images before augmentation.
+        mixes_images: whether its loss takes views of several sets of images and sets all of them
+            against each other.
+    """
+
+    about: ClassVar[About]
+    settings_class: ClassVar[type[MethodSettings]] = MethodSettings
+    metrics: ClassVar[Mapping[str, Metric]] = {}
     num_views: ClassVar[int | None] = 2
-    """Views that it wants; None: any number from two."""
     needs_images: ClassVar[bool] = False
-    """Whether its steps need the images before augmentation."""
+    mixes_images: bool = False
     encoder: Encoder
 
     @abstractmethod
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The modules that each player moves, by the player's name; the first is the encoder's."""
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """The encoder's loss on these views, and what the others need of it; no parameter moves."""
 
     @abstractmethod
-    def look(self, views: Sequence[Float[Tensor, "batch 3 _ _"]], step: Step) -> Turn:
-        """The encoder's loss on these views, and what the others will answer; no parameter
-        moves."""
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """One round: the loss, the encoder's update, then everyone else's."""
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """Everyone else's move, after the encoder's."""
-        return {}
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
+        """Modules that each player moves, by the player's name; the first is the encoder's."""
+        return {"encoder": self.encoder}
 
-    def step(self, views: Sequence[Tensor], players: Mapping[str, Player], step: Step) -> Metrics:
-        """One round of the game: challenges, the look, the encoder moves, the others respond."""
-        challenges = self.challenge(players, step)
-        turn = self.look_at([Group(views=views)], step)
-        players["encoder"].update(turn.loss)
-        return {
-            "loss": turn.loss.detach(),
-            **challenges,
-            **turn.metrics,
-            **self.respond(turn, players, step),
-        }
+    def pretrain_opponent(
+        self, images: Images, cache: OpponentCache, *, device: torch.device
+    ) -> None:
+        """Teach the opponent what it learns from the images before the first step.
 
-    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
-        """The loss on several groups of views, as a mean over all views.
+        Not called when a run is resumed: its checkpoint holds everything.
 
-        The first group is the batch, to which the others respond. Of a further group it is the mean
-        over its pairs of views; a method that can set all groups against each other at once does
-        better.
+        Args:
+            images: training images, without labels.
+            cache: keeps what is learned for later runs on these images.
+            device: where to compute.
         """
-        first, *others = groups
-        turn = self.look(first.views, step)
-        if not others:
-            return turn
-        shares = [group.share for group in groups]
-        losses = [turn.loss, *(self._look_at_pairs(group.views, step) for group in others)]
-        return replace(
-            turn,
-            loss=sum(
-                (s * loss for s, loss in zip(shares, losses, strict=True)), start=0 * turn.loss
-            )
-            / sum(shares),
-        )
 
-    def _look_at_pairs(self, views: Sequence[Tensor], step: Step) -> Tensor:
-        numbers = distributed.rank() * len(views[0]) + torch.arange(len(views[0]))
-        apart = replace(
-            step, indices=numbers
-        )  # they are none of the data set's images, but different ones
-        return torch.stack([self.look(pair, apart).loss for pair in combinations(views, 2)]).mean()
+    def advance(self, num_images: int) -> None:
+        """Put the opponents where they are after so many images, before a late step is timed."""
 
-    def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
-        """Moves that come before the encoder's: of those who look for what is hard for it as it is
-        now."""
-        return {}
+    def pictures(self, views: Sequence[View], context: Context) -> Pictures:
+        """What the opponents have to show, given some views of the run's images."""
+        return Pictures()
 
-    def rehearse(self, stage: Stage) -> None:
-        """What is learned from the images before the first step of a run; not called when a run is
-        resumed."""
-
-    def warning(self, record: Mapping[str, float | int]) -> str | None:
-        """A sentence if a record of metrics shows that something goes astray."""
+    @classmethod
+    def alarm(cls, record: Mapping[str, float | int]) -> str | None:
+        """A sentence if a record of metrics shows that the opponent goes astray."""
         return None
-
-
-class Wrapper(Method):
-    """An opponent in image space around a method: whatever it does not change is the method's
-    own."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-        object.__setattr__(
-            self, "encoder", method.encoder
-        )  # its weights belong to the method and are listed there only
-
-    def teams(self) -> Mapping[str, nn.Module]:
-        """Those of the method; an opponent with parameters adds its own."""
-        return self.method.teams()
-
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """The method's, without the opponent, which joins in `look_at`: so that others can look
-        through this one."""
-        return self.method.look(views, step)
-
-    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
-        """The method's."""
-        return self.method.look_at(groups, step)
-
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The method's."""
-        return self.method.respond(turn, players, step)
-
-    def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The method's; an opponent adds its own."""
-        return self.method.challenge(players, step)
-
-    def rehearse(self, stage: Stage) -> None:
-        """The method's; an opponent adds its own."""
-        self.method.rehearse(stage)
-
-    def warning(self, record: Mapping[str, float | int]) -> str | None:
-        """The method's; an opponent adds its own."""
-        return self.method.warning(record)
-
-
-def innermost(method: Method) -> Method:
-    """The method inside all wrappers."""
-    return innermost(method.method) if isinstance(method, Wrapper) else method
-
-
-def make_encoder(
-    backbone: Backbone, eyes: EncoderSettings, projector: ProjectorSettings
-) -> Encoder:
-    """Encoder around a backbone; the projector's input size is the backbone's output."""
-    head = make_projector(projector, backbone.num_features)
-    return Encoder(backbone, head, mean=eyes.mean, std=eyes.std)

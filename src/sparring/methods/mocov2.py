@@ -22,22 +22,22 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
 from sparring.methods.method import (
+    Context,
     EncoderOnly,
     Method,
+    MethodLoss,
     MethodSettings,
     Metrics,
-    Step,
-    Turn,
-    make_encoder,
 )
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import Teacher
+from sparring.models.view import View
 from sparring.negatives.queue import Queue, QueueSettings
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import unit_rows
@@ -64,49 +64,53 @@ class MoCoV2Settings(MethodSettings):
 
 
 class MoCoV2(Method):
-    """Chen et al. 2020, arXiv:2003.04297."""
+    """MoCo v2. Chen et al. 2020, arXiv:2003.04297."""
+
+    about = About(
+        name="mocov2",
+        title="MoCo v2",
+        summary="find the teacher's key among a queue of past keys",
+        source="Chen et al. 2020, arXiv:2003.04297",
+        opponent="none (control): a queue",
+        cost=1.36,
+        good_for="small batches and many negatives; the control of the learned banks: a queue in "
+        "their place",
+        order=2,
+    )
+    settings_class = MoCoV2Settings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: MoCoV2Settings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: MoCoV2Settings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
-        self.teacher = Teacher(self.encoder)
+        self.encoder = encoder
+        self.teacher = Teacher(encoder)
         self.queue = Queue(settings.queue.size, settings.projector.dim, generator=generator)
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone; teacher and queue follow it."""
-        return {"encoder": self.encoder}
-
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """InfoNCE of each query against its key and the queue."""
         s = self.settings
         pairs = [(0, 1), (1, 0)] if s.symmetric else [(0, 1)]
-        first_row = distributed.rank() * len(views[0])
         losses, new_keys = [], []
         for query_view, key_view in pairs:
-            query = self.encoder(views[query_view])
-            key = self.teacher.shuffled(views[key_view], generator=step.generator)
-            keys = distributed.gather(key)
-            negatives = self.queue.keys
+            query = context.forward(views[query_view], self.encoder)
+            keys = distributed.joint(context.forward_shuffled(views[key_view], self.teacher))
+            negatives, temperature = self.queue.keys, s.temperature
             losses.append(
-                in_batch_info_nce(
-                    query, keys, negatives, temperature=s.temperature, first_row=first_row
-                )
+                in_batch_info_nce(query, keys, negatives, temperature=temperature)
                 if s.in_batch
-                else info_nce(query, key, negatives, temperature=s.temperature)
+                else info_nce(query, keys.own, negatives, temperature=temperature)
             )
-            new_keys.append(unit_rows(keys))
-        return Turn(loss=torch.stack(losses).mean(), replies={"keys": torch.cat(new_keys)})
+            new_keys.append(unit_rows(keys.everyone))
+        return MethodLoss(loss=torch.stack(losses).mean(), outputs={"keys": torch.cat(new_keys)})
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The teacher follows the encoder; the queue takes in the new keys."""
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, the encoder's update, then teacher and queue follow."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
-        self.queue.enqueue(turn.replies["keys"])
-        return {}
+        self.queue.enqueue(found.outputs["keys"])
+        return {"loss": loss, **found.metrics}

@@ -7,7 +7,8 @@ from BYOL. So it stands between the controls: BYOL with negatives, MoCo v2 witho
 The game. The encoder (backbone, projector, predictor) minimises InfoNCE over the keys of all
 processes, both views asking, at every step:
 
-    L = 2 t (C(q_1, k_2) + C(q_2, k_1)),   C(q, k) = mean_i -log softmax_j(q_i.k_j / t)[i],   unit rows q, k
+    L = 2 t (C(q_1, k_2) + C(q_2, k_1)),
+    C(q, k) = mean_i -log softmax_j(q_i.k_j / t)[i],   unit rows q, k
     q_v = predictor(encoder(view v)),   k_v = teacher(view v)
 
 The factor 2 t keeps the size of the gradient when the temperature t changes. The teacher follows
@@ -29,22 +30,23 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
 from sparring.methods.method import (
+    Context,
     EncoderOnly,
     Method,
+    MethodLoss,
     MethodSettings,
     Metrics,
-    Step,
-    Turn,
-    make_encoder,
 )
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import Teacher
+from sparring.models.view import View
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.optim.player import Player
 from sparring.optim.schedule import ScheduleName, teacher_momentum
@@ -70,46 +72,51 @@ class MoCoV3Settings(MethodSettings):
 
 
 class MoCoV3(Method):
-    """Chen et al. 2021, arXiv:2104.02057."""
+    """MoCo v3. Chen et al. 2021, arXiv:2104.02057."""
+
+    about = About(
+        name="mocov3",
+        title="MoCo v3",
+        summary="find the teacher's key among the keys of the batch, with a predictor",
+        source="Chen et al. 2021, arXiv:2104.02057",
+        opponent="none (control): the other images of the batch",
+        cost=1.31,
+        good_for="large batches and vision transformers; the same network as BYOL with negatives, "
+        "and CaCo's recipe without its bank",
+        order=5,
+    )
+    settings_class = MoCoV3Settings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: MoCoV3Settings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: MoCoV3Settings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
-        self.teacher = Teacher(self.encoder)
+        self.teacher = Teacher(encoder)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder plays alone; its predictor has no teacher."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """InfoNCE of each query among the keys of the other view, times 2 t and summed over both
-        directions."""
-        temperature = self.settings.temperature
-        first_row = distributed.rank() * len(views[0])
-        losses = []
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """InfoNCE of each query among the keys of the other view, times 2 t, summed over both."""
+        temperature, losses = self.settings.temperature, []
         for query_view, key_view in ((0, 1), (1, 0)):
-            query = self.predictor(self.encoder(views[query_view]))
-            keys = distributed.gather(self.teacher(views[key_view]))
-            nothing = keys[:0]
-            losses.append(
-                in_batch_info_nce(
-                    query, keys, nothing, temperature=temperature, first_row=first_row
-                )
-            )
-        return Turn(loss=2 * temperature * torch.stack(losses).sum())
+            query = context.forward(views[query_view], self.encoder, self.predictor)
+            keys = distributed.joint(context.forward(views[key_view], self.teacher))
+            losses.append(in_batch_info_nce(query, keys, temperature=temperature))
+        return MethodLoss(loss=2 * temperature * torch.stack(losses).sum())
 
-    def respond(self, turn: Turn, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The teacher follows the encoder."""
-        s = self.settings
-        momentum = teacher_momentum(s.teacher_momentum, step.progress, schedule=s.teacher_schedule)
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, the encoder's update, then the teacher follows."""
+        s, found = self.settings, self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        momentum = teacher_momentum(
+            s.teacher_momentum, context.position, schedule=s.teacher_schedule
+        )
         self.teacher.ema_update(self.encoder, momentum=momentum)
-        return {}
+        return {"loss": loss, **found.metrics}

@@ -23,14 +23,23 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
+from sparring.methods.method import (
+    Context,
+    EncoderOnly,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
+from sparring.models.view import View
 from sparring.objectives.contrastive import in_batch_info_nce
+from sparring.optim.player import Player
 
 
 class PlainSettings(MethodSettings):
@@ -44,33 +53,38 @@ class PlainSettings(MethodSettings):
 
 
 class Plain(Method):
-    """Base of Ho & Vasconcelos 2020, arXiv:2010.12050."""
+    """Plain contrastive base of CLAE. Ho & Vasconcelos 2020, arXiv:2010.12050."""
+
+    about = About(
+        name="plain",
+        title="Plain",
+        summary="find the other view among the other views of the batch, in one direction",
+        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
+        opponent="none (control): a base of clae",
+        cost=1.16,
+        good_for="the simplest contrastive control; the base on which the perturbation moves what "
+        "every image is compared with",
+        order=6,
+    )
+    settings_class = PlainSettings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: PlainSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: PlainSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.temperature = settings.temperature
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone."""
-        return {"encoder": self.encoder}
-
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """InfoNCE of view 0 among the views 1 of the joint batch."""
-        query, key = (
-            self.encoder(views[0]),
-            distributed.gather_with_gradient(self.encoder(views[1])),
-        )
-        first_row = distributed.rank() * len(query)
-        return Turn(
-            loss=in_batch_info_nce(
-                query, key, key[:0], temperature=self.temperature, first_row=first_row
-            )
-        )
+        query, key = (context.forward(view, self.encoder) for view in views)
+        keys = distributed.joint_with_gradient(key)
+        return MethodLoss(loss=in_batch_info_nce(query, keys, temperature=self.temperature))
+
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, then the encoder's update."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        return {"loss": loss, **found.metrics}

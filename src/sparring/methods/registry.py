@@ -1,290 +1,218 @@
-"""The methods by name. Importing this file does not import torch, so that a list of methods costs
-nothing."""
+"""Methods and opponents by name: shipped, installed as entry points, or given by their class.
+
+Shipped ones are found in their files without running them, so that a list imports no torch.
+Packages add theirs by entry points of the groups `sparring.methods` and `sparring.opponents`. A
+class of your own is given as `FILE.py:NAME`, as `package.module:NAME`, or itself; a run folder
+names it so, and nothing is ever imported because a run folder names it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import inspect
+from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, cast, get_args
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from sparring.errors import ConfigError, unknown_name
+from sparring.methods.about import About, Pairing, Twin, section
+from sparring.methods.declarations import declarations
+from sparring.methods.plugins import is_reference, load_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from sparring.methods.method import Method
+    from sparring.opponents.opponent import Opponent
 
-    from sparring.config import Settings
-    from sparring.methods.method import Method, MethodSettings, Wrapper
+Kind: TypeAlias = Literal["method", "opponent"]
 
+DEFAULT_METHOD = "adco"
+"""Method of a run that names none."""
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """How a method is found and introduced.
-
-    Attributes:
-        module: module below `sparring.methods`; loaded when asked for.
-        method: name of its `Method` there; its settings are called the same plus `Settings`.
-        summary: one line for `sparring methods`.
-        source: authors, year and arXiv id.
-        opponent: what plays against the encoder.
-        cost: CPU time of a step relative to SimCLR's on one thread (benchmarks/method_steps.py;
-            ResNet-18 at width 0.125, 32 px).
-        good_for: when to take it.
-    """
-
-    module: str
-    method: str
-    summary: str
-    source: str
-    opponent: str
-    cost: float
-    good_for: str
+_FOLDERS: dict[Kind, str] = {"method": "methods", "opponent": "opponents"}
+_MAKERS = {"About": About, "Twin": Twin, "Pairing": Pairing}
+_given: dict[Kind, dict[str, type]] = {"method": {}, "opponent": {}}
 
 
-METHODS = {
-    "simclr": Entry(
-        module="methods.simclr",
-        method="SimCLR",
-        summary="find the other view among all images of the batch",
-        source="Chen et al. 2020, arXiv:2002.05709",
-        opponent="none (control)",
-        cost=1.0,
-        good_for=(
-            "the first run on any images, and the control of every opponent in image space; wants "
-            "many images per step"
-        ),
-    ),
-    "mocov2": Entry(
-        module="methods.mocov2",
-        method="MoCoV2",
-        summary="find the teacher's key among a queue of past keys",
-        source="Chen et al. 2020, arXiv:2003.04297",
-        opponent="none (control): a queue",
-        cost=1.36,
-        good_for=(
-            "small batches and many negatives; the control of the learned banks: a queue in their "
-            "place"
-        ),
-    ),
-    "byol": Entry(
-        module="methods.byol",
-        method="BYOL",
-        summary="predict the teacher's embedding of the other view; no negatives",
-        source="Grill et al. 2020, arXiv:2006.07733",
-        opponent="none (control): no negatives either",
-        cost=1.33,
-        good_for=(
-            "images of which many are alike, since nothing is pushed apart; the control of mined "
-            "negatives"
-        ),
-    ),
-    "simsiam": Entry(
-        module="methods.simsiam",
-        method="SimSiam",
-        summary="predict the other view's embedding, held still; no negatives, no teacher",
-        source="Chen & He 2020, arXiv:2011.10566",
-        opponent="none (control): no negatives either",
-        cost=0.99,
-        good_for="the smallest game that works: no teacher, no negatives, no large batch",
-    ),
-    "mocov3": Entry(
-        module="methods.mocov3",
-        method="MoCoV3",
-        summary="find the teacher's key among the keys of the batch, with a predictor",
-        source="Chen et al. 2021, arXiv:2104.02057",
-        opponent="none (control): the other images of the batch",
-        cost=1.31,
-        good_for=(
-            "large batches and vision transformers; the same network as BYOL with negatives, and "
-            "CaCo's recipe without its bank"
-        ),
-    ),
-    "plain": Entry(
-        module="methods.plain",
-        method="Plain",
-        summary="find the other view among the other views of the batch, in one direction",
-        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
-        opponent="none (control): a base of clae",
-        cost=1.16,
-        good_for=(
-            "the simplest contrastive control; the base on which the perturbation moves what "
-            "every image is compared with"
-        ),
-    ),
-    "uel": Entry(
-        module="methods.uel",
-        method="UEL",
-        summary="recognise the own image among the batch, and be recognised as no other",
-        source="Ye et al. 2019, arXiv:1904.03436",
-        opponent="none (control): a base of clae",
-        cost=1.05,
-        good_for=(
-            "small batches: every other image is told apart separately; a base on which clae was "
-            "published"
-        ),
-    ),
-    "adco": Entry(
-        module="methods.adco",
-        method="AdCo",
-        summary="find the teacher's key among negatives that learn to confuse",
-        source="Hu et al. 2021, arXiv:2011.08435",
-        opponent="a learned bank of negatives",
-        cost=1.29,
-        good_for=(
-            "hard negatives at a fixed memory: whether their learning helps on your images is for "
-            "disarmed=queue to say"
-        ),
-    ),
-    "caco": Entry(
-        module="methods.caco",
-        method="CaCo",
-        summary="find the nearest entry of a bank that learns to be positive and negative",
-        source="Wang et al. 2022, arXiv:2203.14370",
-        opponent="a shared bank: positives learned with the encoder, negatives against it",
-        cost=1.29,
-        good_for=(
-            "long runs on many images; short ones begin with momentum contrast (queue_epochs); "
-            "compare with disarmed=instance-key"
-        ),
-    ),
-    "acssl": Entry(
-        module="methods.acssl",
-        method="ACSSL",
-        summary=(
-            "be closer to the teacher's key than to the most similar other images (our "
-            "reconstruction)"
-        ),
-        source="after Zhu et al. 2022, arXiv:2202.13072",
-        opponent="hard negative pairs, mined online",
-        cost=1.27,
-        good_for=(
-            "finding out whether the hardest images of a batch teach more than random ones; "
-            "compare with disarmed=random and byol"
-        ),
-    ),
-}
+@cache
+def shipped(kind: Kind) -> dict[str, tuple[About, str]]:
+    """Introduction and place, `module:class`, of what the library ships, by name in order."""
+    folder = Path(__file__).parents[1] / _FOLDERS[kind]
+    package = f"sparring.{_FOLDERS[kind]}"
+    found = [
+        (part.value, f"{part.module}:{part.owner}")
+        for part in declarations(folder, package, _MAKERS, wanted="About")
+        if part.owner is not None
+    ]
+    found.sort(key=lambda entry: (entry[0].order, entry[0].name))
+    return {about.name: (about, place) for about, place in found}
 
 
-OPPONENTS = {
-    "perturbation": Entry(
-        module="opponents.perturbed",
-        method="Perturbed",
-        summary="move each image by a few grey levels so that the method's loss rises",
-        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
-        opponent="adversarial examples of the batch's own images, around any method",
-        cost=2.09,
-        good_for=(
-            "finding out whether harder views teach more on your images; compare with "
-            "perturbation.disarmed=random-signs"
-        ),
-    ),
-    "generator-pair": Entry(
-        module="opponents.generator_pair.opponent",
-        method="GeneratorPair",
-        summary=(
-            "two generators, trained with the encoder, make similar but distinct images that are "
-            "hard for it (our reconstruction)"
-        ),
-        source="after Wu et al. 2022, arXiv:2202.06464",
-        opponent="generated hard positives and further negatives, around any method",
-        cost=11.7,
-        good_for=(
-            "few images, when generating more might help; compare with "
-            "generator_pair.disarmed=real-views, which costs less"
-        ),
-    ),
-}
-"""Opponents in image space, by their names for `--opponent`; their cost is relative to a step of
-the method that they play around."""
+def installed(kind: Kind) -> dict[str, EntryPoint]:
+    """Entry points of installed packages, by name."""
+    return {point.name: point for point in entry_points(group=f"sparring.{_FOLDERS[kind]}")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pairing:
-    """A published game that is a method with opponents in image space: a further name for
-    `--method`."""
-
-    method: str
-    opponents: tuple[str, ...]
+def names(kind: Kind) -> list[str]:
+    """Every name that is accepted, shipped ones first."""
+    return [*shipped(kind), *(name for name in installed(kind) if name not in shipped(kind))]
 
 
-PAIRINGS = {
-    "clae": Pairing(method="simclr", opponents=("perturbation",)),
-    "hardgen": Pairing(method="simclr", opponents=("generator-pair",)),
-}
+@cache
+def pairings() -> dict[str, tuple[str, str]]:
+    """Method and opponent of each published game that is a method with an opponent, by its name."""
+    found = [about for about, _ in shipped("opponent").values() if about.pairing is not None]
+    return {
+        about.pairing.name: (about.pairing.method, about.name)
+        for about in found
+        if about.pairing is not None
+    }
 
 
-def find(name: str) -> Entry:
-    """Entry of a method.
+def about(kind: Kind, name: str) -> About:
+    """Introduction of a method or an opponent; of a shipped one without importing it.
 
     Raises:
         ConfigError: for an unknown name, with the nearest one.
     """
-    if name in OPPONENTS:
-        raise ConfigError(
-            f"'{name}' is no method but an opponent around one: use --opponent {name}, with a "
-            "--method"
-        )
-    if name not in METHODS:
-        raise ConfigError(unknown_name("method", name, [*METHODS, *PAIRINGS]))
-    return METHODS[name]
+    if name in shipped(kind):
+        return shipped(kind)[name][0]
+    return about_class(_class(kind, name))
 
 
-def find_opponent(name: str) -> Entry:
-    """Entry of an opponent in image space.
-
-    Raises:
-        ConfigError: for an unknown name, with the nearest one.
-    """
-    if name not in OPPONENTS:
-        raise ConfigError(unknown_name("opponent", name, OPPONENTS))
-    return OPPONENTS[name]
+def about_class(given: type) -> About:
+    """Introduction of a class; one that has none is introduced by its name and its docstring."""
+    own = getattr(given, "about", None)
+    if isinstance(own, About):
+        return own
+    lines = (inspect.getdoc(given) or "").splitlines()
+    name = given.__name__
+    return About(name=name.lower(), title=name, summary=lines[0] if lines else "")
 
 
 def method_class(name: str) -> type[Method]:
-    """Class of a method by its name on the command line."""
-    entry = find(name)
-    return cast("type[Method]", getattr(import_module(f"sparring.{entry.module}"), entry.method))
+    """Class of a method by its name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one; for a class that is not given.
+    """
+    return cast("type[Method]", _class("method", name))
 
 
-def settings_class(name: str) -> type[MethodSettings]:
-    """Settings of a method by its name on the command line."""
-    entry = find(name)
-    return cast(
-        "type[MethodSettings]",
-        getattr(import_module(f"sparring.{entry.module}"), f"{entry.method}Settings"),
-    )
+def opponent_class(name: str) -> type[Opponent]:
+    """Class of an opponent in image space by its name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one; for a class that is not given.
+    """
+    return cast("type[Opponent]", _class("opponent", name))
 
 
-def wrapper_class(name: str) -> Callable[[Method, Settings], Wrapper]:
-    """Class of an opponent in image space by its name on the command line; takes a method and its
-    settings."""
-    entry = find_opponent(name)
-    return cast(
-        "Callable[[Method, Settings], Wrapper]",
-        getattr(import_module(f"sparring.{entry.module}"), entry.method),
-    )
+def section_of(opponent: str) -> str:
+    """Name of an opponent's section in a configuration."""
+    return section(about("opponent", opponent).name)
 
 
-def wrapper_settings_class(name: str) -> type[Settings]:
-    """Settings of an opponent in image space by its name on the command line."""
-    entry = find_opponent(name)
-    return cast(
-        "type[Settings]",
-        getattr(import_module(f"sparring.{entry.module}"), f"{entry.method}Settings"),
-    )
+def is_known(kind: Kind, name: str) -> bool:
+    """Whether the class of this name can be had: shipped, installed, or given in this process."""
+    return name in _given[kind] or name in shipped(kind) or name in installed(kind)
 
 
-def section(opponent: str) -> str:
-    """Where an opponent's settings stand in a configuration."""
-    return opponent.replace("-", "_")
+def give(kind: Kind, wanted: str | type, *, name: str | None = None) -> str:
+    """Name under which a configuration knows a method or an opponent.
+
+    A class, or a text that says where one is, is loaded and kept for this process.
+
+    Args:
+        kind: whether a method or an opponent is wanted.
+        wanted: name, `FILE.py:NAME`, `package.module:NAME`, or the class.
+        name: under which a stored configuration knows it; None: as it is given.
+
+    Raises:
+        ConfigError: if there is no such thing, or it is of another kind.
+    """
+    if isinstance(wanted, str):
+        if not is_reference(wanted):
+            return wanted
+        found, place = load_named(wanted, what=kind), wanted
+    else:
+        found, place = wanted, f"{wanted.__module__}:{wanted.__qualname__}"
+        for own, (_, module) in shipped(kind).items():
+            if place == module:
+                return own
+    name = place if name is None else name
+    _given[kind][name] = _checked(kind, name, found)
+    return name
 
 
-def twins(name: str) -> tuple[str, ...]:
-    """The values of the setting `disarmed` of a method or an opponent: its controls; none where
-    there is no opponent to switch off."""
-    settings = wrapper_settings_class(name) if name in OPPONENTS else settings_class(name)
-    field = settings.model_fields.get("disarmed")
-    return (
-        tuple(value for part in get_args(field.annotation) for value in get_args(part))
-        if field is not None
-        else ()
-    )
+def source_hash(kind: Kind, name: str) -> str | None:
+    """SHA-256 of the file in which a given class is defined; None for other classes."""
+    if name not in _given[kind]:
+        return None
+    try:
+        path = inspect.getsourcefile(_given[kind][name])
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+    except (OSError, TypeError):  # defined on a command line
+        return None
+
+
+def given_names() -> Iterator[tuple[Kind, str]]:
+    """Classes that were given in this process."""
+    for kind, classes in _given.items():
+        for name in classes:
+            yield kind, name
+
+
+def _class(kind: Kind, name: str) -> type:
+    if name in _given[kind]:
+        return _given[kind][name]
+    if name in shipped(kind):
+        module, _, owner = shipped(kind)[name][1].partition(":")
+        return cast("type", getattr(import_module(module), owner))
+    if name in installed(kind):
+        return _checked(kind, name, _loaded(kind, installed(kind)[name]))
+    if is_reference(name):
+        raise ConfigError(
+            f"{kind} '{name}' is not part of this library and a run folder is never allowed to "
+            f"import code; give it again, for example with --{kind} {name}"
+        )
+    raise _unknown(kind, name)
+
+
+def _unknown(kind: Kind, name: str) -> ConfigError:
+    if kind == "method" and name in names("opponent"):
+        return ConfigError(
+            f"'{name}' is no method but an opponent around one: use --opponent {name}, with a "
+            "--method"
+        )
+    accepted = [*names(kind), *(pairings() if kind == "method" else ())]
+    return ConfigError(unknown_name(kind, name, accepted) + "; or FILE.py:CLASS")
+
+
+def _loaded(kind: Kind, point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else "no message"
+        raise ConfigError(
+            f"{kind} '{point.name}' of an installed package cannot be loaded from {point.value} "
+            f"({type(error).__name__}: {reason}); mend or uninstall that package"
+        ) from None
+
+
+def _checked(kind: Kind, name: str, found: object) -> type:
+    from sparring.methods.method import Method
+    from sparring.opponents.opponent import Opponent
+
+    base: type = Method if kind == "method" else Opponent
+    is_other = kind == "method" and isinstance(found, type) and issubclass(found, Opponent)
+    if not isinstance(found, type) or not issubclass(found, base) or is_other:
+        raise ConfigError(
+            f"{kind} '{name}' must be a subclass of sparring's {base.__name__}, got {found!r}"
+        )
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ConfigError(f"{kind} '{name}' lacks {lacking}; see docs/adding_a_method.md")
+    return found

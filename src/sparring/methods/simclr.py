@@ -22,15 +22,24 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.groups import Group, gathered
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
+from sparring.methods.joint_views import joint_views
+from sparring.methods.method import (
+    Context,
+    EncoderOnly,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
+from sparring.models.view import View
 from sparring.objectives.contrastive import multi_positive_nt_xent, nt_xent
+from sparring.optim.player import Player
 
 
 class SimCLRSettings(MethodSettings):
@@ -45,48 +54,46 @@ class SimCLRSettings(MethodSettings):
 
 
 class SimCLR(Method):
-    """Chen et al. 2020, arXiv:2002.05709."""
+    """SimCLR. Chen et al. 2020, arXiv:2002.05709."""
 
+    about = About(
+        name="simclr",
+        title="SimCLR",
+        summary="find the other view among all images of the batch",
+        source="Chen et al. 2020, arXiv:2002.05709",
+        opponent="none (control)",
+        cost=1.0,
+        good_for="the first run on any images, and the control of every opponent in image space; "
+        "wants many images per step",
+        order=1,
+    )
+    settings_class = SimCLRSettings
     num_views: ClassVar[int | None] = None
+    mixes_images = True
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: SimCLRSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: SimCLRSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.temperature = settings.temperature
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone."""
-        return {"encoder": self.encoder}
-
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """NT-Xent of the views among the joint batch."""
-        embeddings = torch.stack(self.encoder.together(views))
-        everyone = torch.stack([distributed.gather_with_gradient(view) for view in embeddings])
-        first_row = distributed.rank() * embeddings.shape[1]
-        return Turn(
-            loss=nt_xent(embeddings, everyone, temperature=self.temperature, first_row=first_row)
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """NT-Xent among all views; the views of one image are all positives of each other."""
+        embeddings = context.forward_together(views, self.encoder)
+        if any(view.is_further for view in views):
+            found = joint_views(views, embeddings)
+            parts = (found.anchors, found.everyone, found.own, found.weights)
+            return MethodLoss(loss=multi_positive_nt_xent(*parts, temperature=self.temperature))
+        joint = distributed.stacked(
+            [distributed.joint_with_gradient(rows) for rows in torch.stack(embeddings)]
         )
+        return MethodLoss(loss=nt_xent(joint, temperature=self.temperature))
 
-    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
-        """NT-Xent among all views of all groups; the views of one image are all positives of each
-        other."""
-        if len(groups) == 1:
-            return self.look(groups[0].views, step)
-        embeddings = self.encoder.together([view for group in groups for view in group.views])
-        found = gathered(groups, embeddings)
-        return Turn(
-            loss=multi_positive_nt_xent(
-                found.anchors,
-                found.everyone,
-                found.own,
-                found.weights,
-                temperature=self.temperature,
-            )
-        )
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, then the encoder's update."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        return {"loss": loss, **found.metrics}

@@ -7,7 +7,8 @@ the controls, and the one whose collapse is watched most closely (`embedding_std
 
 The game. The encoder (backbone, projector, predictor) minimises the negative cosine at every step:
 
-    L = D(p_1, z_2) / 2 + D(p_2, z_1) / 2,   D(p, z) = -mean_i cos(p_i, z_i),   z_v = encoder(view v), held still, p_v = predictor(z_v)
+    L = D(p_1, z_2) / 2 + D(p_2, z_1) / 2,   D(p, z) = -mean_i cos(p_i, z_i),
+    z_v = encoder(view v), held still, p_v = predictor(z_v)
 
 The predictor keeps its rate while that of backbone and projector decays (`players.encoder.steady`).
 Nobody plays against the encoder.
@@ -25,14 +26,23 @@ layer has a bias that never moves and that batch norm removes; ours has none.
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
+from sparring.methods.method import (
+    Context,
+    EncoderOnly,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
+from sparring.models.view import View
 from sparring.objectives.alignment import negative_cosine
-from sparring.optim.player import PlayerSettings
+from sparring.optim.player import Player, PlayerSettings
 
 
 class SimSiamSettings(MethodSettings):
@@ -48,33 +58,46 @@ class SimSiamSettings(MethodSettings):
 
 
 class SimSiam(Method):
-    """Chen & He 2020, arXiv:2011.10566."""
+    """SimSiam. Chen & He 2020, arXiv:2011.10566."""
+
+    about = About(
+        name="simsiam",
+        title="SimSiam",
+        summary="predict the other view's embedding, held still; no negatives, no teacher",
+        source="Chen & He 2020, arXiv:2011.10566",
+        opponent="none (control): no negatives either",
+        cost=0.99,
+        good_for="the smallest game that works: no teacher, no negatives, no large batch",
+        order=4,
+    )
+    settings_class = SimSiamSettings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: SimSiamSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: SimSiamSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
 
-    def teams(self) -> Mapping[str, nn.Module]:
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder plays alone."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        """Negative cosines of the predictions with the embeddings of the other view, the mean of
-        both directions."""
-        embeddings = [self.encoder(view) for view in views]
-        targets = [embedding.detach() for embedding in embeddings]
-        predictions = [self.predictor(embedding) for embedding in embeddings]
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        """Negative cosines of predictions and the other view's embeddings, mean over both."""
+        targets = [context.forward(view, self.encoder).detach() for view in views]
+        predictions = [context.forward(view, self.encoder, self.predictor) for view in views]
         losses = [
             negative_cosine(predictions[0], targets[1]),
             negative_cosine(predictions[1], targets[0]),
         ]
-        return Turn(loss=torch.stack(losses).mean())
+        return MethodLoss(loss=torch.stack(losses).mean())
+
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, then the encoder's update."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        return {"loss": loss, **found.metrics}

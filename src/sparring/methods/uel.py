@@ -7,7 +7,8 @@ and spreads features out. One of the bases on which CLAE was published.
 
 The game. The encoder minimises, at every step, over the joint batch of all processes,
 
-    L = -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],   P = softmax of z_r.sg(z_c) / temperature
+    L = -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],
+    P = softmax of z_r.sg(z_c) / temperature
 
 with r over both views of all images, and no gradient through the image that is compared with.
 Nobody plays against it.
@@ -24,14 +25,23 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.data.views.views import ViewsSettings
-from sparring.methods.method import EncoderOnly, Method, MethodSettings, Step, Turn, make_encoder
-from sparring.models.backbones import Backbone, EncoderSettings
+from sparring.data.views.view_settings import ViewsSettings
+from sparring.methods.about import About
+from sparring.methods.method import (
+    Context,
+    EncoderOnly,
+    Method,
+    MethodLoss,
+    MethodSettings,
+    Metrics,
+)
+from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
+from sparring.models.view import View
 from sparring.objectives.contrastive import invariant_spreading
+from sparring.optim.player import Player
 
 
 class UELSettings(MethodSettings):
@@ -45,31 +55,38 @@ class UELSettings(MethodSettings):
 
 
 class UEL(Method):
-    """Ye et al. 2019, arXiv:1904.03436."""
+    """Invariant and spreading instance features. Ye et al. 2019, arXiv:1904.03436."""
+
+    about = About(
+        name="uel",
+        title="UEL",
+        summary="recognise the own image among the batch, and be recognised as no other",
+        source="Ye et al. 2019, arXiv:1904.03436",
+        opponent="none (control): a base of clae",
+        cost=1.05,
+        good_for="small batches: every other image is told apart separately; a base on which clae "
+        "was published",
+        order=7,
+    )
+    settings_class = UELSettings
 
     def __init__(
-        self,
-        backbone: Backbone,
-        eyes: EncoderSettings,
-        settings: UELSettings,
-        *,
-        generator: torch.Generator,
+        self, encoder: Encoder, settings: UELSettings, *, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.encoder = make_encoder(backbone, eyes, settings.projector)
+        self.encoder = encoder
         self.temperature = settings.temperature
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone."""
-        return {"encoder": self.encoder}
-
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """Recognition of every view among the joint batch."""
-        embeddings = torch.stack([self.encoder(view) for view in views])
-        everyone = torch.stack([distributed.gather(view) for view in embeddings])
-        first_row = distributed.rank() * embeddings.shape[1]
-        return Turn(
-            loss=invariant_spreading(
-                embeddings, everyone, temperature=self.temperature, first_row=first_row
-            )
-        )
+        embeddings = [context.forward(view, self.encoder) for view in views]
+        joint = distributed.stacked([distributed.joint_with_gradient(rows) for rows in embeddings])
+        return MethodLoss(loss=invariant_spreading(joint, temperature=self.temperature))
+
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The loss on the views, then the encoder's update."""
+        found = self.loss(views, context)
+        loss = players["encoder"].update(found.loss)
+        return {"loss": loss, **found.metrics}

@@ -1,6 +1,7 @@
 """The bank: free vectors that learn to be hard for the encoder, and, where it supplies positives,
 how they are chosen and used."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.measures.metric import Metric
 from sparring.objectives.similarity import cosine, unit_rows
 
 WATCHED = 1024
@@ -17,6 +19,71 @@ WATCHED = 1024
 bank."""
 CHUNK = 8192
 """Entries compared with the keys at once, so that memory is bounded at any size of the bank."""
+
+
+LEARNED_BANK_METRICS = {
+    "learning_rate/bank": Metric("learning rate of the bank's player"),
+    "bank/hardest_cosine": Metric(
+        "mean over queries of their largest cosine with the bank; far below 0: the bank is off the "
+        "images",
+        title="Cosine of the hardest negative",
+    ),
+    "bank/mass": Metric(
+        "mean probability that a query gives to the bank at the encoder's temperature",
+        title="Probability given to the bank",
+    ),
+    "bank/norm_low": Metric("10 % quantile of the norms of stored vectors"),
+    "bank/norm_median": Metric("median norm of stored vectors", title="Median norm of the bank"),
+    "bank/norm_high": Metric("90 % quantile of the norms of stored vectors"),
+    "bank/angle_degrees": Metric(
+        "mean angle by which a step turns a vector (first 1,024 of the bank)",
+        title="Turn of the bank per step, degrees",
+    ),
+    "bank/bank_mass": Metric(
+        "the same at the bank's temperature: how much the adversary is driven"
+    ),
+    "bank/key_mass": Metric("mean probability of the true key at the encoder's temperature"),
+}
+"""Metrics of every learned bank."""
+
+SHARED_BANK_METRICS = {
+    "bank/positive_cosine": Metric(
+        "mean cosine of queries with the entries chosen as their positives"
+    ),
+    "bank/positive_mass": Metric(
+        "mean probability of the chosen entries at the encoder's temperature"
+    ),
+    "bank/agreement": Metric(
+        "share of images whose two views choose the same entry; chance is 1 / bank.size"
+    ),
+    "bank/distinct_positives": Metric(
+        "distinct entries per choice of this step; near 0: few entries serve all"
+    ),
+    "bank/usage_perplexity": Metric(
+        "how many entries are in use over about an epoch, as if all were used equally; 1 to "
+        "bank.size"
+    ),
+    "bank/busiest_share": Metric(
+        "share of choices that fall on the busiest entry over about an epoch"
+    ),
+}
+"""Metrics of a bank that supplies positives too."""
+
+
+def bank_alarm(record: Mapping[str, float | int]) -> str | None:
+    """A sentence if a record of metrics shows that a bank has left the images.
+
+    Args:
+        record: metrics by name.
+    """
+    cosine_of_hardest = record.get("bank/hardest_cosine")
+    if cosine_of_hardest is None or cosine_of_hardest >= 0:
+        return None
+    return (
+        "even the hardest negatives point away from the queries (mean cosine "
+        f"{cosine_of_hardest:.2f}). The bank has left the images and no longer says anything about "
+        "them; a lower bank temperature or learning rate keeps it near"
+    )
 
 
 class BankSettings(Settings):

@@ -21,10 +21,25 @@ from sparring import distributed
 from sparring.acceleration.largest import falling, largest, largest_products
 from sparring.config import Settings
 from sparring.errors import ConfigError
+from sparring.measures.metric import Metric
 
 WATCHED = 65_536
 """Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a
 large batch are chosen."""
+
+
+MINING_METRICS = {
+    "mining/hardness": Metric("mean cosine of queries with the negatives that were mined for them"),
+    "mining/hardness_of_all": Metric(
+        "mean cosine of queries with all candidates; the gap to mining/hardness is what mining adds"
+    ),
+    "mining/positive": Metric("mean cosine of queries with their own keys"),
+    "mining/false_negatives": Metric(
+        "share of mined pairs whose two images are of one class; only where labels exist, which "
+        "training never sees"
+    ),
+}
+"""Metrics of a method that mines its negatives."""
 
 
 class MiningSettings(Settings):
@@ -177,10 +192,9 @@ def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tens
         generator: equal in all processes; draws for the rows of all of them, of which this one
             keeps its own.
     """
-    batch, first_row = len(pool.anchors), distributed.rank() * len(pool.anchors)
-    lots = torch.rand(distributed.num_processes() * batch, len(pool.images), generator=generator)[
-        first_row : first_row + batch
-    ]
+    batch = len(pool.anchors)
+    joint = (distributed.num_processes() * batch, len(pool.images))
+    lots = distributed.own_share(torch.rand(joint, generator=generator))
     lots = lots.to(pool.images.device).masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
     return falling(*largest(lots, count))[1]
 

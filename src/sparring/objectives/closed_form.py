@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.acceleration import bank_softmax
+from sparring.distributed import JointRows
 from sparring.objectives.similarity import unit_rows
 
 
@@ -76,31 +77,30 @@ class BankGame:
 
 def adversarial_bank_game(
     query: Float[Tensor, "batch dim"],
-    key: Float[Tensor, "joint dim"],
+    keys: Float[Tensor, "batch dim"] | JointRows,
     bank: Float[Tensor, "bank dim"],
     *,
     temperature: float,
     bank_temperature: float,
-    first_row: int = 0,
     in_batch: bool = True,
     bank_sees_keys: bool = True,
 ) -> BankGame:
     """The encoder descends, and the bank ascends, one cross-entropy at two temperatures.
 
-    L(t) = mean_i -log softmax_j([q_i.k_1 .. q_i.k_joint, q_i.n_1 .. q_i.n_bank] / t)[g(i)], unit
-    rows q, k, n; g(i) = first_row + i min over the encoder of L(temperature);   max over the bank
-    of L(bank_temperature)
+    L(t) = mean_i -log softmax_j([q_i.k_1 .. q_i.k_joint, q_i.n_1 .. q_i.n_bank] / t)[own key],
+    unit rows q, k, n
 
-    dL/dw_k = (a_k - b_k n_k) / (t |w_k|),  a_k = mean_i p_ik q_i,  b_k = mean_i p_ik q_i.n_k;  the
-    bank steps on -dL/dw.
+    min over the encoder of L(temperature);   max over the bank of L(bank_temperature)
+
+    dL/dw_k = (a_k - b_k n_k) / (t |w_k|),  a_k = mean_i p_ik q_i,  b_k = mean_i p_ik q_i.n_k;
+    the bank steps on -dL/dw.
 
     Args:
         query: raw online embeddings of this process.
-        key: raw teacher embeddings of all processes in rank order; no gradient.
+        keys: raw teacher embeddings, row i is the positive of query i; no gradient.
         bank: raw stored vectors w; n_k = w_k / |w_k|.
         temperature: the encoder's, > 0.
         bank_temperature: the bank's, > 0; smaller means a sharper adversary.
-        first_row: row of `key` that belongs to query 0.
         in_batch: keys of other images are negatives too; otherwise the own key and the bank are the
             only columns.
         bank_sees_keys: keys stand in the denominator of the bank's softmax, as in L; otherwise the
@@ -110,17 +110,15 @@ def adversarial_bank_game(
     Source: Hu et al. 2021, arXiv:2011.08435, eq. 1 and 6, in the released code's form (raw stored
     bank, in-batch keys).
     """
-    unit_query = unit_rows(query)
-    q, keys, w = unit_query.detach(), unit_rows(key.detach()), bank.detach()
-    batch = len(q)
+    joint = keys if isinstance(keys, JointRows) else JointRows(keys, keys)
+    unit_query, k = unit_rows(query), unit_rows(joint.everyone.detach())
+    q, w = unit_query.detach(), bank.detach()
+    batch, mine = len(q), slice(joint.first, joint.first + len(q))
     own = torch.arange(batch, device=q.device)
     if in_batch:
-        key_cosines, positive = q @ keys.T, first_row + own
+        key_cosines, positive = q @ k.T, joint.positions()
     else:
-        key_cosines, positive = (
-            (q * keys[first_row : first_row + batch]).sum(1, keepdim=True),
-            torch.zeros_like(own),
-        )
+        key_cosines, positive = (q * k[mine]).sum(1, keepdim=True), torch.zeros_like(own)
     temperatures = (temperature, bank_temperature)
     reading = bank_softmax.read(q, w, temperatures=temperatures)
     of_bank = reading.log_sums
@@ -143,11 +141,7 @@ def adversarial_bank_game(
     bank_gradient = bank_softmax.tangents(reading, q, w, bank_mass / (-bank_temperature * batch))
     key_probability = (key_cosines / temperature - totals[0][:, None]).exp()
     key_probability[own, positive] -= 1.0
-    toward_keys = (
-        key_probability @ keys
-        if in_batch
-        else key_probability * keys[first_row : first_row + batch]
-    )
+    toward_keys = key_probability @ k if in_batch else key_probability * k[mine]
     query_gradient += toward_keys / (temperature * batch)
     return BankGame(
         loss=with_gradient(losses[0], unit_query, query_gradient),

@@ -1,7 +1,7 @@
 """Contrastive objectives: cross-entropies of finding the positive among negatives.
 
-All take raw embeddings and normalise inside. Under several processes the caller passes gathered
-keys and the row at which its own begin.
+All take raw embeddings and normalise inside. Under several processes the caller passes
+`JointRows`: its own rows beside those of everyone.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.distributed import JointRows
 from sparring.objectives.similarity import cosine, unit_rows
 
 
@@ -41,38 +42,33 @@ def info_nce(
 
 def in_batch_info_nce(
     query: Float[Tensor, "batch dim"],
-    key: Float[Tensor, "joint dim"],
-    negatives: Float[Tensor, "bank dim"],
+    keys: Float[Tensor, "batch dim"] | JointRows,
+    negatives: Float[Tensor, "bank dim"] | None = None,
     *,
     temperature: float,
-    first_row: int = 0,
 ) -> Float[Tensor, ""]:
-    """As `info_nce`, with the other images' keys as further negatives.
+    """Cross-entropy of finding each query's key among all keys of the batch and shared negatives.
 
-    mean_i -log( exp(q_i.k_g(i) / t) / (sum_j exp(q_i.k_j / t) + sum_j exp(q_i.n_j / t)) ), g(i) =
-    first_row + i
+    mean_i -log( exp(q_i.k_g(i) / t) / (sum_j exp(q_i.k_j / t) + sum_j exp(q_i.n_j / t)) ),
+    unit rows q, k, n; g(i) is the own key among those of all processes
 
     Args:
         query: online embeddings of this process.
-        key: keys of all processes in rank order.
-        negatives: shared by all queries; may have no rows.
+        keys: row i is the positive of query i, the other rows are negatives.
+        negatives: shared by all queries; None: the keys alone.
         temperature: t > 0.
-        first_row: row of `key` that belongs to query 0: global rank times batch.
 
     Source: AdCo's released objective (Hu et al. 2021, arXiv:2011.08435).
     """
-    logits = torch.cat([cosine(query, key), cosine(query, negatives)], dim=1) / temperature
-    return F.cross_entropy(
-        logits, torch.arange(first_row, first_row + len(query), device=query.device)
-    )
+    keys = keys if isinstance(keys, JointRows) else JointRows(keys, keys)
+    cosines = [cosine(query, keys.everyone)]
+    if negatives is not None:
+        cosines.append(cosine(query, negatives))
+    return F.cross_entropy(torch.cat(cosines, dim=1) / temperature, keys.positions())
 
 
 def nt_xent(
-    views: Float[Tensor, "views batch dim"],
-    everyone: Float[Tensor, "views joint dim"] | None = None,
-    *,
-    temperature: float,
-    first_row: int = 0,
+    views: Float[Tensor, "views batch dim"] | JointRows, *, temperature: float
 ) -> Float[Tensor, ""]:
     """Normalised temperature-scaled cross-entropy over any number of views of each image.
 
@@ -83,23 +79,22 @@ def nt_xent(
     this is SimCLR's objective.
 
     Args:
-        views: embeddings of this process, view by view.
-        everyone: embeddings of all processes in rank order; None: `views`.
+        views: embeddings, view by view; of one process, or joint.
         temperature: t > 0; 0.1 to 0.5 in the literature.
-        first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
 
     Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020,
     arXiv:2004.11362, eq. 2.
     """
-    everyone = views if everyone is None else everyone
-    (num_views, batch, _), joint = views.shape, everyone.shape[1]
-    logits = cosine(views.flatten(0, 1), everyone.flatten(0, 1)) / temperature
+    joint_views = views if isinstance(views, JointRows) else JointRows(views, views)
+    anchors, everyone = joint_views.own, joint_views.everyone
+    (num_views, batch, _), joint = anchors.shape, everyone.shape[1]
+    logits = cosine(anchors.flatten(0, 1), everyone.flatten(0, 1)) / temperature
     # The anchor's own column, and those of its image's other views.
-    rows = torch.arange(num_views * batch, device=views.device)
-    image = first_row + rows % batch
+    rows = torch.arange(num_views * batch, device=anchors.device)
+    image = joint_views.first + rows % batch
     own = (rows // batch) * joint + image
     log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
-    others = (torch.arange(num_views, device=views.device) * joint)[None, :] + image[:, None]
+    others = (torch.arange(num_views, device=anchors.device) * joint)[None, :] + image[:, None]
     positives = others[others != own[:, None]].view(num_views * batch, num_views - 1)
     return -log_probability.gather(1, positives).mean()
 
@@ -155,11 +150,7 @@ MOST = 1 - 1e-6
 
 
 def invariant_spreading(
-    views: Float[Tensor, "2 batch dim"],
-    everyone: Float[Tensor, "2 joint dim"] | None = None,
-    *,
-    temperature: float,
-    first_row: int = 0,
+    views: Float[Tensor, "2 batch dim"] | JointRows, *, temperature: float
 ) -> Float[Tensor, ""]:
     """Invariant and spreading instance features: recognise the own image, and be recognised as no
     other.
@@ -169,19 +160,18 @@ def invariant_spreading(
     z_c
 
     Args:
-        views: embeddings of this process, both views of each image.
-        everyone: embeddings of all processes in rank order; None: `views`.
+        views: embeddings of both views of each image; of one process, or joint.
         temperature: t > 0; 0.1 as published.
-        first_row: row of `everyone` that belongs to row 0 of `views`: global rank times batch.
 
     Source: Ye et al. 2019, arXiv:1904.03436; the second view in the place of the image itself as in
     CLAE's released code.
     """
-    everyone = (views if everyone is None else everyone).detach()
-    (_, batch, _), joint = views.shape, everyone.shape[1]
-    logits = cosine(views.flatten(0, 1), everyone.flatten(0, 1)) / temperature
-    rows = torch.arange(2 * batch, device=views.device)
-    view, image = rows // batch, first_row + rows % batch
+    joint_views = views if isinstance(views, JointRows) else JointRows(views, views)
+    anchors, everyone = joint_views.own, joint_views.everyone.detach()
+    (_, batch, _), joint = anchors.shape, everyone.shape[1]
+    logits = cosine(anchors.flatten(0, 1), everyone.flatten(0, 1)) / temperature
+    rows = torch.arange(2 * batch, device=anchors.device)
+    view, image = rows // batch, joint_views.first + rows % batch
     own, positive = (view * joint + image)[:, None], ((1 - view) * joint + image)[:, None]
     log_probability = F.log_softmax(logits.scatter(1, own, -torch.inf), dim=1)
     spread = torch.log1p(-log_probability.exp().clamp(max=MOST)).scatter(1, positive, 0.0)

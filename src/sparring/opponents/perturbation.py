@@ -1,131 +1,224 @@
-"""Perturbation: the images of the batch, moved in pixels so that the method's own loss rises.
+"""Perturbation: adversarial examples of the batch's own images, around any method.
 
-The attack is one step of the fast gradient sign method on the loss over the whole batch, so what
-one image does to all others takes part. `attack` knows neither networks nor methods; it is given a
-loss of images.
+Idea. Two augmented views are positives whose difficulty nobody chose. Move a view by a few grey
+levels so that the method's loss over the whole batch rises most, and let it be a further, harder
+view. The loss that is attacked is the method's own; so with negatives it is they that the attack
+brings closer, and the encoder must tell apart what it confuses now.
+
+The game. At every step, after an attack that moves pixels only, the encoder minimises
+
+    L(a, b) + alpha L(a, a + d*),   d* = epsilon sign( gradient of L(a, a + d) at d = 0 )
+
+with a and b the first two views (with more, L(all views) in the first term). In the attack, anchor
+and attacked image go through the attacked images' batch norms; in the second term the anchor goes
+through the clean ones. The others of the method (bank, queue, teacher) respond to the clean loss
+alone. The attack has no parameters and thus no player.
+
+At the start of the attack the anchor and the attacked image are the same pixels through the same
+norms, so one forward pass serves both; and the anchor's clean embeddings serve both terms. Counted
+in passes, a step costs 11 / 6 of the method's own (benchmarks/method_steps.py).
+
+Where the start has no gradient the attack would be empty. An attacked key, in a method in which one
+view asks and the other is its key without gradient, has none: there the attacked image asks. A
+method without negatives and without a predictor has none either, as its positives coincide at the
+start: it is refused, unless the start is random or the anchor the other view.
+
+Deviations from the paper (Ho & Vasconcelos 2020, arXiv:2010.12050; its body was not available to
+us, so this follows the released code): on methods other than simclr, plain and uel it is our
+extension, not verified.
+
+Deviations from the authors' code (chihhuiho/CLAE). epsilon is in pixels. The shared forward passes:
+the attacked images' running statistics take in two batches per step instead of three. Heads with
+batch norm are split too; its heads have none. On SimCLR both clean views share the batch norm's
+statistics, as in our control.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from sparring import distributed
-from sparring.config import Settings
-
-Images: TypeAlias = Float[Tensor, "batch 3 height width"]
-
-
-class PerturbedSettings(Settings):
-    """How far and how images are moved, and what the moved ones count. Defaults: CLAE as released,
-    on CIFAR (Ho & Vasconcelos 2020)."""
-
-    epsilon: float = Field(default=0.015, gt=0, le=1)
-    """Largest change of a pixel of images in [0, 1]. The released 0.03 is one of normalised images:
-    0.015 for SimCLR on CIFAR (std 0.5), 0.006 for plain and uel on CIFAR, 0.0067 with ImageNet's
-    normalisation."""
-    alpha: float = Field(default=1.0, ge=0)
-    """Weight of the loss on attacked images beside the loss on clean ones."""
-    steps: int = Field(default=1, ge=1)
-    """Gradient steps of the attack; 1 as released."""
-    step_size: float | None = Field(default=None, gt=0)
-    """Of each step, in pixels; None: epsilon for one step, else 2.5 epsilon / steps."""
-    random_start: bool = False
-    """Begin anywhere within epsilon instead of at the image."""
-    anchor: Literal["self", "other-view"] = "self"
-    """Whose positive the attacked image is: the view that it was made from, as released, or the
-    image's other view."""
-    norms: Literal["split", "shared"] = "split"
-    """Split: attacked images go through batch norms of their own. Shared: through the clean
-    ones."""
-    norm_momentum: float = Field(default=0.01, gt=0, le=1)
-    """Of the running statistics of the attacked images' norms."""
-    attack_updates_statistics: bool = True
-    """Whether the attack's own forward pass counts in running statistics, as released; it never
-    reaches the clean ones of split norms."""
-    clip: tuple[float, float] | None = None
-    """Range of attacked pixels, such as [0, 1]; None: no clipping, as released."""
-    disarmed: Literal["random-signs"] | None = None
-    """A control: every pixel moves by epsilon in a random direction."""
-
-    @model_validator(mode="after")
-    def _clip_is_a_range(self) -> "PerturbedSettings":
-        if self.clip is not None and self.clip[0] >= self.clip[1]:
-            raise ValueError(
-                f"clip={list(self.clip)} is empty; give the lower end first, such as [0, 1]"
-            )
-        return self
+from sparring.errors import ConfigError
+from sparring.measures.metric import Metric
+from sparring.methods.about import About, Pairing, Twin
+from sparring.methods.method import Context, Method, Metrics, Pictures
+from sparring.models.split_norm import split_norms, still_statistics
+from sparring.models.view import ForwardCache, View
+from sparring.opponents.opponent import Opponent, innermost
+from sparring.opponents.pixel_attack import PerturbationSettings, attack, random_signs
+from sparring.optim.player import Added, Player
 
 
-@dataclass(frozen=True)
-class Attack:
-    """What an attack has found.
-
-    Attributes:
-        images: moved by at most epsilon, without gradient.
-        loss: at the start of the attack.
-    """
-
-    images: Images
-    loss: Float[Tensor, ""]
-
-
-LossAndGradient: TypeAlias = Callable[[Images], tuple[Tensor, Tensor]]
-"""Loss of images, and its gradient with respect to them."""
-
-
-def attack(
-    images: Images,
-    look: LossAndGradient,
-    settings: PerturbedSettings,
-    *,
-    generator: torch.Generator,
-) -> Attack:
-    """Ascend the loss in pixels: x <- clip_eps(x + step_size * sign(dL/dx)).
+class Perturbation(Opponent):
+    """Adversarial examples of a method's own images. Ho & Vasconcelos 2020, arXiv:2010.12050.
 
     Args:
-        images: where to begin; no gradient flows back to them.
-        look: loss and gradient; called once per step.
-        settings: how far and how.
-        generator: of a random start.
-
-    Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018,
-    arXiv:1706.06083.
+        method: its loss is attacked; with split norms, its batch norms get their twins here.
+        settings: how far images are moved and what the moved ones count.
     """
-    s, images = settings, images.detach()
-    size = s.step_size or (s.epsilon if s.steps == 1 else 2.5 * s.epsilon / s.steps)
-    moved, first_loss = images, None
-    if s.random_start:
-        moved = images + s.epsilon * (2 * _uniform(images, generator) - 1)
-    for _ in range(s.steps):
-        loss, gradient = look(moved)
-        first_loss = loss.detach() if first_loss is None else first_loss
-        moved = moved + size * gradient.sign()
-        if s.steps > 1 or s.random_start or size > s.epsilon:
-            moved = torch.minimum(torch.maximum(moved, images - s.epsilon), images + s.epsilon)
-        if s.clip is not None:
-            moved = moved.clamp(*s.clip)
-    assert first_loss is not None
-    return Attack(images=moved.detach(), loss=first_loss)
 
-
-def random_signs(
-    images: Images, settings: PerturbedSettings, *, generator: torch.Generator
-) -> Images:
-    """Images of which every pixel moved by epsilon, up or down at random: the attack's size without
-    its aim."""
-    moved = images.detach() + settings.epsilon * (
-        2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1
+    about = About(
+        name="perturbation",
+        title="Perturbation",
+        summary="move each image by a few grey levels so that the method's loss rises",
+        source="Ho & Vasconcelos 2020, arXiv:2010.12050",
+        opponent="adversarial examples of the batch's own images, around any method",
+        cost=2.09,
+        good_for="finding out whether harder views teach more on your images; compare with "
+        "perturbation.disarmed=random-signs",
+        order=1,
+        twins=(
+            Twin("random-signs", "every pixel moves by epsilon in a random sign", primary=True),
+        ),
+        pairing=Pairing("clae", method="simclr"),
     )
-    return moved if settings.clip is None else moved.clamp(*settings.clip)
+    settings_class = PerturbationSettings
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "perturbation/loss_before": Metric(
+            "loss of anchor and attacked image where the attack begins, both through the attacked "
+            "images' norms"
+        ),
+        "perturbation/loss": Metric(
+            "loss of anchor and attacked image that is trained, the anchor through the clean norms"
+        ),
+    }
+
+    def __init__(self, method: Method, settings: PerturbationSettings) -> None:
+        super().__init__(method)
+        self.settings = settings
+        self._asks_first: bool | None = None
+        if settings.norms == "split":
+            split_norms(method, momentum=settings.norm_momentum)
+
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The attack, then the method's round, its encoder's loss with the attacked views' loss."""
+        batch = [view for view in views if not view.is_further]
+        later = _with_same_draws(context)
+        attacked, metrics = self.attacked(batch, context)
+
+        def loss_on_attacked() -> Tensor:
+            """Loss of the anchor, in the clean norms, and the attacked view."""
+            loss = self.method.loss(self._pair(self._anchor(batch), attacked), later).loss
+            self._require_seen(attacked, later)
+            metrics["perturbation/loss"] = loss.detach()
+            return loss
+
+        encoder = players["encoder"].beside(Added(self.settings.alpha, loss_on_attacked))
+        found = self.method.step(views, {**players, "encoder": encoder}, context)
+        return {**found, **metrics}
+
+    def pictures(self, views: Sequence[View], context: Context) -> Pictures:
+        """The method's pictures; views and their attacked copies, made as in training."""
+        was_training = self.training
+        self.train()  # batch statistics, which change nothing here
+        with torch.enable_grad(), still_statistics(self.method):
+            attacked, _ = self.attacked(views, context)
+        self.train(was_training)
+        changed = (views[0].pixels, attacked.pixels)
+        return replace(self.method.pictures(views, context), changed=changed)
+
+    def get_extra_state(self) -> dict[str, bool | None]:
+        """Who asks: found once per run, as a method may let only one view ask at first and both
+        later on."""
+        return {"asks_first": self._asks_first}
+
+    def set_extra_state(self, state: dict[str, bool | None]) -> None:
+        """Continue from `get_extra_state`'s value."""
+        self._asks_first = state["asks_first"]
+
+    def attacked(self, views: Sequence[View], context: Context) -> tuple[View, dict[str, Tensor]]:
+        """The first view, moved, and what to log about it."""
+        if self._asks_first is None:
+            self._asks_first = self._must_ask_first(views, context)
+        pixels, draws = views[0].pixels, _with_same_draws(context).generator
+        if self.settings.disarmed == "random-signs":
+            moved = random_signs(pixels, self.settings, generator=draws)
+            return View(pixels=moved, norms=self._norms()), {}
+        own = replace(context, cache=ForwardCache())  # nothing of the attack serves the round
+        with self._statistics():
+            found = attack(
+                pixels,
+                lambda images, is_start: self._gradient(images, views, own, is_start=is_start),
+                self.settings,
+                generator=draws,
+            )
+        moved_view = View(pixels=found.images, norms=self._norms())
+        return moved_view, {"perturbation/loss_before": found.loss}
+
+    def _gradient(
+        self, images: Tensor, views: Sequence[View], context: Context, *, is_start: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of attacked images beside their anchor, both in the attacked images' norms, and its
+        gradient; zeros where there is none."""
+        moved = View(pixels=images.detach().requires_grad_(), norms=self._norms())
+        is_same = is_start and self.settings.anchor == "self"
+        anchor = View(
+            pixels=self._anchor(views).pixels.detach(),
+            norms=self._norms(),
+            same_as=moved if is_same else None,
+        )
+        loss = self.method.loss(self._pair(anchor, moved), _with_same_draws(context)).loss
+        if not loss.requires_grad:
+            # The anchor's embeddings stand still here, and the attacked image is a teacher's key.
+            return loss, torch.zeros_like(moved.pixels)
+        (gradient,) = torch.autograd.grad(
+            loss, moved.pixels, allow_unused=True, materialize_grads=True
+        )
+        return loss, gradient
+
+    def _must_ask_first(self, views: Sequence[View], context: Context) -> bool:
+        """Whether the attacked image has a gradient only as the first view, the one that asks.
+
+        Raises:
+            ConfigError: it has none in either place.
+        """
+        pixels, is_start = views[0].pixels, not self.settings.random_start
+        if not is_start:
+            draws = _with_same_draws(context).generator
+            pixels = random_signs(pixels, self.settings, generator=draws)
+        for self._asks_first in (False, True):
+            own = replace(context, cache=ForwardCache())
+            with still_statistics(self.method):
+                _, gradient = self._gradient(pixels, views, own, is_start=is_start)
+            if gradient.any():
+                return self._asks_first
+        raise ConfigError(
+            f"opponent perturbation: the loss of {type(innermost(self.method)).__name__} does not "
+            "change with the attacked image at the start of the attack (without negatives, its "
+            "positive is itself); set perturbation.random_start=true or "
+            "perturbation.anchor=other-view"
+        )
+
+    def _require_seen(self, view: View, context: Context) -> None:
+        """Refuse a method that hands pixels to its networks itself: they would go through the wrong
+        norms, unnoticed."""
+        if not context.cache.has_seen(view):
+            raise ConfigError(
+                f"opponent perturbation: no network of {type(innermost(self.method)).__name__} was "
+                "given the attacked view; a method that opponents wrap calls "
+                "context.forward(view, self.encoder)"
+            )
+
+    def _anchor(self, views: Sequence[View]) -> View:
+        return views[0] if self.settings.anchor == "self" else views[1]
+
+    def _pair(self, anchor: View, attacked: View) -> list[View]:
+        return [attacked, anchor] if self._asks_first else [anchor, attacked]
+
+    def _norms(self) -> Literal["clean", "attacked"]:
+        return "attacked" if self.settings.norms == "split" else "clean"
+
+    def _statistics(self) -> AbstractContextManager[None]:
+        updates = self.settings.attack_updates_statistics
+        return nullcontext() if updates else still_statistics(self.method)
 
 
-def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
-    """In [0, 1), of the images' shape; drawn for the joint batch, so that several processes draw
-    what one would."""
-    joint = torch.rand(distributed.num_processes(), *images.shape, generator=generator)
-    return joint[distributed.rank()].to(images)
+def _with_same_draws(context: Context) -> Context:
+    """The context with a copy of its generator, so that every loss draws the same numbers."""
+    return replace(context, generator=copy.deepcopy(context.generator))

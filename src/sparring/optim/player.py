@@ -1,7 +1,9 @@
 """A player: parameters and the one optimiser that moves them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,7 @@ from sparring import distributed
 from sparring.config import Settings
 from sparring.errors import ConfigError, TrainingError, unknown_name
 from sparring.optim.optimizers import OptimizerName, make_optimizer
-from sparring.optim.schedule import Progress, ScheduleName, cosine, position
+from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
 
 
 class PlayerSettings(Settings):
@@ -45,6 +47,39 @@ class PlayerSettings(Settings):
     `predictor`."""
 
 
+LossOf: TypeAlias = Callable[[], Tensor]
+"""A loss that is computed when it is asked for."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A term that an opponent adds to a player's loss: loss + weight * term.
+
+    Attributes:
+        weight: factor of the term.
+        loss: computes the term, after the loss beside which it stands.
+    """
+
+    weight: float
+    loss: LossOf
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """A term with which a player's loss is averaged: (rows * loss + weight * term) / (rows +
+    weight).
+
+    Attributes:
+        rows: weight of the loss beside which it stands.
+        weight: weight of the term.
+        loss: computes the term, after the loss beside which it stands.
+    """
+
+    rows: float
+    weight: float
+    loss: LossOf
+
+
 class Player:
     """Parameters and the optimiser that moves them; `update` is the only place that back-propagates
     and steps."""
@@ -65,16 +100,29 @@ class Player:
             steady=settings.steady,
         )
         self.learning_rate = 0.0
+        self._terms: tuple[Added | Averaged, ...] = ()
+
+    def beside(self, *terms: Added | Averaged) -> Self:
+        """This player, minimising further terms beside the loss that `update` is given.
+
+        Averages come before sums, whatever the order in which opponents bring their terms.
+
+        Args:
+            terms: computed once per update, after the loss.
+        """
+        other = copy.copy(self)  # the same parameters and the same optimiser
+        other._terms = (*self._terms, *terms)
+        return other
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """What this player moves, and nobody else does."""
         return iter(self._parameters.values())
 
-    def prepare(self, progress: Progress) -> None:
+    def prepare(self, position: Position) -> None:
         """Set the learning rate for this step."""
         s = self.settings
-        warmup, fraction = position(
-            progress, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs
+        warmup, fraction = warmup_and_fraction(
+            position, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs
         )
         peak = s.learning_rate
         self.learning_rate = warmup * (
@@ -83,15 +131,19 @@ class Player:
         for group in self._optimizer.param_groups:
             group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
 
-    def update(self, loss: Float[Tensor, ""]) -> None:
+    def update(self, loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Back-propagate to this player's parameters only, average over processes, and step.
 
         Args:
             loss: what this player minimises, as a mean over the rows of this process.
 
+        Returns:
+            What was minimised, with the terms of opponents, of this process; without gradient.
+
         Raises:
             TrainingError: if the loss or the gradient is not finite; nothing has moved then.
         """
+        loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
         found = list(
             torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
@@ -105,6 +157,15 @@ class Player:
             torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        return loss.detach()
+
+    def _with_terms(self, loss: Tensor) -> Tensor:
+        for part in (term for term in self._terms if isinstance(term, Averaged)):
+            total = 0 * loss + part.rows * loss + part.weight * part.loss()
+            loss = total / (part.rows + part.weight)
+        for added in (term for term in self._terms if isinstance(term, Added)):
+            loss = loss + added.weight * added.loss()
+        return loss
 
     def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
         # Both are averaged by now, so every process sees the same numbers and all of them stop

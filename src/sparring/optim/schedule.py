@@ -8,7 +8,7 @@ ScheduleName: TypeAlias = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class Position:
     """Position within the planned run.
 
     Attributes:
@@ -46,26 +46,28 @@ def cosine(start: float, end: float, fraction: float) -> float:
     return end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
 
 
-def position(progress: Progress, *, per_epoch: bool, warmup_epochs: float) -> tuple[float, float]:
+def warmup_and_fraction(
+    position: Position, *, per_epoch: bool, warmup_epochs: float
+) -> tuple[float, float]:
     """Warm-up factor in (0, 1] and fraction in [0, 1) of the time after warm-up.
 
     Args:
-        progress: where the run stands.
+        position: where the run stands.
         per_epoch: values change once per epoch, as most released code does, instead of at every
             step.
         warmup_epochs: length of the linear warm-up; its factor is (time + 1) / warm-up and reaches
             1 on the last unit.
     """
-    unit = progress.steps_per_epoch if per_epoch else 1
-    now, total = progress.step // unit, max(progress.num_steps // unit, 1)
-    warmup = warmup_epochs * progress.steps_per_epoch / unit
+    unit = position.steps_per_epoch if per_epoch else 1
+    now, total = position.step // unit, max(position.num_steps // unit, 1)
+    warmup = warmup_epochs * position.steps_per_epoch / unit
     if now < warmup:
         return (now + 1) / warmup if now + 1 < warmup else 1.0, 0.0
     return 1.0, (now - warmup) / max(total - warmup, 1)
 
 
 def teacher_momentum(
-    start: float, progress: Progress, *, schedule: ScheduleName, per_epoch: bool = False
+    start: float, position: Position, *, schedule: ScheduleName, per_epoch: bool = False
 ) -> float:
     """Averaging coefficient of a teacher at this step: constant, or rising to 1 over the run.
 
@@ -73,7 +75,7 @@ def teacher_momentum(
 
     Args:
         start: in [0, 1]; 0.99 to 0.999 in the literature.
-        progress: where the run stands.
+        position: where the run stands.
         schedule: `cosine` rises to 1, so that the teacher stands still at the end.
         per_epoch: change once per epoch instead of at every step.
 
@@ -81,4 +83,6 @@ def teacher_momentum(
     """
     if schedule == "constant":
         return start
-    return cosine(start, 1.0, position(progress, per_epoch=per_epoch, warmup_epochs=0.0)[1])
+    return cosine(
+        start, 1.0, warmup_and_fraction(position, per_epoch=per_epoch, warmup_epochs=0.0)[1]
+    )

@@ -49,7 +49,7 @@ class Measurement:
         look_seconds: time of a look of the monitor.
         cpu_look_seconds: CPU time of it.
         checkpoint_seconds: time to write checkpoint and backbone.
-        rehearsal_seconds: time to learn what the method wants to know before the first step; 0
+        pretraining_seconds: time to learn what the method wants to know before the first step; 0
             where that is nothing, or known already.
         bytes_before: taken before there was a method.
         bytes_of_steps: largest up to the end of the timed steps.
@@ -71,7 +71,7 @@ class Measurement:
     look_seconds: float
     cpu_look_seconds: float
     checkpoint_seconds: float
-    rehearsal_seconds: float
+    pretraining_seconds: float
     bytes_before: int
     bytes_of_steps: int
     bytes_of_all: int

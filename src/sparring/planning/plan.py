@@ -24,8 +24,9 @@ from sparring.planning.prediction import Growth, crude_bytes, duration, growth, 
 from sparring.planning.process import measured
 from sparring.training.configure import configure
 from sparring.training.devices import choose_device
+from sparring.training.listener import Listener
+from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
-from sparring.training.start import Listener, open_images
 
 TIMED_STEPS = 8
 """Whose median is the time of a step."""

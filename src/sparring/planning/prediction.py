@@ -96,13 +96,13 @@ class Duration:
     Attributes:
         step: one step.
         epoch: one epoch, with its share of looks and checkpoints.
-        rehearsal: what is learned before the first step.
+        pretraining: what is learned before the first step.
         whole: everything up to the last checkpoint.
     """
 
     step: float
     epoch: float
-    rehearsal: float
+    pretraining: float
     whole: float
 
 
@@ -131,9 +131,9 @@ def duration(
         num_steps * step + looks * measurement.look_seconds, num_steps, measurement, training
     )
     last_save = measurement.checkpoint_seconds if training.checkpoint_minutes else 0.0
-    rehearsal = measurement.rehearsal_seconds
+    pretraining = measurement.pretraining_seconds
     return Duration(
-        step=step, epoch=epoch, rehearsal=rehearsal, whole=rehearsal + whole + last_save
+        step=step, epoch=epoch, pretraining=pretraining, whole=pretraining + whole + last_save
     )
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from sparring import errors
 from sparring.errors import ConfigError, SparringError, TrainingError
 from sparring.planning.measurement import Measurement, Request
-from sparring.training.start import Listener
+from sparring.training.listener import Listener
 
 CHILD = "sparring.planning.child"
 

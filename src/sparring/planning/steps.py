@@ -2,7 +2,7 @@
 away.
 
 Late steps, since a method may begin with others: a bank that fills, images that are not attacked
-yet. The steps are made by `Training.play`, so that loader, views, opponent, records, a look of the
+yet. The steps are made by `Training.run`, so that loader, views, opponent, records, a look of the
 monitor and a checkpoint are in them as in the run.
 """
 
@@ -12,20 +12,19 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from sparring.config import merged
 from sparring.data.store import cache_folder
-from sparring.negatives.bank import Bank
 from sparring.planning.gauges import Gauge
 from sparring.planning.measurement import WARM_UP, Measurement, Request
 from sparring.planning.memory import mapped_bytes
-from sparring.planning.watching import Stopwatch, TrialStage
-from sparring.training.build import Contest
+from sparring.planning.watching import Stopwatch, TrialCache
+from sparring.training.build import Game
 from sparring.training.devices import free_device_bytes
 from sparring.training.loop import Training
-from sparring.training.opponent_pretraining import Rehearsal
+from sparring.training.opening import open_images
+from sparring.training.opponent_pretraining import PretrainingCache
+from sparring.training.run import prepare, pretrain_opponent, run_training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import open_images, play, prepare, rehearse
 
 STORE_FILE = "images.bin"
 NEVER_MINUTES = 1e6
@@ -63,17 +62,14 @@ def make_steps(
     config, first, last = _shortened(config, request, len(dataset))
     watch, folder = Stopwatch(gauge, tell, first, last), RunFolder(request.folder)
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
-    contest, free = training.contest, free_device_bytes(training.contest.device)
-    stage = TrialStage(
-        Rehearsal(dataset, contest.device, cache=cache_folder(config.data.cache)),
-        dataset,
-        contest.device,
-    )
-    rehearse(training, watch, backbone=request.backbone, stage=stage)
+    game, free = training.game, free_device_bytes(training.game.device)
+    kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache))
+    cache = TrialCache(kept, dataset)
+    pretrain_opponent(training, watch, backbone=request.backbone, cache=cache)
     _go_to(training, first)
     folder.create()
     watch.start()
-    play(training, folder)
+    run_training(training, folder)
     end, store, resident = time.monotonic(), *mapped_bytes(STORE_FILE)
     (timed, look), (cpu, cpu_look) = _parted(watch.times), _parted(watch.cpu_times)
     return Measurement(
@@ -83,7 +79,7 @@ def make_steps(
         look_seconds=look,
         cpu_look_seconds=cpu_look,
         checkpoint_seconds=end - watch.times[-1],
-        rehearsal_seconds=stage.seconds,
+        pretraining_seconds=cache.seconds,
         bytes_before=bytes_before,
         bytes_of_steps=watch.peaks[-2]
         if len(watch.peaks) > 2 and request.count == "memory"
@@ -93,8 +89,8 @@ def make_steps(
         store_bytes=store,
         unread_store_bytes=max(0, store - resident),
         free_bytes=free,
-        feature_channels=contest.encoder.backbone.num_features,
-        **_standing_bytes(contest),
+        feature_channels=game.encoder.backbone.num_features,
+        **_standing_bytes(game),
     )
 
 
@@ -115,15 +111,13 @@ def _shortened(config: RunConfig, request: Request, num_images: int) -> tuple[Ru
     }
     if request.count == "tensors":
         changed["monitor_images"] = min(training.monitor_images, LOOK_IMAGES)
-    return RunConfig.from_tree(merged(config.tree(), {"training": changed})), first, last
+    return config.changed(training=changed), first, last
 
 
 def _go_to(training: Training, step: int) -> None:
     """Let the next step be a late one, with banks as full as they would be by then."""
     training.step = step
-    for module in training.contest.method.modules():
-        if isinstance(module, Bank):
-            module.set_extra_state({"num_filled": step * training.config.training.batch_size})
+    training.game.method.advance(step * training.config.training.batch_size)
 
 
 def _parted(times: list[float]) -> tuple[list[float], float]:
@@ -138,9 +132,9 @@ def _parted(times: list[float]) -> tuple[list[float], float]:
     return whole, max(0.0, lasted[-1] - sorted(whole)[len(whole) // 2])
 
 
-def _standing_bytes(contest: Contest) -> dict[str, int]:
+def _standing_bytes(game: Game) -> dict[str, int]:
     """Bytes that stay from step to step, and those of the gradients."""
-    players = contest.players.values()
+    players = game.players.values()
     state = [
         part
         for player in players
@@ -148,7 +142,7 @@ def _standing_bytes(contest: Contest) -> dict[str, int]:
         for part in parts.values()
     ]
     return {
-        "weight_bytes": _bytes([*contest.method.parameters(), *contest.method.buffers()]),
+        "weight_bytes": _bytes([*game.method.parameters(), *game.method.buffers()]),
         "gradient_bytes": _bytes(
             [parameter for player in players for parameter in player.parameters()]
         ),

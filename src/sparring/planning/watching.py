@@ -1,20 +1,18 @@
-"""Who watches a run while a few of its steps are made: a listener with a clock, and a stage on
-which little is learned."""
+"""What watches a run while a few of its steps are made: a listener with a clock, and a cache of
+opponents that lets them learn a little only."""
 
 import time
 from collections.abc import Callable, Mapping
 
-import torch
-
 from sparring.config import Settings
-from sparring.data.dataset import Dataset
-from sparring.methods.stage import Learner
-from sparring.optim.schedule import Progress
+from sparring.data.images import Images
+from sparring.methods.learning import Pretrainable
+from sparring.optim.schedule import Position
 from sparring.planning.gauges import Gauge
-from sparring.training.opponent_pretraining import Rehearsal
+from sparring.training.opponent_pretraining import PretrainingCache
 
-TIMED_MOVES = 3
-"""Moves from which the time of what is learned before the first step is estimated, after a first
+TIMED_STEPS = 3
+"""Steps from which the time of what is learned before the first step is estimated, after a first
 one that is slower."""
 
 
@@ -47,7 +45,7 @@ class Stopwatch:
         """Pass it on."""
         self._tell(what, done, total)
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         """A step is made; the last one's look is over, too."""
         self._note()
         self._tell("steps", position.step + 1 - self._first, self._last - self._first)
@@ -58,28 +56,29 @@ class Stopwatch:
         self.peaks.append(self._gauge.peak())
 
 
-class TrialStage:
-    """A `Stage` on which a learner makes a few moves, from which the time of all is estimated;
+class TrialCache:
+    """An `OpponentCache` that makes a few steps only, from which the time of all is estimated;
     nothing is kept.
 
     Args:
         kept: what was learned from these images before: it costs nothing again.
-        dataset: images.
-        device: where to compute.
+        images: images to learn from.
     """
 
-    def __init__(self, kept: Rehearsal, dataset: Dataset, device: torch.device) -> None:
-        self.dataset, self.device, self.seconds = dataset, device, 0.0
-        self._kept = kept
+    def __init__(self, kept: PretrainingCache, images: Images) -> None:
+        self.seconds = 0.0
+        self._kept, self._images = kept, images
 
-    def learn(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> None:
-        """As told by `Stage`, but a few moves only."""
-        self._kept.recall(learner, name=name, settings=settings)
-        missing, moves = learner.total - learner.done, []
-        for _ in range(min(1 + TIMED_MOVES, missing)):
+    def train(
+        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+    ) -> None:
+        """Make a few steps and estimate the time of all."""
+        self._kept.recall(pretraining, name=name, settings=settings)
+        missing, steps = pretraining.total - pretraining.done, []
+        for _ in range(min(1 + TIMED_STEPS, missing)):
             start = time.monotonic()
-            learner.play(self.dataset)
-            moves.append(time.monotonic() - start)
-        if moves:
-            timed = moves[1:] or moves
+            pretraining.train_step(self._images)
+            steps.append(time.monotonic() - start)
+        if steps:
+            timed = steps[1:] or steps
             self.seconds += missing * sum(timed) / len(timed)

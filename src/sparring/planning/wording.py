@@ -106,9 +106,9 @@ def _notes_on_time(plan: Plan, row: Row) -> list[str]:
     assert row.duration is not None
     assert row.cpu_seconds is not None
     lines, share = [], row.cpu_seconds / row.duration.step
-    if row.duration.rehearsal:
+    if row.duration.pretraining:
         lines.append(
-            f"{row.name} learns the images first: {moment(row.duration.rehearsal)} of the "
+            f"{row.name} learns the images first: {moment(row.duration.pretraining)} of the "
             "whole run, once for these images"
         )
     if plan.device.startswith("cpu") and share < BUSY_SHARE:

@@ -9,10 +9,11 @@ from html import escape
 
 from sparring.config import toml_text
 from sparring.evaluation.catalogue import entry_of, title_of
+from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.summary import RunSummary, Score, leaves
 from sparring.reporting.wording import accuracy, confounders, percent, run_names, scored_protocols
-from sparring.training.metrics import METRICS
+from sparring.training.metrics import METRICS, metrics_of
 
 MEASURES = {
     "effective_rank": ("Effective rank", "directions that carry the features; more is richer"),
@@ -21,20 +22,6 @@ MEASURES = {
     "alignment": ("Alignment", "0 = views of an image coincide; so they do after collapse"),
 }
 """Label-free measures: title and reading."""
-
-CURVES = {
-    "knn_accuracy": "Online kNN, %",
-    "loss": "Loss",
-    **{name: title for name, (title, _) in MEASURES.items()},
-    "bank/hardest_cosine": "Cosine of the hardest negative",
-    "bank/mass": "Probability given to the bank",
-    "bank/norm_median": "Median norm of the bank",
-    "bank/angle_degrees": "Turn of the bank per step, degrees",
-    "generator_pair/similarity": "Similarity of generated pairs, S",
-    "generator_pair/hardness": "Hardness of generated pairs",
-    "generator_pair/frechet": "Distance of generated from real images",
-}
-"""Titles of the curves that every report shows when they were recorded."""
 
 _NOT_CURVES = {"step", "epoch", "seconds"}
 
@@ -158,13 +145,14 @@ def _protocol_note(protocol: str, score: Score) -> str:
 
 def training(runs: Sequence[RunSummary]) -> str:
     """Curves of score, loss and the opponent while training went on."""
-    names = [name for name in CURVES if name not in MEASURES]
-    plots = "".join(_plot(name, runs) for name in names)
+    known = _metrics(runs)
+    titled = [name for name in known if known[name].title]
+    plots = "".join(_plot(name, runs) for name in titled if name not in MEASURES)
     if not plots:
         return section("Training", absent("No curves: metrics.jsonl is empty."))
     others = sorted(
         {name for run in runs for record in run.metrics for name in record}
-        - set(CURVES)
+        - set(titled)
         - _NOT_CURVES
     )
     rest = "".join(_plot(name, runs) for name in others)
@@ -222,6 +210,15 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
     )
 
 
+def _metrics(runs: Sequence[RunSummary]) -> dict[str, Metric]:
+    """Metrics of all runs by name; those with a title are curves that every report shows."""
+    general = ["knn_accuracy", "loss"]
+    found: dict[str, Metric] = {name: METRICS[name] for name in general}
+    for run in runs:
+        found |= metrics_of(run.method, run.opponents)
+    return found
+
+
 def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
     scale = 100.0 if name == "knn_accuracy" else 1.0
     lines = []
@@ -231,8 +228,8 @@ def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
             lines.append((number, epochs, [scale * value for value in values]))
     if not lines:
         return ""
-    title = CURVES.get(name, name)
-    caption = _CAPTIONS.get(name, METRICS.get(name, ""))
+    metric = _metrics(runs).get(name, Metric(""))
+    title, caption = metric.title or name, _CAPTIONS.get(name, metric.meaning)
     svg = curves_svg(lines, description=f"{title} over epochs", width=width)
     return f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>{svg}</figure>"
 

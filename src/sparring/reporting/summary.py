@@ -1,7 +1,6 @@
 """What a report knows of one run: the files of its folder, and pictures if someone made them."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sparring.config import Tree, read_toml
 from sparring.errors import RunError
-from sparring.methods.registry import METHODS
+from sparring.methods import registry
 from sparring.reporting.gallery import Gallery
 from sparring.training.metrics import read_metrics
 
@@ -48,6 +47,16 @@ class RunSummary:
         seed = self.config.get("seed")
         return seed if isinstance(seed, int) else None
 
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.config.get("method", ""))
+
+    @property
+    def opponents(self) -> list[str]:
+        """Names of the opponents around the method."""
+        return [str(name) for name in self.config.get("opponent", ())]
+
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and values of a metric; steps where no epoch is recorded."""
         points = [
@@ -57,6 +66,10 @@ class RunSummary:
             and (position := record.get("epoch", record.get("step"))) is not None
         ]
         return [x for x, _ in points], [y for _, y in points]
+
+    def names(self) -> set[str]:
+        """Names of all metrics that were recorded."""
+        return {name for record in self.metrics for name in record}
 
     def last(self, name: str) -> float | None:
         """Latest finite value of a metric."""
@@ -121,7 +134,10 @@ def method_title(name: str) -> str:
         >>> method_title("mocov2"), method_title("my-game")
         ('MoCo v2', 'my-game')
     """
-    return re.sub(r"V(\d)", r" v\1", METHODS[name].method) if name in METHODS else name
+    if not registry.is_known("method", name):
+        return name.rpartition(":")[2]
+    about = registry.about("method", name)
+    return about.title or about.name
 
 
 def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

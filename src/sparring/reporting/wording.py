@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sparring.evaluation.catalogue import headline_of, in_order, short_title_of
-from sparring.opponents.generator_pair.realism import crowding_warning
 from sparring.reporting.gallery import HardestNegatives, Retrieval
 from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.training.metrics import alarm
 
 # Settings that may differ between the runs of a comparison without making it unfair: what is
 # compared, and chance.
@@ -139,19 +139,10 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
         warning = run.trained.get("geometry", {}).get("warning")
         if warning:
             found.append(f"{run.label}: {warning}")
-        cosine = run.last("bank/hardest_cosine")
-        if cosine is not None and cosine < 0:
-            found.append(
-                f"{run.label}: even the hardest negatives point away from the queries (mean "
-                f"cosine {cosine:.2f}). The bank has left "
-                "the images and no longer says anything about them; a lower bank temperature "
-                "or learning rate keeps it near."
-            )
-        alike = crowding_warning(
-            run.last("generator_pair/crowding"), run.last("generator_pair/crowding_real")
-        )
-        if alike is not None:
-            found.append(f"{run.label}: {alike}.")
+        record = {name: value for name in run.names() if (value := run.last(name)) is not None}
+        astray = alarm(run.method, run.opponents, record)
+        if astray is not None:
+            found.append(f"{run.label}: {astray}.")
     return found
 
 

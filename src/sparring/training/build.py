@@ -1,25 +1,30 @@
-"""From a configuration to the method and its players."""
+"""From a configuration to the encoder, the method and its players."""
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from sparring import distributed
+from sparring import acceleration, distributed
 from sparring.acceleration.allocator import keep_freed_memory
-from sparring.acceleration.narrow_batch_norm import quicken_narrow_norms
+from sparring.acceleration.narrow_batch_norm import with_narrow_batch_norms
 from sparring.errors import ConfigError
 from sparring.methods.method import Method
-from sparring.methods.registry import method_class, wrapper_class
+from sparring.methods.registry import method_class, opponent_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
+from sparring.models.heads import make_projector
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
 from sparring.training.devices import choose_autocast, choose_device, convert_batch_norm
 from sparring.training.settings import RunConfig
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class Game:
     """A method with the players that move its modules, on its device."""
 
     method: Method
@@ -32,59 +37,81 @@ class Contest:
         return self.method.encoder
 
 
-def make_contest(config: RunConfig, backbone: Backbone | None = None) -> Contest:
-    """Untrained contest; the same configuration gives the same bits.
+def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
+    """The game of a configuration at its first step; equal configurations give equal bits.
 
     Args:
-        config: with a resolved training.image_size.
+        config: with a resolved image size.
         backbone: a network of your own instead of `encoder.backbone`.
+
+    Raises:
+        ConfigError: if the method's class is not at hand, or a player has no section.
     """
+    acceleration.allow(config.training.acceleration)
     device = choose_device(config.training.device)
-    if device.type == "cpu":
+    if device.type == "cpu" and acceleration.is_on():
         keep_freed_memory()
-    method = _make_method(config, backbone)
-    for module in method.modules():
-        if isinstance(module, Encoder):
-            module.autocast_dtype = choose_autocast(config.training.precision, device)
-    if config.training.sync_batch_norm:
-        method = convert_batch_norm(method, device)  # type: ignore[assignment]
-    quicken_narrow_norms(method)
-    method.to(device)
-    method.to(
-        memory_format=torch.channels_last
-        if config.training.channels_last
-        else torch.contiguous_format
-    )
+    with torch.random.fork_rng(devices=[]):
+        encoder = _make_encoder(config, backbone)
+        draws = generator(config.seed, "method")
+        kind = method_class(config.method)
+        method = kind(encoder, config.method_settings, generator=draws)
+        for name in config.opponent:
+            around: Any = opponent_class(name)
+            method = around(method, config.opponent_settings[name])
+    method = _placed(method, config, device)
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
-    return Contest(method=method, players=_make_players(config, method), device=device)
+    return Game(method=method, players=_make_players(config, method), device=device)
 
 
-def _make_method(config: RunConfig, backbone: Backbone | None) -> Method:
-    size = config.training.image_size
-    assert size is not None
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # layers initialise themselves from PyTorch's global generator
-        torch.manual_seed(derived_seed(config.seed, "weights"))
-        network = (
-            backbone if backbone is not None else make_backbone(config.encoder, image_size=size)
-        )
-        kind = method_class(config.method)
-        draws = generator(config.seed, "method")
-        method = kind(network, config.encoder, config.game, generator=draws)
-        for name in config.opponent:
-            method = wrapper_class(name)(method, config.around[name])
-        return method
+def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encoder:
+    """The encoder of a configuration at its first step, as `build` gives it; needs no method.
+
+    Args:
+        config: with a resolved image size.
+        backbone: a network of your own instead of `encoder.backbone`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        encoder = _make_encoder(config, backbone)
+    return _placed(encoder, config, choose_device(config.training.device))
+
+
+def _make_encoder(config: RunConfig, backbone: nn.Module | None) -> Encoder:
+    # Layers initialise themselves from PyTorch's global generator.
+    torch.manual_seed(derived_seed(config.seed, "weights"))
+    size, settings = config.image_size, config.encoder
+    network = (
+        make_backbone(settings, image_size=size)
+        if backbone is None
+        else Backbone(backbone, image_size=size)
+    )
+    projector = make_projector(config.method_settings.projector, network.num_features)
+    return Encoder(network, projector, mean=settings.mean, std=settings.std)
+
+
+def _placed(module: _Module, config: RunConfig, device: torch.device) -> _Module:
+    for part in module.modules():
+        if isinstance(part, Encoder):
+            part.autocast_dtype = choose_autocast(config.training.precision, device)
+    if config.training.sync_batch_norm:
+        module = convert_batch_norm(module, device)  # type: ignore[assignment]
+    if acceleration.is_on():
+        with_narrow_batch_norms(module)
+    module.to(device)
+    is_last = config.training.channels_last
+    module.to(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+    return module
 
 
 def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
     players = {}
+    opponents = config.opponent_settings.values()
     sections = [
-        config.game.players,
-        *(getattr(settings, "players", None) for settings in config.around.values()),
+        config.method_settings.players,
+        *(getattr(settings, "players", None) for settings in opponents),
     ]
-    for name, module in method.teams().items():
+    for name, module in method.modules_by_player().items():
         found = [
             part
             for section in sections

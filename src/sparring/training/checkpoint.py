@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparring.errors import CheckpointError, StorageError
 from sparring.models.split_norm import join_norms
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 FORMAT = 1
 """Raised when older checkpoints can no longer be read."""
@@ -59,12 +60,12 @@ def not_written(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {why}")
 
 
-def save_checkpoint(path: Path, contest: Contest, *, step: int, config: str) -> None:
+def save_checkpoint(path: Path, game: Game, *, step: int, config: str) -> None:
     """Save every module, player and opponent after `step` steps.
 
     Args:
         path: file to replace.
-        contest: what to save.
+        game: what to save.
         step: number of steps made; orders, views and draws follow from it and the seed.
         config: TOML of the run, to recognise its checkpoints.
     """
@@ -72,8 +73,8 @@ def save_checkpoint(path: Path, contest: Contest, *, step: int, config: str) -> 
         "format": FORMAT,
         "step": step,
         "config": config,
-        "method": contest.method.state_dict(),
-        "players": {name: player.state_dict() for name, player in contest.players.items()},
+        "method": game.method.state_dict(),
+        "players": {name: player.state_dict() for name, player in game.players.items()},
     }
     write_state(path, content)
 
@@ -141,8 +142,8 @@ def _check_sums(path: Path) -> None:
             raise zipfile.BadZipFile(damaged)
 
 
-def load_checkpoint(path: Path, contest: Contest) -> int:
-    """Put a contest where a checkpoint left it.
+def load_checkpoint(path: Path, game: Game) -> int:
+    """Put a game where a checkpoint left it.
 
     Returns:
         Number of steps made.
@@ -152,8 +153,8 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
     """
     content = read_checkpoint(path)
     try:
-        contest.method.load_state_dict(content["method"])
-        for name, player in contest.players.items():
+        game.method.load_state_dict(content["method"])
+        for name, player in game.players.items():
             player.load_state_dict(content["players"][name])
         return int(content["step"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -163,6 +164,32 @@ def load_checkpoint(path: Path, contest: Contest) -> int:
         raise CheckpointError(
             f"the checkpoint {path} does not fit this configuration: {reason}"
         ) from None
+
+
+def encoder_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of the encoder in a checkpoint, without the batch norms that attacked images have.
+
+    Needs no class of the method: an opponent keeps its method under the name `method`, and a method
+    its encoder under `encoder`.
+
+    Args:
+        content: of a checkpoint.
+    """
+    state = content["method"]
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        *_, name = re.split(r"^(?:method\.)*", key)
+        if name.startswith("encoder.") and isinstance(value, Tensor):
+            found[name.removeprefix("encoder.")] = value
+    split = {name.partition(".adversarial.")[0] for name in found if ".adversarial." in name}
+    plain = {}
+    for name, value in found.items():
+        norm, side, rest = name.partition(".clean.")
+        if side and norm in split:
+            plain[f"{norm}.{rest}"] = value
+        elif name.partition(".adversarial.")[0] not in split:
+            plain[name] = value
+    return plain
 
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:

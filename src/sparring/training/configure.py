@@ -9,6 +9,8 @@ from torch import nn
 from sparring.config import Tree, merged, read_toml
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, unknown_name
+from sparring.methods import registry
+from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.settings import RunConfig, TrainingSettings
 
@@ -39,8 +41,8 @@ def find_recipe(recipe: str | Path) -> Tree:
 def configure(
     data: ImageData,
     *,
-    method: str | None = None,
-    opponent: str | Sequence[str] | None = None,
+    method: str | type[Method] | None = None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
@@ -56,20 +58,16 @@ def configure(
     for name in training.keys() - known:
         raise ConfigError(unknown_name("argument", name, known))
     given = {name: value for name, value in training.items() if value is not None}
+    own = registry.give("method", method) if method is not None else None
+    around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
+    names = [registry.give("opponent", name) for name in around]
+    path = str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""
     tree = merged(
-        {"method": "adco"},
+        {"method": registry.DEFAULT_METHOD},
         find_recipe(recipe) if recipe is not None else {},
-        {
-            "data": {
-                "path": str(Path(data).expanduser().resolve())
-                if isinstance(data, str | Path)
-                else ""
-            }
-        },
-        {"method": method} if method is not None else {},
-        {"opponent": [opponent] if isinstance(opponent, str) else list(opponent)}
-        if opponent
-        else {},
+        {"data": {"path": path}},
+        {"method": own} if own is not None else {},
+        {"opponent": names} if names else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
         {"training": given},
         {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},

@@ -14,18 +14,20 @@ from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.loader import Batch, Loader
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError, TrainingError
-from sparring.methods.method import Method, Metrics, Step, Wrapper, innermost
-from sparring.optim.schedule import Progress
+from sparring.methods.method import Context, Method, Metrics
+from sparring.models.view import as_views
+from sparring.opponents.opponent import chain, innermost
+from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
-from sparring.training.build import Contest
+from sparring.training.build import Game
 from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
 from sparring.training.interrupt import StopRequest, stop_on_signal
-from sparring.training.metrics import MetricsFile, plain, scored
+from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
-Observer: TypeAlias = Callable[[Progress, Mapping[str, float], str | None], None]
+Observer: TypeAlias = Callable[[Position, Mapping[str, float], str | None], None]
 """Told of every record: position, metrics, and a warning or None."""
 
 
@@ -35,7 +37,7 @@ class Training:
 
     Attributes:
         config: resolved configuration.
-        contest: method and players.
+        game: method and players.
         dataset: training images.
         folder: where everything goes.
         step: steps made so far.
@@ -43,7 +45,7 @@ class Training:
     """
 
     config: RunConfig
-    contest: Contest
+    game: Game
     dataset: Dataset
     folder: RunFolder
     observe: Observer | None = None
@@ -51,10 +53,9 @@ class Training:
     _saved_step: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
-        training = self.config.training
-        assert training.image_size is not None
-        recipes = self.config.game.views.resolve(training.image_size)
-        self.views = Views(recipes, image_size=training.image_size)
+        training, size = self.config.training, self.config.image_size
+        recipes = self.config.method_settings.views.resolve(size)
+        self.views = Views(recipes, image_size=size)
         self._require_views(len(recipes))
         self.loader = Loader(
             self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes
@@ -75,24 +76,24 @@ class Training:
         """Steps after which this run stops: fewer in a trial."""
         return min(self.num_steps, self.config.training.max_steps or self.num_steps)
 
-    def progress(self) -> Progress:
+    def position(self) -> Position:
         """Position of the next step."""
-        return Progress(
+        return Position(
             step=self.step, num_steps=self.num_steps, steps_per_epoch=self.loader.steps_per_epoch
         )
 
     def restore(self) -> None:
         """Continue from the run folder's checkpoint."""
-        self.step = self._saved_step = load_checkpoint(self.folder.checkpoint, self.contest)
+        self.step = self._saved_step = load_checkpoint(self.folder.checkpoint, self.game)
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Train to the last step.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
             TrainingError: at a loss or gradient that is not finite, naming method, player and step.
         """
-        self.contest.method.train()
+        self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
         self._record_step = self.step
         file = (
@@ -103,7 +104,7 @@ class Training:
         try:
             with stop_on_signal() as request:
                 while self.step < self.last_step and not request.is_set:
-                    self._play_epoch(file, request)
+                    self._run_epoch(file, request)
         finally:
             if file is not None:
                 file.close()
@@ -127,41 +128,41 @@ class Training:
             if step == 1:
                 start = time.monotonic()
             self.step = max(0, self.num_steps - 1 - steps + step)
-            self._play_step(batch)
+            self._run_step(batch)
         return (time.monotonic() - start) / steps
 
-    def _play_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
+    def _run_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
         for batch in self.loader.batches(epoch, first):
-            metrics = self._play_step(batch)
+            metrics = self._run_step(batch)
             self._record(metrics, file)
             self.step += 1
             self._save_if_due()
             if self.step >= self.last_step or request.is_set:
                 break
 
-    def _play_step(self, batch: Batch) -> Metrics:
-        progress, seed, contest = self.progress(), self.config.seed, self.contest
-        for player in contest.players.values():
-            player.prepare(progress)
+    def _run_step(self, batch: Batch) -> Metrics:
+        position, seed, game = self.position(), self.config.seed, self.game
+        for player in game.players.values():
+            player.prepare(position)
         torch.manual_seed(
             derived_seed(seed, "network", self.step, distributed.rank())
         )  # dropout inside backbones
-        images = [tensor.to(contest.device, non_blocking=True) for tensor in batch.images]
-        views = self.views(
+        images = [tensor.to(game.device, non_blocking=True) for tensor in batch.images]
+        pixels = self.views(
             images[0] if len(images) == 1 else images,
             generator=generator(seed, "views", self.step),
-            shard=(distributed.rank(), distributed.num_processes()),
+            shard=distributed.shard(),
         )
-        step = Step(
-            progress=progress,
+        context = Context(
+            position=position,
             indices=batch.indices,
             generator=generator(seed, "step", self.step),
             images=images[0] if len(images) == 1 else None,
             augment=self.views,
         )
         try:
-            return contest.method.step(views, contest.players, step)
+            return game.method.step(as_views(pixels), game.players, context)
         except TrainingError as error:
             kept = (
                 f"the checkpoint of step {self._saved_step} is kept"
@@ -173,14 +174,14 @@ class Training:
             ) from None
 
     def _require_views(self, given: int) -> None:
-        wanted = innermost(self.contest.method).num_views
+        wanted = innermost(self.game.method).num_views
         if given < 2 or (wanted is not None and given != wanted):
             raise ConfigError(
-                f"views.preset={self.config.game.views.preset} gives {given} views; "
+                f"views.preset={self.config.method_settings.views.preset} gives {given} views; "
                 f"{self.config.method} needs {wanted or 'at least 2'}; choose another preset"
             )
 
-        if needs_images(self.contest.method) and isinstance(self.dataset, FileDataset):
+        if needs_images(self.game.method) and isinstance(self.dataset, FileDataset):
             raise ConfigError(
                 f"opponent {', '.join(self.config.opponent)} needs every image as a whole, "
                 "and these are cropped from their files; "
@@ -195,18 +196,18 @@ class Training:
             return
         record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:
-            found, warning = self.monitor.look(self.contest.encoder, self.contest.device)
+            found, warning = self.monitor.look(self.game.encoder, self.game.device)
             record |= plain(found)
-            warning = warning or self.contest.method.warning(record)
+            warning = warning or alarm(self.config.method, self.config.opponent, record)
         file.write(record)
         if self.observe is not None:
-            self.observe(self.progress(), record, warning)
+            self.observe(self.position(), record, warning)
         self._record_clock, self._record_step = time.monotonic(), self.step + 1
 
     def _position(self) -> dict[str, float]:
         now = time.monotonic()
         num_images = (self.step + 1 - self._record_step) * self.config.training.batch_size
-        players = self.contest.players
+        players = self.game.players
         rates = {
             f"learning_rate/{name}": player.learning_rate
             for name, player in players.items()
@@ -231,7 +232,7 @@ class Training:
     def _save(self) -> None:
         if distributed.is_main() and self._saved_step != self.step:
             text = toml_text(self.config.tree())
-            save_checkpoint(self.folder.checkpoint, self.contest, step=self.step, config=text)
+            save_checkpoint(self.folder.checkpoint, self.game, step=self.step, config=text)
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
 
     def _save_backbone(self) -> None:
@@ -243,10 +244,10 @@ class Training:
                 "steps": str(self.step),
             }
             save_backbone(
-                self.folder.backbone, self.contest.encoder.backbone.network, metadata=metadata
+                self.folder.backbone, self.game.encoder.backbone.network, metadata=metadata
             )
 
 
 def needs_images(method: Method) -> bool:
-    """Whether a method, or one inside it, needs the images before augmentation."""
-    return method.needs_images or (isinstance(method, Wrapper) and needs_images(method.method))
+    """Whether a method, or an opponent around it, needs the images before augmentation."""
+    return any(part.needs_images for part in chain(method))

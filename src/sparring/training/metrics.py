@@ -3,102 +3,80 @@
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from sparring.measures.metric import Metric
+from sparring.methods import registry
+from sparring.methods.method import Method
 from sparring.training.checkpoint import not_written, write_atomically
 
-METRICS: dict[str, str] = {
-    "step": "steps made before this one, from 0",
-    "epoch": "passes over the images made so far, as a fraction",
-    "seconds": "time since the run began or was resumed",
-    "loss": "what the encoder minimises, at this step",
-    "learning_rate": "of the encoder's player",
-    "learning_rate/bank": "of the bank's player",
-    "mining/hardness": "mean cosine of queries with the negatives that were mined for them",
-    "mining/hardness_of_all": (
-        "mean cosine of queries with all candidates; the gap to mining/hardness is what mining adds"
+METRICS: Mapping[str, Metric] = {
+    "step": Metric("steps made before this one, from 0"),
+    "epoch": Metric("passes over the images made so far, as a fraction"),
+    "seconds": Metric("time since the run began or was resumed"),
+    "loss": Metric("what the encoder minimises, at this step", title="Loss"),
+    "learning_rate": Metric("learning rate of the encoder's player"),
+    "images_per_second": Metric(
+        "images trained per second since the last record, all processes together"
     ),
-    "mining/positive": "mean cosine of queries with their own keys",
-    "mining/false_negatives": (
-        "share of mined pairs whose two images are of one class; only where labels exist, which "
-        "training never sees"
+    "knn_accuracy": Metric(
+        "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist",
+        title="Online kNN, %",
     ),
-    "perturbation/loss_before": (
-        "loss of anchor and attacked image where the attack begins, both through the attacked "
-        "images' norms"
+    "alignment": Metric(
+        "mean squared distance of two views' unit embeddings; 0: views coincide", title="Alignment"
     ),
-    "perturbation/loss": (
-        "loss of anchor and attacked image that is trained, the anchor through the clean norms"
-    ),
-    "learning_rate/generator": "of the generators' player",
-    "learning_rate/discriminator": "of their judge's player",
-    "generator_pair/similarity": "S: mean cosine of a pair's embeddings, without augmentation",
-    "generator_pair/floor": "how far S may fall, at this step",
-    "generator_pair/hardness": (
-        "contrastive loss of generated pairs among real images, which the generators raise"
-    ),
-    "generator_pair/hardness_weight": (
-        "weight of hardness in the generators' loss, after its rise and the clipping"
-    ),
-    "generator_pair/realism": (
-        "mean verdict of the judge on generated images; higher: more real to it"
-    ),
-    "generator_pair/judge": (
-        "hinge loss of the judge; 0: it tells all apart by a margin, 2: it cannot tell"
-    ),
-    "generator_pair/crowding": "mean cosine of different generated images of one generator",
-    "generator_pair/crowding_real": "the same of the batch's images",
-    "generator_pair/frechet": (
-        "Frechet distance of generated from real images on random features, as measured last (not "
-        "FID)"
-    ),
-    "generator_pair/frechet_real": (
-        "the same of one half of the real images from the other: as good as it gets"
-    ),
-    "images_per_second": "images trained per second since the last record, all processes together",
-    "knn_accuracy": (
-        "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist"
-    ),
-    "alignment": "mean squared distance of two views' unit embeddings; 0: views coincide",
-    "uniformity": (
+    "uniformity": Metric(
         "log of the mean Gaussian potential of embedding pairs; lower: more spread, about -4 at "
-        "best"
+        "best",
+        title="Uniformity",
     ),
-    "effective_rank": (
-        "exponential of the entropy of the features' singular values; low: few directions are used"
+    "effective_rank": Metric(
+        "exponential of the entropy of the features' singular values; low: few directions are used",
+        title="Effective rank",
     ),
-    "embedding_std": (
+    "embedding_std": Metric(
         "standard deviation of unit embeddings times sqrt(dim); 1: spread on the sphere, 0: "
-        "collapse"
+        "collapse",
+        title="Standard deviation",
     ),
-    "bank/hardest_cosine": (
-        "mean over queries of their largest cosine with the bank; far below 0: the bank is off "
-        "the images"
-    ),
-    "bank/mass": "mean probability that a query gives to the bank at the encoder's temperature",
-    "bank/bank_mass": "the same at the bank's temperature: how much the adversary is driven",
-    "bank/key_mass": "mean probability of the true key at the encoder's temperature",
-    "bank/positive_cosine": "mean cosine of queries with the entries chosen as their positives",
-    "bank/positive_mass": "mean probability of the chosen entries at the encoder's temperature",
-    "bank/agreement": (
-        "share of images whose two views choose the same entry; chance is 1 / bank.size"
-    ),
-    "bank/distinct_positives": (
-        "distinct entries per choice of this step; near 0: few entries serve all"
-    ),
-    "bank/usage_perplexity": (
-        "how many entries are in use over about an epoch, as if all were used equally; 1 to "
-        "bank.size"
-    ),
-    "bank/busiest_share": "share of choices that fall on the busiest entry over about an epoch",
-    "bank/norm_low": "10 % quantile of the norms of stored vectors",
-    "bank/norm_median": "median norm of stored vectors",
-    "bank/norm_high": "90 % quantile of the norms of stored vectors",
-    "bank/angle_degrees": "mean angle by which a step turns a vector (first 1,024 of the bank)",
 }
+"""Metrics of every run; those of a method and its opponents are their own, `Method.metrics`."""
+
+
+def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
+    """Metrics of a run by name: the general ones, the method's, and its opponents'.
+
+    Args:
+        method: name of the method.
+        opponents: names of the opponents around it.
+    """
+    found = dict(METRICS)
+    if registry.is_known("method", method):
+        found |= registry.method_class(method).metrics
+    for name in opponents:
+        if registry.is_known("opponent", name):
+            found |= registry.opponent_class(name).metrics
+    return found
+
+
+def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | int]) -> str | None:
+    """The first sentence of an opponent, or of the method, that a record goes astray.
+
+    Args:
+        method: name of the method.
+        opponents: names of the opponents around it.
+        record: metrics by name.
+    """
+    kinds: list[type[Method]] = [
+        registry.opponent_class(name) for name in opponents if registry.is_known("opponent", name)
+    ]
+    if registry.is_known("method", method):
+        kinds.append(registry.method_class(method))
+    return next(filter(None, (kind.alarm(record) for kind in kinds)), None)
 
 
 class MetricsFile:

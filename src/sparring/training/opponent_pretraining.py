@@ -1,21 +1,20 @@
-"""What is learned from the images before the first step, such as a generator: resumable, and kept
-for later runs on these images."""
+"""What opponents learn from the images before the first step, such as a generator: resumable, and
+kept for later runs on these images."""
 
 import hashlib
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import Any
 
 from sparring import distributed
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
-from sparring.methods.stage import Learner
+from sparring.methods.learning import Pretrainable
 from sparring.training.checkpoint import DamagedError, read_state, write_state
 from sparring.training.interrupt import StopRequest, stop_on_signal
+from sparring.training.listener import Listener
 
 VERSION = 1
 """Raised when what was learned before can no longer be used."""
@@ -24,80 +23,78 @@ TIMED = 3
 SAVE_SECONDS = 120.0
 
 
-class Teller(Protocol):
-    """The part of a listener that is used here."""
-
-    def report(self, line: str) -> None: ...
-    def count(self, what: str, done: int, total: int) -> None: ...
-
-
-class Rehearsal:
-    """A `Stage`: the images of a run, its device, and a cache of what was learned from such images
-    before.
+class PretrainingCache:
+    """Keeps what opponents have learned from images; the `OpponentCache` of a run.
 
     Args:
-        dataset: images.
-        device: where to compute.
+        dataset: images to learn from.
         cache: folder of everything that is kept.
-        listener: is told the expected time before it passes.
+        listener: told the expected time before it passes.
     """
 
-    def __init__(
-        self, dataset: Dataset, device: torch.device, *, cache: Path, listener: Teller | None = None
-    ) -> None:
-        self.dataset, self.device = dataset, device
+    def __init__(self, dataset: Dataset, *, cache: Path, listener: Listener | None = None) -> None:
+        self.dataset = dataset
         self._cache, self._listener = cache, listener
 
-    def learn(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> None:
-        """As told by `Stage`.
+    def train(
+        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+    ) -> None:
+        """Train to the end, from where an earlier training of these settings was stopped.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when what was learned so far is saved; the
                 same run continues it.
         """
-        path, was_there = (
-            self._path(name, settings),
-            self.recall(learner, name=name, settings=settings),
-        )
-        if learner.done >= learner.total:
+        path = self._path(name, settings)
+        was_there = self.recall(pretraining, name=name, settings=settings)
+        if pretraining.done >= pretraining.total:
             if was_there:
                 self._report(
-                    f"{name}: learned from these images before, in {learner.total:,} moves ({path})"
+                    f"{name}: learned from these images before, in {pretraining.total:,} "
+                    f"moves ({path})"
                 )
             return
         with stop_on_signal() as request:
-            self._play(learner, name, path, request)
+            self._train(pretraining, name, path, request)
         if request.is_set:
             self._report(
-                f"{name}: stopped after {learner.done:,} of {learner.total:,} moves; the same "
-                "run goes on from there"
+                f"{name}: stopped after {pretraining.done:,} of {pretraining.total:,} moves; the "
+                "same run goes on from there"
             )
             raise KeyboardInterrupt
 
-    def recall(self, learner: Learner, *, name: str, settings: Mapping[str, Settings]) -> bool:
-        """Put a learner where an earlier one of these settings on these images was left; whether
-        there was one."""
+    def recall(
+        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+    ) -> bool:
+        """Continue where an earlier training of these settings on these images was left; returns
+        whether there was one."""
         path = self._path(name, settings)
         state = distributed.share(_read(path) if distributed.is_main() else None)
         if state is not None:
-            learner.restore(state)
+            pretraining.restore(state)
         return state is not None
 
-    def _play(self, learner: Learner, name: str, path: Path, request: StopRequest) -> None:
-        start, saved = learner.done, time.monotonic()
+    def _train(
+        self, pretraining: Pretrainable, name: str, path: Path, request: StopRequest
+    ) -> None:
+        start, saved = pretraining.done, time.monotonic()
         clock = saved
-        while learner.done < learner.total and not request.is_set:
-            learner.play(self.dataset)
-            if learner.done - start == 1:
+        while pretraining.done < pretraining.total and not request.is_set:
+            pretraining.train_step(self.dataset)
+            if pretraining.done - start == 1:
                 clock = time.monotonic()
-            if learner.done - start == 1 + TIMED:
-                self._report(_estimate(name, learner, seconds=(time.monotonic() - clock) / TIMED))
+            if pretraining.done - start == 1 + TIMED:
+                self._report(
+                    _estimate(name, pretraining, seconds=(time.monotonic() - clock) / TIMED)
+                )
             if time.monotonic() - saved >= SAVE_SECONDS:
-                _write(path, learner)
+                _write(path, pretraining)
                 saved = time.monotonic()
             if self._listener is not None:
-                self._listener.count(f"{name} learns the images", learner.done, learner.total)
-        _write(path, learner)
+                self._listener.count(
+                    f"{name} learns the images", pretraining.done, pretraining.total
+                )
+        _write(path, pretraining)
 
     def _path(self, name: str, settings: Mapping[str, Settings]) -> Path:
         return self._cache / "learned" / f"{name}-{self._key(settings)}.pt"
@@ -127,18 +124,18 @@ def lasting(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _estimate(name: str, learner: Learner, *, seconds: float) -> str:
-    time_left = lasting(seconds * (learner.total - learner.done))
-    done = f" from move {learner.done - TIMED - 1:,}" if learner.done > TIMED + 1 else ""
+def _estimate(name: str, pretraining: Pretrainable, *, seconds: float) -> str:
+    time_left = lasting(seconds * (pretraining.total - pretraining.done))
+    done = f" from move {pretraining.done - TIMED - 1:,}" if pretraining.done > TIMED + 1 else ""
     return (
-        f"{name}: learns the images first{done}, {learner.total:,} moves, about {time_left} here; "
-        "kept for later runs on these images"
+        f"{name}: learns the images first{done}, {pretraining.total:,} moves, about {time_left} "
+        "here; kept for later runs on these images"
     )
 
 
-def _write(path: Path, learner: Learner) -> None:
+def _write(path: Path, pretraining: Pretrainable) -> None:
     if distributed.is_main():
-        write_state(path, learner.state())
+        write_state(path, pretraining.state())
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -92,16 +92,31 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """The configuration with which the run was made."""
         self.require()
-        return RunConfig.from_tree(read_toml(self.config))
+        return RunConfig.from_tree(read_toml(self.config), is_stored=True)
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
         """List the files that could not be used, one per line with the reason after a tab."""
         lines = [f"{key}\t{reason}\n" for key, reason in files]
         write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
-    def write_environment(self, device: torch.device) -> None:
-        """Save the command, versions and machine."""
-        write_atomically(self.environment, _json(environment(device)))
+    def write_environment(
+        self, device: torch.device, *, classes: Mapping[str, str] | None = None
+    ) -> None:
+        """Save the command, versions and machine.
+
+        Args:
+            device: where the run computes.
+            classes: SHA-256 of the file of each class that was given, by its name.
+        """
+        found = {**environment(device), **({"classes": dict(classes)} if classes else {})}
+        write_atomically(self.environment, _json(found))
+
+    def read_classes(self) -> dict[str, str]:
+        """SHA-256 of the file of each class that was given when the run was last started."""
+        try:
+            return dict(json.loads(self.environment.read_text())["classes"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
 
     def read_scores(self) -> dict[str, Any]:
         """Scores so far; empty before the first evaluation.

@@ -4,20 +4,14 @@ top level."""
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sparring.config import Settings, Tree, merged
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, unknown_name
+from sparring.methods import registry
+from sparring.methods.about import section
 from sparring.methods.method import MethodSettings
-from sparring.methods.registry import (
-    METHODS,
-    OPPONENTS,
-    PAIRINGS,
-    section,
-    settings_class,
-    wrapper_settings_class,
-)
 from sparring.models.backbones import EncoderSettings
 
 
@@ -41,6 +35,8 @@ class TrainingSettings(Settings):
     faster on tensor cores."""
     sync_batch_norm: bool = False
     """Batch norm over the joint batch of all processes (CUDA only)."""
+    acceleration: bool = True
+    """Take fast paths; off, the slow twin of each computes the same up to rounding."""
     log_steps: int = Field(default=10, ge=1)
     """Steps between records of metrics.jsonl."""
     monitor_epochs: int | None = Field(default=None, ge=1)
@@ -52,93 +48,141 @@ class TrainingSettings(Settings):
     interruption."""
 
 
+class StoredSettings(MethodSettings):
+    """Settings of a method whose class is not at hand, as a run folder stores them.
+
+    They rebuild the encoder, and nothing else.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    players: Any = None
+
+
 class RunConfig(Settings):
     """Everything that defines a run."""
 
     method: str
-    """One of `sparring methods`."""
+    """A name of `sparring methods`, or FILE.py:CLASS or package.module:CLASS."""
     opponent: tuple[str, ...] = ()
-    """Opponents in image space around the method, the innermost first: some of `sparring
-    methods`."""
+    """Opponents in image space around the method, the innermost first: names of `sparring
+    methods`, or FILE.py:CLASS or package.module:CLASS."""
     seed: int = Field(default=0, ge=0)
-    """Of every random draw; the same seed gives the same bits on one device."""
+    """Seed of every random draw; the same seed gives the same bits on one device."""
     data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
-    game: MethodSettings
+    method_settings: MethodSettings
     """The method's own settings; in files and `--set` they stand at the top level."""
-    around: Mapping[str, Settings] = Field(default_factory=dict)
-    """The settings of each opponent by its name; in files and `--set` a section of that name at the
-    top level."""
+    opponent_settings: Mapping[str, Settings] = Field(default_factory=dict)
+    """Settings of each opponent by its name; in files and `--set` a section at the top level."""
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> Self:
+    def from_tree(cls, tree: Mapping[str, Any], *, is_stored: bool = False) -> Self:
         """Configuration from a nested dictionary as TOML gives it.
+
+        Args:
+            tree: what a user or a file says.
+            is_stored: the tree comes from a run folder; a class that is not at hand is then no
+                error before it is needed.
 
         Raises:
             ConfigError: for an unknown method, key or value.
         """
         if "method" not in tree:
-            raise ConfigError(f"no method given; choose one of {', '.join([*METHODS, *PAIRINGS])}")
-        tree = _unpaired(tree)
-        own, opponents = settings_class(tree["method"]), tree["opponent"]
-        around = {name: wrapper_settings_class(name) for name in opponents}
-        if len(around) < len(opponents):
+            accepted = [*registry.names("method"), *registry.pairings()]
+            raise ConfigError(f"no method given; choose one of {', '.join(accepted)}")
+        tree = _without_pairing(tree)
+        method, opponents = tree["method"], tree["opponent"]
+        if len(set(opponents)) < len(opponents):
             raise ConfigError(
                 f"opponent {', '.join(opponents)}: each may play once; leave the second one out"
             )
-        general = {
-            key: value
-            for key, value in tree.items()
-            if key in cls.model_fields and key not in ("game", "around")
-        }
+        is_open = is_stored and not all(
+            [
+                registry.is_known("method", method),
+                *(registry.is_known("opponent", name) for name in opponents),
+            ]
+        )
+        own = StoredSettings if is_open else registry.method_class(method).settings_class
+        classes = {} if is_open else {name: registry.opponent_class(name) for name in opponents}
+        sections = {registry.section_of(name): name for name in classes}
+        own_keys = ("method_settings", "opponent_settings")
+        general_keys = [key for key in cls.model_fields if key not in own_keys]
+        general = {key: value for key, value in tree.items() if key in general_keys}
         rest = {key: value for key, value in tree.items() if key not in general}
-        sections = {section(name): name for name in around}
-        _refuse_unknown(
-            rest,
-            [*own.model_fields, *sections],
-            general=[key for key in cls.model_fields if key not in ("game", "around")],
+        if not is_open:
+            _refuse_unknown(rest, [*own.model_fields, *sections], general=general_keys)
+        given = {key: value for key, value in rest.items() if key not in sections}
+        return cls.build(
+            {
+                **general,
+                "method_settings": own.build(given if is_open else _on_defaults(own, given)),
+                "opponent_settings": {
+                    name: classes[name].settings_class.build(
+                        _on_defaults(classes[name].settings_class, rest.get(key, {})), where=key
+                    )
+                    for key, name in sections.items()
+                },
+            }
         )
-        defaults = own.model_validate({}).model_dump()
-        game = own.build(
-            merged(defaults, {key: value for key, value in rest.items() if key not in sections})
-        )
-        wrappers = {
-            name: around[name].build(
-                merged(around[name].model_validate({}).model_dump(), rest.get(key, {})), where=key
-            )
-            for key, name in sections.items()
-        }
-        return cls.build({**general, "game": game, "around": wrappers})
 
     def tree(self) -> Tree:
         """The resolved configuration as a nested dictionary; `from_tree` rebuilds it."""
-        general = self.model_dump(mode="json", exclude={"game", "around"})
-        around = {
-            section(name): settings.model_dump(mode="json")
-            for name, settings in self.around.items()
+        general = self.model_dump(mode="json", exclude={"method_settings", "opponent_settings"})
+        opponents = {
+            registry.section_of(name): settings.model_dump(mode="json")
+            for name, settings in self.opponent_settings.items()
         }
-        return {**general, **self.game.model_dump(mode="json"), **around}
+        return {**general, **self.method_settings.model_dump(mode="json"), **opponents}
+
+    def changed(self, **sections: Any) -> Self:
+        """The same configuration with other values.
+
+        Args:
+            sections: values by key; those of a section as a dictionary, such as
+                `training={"epochs": 10}`.
+
+        Raises:
+            ConfigError: for an unknown key or value.
+        """
+        is_stored = isinstance(self.method_settings, StoredSettings)
+        return self.from_tree(merged(self.tree(), sections), is_stored=is_stored)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the views in pixels, once the data are opened."""
+        assert self.training.image_size is not None
+        return self.training.image_size
+
+    def require_classes(self) -> None:
+        """Refuse a configuration whose method or opponents are not at hand.
+
+        Raises:
+            ConfigError: naming the class that must be given again.
+        """
+        registry.method_class(self.method)
+        for name in self.opponent:
+            registry.opponent_class(name)
 
 
-def _unpaired(tree: Mapping[str, Any]) -> Tree:
-    """The tree with a game such as clae spelt out as its method and its opponents."""
+def _on_defaults(settings: type[Settings], given: Mapping[str, Any]) -> Tree:
+    return merged(settings.model_validate({}).model_dump(), given)
+
+
+def _without_pairing(tree: Mapping[str, Any]) -> Tree:
+    """The tree with a published pairing, such as clae, spelt out as method and opponent."""
     name, given = str(tree["method"]), tree.get("opponent", ())
     given = [given] if isinstance(given, str) else [str(opponent) for opponent in given]
-    if name not in PAIRINGS:
+    if name not in registry.pairings():
         return {**tree, "method": name, "opponent": given}
-    pairing = PAIRINGS[name]
-    return {
-        **tree,
-        "method": pairing.method,
-        "opponent": [*(o for o in pairing.opponents if o not in given), *given],
-    }
+    method, opponent = registry.pairings()[name]
+    return {**tree, "method": method, "opponent": [*({opponent} - {*given}), *given]}
 
 
 def _refuse_unknown(
     rest: Mapping[str, Any], known: Sequence[str], *, general: Sequence[str]
 ) -> None:
-    absent = {section(name): name for name in OPPONENTS}
+    absent = {section(name): name for name in registry.names("opponent")}
     for key in rest:
         if key not in known:
             if key in absent:

@@ -13,11 +13,12 @@ from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import Material
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.training.checkpoint import write_atomically
+from sparring.training.encoders import load_encoders
+from sparring.training.run import prepare, pretrain_opponent, run_training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import both_methods, online_encoder, play, prepare, rehearse
 
 # Where a pretraining computes and how often it is saved makes it no other pretraining.
 _INDIFFERENT = {"training.device", "training.checkpoint_minutes"}
@@ -110,7 +111,7 @@ class _Teller:
         if (progress := self._material.progress(f"{self._place}: {what}")) is not None:
             progress(done, total)
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         """Steps as a count; a warning once."""
         self.count("pretraining", position.step + 1, position.num_steps)
         if warning is not None and not self._warned:
@@ -154,12 +155,9 @@ def _pretrained(
             )
         if not is_begun:
             write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
-            rehearse(run, teller)
-        play(run, folder)
-    trained, untrained = (
-        online_encoder(method) for method in both_methods(folder, device=config.training.device)
-    )
-    return Pretrained(trained, untrained)
+            pretrain_opponent(run, teller)
+        run_training(run, folder)
+    return Pretrained(*load_encoders(folder, device=config.training.device))
 
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:

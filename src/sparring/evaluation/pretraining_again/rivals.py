@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.models.backbones import Backbone, nearest_backbones
 from sparring.models.encoder import Encoder
+from sparring.training.encoders import load_encoders
 from sparring.training.run_folder import RunFolder
-from sparring.training.start import both_methods, online_encoder
 
 
 def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:
@@ -28,7 +28,7 @@ def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encode
         DataError: for weights that cannot be had or do not fit.
     """
     if (Path(text) / "config.toml").is_file():
-        return online_encoder(both_methods(RunFolder(text), device=str(device))[0])
+        return load_encoders(RunFolder(text), device=str(device))[0]
     name, _, file = text.partition(":")
     if name not in timm.list_models():
         raise ConfigError(

@@ -232,5 +232,5 @@ def _pretraining_images(material: Material) -> int:
         return 0
     records = read_metrics(material.folder / "metrics.jsonl")
     steps = max((int(record["step"] or 0) for record in records), default=-1) + 1
-    views = len(material.config.game.views.resolve(material.image_size))
+    views = len(material.config.method_settings.views.resolve(material.image_size))
     return steps * material.config.training.batch_size * views

@@ -7,19 +7,20 @@ hard for it as it may be.
 The game. At every step, in this order:
 
 1. `discriminator` minimises the hinge loss of telling the batch from generated images, both
-  augmented.
+   augmented.
 2. `generator` (both) minimises L_adv - hardness * H + fence * F + diversity * Q against the encoder
-  and the judge as they stand, in
-   evaluation mode: L_adv = -mean D, H the contrastive loss of a pair among real images, F and Q the limits (objectives/hardness.py).
+   and the discriminator as they stand, in evaluation mode: L_adv = -mean D, H is the contrastive
+   loss of a pair among real images, F and Q are the limits (hardness.py).
 3. `encoder` minimises the method's loss on the batch and on generated views, which it cannot reach
-  back to:
+   back to:
 
-    L = mean over the batch's views and, times `weight`, over the generated views; positives are the views of one image or one latent
+    L = mean over the batch's views and, times `weight`, over the generated views;
+    positives are the views of one image or of one latent vector
 
-simclr sets all of these against each other. In another method the batch is looked at alone, and so
-are generated views, as the mean over their six pairs. The others of the method (bank, queue,
+simclr sets all of these against each other. Another method computes its loss on the batch alone,
+and on generated views as the mean over their six pairs. The others of the method (bank, queue,
 teacher) respond to the batch. Before, one generator and the discriminator learn the images
-(opponents/pretraining.py), and the encoder sees real images alone for `real_only` of the run.
+(pretraining.py), and the encoder sees real images alone for `real_only` of the run.
 
 After Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling
 similarity and four positives are the paper's; every form and number is ours, not verified. No code
@@ -32,19 +33,23 @@ from itertools import combinations
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparring.methods.groups import Group
-from sparring.methods.method import Method, Metrics, Step, Turn, Wrapper
-from sparring.methods.shared_forward import SharedForward
-from sparring.methods.stage import Stage
+from sparring import distributed
+from sparring.data.images import Images
+from sparring.measures.metric import Metric
+from sparring.methods.about import About, Pairing, Twin
+from sparring.methods.learning import OpponentCache
+from sparring.methods.method import Context, Method, Metrics, Pictures
 from sparring.models.split_norm import split_norms
+from sparring.models.view import View
 from sparring.objectives.alignment import normalised_regression
-from sparring.opponents.generator_pair.album import Album
+from sparring.opponents.generator_pair.album import MOMENTS, Album
 from sparring.opponents.generator_pair.differentiable_views import differentiable_view
 from sparring.opponents.generator_pair.hardness import similarity_floor
 from sparring.opponents.generator_pair.networks import Discriminator
 from sparring.opponents.generator_pair.pair import (
+    GENERATOR_PAIR_METRICS,
     GeneratorPairSettings,
     Opposite,
     Pair,
@@ -56,18 +61,39 @@ from sparring.opponents.generator_pair.pretraining import Pretraining
 from sparring.opponents.generator_pair.realism import crowding_warning
 from sparring.opponents.generator_pair.realism_losses import judge_hinge
 from sparring.opponents.generator_pair.supply import Supply, draws_for
-from sparring.optim.player import Player
+from sparring.opponents.opponent import Opponent
+from sparring.optim.player import Added, Averaged, Player
 
 
-class GeneratorPair(Wrapper):
-    """Any method with images that two generators make hard for it; after Wu et al. 2022,
-    arXiv:2202.06464 (our reconstruction).
+class GeneratorPair(Opponent):
+    """Images that two generators make hard for a method. After Wu et al. 2022, arXiv:2202.06464.
 
     Args:
-        method: whose encoder is played against.
-        settings: of the pair, the judge and the limits.
+        method: its encoder is played against.
+        settings: of the pair, the discriminator and the limits.
     """
 
+    about = About(
+        name="generator-pair",
+        title="Generator pair",
+        summary="two generators, trained with the encoder, make similar but distinct images that "
+        "are hard for it (our reconstruction)",
+        source="after Wu et al. 2022, arXiv:2202.06464",
+        opponent="generated hard positives and further negatives, around any method",
+        cost=11.7,
+        good_for="few images, when generating more might help; compare with "
+        "generator_pair.disarmed=real-views, which costs less",
+        order=2,
+        twins=(
+            Twin("static", "one generator that stands still, two views per image", primary=True),
+            Twin("single", "one generator, made hard, two views per image"),
+            Twin("latent-noise", "two images of neighbouring latents of one that stands still"),
+            Twin("real-views", "further views of the real images instead of generated ones"),
+        ),
+        pairing=Pairing("hardgen", method="simclr"),
+    )
+    settings_class = GeneratorPairSettings
+    metrics: ClassVar[Mapping[str, Metric]] = GENERATOR_PAIR_METRICS
     needs_images: ClassVar[bool] = True
 
     def __init__(self, method: Method, settings: GeneratorPairSettings) -> None:
@@ -78,112 +104,135 @@ class GeneratorPair(Wrapper):
         self.album = Album(image_size=size)
         self.pair.begin(self.pair.first, noise=settings.init_noise, seed=0)
         self._last: Metrics = {}  # of the generators' last move, to be logged until the next
-        self._supply, self._shared = Supply(self.pair, settings), SharedForward(method)
+        self._supply = Supply(self.pair, settings)
         if settings.norms == "split":
             split_norms(method, momentum=0.1)
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        """The method's, the generators and their judge."""
+    def modules_by_player(self) -> Mapping[str, nn.Module]:
+        """The method's players, the generators and their discriminator."""
         makers = {"both": self.pair, "second": self.pair.second}
         return {
-            **self.method.teams(),
+            **self.method.modules_by_player(),
             "generator": makers[self.settings.moves],
             "discriminator": self.discriminator,
         }
 
-    def rehearse(self, stage: Stage) -> None:
-        """One generator and the judge learn the images; the pair begins as two copies of its moving
-        average."""
+    def pretrain_opponent(
+        self, images: Images, cache: OpponentCache, *, device: torch.device
+    ) -> None:
+        """One generator and the discriminator learn the images; the pair begins as two copies of
+        the generator's moving average."""
         s = self.settings
-        self.method.rehearse(stage)
+        self.method.pretrain_opponent(images, cache, device=device)
         if s.disarmed == "real-views":
             return
-        camp = Pretraining(
-            s.generator, s.pretraining, s.judge, image_size=self.encoder.backbone.image_size, seed=0
-        )
-        camp.to(stage.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        stage.learn(
-            camp,
-            name="generator",
-            settings={"generator": s.generator, "judge": s.judge, "pretraining": s.pretraining},
-        )
-        camp.settle()
-        self.pair.begin(camp.average, noise=s.init_noise, seed=0)
-        self.discriminator.load_state_dict(camp.discriminator.state_dict())
-        self.album.learn(stage.dataset)
+        size = self.encoder.backbone.image_size
+        pretraining = Pretraining(s.generator, s.pretraining, s.judge, image_size=size, seed=0)
+        pretraining.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        decisive = {"generator": s.generator, "judge": s.judge, "pretraining": s.pretraining}
+        cache.train(pretraining, name="generator", settings=decisive)
+        pretraining.settle()
+        self.pair.begin(pretraining.average, noise=s.init_noise, seed=0)
+        self.discriminator.load_state_dict(pretraining.discriminator.state_dict())
+        self.album.learn(images)
 
-    def challenge(self, players: Mapping[str, Player], step: Step) -> Metrics:
-        """The judge moves, then the generators."""
-        metrics = self.method.challenge(players, step)
-        fraction = joint_fraction(step.progress, real_only=self.settings.real_only)
-        if fraction is None or self.settings.disarmed == "real-views":
-            return metrics
-        if (
-            self.settings.disarmed in (None, "single")
-            and step.progress.step % self.settings.generator_every == 0
-        ):
-            judged = self._judge_moves(players["discriminator"], step)
-            self._last = {**judged, **self._generators_move(players["generator"], step, fraction)}
-        return {**metrics, **self._last, **self.album.note(self.pair, fraction)}
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        """The discriminator moves, then the generators, then the method plays its round with what
+        they make."""
+        s, fraction = self.settings, self._fraction(context)
+        if fraction is None:
+            return self.method.step(views, players, context)
+        metrics: Metrics = {}
+        if s.disarmed != "real-views":
+            if s.disarmed in (None, "single") and context.position.step % s.generator_every == 0:
+                judged = self._discriminator_moves(players["discriminator"], context)
+                moved = self._generators_move(players["generator"], context, fraction)
+                self._last = {**judged, **moved}
+            metrics = {**self._last, **self.album.note(self.pair, fraction)}
+        made = self._made_views(views, context)
+        if s.loss == "multi-positive" and self.mixes_images:
+            found = self.method.step([*views, *made], players, context)
+        else:
+            encoder = players["encoder"].beside(self._term(views, made, context))
+            found = self.method.step(views, {**players, "encoder": encoder}, context)
+        return {**metrics, **found}
 
-    def look_at(self, groups: Sequence[Group], step: Step) -> Turn:
-        """The method's look at the batch and at generated views."""
-        if joint_fraction(step.progress, real_only=self.settings.real_only) is None:
-            return self.method.look_at(groups, step)
-        s, like = self.settings, groups[0].views[0]
-        views = [view.to(like.dtype) for view in self._supply.views(step)]
-        with self._shared.remembering():
-            for view in (*(view for group in groups for view in group.views), *views):
-                self._shared.show(
-                    view, is_adversarial=s.norms == "split" and any(view is made for made in views)
-                )
-            if s.loss == "align":
-                turn = self.method.look_at(groups, step)
-                pairs = combinations(self.encoder.together(views), 2)
-                distance = torch.stack(
-                    [normalised_regression(left, right) for left, right in pairs]
-                ).mean()
-                return replace(turn, loss=turn.loss + s.weight * distance)
-            images = groups[0].images if s.disarmed == "real-views" else "made"
-            return self.method.look_at(
-                [*groups, Group(views=views, weight=s.weight, images=images)], step
-            )
+    def pictures(self, views: Sequence[View], context: Context) -> Pictures:
+        """The method's pictures, and pairs over the training, once there are some."""
+        shown = self.album.pictures[self.album.is_taken] if self.album.is_taken.any() else None
+        own = self.method.pictures(views, context)
+        return replace(own, pairs=shown, num_moments=MOMENTS)
 
-    def warning(self, record: Mapping[str, float | int]) -> str | None:
-        """When the generators make the same image again and again."""
+    @classmethod
+    def alarm(cls, record: Mapping[str, float | int]) -> str | None:
+        """A sentence if the generators make the same image again and again."""
         made, real = (
             record.get(f"generator_pair/{name}") for name in ("crowding", "crowding_real")
         )
-        return crowding_warning(made, real) or self.method.warning(record)
+        return crowding_warning(made, real)
 
-    def _judge_moves(self, player: Player, step: Step) -> Metrics:
-        draws, real = draws_for(step, "judge"), self._supply.real(step)
-        with torch.no_grad():
-            made = self._supply.images(step, "judge latents")
-        verdicts = self.discriminator(
-            torch.cat(
-                [self.settings.judge.look(images, generator=draws) for images in (real, *made)]
+    def _fraction(self, context: Context) -> float | None:
+        return joint_fraction(context.position, real_only=self.settings.real_only)
+
+    def _made_views(self, views: Sequence[View], context: Context) -> list[View]:
+        s = self.settings
+        return [
+            View(
+                pixels=pixels.to(views[0].pixels.dtype),
+                norms="attacked" if s.norms == "split" else "clean",
+                images=views[0].images if s.disarmed == "real-views" else "made",
+                weight=s.weight,
+                is_further=True,
             )
-        )
-        loss = judge_hinge(verdicts[: len(real)], verdicts[len(real) :])
-        player.update(loss)
-        return {"generator_pair/judge": loss.detach()}
+            for pixels in self._supply.views(context)
+        ]
 
-    def _generators_move(self, player: Player, step: Step, fraction: float) -> Metrics:
-        s, draws = self.settings, draws_for(step, "generators")
-        assert step.augment is not None
-        recipe = step.augment.recipes[0]
+    def _term(
+        self, views: Sequence[View], made: Sequence[View], context: Context
+    ) -> Added | Averaged:
+        """What generated views contribute to the encoder's loss beside the method's own."""
+        if self.settings.loss == "align":
+            return Added(self.settings.weight, lambda: self._distance(made, context))
+        rows, made_rows = (sum(len(view) for view in group) for group in (views, made))
+        weight = self.settings.weight * made_rows
+        return Averaged(rows, weight, lambda: self._loss_on_pairs(made, context))
+
+    def _distance(self, made: Sequence[View], context: Context) -> Tensor:
+        pairs = combinations(context.forward_together(made, self.encoder), 2)
+        return torch.stack([normalised_regression(left, right) for left, right in pairs]).mean()
+
+    def _loss_on_pairs(self, made: Sequence[View], context: Context) -> Tensor:
+        # They are none of the data set's images, but different ones.
+        apart = replace(context, indices=distributed.own_rows(len(made[0])))
+        pairs = combinations(made, 2)
+        return torch.stack([self.method.loss(pair, apart).loss for pair in pairs]).mean()
+
+    def _discriminator_moves(self, player: Player, context: Context) -> Metrics:
+        draws, real = draws_for(context, "judge"), self._supply.real(context)
+        with torch.no_grad():
+            made = self._supply.images(context, "judge latents")
+        judge = self.settings.judge
+        shown = [judge.augmented(images, generator=draws) for images in (real, *made)]
+        verdicts = self.discriminator(torch.cat(shown))
+        loss = judge_hinge(verdicts[: len(real)], verdicts[len(real) :])
+        return {"generator_pair/judge": player.update(loss)}
+
+    def _generators_move(self, player: Player, context: Context, fraction: float) -> Metrics:
+        s, draws = self.settings, draws_for(context, "generators")
+        assert context.augment is not None
+        recipe = context.augment.recipes[0]
         opposite = Opposite(
             encode=self.encoder,
             view=lambda images: differentiable_view(images, recipe, generator=draws),
-            judge=lambda images: self.discriminator(s.judge.look(images, generator=draws)),
+            judge=lambda images: self.discriminator(s.judge.augmented(images, generator=draws)),
         )
         floor = similarity_floor(fraction, end=s.similarity)
         rise = min(1.0, fraction / s.hardness_rise) if s.hardness_rise else 1.0
-        first, second = self._supply.images(step, "generator latents")
+        first, second = self._supply.images(context, "generator latents")
+        real = self._supply.real(context)
         with standing_still(self.encoder, self.discriminator):
-            loss, found = pair_loss(
-                first, second, self._supply.real(step), opposite, s, floor=floor, rise=rise
-            )
+            loss, found = pair_loss(first, second, real, opposite, s, floor=floor, rise=rise)
         player.update(loss)
         return {"generator_pair/floor": floor, **found}

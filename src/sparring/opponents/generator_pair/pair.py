@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.measures.metric import Metric
 from sparring.objectives.closed_form import with_gradient
 from sparring.opponents.generator_pair.hardness import (
     crowding,
@@ -30,8 +31,42 @@ from sparring.opponents.generator_pair.networks import Generator, GeneratorSetti
 from sparring.opponents.generator_pair.pretraining import JudgeSettings, PretrainingSettings, adam
 from sparring.opponents.generator_pair.realism_losses import realism_loss
 from sparring.optim.player import PlayerSettings
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.seeding import generator as draws_of
+
+GENERATOR_PAIR_METRICS = {
+    "learning_rate/generator": Metric("learning rate of the generators' player"),
+    "learning_rate/discriminator": Metric("learning rate of the discriminator's player"),
+    "generator_pair/similarity": Metric(
+        "S: mean cosine of a pair's embeddings, without augmentation",
+        title="Similarity of generated pairs, S",
+    ),
+    "generator_pair/floor": Metric("how far S may fall, at this step"),
+    "generator_pair/hardness": Metric(
+        "contrastive loss of generated pairs among real images, which the generators raise",
+        title="Hardness of generated pairs",
+    ),
+    "generator_pair/hardness_weight": Metric(
+        "weight of hardness in the generators' loss, after its rise and the clipping"
+    ),
+    "generator_pair/realism": Metric(
+        "mean verdict of the discriminator on generated images; higher: more real to it"
+    ),
+    "generator_pair/judge": Metric(
+        "hinge loss of the discriminator; 0: it tells all apart by a margin, 2: it cannot tell"
+    ),
+    "generator_pair/crowding": Metric("mean cosine of different generated images of one generator"),
+    "generator_pair/crowding_real": Metric("mean cosine of different images of the batch"),
+    "generator_pair/frechet": Metric(
+        "Frechet distance of generated from real images on random features, as measured last "
+        "(not FID)",
+        title="Distance of generated from real images",
+    ),
+    "generator_pair/frechet_real": Metric(
+        "Frechet distance of one half of the real images from the other: as good as it gets"
+    ),
+}
+"""Metrics of the generator pair."""
 
 
 class GeneratorPairPlayers(Settings):
@@ -126,7 +161,7 @@ class Pair(nn.Module):
         return self.first(latents), self.second(latents)
 
 
-def joint_fraction(progress: Progress, *, real_only: float) -> float | None:
+def joint_fraction(progress: Position, *, real_only: float) -> float | None:
     """How much of the joint training has passed, in [0, 1); None before it begins.
 
     Args:

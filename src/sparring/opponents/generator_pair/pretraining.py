@@ -24,7 +24,7 @@ from sparring.opponents.generator_pair.differentiable_views import for_the_judge
 from sparring.opponents.generator_pair.networks import Discriminator, Generator, GeneratorSettings
 from sparring.opponents.generator_pair.realism_losses import judge_hinge, realism_loss
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Progress
+from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
 
 
@@ -38,7 +38,7 @@ class JudgeSettings(Settings):
     colour: bool = True
     """Change colours too; its authors advise it for fewer than about 10,000 images."""
 
-    def look(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
+    def augmented(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
         """Images in [0, 1] as the judge sees them."""
         return for_the_judge(
             images,
@@ -117,42 +117,32 @@ class Pretraining(nn.Module):
             for name in ("generator", "discriminator")
         }
 
-    def play(self, images: Images) -> None:
-        """One move of the generator, after those of the discriminator."""
-        s, draws, num_images = (
-            self.settings,
-            generator(self.seed, "pretraining", self.done),
-            len(images),
-        )
+    def train_step(self, images: Images) -> None:
+        """Make one step of the generator, after those of the discriminator."""
+        s, num_images = self.settings, len(images)
+        draws = generator(self.seed, "pretraining", self.done)
         rows = max(1, s.batch_size // distributed.num_processes())
+        position = Position(
+            step=self.done,
+            num_steps=s.steps,
+            steps_per_epoch=max(1, num_images // s.batch_size),
+        )
         for player in self.players.values():
-            player.prepare(
-                Progress(
-                    step=self.done,
-                    num_steps=s.steps,
-                    steps_per_epoch=max(1, num_images // s.batch_size),
-                )
-            )
+            player.prepare(position)
         for _ in range(s.discriminator_steps):
             joint = torch.randint(
                 num_images, (rows * distributed.num_processes(),), generator=draws
             )
-            real = (
-                images.images(joint[distributed.rank() * rows :][:rows])
-                .to(next(self.parameters()).device)
-                .float()
-                / 255
-            )
+            pixels = images.images(distributed.own_share(joint))
+            real = pixels.to(next(self.parameters()).device).float() / 255
             with torch.no_grad():
                 made = self.generator(latents(self.generator, rows, generator=draws))
-            verdicts = self.discriminator(
-                torch.cat([self.judge.look(part, generator=draws) for part in (real, made)])
-            )
+            shown = [self.judge.augmented(part, generator=draws) for part in (real, made)]
+            verdicts = self.discriminator(torch.cat(shown))
             self.players["discriminator"].update(judge_hinge(verdicts[:rows], verdicts[rows:]))
         made = self.generator(latents(self.generator, rows, generator=draws))
-        self.players["generator"].update(
-            realism_loss(self.discriminator(self.judge.look(made, generator=draws)))
-        )
+        verdicts = self.discriminator(self.judge.augmented(made, generator=draws))
+        self.players["generator"].update(realism_loss(verdicts))
         self.done += 1
         self._follow()
 
@@ -207,4 +197,4 @@ class Pretraining(nn.Module):
 def latents(maker: Generator, rows: int, *, generator: torch.Generator) -> Tensor:
     """Standard normal, (rows, latent): this process's rows of a draw for all processes."""
     joint = torch.randn(rows * distributed.num_processes(), maker.latent, generator=generator)
-    return joint[distributed.rank() * rows :][:rows].to(next(maker.parameters()))
+    return distributed.own_share(joint).to(next(maker.parameters()))

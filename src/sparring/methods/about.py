@@ -1,0 +1,74 @@
+"""How a method or an opponent introduces itself. Importing this file does not import torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A disarmed twin: the same method, its opponent without its aim and nothing else changed.
+
+    Attributes:
+        name: value of the setting `disarmed` that makes it.
+        disarms: what the opponent does in it, as a short phrase.
+        primary: the twin that a comparison takes first.
+        settings: settings that make it, where `disarmed` is not the one.
+    """
+
+    name: str
+    disarms: str
+    primary: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def tree(self) -> dict[str, Any]:
+        """Settings of the twin, as a nested dictionary below the method's or opponent's own."""
+        return dict(self.settings) or {"disarmed": self.name}
+
+
+class Pairing(NamedTuple):
+    """A published game that is a method with an opponent around it."""
+
+    name: str
+    method: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Introduction of a method or an opponent; its arguments are literals in the source file.
+
+    Attributes:
+        name: name on the command line, such as `adco`.
+        title: name in reports, such as `AdCo`.
+        summary: one line for `sparring methods`.
+        source: authors, year and arXiv id.
+        opponent: what plays against the encoder.
+        cost: CPU time of a step relative to SimCLR's on one thread (benchmarks/method_steps.py;
+            ResNet-18 at width 0.125, 32 px); None: not measured.
+        good_for: when to take it.
+        order: place in the list of methods, the smallest first; equals by name.
+        twins: disarmed twins; the primary one first.
+        pairing: published game that an opponent makes with a method.
+    """
+
+    name: str
+    title: str = ""
+    summary: str = ""
+    source: str = ""
+    opponent: str = "none"
+    cost: float | None = None
+    good_for: str = ""
+    order: int = 100
+    twins: tuple[Twin, ...] = ()
+    pairing: Pairing | None = None
+
+
+def section(opponent: str) -> str:
+    """Name of an opponent's section in a configuration.
+
+    Example:
+        >>> section("generator-pair")
+        'generator_pair'
+    """
+    return opponent.replace("-", "_")

@@ -1,0 +1,40 @@
+"""What an opponent needs to learn from images before the first step; `training` supplies it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from sparring.config import Settings
+from sparring.data.images import Images
+
+
+@runtime_checkable
+class Pretrainable(Protocol):
+    """Something that learns from images in many steps and can be stopped between two of them."""
+
+    done: int
+    total: int
+
+    def train_step(self, images: Images) -> None:
+        """Make one step."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs: tensors and plain values only."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`'s value."""
+
+
+@runtime_checkable
+class OpponentCache(Protocol):
+    """Keeps what opponents have learned from images, for later runs on the same images."""
+
+    def train(
+        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+    ) -> None:
+        """Train to the end, from where an earlier training of these settings was stopped.
+
+        Args:
+            pretraining: changed in place.
+            name: what is learned, for messages and file names.
+            settings: everything besides the images that decides the result.
+        """

@@ -1,0 +1,128 @@
+"""Views that say what they are, and the cache that lets them go through networks once a step."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring.models.encoder import Encoder
+from sparring.models.split_norm import adversarial_norms
+from sparring.models.teacher import Teacher
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """One augmented copy of each image of a batch, and how networks are to see it.
+
+    Attributes:
+        pixels: in [0, 1], (batch, 3, height, width).
+        norms: batch norms that it goes through: the clean ones, or the second set of split norms,
+            which attacked images have for themselves.
+        images: name of the images that it shows; views of one name show the same images, row by
+            row, and are positives of each other.
+        weight: weight of one of its rows in a mean over all views; 1 for the batch's own.
+        is_further: set beside the batch by an opponent.
+        same_as: view of equal pixels in the same norms; what networks make of that one, without
+            gradient, serves for this one.
+    """
+
+    pixels: Float[Tensor, "batch 3 height width"]
+    norms: Literal["clean", "attacked"] = "clean"
+    images: str = "batch"
+    weight: float = 1.0
+    is_further: bool = False
+    same_as: "View | None" = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pixels)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the pixels."""
+        return self.pixels.device
+
+
+def as_views(pixels: Sequence[Float[Tensor, "batch 3 _ _"]]) -> list[View]:
+    """Clean views of the batch.
+
+    Args:
+        pixels: one tensor per view, in [0, 1].
+    """
+    return [View(pixels=tensor) for tensor in pixels]
+
+
+class ForwardCache:
+    """What the networks of a method made of the views of one step.
+
+    A view goes through a network once, however many losses are computed on it, and through the
+    batch norms that it names. Views and networks are told apart by being the same object.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[View, tuple[nn.Module, ...]], Tensor] = {}
+
+    def forward(self, view: View, *networks: nn.Module) -> Tensor:
+        """Output of the networks, one after the other, for a view.
+
+        Args:
+            view: goes through the first network.
+            networks: each takes the output of the one before.
+        """
+        if view.same_as is not None:
+            return self.forward(view.same_as, *networks).detach()
+        place = (view, networks)
+        if place not in self._made:
+            *before, last = networks
+            given = self.forward(view, *before) if before else view.pixels
+            with _norms(view, last):
+                self._made[place] = last(given)
+        return self._made[place]
+
+    def together(self, views: Sequence[View], encoder: Encoder) -> list[Tensor]:
+        """Embeddings of several views; views of one size and one set of norms go through at once.
+
+        Views that go through at once share the batch's statistics, as in SimCLR.
+
+        Args:
+            views: in the order of the result.
+            encoder: see `Encoder.together`.
+        """
+        sources = dict.fromkeys(view.same_as or view for view in views)
+        new = [view for view in sources if (view, (encoder,)) not in self._made]
+        for norms in ("clean", "attacked"):
+            group = [view for view in new if view.norms == norms]
+            if group:
+                with _norms(group[0], encoder):
+                    made = encoder.together([view.pixels for view in group])
+                for view, embeddings in zip(group, made, strict=True):
+                    self._made[view, (encoder,)] = embeddings
+        return [self.forward(view, encoder) for view in views]
+
+    def shuffled(self, view: View, teacher: Teacher, *, generator: torch.Generator) -> Tensor:
+        """The teacher's embeddings of a view, with shuffled batch norm, see `Teacher.shuffled`.
+
+        Args:
+            view: goes through the teacher.
+            teacher: network of the keys.
+            generator: equal in all processes; draws the order of the joint batch.
+        """
+        if view.same_as is not None:
+            return self.shuffled(view.same_as, teacher, generator=generator).detach()
+        place = (view, (teacher,))
+        if place not in self._made:
+            with _norms(view, teacher):
+                self._made[place] = teacher.shuffled(view.pixels, generator=generator)
+        return self._made[place]
+
+    def has_seen(self, view: View) -> bool:
+        """Whether any network was given this view."""
+        return any(seen is view for seen, _ in self._made)
+
+
+def _norms(view: View, network: nn.Module) -> AbstractContextManager[None]:
+    return adversarial_norms(network) if view.norms == "attacked" else nullcontext()

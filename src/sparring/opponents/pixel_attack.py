@@ -1,0 +1,132 @@
+"""The attack on pixels: images moved by a few grey levels so that a loss rises.
+
+The attack is one step of the fast gradient sign method on the loss over the whole batch, so what
+one image does to all others takes part. `attack` knows neither networks nor methods; it is given a
+loss of images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from sparring import distributed
+from sparring.config import Settings
+
+Images: TypeAlias = Float[Tensor, "batch 3 height width"]
+
+
+class PerturbationSettings(Settings):
+    """How far and how images are moved, and what the moved ones count. Defaults: CLAE as released,
+    on CIFAR (Ho & Vasconcelos 2020)."""
+
+    epsilon: float = Field(default=0.015, gt=0, le=1)
+    """Largest change of a pixel of images in [0, 1]. The released 0.03 is one of normalised images:
+    0.015 for SimCLR on CIFAR (std 0.5), 0.006 for plain and uel on CIFAR, 0.0067 with ImageNet's
+    normalisation."""
+    alpha: float = Field(default=1.0, ge=0)
+    """Weight of the loss on attacked images beside the loss on clean ones."""
+    steps: int = Field(default=1, ge=1)
+    """Gradient steps of the attack; 1 as released."""
+    step_size: float | None = Field(default=None, gt=0)
+    """Of each step, in pixels; None: epsilon for one step, else 2.5 epsilon / steps."""
+    random_start: bool = False
+    """Begin anywhere within epsilon instead of at the image."""
+    anchor: Literal["self", "other-view"] = "self"
+    """Whose positive the attacked image is: the view that it was made from, as released, or the
+    image's other view."""
+    norms: Literal["split", "shared"] = "split"
+    """Split: attacked images go through batch norms of their own. Shared: through the clean
+    ones."""
+    norm_momentum: float = Field(default=0.01, gt=0, le=1)
+    """Of the running statistics of the attacked images' norms."""
+    attack_updates_statistics: bool = True
+    """Whether the attack's own forward pass counts in running statistics, as released; it never
+    reaches the clean ones of split norms."""
+    clip: tuple[float, float] | None = None
+    """Range of attacked pixels, such as [0, 1]; None: no clipping, as released."""
+    disarmed: Literal["random-signs"] | None = None
+    """A control: every pixel moves by epsilon in a random direction."""
+
+    @model_validator(mode="after")
+    def _clip_is_a_range(self) -> "PerturbationSettings":
+        if self.clip is not None and self.clip[0] >= self.clip[1]:
+            raise ValueError(
+                f"clip={list(self.clip)} is empty; give the lower end first, such as [0, 1]"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What an attack has found.
+
+    Attributes:
+        images: moved by at most epsilon, without gradient.
+        loss: at the start of the attack.
+    """
+
+    images: Images
+    loss: Float[Tensor, ""]
+
+
+LossAndGradient: TypeAlias = Callable[[Images, bool], tuple[Tensor, Tensor]]
+"""Loss of images and its gradient with respect to them; told whether these are the images from
+which the attack began, unmoved."""
+
+
+def attack(
+    images: Images,
+    loss_and_gradient: LossAndGradient,
+    settings: PerturbationSettings,
+    *,
+    generator: torch.Generator,
+) -> Attack:
+    """Images moved so that a loss rises: x <- clip_eps(x + step_size * sign(dL/dx)).
+
+    Args:
+        images: where to begin; no gradient flows back to them.
+        loss_and_gradient: called once per step of the attack.
+        settings: how far and how.
+        generator: draws a random start.
+
+    Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018,
+    arXiv:1706.06083.
+    """
+    s, images = settings, images.detach()
+    size = s.step_size or (s.epsilon if s.steps == 1 else 2.5 * s.epsilon / s.steps)
+    moved, first_loss = images, None
+    if s.random_start:
+        moved = images + s.epsilon * (2 * _uniform(images, generator) - 1)
+    for _ in range(s.steps):
+        loss, gradient = loss_and_gradient(moved, moved is images)
+        first_loss = loss.detach() if first_loss is None else first_loss
+        moved = moved + size * gradient.sign()
+        if s.steps > 1 or s.random_start or size > s.epsilon:
+            moved = torch.minimum(torch.maximum(moved, images - s.epsilon), images + s.epsilon)
+        if s.clip is not None:
+            moved = moved.clamp(*s.clip)
+    assert first_loss is not None
+    return Attack(images=moved.detach(), loss=first_loss)
+
+
+def random_signs(
+    images: Images, settings: PerturbationSettings, *, generator: torch.Generator
+) -> Images:
+    """Images of which every pixel moved by epsilon, up or down at random: the attack's size without
+    its aim."""
+    moved = images.detach() + settings.epsilon * (
+        2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1
+    )
+    return moved if settings.clip is None else moved.clamp(*settings.clip)
+
+
+def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers in [0, 1) of the images' shape; drawn for the joint batch, so that several processes
+    draw what one would."""
+    joint = torch.rand(distributed.num_processes(), *images.shape, generator=generator)
+    return distributed.own_share(joint)[0].to(images)

@@ -1,0 +1,192 @@
+"""A run from its configuration to its end: a training at its first step, what its opponents learn
+before it, and the training itself."""
+
+from copy import deepcopy
+
+from torch import nn
+
+from sparring import distributed
+from sparring.data.dataset import Dataset
+from sparring.data.store import cache_folder
+from sparring.errors import ConfigError
+from sparring.methods import registry
+from sparring.methods.learning import OpponentCache
+from sparring.methods.method import Method
+from sparring.training.build import build
+from sparring.training.checkpoint import load_checkpoint
+from sparring.training.listener import Listener
+from sparring.training.loop import Training, needs_images
+from sparring.training.opponent_pretraining import PretrainingCache, lasting
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+
+TIMED_STEPS = 2
+
+
+def prepare(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: RunFolder,
+    *,
+    backbone: nn.Module | None,
+    listener: Listener | None,
+) -> Training:
+    """A training at its first step.
+
+    Args:
+        config: with a resolved image size.
+        dataset: the training images.
+        folder: where everything goes.
+        backbone: a network of your own instead of `encoder.backbone`.
+        listener: told what will be trained.
+    """
+    observe = listener.observe if listener is not None else None
+    training = Training(
+        config=config,
+        game=build(config, backbone),
+        dataset=dataset,
+        folder=folder,
+        observe=observe,
+    )
+    # Only now: a wrong batch size or device is told without it.
+    if listener is not None:
+        listener.report(_summary(config, dataset))
+    return training
+
+
+def pretrain_opponent(
+    training: Training,
+    listener: Listener | None,
+    *,
+    backbone: nn.Module | None = None,
+    cache: OpponentCache | None = None,
+) -> None:
+    """Let the opponents learn what they want to know of the images before the first step.
+
+    Nothing is written to the run's folder.
+
+    Args:
+        training: at its first step.
+        listener: told before what a step with such opponents costs.
+        backbone: the network of your own with which the run is trained, if any.
+        cache: keeps what is learned; None: the cache of the configuration.
+    """
+    config, game = training.config, training.game
+    is_heard = distributed.share(listener is not None)  # all processes measure, or none
+    if is_heard and needs_images(game.method) and training.last_step > TIMED_STEPS:
+        cost = _cost_of_opponents(training, backbone)
+        if listener is not None:
+            listener.report(cost)
+    kept = PretrainingCache(
+        training.dataset, cache=cache_folder(config.data.cache), listener=listener
+    )
+    game.method.pretrain_opponent(
+        training.dataset, kept if cache is None else cache, device=game.device
+    )
+    distributed.broadcast([*game.method.parameters(), *game.method.buffers()])
+
+
+def run_training(training: Training, folder: RunFolder) -> None:
+    """Train to the end in the folder, which no other process may use meanwhile.
+
+    Args:
+        training: at its first step, or restored.
+        folder: the run's.
+    """
+    if distributed.is_main():
+        with folder.locked():
+            folder.write_config(training.config)
+            folder.write_environment(training.game.device, classes=_hashes(training.config))
+            training.run()
+    else:
+        training.run()
+    distributed.barrier()
+
+
+def require_unchanged_classes(
+    config: RunConfig, folder: RunFolder, listener: Listener | None
+) -> None:
+    """Refuse a run whose classes are not at hand; say so where their files have changed.
+
+    Args:
+        config: of the run.
+        folder: the run's; it knows the files' hashes.
+        listener: told of a file that changed.
+
+    Raises:
+        ConfigError: naming the class that must be given again.
+    """
+    config.require_classes()
+    before = folder.read_classes()
+    for name, found in _hashes(config).items():
+        if name in before and before[name] != found and listener is not None:
+            listener.report(
+                f"the file of {name} has changed since this run began: the rest of the run follows "
+                "the new one"
+            )
+
+
+def load_method(
+    folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
+) -> Method | None:
+    """The method of a run's last checkpoint in evaluation mode, gradients off.
+
+    Args:
+        folder: the run's.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to put it.
+
+    Returns:
+        None if its class is not at hand.
+    """
+    config = folder.read_config()
+    try:
+        config.require_classes()
+    except ConfigError:
+        return None
+    config = config.changed(training={"device": device, "sync_batch_norm": False})
+    game = build(config, deepcopy(backbone))
+    load_checkpoint(folder.checkpoint, game)
+    return game.method.eval().requires_grad_(False)
+
+
+def _hashes(config: RunConfig) -> dict[str, str]:
+    """Hash of the file of each class that was given, by its name in the configuration."""
+    given = {
+        config.method: registry.source_hash("method", config.method),
+        **{name: registry.source_hash("opponent", name) for name in config.opponent},
+    }
+    return {name: found for name, found in given.items() if found is not None}
+
+
+def _summary(config: RunConfig, dataset: Dataset) -> str:
+    size, bad = config.image_size, len(dataset.quarantine)
+    steps = len(dataset) // config.training.batch_size
+    left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
+    plan = (
+        f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
+        f"{config.training.epochs} epochs of {steps:,} steps"
+    )
+    return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
+
+
+def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:
+    """Time of a step with the opponents beside one without, measured on games that are thrown
+    away."""
+    config, seconds = training.config, []
+    sections = [registry.section_of(name) for name in config.opponent]
+    alone = {key: value for key, value in config.tree().items() if key not in sections}
+    for shown in (config, RunConfig.from_tree({**alone, "opponent": []})):
+        trial = Training(
+            config=shown,
+            game=build(shown, deepcopy(backbone)),
+            dataset=training.dataset,
+            folder=training.folder,
+        )
+        seconds.append(trial.seconds_per_step(TIMED_STEPS))
+    both, bare = seconds
+    return (
+        f"{', '.join(config.opponent)}: a step takes {both:.2g} s here, {both / bare:.1f} times "
+        f"one of {config.method} alone ({TIMED_STEPS} timed); all {training.last_step:,} steps at "
+        f"most {lasting(both * training.last_step)}"
+    )
