@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -102,7 +102,7 @@ class Player:
         self.learning_rate = 0.0
         self._terms: tuple[Added | Averaged, ...] = ()
 
-    def beside(self, *terms: Added | Averaged) -> Self:
+    def beside(self, *terms: Added | Averaged) -> "Player":
         """This player, minimising further terms beside the loss that `update` is given.
 
         Averages come before sums, whatever the order in which opponents bring their terms.
