@@ -158,6 +158,13 @@ def source_hash(kind: Kind, name: str) -> str | None:
         return None
 
 
+def reference(kind: Kind, name: str) -> str:
+    """Text by which another process can load a given class, `FILE.py:NAME` where it has a file."""
+    given = _given[kind][name]
+    path = inspect.getsourcefile(given)
+    return f"{path or given.__module__}:{given.__qualname__}"
+
+
 def given_names() -> Iterator[tuple[Kind, str]]:
     """Classes that were given in this process."""
     for kind, classes in _given.items():

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.data.images import Images
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Pairing, Twin
+from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Context, Method, Metrics, Pictures
 from sparring.models.split_norm import split_norms
@@ -93,6 +93,18 @@ class GeneratorPair(Opponent):
         pairing=Pairing("hardgen", method="simclr"),
     )
     settings_class = GeneratorPairSettings
+    toy = Toy(
+        small={
+            "generator": {"width": 4, "latent": 8},
+            "pretraining": {"steps": 0},
+            "real_only": 0.0,
+            "players": {
+                "generator": {"learning_rate": 1e-3},
+                "discriminator": {"learning_rate": 1e-3},
+            },
+        },
+        off={"real_only": 0.99},
+    )
     metrics: ClassVar[Mapping[str, Metric]] = GENERATOR_PAIR_METRICS
     needs_images: ClassVar[bool] = True
 
