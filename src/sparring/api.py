@@ -19,7 +19,7 @@ from sparring.data.views.views import Views
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import SCORED_IMAGES
 from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
@@ -232,7 +232,7 @@ def evaluate(
     encoders = [
         online_encoder(method) for method in both_methods(folder, backbone=backbone, device=device)
     ]
-    material = Material(
+    evaluation_data = EvaluationData(
         data_path(config) if own else train_data,
         data,
         image_size=size,
@@ -244,7 +244,7 @@ def evaluate(
         config=config,
         folder=folder.path,
         root=Path(root) if root is not None else None,
-        reporter=listener,
+        listener=listener,
     )
     tested = (
         "held-out images"
@@ -254,17 +254,17 @@ def evaluate(
         else "given images"
     )
 
-    def keep_result(contestant: str, protocol: str, result: Result) -> None:
+    def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
         folder.write_scores(
-            {**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested}
+            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
         )
 
-    untrained = Contestant("untrained", encoders[1])
-    contestants = [Contestant("trained", encoders[0], untrained), untrained]
-    return {**run_protocols(contestants, material, chosen, done=keep_result), "test": tested}
+    untrained = EvaluatedEncoder("untrained", encoders[1])
+    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+    return {**run_protocols(evaluated, evaluation_data, chosen, done=keep_result), "test": tested}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.catalogue import PROTOCOLS, headline_of, title_of
 from sparring.evaluation.choice import choose, function_of, settings_class
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.protocol import Result, spread
 from sparring.evaluation.protocols import evaluate
@@ -46,10 +46,10 @@ def run(
     names: list[str], train: Any, test: Any, encoder: nn.Module | None = None, **named: Any
 ) -> dict[str, Result]:
     """Results of the run's encoder."""
-    material = Material(train, test, image_size=SIZE, **named)
-    return evaluate([Contestant("trained", encoder or Pixels())], material, choose(names))[
-        "trained"
-    ]
+    evaluation_data = EvaluationData(train, test, image_size=SIZE, **named)
+    return evaluate(
+        [EvaluatedEncoder("trained", encoder or Pixels())], evaluation_data, choose(names)
+    )["trained"]
 
 
 def matrices(train: Images, test: Images) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -225,7 +225,7 @@ def test_progress_counts_the_images_of_each_set() -> None:
         def count(self, what: str, done: int, total: int) -> None:
             calls.append((what, done, total))
 
-    run(["knn"], coloured(300, 0), coloured(60, 1), reporter=Listener())
+    run(["knn"], coloured(300, 0), coloured(60, 1), listener=Listener())
     about = "features of the trained encoder, "
     assert calls == [
         (about + "training images", 256, 300),
@@ -242,12 +242,12 @@ def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(
 
     monkeypatch.setattr("sparring.evaluation.frozen.linear.linear", fails)
     told: list[tuple[str, str]] = []
-    material = Material(coloured(30, 0), coloured(30, 1), image_size=SIZE)
-    contestants = [Contestant(name, Pixels()) for name in ("trained", "untrained")]
+    evaluation_data = EvaluationData(coloured(30, 0), coloured(30, 1), image_size=SIZE)
+    encoders = [EvaluatedEncoder(name, Pixels()) for name in ("trained", "untrained")]
     with pytest.raises(DataError):
         evaluate(
-            contestants,
-            material,
+            encoders,
+            evaluation_data,
             choose(["knn", "linear"]),
             done=lambda who, what, _: told.append((who, what)),
         )
@@ -256,9 +256,11 @@ def test_each_result_is_told_at_once_so_that_a_later_failure_costs_none(
 
 def test_a_joint_protocol_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROTOCOLS, "knn", replace(PROTOCOLS["knn"], is_joint=True))
-    material = Material(coloured(30, 0), coloured(30, 1), image_size=SIZE)
+    evaluation_data = EvaluationData(coloured(30, 0), coloured(30, 1), image_size=SIZE)
     results = evaluate(
-        [Contestant(name, Pixels()) for name in ("trained", "untrained")], material, choose(["knn"])
+        [EvaluatedEncoder(name, Pixels()) for name in ("trained", "untrained")],
+        evaluation_data,
+        choose(["knn"]),
     )
     assert list(results["trained"]) == ["knn"]
     assert results["untrained"] == {}

@@ -13,10 +13,10 @@ from sparring.evaluation.catalogue import PROTOCOLS, Entry
 
 if TYPE_CHECKING:
     from sparring.config import Settings
-    from sparring.evaluation.data import Contestant, Material
+    from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
     from sparring.evaluation.protocol import Result
 
-    Function = Callable[[Contestant, Material, Any], Result]
+    Function = Callable[[EvaluatedEncoder, EvaluationData, Any], Result]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Chosen:
     entry: Entry
     settings: Settings
 
-    def __call__(self, contestant: Contestant, material: Material) -> Result:
-        """Its result on a contestant."""
-        return function_of(self.entry)(contestant, material, self.settings)
+    def __call__(self, evaluated: EvaluatedEncoder, data: EvaluationData) -> Result:
+        """Its result on a evaluated."""
+        return function_of(self.entry)(evaluated, data, self.settings)
 
 
 def choose(names: Sequence[str], overrides: Mapping[str, Any] | None = None) -> list[Chosen]:

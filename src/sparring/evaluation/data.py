@@ -1,7 +1,7 @@
 """What the protocols work on: the two image sets, opened when first asked for, and each
-contestant's features, computed once.
+evaluated's features, computed once.
 
-One `Material` serves all protocols and both contestants of one call, so what two protocols need is
+One `EvaluationData` serves all protocols and both encoders of one call, so what two protocols need is
 made once.
 """
 
@@ -38,7 +38,7 @@ _ALIGNMENT_IMAGES = 1024
 
 
 @runtime_checkable
-class Reporter(Protocol):
+class Listener(Protocol):
     """Is told what happens: the part of a listener that evaluation needs."""
 
     def report(self, line: str) -> None: ...
@@ -47,14 +47,14 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Contestant:
+class EvaluatedEncoder:
     """An encoder under evaluation."""
 
     name: str
     """`trained`, or `untrained`: the encoder from which the run started."""
     encoder: FeatureEncoder
-    """In evaluation mode, its gradients off; a protocol that trains takes `learner()`."""
-    origin: "Contestant | None" = None
+    """In evaluation mode, its gradients off; a protocol that trains takes `trainable_copy()`."""
+    origin: "EvaluatedEncoder | None" = None
     """The encoder from which a trained one started, for protocols that compare both."""
 
     @property
@@ -62,7 +62,7 @@ class Contestant:
         """Whether this is the run's encoder."""
         return self.name == "trained"
 
-    def learner(self) -> Encoder:
+    def trainable_copy(self) -> Encoder:
         """A copy of the encoder that may learn: in training mode, its gradients on."""
         assert isinstance(self.encoder, Encoder)
         return deepcopy(self.encoder).train().requires_grad_(True)
@@ -78,7 +78,7 @@ class Labelled:
     test_labels: Int[Tensor, "test"]
 
 
-class Material:
+class EvaluationData:
     """What one evaluation works on.
 
     Args:
@@ -95,7 +95,7 @@ class Material:
         config: configuration of the run; for protocols that pretrain again.
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
-        reporter: told what happens.
+        listener: told what happens.
     """
 
     def __init__(
@@ -112,16 +112,16 @@ class Material:
         config: "RunConfig | None" = None,
         folder: Path | None = None,
         root: Path | None = None,
-        reporter: Reporter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
-        self._views, self._keep, self._limit, self._reporter = (
+        self._views, self._keep, self._limit, self._listener = (
             views,
             keep or DataSettings(),
             limit,
-            reporter,
+            listener,
         )
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, NamedSet] = {}
@@ -129,13 +129,13 @@ class Material:
     def progress(self, what: str) -> Progress | None:
         """Progress function of one long piece of work, to be called with what is done and what
         there is in all."""
-        reporter = self._reporter
-        return None if reporter is None else lambda done, total: reporter.count(what, done, total)
+        listener = self._listener
+        return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
         """Tell whoever listens one line worth reading."""
-        if self._reporter is not None:
-            self._reporter.report(line)
+        if self._listener is not None:
+            self._listener.report(line)
 
     @property
     def limits(self) -> tuple[int | None, int | None]:
@@ -206,20 +206,20 @@ class Material:
             return known
         return replace(known, validation=positions(known, self.learned.validation))
 
-    def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+    def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """Of all images to score."""
-        return self._extracted(contestant, is_test=True)
+        return self._extracted(evaluated, is_test=True)
 
-    def train_features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
+    def train_features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """Of all images to learn from."""
-        return self._extracted(contestant, is_test=False)
+        return self._extracted(evaluated, is_test=False)
 
-    def labelled(self, contestant: Contestant) -> Labelled:
+    def labelled(self, evaluated: EvaluatedEncoder) -> Labelled:
         """Features and classes of both sets."""
         known = self.classes
         train, test = (
-            self._extracted(contestant, is_test=False),
-            self._extracted(contestant, is_test=True),
+            self._extracted(evaluated, is_test=False),
+            self._extracted(evaluated, is_test=True),
         )
         return Labelled(
             train_features=train[known.train_rows.to(self.device)],
@@ -229,7 +229,7 @@ class Material:
         )
 
     def view_features(
-        self, contestant: Contestant
+        self, evaluated: EvaluatedEncoder
     ) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
         """Features of two views of a sample of the images to score; None if no views were given."""
         if self._views is None:
@@ -238,25 +238,25 @@ class Material:
         chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[
             :_ALIGNMENT_IMAGES
         ]
-        with evaluating(contestant.encoder.modules()):
+        with evaluating(evaluated.encoder.modules()):
             for start in range(0, len(chosen), 256):
                 first, second = self._views(
                     dataset.images(chosen[start : start + 256].numpy()).to(self.device)
                 )
                 parts.append(
-                    (contestant.encoder.features(first), contestant.encoder.features(second))
+                    (evaluated.encoder.features(first), evaluated.encoder.features(second))
                 )
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
-    def _extracted(self, contestant: Contestant, *, is_test: bool) -> Tensor:
+    def _extracted(self, evaluated: EvaluatedEncoder, *, is_test: bool) -> Tensor:
         """Features of a whole set, computed when first asked for."""
         train, test = self.images
-        key = contestant.name, is_test and test is not train
+        key = evaluated.name, is_test and test is not train
         if key not in self._features:
             which = "test" if key[1] else "training" if test is not train else "all"
-            progress = self.progress(f"features of the {contestant.name} encoder, {which} images")
+            progress = self.progress(f"features of the {evaluated.name} encoder, {which} images")
             features = extract_features(
-                contestant.encoder, test if key[1] else train, device=self.device, progress=progress
+                evaluated.encoder, test if key[1] else train, device=self.device, progress=progress
             )
             self._features[key] = features.to(self.device)
         return self._features[key]

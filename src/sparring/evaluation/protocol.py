@@ -1,9 +1,9 @@
 """What a protocol is.
 
-A protocol is a file of this folder with two names: its settings, and a function from a contestant,
-the material and the settings to its result. The line in `catalogue.PROTOCOLS` makes it known.
+A protocol is a file of this folder with two names: its settings, and a function from a evaluated,
+the data and the settings to its result. The line in `catalogue.PROTOCOLS` makes it known.
 
-    def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result: ...
+    def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSettings) -> Result: ...
 
 A result is what JSON can hold. These keys have a meaning for whoever shows it, and a protocol adds
 what else it found:

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def images(tmp_path: Path) -> AnnotatedImages:
-    """Seven scenes with boxes and outlines."""
+    """Seven images with boxes and outlines."""
     return open_annotated(rectangles.write_coco(tmp_path, rectangles.scenes(7)))
 
 

@@ -1,7 +1,7 @@
 """Object detection: a Faster R-CNN that starts from the encoder, trained on boxes and scored as
 COCO does."""
 
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_trial import Task, trial
 from sparring.evaluation.detection.detectors import box_detector
@@ -14,7 +14,9 @@ class DetectionSettings(DetectorSettings):
     """Settings of `detection`."""
 
 
-def detection(contestant: Contestant, material: Material, settings: DetectionSettings) -> Result:
+def detection(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DetectionSettings
+) -> Result:
     """Average precision of boxes; `ap` is COCO's mean over thresholds of overlap, `ap50` the one
     that VOC reports.
 
@@ -29,4 +31,4 @@ def detection(contestant: Contestant, material: Material, settings: DetectionSet
 
     Source: He et al. 2020, arXiv:1911.05722, section 4.2.
     """
-    return trial(contestant, material, settings, TASK)
+    return trial(evaluated, data, settings, TASK)

@@ -12,7 +12,7 @@ from sparring.data.sources.annotated import ACCEPTED, open_annotated
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.coco_score import Truth, coco_score
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_training import (
@@ -67,7 +67,7 @@ class Sets:
 
 
 def trial(
-    contestant: Contestant, material: Material, settings: DetectorSettings, task: Task
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DetectorSettings, task: Task
 ) -> Result:
     """Train a detector on the encoder, and score it.
 
@@ -76,23 +76,23 @@ def trial(
         ConfigError: for a backbone that is no ResNet.
         TrainingError: for a loss that is not finite.
     """
-    sets = open_sets(material, task, tells=contestant.is_trained)
+    sets = open_sets(data, task, tells=evaluated.is_trained)
     names = sets.train.class_names
-    with drawing(material.seed, material.device):
-        model = task.build(contestant.learner(), settings, num_classes=len(names))
+    with drawing(data.seed, data.device):
+        model = task.build(evaluated.trainable_copy(), settings, num_classes=len(names))
         source = batches(
             sets.train,
             sets.train_rows,
             batch_size=settings.batch_size,
-            seed=material.seed,
+            seed=data.seed,
             with_masks=task.has_masks,
         )
         with closing(source):
-            steps = material.progress(f"{task.name} of the {contestant.name} encoder, training")
-            loss = train(model, source, settings, device=material.device, progress=steps)
+            steps = data.progress(f"{task.name} of the {evaluated.name} encoder, training")
+            loss = train(model, source, settings, device=data.device, progress=steps)
     resize_to(model, settings.test_size)
-    looked = material.progress(f"{task.name} of the {contestant.name} encoder, test images")
-    found = detect(model, sets.test, sets.test_rows, device=material.device, progress=looked)
+    looked = data.progress(f"{task.name} of the {evaluated.name} encoder, test images")
+    found = detect(model, sets.test, sets.test_rows, device=data.device, progress=looked)
     truths = [truth(sets, row, with_masks=task.has_masks) for row in sets.test_rows]
     result: Result = {}
     for prefix, by in task.scores.items():
@@ -105,7 +105,7 @@ def trial(
     return {**result, **_told(sets, settings, loss)}
 
 
-def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
+def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
     """Both sets, looked at for whatever would stop the trial later.
 
     Raises:
@@ -113,12 +113,12 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
             annotated.
     """
     needs_coco_eval()
-    if material.train is None or material.test is None:
+    if data.train is None or data.test is None:
         raise DataError(
             f"{task.name} learns from annotated images and is scored on others: give both, "
             f"--train-data and --data, {ACCEPTED}"
         )
-    train_set, test_set = open_annotated(material.train), open_annotated(material.test)
+    train_set, test_set = open_annotated(data.train), open_annotated(data.test)
     if train_set.fingerprint() == test_set.fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "
@@ -131,8 +131,8 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
                 f"{images.outlines_missing}"
             )
         for line in _oddities(which, images) if tells else ():
-            material.report(line)
-    limits = material.limits
+            data.report(line)
+    limits = data.limits
     learned = learnable(train_set)
     if not learned:
         raise DataError(
@@ -140,7 +140,7 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
         )
     chosen = _limited(list(range(len(test_set))), limits[1])
     labels = _matched(train_set.class_names, test_set, chosen)
-    look = material.progress("sizes of the test images")
+    look = data.progress("sizes of the test images")
     for number, row in enumerate(chosen, start=1):
         test_set.check(row)  # before the hours that training takes
         if look is not None:

@@ -1,7 +1,7 @@
 """Instance segmentation: a Mask R-CNN that starts from the encoder, trained on outlines and scored
 as COCO does."""
 
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_trial import Task, trial
 from sparring.evaluation.detection.detectors import mask_detector
@@ -15,7 +15,7 @@ class InstanceSegmentationSettings(DetectorSettings):
 
 
 def instance_segmentation(
-    contestant: Contestant, material: Material, settings: InstanceSegmentationSettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: InstanceSegmentationSettings
 ) -> Result:
     """Average precision of outlines, COCO's mean over thresholds of overlap; the boxes' as `box_ap`
     and so on.
@@ -31,4 +31,4 @@ def instance_segmentation(
 
     Source: He et al. 2020, arXiv:1911.05722, section 4.2.
     """
-    return trial(contestant, material, settings, TASK)
+    return trial(evaluated, data, settings, TASK)

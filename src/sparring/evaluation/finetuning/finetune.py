@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
@@ -47,28 +47,32 @@ class FinetuneSettings(Settings):
     a public set, else `top-1`."""
 
 
-def finetune(contestant: Contestant, material: Material, settings: FinetuneSettings) -> Result:
+def finetune(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: FinetuneSettings
+) -> Result:
     """Accuracy of the network fine-tuned on all training labels; of the untrained encoder:
     supervised from scratch.
 
     Raises:
         TrainingError: if a loss is not finite.
     """
-    data, tried, metric = material.classes, [], _metric(material, settings)
+    classified, tried, metric = data.classes, [], _metric(data, settings)
     measure = ACCURACIES[metric]
     candidates = _candidates(
-        settings, settings.tuning if contestant.is_trained else settings.scratch
+        settings, settings.tuning if evaluated.is_trained else settings.scratch
     )
     best = candidates[0]
     if len(candidates) > 1:
-        kept, held_out = _parted(data, settings, seed=material.seed)
+        kept, held_out = _parted(classified, settings, seed=data.seed)
         for candidate in candidates:
-            classifier = _tuned(contestant, material, kept, candidate)
-            predicted = predictions(classifier, data.train, data.train_rows[held_out])
-            tried.append(measure(predicted, data.train_labels[held_out]))
+            classifier = _tuned(evaluated, data, kept, candidate)
+            predicted = predictions(classifier, classified.train, classified.train_rows[held_out])
+            tried.append(measure(predicted, classified.train_labels[held_out]))
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
-    classifier = _tuned(contestant, material, None, best)
-    accuracy = measure(predictions(classifier, data.test, data.test_rows), data.test_labels)
+    classifier = _tuned(evaluated, data, None, best)
+    accuracy = measure(
+        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
+    )
     rows = [
         [c.backbone_learning_rate, c.weight_decay, score]
         for c, score in zip(candidates, tried, strict=False)
@@ -89,26 +93,26 @@ def finetune(contestant: Contestant, material: Material, settings: FinetuneSetti
         if rows
         else {}
     )
-    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **data.sizes}
+    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **classified.sizes}
 
 
-def _metric(material: Material, settings: FinetuneSettings) -> AccuracyName:
+def _metric(data: EvaluationData, settings: FinetuneSettings) -> AccuracyName:
     if settings.metric != "auto":
         return settings.metric
-    usual = material.learned.metric if material.learned is not None else "top-1"
+    usual = data.learned.metric if data.learned is not None else "top-1"
     return "mean-per-class" if usual == "mean-per-class" else "top-1"
 
 
 def _parted(
-    data: Classified, settings: FinetuneSettings, *, seed: int
+    classified: Classified, settings: FinetuneSettings, *, seed: int
 ) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
     """Positions of the training rows to learn from and to choose on: the official validation images
     where the set has some."""
-    if data.validation is None:
-        return split(data.train_labels, share=settings.validation_share, seed=seed)
-    is_validation = torch.zeros(len(data.train_rows), dtype=torch.bool)
-    is_validation[data.validation] = True
-    return (~is_validation).nonzero().flatten(), data.validation
+    if classified.validation is None:
+        return split(classified.train_labels, share=settings.validation_share, seed=seed)
+    is_validation = torch.zeros(len(classified.train_rows), dtype=torch.bool)
+    is_validation[classified.validation] = True
+    return (~is_validation).nonzero().flatten(), classified.validation
 
 
 def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[FineTuningSettings]:
@@ -128,15 +132,15 @@ def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[Fi
 
 
 def _tuned(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Int[Tensor, "chosen"] | None,
     tuning: FineTuningSettings,
 ) -> Classifier:
     """Learned from the chosen training rows; None: from all."""
-    rows = torch.arange(len(material.classes.train_rows)) if chosen is None else chosen
+    rows = torch.arange(len(data.classes.train_rows)) if chosen is None else chosen
     seed, what = (
-        derived_seed(material.seed, "finetune"),
+        derived_seed(data.seed, "finetune"),
         f"fine-tuning at rate {tuning.backbone_learning_rate:g}",
     )
-    return tuned_copy(contestant, material, rows, settings=tuning, seed=seed, what=what)
+    return tuned_copy(evaluated, data, rows, settings=tuning, seed=seed, what=what)

@@ -14,7 +14,7 @@ from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress, evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
@@ -132,19 +132,19 @@ def fine_tuned(
 
 
 def tuned_copy(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Int[Tensor, "chosen"],
     *,
     settings: FineTuningSettings,
     seed: int,
     what: str,
 ) -> Classifier:
-    """A classifier fine-tuned from a copy of the contestant's encoder on some of the training rows.
+    """A classifier fine-tuned from a copy of an encoder on some of the training rows.
 
     Args:
-        contestant: left as it is.
-        material: its classes are learned.
+        evaluated: left as it is.
+        data: its classes are learned.
         chosen: positions among the training rows.
         settings: rates, length, crops.
         seed: see `fine_tuned`.
@@ -153,16 +153,16 @@ def tuned_copy(
     Raises:
         TrainingError: if the loss is not finite.
     """
-    data = material.classes
+    classified = data.classes
     return fine_tuned(
-        contestant.learner(),
-        data.train,
-        data.train_rows[chosen],
-        data.train_labels[chosen],
-        num_classes=len(data.class_names),
+        evaluated.trainable_copy(),
+        classified.train,
+        classified.train_rows[chosen],
+        classified.train_labels[chosen],
+        num_classes=len(classified.class_names),
         settings=settings,
         seed=seed,
-        progress=material.progress(f"{contestant.name} encoder, {what}"),
+        progress=data.progress(f"{evaluated.name} encoder, {what}"),
     )
 
 

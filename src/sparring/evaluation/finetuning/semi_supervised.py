@@ -12,7 +12,7 @@ from torch import Tensor
 from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.protocol import Result, spread, table
 from sparring.evaluation.split import labelled_rows
@@ -43,7 +43,7 @@ class SemiSupervisedSettings(Settings):
 
 
 def semi_supervised(
-    contestant: Contestant, material: Material, settings: SemiSupervisedSettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: SemiSupervisedSettings
 ) -> Result:
     """Accuracy after fine-tuning on few labels; of the untrained encoder: supervised from scratch
     on the same labels.
@@ -54,25 +54,27 @@ def semi_supervised(
         DataError: for a list that names none of the training images, or leaves a class without one.
         TrainingError: if a loss is not finite.
     """
-    data = material.classes
-    budgets = {name: [_listed(data, name)] for name in settings.lists} or {
+    classified = data.classes
+    budgets = {name: [_listed(classified, name)] for name in settings.lists} or {
         f"{100 * fraction:.4g} %": [
-            labelled_rows(data.train_labels, share=fraction, seed=derived_seed(material.seed, draw))
+            labelled_rows(
+                classified.train_labels, share=fraction, seed=derived_seed(data.seed, draw)
+            )
             for draw in range(settings.draws)
         ]
         for fraction in settings.fractions
     }
-    tuning = settings.tuning if contestant.is_trained else settings.scratch
+    tuning = settings.tuning if evaluated.is_trained else settings.scratch
     accuracies = {}
     for name, draws in budgets.items():
         accuracies[name] = [
             _accuracy(
-                contestant,
-                material,
+                evaluated,
+                data,
                 chosen,
                 tuning=tuning,
                 name=f"{name} of the labels, draw {number + 1}",
-                seed=derived_seed(material.seed, "tuning", number),
+                seed=derived_seed(data.seed, "tuning", number),
             )
             for number, chosen in enumerate(draws)
         ]
@@ -86,20 +88,20 @@ def semi_supervised(
         "spread": first_spread,
         "draws": accuracies,
         "note": "fine-tuned from the pretrained encoder"
-        if contestant.is_trained
+        if evaluated.is_trained
         else "supervised from scratch on the same labels",
         "table": table(
             ["labels", "images", "accuracy %", "spread %", "draws"],
             rows,
             title="Accuracy over draws of the labelled images",
         ),
-        **data.sizes,
+        **classified.sizes,
     }
 
 
 def _accuracy(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Tensor,
     *,
     tuning: FineTuningSettings,
@@ -107,12 +109,14 @@ def _accuracy(
     seed: int,
 ) -> float:
     """Of a copy of the encoder that has learned from the chosen training rows."""
-    data = material.classes
-    classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=name)
-    return top_1(predictions(classifier, data.test, data.test_rows), data.test_labels)
+    classified = data.classes
+    classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=name)
+    return top_1(
+        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
+    )
 
 
-def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
+def _listed(classified: Classified, path: str) -> Int[Tensor, "listed"]:
     """Positions among the training rows of the images that a file names, by their whole name or its
     last part."""
     try:
@@ -126,7 +130,7 @@ def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
             f"semi-supervised.lists: cannot read {path}: "
             f"{getattr(error, 'strerror', None) or error}"
         ) from None
-    keys = [data.train.keys[int(row)] for row in data.train_rows]
+    keys = [classified.train.keys[int(row)] for row in classified.train_rows]
     listed = torch.tensor(
         [i for i, key in enumerate(keys) if key in names or PurePath(key).name in names],
         dtype=torch.long,
@@ -136,10 +140,12 @@ def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
             f"semi-supervised.lists: none of the {len(names):,} names in {path} is a training "
             f"image, such as {keys[0]}"
         )
-    missing = set(range(len(data.class_names))) - set(data.train_labels[listed].tolist())
+    missing = set(range(len(classified.class_names))) - set(
+        classified.train_labels[listed].tolist()
+    )
     if missing:
         raise DataError(
             f"semi-supervised.lists: {path} names no image of class "
-            f"{data.class_names[min(missing)]}; name at least one of each"
+            f"{classified.class_names[min(missing)]}; name at least one of each"
         )
     return listed

@@ -21,7 +21,7 @@ from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
@@ -82,7 +82,7 @@ class LinearHead(nn.Module):
 
 
 def probe_accuracies(
-    contestant: Contestant, material: Material, recipe: EpochRecipe
+    evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
 ) -> list[float]:
     """Test accuracy in [0, 1] after the last epoch; after every epoch if the recipe reports the
     best.
@@ -90,22 +90,22 @@ def probe_accuracies(
     Raises:
         TrainingError: if the loss is not finite.
     """
-    data, encoder = material.classes, contestant.encoder
+    classified, encoder = data.classes, evaluated.encoder
     assert isinstance(encoder, Encoder) or recipe.input == "features"
-    batch = min(recipe.batch_size, len(data.train_rows))
+    batch = min(recipe.batch_size, len(classified.train_rows))
     test = torch.cat(
         [
-            _inputs(contestant, unit_images(pixels, material.device), recipe)
-            for pixels in _pixels(data.test, data.test_rows)
+            _inputs(evaluated, unit_images(pixels, data.device), recipe)
+            for pixels in _pixels(classified.test, classified.test_rows)
         ]
     )
-    cached = _cached(contestant, material, recipe)
-    head = LinearHead(test.shape[1], num_classes=len(data.class_names), seed=material.seed).to(
-        material.device
+    cached = _cached(evaluated, data, recipe)
+    head = LinearHead(test.shape[1], num_classes=len(classified.class_names), seed=data.seed).to(
+        data.device
     )
     optimizer, progress, accuracies = (
         _optimizer(head, recipe),
-        material.progress(f"linear probe of the {contestant.name} encoder"),
+        data.progress(f"linear probe of the {evaluated.name} encoder"),
         [],
     )
     scale = batch / recipe.reference_batch if recipe.reference_batch is not None else 1.0
@@ -117,12 +117,12 @@ def probe_accuracies(
         _epoch(
             head,
             optimizer,
-            _batches(contestant, material, recipe, cached=cached, epoch=epoch, batch=batch),
+            _batches(evaluated, data, recipe, cached=cached, epoch=epoch, batch=batch),
         )
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
         if recipe.report == "best" or epoch + 1 == recipe.epochs:
-            accuracies.append(_accuracy(head, test, data))
+            accuracies.append(_accuracy(head, test, classified))
     return accuracies
 
 
@@ -141,8 +141,8 @@ def _epoch(
 
 
 def _batches(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     recipe: EpochRecipe,
     *,
     cached: Tensor | None,
@@ -150,53 +150,53 @@ def _batches(
     batch: int,
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
     """Inputs and labels of an epoch in an order of its own; a ragged last batch is used too."""
-    data = material.classes
+    classified = data.classes
     for number, chosen in enumerate(
         torch.split(
             torch.randperm(
-                len(data.train_rows), generator=generator(material.seed, "probe order", epoch)
+                len(classified.train_rows), generator=generator(data.seed, "probe order", epoch)
             ),
             batch,
         )
     ):
         if cached is not None:
-            inputs = cached[chosen.to(material.device)]
+            inputs = cached[chosen.to(data.device)]
         else:
             assert recipe.crop_scale is not None
             augment = Views(
                 [ViewSettings(crop_scale=recipe.crop_scale, jitter=0, greyscale=0)],
-                image_size=data.train.size,
+                image_size=classified.train.size,
             )
-            pixels = data.train.images(data.train_rows[chosen].numpy()).to(material.device)
-            (views,) = augment(
-                pixels, generator=generator(material.seed, "probe views", epoch, number)
-            )
-            inputs = _inputs(contestant, views, recipe)
-        yield inputs, data.train_labels[chosen].to(material.device)
+            pixels = classified.train.images(classified.train_rows[chosen].numpy()).to(data.device)
+            (views,) = augment(pixels, generator=generator(data.seed, "probe views", epoch, number))
+            inputs = _inputs(evaluated, views, recipe)
+        yield inputs, classified.train_labels[chosen].to(data.device)
 
 
-def _cached(contestant: Contestant, material: Material, recipe: EpochRecipe) -> Tensor | None:
+def _cached(
+    evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
+) -> Tensor | None:
     """Inputs of all training rows, if no augmentation changes them."""
     if recipe.crop_scale is not None:
         return None
     if recipe.input == "features":
-        return material.labelled(contestant).train_features
-    data = material.classes
+        return data.labelled(evaluated).train_features
+    classified = data.classes
     return torch.cat(
         [
-            _inputs(contestant, unit_images(pixels, material.device), recipe)
-            for pixels in _pixels(data.train, data.train_rows)
+            _inputs(evaluated, unit_images(pixels, data.device), recipe)
+            for pixels in _pixels(classified.train, classified.train_rows)
         ]
     )
 
 
-def _inputs(contestant: Contestant, images: Tensor, recipe: EpochRecipe) -> Tensor:
+def _inputs(evaluated: EvaluatedEncoder, images: Tensor, recipe: EpochRecipe) -> Tensor:
     """What the probe sees of a batch; nothing of the encoder changes."""
-    with evaluating(contestant.encoder.modules()):
+    with evaluating(evaluated.encoder.modules()):
         if recipe.input == "features":
-            return contestant.encoder.features(images)
-        assert isinstance(contestant.encoder, Encoder)
-        return unit_rows(contestant.encoder(images))
+            return evaluated.encoder.features(images)
+        assert isinstance(evaluated.encoder, Encoder)
+        return unit_rows(evaluated.encoder(images))
 
 
 def _pixels(images: Dataset, rows: Int[Tensor, "rows"]) -> Iterator[Tensor]:
@@ -216,6 +216,6 @@ def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:
 
 
 @torch.no_grad()
-def _accuracy(head: LinearHead, test: Tensor, data: Classified) -> float:
+def _accuracy(head: LinearHead, test: Tensor, classified: Classified) -> float:
     predicted: Tensor = head(test).argmax(dim=1).cpu()
-    return (predicted == data.test_labels).double().mean().item()
+    return (predicted == classified.test_labels).double().mean().item()

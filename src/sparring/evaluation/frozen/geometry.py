@@ -3,7 +3,7 @@
 import torch
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.protocol import Result
 from sparring.measures.geometry import (
     alignment,
@@ -22,13 +22,13 @@ class GeometrySettings(Settings):
     """`geometry` has nothing to set."""
 
 
-def geometry(contestant: Contestant, material: Material, settings: GeometrySettings) -> Result:
+def geometry(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: GeometrySettings
+) -> Result:
     """Label-free measures of the features of the images to score, and a warning if they have
     collapsed."""
-    everything = material.features(contestant)
-    order = torch.randperm(len(everything), generator=generator(material.seed, "geometry"))[
-        :_IMAGES
-    ]
+    everything = data.features(evaluated)
+    order = torch.randperm(len(everything), generator=generator(data.seed, "geometry"))[:_IMAGES]
     features = everything[order.to(everything.device)]
     measures = {
         "effective_rank": effective_rank(features),
@@ -36,7 +36,7 @@ def geometry(contestant: Contestant, material: Material, settings: GeometrySetti
     }
     if len(everything) > 1:
         measures["uniformity"] = uniformity(features)
-    views = material.view_features(contestant)
+    views = data.view_features(evaluated)
     if views is not None:
         measures["alignment"] = alignment(*views)
     channels = everything.shape[1]

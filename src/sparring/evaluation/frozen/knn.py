@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.protocol import Result
 from sparring.measures.knn import knn_accuracy
 
@@ -18,16 +18,16 @@ class KnnSettings(Settings):
     0.1."""
 
 
-def knn(contestant: Contestant, material: Material, settings: KnnSettings) -> Result:
+def knn(evaluated: EvaluatedEncoder, data: EvaluationData, settings: KnnSettings) -> Result:
     """Share of test images whose neighbours vote for their class (Wu et al. 2018,
     arXiv:1805.01978)."""
-    data = material.labelled(contestant)
-    neighbors = min(settings.num_neighbors, len(data.train_labels))
+    labelled = data.labelled(evaluated)
+    neighbors = min(settings.num_neighbors, len(labelled.train_labels))
     accuracy = knn_accuracy(
-        data.train_features,
-        data.train_labels,
-        data.test_features,
-        data.test_labels,
+        labelled.train_features,
+        labelled.train_labels,
+        labelled.test_features,
+        labelled.test_labels,
         num_neighbors=neighbors,
         temperature=settings.temperature,
     )
@@ -35,5 +35,5 @@ def knn(contestant: Contestant, material: Material, settings: KnnSettings) -> Re
         "accuracy": accuracy,
         "num_neighbors": neighbors,
         "temperature": settings.temperature,
-        **material.classes.sizes,
+        **data.classes.sizes,
     }

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pydantic import Field
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
 from sparring.evaluation.protocol import Result
@@ -24,27 +24,27 @@ class LinearSettings(Settings):
     with the two settings above."""
 
 
-def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result:
+def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSettings) -> Result:
     """Share of test images that a linear classifier of the frozen features classifies rightly; the
     test images are looked at once."""
     if settings.recipe is not None:
-        return _by_recipe(contestant, material, settings.recipe)
-    data = material.labelled(contestant)
+        return _by_recipe(evaluated, data, settings.recipe)
+    labelled = data.labelled(evaluated)
     score = linear_probe(
-        data.train_features,
-        data.train_labels,
-        data.test_features,
-        data.test_labels,
-        seed=material.seed,
+        labelled.train_features,
+        labelled.train_labels,
+        labelled.test_features,
+        labelled.test_labels,
+        seed=data.seed,
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )
-    return {**asdict(score), **material.classes.sizes}
+    return {**asdict(score), **data.classes.sizes}
 
 
-def _by_recipe(contestant: Contestant, material: Material, recipe: EpochRecipe) -> Result:
-    accuracies = probe_accuracies(contestant, material, recipe)
-    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **material.classes.sizes}
+def _by_recipe(evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe) -> Result:
+    accuracies = probe_accuracies(evaluated, data, recipe)
+    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **data.classes.sizes}
     if recipe.report == "best":
         best = (
             f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last "

@@ -31,7 +31,7 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.data.sources.named import Metric, NamedSet
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress
 from sparring.evaluation.frozen.logistic import Probe, regularisation_path, standardise
 from sparring.evaluation.frozen.one_against_all import one_against_all_path
@@ -93,13 +93,15 @@ class TransferSettings(Settings):
         ]
 
 
-def transfer(contestant: Contestant, material: Material, settings: TransferSettings) -> Result:
+def transfer(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
+) -> Result:
     """How well a linear classifier of frozen features does on another set, scored as the literature
     scores that set."""
-    for named in (material.learned, material.named(material.test)):
+    for named in (data.learned, data.named(data.test)):
         if named is not None and named.presence:
-            return _of_several_classes(contestant, material, settings, named)
-    return _of_one_class(contestant, material, settings)
+            return _of_several_classes(evaluated, data, settings, named)
+    return _of_one_class(evaluated, data, settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +121,15 @@ class _Chosen:
     result: Result
 
 
-def _of_one_class(contestant: Contestant, material: Material, settings: TransferSettings) -> Result:
-    metric = _metric(settings, material.learned, accepted=("top-1", "mean-per-class"))
-    known, data = material.classes, material.labelled(contestant)
-    official = None if known.validation is None else known.validation.to(data.train_labels.device)
-    rows = _validation_rows(official, data.train_labels, settings, seed=material.seed)
+def _of_one_class(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
+) -> Result:
+    metric = _metric(settings, data.learned, accepted=("top-1", "mean-per-class"))
+    known, labelled = data.classes, data.labelled(evaluated)
+    official = (
+        None if known.validation is None else known.validation.to(labelled.train_labels.device)
+    )
+    rows = _validation_rows(official, labelled.train_labels, settings, seed=data.seed)
 
     def score(logits: Tensor, targets: Tensor) -> float:
         return _accuracies(logits.argmax(dim=1) == targets, targets)[metric]
@@ -135,17 +141,17 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
             features, targets, [penalty / len(features) for penalty in penalties], progress=progress
         )
 
-    task = _Task(fit=fit, score=score, progress=_progress(contestant, material))
+    task = _Task(fit=fit, score=score, progress=_progress(evaluated, data))
     chosen = _choose(
-        (data.train_features, data.test_features),
-        data.train_labels,
+        (labelled.train_features, labelled.test_features),
+        labelled.train_labels,
         rows=rows,
         settings=settings,
         task=task,
     )
     # Of the test set's own classes: those that training lacks are several, and wrong.
     is_right, classes = (
-        (chosen.test_logits.argmax(dim=1) == data.test_labels).cpu(),
+        (chosen.test_logits.argmax(dim=1) == labelled.test_labels).cpu(),
         _labels(known.test)[known.test_rows],
     )
     found = _accuracies(is_right, classes)
@@ -161,29 +167,27 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
 
 
 def _of_several_classes(
-    contestant: Contestant, material: Material, settings: TransferSettings, named: NamedSet
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: NamedSet
 ) -> Result:
     metric = _metric(settings, named, accepted=tuple(_AVERAGE_PRECISION))
-    if material.test != named.name or material.train not in (None, named.name):
+    if data.test != named.name or data.train not in (None, named.name):
         raise DataError(
             f"{named.name} is learned from and scored on its own images only; give --data "
             f"{named.name} and no --train-data"
         )
-    train, test = material.images
-    features = material.train_features(contestant), material.features(contestant)
+    train, test = data.images
+    features = data.train_features(evaluated), data.features(evaluated)
     # Read after the features, for only then is it known which files cannot be read.
-    truth, test_truth = (_presence(dataset, named).to(material.device) for dataset in (train, test))
+    truth, test_truth = (_presence(dataset, named).to(data.device) for dataset in (train, test))
     validation = named.validation
     keys = set() if validation is None else {validation.key(row) for row in range(len(validation))}
-    official = (
-        torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(material.device)
-    )
-    rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=material.seed)
+    official = torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(data.device)
+    rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=data.seed)
 
     def score(logits: Tensor, presence: Tensor) -> float:
         return _mean(_average_precisions(logits, presence, metric), named)
 
-    task = _Task(fit=_one_against_all, score=score, progress=_progress(contestant, material))
+    task = _Task(fit=_one_against_all, score=score, progress=_progress(evaluated, data))
     chosen = _choose(features, truth, rows=rows, settings=settings, task=task)
     found = {
         name: _average_precisions(chosen.test_logits, test_truth, name)
@@ -356,5 +360,5 @@ def _hardest(is_right: Tensor, labels: Tensor, dataset: Dataset) -> Result:
     return table(["class", "test images", "accuracy %"], rows, title=title)
 
 
-def _progress(contestant: Contestant, material: Material) -> Progress | None:
-    return material.progress(f"penalties, {contestant.name} encoder")
+def _progress(evaluated: EvaluatedEncoder, data: EvaluationData) -> Progress | None:
+    return data.progress(f"penalties, {evaluated.name} encoder")

@@ -19,11 +19,11 @@ from pydantic import Field, field_validator
 
 from sparring.config import Settings, merged, read_toml
 from sparring.data.sources.part import part
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
 from sparring.evaluation.frozen.logistic import linear_probe
-from sparring.evaluation.pretraining_again.crossing import crossing
+from sparring.evaluation.pretraining_again.interpolation import smallest_x_reaching
 from sparring.evaluation.pretraining_again.pretraining import (
     Pretrained,
     pretrained,
@@ -78,7 +78,7 @@ class Plan:
     """Images of each share."""
     available: npt.NDArray[np.int64]
     """Indices of the images that pretraining may see: all but those held out for the score."""
-    material: Material
+    data: EvaluationData
     settings: DataEfficiencySettings
 
     def rows(self, count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -100,28 +100,26 @@ class Plan:
 
     def pretrained(self, game: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
-        images = part(self.material.classes.train, self.rows(count, seed))
+        images = part(self.data.classes.train, self.rows(count, seed))
         same_steps = (
             "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
         )
         place = f"data-efficiency/{game}/seed-{seed}/{count}-images{same_steps}"
-        return pretrained(
-            images, place, config=self.config(game, count, seed), material=self.material
-        )
+        return pretrained(images, place, config=self.config(game, count, seed), data=self.data)
 
 
 def data_efficiency(
-    contestant: Contestant, material: Material, settings: DataEfficiencySettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DataEfficiencySettings
 ) -> Result:
     """Score after pretraining on every share of the images, and the share that equals the control
     on all of them.
 
-    The contestant itself is not looked at: everything is pretrained anew, so that all shares are
+    The evaluated encoder itself is not scored: everything is pretrained anew, so that all shares are
     treated alike.
     """
-    plan = _plan(material, settings)
+    plan = _plan(data, settings)
     total = len(plan.games) * len(settings.seeds) * len(settings.shares)
-    material.report(
+    data.report(
         f"data-efficiency: {total} pretrainings, one after the other; an interrupted "
         "evaluation goes on where it was"
     )
@@ -159,8 +157,8 @@ def control_config(name: str, run: RunConfig) -> RunConfig:
     return RunConfig.from_tree(merged(own, general))
 
 
-def _plan(material: Material, settings: DataEfficiencySettings) -> Plan:
-    config, known = run_config(material), material.classes
+def _plan(data: EvaluationData, settings: DataEfficiencySettings) -> Plan:
+    config, known = run_config(data), data.classes
     games = {_name(config): config}
     if settings.control is not None:
         control = control_config(settings.control, config)
@@ -173,9 +171,7 @@ def _plan(material: Material, settings: DataEfficiencySettings) -> Plan:
     counts = tuple(round(share * len(available)) for share in settings.shares)
     for share, count in zip(settings.shares, counts, strict=True):
         require_batches(count, config, f"share {share:g} of {len(available):,} images")
-    return Plan(
-        games=games, counts=counts, available=available, material=material, settings=settings
-    )
+    return Plan(games=games, counts=counts, available=available, data=data, settings=settings)
 
 
 def _name(config: RunConfig) -> str:
@@ -184,17 +180,17 @@ def _name(config: RunConfig) -> str:
 
 def _score(encoder: Encoder, plan: Plan) -> float:
     """Accuracy on the test images, learned from all labelled training images."""
-    material, known = plan.material, plan.material.classes
+    data, known = plan.data, plan.data.classes
     sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
     train, test = (
         extract_features(
-            encoder, images, device=material.device, progress=material.progress("features")
-        ).to(material.device)
+            encoder, images, device=data.device, progress=data.progress("features")
+        ).to(data.device)
         for images in sets
     )
-    labels, targets = known.train_labels.to(material.device), known.test_labels.to(material.device)
+    labels, targets = known.train_labels.to(data.device), known.test_labels.to(data.device)
     if plan.settings.score == "linear":
-        return linear_probe(train, labels, test, targets, seed=material.seed).accuracy
+        return linear_probe(train, labels, test, targets, seed=data.seed).accuracy
     defaults = KnnSettings()
     return knn_accuracy(
         train,
@@ -221,7 +217,7 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
         may be less.
     """
     found = [
-        crossing(list(zip(shares, own, strict=True)), other[-1])
+        smallest_x_reaching(list(zip(shares, own, strict=True)), other[-1])
         for own, other in zip(line, control, strict=True)
     ]
     reached = [share for share in found if share is not None]
@@ -246,7 +242,7 @@ def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -
         "shares": list(settings.shares),
         "images": list(plan.counts),
         "scores": {**lines, "untrained": list(untrained)},
-        **plan.material.classes.sizes,
+        **plan.data.classes.sizes,
         "table": _table(plan, lines, untrained),
         "curves": _curves(plan, lines, untrained),
     }

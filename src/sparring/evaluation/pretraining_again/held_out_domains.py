@@ -12,7 +12,7 @@ from torch import Tensor
 from sparring.data.dataset import Dataset
 from sparring.data.sources.domains import open_domains
 from sparring.errors import ConfigError, DataError, unknown_name
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.split import labelled_rows
 from sparring.seeding import derived_seed
 
@@ -56,17 +56,17 @@ class Case:
         return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
 
 
-def opened(material: Material) -> Images:
+def opened(data: EvaluationData) -> Images:
     """The images given to be scored, else those of the run: one set with all domains."""
-    is_test = material.test is not None
-    given = material.test if is_test else material.train
+    is_test = data.test is not None
+    given = data.test if is_test else data.train
     if given is None:
         raise DataError("no images given; name some with --data")
     source = open_domains(given)
     # The same images from the same store, once with their classes as labels and once with their
     # domains.
     by_class, by_domain = (
-        material.open(view, is_test=is_test) for view in (source, source.by_domain())
+        data.open(view, is_test=is_test) for view in (source, source.by_domain())
     )
     classes, numbers = by_class.labels, by_domain.labels
     assert classes is not None

@@ -10,7 +10,7 @@ from sparring import distributed
 from sparring.config import Tree, merged
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError, RunError
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Progress
@@ -34,7 +34,9 @@ class Pretrained:
     """The one from which it started."""
 
 
-def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Material) -> Pretrained:
+def pretrained(
+    images: Dataset, place: str, *, config: RunConfig, data: EvaluationData
+) -> Pretrained:
     """The encoder that a configuration makes of these images, and the one from which it starts.
 
     A pretraining that was finished is read, an interrupted one goes on: no step is made twice.
@@ -44,7 +46,7 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
         place: folder below the run's, such as `domains/without-photo`; a whole run folder
             afterwards.
         config: see `run_config`.
-        material: where to compute, whom to tell, and the run's folder; without a folder nothing is
+        data: where to compute, whom to tell, and the run's folder; without a folder nothing is
             kept.
 
     Raises:
@@ -54,29 +56,29 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
             is in use.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
     """
-    config = _plain(config, material)
-    teller = None if material.progress(place) is None else _Teller(material, place)
-    if material.folder is not None:
-        return _pretrained(images, RunFolder(material.folder / place), config=config, teller=teller)
+    config = _plain(config, data)
+    listener = None if data.progress(place) is None else _PretrainingListener(data, place)
+    if data.folder is not None:
+        return _pretrained(images, RunFolder(data.folder / place), config=config, listener=listener)
     with tempfile.TemporaryDirectory() as folder:
-        return _pretrained(images, RunFolder(folder), config=config, teller=teller)
+        return _pretrained(images, RunFolder(folder), config=config, listener=listener)
 
 
 def run_config(
-    material: Material, *, epochs: int | None = None, seed: int | None = None
+    data: EvaluationData, *, epochs: int | None = None, seed: int | None = None
 ) -> RunConfig:
     """The run's configuration, perhaps with another length or seed.
 
     Raises:
         ConfigError: if the protocol was not handed a run.
     """
-    if material.config is None:
+    if data.config is None:
         raise ConfigError(
             "this protocol pretrains again as the run did; give it a run with a configuration"
         )
     changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
     return RunConfig.from_tree(
-        merged(material.config.tree(), changes, {"seed": seed} if seed is not None else {})
+        merged(data.config.tree(), changes, {"seed": seed} if seed is not None else {})
     )
 
 
@@ -94,20 +96,20 @@ def require_batches(num_images: int, config: RunConfig, what: str) -> None:
         )
 
 
-class _Teller:
+class _PretrainingListener:
     """A listener of one pretraining, which says where it is."""
 
-    def __init__(self, material: Material, place: str) -> None:
-        self._material, self._place = material, place
+    def __init__(self, data: EvaluationData, place: str) -> None:
+        self._data, self._place = data, place
         self._warned = False
 
     def report(self, line: str) -> None:
         """The line, and what it is about."""
-        self._material.report(f"{self._place}: {line}")
+        self._data.report(f"{self._place}: {line}")
 
     def count(self, what: str, done: int, total: int) -> None:
         """Passed on."""
-        if (progress := self._material.progress(f"{self._place}: {what}")) is not None:
+        if (progress := self._data.progress(f"{self._place}: {what}")) is not None:
             progress(done, total)
 
     def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
@@ -118,7 +120,7 @@ class _Teller:
             self.report(warning)
 
 
-def _plain(config: RunConfig, material: Material) -> RunConfig:
+def _plain(config: RunConfig, data: EvaluationData) -> RunConfig:
     """The configuration for images that are open already, on the evaluation's device."""
     if distributed.num_processes() > 1:
         raise ConfigError(
@@ -133,13 +135,17 @@ def _plain(config: RunConfig, material: Material) -> RunConfig:
         )
     changes = {
         "data": {"path": "", "limit": None},
-        "training": {"device": str(material.device), "sync_batch_norm": False},
+        "training": {"device": str(data.device), "sync_batch_norm": False},
     }
     return RunConfig.from_tree(merged(config.tree(), changes))
 
 
 def _pretrained(
-    images: Dataset, folder: RunFolder, *, config: RunConfig, teller: "_Teller | None"
+    images: Dataset,
+    folder: RunFolder,
+    *,
+    config: RunConfig,
+    listener: "_PretrainingListener | None",
 ) -> Pretrained:
     run = prepare(config, images, folder, backbone=None, listener=None)
     is_begun = folder.checkpoint.exists()
@@ -147,14 +153,14 @@ def _pretrained(
         _refuse_another(folder, config, images)
         run.restore()
     if run.step < run.last_step:
-        if teller is not None:
-            run.observe = teller.observe
-            teller.report(
+        if listener is not None:
+            run.observe = listener.observe
+            listener.report(
                 f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
             )
         if not is_begun:
             write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
-            rehearse(run, teller)
+            rehearse(run, listener)
         play(run, folder)
     trained, untrained = (
         online_encoder(method) for method in both_methods(folder, device=config.training.device)

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.frozen.logistic import linear_probe
-from sparring.evaluation.pretraining_again.rivals import rival_encoder
+from sparring.evaluation.pretraining_again.external_encoders import external_encoder
 from sparring.evaluation.protocol import Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
@@ -63,7 +63,7 @@ class Row:
         return spread(self.accuracies)[0]
 
 
-def verdict(contestant: Contestant, material: Material, settings: VerdictSettings) -> Result:
+def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: VerdictSettings) -> Result:
     """This run beside the untrained encoder, supervised learning from scratch and encoders from
     elsewhere, with the same labels.
 
@@ -72,22 +72,22 @@ def verdict(contestant: Contestant, material: Material, settings: VerdictSetting
         DataError: for weights that do not fit.
         TrainingError: if a loss is not finite.
     """
-    assert contestant.origin is not None
+    assert evaluated.origin is not None
     others = [
-        Contestant(
-            text, rival_encoder(text, image_size=material.image_size, device=material.device)
+        EvaluatedEncoder(
+            text, external_encoder(text, image_size=data.image_size, device=data.device)
         )
         for text in settings.pretrained
     ]
     draws = [
         labelled_rows(
-            material.classes.train_labels,
+            data.classes.train_labels,
             share=settings.share,
-            seed=derived_seed(material.seed, draw),
+            seed=derived_seed(data.seed, draw),
         )
         for draw in range(settings.draws)
     ]
-    rows = list(_rows(contestant, others, material, settings, draws))
+    rows = list(_rows(evaluated, others, data, settings, draws))
     cells: list[list[str | float | int | None]] = [
         [row.name, row.how, *spread(row.accuracies), row.images or None] for row in rows
     ]
@@ -103,7 +103,7 @@ def verdict(contestant: Contestant, material: Material, settings: VerdictSetting
         "draws": {f"{row.name}, {row.how}": row.accuracies for row in rows},
         "note": sentence,
         "table": table(columns, cells, title=f"{len(draws[0]):,} labels, {len(draws)} draws"),
-        **material.classes.sizes,
+        **data.classes.sizes,
     }
 
 
@@ -143,24 +143,24 @@ def judgement(rows: list[Row], *, labels: int) -> str:
 
 
 def _rows(
-    contestant: Contestant,
-    others: list[Contestant],
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    others: list[EvaluatedEncoder],
+    data: EvaluationData,
     settings: VerdictSettings,
     draws: list[Tensor],
 ) -> Iterator[Row]:
-    untrained = contestant.origin
+    untrained = evaluated.origin
     assert untrained is not None
     pretraining, tuned = (
-        _pretraining_images(material),
+        _pretraining_images(data),
         settings.tuning.steps * settings.tuning.batch_size,
     )
-    yield Row("untrained", "linear probe", _linear(untrained, material, draws), 0, is_without=True)
+    yield Row("untrained", "linear probe", _linear(untrained, data, draws), 0, is_without=True)
     scratch = settings.scratch
     yield Row(
         "untrained",
         "supervised from scratch",
-        _tuned(untrained, material, scratch, draws),
+        _tuned(untrained, data, scratch, draws),
         tuned,
         is_without=True,
     )
@@ -172,37 +172,37 @@ def _rows(
         yield Row(
             "untrained",
             how,
-            _tuned(untrained, material, long, draws),
+            _tuned(untrained, data, long, draws),
             tuned + pretraining,
             is_without=True,
         )
     for other in others:
-        yield Row(other.name, "linear probe", _linear(other, material, draws), 0)
-        yield Row(other.name, "fine-tuned", _tuned(other, material, settings.tuning, draws), 0)
+        yield Row(other.name, "linear probe", _linear(other, data, draws), 0)
+        yield Row(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
     yield Row(
-        "this run", "linear probe", _linear(contestant, material, draws), pretraining, is_ours=True
+        "this run", "linear probe", _linear(evaluated, data, draws), pretraining, is_ours=True
     )
     yield Row(
         "this run",
         "fine-tuned",
-        _tuned(contestant, material, settings.tuning, draws),
+        _tuned(evaluated, data, settings.tuning, draws),
         pretraining + tuned,
         is_ours=True,
     )
 
 
 def _linear(
-    contestant: Contestant, material: Material, draws: list[Int[Tensor, "drawn"]]
+    evaluated: EvaluatedEncoder, data: EvaluationData, draws: list[Int[Tensor, "drawn"]]
 ) -> list[float]:
-    data = material.labelled(contestant)
+    labelled = data.labelled(evaluated)
     found = []
     for number, chosen in enumerate(draws):
-        rows, seed = chosen.to(material.device), derived_seed(material.seed, "verdict", number)
+        rows, seed = chosen.to(data.device), derived_seed(data.seed, "verdict", number)
         score = linear_probe(
-            data.train_features[rows],
-            data.train_labels[rows],
-            data.test_features,
-            data.test_labels,
+            labelled.train_features[rows],
+            labelled.train_labels[rows],
+            labelled.test_features,
+            labelled.test_labels,
             seed=seed,
         )
         found.append(score.accuracy)
@@ -210,27 +210,32 @@ def _linear(
 
 
 def _tuned(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     tuning: FineTuningSettings,
     draws: list[Int[Tensor, "drawn"]],
 ) -> list[float]:
-    data, found = material.classes, []
+    classified, found = data.classes, []
     for number, chosen in enumerate(draws):
         seed, what = (
-            derived_seed(material.seed, "verdict", number),
+            derived_seed(data.seed, "verdict", number),
             f"{tuning.steps:,} steps, draw {number + 1}",
         )
-        classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=what)
-        found.append(top_1(predictions(classifier, data.test, data.test_rows), data.test_labels))
+        classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=what)
+        found.append(
+            top_1(
+                predictions(classifier, classified.test, classified.test_rows),
+                classified.test_labels,
+            )
+        )
     return found
 
 
-def _pretraining_images(material: Material) -> int:
+def _pretraining_images(data: EvaluationData) -> int:
     """Views that the run's encoder has learned from; 0 if nothing is known of the run."""
-    if material.config is None or material.folder is None:
+    if data.config is None or data.folder is None:
         return 0
-    records = read_metrics(material.folder / "metrics.jsonl")
+    records = read_metrics(data.folder / "metrics.jsonl")
     steps = max((int(record["step"] or 0) for record in records), default=-1) + 1
-    views = len(material.config.game.views.resolve(material.image_size))
-    return steps * material.config.training.batch_size * views
+    views = len(data.config.game.views.resolve(data.image_size))
+    return steps * data.config.training.batch_size * views

@@ -20,7 +20,7 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Result
@@ -139,17 +139,19 @@ class _Sample:
         }
 
 
-def robustness(contestant: Contestant, material: Material, settings: RobustnessSettings) -> Result:
+def robustness(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: RobustnessSettings
+) -> Result:
     """Accuracy of the probe on clean images, under attacks by grey level, and under corruptions by
     severity.
 
     Source: Croce & Hein 2020, arXiv:2003.01690; Hendrycks & Dietterich 2019, arXiv:1903.12261.
     """
-    sample = _sample(material, settings.images)
-    encoder = _in_full_precision(contestant.encoder)
-    classifier = _classifier(encoder, contestant, material, settings)
-    attacking = material.progress(f"attacks on the {contestant.name} encoder")
-    corrupting = material.progress(f"corruptions of the images of the {contestant.name} encoder")
+    sample = _sample(data, settings.images)
+    encoder = _in_full_precision(evaluated.encoder)
+    classifier = _classifier(encoder, evaluated, data, settings)
+    attacking = data.progress(f"attacks on the {evaluated.name} encoder")
+    corrupting = data.progress(f"corruptions of the images of the {evaluated.name} encoder")
     with evaluating(encoder.modules()):
         clean = share(
             torch.cat(
@@ -174,16 +176,16 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
         "table": [result["table"] for result in found if result],
         "curves": [result["curves"] for result in found if result],
         "note": _NOTE,
-        **sample.sizes(material.classes),
+        **sample.sizes(data.classes),
     }
 
 
-def _sample(material: Material, count: int) -> _Sample:
-    known = material.classes
+def _sample(data: EvaluationData, count: int) -> _Sample:
+    known = data.classes
     chosen = (
-        torch.randperm(
-            len(known.test_rows), generator=generator(material.seed, "robustness images")
-        )[:count]
+        torch.randperm(len(known.test_rows), generator=generator(data.seed, "robustness images"))[
+            :count
+        ]
         .sort()
         .values
     )
@@ -191,8 +193,8 @@ def _sample(material: Material, count: int) -> _Sample:
         dataset=known.test,
         rows=known.test_rows[chosen],
         labels=known.test_labels[chosen],
-        device=material.device,
-        seed=material.seed,
+        device=data.device,
+        seed=data.seed,
     )
 
 
@@ -206,15 +208,15 @@ def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
 
 def _classifier(
     encoder: FeatureEncoder,
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     settings: RobustnessSettings,
 ) -> Classifier:
-    data = material.labelled(contestant)
+    labelled = data.labelled(evaluated)
     head = fitted_probe(
-        data.train_features,
-        data.train_labels,
-        seed=material.seed,
+        labelled.train_features,
+        labelled.train_labels,
+        seed=data.seed,
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )

@@ -18,7 +18,7 @@ from sparring.data.sources.masked_layouts import open_masked
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.features import Progress
 from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.segmentation.mask_views import resized_mask
@@ -144,7 +144,7 @@ def shrunk(image: Tensor, longer_side: int | None) -> Float[Tensor, "3 height wi
     )[0].clamp(0, 1)
 
 
-def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
+def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
     """The images with masks, every mask looked at once.
 
     Raises:
@@ -152,9 +152,9 @@ def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
         DataError: no masks, masks that do not fit their images, ids beyond the classes, or nothing
             to learn or to score.
     """
-    train, test, train_rows, test_rows, tested_on = _sets(material)
-    train_counts = _pixels(train, train_rows, material.progress("checking the training masks"))
-    test_counts = _pixels(test, test_rows, material.progress("checking the test masks"))
+    train, test, train_rows, test_rows, tested_on = _sets(data)
+    train_counts = _pixels(train, train_rows, data.progress("checking the training masks"))
+    test_counts = _pixels(test, test_rows, data.progress("checking the test masks"))
     names, ignore_index = _classes(
         train.class_names, np.maximum(train_counts, test_counts), settings
     )
@@ -183,21 +183,21 @@ def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
     )
 
 
-def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
+def _sets(data: EvaluationData) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
     """Both sets and the rows of each; of a single set, or of two equal ones, a part is held out and
     scored."""
-    given = material.train if material.train is not None else material.test
+    given = data.train if data.train is not None else data.test
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
-        given, "images to learn from (--train-data)" if material.train is not None else "images"
+        given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
     test = (
         train
-        if material.train is None or material.test is None
-        else _opened(material.test, "images to score (--data)")
+        if data.train is None or data.test is None
+        else _opened(data.test, "images to score (--data)")
     )
-    most_train, most_test = material.limits
+    most_train, most_test = data.limits
     if not _are_same(train, test):
         return (
             train,
@@ -210,9 +210,7 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(
-        len(train), generator=generator(material.seed, "held-out masks")
-    ).tolist()
+    order = torch.randperm(len(train), generator=generator(data.seed, "held-out masks")).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(train)))
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.errors import DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress, evaluating
 from sparring.evaluation.frozen.logistic import (
     REGULARISATIONS,
@@ -52,41 +52,43 @@ class PixelProbeSettings(MaskSettings):
     """Part of the training images to choose on."""
 
 
-def pixel_probe(contestant: Contestant, material: Material, settings: PixelProbeSettings) -> Result:
+def pixel_probe(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: PixelProbeSettings
+) -> Result:
     """Mean IoU of a linear classifier of the pixels of a frozen, dilated encoder."""
-    data = open_segmented(material, settings)
-    if len(data.train_rows) < 2:
+    segmented = open_segmented(data, settings)
+    if len(segmented.train_rows) < 2:
         raise DataError(
             "the pixel probe chooses its regularisation on held-out training images and needs "
             "at least two, got one"
         )
-    encoder = contestant.learner()  # a copy, since dilation changes it
+    encoder = evaluated.trainable_copy()  # a copy, since dilation changes it
     maps = dilated_maps(encoder, output_stride=settings.output_stride, stage=settings.stage)
     network = FrozenMap(encoder, maps, stage=settings.stage)
-    progress = material.progress(f"maps of the {contestant.name} encoder, training images")
-    sample = _sampled(network, data, pixels=settings.pixels, material=material, progress=progress)
+    progress = data.progress(f"maps of the {evaluated.name} encoder, training images")
+    sample = _sampled(network, segmented, pixels=settings.pixels, data=data, progress=progress)
     penalty, validation_miou = _chosen_penalty(
-        sample, settings, num_classes=data.num_classes, seed=material.seed
+        sample, settings, num_classes=segmented.num_classes, seed=data.seed
     )
     fitted = fitted_probe(
         sample.features,
         sample.targets,
-        seed=material.seed,
+        seed=data.seed,
         regularisations=(penalty,),
         validation_share=settings.validation_share,
     )
     confusion = _confusion(
         network,
         fitted,
-        data,
-        progress=material.progress(f"segmenting with the {contestant.name} encoder"),
+        segmented,
+        progress=data.progress(f"segmenting with the {evaluated.name} encoder"),
     )
     known = {
         "validation_miou": validation_miou,
         "regularisation": penalty,
         "channels": maps.channels[settings.stage],
     }
-    return {**data.result(confusion), **known, "train_pixels": len(sample.targets)}
+    return {**segmented.result(confusion), **known, "train_pixels": len(sample.targets)}
 
 
 @dataclass(frozen=True)
@@ -145,33 +147,31 @@ def interpolated(
 
 def _sampled(
     network: FrozenMap,
-    data: Segmented,
+    segmented: Segmented,
     *,
     pixels: int,
-    material: Material,
+    data: EvaluationData,
     progress: Progress | None,
 ) -> Sample:
     """The same number of pixels from every training image; fewer from one that has fewer with a
     class."""
-    per_image, features, targets = max(1, pixels // len(data.train_rows)), [], []
-    for done, row in enumerate(data.train_rows, start=1):
-        image, mask = data.train_pair(row)
-        known = (mask != data.ignore_index).nonzero()
+    per_image, features, targets = max(1, pixels // len(segmented.train_rows)), [], []
+    for done, row in enumerate(segmented.train_rows, start=1):
+        image, mask = segmented.train_pair(row)
+        known = (mask != segmented.ignore_index).nonzero()
         chosen = known[
-            torch.randperm(len(known), generator=generator(material.seed, "pixels", row))[
-                :per_image
-            ]
+            torch.randperm(len(known), generator=generator(data.seed, "pixels", row))[:per_image]
         ]
-        features.append(interpolated(network(image), chosen.to(material.device), mask.shape))
+        features.append(interpolated(network(image), chosen.to(data.device), mask.shape))
         targets.append(mask[chosen[:, 0], chosen[:, 1]])
         if progress is not None:
-            progress(done, len(data.train_rows))
+            progress(done, len(segmented.train_rows))
     counts = torch.tensor([len(part) for part in targets])
     images = torch.repeat_interleave(torch.arange(len(targets)), counts)
     return Sample(
         features=torch.cat(features),
-        targets=torch.cat(targets).to(material.device),
-        images=images.to(material.device),
+        targets=torch.cat(targets).to(data.device),
+        images=images.to(data.device),
     )
 
 
@@ -204,17 +204,17 @@ def _chosen_penalty(
 
 
 def _confusion(
-    network: FrozenMap, fitted: FittedProbe, data: Segmented, *, progress: Progress | None
+    network: FrozenMap, fitted: FittedProbe, segmented: Segmented, *, progress: Progress | None
 ) -> Int[Tensor, "classes classes"]:
     """Of the images to score, each segmented at once and whole."""
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
-    for done, row in enumerate(data.test_rows, start=1):
-        mask, map_ = data.test.mask(row), network(data.test_image(row))
+    confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
+    for done, row in enumerate(segmented.test_rows, start=1):
+        mask, map_ = segmented.test.mask(row), network(segmented.test_image(row))
         logits = fitted.logits(map_.flatten(1).T).T.view(-1, *map_.shape[1:])
         predicted = fitted.classes[upsampled(logits[None], mask.shape)[0].argmax(dim=0)].cpu()
         confusion += confusion_matrix(
-            predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+            predicted, mask, num_classes=segmented.num_classes, ignore_index=segmented.ignore_index
         )
         if progress is not None:
-            progress(done, len(data.test_rows))
+            progress(done, len(segmented.test_rows))
     return confusion

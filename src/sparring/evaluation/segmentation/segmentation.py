@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sparring.data.views.view_settings import Range
 from sparring.errors import TrainingError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress, evaluating
 from sparring.evaluation.protocol import Result, curves
 from sparring.evaluation.segmentation.mask_views import MaskViews
@@ -74,23 +74,23 @@ class SegmentationSettings(MaskSettings):
 
 
 def segmentation(
-    contestant: Contestant, material: Material, settings: SegmentationSettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: SegmentationSettings
 ) -> Result:
     """Mean IoU of a copy of the encoder that learned, with a head, to segment."""
-    data = open_segmented(material, settings)
+    segmented = open_segmented(data, settings)
     # Layers and dropout draw from PyTorch's global generator, which is put back afterwards.
-    with torch.random.fork_rng(devices=[material.device] if material.device.type == "cuda" else []):
-        torch.manual_seed(derived_seed(material.seed, "segmentation"))
-        model = _segmenter(contestant, data, settings).to(material.device)
-        losses = _train(model, data, settings, material, name=contestant.name)
+    with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+        torch.manual_seed(derived_seed(data.seed, "segmentation"))
+        model = _segmenter(evaluated, segmented, settings).to(data.device)
+        losses = _train(model, segmented, settings, data, name=evaluated.name)
         confusion = _confusion(
             model,
-            data,
-            device=material.device,
-            progress=material.progress(f"segmenting, {contestant.name} encoder"),
+            segmented,
+            device=data.device,
+            progress=data.progress(f"segmenting, {evaluated.name} encoder"),
         )
     return {
-        **data.result(confusion),
+        **segmented.result(confusion),
         "steps": len(losses),
         "training_loss": _mean(losses[-max(1, len(losses) // _POINTS) :]),
         "curves": curves(
@@ -138,56 +138,56 @@ def pixel_loss(
 
 
 def _segmenter(
-    contestant: Contestant, data: Segmented, settings: SegmentationSettings
+    evaluated: EvaluatedEncoder, segmented: Segmented, settings: SegmentationSettings
 ) -> Segmenter:
     def make_head(channels: int, stride: int) -> nn.Module:
         """The head that the settings name, for maps of so many channels."""
         shape = HeadShape(
             channels=channels,
             width=settings.head_channels,
-            num_classes=data.num_classes,
+            num_classes=segmented.num_classes,
             dropout=settings.dropout,
             output_stride=stride,
         )
         return HEADS[settings.head](shape)
 
     return Segmenter(
-        contestant.learner(), output_stride=settings.output_stride, make_head=make_head
+        evaluated.trainable_copy(), output_stride=settings.output_stride, make_head=make_head
     )
 
 
 def _train(
     model: Segmenter,
-    data: Segmented,
+    segmented: Segmented,
     settings: SegmentationSettings,
-    material: Material,
+    data: EvaluationData,
     *,
     name: str,
 ) -> list[float]:
     """Loss of each step."""
-    per_epoch = math.ceil(len(data.train_rows) / settings.batch_size)
+    per_epoch = math.ceil(len(segmented.train_rows) / settings.batch_size)
     num_steps, losses = (
         settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS),
         list[float](),
     )
     optimizer, progress = (
         _optimizer(model, settings),
-        material.progress(f"training to segment, {name} encoder"),
+        data.progress(f"training to segment, {name} encoder"),
     )
-    views = _views(data, settings, fill=model.mean.flatten().cpu())
+    views = _views(segmented, settings, fill=model.mean.flatten().cpu())
     model.train()
     for step in range(num_steps):
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["first"]
         images, masks = (
-            part.to(material.device)
+            part.to(data.device)
             for part in _batch(
-                data, views, step, batch_size=settings.batch_size, seed=material.seed
+                segmented, views, step, batch_size=settings.batch_size, seed=data.seed
             )
         )
         loss = pixel_loss(
-            upsampled(model(images), masks.shape[1:]), masks, ignore_index=data.ignore_index
+            upsampled(model(images), masks.shape[1:]), masks, ignore_index=segmented.ignore_index
         )
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
@@ -219,18 +219,20 @@ def _optimizer(model: Segmenter, settings: SegmentationSettings) -> torch.optim.
 
 
 def _views(
-    data: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]
+    segmented: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]
 ) -> MaskViews:
-    crop = settings.crop or min(MAX_CROP, *data.train_pair(data.train_rows[0])[1].shape)
-    return MaskViews(crop=crop, scale=settings.scale, fill=fill, ignore_index=data.ignore_index)
+    crop = settings.crop or min(MAX_CROP, *segmented.train_pair(segmented.train_rows[0])[1].shape)
+    return MaskViews(
+        crop=crop, scale=settings.scale, fill=fill, ignore_index=segmented.ignore_index
+    )
 
 
 def _batch(
-    data: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
+    segmented: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Crops of a step and their masks: the images pass by again and again, each time in an order of
     its own."""
-    count = len(data.train_rows)
+    count = len(segmented.train_rows)
     draws = generator(seed, "segmentation crops", step)
     orders = {
         epoch: _order(count, epoch, seed)
@@ -238,7 +240,7 @@ def _batch(
     }
     places = [divmod(place, count) for place in range(step * batch_size, (step + 1) * batch_size)]
     pairs = [
-        views(*data.train_pair(data.train_rows[orders[epoch][place]]), generator=draws)
+        views(*segmented.train_pair(segmented.train_rows[orders[epoch][place]]), generator=draws)
         for epoch, place in places
     ]
     return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
@@ -252,20 +254,23 @@ def _order(count: int, epoch: int, seed: int) -> list[int]:
 
 
 def _confusion(
-    model: Segmenter, data: Segmented, *, device: torch.device, progress: Progress | None
+    model: Segmenter, segmented: Segmented, *, device: torch.device, progress: Progress | None
 ) -> Int[Tensor, "classes classes"]:
     """Of the images to score, each segmented at once and whole."""
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
+    confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     with evaluating(model.modules()):
-        for done, row in enumerate(data.test_rows, start=1):
-            mask = data.test.mask(row)
-            logits = upsampled(model(data.test_image(row)[None].to(device)), mask.shape)
-            predicted = data.prediction(logits[0]).cpu()
+        for done, row in enumerate(segmented.test_rows, start=1):
+            mask = segmented.test.mask(row)
+            logits = upsampled(model(segmented.test_image(row)[None].to(device)), mask.shape)
+            predicted = segmented.prediction(logits[0]).cpu()
             confusion += confusion_matrix(
-                predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+                predicted,
+                mask,
+                num_classes=segmented.num_classes,
+                ignore_index=segmented.ignore_index,
             )
             if progress is not None:
-                progress(done, len(data.test_rows))
+                progress(done, len(segmented.test_rows))
     return confusion
 
 

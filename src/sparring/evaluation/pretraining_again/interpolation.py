@@ -23,7 +23,7 @@ def isotonic(values: Sequence[float]) -> list[float]:
     return [total / count for total, count in blocks for _ in range(count)]
 
 
-def crossing(points: Sequence[tuple[float, float]], height: float) -> float | None:
+def smallest_x_reaching(points: Sequence[tuple[float, float]], height: float) -> float | None:
     """Smallest x at which a curve reaches a height; None if it does not.
 
     The curve is made to rise first (`isotonic`): more images do not harm, so a dip is noise, and
@@ -35,7 +35,7 @@ def crossing(points: Sequence[tuple[float, float]], height: float) -> float | No
         height: y to reach.
 
     Example:
-        >>> round(crossing([(0.1, 0.0), (1.0, 1.0)], 0.5), 4)
+        >>> round(smallest_x_reaching([(0.1, 0.0), (1.0, 1.0)], 0.5), 4)
         0.3162
     """
     rising = isotonic([y for _, y in points])

@@ -14,7 +14,7 @@ from sparring.training.run_folder import RunFolder
 from sparring.training.start import both_methods, online_encoder
 
 
-def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:
+def external_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:
     """The encoder that a text names, in evaluation mode, its gradients off.
 
     Args:
