@@ -17,12 +17,11 @@ from sparring.data.sources.named import is_named
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
-from sparring.evaluation.catalogue import SCORED_IMAGES
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import SCORED_IMAGES, choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
-from sparring.evaluation.protocol import Result
-from sparring.evaluation.protocols import evaluate as run_protocols
+from sparring.evaluation.protocol import Protocol, Result
+from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.models.encoder import Encoder
 from sparring.planning.outcome import Plan as Plan
@@ -185,7 +184,7 @@ def evaluate(
     *,
     data: ImageData | None = None,
     train_data: ImageData | None = None,
-    protocols: Sequence[str] = ("knn", "linear"),
+    protocols: str | Protocol | Sequence[str | Protocol] = ("knn", "linear"),
     settings: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     seed: int | None = None,
@@ -203,8 +202,8 @@ def evaluate(
             `train_data`, not learned from.
         train_data: images to learn from, with labels; default: those of the run, or of a public set
             given by name as `data`.
-        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant:
-            `linear:adco`.
+        protocols: names as `sparring protocols` lists them, perhaps with a variant (`linear:adco`),
+            `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
         root: folder of the public sets that are given by name.
         seed: of every split and draw; default: the run's.

@@ -269,19 +269,14 @@ def protocols(
     as_json: JsonOption = False,
 ) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
-    from dataclasses import asdict
+    from sparring.evaluation.catalogue import PROTOCOLS, find, installed
 
-    from sparring.errors import unknown_name
-    from sparring.evaluation.catalogue import PROTOCOLS
-
-    if name is not None and name not in PROTOCOLS:
-        raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {key: asdict(entry) for key, entry in PROTOCOLS.items() if name in (None, key)}
-            )
-        )
+        shown = [find(name)[0]] if name is not None else list(PROTOCOLS.values())
+        known = {protocol.name: protocol.facts() for protocol in shown}
+        elsewhere = {} if name is not None else installed()
+        packages = {key: {"name": key, "entry_point": it.value} for key, it in elsewhere.items()}
+        typer.echo(json.dumps(known | packages))
     else:
         from sparring.command.introductions import describe_protocol, list_protocols
 

@@ -1,8 +1,7 @@
-"""What the protocols work on: the two image sets, opened when first asked for, and each
-evaluated's features, computed once.
+"""What the protocols work on: the evaluated encoders, the image sets and each encoder's features.
 
-One `EvaluationData` serves all protocols and both encoders of one call, so what two protocols need is
-made once.
+One `EvaluationData` serves all protocols and both encoders of one call. Images are opened and
+features computed when first asked for, and only once.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ import tiny_encoders
 import rectangles
 from sparring.data.sources.annotated import open_annotated
 from sparring.errors import DataError
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detection import TASK, DetectionSettings, detection
 from sparring.evaluation.detection.detector_trial import open_sets, truth
@@ -285,7 +285,7 @@ def test_instances_need_outlines(tmp_path: Path, sets: tuple[Path, Path]) -> Non
 def test_the_catalogue_knows_both() -> None:
     for name in ("detection", "instance-segmentation"):
         (chosen,) = choose([name], {name: {"steps": 7}})
-        assert (chosen.settings.steps, chosen.entry.headline, chosen.entry.is_frozen) == (
+        assert (chosen.settings.steps, chosen.protocol.headline, chosen.protocol.is_frozen) == (
             7,
             "ap",
             False,

@@ -166,7 +166,8 @@ def test_a_loss_that_is_not_finite_names_the_step() -> None:
     )
     with pytest.raises(
         TrainingError,
-        match=r"loss is not finite at step [1-4]; lower learning_rate \(1e\+30\) or raise warmup_steps",
+        match=r"loss is not finite at step [1-4]; "
+        r"lower learning_rate \(1e\+30\) or raise warmup_steps",
     ):
         train(model, iter(source), settings, device=CPU)
 

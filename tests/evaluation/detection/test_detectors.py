@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sparring.errors import ConfigError
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.detection.detection import DetectionSettings
 from sparring.evaluation.detection.detectors import (
     LEVELS,

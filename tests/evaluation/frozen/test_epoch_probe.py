@@ -9,8 +9,7 @@ from tiny_encoders import coloured, evaluated_encoder, state_digest
 from torch import Tensor
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.catalogue import PROTOCOLS
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import PROTOCOLS, choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, LinearHead, probe_accuracies
 from sparring.evaluation.frozen.linear import LinearSettings, linear

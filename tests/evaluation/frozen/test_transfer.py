@@ -408,13 +408,13 @@ def test_the_score_of_a_class_is_the_measure_of_its_logits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
-    inner = module._average_precisions
+    inner = module.average_precisions
 
     def remember(logits: Tensor, presence: Tensor, metric: str) -> list[float | None]:
         seen[:] = [logits, presence]
         return inner(logits, presence, metric)
 
-    monkeypatch.setattr(module, "_average_precisions", remember)
+    monkeypatch.setattr(module, "average_precisions", remember)
     result = run(
         None,
         "voc2007",
@@ -459,7 +459,8 @@ def test_voc_has_no_single_classes_and_no_other_partner(tmp_path: Path) -> None:
             run(train, test, root=root)
     with pytest.raises(
         ConfigError,
-        match=r"transfer\.metric=top-1: these images show several classes each; choose auto, 11-point-mAP",
+        match=r"transfer\.metric=top-1: these images show several classes each; "
+        r"choose auto, 11-point-mAP",
     ):
         run(None, "voc2007", root=root, metric="top-1")
 

@@ -377,7 +377,8 @@ def test_an_unknown_domain_is_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"domains.hold_out: unknown domain 'photos'; did you mean 'photo'\? Accepted: ink, photo",
+        match=r"domains.hold_out: unknown domain 'photos'; "
+        r"did you mean 'photo'\? Accepted: ink, photo",
     ):
         domains(evaluated_encoder(), evaluation_data(), settings(hold_out=("ink", "photos")))
     assert not pretrainings

@@ -11,8 +11,7 @@ from tiny_encoders import coloured, evaluated_encoder, state_digest
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
-from sparring.evaluation.catalogue import headline_of
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose, headline_of
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.logistic import fitted_probe, linear_probe
 from sparring.evaluation.protocol import Result

@@ -189,7 +189,8 @@ def test_test_masks_without_a_class_are_refused() -> None:
 def test_names_and_a_number_that_differ_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; set one of them only",
+        match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; "
+        r"set one of them only",
     ):
         opened(num_classes=4, class_names=["a", "b"])
 
@@ -198,7 +199,8 @@ def test_images_without_masks_are_refused_and_it_is_told_which() -> None:
     plain = masked_images(4)[0]
     with pytest.raises(
         DataError,
-        match=r"^images to learn from \(--train-data\): images of type ndarray come without masks; give a folder",
+        match=r"^images to learn from \(--train-data\): images of type ndarray "
+        r"come without masks; give a folder",
     ):
         open_segmented(evaluation_data(plain), MaskSettings())
     with pytest.raises(DataError, match=r"^images to score \(--data\): images of type ndarray"):

@@ -11,7 +11,7 @@ import torch
 from masked_images import evaluation_data, masked_images
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.segmentation.segmentation import (
     SegmentationSettings,

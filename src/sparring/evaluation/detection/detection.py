@@ -2,12 +2,31 @@
 COCO does."""
 
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_trial import Task, trial
 from sparring.evaluation.detection.detectors import box_detector
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 
 TASK = Task(name="detection", build=box_detector, scores={"": "bbox"})
+
+
+PROTOCOL = Protocol(
+    name="detection",
+    function="detection",
+    settings="DetectionSettings",
+    title="Object detection",
+    question=("does the encoder help to find objects, when a detector with it learns from boxes?"),
+    labels="boxes",
+    headline="ap",
+    measure="average precision (COCO)",
+    source=(
+        "Faster R-CNN, Ren et al. 2015, arXiv:1506.01497, with the recipes of MoCo, He et al. "
+        "2020, arXiv:1911.05722"
+    ),
+    variants=detector_variants("fpn", "c4", "voc-c4", "coco-fpn-1x", "coco-fpn-2x", "coco-c4-2x"),
+    is_frozen=False,
+)
 
 
 class DetectionSettings(DetectorSettings):

@@ -2,12 +2,34 @@
 as COCO does."""
 
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_trial import Task, trial
 from sparring.evaluation.detection.detectors import mask_detector
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 
 TASK = Task(name="instance segmentation", build=mask_detector, scores={"": "segm", "box_": "bbox"})
+
+
+PROTOCOL = Protocol(
+    name="instance-segmentation",
+    function="instance_segmentation",
+    settings="InstanceSegmentationSettings",
+    title="Instance segmentation",
+    question=(
+        "does the encoder help to draw the outline of each object, when a detector with it "
+        "learns from outlines?"
+    ),
+    labels="outlines",
+    headline="ap",
+    measure="average precision of outlines (COCO)",
+    source=(
+        "Mask R-CNN, He et al. 2017, arXiv:1703.06870, with the recipes of MoCo, He et al. "
+        "2020, arXiv:1911.05722"
+    ),
+    variants=detector_variants("fpn", "c4", "coco-fpn-1x", "coco-fpn-2x", "coco-c4-2x"),
+    is_frozen=False,
+)
 
 
 class InstanceSegmentationSettings(DetectorSettings):

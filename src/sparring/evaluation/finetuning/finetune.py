@@ -17,10 +17,31 @@ from sparring.evaluation.finetuning.finetuning import (
     predictions,
     tuned_copy,
 )
-from sparring.evaluation.protocol import Result, table
+from sparring.evaluation.protocol import Protocol, Result, table
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
 from sparring.seeding import derived_seed
+
+PROTOCOL = Protocol(
+    name="finetune",
+    function="finetune",
+    settings="FinetuneSettings",
+    title="Fine-tuning",
+    question="what does the whole network reach with all labels?",
+    labels="classes",
+    source=(
+        "Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, "
+        "arXiv:2011.13377"
+    ),
+    variants={
+        "ssl-transfer": {
+            "tuning": {"steps": 5000, "nesterov": True},
+            "learning_rates": [1e-4, 1e-3, 1e-2, 1e-1],
+            "weight_decays": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+        }
+    },
+    is_frozen=False,
+)
 
 
 class FinetuneSettings(Settings):

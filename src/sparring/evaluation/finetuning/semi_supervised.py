@@ -14,12 +14,54 @@ from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+PROTOCOL = Protocol(
+    name="semi-supervised",
+    function="semi_supervised",
+    settings="SemiSupervisedSettings",
+    title="Semi-supervised",
+    question="how well does it learn from a few labels?",
+    labels="classes",
+    measure="accuracy at the smallest share of the labels, mean over draws",
+    source=(
+        "Zhai et al. 2019, arXiv:1905.03670 (1 % and 10 %); rates and length after Caron et "
+        "al. 2020 (SwAV), arXiv:2006.09882"
+    ),
+    # Caron et al. 2020 (SwAV), released code: 20 epochs of batch 256 on ImageNet's 1 % (1,000
+    # steps) or 10 %, drops at 12 and 16.
+    variants={
+        "swav-1": {
+            "fractions": [0.01],
+            "tuning": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 1000,
+                "backbone_learning_rate": 0.02,
+                "head_learning_rate": 5.0,
+            },
+        },
+        "swav-10": {
+            "fractions": [0.1],
+            "tuning": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 10000,
+                "backbone_learning_rate": 0.01,
+                "head_learning_rate": 0.2,
+            },
+        },
+    },
+    is_frozen=False,
+)
 
 
 class SemiSupervisedSettings(Settings):

@@ -4,7 +4,7 @@ import torch
 
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.measures.geometry import (
     alignment,
     collapse_warning,
@@ -16,6 +16,19 @@ from sparring.seeding import generator
 
 # Pairs grow with the square of the images, and the measures are means.
 _IMAGES = 5000
+
+
+PROTOCOL = Protocol(
+    name="geometry",
+    function="geometry",
+    settings="GeometrySettings",
+    title="Geometry of the features",
+    question="are the features spread out, or have they collapsed?",
+    labels="none",
+    headline="",
+    measure="",
+    source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
+)
 
 
 class GeometrySettings(Settings):

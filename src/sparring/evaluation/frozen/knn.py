@@ -4,8 +4,19 @@ from pydantic import Field
 
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.measures.knn import knn_accuracy
+
+PROTOCOL = Protocol(
+    name="knn",
+    function="knn",
+    settings="KnnSettings",
+    title="Nearest neighbours (kNN)",
+    short="kNN",
+    question="do images of one class lie together?",
+    labels="classes",
+    source="Wu et al. 2018, arXiv:1805.01978",
+)
 
 
 class KnnSettings(Settings):

@@ -9,7 +9,68 @@ from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
+
+PROTOCOL = Protocol(
+    name="linear",
+    function="linear",
+    settings="LinearSettings",
+    title="Linear probe",
+    short="linear probe",
+    question="can a straight cut tell the classes apart?",
+    labels="classes",
+    source=(
+        "logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as "
+        "in the papers of their names"
+    ),
+    variants={
+        "adco": {"recipe": {}},
+        "adco-best": {"recipe": {"report": "best"}},
+        # Wang et al. 2022 (CaCo), released code: LARS, 0.025 per 256 images at a batch of
+        # 4,096, to zero.
+        "caco": {
+            "recipe": {
+                "optimizer": "lars",
+                "learning_rate": 0.025,
+                "final_learning_rate": 0.0,
+                "reference_batch": 256,
+                "batch_size": 4096,
+            }
+        },
+        # Ho & Vasconcelos 2020 (CLAE), released code: Adam at a constant rate on features
+        # computed once.
+        "clae": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+            }
+        },
+        "clae-best": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+                "report": "best",
+            }
+        },
+        "clae-uel": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+                "batch_size": 128,
+                "input": "embeddings",
+            }
+        },
+    },
+)
 
 
 class LinearSettings(Settings):

@@ -23,7 +23,7 @@ from math import log10
 from typing import Literal, Self, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -35,13 +35,15 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress
 from sparring.evaluation.frozen.logistic import Probe, regularisation_path, standardise
 from sparring.evaluation.frozen.one_against_all import one_against_all_path
-from sparring.evaluation.protocol import Result, curves, table
-from sparring.evaluation.split import split
-from sparring.measures.accuracy import class_accuracies
-from sparring.measures.average_precision import (
-    area_average_precision,
-    eleven_point_average_precision,
+from sparring.evaluation.frozen.transfer_scores import (
+    AVERAGE_PRECISION,
+    accuracies_by_metric,
+    average_precisions,
+    hardest_classes,
+    mean_over_classes,
 )
+from sparring.evaluation.protocol import Protocol, Result, curves, table
+from sparring.evaluation.split import split
 
 Logits: TypeAlias = Float[Tensor, "rows classes"]
 Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], Progress | None], list[Probe]]
@@ -49,11 +51,17 @@ Score: TypeAlias = Callable[[Tensor, Tensor], float]
 _Rows: TypeAlias = tuple[Tensor, Tensor, str]
 """Rows to fit on, rows to choose the penalty on, and which these are in words."""
 
-_AVERAGE_PRECISION = {
-    "11-point-mAP": eleven_point_average_precision,
-    "area-mAP": area_average_precision,
-}
-_LISTED_CLASSES = 20
+PROTOCOL = Protocol(
+    name="transfer",
+    function="transfer",
+    settings="TransferSettings",
+    title="Linear transfer",
+    question="do frozen features serve another set, by the conventions of the transfer papers?",
+    labels="tags",
+    headline="score",
+    measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
+    source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
+)
 
 
 class TransferSettings(Settings):
@@ -132,7 +140,7 @@ def _of_one_class(
     rows = _validation_rows(official, labelled.train_labels, settings, seed=data.seed)
 
     def score(logits: Tensor, targets: Tensor) -> float:
-        return _accuracies(logits.argmax(dim=1) == targets, targets)[metric]
+        return accuracies_by_metric(logits.argmax(dim=1) == targets, targets)[metric]
 
     def fit(
         features: Tensor, targets: Tensor, penalties: Sequence[float], progress: Progress | None
@@ -154,7 +162,7 @@ def _of_one_class(
         (chosen.test_logits.argmax(dim=1) == labelled.test_labels).cpu(),
         _labels(known.test)[known.test_rows],
     )
-    found = _accuracies(is_right, classes)
+    found = accuracies_by_metric(is_right, classes)
     return {
         "score": found[metric],
         "metric": metric,
@@ -162,14 +170,14 @@ def _of_one_class(
         "mean_per_class_accuracy": found["mean-per-class"],
         **chosen.result,
         **known.sizes,
-        "table": _hardest(is_right, classes, known.test),
+        "table": hardest_classes(is_right, classes, known.test),
     }
 
 
 def _of_several_classes(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: NamedSet
 ) -> Result:
-    metric = _metric(settings, named, accepted=tuple(_AVERAGE_PRECISION))
+    metric = _metric(settings, named, accepted=tuple(AVERAGE_PRECISION))
     if data.test != named.name or data.train not in (None, named.name):
         raise DataError(
             f"{named.name} is learned from and scored on its own images only; give --data "
@@ -185,15 +193,14 @@ def _of_several_classes(
     rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=data.seed)
 
     def score(logits: Tensor, presence: Tensor) -> float:
-        return _mean(_average_precisions(logits, presence, metric), named)
+        return mean_over_classes(average_precisions(logits, presence, metric), named)
 
     task = _Task(fit=_one_against_all, score=score, progress=_progress(evaluated, data))
     chosen = _choose(features, truth, rows=rows, settings=settings, task=task)
     found = {
-        name: _average_precisions(chosen.test_logits, test_truth, name)
-        for name in _AVERAGE_PRECISION
+        name: average_precisions(chosen.test_logits, test_truth, name) for name in AVERAGE_PRECISION
     }
-    means = {name: _mean(values, named) for name, values in found.items()}
+    means = {name: mean_over_classes(values, named) for name, values in found.items()}
     counts = (test_truth == 1).sum(dim=0).tolist()
     return {
         "score": means[metric],
@@ -291,39 +298,6 @@ def _one_against_all(
     return one_against_all_path(features, presence, penalties, progress=progress)
 
 
-def _accuracies(
-    is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
-) -> dict[str, float]:
-    return {
-        "top-1": is_right.double().mean().item(),
-        "mean-per-class": class_accuracies(is_right, labels)[1].mean().item(),
-    }
-
-
-def _average_precisions(
-    logits: Logits, presence: Int[Tensor, "rows classes"], metric: str
-) -> list[float | None]:
-    """Of each class, on the images that are not only difficult; None for a class that no image
-    shows."""
-    measure, found = _AVERAGE_PRECISION[metric], []
-    for scores, there in zip(logits.T, presence.T, strict=True):
-        is_known = there >= 0
-        found.append(
-            measure(scores[is_known], there[is_known] == 1) if bool((there == 1).any()) else None
-        )
-    return found
-
-
-def _mean(values: Sequence[float | None], named: NamedSet) -> float:
-    """Over the classes that occur."""
-    known = [value for value in values if value is not None]
-    if not known:
-        raise DataError(
-            f"no image of {named.name} that is to be scored shows any class; look at more images"
-        )
-    return sum(known) / len(known)
-
-
 def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"]:
     """What each image shows; nothing is known of those that could not be read."""
     unread = {key for key, _ in dataset.quarantine}
@@ -342,22 +316,6 @@ def _num_known(presence: Int[Tensor, "images classes"]) -> int:
 def _labels(dataset: Dataset) -> Int[Tensor, "images"]:
     assert dataset.labels is not None
     return torch.from_numpy(dataset.labels)
-
-
-def _hardest(is_right: Tensor, labels: Tensor, dataset: Dataset) -> Result:
-    classes, accuracies = class_accuracies(is_right, labels)
-    names, order = dataset.class_names, accuracies.argsort(stable=True)[:_LISTED_CLASSES].tolist()
-    rows = []
-    for place in order:
-        label = int(classes[place])
-        name = names[label] if names is not None and label < len(names) else str(label)
-        rows.append((name, int((labels == label).sum()), accuracies[place].item()))
-    title = (
-        "Accuracy by class"
-        if len(classes) <= _LISTED_CLASSES
-        else f"The {_LISTED_CLASSES} hardest of {len(classes)} classes"
-    )
-    return table(["class", "test images", "accuracy %"], rows, title=title)
 
 
 def _progress(evaluated: EvaluatedEncoder, data: EvaluationData) -> Progress | None:

@@ -30,11 +30,24 @@ from sparring.evaluation.pretraining_again.pretraining import (
     require_batches,
     run_config,
 )
-from sparring.evaluation.protocol import Result, curves, spread, table
+from sparring.evaluation.protocol import Protocol, Result, curves, spread, table
 from sparring.measures.knn import knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 from sparring.training.settings import RunConfig
+
+PROTOCOL = Protocol(
+    name="data-efficiency",
+    function="data_efficiency",
+    settings="DataEfficiencySettings",
+    title="Data efficiency",
+    question="how does the score grow with the images seen without labels?",
+    labels="classes",
+    measure="accuracy after pretraining on all images, mean over seeds",
+    source="ours; the factor is read off the curves of a method and its control",
+    variants={"same-steps": {"fixed": "steps"}},
+    is_joint=True,
+)
 
 
 class DataEfficiencySettings(Settings):
@@ -111,11 +124,11 @@ class Plan:
 def data_efficiency(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: DataEfficiencySettings
 ) -> Result:
-    """Score after pretraining on every share of the images, and the share that equals the control
-    on all of them.
+    """Scores after pretraining on growing shares of the images, and the share with which the method
+    reaches the score of its control on all images.
 
-    The evaluated encoder itself is not scored: everything is pretrained anew, so that all shares are
-    treated alike.
+    The evaluated encoder itself is not scored: everything is pretrained anew, so that all shares
+    are treated alike.
     """
     plan = _plan(data, settings)
     total = len(plan.games) * len(settings.seeds) * len(settings.shares)

@@ -37,13 +37,31 @@ from sparring.evaluation.pretraining_again.pretraining import (
     require_batches,
     run_config,
 )
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 FALLBACK_PENALTY = 0.1
 """Weight penalty where no class has two labelled images, so that none can be held out to choose it
 on."""
+
+
+PROTOCOL = Protocol(
+    name="domains",
+    function="domains",
+    settings="DomainsSettings",
+    title="Unseen domain",
+    question="does what was learned hold in a domain that was not there?",
+    labels="domains",
+    measure="accuracy at the smallest share of the labels, mean over domains held out",
+    source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
+    variants={
+        "linear": {"fractions": [0.01, 0.1, 1.0], "fine_tune_from": 2.0},
+        "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
+        "own-encoder": {"pretrain": "run"},
+    },
+    is_frozen=False,
+)
 
 
 class DomainsSettings(Settings):

@@ -13,11 +13,27 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.pretraining_again.external_encoders import external_encoder
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 from sparring.training.metrics import read_metrics
+
+PROTOCOL = Protocol(
+    name="verdict",
+    function="verdict",
+    settings="VerdictSettings",
+    title="Verdict",
+    question="should I pretrain at all?",
+    labels="classes",
+    measure="accuracy of this run's better classifier",
+    source=(
+        "our own; equal labels, and supervised learning from scratch with equal steps and "
+        "with the whole budget"
+    ),
+    is_frozen=False,
+    is_joint=True,
+)
 
 
 class VerdictSettings(Settings):

@@ -23,7 +23,7 @@ from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.robustness.attacks import (
     ATTACKS,
     Attack,
@@ -45,6 +45,20 @@ _NOTE = (
 
 # Images per forward pass. Noise is drawn by batch, so another number would be another draw.
 _BATCH = 100
+
+
+PROTOCOL = Protocol(
+    name="robustness",
+    function="robustness",
+    settings="RobustnessSettings",
+    title="Robustness of a linear probe",
+    question="how much is lost under damage and under attack?",
+    labels="classes",
+    headline="corruption_accuracy",
+    measure="accuracy under common corruptions, mean over kinds and severities",
+    source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
+    variants={"corruptions": {"attacks": ()}},
+)
 
 
 class RobustnessSettings(Settings):

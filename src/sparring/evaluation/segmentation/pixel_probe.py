@@ -25,13 +25,25 @@ from sparring.evaluation.frozen.logistic import (
     regularisation_path,
     standardise,
 )
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
 from sparring.measures.iou import confusion_matrix, mean_iou
 from sparring.models.encoder import Encoder
 from sparring.models.feature_maps import FeatureMaps
 from sparring.seeding import generator
+
+PROTOCOL = Protocol(
+    name="pixel-probe",
+    function="pixel_probe",
+    settings="PixelProbeSettings",
+    title="Linear probe of pixels",
+    question="do the frozen maps tell what is where?",
+    labels="masks",
+    headline="miou",
+    measure="mean IoU",
+    source=("logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915"),
+)
 
 
 class PixelProbeSettings(MaskSettings):

@@ -15,7 +15,7 @@ from sparring.data.views.view_settings import Range
 from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import Progress, evaluating
-from sparring.evaluation.protocol import Result, curves
+from sparring.evaluation.protocol import Protocol, Result, curves
 from sparring.evaluation.segmentation.mask_views import MaskViews
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import HEADS, HeadShape, Segmenter, upsampled
@@ -33,6 +33,53 @@ images of 240 x 180 pixels."""
 
 # Points of the curve of the loss.
 _POINTS = 20
+
+
+PROTOCOL = Protocol(
+    name="segmentation",
+    function="segmentation",
+    settings="SegmentationSettings",
+    title="Segmentation",
+    question="is it a good start for a network that names every pixel?",
+    labels="masks",
+    headline="miou",
+    measure="mean IoU",
+    source=(
+        "Long et al. 2015, arXiv:1411.4038; variants Chen et al. 2017, arXiv:1706.05587, and "
+        "He et al. 2020, arXiv:1911.05722"
+    ),
+    variants={
+        "fcn": {},
+        "deeplabv3": {"head": "deeplabv3", "dropout": 0.5},
+        # He et al. 2020, appendix; dropout is not spoken of.
+        "moco": {
+            "head": "dilated-fcn",
+            "head_channels": 256,
+            "dropout": 0.0,
+            "output_stride": 16,
+            "crop": 513,
+            "batch_size": 16,
+            "epochs": 50,
+            "backbone_learning_rate": 0.003,
+            "head_learning_rate": 0.003,
+            "schedule": "steps",
+        },
+        # Chen et al. 2017, section 4, first of two stages; dropout and weight decay are not
+        # verified.
+        "deeplabv3-paper": {
+            "head": "deeplabv3",
+            "head_channels": 256,
+            "dropout": 0.5,
+            "output_stride": 16,
+            "crop": 513,
+            "batch_size": 16,
+            "steps": 30_000,
+            "backbone_learning_rate": 0.007,
+            "head_learning_rate": 0.007,
+        },
+    },
+    is_frozen=False,
+)
 
 
 class SegmentationSettings(MaskSettings):
