@@ -1,5 +1,4 @@
-"""The evaluation protocols by name: the library's own, those of installed packages, and any other
-by `FILE.py:NAME`; and the protocols that a user asks for, with their settings.
+"""Catalogue of evaluation protocols: finding one by name, and choosing several with their settings.
 
 Importing this file does not import torch, so that help and reports cost nothing.
 """

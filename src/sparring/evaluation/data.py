@@ -38,7 +38,7 @@ _ALIGNMENT_IMAGES = 1024
 
 @runtime_checkable
 class Listener(Protocol):
-    """Is told what happens: the part of a listener that evaluation needs."""
+    """A listener that is told lines to report and the progress of long work."""
 
     def report(self, line: str) -> None: ...
 
@@ -47,22 +47,22 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class EvaluatedEncoder:
-    """An encoder under evaluation."""
+    """An encoder under evaluation: the run's, or the untrained one from which the run started."""
 
     name: str
-    """`trained`, or `untrained`: the encoder from which the run started."""
+    """`trained` or `untrained`; the key of its results in scores.json."""
     encoder: FeatureEncoder
-    """In evaluation mode, its gradients off; a protocol that trains takes `trainable_copy()`."""
+    """The encoder in evaluation mode, its gradients off; to train, take `trainable_copy()`."""
     origin: "EvaluatedEncoder | None" = None
-    """The encoder from which a trained one started, for protocols that compare both."""
+    """The untrained encoder from which a trained one started, for protocols that compare both."""
 
     @property
     def is_trained(self) -> bool:
-        """Whether this is the run's encoder."""
+        """Whether this is the run's trained encoder."""
         return self.name == "trained"
 
     def trainable_copy(self) -> Encoder:
-        """A copy of the encoder that may learn: in training mode, its gradients on."""
+        """A copy of the encoder that can be trained: in training mode, its gradients on."""
         assert isinstance(self.encoder, Encoder)
         return deepcopy(self.encoder).train().requires_grad_(True)
 
@@ -78,7 +78,7 @@ class Labelled:
 
 
 class EvaluationData:
-    """What one evaluation works on.
+    """The images of one evaluation, with features and splits that all protocols share.
 
     Args:
         train: images to learn from, as `open_dataset` takes them, or the name of a public set: its
@@ -113,6 +113,7 @@ class EvaluationData:
         root: Path | None = None,
         listener: Listener | None = None,
     ) -> None:
+        """Keep what is given; images are opened when first asked for."""
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
@@ -126,24 +127,24 @@ class EvaluationData:
         self._named: dict[str, NamedSet] = {}
 
     def progress(self, what: str) -> Progress | None:
-        """Progress function of one long piece of work, to be called with what is done and what
-        there is in all."""
+        """Progress function of one long piece of work, called with the number done and the total;
+        None if nobody listens."""
         listener = self._listener
         return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
-        """Tell whoever listens one line worth reading."""
+        """Tell the listener, if there is one, a line worth reading."""
         if self._listener is not None:
             self._listener.report(line)
 
     @property
     def limits(self) -> tuple[int | None, int | None]:
-        """Most images to learn from and to score, for protocols that open their own kind of
-        images."""
+        """Largest numbers of images to learn from and to score, for protocols that open annotated
+        images themselves."""
         return self._keep.limit, self._limit
 
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
-        """Square images of the run's size; of the test set at most `limit`."""
+        """Open images as squares of the run's size; at most `limit` of a test set."""
         keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
         named = self.named(data)
         if named is not None:
@@ -155,7 +156,7 @@ class EvaluationData:
         )
 
     def named(self, data: object) -> NamedSet | None:
-        """The public set of that name, opened once; None for anything else."""
+        """The public set of that name, opened once; None if the data is anything else."""
         if not (isinstance(data, str) and is_named(data)):
             return None
         if data not in self._named:
@@ -164,7 +165,7 @@ class EvaluationData:
 
     @property
     def learned(self) -> NamedSet | None:
-        """The public set whose images are learned from, if it is one."""
+        """The public set whose images are learned from; None if they are not a public set."""
         return self.named(self.train if self.train is not None else self.test)
 
     @cached_property
@@ -182,7 +183,7 @@ class EvaluationData:
 
     @cached_property
     def classes(self) -> Classified:
-        """The images whose classes are known.
+        """Images with known classes, split into those to learn from and those to score.
 
         Raises:
             DataError: without labels, or with a single class.
@@ -206,15 +207,15 @@ class EvaluationData:
         return replace(known, validation=positions(known, self.learned.validation))
 
     def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
-        """Of all images to score."""
+        """An encoder's backbone features of all images to score."""
         return self._extracted(evaluated, is_test=True)
 
     def train_features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
-        """Of all images to learn from."""
+        """An encoder's backbone features of all images to learn from."""
         return self._extracted(evaluated, is_test=False)
 
     def labelled(self, evaluated: EvaluatedEncoder) -> Labelled:
-        """Features and classes of both sets."""
+        """An encoder's features and the classes of the images to learn from and to score."""
         known = self.classes
         train, test = (
             self._extracted(evaluated, is_test=False),
@@ -230,7 +231,8 @@ class EvaluationData:
     def view_features(
         self, evaluated: EvaluatedEncoder
     ) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
-        """Features of two views of a sample of the images to score; None if no views were given."""
+        """An encoder's features of two views of a sample of the images to score; None if no views
+        were given."""
         if self._views is None:
             return None
         dataset, parts = self.images[1], []
@@ -248,7 +250,7 @@ class EvaluationData:
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def _extracted(self, evaluated: EvaluatedEncoder, *, is_test: bool) -> Tensor:
-        """Features of a whole set, computed when first asked for."""
+        """An encoder's features of one set, computed when first asked for."""
         train, test = self.images
         key = evaluated.name, is_test and test is not train
         if key not in self._features:

@@ -16,14 +16,14 @@ from sparring.errors import DataError
 from sparring.evaluation.protocol import Result, table
 
 MAX_DETECTIONS = 100
-"""Per image, the best-scored ones: COCO's rule."""
+"""Number of best-scored detections per image that count, by COCO's rule."""
 # Rows of the precision array: thresholds 0.5, 0.55, ... 0.95.
 _AT_50, _AT_75 = 0, 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What an image shows."""
+    """The annotated objects of one image."""
 
     objects: Objects
     size: tuple[int, int]
@@ -34,7 +34,7 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a detector says an image shows."""
+    """The objects that a detector finds in one image."""
 
     boxes: Float[Tensor, "found 4"]
     """Left, top, right, bottom in pixels."""
@@ -50,7 +50,8 @@ def coco_score(
     class_names: Sequence[str],
     by: Literal["bbox", "segm"],
 ) -> Result:
-    """Average precision over ten thresholds of overlap, all classes and 101 recalls, and its parts.
+    """COCO average precision over ten thresholds of overlap, and its parts by threshold, size and
+    class.
 
     A detection is right if it overlaps an object of its class, not yet found by a better-scored
     one, with intersection / union >= threshold. Where crowds or difficult objects are, detections
@@ -96,7 +97,7 @@ def _counted(
     truths: Sequence[Truth], found: Sequence[Found], *, num_classes: int, by: str
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1
-    where there is nothing to find."""
+    where no object is annotated."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
@@ -170,7 +171,7 @@ def _entry(number: int, image: int, label: int, box: Sequence[float]) -> dict[st
 
 
 def _mean(values: npt.NDArray[Any]) -> float | None:
-    """Mean over what there is to find."""
+    """Mean over the entries for which objects are annotated."""
     known = values[values > -1]
     return float(known.mean()) if known.size else None
 
@@ -192,4 +193,4 @@ def _by_class(
 
 
 def _silent(*_: object) -> None:
-    """Takes what the package would print."""
+    """Suppress what the counting package prints."""

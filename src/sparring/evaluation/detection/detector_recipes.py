@@ -40,5 +40,5 @@ _RECIPES: dict[str, Tree] = {
 
 
 def detector_variants(*names: str) -> dict[str, Tree]:
-    """Settings of these recipes by name, for the declaration of a protocol with a detector."""
+    """Settings of the named recipes, as variants of a protocol that trains a detector."""
     return {name: _RECIPES[name] for name in names}

@@ -1,5 +1,5 @@
-"""What detection and instance segmentation have in common: open both sets, train a detector, score
-what it finds."""
+"""Shared by object detection and instance segmentation: open both sets, train a detector, score
+it."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ _FEW_IMAGES = 4
 
 
 class Build(Protocol):
-    """Makes a detector; see `detectors`."""
+    """Makes a detector from an encoder; see `detectors`."""
 
     def __call__(
         self, encoder: Encoder, settings: DetectorSettings, *, num_classes: int
@@ -40,36 +40,37 @@ class Build(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is to be found."""
+    """The kind of objects a detector is trained to find: boxes, or outlines too."""
 
     name: str
     build: Build
     scores: dict[str, Literal["bbox", "segm"]]
-    """How overlap is counted, by the prefix of the numbers; the one without prefix comes first."""
+    """Kind of overlap that is counted, by the prefix of its numbers; the one without prefix comes
+    first."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether outlines are learned."""
+        """Whether the detector learns outlines."""
         return "segm" in self.scores.values()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sets:
-    """Annotated images to learn from and to score, with the same numbers for the same classes."""
+    """Annotated images to learn from and to score, their classes under the same numbers."""
 
     train: AnnotatedImages
     train_rows: list[int]
     test: AnnotatedImages
     test_rows: list[int]
     test_labels: Tensor
-    """Label that the detector has learned for each of the test set's classes; 0 where there is
-    none, and no object either."""
+    """The detector's label of each class of the test set; 0 where it has none and no object
+    either."""
 
 
 def trial(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: DetectorSettings, task: Task
 ) -> Result:
-    """Train a detector on the encoder, and score it.
+    """Train a detector that starts from the encoder, and score it.
 
     Raises:
         DataError: for sets that cannot be used.
@@ -106,7 +107,7 @@ def trial(
 
 
 def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
-    """Both sets, looked at for whatever would stop the trial later.
+    """Open both sets and check them for whatever would stop the trial later.
 
     Raises:
         DataError: if one is missing, has no objects or no outlines, or an image is not as
@@ -155,7 +156,7 @@ def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
 
 
 def truth(sets: Sets, row: int, *, with_masks: bool) -> Truth:
-    """What a test image shows, in the labels that the detector has learned."""
+    """The annotated objects of a test image, in the detector's labels."""
     objects = sets.test.objects(row)
     height, width = sets.test.sizes[row].tolist()
     outlines = None
@@ -191,7 +192,7 @@ def _limited(rows: list[int], limit: int | None) -> list[int]:
 
 
 def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int]) -> Tensor:
-    """Learned label of each class of the test set."""
+    """The detector's label of each class of the test set."""
     objects = test_set.everything
     counted = objects.labels[torch.isin(objects.image, torch.tensor(rows)) & ~objects.is_ignored]
     if not len(counted):
@@ -209,7 +210,7 @@ def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int])
 
 
 def _told(sets: Sets, settings: DetectorSettings, loss: float) -> Result:
-    """What stands beside the score."""
+    """Facts that stand beside the score in the result."""
     told: Result = {
         "architecture": settings.architecture,
         "steps": settings.steps,

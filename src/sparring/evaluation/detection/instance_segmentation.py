@@ -39,8 +39,8 @@ class InstanceSegmentationSettings(DetectorSettings):
 def instance_segmentation(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: InstanceSegmentationSettings
 ) -> Result:
-    """Average precision of outlines, COCO's mean over thresholds of overlap; the boxes' as `box_ap`
-    and so on.
+    """Average precision of outlines, COCO's mean over thresholds of overlap; that of the boxes is
+    `box_ap`.
 
     Deviations from MoCo's recipe are those of `detection`, and one more: with `c4` the fourth stage
     runs once for boxes and once for masks, so its batch norms take their statistics from each by

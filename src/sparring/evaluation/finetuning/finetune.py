@@ -1,4 +1,4 @@
-"""Fine-tuning on all labels: what the whole network reaches from this start."""
+"""Fine-tuning protocol: test accuracy of the whole network trained on all labels."""
 
 from itertools import product
 from typing import Literal
@@ -27,7 +27,7 @@ PROTOCOL = Protocol(
     function="finetune",
     settings="FinetuneSettings",
     title="Fine-tuning",
-    question="what does the whole network reach with all labels?",
+    question="how accurate is the network fine-tuned on all labels?",
     labels="classes",
     source=(
         "Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, "
@@ -50,11 +50,11 @@ class FinetuneSettings(Settings):
     tuning: FineTuningSettings = FineTuningSettings(
         steps=1000, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
     )
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         steps=1000, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained one: supervised learning from scratch."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch."""
     learning_rates: tuple[float, ...] = ()
     """Rates to choose from on held-out training images, for backbone and head alike; empty: those
     above."""
@@ -71,8 +71,8 @@ class FinetuneSettings(Settings):
 def finetune(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: FinetuneSettings
 ) -> Result:
-    """Accuracy of the network fine-tuned on all training labels; of the untrained encoder:
-    supervised from scratch.
+    """Test accuracy of the network fine-tuned on all training labels; for the untrained encoder
+    this is supervised learning from scratch.
 
     Raises:
         TrainingError: if a loss is not finite.
@@ -137,7 +137,8 @@ def _parted(
 
 
 def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[FineTuningSettings]:
-    """The grid; the base alone where there is no choice."""
+    """Fine-tuning settings to choose from: every pair of rate and decay; only the base if there is
+    nothing to choose."""
     rates = [
         {"backbone_learning_rate": r, "head_learning_rate": r} for r in settings.learning_rates
     ] or [{}]
@@ -158,7 +159,7 @@ def _tuned(
     chosen: Int[Tensor, "chosen"] | None,
     tuning: FineTuningSettings,
 ) -> Classifier:
-    """Learned from the chosen training rows; None: from all."""
+    """A classifier fine-tuned on the chosen training rows; None: on all rows."""
     rows = torch.arange(len(data.classes.train_rows)) if chosen is None else chosen
     seed, what = (
         derived_seed(data.seed, "finetune"),

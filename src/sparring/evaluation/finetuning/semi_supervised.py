@@ -27,7 +27,7 @@ PROTOCOL = Protocol(
     function="semi_supervised",
     settings="SemiSupervisedSettings",
     title="Semi-supervised",
-    question="how well does it learn from a few labels?",
+    question="how accurate is the network fine-tuned on few labels?",
     labels="classes",
     measure="accuracy at the smallest share of the labels, mean over draws",
     source=(
@@ -76,19 +76,19 @@ class SemiSupervisedSettings(Settings):
     """Text files of image names, one per line, in the place of drawn fractions: such as the
     published lists of ImageNet."""
     tuning: FineTuningSettings = FineTuningSettings()
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder: supervised learning from scratch on the same labels, with a scratch
-    rate (He et al. 2016)."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch on the same labels,
+    with a scratch rate (He et al. 2016)."""
 
 
 def semi_supervised(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: SemiSupervisedSettings
 ) -> Result:
-    """Accuracy after fine-tuning on few labels; of the untrained encoder: supervised from scratch
-    on the same labels.
+    """Test accuracy after fine-tuning on few labels; for the untrained encoder this is supervised
+    learning from scratch.
 
     The headline is the mean over draws at the first fraction.
 
@@ -150,7 +150,7 @@ def _accuracy(
     name: str,
     seed: int,
 ) -> float:
-    """Of a copy of the encoder that has learned from the chosen training rows."""
+    """Test accuracy of a copy of the encoder fine-tuned on the chosen training rows."""
     classified = data.classes
     classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=name)
     return top_1(

@@ -31,8 +31,8 @@ from sparring.seeding import generator
 
 
 class EpochRecipe(Settings):
-    """How such a probe is trained. The defaults are AdCo's, which are MoCo's but for the rate and
-    the cosine.
+    """Settings of a linear probe trained for a fixed number of epochs. The defaults are AdCo's,
+    which are MoCo's but for the rate and the cosine.
 
     Source: Hu et al. 2021 (AdCo), arXiv:2011.08435, released code.
     """
@@ -42,8 +42,8 @@ class EpochRecipe(Settings):
     `adam` as in its paper."""
     learning_rate: float = Field(default=10.0, gt=0)
     final_learning_rate: float = Field(default=0.01, ge=0)
-    """Half a cosine from the one to the other, a step per epoch; equal to `learning_rate`:
-    constant."""
+    """Learning rate at the end of a half cosine with one step per epoch; equal to `learning_rate`:
+    a constant rate."""
     reference_batch: int | None = Field(default=None, ge=1)
     """The rates are for this many images per step and grow with the actual number; None: the rates
     as they stand."""
@@ -61,7 +61,7 @@ class EpochRecipe(Settings):
 
 
 class LinearHead(nn.Module):
-    """Linear classifier, its bias as a row so that LARS scales it too.
+    """Linear classifier whose bias is a row of its weight, so that LARS scales it too.
 
     Args:
         channels: of the inputs.
@@ -77,14 +77,14 @@ class LinearHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, num_classes))
 
     def forward(self, inputs: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch classes"]:
-        """Logits."""
+        """Logits of features."""
         return inputs @ self.weight.T + self.bias
 
 
 def probe_accuracies(
     evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
 ) -> list[float]:
-    """Test accuracy in [0, 1] after the last epoch; after every epoch if the recipe reports the
+    """Test accuracy in [0, 1] after the last epoch, or after every epoch if the recipe reports the
     best.
 
     Raises:
@@ -149,7 +149,7 @@ def _batches(
     epoch: int,
     batch: int,
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
-    """Inputs and labels of an epoch in an order of its own; a ragged last batch is used too."""
+    """Inputs and labels of one epoch in random order, a smaller last batch included."""
     classified = data.classes
     for number, chosen in enumerate(
         torch.split(
@@ -176,7 +176,7 @@ def _batches(
 def _cached(
     evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
 ) -> Tensor | None:
-    """Inputs of all training rows, if no augmentation changes them."""
+    """Inputs of all training rows if they are not augmented; else None."""
     if recipe.crop_scale is not None:
         return None
     if recipe.input == "features":
@@ -191,7 +191,7 @@ def _cached(
 
 
 def _inputs(evaluated: EvaluatedEncoder, images: Tensor, recipe: EpochRecipe) -> Tensor:
-    """What the probe sees of a batch; nothing of the encoder changes."""
+    """Inputs of the probe for one batch: features, or embeddings at unit length."""
     with evaluating(evaluated.encoder.modules()):
         if recipe.input == "features":
             return evaluated.encoder.features(images)

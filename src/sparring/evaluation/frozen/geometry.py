@@ -32,7 +32,7 @@ PROTOCOL = Protocol(
 
 
 class GeometrySettings(Settings):
-    """`geometry` has nothing to set."""
+    """Settings of `geometry`: there are none."""
 
 
 def geometry(

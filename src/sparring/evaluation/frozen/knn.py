@@ -13,7 +13,7 @@ PROTOCOL = Protocol(
     settings="KnnSettings",
     title="Nearest neighbours (kNN)",
     short="kNN",
-    question="do images of one class lie together?",
+    question="how accurate is a vote of the nearest training features?",
     labels="classes",
     source="Wu et al. 2018, arXiv:1805.01978",
 )
@@ -23,14 +23,14 @@ class KnnSettings(Settings):
     """Settings of `knn`."""
 
     num_neighbors: int = Field(default=200, ge=1)
-    """As in Wu et al. 2018; at most the training images."""
+    """Number of neighbours that vote, as in Wu et al. 2018; at most the training images."""
     temperature: float = Field(default=0.1, gt=0)
-    """Of the weight exp(cosine / temperature); theirs is 0.07, the training monitor's and ours
-    0.1."""
+    """Temperature of a vote's weight exp(cosine / temperature); 0.07 in Wu et al., 0.1 in the
+    training monitor and here."""
 
 
 def knn(evaluated: EvaluatedEncoder, data: EvaluationData, settings: KnnSettings) -> Result:
-    """Share of test images whose neighbours vote for their class (Wu et al. 2018,
+    """Share of test images whose nearest training features vote for their class (Wu et al. 2018,
     arXiv:1805.01978)."""
     labelled = data.labelled(evaluated)
     neighbors = min(settings.num_neighbors, len(labelled.train_labels))

@@ -17,7 +17,7 @@ PROTOCOL = Protocol(
     settings="LinearSettings",
     title="Linear probe",
     short="linear probe",
-    question="can a straight cut tell the classes apart?",
+    question="how accurate is a linear classifier of the frozen features?",
     labels="classes",
     source=(
         "logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as "
@@ -86,8 +86,8 @@ class LinearSettings(Settings):
 
 
 def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSettings) -> Result:
-    """Share of test images that a linear classifier of the frozen features classifies rightly; the
-    test images are looked at once."""
+    """Test accuracy of a linear classifier of the frozen features; the test images are used
+    once."""
     if settings.recipe is not None:
         return _by_recipe(evaluated, data, settings.recipe)
     labelled = data.labelled(evaluated)

@@ -56,7 +56,7 @@ PROTOCOL = Protocol(
     function="transfer",
     settings="TransferSettings",
     title="Linear transfer",
-    question="do frozen features serve another set, by the conventions of the transfer papers?",
+    question="how well do frozen features classify another set?",
     labels="tags",
     headline="score",
     measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
@@ -68,7 +68,7 @@ class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     metric: Literal["auto", "top-1", "mean-per-class", "11-point-mAP", "area-mAP"] = "auto"
-    """What is the score, and what the penalty is chosen by; auto: the convention of a public set,
+    """Metric of the score and of the choice of the penalty; auto: the convention of a public set,
     else `top-1`.
 
     Mean average precision is for images that show several classes, and only for them."""
@@ -76,9 +76,9 @@ class TransferSettings(Settings):
     """Penalties to choose from, evenly spaced on a logarithmic scale; Kornblith et al. 2019 and
     Ericsson et al. 2021."""
     weakest: float = Field(default=1e-6, gt=0)
-    """Least penalty of the summed loss: 1 / C for scikit-learn's C; the same source."""
+    """Smallest penalty of the summed loss: 1 / C for scikit-learn's C; Ericsson et al. 2021."""
     strongest: float = Field(default=1e5, gt=0)
-    """Greatest penalty; the same source."""
+    """Largest penalty of the summed loss; Ericsson et al. 2021."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     """Part of the images to learn from to choose the penalty on, where there are no official
     validation images; Ericsson et al. 2021."""
@@ -93,7 +93,7 @@ class TransferSettings(Settings):
 
     @property
     def penalties(self) -> list[float]:
-        """From the strongest to the weakest."""
+        """Penalties to choose from, the strongest first."""
         ratio = self.weakest / self.strongest
         return [
             self.strongest * ratio ** (step / (self.candidates - 1))
@@ -104,8 +104,8 @@ class TransferSettings(Settings):
 def transfer(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
 ) -> Result:
-    """How well a linear classifier of frozen features does on another set, scored as the literature
-    scores that set."""
+    """Score of a linear classifier of frozen features on another set, by the metric that the
+    literature uses for that set."""
     for named in (data.learned, data.named(data.test)):
         if named is not None and named.presence:
             return _of_several_classes(evaluated, data, settings, named)
@@ -114,7 +114,7 @@ def transfer(
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """What there is to learn: one class, or several."""
+    """How a classifier is fitted and scored, for images of one class or of several."""
 
     fit: Fit
     score: Score
@@ -132,6 +132,7 @@ class _Chosen:
 def _of_one_class(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
 ) -> Result:
+    """Result on images that each show one class."""
     metric = _metric(settings, data.learned, accepted=("top-1", "mean-per-class"))
     known, labelled = data.classes, data.labelled(evaluated)
     official = (
@@ -177,6 +178,7 @@ def _of_one_class(
 def _of_several_classes(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: NamedSet
 ) -> Result:
+    """Result on a public set whose images show several classes."""
     metric = _metric(settings, named, accepted=tuple(AVERAGE_PRECISION))
     if data.test != named.name or data.train not in (None, named.name):
         raise DataError(
@@ -240,7 +242,8 @@ def _metric(
 def _validation_rows(
     official: Tensor | None, labels: Int[Tensor, "rows"], settings: TransferSettings, *, seed: int
 ) -> _Rows:
-    """The official ones if there are any and others too, else a part of each class."""
+    """Rows to fit on and rows to choose on: the official validation images if there are some and
+    others too, else a share of each class."""
     if official is not None and 0 < len(official) < len(labels):
         is_kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         is_kept[official] = False
@@ -259,8 +262,8 @@ def _choose(
     settings: TransferSettings,
     task: _Task,
 ) -> _Chosen:
-    """The penalty that scores best on the validation rows, the strongest among equals, and the test
-    logits of the fit on all rows."""
+    """Choice of the penalty with the best validation score, the strongest among equals, and the
+    test logits of the fit on all rows."""
     kept, held_out, words = rows
     fitting, validating = standardise(features[0][kept], features[0][held_out])
     penalties = settings.penalties
@@ -299,7 +302,8 @@ def _one_against_all(
 
 
 def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"]:
-    """What each image shows; nothing is known of those that could not be read."""
+    """Which classes each image shows: 1, 0, or -1 where that is unknown, as for images that cannot
+    be read."""
     unread = {key for key, _ in dataset.quarantine}
     unknown = torch.full((len(named.class_names),), -1)
     rows = [

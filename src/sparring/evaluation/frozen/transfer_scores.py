@@ -1,4 +1,4 @@
-"""Scores of the transfer protocol: accuracies, average precisions by class, and the hardest classes."""
+"""Scores of the transfer protocol: accuracies, average precisions and the hardest classes."""
 
 from collections.abc import Sequence
 

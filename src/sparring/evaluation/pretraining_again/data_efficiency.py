@@ -41,7 +41,7 @@ PROTOCOL = Protocol(
     function="data_efficiency",
     settings="DataEfficiencySettings",
     title="Data efficiency",
-    question="how does the score grow with the images seen without labels?",
+    question="how does the score grow with the unlabelled images?",
     labels="classes",
     measure="accuracy after pretraining on all images, mean over seeds",
     source="ours; the factor is read off the curves of a method and its control",
@@ -54,17 +54,17 @@ class DataEfficiencySettings(Settings):
     """Settings of `data-efficiency`."""
 
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.5, 1.0)
-    """Of the training images; the whole set, 1.0, must be among them."""
+    """Shares of the training images; the whole set, 1.0, must be among them."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
-    """Of the order of the images and of the pretraining; the spread is over them, so one seed costs
-    a third and tells no spread."""
+    """Seeds of the order of the images and of the pretraining; the spread is over them, so one seed
+    costs a third and has no spread."""
     epochs: int | None = Field(default=None, ge=1)
-    """Of the pretraining on all images; None: the run's."""
+    """Epochs of the pretraining on all images; None: the run's."""
     fixed: Literal["epochs", "steps"] = "epochs"
     """What smaller sets keep: `epochs`, with fewer steps; `steps`, as nearly as whole epochs allow,
     with each image seen more often."""
     score: Literal["knn", "linear"] = "knn"
-    """With the defaults of the protocol of that name."""
+    """Protocol that scores each encoder, with its default settings."""
     control: str | None = None
     """Name of another method, which takes its own defaults, or a TOML file with its settings;
     images, encoder, training are the run's."""
@@ -78,17 +78,17 @@ class DataEfficiencySettings(Settings):
 
 
 Line: TypeAlias = list[list[float]]
-"""Scores of one game: for each seed, one per share."""
+"""Scores of one method: for each seed, one per share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is pretrained and how it is scored."""
+    """The pretrainings of one evaluation, and how they are scored."""
 
     games: dict[str, RunConfig]
-    """The run's configuration by its name, then its control's."""
+    """Configurations by name: the run's, then its control's."""
     counts: tuple[int, ...]
-    """Images of each share."""
+    """Number of images of each share."""
     available: npt.NDArray[np.int64]
     """Indices of the images that pretraining may see: all but those held out for the score."""
     data: EvaluationData
@@ -151,7 +151,7 @@ def data_efficiency(
 
 
 def control_config(name: str, run: RunConfig) -> RunConfig:
-    """Another method with the run's images, encoder and training.
+    """Configuration of another method with the run's images, encoder and training.
 
     Args:
         name: of a method, which then has its own defaults; or a TOML file with its settings, whose
@@ -192,7 +192,7 @@ def _name(config: RunConfig) -> str:
 
 
 def _score(encoder: Encoder, plan: Plan) -> float:
-    """Accuracy on the test images, learned from all labelled training images."""
+    """Test accuracy of an encoder, with all labelled training images to learn from."""
     data, known = plan.data, plan.data.classes
     sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
     train, test = (
@@ -216,7 +216,8 @@ def _score(encoder: Encoder, plan: Plan) -> float:
 
 
 def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
-    """Share of the images with which a method equals its control on all of them, seed by seed.
+    """Share of the images with which a method reaches the score of its control on all of them, seed
+    by seed.
 
     Args:
         shares: rising, the last 1.
@@ -244,6 +245,7 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
 
 
 def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+    """Result of the protocol: headline, factor, table and curves."""
     settings, run = plan.settings, next(iter(lines))
     accuracy, deviation = spread([scores[-1] for scores in lines[run]])
     result: Result = {
@@ -295,6 +297,7 @@ def _sentence(run: str, factor: Mapping[str, Any], seeds: int) -> str:
 
 
 def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+    """Table of the scores by share."""
     columns = [
         "share %",
         "images",

@@ -1,4 +1,4 @@
-"""The domains protocol: what was learned without labels, in a domain that was not there.
+"""The domains protocol: accuracy on a domain that neither pretraining nor the labels contained.
 
 Each domain is held out in turn. An encoder is pretrained on the images of the others, a stated
 fraction of those is labelled, a classifier learns from these, and all images of the held-out domain
@@ -42,8 +42,8 @@ from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 FALLBACK_PENALTY = 0.1
-"""Weight penalty where no class has two labelled images, so that none can be held out to choose it
-on."""
+"""Weight penalty where no class has two labelled images, so that no image can be held out to choose
+the penalty on."""
 
 
 PROTOCOL = Protocol(
@@ -51,7 +51,7 @@ PROTOCOL = Protocol(
     function="domains",
     settings="DomainsSettings",
     title="Unseen domain",
-    question="does what was learned hold in a domain that was not there?",
+    question="how accurate is it on a domain that pretraining has not seen?",
     labels="domains",
     measure="accuracy at the smallest share of the labels, mean over domains held out",
     source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
@@ -78,19 +78,19 @@ class DomainsSettings(Settings):
     """Fraction from which the whole network is fine-tuned instead of a linear classifier on its
     features; 2: never. Zhang et al. 2022."""
     tuning: FineTuningSettings = FineTuningSettings()
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder, as in `semi-supervised`: supervised learning from scratch on the
-    same labels."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch on the same labels, as
+    in `semi-supervised`."""
     pretrain: Literal["leave-one-out", "run"] = "leave-one-out"
-    """`leave-one-out`: anew for every held-out domain, without its images; `run`: the run's own
-    encoder, which may have seen them."""
+    """`leave-one-out`: pretrain for every held-out domain, without its images; `run`: take the
+    run's own encoder, which may have seen them."""
     epochs: int | None = Field(default=None, ge=1)
-    """Of each pretraining; None: the run's."""
+    """Epochs of each pretraining; None: the run's."""
     hold_out: tuple[str, ...] = ()
-    """Only these domains; none named: each in turn."""
+    """Domains to hold out, one after the other; empty: all."""
 
     @field_validator("hold_out", mode="before")
     @classmethod
@@ -103,8 +103,8 @@ Scores: TypeAlias = list[list[float]]
 
 
 def domains(evaluated: EvaluatedEncoder, data: EvaluationData, settings: DomainsSettings) -> Result:
-    """Share of a held-out domain's images classified correctly after learning from few labels of
-    the others; its mean over domains."""
+    """Accuracy on a held-out domain after learning from few labels of the other domains; mean over
+    the domains held out."""
     images = opened(data)
     cases = [held_out(images, name) for name in chosen(images, settings.hold_out)]
     pretrains = evaluated.is_trained and settings.pretrain == "leave-one-out"
@@ -119,7 +119,7 @@ def domains(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Domains
 
 
 class Scorer:
-    """Learns from few labels and scores; features of one encoder are computed once.
+    """Learns from few labels and scores; the features of an encoder are computed once.
 
     Args:
         images: all of them.
@@ -132,7 +132,7 @@ class Scorer:
         self._known: tuple[FeatureEncoder, Tensor] | None = None
 
     def scores(self, evaluated: EvaluatedEncoder, case: Case) -> Scores:
-        """Accuracy on the held-out domain."""
+        """An encoder's accuracies on the held-out domain: for each fraction, one per draw."""
         draws = range(self._settings.draws)
         return [
             [self._accuracy(evaluated, case, fraction, draw) for draw in draws]
@@ -194,8 +194,8 @@ def linear_accuracy(
     *,
     seed: int,
 ) -> float:
-    """The linear probe's accuracy, in [0, 1], also for labels too few to choose its penalty on:
-    then that is `FALLBACK_PENALTY`.
+    """Linear probe's accuracy in [0, 1]; where labels are too few to choose the penalty on, it is
+    `FALLBACK_PENALTY`.
 
     Args:
         train_features: rows to learn from.
@@ -241,6 +241,7 @@ def _note(evaluated: EvaluatedEncoder, settings: DomainsSettings, data: Evaluati
 def _result(
     cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings
 ) -> Result:
+    """Result of the protocol: the headline, chance and the table."""
     fractions = settings.fractions
     over_domains = [
         [spread([scores[case.name][f][d] for case in cases])[0] for d in range(settings.draws)]
@@ -274,6 +275,7 @@ def _table(
     over_domains: Scores,
     fractions: Sequence[float],
 ) -> Result:
+    """Table of the accuracies by domain and fraction."""
     columns = ["held out", "images"]
     for fraction in fractions:
         columns += [f"{100 * fraction:g} % labels %", f"{100 * fraction:g} % labels, spread %"]

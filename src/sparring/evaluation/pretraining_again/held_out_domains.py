@@ -1,5 +1,4 @@
-"""Images of several domains, and one of them held out: what may be pretrained on, what may be
-labelled, what is scored."""
+"""Images of several domains, with one domain held out of pretraining and labels and scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +18,19 @@ from sparring.seeding import derived_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """All images, with what is known about them."""
+    """All images with their classes and domains."""
 
     dataset: Dataset
     classes: Int[Tensor, "images"]
-    """-1 where unknown."""
+    """Class of each image; -1 where unknown."""
     domains: Int[Tensor, "images"]
     domain_names: tuple[str, ...]
-    """Name of each number."""
+    """Names of the domains by number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One domain held out."""
+    """One domain held out: which images are pretrained on, may be labelled, and are scored."""
 
     name: str
     others: Int[Tensor, "others"]
@@ -39,25 +38,26 @@ class Case:
     pool: Int[Tensor, "pool"]
     """Indices of the other domains' images of known class: those that may be labelled."""
     cells: Int[Tensor, "pool"]
-    """A number for each class in each domain."""
+    """Number of the pair of class and domain of each image of `pool`."""
     targets: Int[Tensor, "images"]
-    """Place of each image's class among those of the other domains; -1 for any other class."""
+    """Number of each image's class among the classes of the other domains; -1 for any other
+    class."""
     num_classes: int
     tested: Int[Tensor, "tested"]
     """Indices of the held-out domain's images of known class."""
     commonest: float
-    """Share of the most frequent class among these: the score of a classifier that always names
+    """Share of the most frequent class among the tested images: the accuracy of always predicting
     it."""
 
     def drawn(self, fraction: float, *, draw: int, seed: int) -> Int[Tensor, "labelled"]:
-        """Indices of the images that are labelled: of every cell this fraction, at least one;
-        smaller fractions lie within larger ones."""
+        """Indices of the images to label: the fraction of each pair of class and domain, at least
+        one; smaller fractions are part of larger ones."""
         seed = derived_seed(seed, "domain labels", self.name, draw)
         return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
 
 
 def opened(data: EvaluationData) -> Images:
-    """The images given to be scored, else those of the run: one set with all domains."""
+    """All images of all domains: those given to be scored, else those of the run."""
     is_test = data.test is not None
     given = data.test if is_test else data.train
     if given is None:
@@ -80,7 +80,7 @@ def opened(data: EvaluationData) -> Images:
 
 
 def chosen(images: Images, asked: Sequence[str]) -> list[str]:
-    """Domains to hold out, in the order of their numbers or as asked for."""
+    """Names of the domains to hold out: those asked for, else all."""
     present = [images.domain_names[number] for number in torch.unique(images.domains).tolist()]
     if len(present) < 2:
         raise DataError(
@@ -93,7 +93,7 @@ def chosen(images: Images, asked: Sequence[str]) -> list[str]:
 
 
 def held_out(images: Images, name: str) -> Case:
-    """A domain held out of all images.
+    """The case in which one domain is held out of all images.
 
     Raises:
         DataError: if nothing of it can be scored, or the others show fewer than two classes.

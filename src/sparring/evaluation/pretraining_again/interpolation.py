@@ -1,12 +1,12 @@
-"""Where a measured curve reaches a height: interpolation that never extrapolates."""
+"""Where a measured curve reaches a value: interpolation without extrapolation."""
 
 import math
 from collections.abc import Sequence
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
-    """The rising sequence nearest to the values in the sum of squares; neighbours out of order
-    share their mean.
+    """The rising sequence nearest to the values in the sum of squares; neighbours out of order get
+    their mean.
 
     Source: Ayer et al. 1955, pool-adjacent-violators.
 
@@ -24,7 +24,7 @@ def isotonic(values: Sequence[float]) -> list[float]:
 
 
 def smallest_x_reaching(points: Sequence[tuple[float, float]], height: float) -> float | None:
-    """Smallest x at which a curve reaches a height; None if it does not.
+    """Smallest x at which a curve reaches a value; None if it does not.
 
     The curve is made to rise first (`isotonic`): more images do not harm, so a dip is noise, and
     neither a lucky point nor an unlucky one decides alone. Between two points y is linear in log x.

@@ -1,5 +1,4 @@
-"""Pretraining inside an evaluation: the run's own game on other images, kept in a folder of its own
-and never made twice."""
+"""Pretraining inside an evaluation: the run's method on other images, in a folder of its own."""
 
 import tempfile
 from collections.abc import Mapping
@@ -31,13 +30,14 @@ class Pretrained:
 
     trained: Encoder
     untrained: Encoder
-    """The one from which it started."""
+    """The encoder from which the pretraining started."""
 
 
 def pretrained(
     images: Dataset, place: str, *, config: RunConfig, data: EvaluationData
 ) -> Pretrained:
-    """The encoder that a configuration makes of these images, and the one from which it starts.
+    """The encoders of a pretraining with this configuration on these images: the trained one, and
+    the untrained one.
 
     A pretraining that was finished is read, an interrupted one goes on: no step is made twice.
 
@@ -83,7 +83,7 @@ def run_config(
 
 
 def require_batches(num_images: int, config: RunConfig, what: str) -> None:
-    """Refuse a set that is too small before hours are spent on others.
+    """Check that a set has at least one batch of images, before hours are spent on other sets.
 
     Raises:
         ConfigError: if there are fewer images than a batch holds.
@@ -97,23 +97,23 @@ def require_batches(num_images: int, config: RunConfig, what: str) -> None:
 
 
 class _PretrainingListener:
-    """A listener of one pretraining, which says where it is."""
+    """Listener of one pretraining, which puts its name before every line."""
 
     def __init__(self, data: EvaluationData, place: str) -> None:
         self._data, self._place = data, place
         self._warned = False
 
     def report(self, line: str) -> None:
-        """The line, and what it is about."""
+        """Report a line with the pretraining's name before it."""
         self._data.report(f"{self._place}: {line}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Passed on."""
+        """Report the progress of a part of the pretraining."""
         if (progress := self._data.progress(f"{self._place}: {what}")) is not None:
             progress(done, total)
 
     def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
-        """Steps as a count; a warning once."""
+        """Report each step as progress, and the first warning."""
         self.count("pretraining", position.step + 1, position.num_steps)
         if warning is not None and not self._warned:
             self._warned = True
@@ -147,6 +147,7 @@ def _pretrained(
     config: RunConfig,
     listener: "_PretrainingListener | None",
 ) -> Pretrained:
+    """Both encoders of the pretraining in this folder, which is begun, continued or only read."""
     run = prepare(config, images, folder, backbone=None, listener=None)
     is_begun = folder.checkpoint.exists()
     if is_begun:
@@ -169,6 +170,7 @@ def _pretrained(
 
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
+    """Check that the folder holds a pretraining of this configuration on these images."""
     before, now = _leaves(folder.read_config().tree()), _leaves(config.tree())
     changed = [
         key
@@ -191,7 +193,7 @@ def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> No
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
+    """Values of a nested dictionary by dotted key."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= (

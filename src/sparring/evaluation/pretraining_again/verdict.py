@@ -1,5 +1,4 @@
-"""The verdict: is this pretraining worth it on these images, with these labels? One table, one
-sentence."""
+"""The verdict protocol: whether this pretraining pays on these images with these labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,42 +45,42 @@ class VerdictSettings(Settings):
     tuning: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
     )
-    """Of pretrained encoders."""
+    """Fine-tuning of pretrained encoders."""
     scratch: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch."""
     whole_budget: bool = True
     """Also let the untrained encoder learn from the labels for as many images as pretraining and
     fine-tuning see together."""
     pretrained: tuple[str, ...] = ()
-    """Encoders from elsewhere to set beside: run folders, `NAME` of timm, or `NAME:FILE` with
-    timm's names."""
+    """Other pretrained encoders to compare with: run folders, `NAME` of timm, or `NAME:FILE` with
+    weights under timm's names."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to a classifier."""
+    """A row of the table: an encoder with a classifier, and its accuracies."""
 
     name: str
     how: str
     accuracies: list[float]
     images: int
-    """Images through the network forwards and backwards, pretraining included; unknown for encoders
-    from elsewhere: 0."""
+    """Images through the network forwards and backwards, pretraining included; 0 if unknown, as for
+    external encoders."""
     is_ours: bool = False
     is_without: bool = False
-    """Needs no pretraining."""
+    """Whether the row needs no pretraining."""
 
     @property
     def mean(self) -> float:
-        """Over draws."""
+        """Mean accuracy over the draws."""
         return spread(self.accuracies)[0]
 
 
 def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: VerdictSettings) -> Result:
-    """This run beside the untrained encoder, supervised learning from scratch and encoders from
-    elsewhere, with the same labels.
+    """Accuracy of this run beside the untrained encoder, supervised learning from scratch and
+    external encoders, with equal labels.
 
     Raises:
         ConfigError: for an encoder from elsewhere that does not exist.
@@ -124,8 +123,8 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
 
 
 def judgement(rows: list[Row], *, labels: int) -> str:
-    """One sentence: a difference counts if every draw of the better is above every draw of the
-    other.
+    """Sentence that says whether pretraining pays: a difference counts if every draw of the better
+    is above every draw of the other.
 
     Args:
         rows: at least one of this run and one without pretraining.
@@ -165,6 +164,7 @@ def _rows(
     settings: VerdictSettings,
     draws: list[Tensor],
 ) -> Iterator[Row]:
+    """Rows of the table, one after the other."""
     untrained = evaluated.origin
     assert untrained is not None
     pretraining, tuned = (
@@ -248,7 +248,7 @@ def _tuned(
 
 
 def _pretraining_images(data: EvaluationData) -> int:
-    """Views that the run's encoder has learned from; 0 if nothing is known of the run."""
+    """Number of views that the run's encoder was trained on; 0 if nothing is known of the run."""
     if data.config is None or data.folder is None:
         return 0
     records = read_metrics(data.folder / "metrics.jsonl")

@@ -1,5 +1,4 @@
-"""Attacks on a frozen classifier: images moved within a ball of pixels so that the loss of their
-true class rises.
+"""Adversarial attacks on a frozen classifier, within a ball around each image.
 
 Images are in [0, 1]; a moved image stays there and within epsilon of its original in every pixel
 (the L-infinity ball). An attack knows neither encoders nor heads: it looks at images, and each look
@@ -21,17 +20,17 @@ Classifier: TypeAlias = Callable[[Images], Float[Tensor, "batch classes"]]
 MOMENTUM = 0.75
 """Share of APGD's new step in its move; Croce & Hein 2020, section 4.1."""
 PROGRESS_SHARE = 0.75
-"""Of the steps between two checkpoints that must raise the loss, or the step is halved; their
-rho."""
+"""Share of the steps between two checkpoints that must raise the loss, or the step is halved; rho
+in Croce & Hein 2020."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look at images tells."""
+    """Loss, gradient and correctness of images under attack."""
 
     loss: Float[Tensor, "batch"]
     gradient: Images
-    """Of each image's loss with respect to the image."""
+    """Gradient of each image's loss with respect to the image."""
     is_right: Bool[Tensor, "batch"]
 
 
@@ -60,7 +59,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack has found.
+    """The result of an attack so far.
 
     Attributes:
         images: of highest loss among those looked at, the originals included.
@@ -75,7 +74,7 @@ class Attacked:
     is_right: Bool[Tensor, "batch"]
 
     def also(self, images: Images, seen: Seen) -> "Attacked":
-        """The same after one more look."""
+        """The result extended by one more evaluation."""
         is_higher = seen.loss > self.loss
         return Attacked(
             images=_chosen(is_higher, images, self.images),
@@ -86,7 +85,8 @@ class Attacked:
 
 
 def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> Look:
-    """A look whose loss rises and falls with the cross-entropy of the true class.
+    """Evaluation of a classifier by a loss that rises and falls with the cross-entropy of the true
+    class.
 
     loss = logsumexp_{j != y}(z_j) - z_y = log(exp(cross_entropy(z, y)) - 1)
 
@@ -221,7 +221,7 @@ def random_point(ball: Ball, noise: Float[Tensor, "batch 3 height width"]) -> Im
 def random_signs(
     look: Look, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]
 ) -> Attacked:
-    """Every pixel moved by epsilon, up or down at random: an attack's size without its aim.
+    """Every pixel moved by epsilon, up or down at random: the control of the attacks.
 
     Args:
         look: tells loss and gradient; only the loss is used.
@@ -243,7 +243,8 @@ def _chosen(which: Bool[Tensor, "batch"], images: Images, others: Images) -> Ima
 
 
 Attack: TypeAlias = Callable[[Look, Ball, Tensor, int], Attacked]
-"""Look, ball, noise uniform in [0, 1) of the images' shape, and steps."""
+"""Function of a look, a ball, noise uniform in [0, 1) of the shape of the images, and a number of
+steps."""
 
 ATTACKS: dict[str, Attack] = {
     "random-signs": lambda look, ball, noise, _: random_signs(look, ball, noise=noise),
@@ -255,4 +256,4 @@ ATTACKS: dict[str, Attack] = {
         look, ball, start=random_point(ball, noise), steps=steps
     ),
 }
-"""The control, then the attacks from the weakest to the strongest."""
+"""Attacks by name: the control first, then from the weakest to the strongest."""

@@ -52,7 +52,7 @@ PROTOCOL = Protocol(
     function="robustness",
     settings="RobustnessSettings",
     title="Robustness of a linear probe",
-    question="how much is lost under damage and under attack?",
+    question="how much accuracy is lost under corruptions and attacks?",
     labels="classes",
     headline="corruption_accuracy",
     measure="accuracy under common corruptions, mean over kinds and severities",
@@ -143,7 +143,7 @@ class _Sample:
             )
 
     def sizes(self, known: Classified) -> dict[str, int | str]:
-        """What the result tells beside its accuracies."""
+        """Numbers of images for the result."""
         if len(self.rows) == len(known.test_rows):
             return known.sizes
         part = replace(known, test_rows=self.rows, test_labels=self.labels)
@@ -213,7 +213,8 @@ def _sample(data: EvaluationData, count: int) -> _Sample:
 
 
 def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
-    """A copy: half precision would round away moves of a grey level, and the attack with them."""
+    """A copy of the encoder in full precision: half precision would round away changes of a grey
+    level."""
     encoder = deepcopy(encoder)
     if isinstance(encoder, Encoder):
         encoder.autocast_dtype = None
@@ -246,7 +247,7 @@ def _is_right(
 def _under_attack(
     classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
 ) -> dict[str, Bool[Tensor, "levels sample"]]:
-    """By attack: which images are still classified rightly at each grey level."""
+    """For each attack, which images are still classified correctly at each grey level."""
     withstood: dict[str, list[Tensor]] = {name: [] for name in settings.attacks}
     total, done = len(settings.attacks) * len(sample.rows), 0
     for number, (images, labels) in enumerate(sample.batches()):
@@ -293,7 +294,7 @@ def _withstood(
 def _under_corruption(
     classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
 ) -> dict[str, list[float]]:
-    """By corruption: accuracy at each severity."""
+    """For each corruption, the accuracy at each severity."""
     right = {name: [0] * len(settings.severities) for name in settings.corruptions}
     total, done = len(settings.corruptions) * len(sample.rows), 0
     for number, (images, labels) in enumerate(sample.batches()):

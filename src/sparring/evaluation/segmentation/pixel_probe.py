@@ -1,4 +1,4 @@
-"""Pixel probe: a linear classifier of single pixels on the frozen maps of the encoder.
+"""Pixel probe: a linear classifier of single pixels on frozen feature maps.
 
 It is a 1 x 1 convolution on a map whose logits are upsampled to the mask and compared with it pixel
 by pixel. Upsampling is linear, so the loss is that of logistic regression on interpolated features.
@@ -105,7 +105,7 @@ def pixel_probe(
 
 @dataclass(frozen=True)
 class FrozenMap:
-    """The map of one stage for single images; nothing of it learns."""
+    """Frozen feature map of one stage of an encoder, for single images."""
 
     encoder: Encoder
     maps: FeatureMaps
@@ -115,7 +115,7 @@ class FrozenMap:
     def __call__(
         self, image: Float[Tensor, "3 height width"]
     ) -> Float[Tensor, "channels rows columns"]:
-        """Map of an image in [0, 1], on the encoder's device."""
+        """Feature map of an image in [0, 1], on the encoder's device."""
         mean, std = self.encoder.mean, self.encoder.std
         with evaluating(self.maps.modules()):
             map_: Tensor = self.maps((image.to(mean.device)[None] - mean) / std)[self.stage][0]
@@ -127,7 +127,7 @@ class Sample:
     """Pixels of the training images."""
 
     features: Float[Tensor, "pixels channels"]
-    """Interpolated."""
+    """Features of each pixel, interpolated in the map."""
     targets: Int[Tensor, "pixels"]
     images: Int[Tensor, "pixels"]
     """Number of the image that each pixel is from."""
@@ -138,7 +138,7 @@ def interpolated(
     places: Int[Tensor, "pixels 2"],
     size: tuple[int, ...],
 ) -> Float[Tensor, "pixels channels"]:
-    """Values of a map at some pixels of its image: those of `upsampled`, without making the others.
+    """Features at some pixels of an image: those of `upsampled`, without computing the others.
 
     Args:
         map_: cells.
@@ -165,8 +165,8 @@ def _sampled(
     data: EvaluationData,
     progress: Progress | None,
 ) -> Sample:
-    """The same number of pixels from every training image; fewer from one that has fewer with a
-    class."""
+    """Pixels of all training images, the same number from each, or all where an image has fewer
+    with a class."""
     per_image, features, targets = max(1, pixels // len(segmented.train_rows)), [], []
     for done, row in enumerate(segmented.train_rows, start=1):
         image, mask = segmented.train_pair(row)
@@ -190,8 +190,8 @@ def _sampled(
 def _chosen_penalty(
     sample: Sample, settings: PixelProbeSettings, *, num_classes: int, seed: int
 ) -> tuple[float, float]:
-    """The penalty of the best mean IoU on pixels of held-out images, and that mean IoU; the
-    strongest among equals."""
+    """The penalty with the best mean IoU on pixels of held-out images, the strongest among equals,
+    and that mean IoU."""
     count = int(sample.images.max()) + 1
     order = torch.randperm(count, generator=generator(seed, "pixel probe's held-out images")).to(
         sample.images.device
@@ -218,7 +218,7 @@ def _chosen_penalty(
 def _confusion(
     network: FrozenMap, fitted: FittedProbe, segmented: Segmented, *, progress: Progress | None
 ) -> Int[Tensor, "classes classes"]:
-    """Of the images to score, each segmented at once and whole."""
+    """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     for done, row in enumerate(segmented.test_rows, start=1):
         mask, map_ = segmented.test.mask(row), network(segmented.test_image(row))

@@ -1,5 +1,4 @@
-"""Semantic segmentation: a dilated encoder and a head learn the class of every pixel, and are
-scored by mean IoU."""
+"""Segmentation protocol: mean IoU of a dilated encoder and a head fine-tuned on masks."""
 
 import math
 from collections.abc import Sequence
@@ -28,8 +27,8 @@ MAX_CROP = 480
 cropped to that."""
 
 STEPS = 500
-"""Length of the training if the settings tell none: minutes on two cores for a narrow network and
-images of 240 x 180 pixels."""
+"""Default number of training steps: minutes on two cores for a narrow network and images of 240 x
+180 pixels."""
 
 # Points of the curve of the loss.
 _POINTS = 20
@@ -86,11 +85,11 @@ class SegmentationSettings(MaskSettings):
     """Settings of `segmentation`."""
 
     head: Literal["fcn", "dilated-fcn", "deeplabv3"] = "fcn"
-    """What reads the last map; see `HEADS`."""
+    """Head on the last map; see `HEADS`."""
     head_channels: int | None = Field(default=None, ge=1)
-    """Inner channels of the head; None: as the head's source says, adapted to narrow networks."""
+    """Inner channels of the head; None: the default of the head, adapted to narrow networks."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Before the head's last layer; torchvision's FCN."""
+    """Dropout before the head's last layer; 0.1 in torchvision's FCN."""
     output_stride: Literal[4, 8, 16, 32] = 8
     """Pixels of the image per pixel of the last map; coarser stages are dilated. 8 in torchvision's
     FCN."""
@@ -105,25 +104,25 @@ class SegmentationSettings(MaskSettings):
     """Steps in all; None: as many as `epochs` makes, and 500 without those, since small sets make
     few in an epoch."""
     epochs: int | None = Field(default=None, ge=1)
-    """Passes over the training images, where `steps` says nothing."""
+    """Passes over the training images, if `steps` is not given."""
     backbone_learning_rate: float = Field(default=0.05, gt=0)
-    """Of the encoder, at the start. Chosen with narrow ResNet-18s on CamVid's validation images,
-    where 0.02 to 0.1 differ by a point."""
+    """Initial learning rate of the encoder. Chosen with narrow ResNet-18s on CamVid's validation
+    images, where 0.02 to 0.1 differ by a point."""
     head_learning_rate: float = Field(default=0.1, gt=0)
-    """Of the head, at the start; chosen likewise."""
+    """Initial learning rate of the head, chosen in the same way."""
     schedule: Literal["poly", "cosine", "steps"] = "poly"
-    """How both rates fall: (1 - t) ** 0.9 (Chen et al. 2017), half a cosine, or to a tenth at 70 %
-    and again at 90 % of the steps."""
+    """How both rates fall: `poly`: (1 - t) ** 0.9 (Chen et al. 2017); `cosine`: half a cosine;
+    `steps`: to a tenth at 70 % and again at 90 % of the steps."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """As in torchvision's reference and He et al. 2020."""
+    """Weight decay of SGD, as in torchvision's reference and He et al. 2020."""
 
 
 def segmentation(
     evaluated: EvaluatedEncoder, data: EvaluationData, settings: SegmentationSettings
 ) -> Result:
-    """Mean IoU of a copy of the encoder that learned, with a head, to segment."""
+    """Mean IoU of a copy of the encoder, fine-tuned with a head to segment."""
     segmented = open_segmented(data, settings)
     # Layers and dropout draw from PyTorch's global generator, which is put back afterwards.
     with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
@@ -150,7 +149,7 @@ def segmentation(
 
 
 def learning_rate_factor(schedule: str, fraction: float) -> float:
-    """Factor on the first learning rate after this fraction of the steps, in [0, 1].
+    """Factor of both learning rates after a fraction of the steps, in [0, 1].
 
     Example:
         >>> [learning_rate_factor("steps", fraction) for fraction in (0.5, 0.75)]
@@ -211,7 +210,7 @@ def _train(
     *,
     name: str,
 ) -> list[float]:
-    """Loss of each step."""
+    """Train the segmenter in place; returns the loss of each step."""
     per_epoch = math.ceil(len(segmented.train_rows) / settings.batch_size)
     num_steps, losses = (
         settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS),
@@ -277,8 +276,7 @@ def _views(
 def _batch(
     segmented: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Crops of a step and their masks: the images pass by again and again, each time in an order of
-    its own."""
+    """Crops and masks of one step, from passes over all images in random order."""
     count = len(segmented.train_rows)
     draws = generator(seed, "segmentation crops", step)
     orders = {
@@ -303,7 +301,7 @@ def _order(count: int, epoch: int, seed: int) -> list[int]:
 def _confusion(
     model: Segmenter, segmented: Segmented, *, device: torch.device, progress: Progress | None
 ) -> Int[Tensor, "classes classes"]:
-    """Of the images to score, each segmented at once and whole."""
+    """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     with evaluating(model.modules()):
         for done, row in enumerate(segmented.test_rows, start=1):
@@ -326,7 +324,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _points(losses: Sequence[float]) -> list[tuple[float, float]]:
-    """Means over stretches of the training, at their last steps."""
+    """Mean losses over equal parts of the training, each at its last step."""
     length = math.ceil(len(losses) / _POINTS)
     return [
         (min(start + length, len(losses)), _mean(losses[start : start + length]))
