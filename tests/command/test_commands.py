@@ -375,7 +375,7 @@ def test_protocols_are_listed_and_described_with_their_variants_and_settings(
     described = command("protocols", "linear").out
     names = json.loads(command("protocols", "--json").out)
     assert listed.count("labels: ") == len(names)
-    assert "can a straight cut tell the classes apart?" in listed
+    assert "how accurate is a linear classifier of the frozen features?" in listed
     assert "linear:adco" in listed
     for part in ("Question:", "Source:", "linear:caco", "[linear]", "validation_share = 0.2"):
         assert part in described

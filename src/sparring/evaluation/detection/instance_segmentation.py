@@ -16,10 +16,7 @@ PROTOCOL = Protocol(
     function="instance_segmentation",
     settings="InstanceSegmentationSettings",
     title="Instance segmentation",
-    question=(
-        "does the encoder help to draw the outline of each object, when a detector with it "
-        "learns from outlines?"
-    ),
+    question="how well does a detector that starts from the encoder outline objects?",
     labels="outlines",
     headline="ap",
     measure="average precision of outlines (COCO)",

@@ -253,7 +253,7 @@ def _are_same(train: Masked, test: Masked) -> bool:
 
 
 def _pixels(data: Masked, rows: tuple[int, ...], progress: Progress | None) -> np.ndarray:
-    """Number of pixels of each id in each mask."""
+    """Number of pixels of each id in the masks of the rows."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):
         ids = data.checked_mask(row).flatten().numpy()

@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
 
 
 def dilated_maps(encoder: Encoder, *, output_stride: int, stage: str) -> FeatureMaps:
-    """The network of one stage's maps; the encoder's network is dilated in place.
+    """Module that computes the maps of one stage of an encoder, whose network it dilates in place.
 
     Raises:
         ConfigError: if the network is no ResNet that can be dilated.
