@@ -22,7 +22,7 @@ from sparring.methods.declarations import declarations
 from sparring.methods.plugins import import_failure, load_module, load_named
 
 SCORED_IMAGES = 20_000
-"""The score at the end of a run looks at no more images than this; `evaluate` looks at all."""
+"""Largest number of images for the score at the end of a run; `evaluate` takes all images."""
 
 GROUP = "sparring.protocols"
 """Entry points of this group are protocols of installed packages."""

@@ -20,7 +20,12 @@ from sparring.data.sources.named import NamedSet, is_named, nearest_name, open_n
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
-from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
+from sparring.evaluation.features import (
+    FeatureEncoder,
+    ReportProgress,
+    evaluating,
+    extract_features,
+)
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
@@ -90,11 +95,11 @@ class EvaluationData:
         device: where to compute.
         views: makes two views, for the alignment.
         keep: how the images to learn from are kept, and how many of them.
-        limit: look at no more images than this of the test set.
+        limit: largest number of test images.
         config: configuration of the run; for protocols that pretrain again.
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
-        listener: told what happens.
+        listener: receives lines and progress.
     """
 
     def __init__(
@@ -126,7 +131,7 @@ class EvaluationData:
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, NamedSet] = {}
 
-    def progress(self, what: str) -> Progress | None:
+    def progress(self, what: str) -> ReportProgress | None:
         """Progress function of one long piece of work, called with the number done and the total;
         None if nobody listens."""
         listener = self._listener

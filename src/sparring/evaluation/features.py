@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
 
 
@@ -54,7 +54,7 @@ def extract_features(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Float[Tensor, "images channels"]:
     """Backbone features of every image, float32 on the CPU, in the order of the data set.
 

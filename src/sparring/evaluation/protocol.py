@@ -65,7 +65,7 @@ class Protocol:
         source: authors, year and arXiv id.
         variants: settings by name, for `--protocol NAME:VARIANT`.
         is_frozen: the encoder does not learn.
-        is_joint: looks at both encoders itself, so it runs once.
+        is_joint: scores both encoders in one call, so it runs once.
         module: dotted name of the declaration's file; filled in by whoever finds it.
     """
 

@@ -121,7 +121,7 @@ def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_p
     made = rectangles.scenes(8, seed=2)
     turned = rectangles.write_coco(tmp_path, made, rectangles.coco_tree(made, ids=(3, 7)))
     opened = [
-        open_sets(evaluation_data(sets[0], path), TASK, tells=False) for path in (sets[1], turned)
+        open_sets(evaluation_data(sets[0], path), TASK, reports=False) for path in (sets[1], turned)
     ]
     assert opened[0].test.class_names == tuple(reversed(opened[1].test.class_names))
     for row in range(8):

@@ -14,7 +14,12 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning import finetuning
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings
 from sparring.evaluation.pretraining_again.external_encoders import external_encoder
-from sparring.evaluation.pretraining_again.verdict import Row, VerdictSettings, judgement, verdict
+from sparring.evaluation.pretraining_again.verdict import (
+    Approach,
+    VerdictSettings,
+    judgement,
+    verdict,
+)
 from sparring.models.encoder import Encoder
 
 SHORT = FineTuningSettings(
@@ -30,14 +35,14 @@ def both() -> EvaluatedEncoder:
 
 def rows(
     ours: list[float], without: list[float], elsewhere: list[float] | None = None
-) -> list[Row]:
+) -> list[Approach]:
     found = [
-        Row("untrained", "linear probe", [0.1] * len(without), 0, is_without=True),
-        Row("untrained", "supervised from scratch", without, 10, is_without=True),
-        Row("this run", "linear probe", [0.2] * len(ours), 5, is_ours=True),
-        Row("this run", "fine-tuned", ours, 15, is_ours=True),
+        Approach("untrained", "linear probe", [0.1] * len(without), 0, is_without=True),
+        Approach("untrained", "supervised from scratch", without, 10, is_without=True),
+        Approach("this run", "linear probe", [0.2] * len(ours), 5, is_ours=True),
+        Approach("this run", "fine-tuned", ours, 15, is_ours=True),
     ]
-    return found + ([Row("resnet50", "fine-tuned", elsewhere, 0)] if elsewhere else [])
+    return found + ([Approach("resnet50", "fine-tuned", elsewhere, 0)] if elsewhere else [])
 
 
 @pytest.mark.parametrize(

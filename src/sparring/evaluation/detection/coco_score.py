@@ -22,7 +22,7 @@ _AT_50, _AT_75 = 0, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class AnnotatedObjects:
     """The annotated objects of one image."""
 
     objects: Objects
@@ -33,7 +33,7 @@ class Truth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class DetectedObjects:
     """The objects that a detector finds in one image."""
 
     boxes: Float[Tensor, "found 4"]
@@ -44,8 +44,8 @@ class Found:
 
 
 def coco_score(
-    truths: Sequence[Truth],
-    found: Sequence[Found],
+    truths: Sequence[AnnotatedObjects],
+    found: Sequence[DetectedObjects],
     *,
     class_names: Sequence[str],
     by: Literal["bbox", "segm"],
@@ -94,7 +94,11 @@ def coco_score(
 
 
 def _counted(
-    truths: Sequence[Truth], found: Sequence[Found], *, num_classes: int, by: str
+    truths: Sequence[AnnotatedObjects],
+    found: Sequence[DetectedObjects],
+    *,
+    num_classes: int,
+    by: str,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1
     where no object is annotated."""
@@ -126,7 +130,7 @@ def _counted(
     ]
 
 
-def _true_annotations(truths: Sequence[Truth]) -> list[dict[str, Any]]:
+def _true_annotations(truths: Sequence[AnnotatedObjects]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths, start=1):
         objects = truth.objects
@@ -143,7 +147,7 @@ def _true_annotations(truths: Sequence[Truth]) -> list[dict[str, Any]]:
     return annotations
 
 
-def _found_annotations(found: Sequence[Found]) -> list[dict[str, Any]]:
+def _found_annotations(found: Sequence[DetectedObjects]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     for image, one in enumerate(found, start=1):
         for row, box in enumerate(one.boxes.tolist()):
@@ -177,7 +181,7 @@ def _mean(values: npt.NDArray[Any]) -> float | None:
 
 
 def _by_class(
-    precision: npt.NDArray[Any], truths: Sequence[Truth], class_names: Sequence[str]
+    precision: npt.NDArray[Any], truths: Sequence[AnnotatedObjects], class_names: Sequence[str]
 ) -> Result:
     labels = torch.cat([truth.objects.labels[~truth.objects.is_ignored] for truth in truths])
     rows = [

@@ -4,11 +4,11 @@ COCO does."""
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.detection.detector_trial import Task, trial
+from sparring.evaluation.detection.detector_trial import DetectionTask, trial
 from sparring.evaluation.detection.detectors import box_detector
 from sparring.evaluation.protocol import Protocol, Result
 
-TASK = Task(name="detection", build=box_detector, scores={"": "bbox"})
+TASK = DetectionTask(name="detection", build=box_detector, scores={"": "bbox"})
 
 
 PROTOCOL = Protocol(

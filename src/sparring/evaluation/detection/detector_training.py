@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import TrainingError
-from sparring.evaluation.detection.coco_score import Found
+from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.features import Progress, evaluating
+from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.seeding import derived_seed, generator
 
 Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
@@ -115,7 +115,7 @@ def train(
     settings: DetectorSettings,
     *,
     device: torch.device,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> float:
     """Train a detector in place, renew its batch-norm statistics, and leave it in evaluation mode.
 
@@ -187,8 +187,8 @@ def detect(
     rows: Sequence[int],
     *,
     device: torch.device,
-    progress: Progress | None = None,
-) -> list[Found]:
+    progress: ReportProgress | None = None,
+) -> list[DetectedObjects]:
     """Detections of a trained detector in each image, the best first.
 
     Args:
@@ -238,10 +238,10 @@ def _unit(pixels: Tensor, device: torch.device) -> Tensor:
     return pixels.to(device).float().div_(255)
 
 
-def _found(output: dict[str, Tensor]) -> Found:
+def _found(output: dict[str, Tensor]) -> DetectedObjects:
     masks = output.get("masks")
     outlines = None if masks is None else run_lengths_of((masks[:, 0] >= _MASK_SHARE).cpu())
-    return Found(
+    return DetectedObjects(
         boxes=output["boxes"].cpu(),
         labels=output["labels"].cpu(),
         scores=output["scores"].cpu(),

@@ -13,7 +13,7 @@ from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.detection.coco_score import Truth, coco_score
+from sparring.evaluation.detection.coco_score import AnnotatedObjects, coco_score
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_training import (
     batches,
@@ -39,7 +39,7 @@ class Build(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class DetectionTask:
     """The kind of objects a detector is trained to find: boxes, or outlines too."""
 
     name: str
@@ -55,7 +55,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sets:
+class DetectionSets:
     """Annotated images to learn from and to score, their classes under the same numbers."""
 
     train: AnnotatedImages
@@ -68,7 +68,10 @@ class Sets:
 
 
 def trial(
-    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DetectorSettings, task: Task
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
+    settings: DetectorSettings,
+    task: DetectionTask,
 ) -> Result:
     """Train a detector that starts from the encoder, and score it.
 
@@ -77,7 +80,7 @@ def trial(
         ConfigError: for a backbone that is no ResNet.
         TrainingError: for a loss that is not finite.
     """
-    sets = open_sets(data, task, tells=evaluated.is_trained)
+    sets = open_sets(data, task, reports=evaluated.is_trained)
     names = sets.train.class_names
     with drawing(data.seed, data.device):
         model = task.build(evaluated.trainable_copy(), settings, num_classes=len(names))
@@ -92,8 +95,8 @@ def trial(
             steps = data.progress(f"{task.name} of the {evaluated.name} encoder, training")
             loss = train(model, source, settings, device=data.device, progress=steps)
     resize_to(model, settings.test_size)
-    looked = data.progress(f"{task.name} of the {evaluated.name} encoder, test images")
-    found = detect(model, sets.test, sets.test_rows, device=data.device, progress=looked)
+    detecting = data.progress(f"{task.name} of the {evaluated.name} encoder, test images")
+    found = detect(model, sets.test, sets.test_rows, device=data.device, progress=detecting)
     truths = [truth(sets, row, with_masks=task.has_masks) for row in sets.test_rows]
     result: Result = {}
     for prefix, by in task.scores.items():
@@ -103,10 +106,10 @@ def trial(
             if not prefix
             else {f"{prefix}{key}": value for key, value in scored.items() if key.startswith("ap")}
         )
-    return {**result, **_told(sets, settings, loss)}
+    return {**result, **_facts(sets, settings, loss)}
 
 
-def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
+def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> DetectionSets:
     """Open both sets and check them for whatever would stop the trial later.
 
     Raises:
@@ -131,7 +134,7 @@ def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
                 f"{task.name} needs outlines, and the {which} set has none: "
                 f"{images.outlines_missing}"
             )
-        for line in _oddities(which, images) if tells else ():
+        for line in _oddities(which, images) if reports else ():
             data.report(line)
     limits = data.limits
     learned = learnable(train_set)
@@ -141,12 +144,12 @@ def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
         )
     chosen = _limited(list(range(len(test_set))), limits[1])
     labels = _matched(train_set.class_names, test_set, chosen)
-    look = data.progress("sizes of the test images")
+    checking = data.progress("sizes of the test images")
     for number, row in enumerate(chosen, start=1):
         test_set.check(row)  # before the hours that training takes
-        if look is not None:
-            look(number, len(chosen))
-    return Sets(
+        if checking is not None:
+            checking(number, len(chosen))
+    return DetectionSets(
         train=train_set,
         train_rows=_limited(learned, limits[0]),
         test=test_set,
@@ -155,14 +158,14 @@ def open_sets(data: EvaluationData, task: Task, *, tells: bool) -> Sets:
     )
 
 
-def truth(sets: Sets, row: int, *, with_masks: bool) -> Truth:
+def truth(sets: DetectionSets, row: int, *, with_masks: bool) -> AnnotatedObjects:
     """The annotated objects of a test image, in the detector's labels."""
     objects = sets.test.objects(row)
     height, width = sets.test.sizes[row].tolist()
     outlines = None
     if with_masks:
         outlines = run_lengths_of(sets.test.masks(row))
-    return Truth(
+    return AnnotatedObjects(
         objects=replace(objects, labels=sets.test_labels[objects.labels - 1]),
         size=(height, width),
         outlines=outlines,
@@ -209,9 +212,9 @@ def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int])
     )
 
 
-def _told(sets: Sets, settings: DetectorSettings, loss: float) -> Result:
+def _facts(sets: DetectionSets, settings: DetectorSettings, loss: float) -> Result:
     """Facts that stand beside the score in the result."""
-    told: Result = {
+    facts: Result = {
         "architecture": settings.architecture,
         "steps": settings.steps,
         "batch_size": settings.batch_size,
@@ -222,8 +225,8 @@ def _told(sets: Sets, settings: DetectorSettings, loss: float) -> Result:
         "test_images": len(sets.test_rows),
     }
     if settings.batch_size < _FEW_IMAGES:
-        told["note"] = (
+        facts["note"] = (
             f"the batch norms learned from {settings.batch_size} images per step; the papers "
             "take 16, and fewer cost precision"
         )
-    return told
+    return facts

@@ -4,11 +4,13 @@ as COCO does."""
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.detection.detector_trial import Task, trial
+from sparring.evaluation.detection.detector_trial import DetectionTask, trial
 from sparring.evaluation.detection.detectors import mask_detector
 from sparring.evaluation.protocol import Protocol, Result
 
-TASK = Task(name="instance segmentation", build=mask_detector, scores={"": "segm", "box_": "bbox"})
+TASK = DetectionTask(
+    name="instance segmentation", build=mask_detector, scores={"": "segm", "box_": "bbox"}
+)
 
 
 PROTOCOL = Protocol(

@@ -15,7 +15,7 @@ from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.features import Progress, evaluating, unit_images
+from sparring.evaluation.features import ReportProgress, evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
 from sparring.seeding import generator
@@ -87,7 +87,7 @@ def fine_tuned(
     num_classes: int,
     settings: FineTuningSettings,
     seed: int,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Classifier:
     """A classifier fine-tuned from the encoder, in evaluation mode.
 
@@ -148,7 +148,7 @@ def tuned_copy(
         chosen: positions among the training rows.
         settings: rates, length, crops.
         seed: see `fine_tuned`.
-        what: name of this work for whoever is told of its progress.
+        what: name of this work in reports of progress.
 
     Raises:
         TrainingError: if the loss is not finite.

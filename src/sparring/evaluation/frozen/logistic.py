@@ -5,7 +5,7 @@ Features are standardised by the training rows' mean and deviation. The fit is f
 with a strong Wolfe search in the precision of the features (float32 as `extract_features` gives
 them), from the strongest regularisation to the weakest, each starting at the last solution. The
 regularisation that scores best on held-out training rows is fitted again on all training rows, and
-the test rows are looked at once.
+the test rows are used once.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.split import split
 
 REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -105,7 +105,7 @@ def linear_probe(
     Args:
         train_features: raw backbone features.
         train_labels: class indices; any integers, all known.
-        test_features: looked at once, after everything is chosen.
+        test_features: used once, after everything is chosen.
         test_labels: a class that training lacks counts as an error.
         seed: draws the validation rows.
         regularisations: candidates, each > 0.
@@ -200,7 +200,7 @@ def regularisation_path(
     targets: Int[Tensor, "rows"],
     regularisations: Sequence[float],
     *,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> list[Probe]:
     """Logistic regressions from the strongest penalty to the weakest, each starting at the one
     before.

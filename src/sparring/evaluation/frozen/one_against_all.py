@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.frozen.logistic import Probe, minimise, principal_components
 
 
@@ -17,7 +17,7 @@ def one_against_all_path(
     presence: Int[Tensor, "rows classes"],
     penalties: Sequence[float],
     *,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> list[Probe]:
     """Binary logistic regressions from the strongest penalty to the weakest, each starting at the
     one before.

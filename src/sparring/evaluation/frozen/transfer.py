@@ -4,7 +4,7 @@ transfer literature.
 After Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021, arXiv:2011.13377: one view
 of each image, no augmentation, a full fit by L-BFGS; the penalty is chosen among 45 on validation
 images, the classifier is fitted again on training and validation images together, and the test
-images are looked at once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in
+images are used once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in
 the code of the latter; a fit on n images minimises mean loss + penalty / (2 n) ||W||^2, so both
 fits trade loss for weights alike.
 
@@ -32,7 +32,7 @@ from sparring.data.dataset import Dataset
 from sparring.data.sources.named import Metric, NamedSet
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.frozen.logistic import Probe, regularisation_path, standardise
 from sparring.evaluation.frozen.one_against_all import one_against_all_path
 from sparring.evaluation.frozen.transfer_scores import (
@@ -46,7 +46,7 @@ from sparring.evaluation.protocol import Protocol, Result, curves, table
 from sparring.evaluation.split import split
 
 Logits: TypeAlias = Float[Tensor, "rows classes"]
-Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], Progress | None], list[Probe]]
+Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], ReportProgress | None], list[Probe]]
 Score: TypeAlias = Callable[[Tensor, Tensor], float]
 _Rows: TypeAlias = tuple[Tensor, Tensor, str]
 """Rows to fit on, rows to choose the penalty on, and which these are in words."""
@@ -118,7 +118,7 @@ class _Task:
 
     fit: Fit
     score: Score
-    progress: Progress | None
+    progress: ReportProgress | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,10 @@ def _of_one_class(
         return accuracies_by_metric(logits.argmax(dim=1) == targets, targets)[metric]
 
     def fit(
-        features: Tensor, targets: Tensor, penalties: Sequence[float], progress: Progress | None
+        features: Tensor,
+        targets: Tensor,
+        penalties: Sequence[float],
+        progress: ReportProgress | None,
     ) -> list[Probe]:
         return regularisation_path(
             features, targets, [penalty / len(features) for penalty in penalties], progress=progress
@@ -296,7 +299,7 @@ def _logits(probe: Probe, features: Tensor) -> Tensor:
 
 
 def _one_against_all(
-    features: Tensor, presence: Tensor, penalties: Sequence[float], progress: Progress | None
+    features: Tensor, presence: Tensor, penalties: Sequence[float], progress: ReportProgress | None
 ) -> list[Probe]:
     return one_against_all_path(features, presence, penalties, progress=progress)
 
@@ -322,5 +325,5 @@ def _labels(dataset: Dataset) -> Int[Tensor, "images"]:
     return torch.from_numpy(dataset.labels)
 
 
-def _progress(evaluated: EvaluatedEncoder, data: EvaluationData) -> Progress | None:
+def _progress(evaluated: EvaluatedEncoder, data: EvaluationData) -> ReportProgress | None:
     return data.progress(f"penalties, {evaluated.name} encoder")

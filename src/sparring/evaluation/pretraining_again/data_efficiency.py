@@ -1,10 +1,10 @@
 """The data-efficiency protocol: how the score grows with the images that pretraining sees.
 
-For every seed the run's training images are put in a random order, and its game is played again on
-the first part of them, so smaller sets lie within larger ones. All labelled training images serve
-the scoring at every size: only pretraining is starved. A control plays on the same images with the
-same seeds; the share at which the run's method reaches the control's score on all images is the
-factor by which it saves them.
+For every seed the run's training images are put in a random order, and its method is trained again
+on the first part of them, so that smaller sets are part of larger ones. At every size the scores
+use all labelled training images. A control is trained on the same images with the same seeds; the
+share at which the run's method reaches the control's score on all images is the factor by which it
+saves images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,10 +82,10 @@ Line: TypeAlias = list[list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Experiment:
     """The pretrainings of one evaluation, and how they are scored."""
 
-    games: dict[str, RunConfig]
+    configs: dict[str, RunConfig]
     """Configurations by name: the run's, then its control's."""
     counts: tuple[int, ...]
     """Number of images of each share."""
@@ -101,9 +101,9 @@ class Plan:
         ).numpy()
         return np.sort(self.available[order[:count]])
 
-    def config(self, game: str, count: int, seed: int) -> RunConfig:
+    def config(self, method: str, count: int, seed: int) -> RunConfig:
         """Configuration of one pretraining."""
-        config = self.games[game]
+        config = self.configs[method]
         epochs, batch = self.settings.epochs or config.training.epochs, config.training.batch_size
         if self.settings.fixed == "steps":
             epochs = max(1, round(epochs * (self.counts[-1] // batch) / (count // batch)))
@@ -111,14 +111,14 @@ class Plan:
             merged(config.tree(), {"seed": seed, "training": {"epochs": epochs}})
         )
 
-    def pretrained(self, game: str, count: int, seed: int) -> Pretrained:
+    def pretrained(self, method: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
         images = part(self.data.classes.train, self.rows(count, seed))
         same_steps = (
             "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
         )
-        place = f"data-efficiency/{game}/seed-{seed}/{count}-images{same_steps}"
-        return pretrained(images, place, config=self.config(game, count, seed), data=self.data)
+        place = f"data-efficiency/{method}/seed-{seed}/{count}-images{same_steps}"
+        return pretrained(images, place, config=self.config(method, count, seed), data=self.data)
 
 
 def data_efficiency(
@@ -130,24 +130,27 @@ def data_efficiency(
     The evaluated encoder itself is not scored: everything is pretrained anew, so that all shares
     are treated alike.
     """
-    plan = _plan(data, settings)
-    total = len(plan.games) * len(settings.seeds) * len(settings.shares)
+    experiment = _experiment(data, settings)
+    total = len(experiment.configs) * len(settings.seeds) * len(settings.shares)
     data.report(
         f"data-efficiency: {total} pretrainings, one after the other; an interrupted "
         "evaluation goes on where it was"
     )
     lines: dict[str, Line] = {}
-    for game in plan.games:
-        lines[game] = [
-            [_score(plan.pretrained(game, count, seed).trained, plan) for count in plan.counts]
+    for method in experiment.configs:
+        lines[method] = [
+            [
+                _score(experiment.pretrained(method, count, seed).trained, experiment)
+                for count in experiment.counts
+            ]
             for seed in settings.seeds
         ]
-    first = next(iter(plan.games))
+    first = next(iter(experiment.configs))
     untrained = [
-        _score(plan.pretrained(first, plan.counts[0], seed).untrained, plan)
+        _score(experiment.pretrained(first, experiment.counts[0], seed).untrained, experiment)
         for seed in settings.seeds
     ]
-    return _result(plan, lines, untrained)
+    return _result(experiment, lines, untrained)
 
 
 def control_config(name: str, run: RunConfig) -> RunConfig:
@@ -170,12 +173,12 @@ def control_config(name: str, run: RunConfig) -> RunConfig:
     return RunConfig.from_tree(merged(own, general))
 
 
-def _plan(data: EvaluationData, settings: DataEfficiencySettings) -> Plan:
+def _experiment(data: EvaluationData, settings: DataEfficiencySettings) -> Experiment:
     config, known = run_config(data), data.classes
-    games = {_name(config): config}
+    configs = {_name(config): config}
     if settings.control is not None:
         control = control_config(settings.control, config)
-        games[f"control-{_name(control)}"] = control
+        configs[f"control-{_name(control)}"] = control
     labels = known.train.labels
     assert labels is not None
     held_out = labels >= 0
@@ -184,16 +187,18 @@ def _plan(data: EvaluationData, settings: DataEfficiencySettings) -> Plan:
     counts = tuple(round(share * len(available)) for share in settings.shares)
     for share, count in zip(settings.shares, counts, strict=True):
         require_batches(count, config, f"share {share:g} of {len(available):,} images")
-    return Plan(games=games, counts=counts, available=available, data=data, settings=settings)
+    return Experiment(
+        configs=configs, counts=counts, available=available, data=data, settings=settings
+    )
 
 
 def _name(config: RunConfig) -> str:
     return "+".join((config.method, *config.opponent))
 
 
-def _score(encoder: Encoder, plan: Plan) -> float:
+def _score(encoder: Encoder, experiment: Experiment) -> float:
     """Test accuracy of an encoder, with all labelled training images to learn from."""
-    data, known = plan.data, plan.data.classes
+    data, known = experiment.data, experiment.data.classes
     sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
     train, test = (
         extract_features(
@@ -202,7 +207,7 @@ def _score(encoder: Encoder, plan: Plan) -> float:
         for images in sets
     )
     labels, targets = known.train_labels.to(data.device), known.test_labels.to(data.device)
-    if plan.settings.score == "linear":
+    if experiment.settings.score == "linear":
         return linear_probe(train, labels, test, targets, seed=data.seed).accuracy
     defaults = KnnSettings()
     return knn_accuracy(
@@ -244,9 +249,11 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
     }
 
 
-def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+def _result(
+    experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]
+) -> Result:
     """Result of the protocol: headline, factor, table and curves."""
-    settings, run = plan.settings, next(iter(lines))
+    settings, run = experiment.settings, next(iter(lines))
     accuracy, deviation = spread([scores[-1] for scores in lines[run]])
     result: Result = {
         "accuracy": accuracy,
@@ -255,11 +262,11 @@ def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -
         "fixed": settings.fixed,
         "seeds": list(settings.seeds),
         "shares": list(settings.shares),
-        "images": list(plan.counts),
+        "images": list(experiment.counts),
         "scores": {**lines, "untrained": list(untrained)},
-        **plan.data.classes.sizes,
-        "table": _table(plan, lines, untrained),
-        "curves": _curves(plan, lines, untrained),
+        **experiment.data.classes.sizes,
+        "table": _table(experiment, lines, untrained),
+        "curves": _curves(experiment, lines, untrained),
     }
     notes = (
         ["smaller sets have fewer steps too"]
@@ -296,17 +303,19 @@ def _sentence(run: str, factor: Mapping[str, Any], seeds: int) -> str:
     )
 
 
-def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+def _table(experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
     """Table of the scores by share."""
     columns = [
         "share %",
         "images",
-        *(name for game in lines for name in (f"{game} %", f"{game}, spread %")),
+        *(name for method in lines for name in (f"{method} %", f"{method}, spread %")),
     ]
     rows: list[list[str | float | int | None]] = [
         [0.0, 0, *(value for _ in lines for value in spread(untrained))]
     ]
-    for number, (share, count) in enumerate(zip(plan.settings.shares, plan.counts, strict=True)):
+    for number, (share, count) in enumerate(
+        zip(experiment.settings.shares, experiment.counts, strict=True)
+    ):
         measured = [
             value
             for line in lines.values()
@@ -322,15 +331,20 @@ def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) ->
     )
 
 
-def _curves(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+def _curves(
+    experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]
+) -> Result:
     drawn = {
-        game: [
+        method: [
             (float(count), spread([scores[number] for scores in line])[0])
-            for number, count in enumerate(plan.counts)
+            for number, count in enumerate(experiment.counts)
         ]
-        for game, line in lines.items()
+        for method, line in lines.items()
     }
     floor = spread(untrained)[0]
-    drawn["untrained"] = [(float(plan.counts[0]), floor), (float(plan.counts[-1]), floor)]
-    y = "kNN accuracy %" if plan.settings.score == "knn" else "linear probe accuracy %"
+    drawn["untrained"] = [
+        (float(experiment.counts[0]), floor),
+        (float(experiment.counts[-1]), floor),
+    ]
+    y = "kNN accuracy %" if experiment.settings.score == "knn" else "linear probe accuracy %"
     return curves(drawn, title="Accuracy by images seen without labels", x="training images", y=y)

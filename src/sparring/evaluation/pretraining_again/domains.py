@@ -26,8 +26,8 @@ from sparring.evaluation.features import FeatureEncoder, extract_features
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
 from sparring.evaluation.frozen.logistic import linear_probe, regularisation_path, standardise
 from sparring.evaluation.pretraining_again.held_out_domains import (
-    Case,
-    Images,
+    DomainImages,
+    HeldOutDomain,
     chosen,
     held_out,
     opened,
@@ -127,11 +127,13 @@ class Scorer:
         settings: fractions, draws, kinds of classifiers.
     """
 
-    def __init__(self, images: Images, data: EvaluationData, settings: DomainsSettings) -> None:
+    def __init__(
+        self, images: DomainImages, data: EvaluationData, settings: DomainsSettings
+    ) -> None:
         self._images, self._data, self._settings = images, data, settings
         self._known: tuple[FeatureEncoder, Tensor] | None = None
 
-    def scores(self, evaluated: EvaluatedEncoder, case: Case) -> Scores:
+    def scores(self, evaluated: EvaluatedEncoder, case: HeldOutDomain) -> Scores:
         """An encoder's accuracies on the held-out domain: for each fraction, one per draw."""
         draws = range(self._settings.draws)
         return [
@@ -140,7 +142,7 @@ class Scorer:
         ]
 
     def _accuracy(
-        self, evaluated: EvaluatedEncoder, case: Case, fraction: float, draw: int
+        self, evaluated: EvaluatedEncoder, case: HeldOutDomain, fraction: float, draw: int
     ) -> float:
         rows = case.drawn(fraction, draw=draw, seed=self._data.seed)
         seed = derived_seed(self._data.seed, "domains", case.name, draw)
@@ -157,7 +159,13 @@ class Scorer:
         )
 
     def _fine_tuned(
-        self, evaluated: EvaluatedEncoder, case: Case, rows: Tensor, *, seed: int, what: str
+        self,
+        evaluated: EvaluatedEncoder,
+        case: HeldOutDomain,
+        rows: Tensor,
+        *,
+        seed: int,
+        what: str,
     ) -> float:
         classifier = fine_tuned(
             evaluated.trainable_copy(),
@@ -214,7 +222,7 @@ def linear_accuracy(
 
 
 def _without(
-    case: Case, images: Images, data: EvaluationData, settings: DomainsSettings
+    case: HeldOutDomain, images: DomainImages, data: EvaluationData, settings: DomainsSettings
 ) -> EvaluatedEncoder:
     """The encoder pretrained on the other domains."""
     place = "domains/without-" + re.sub(r"[^\w.-]+", "-", case.name)
@@ -239,7 +247,7 @@ def _note(evaluated: EvaluatedEncoder, settings: DomainsSettings, data: Evaluati
 
 
 def _result(
-    cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings
+    cases: Sequence[HeldOutDomain], scores: Mapping[str, Scores], settings: DomainsSettings
 ) -> Result:
     """Result of the protocol: the headline, chance and the table."""
     fractions = settings.fractions
@@ -270,7 +278,7 @@ def _result(
 
 
 def _table(
-    cases: Sequence[Case],
+    cases: Sequence[HeldOutDomain],
     scores: Sequence[Scores],
     over_domains: Scores,
     fractions: Sequence[float],

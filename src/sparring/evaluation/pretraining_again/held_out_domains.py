@@ -17,7 +17,7 @@ from sparring.seeding import derived_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class DomainImages:
     """All images with their classes and domains."""
 
     dataset: Dataset
@@ -29,7 +29,7 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class HeldOutDomain:
     """One domain held out: which images are pretrained on, may be labelled, and are scored."""
 
     name: str
@@ -56,7 +56,7 @@ class Case:
         return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
 
 
-def opened(data: EvaluationData) -> Images:
+def opened(data: EvaluationData) -> DomainImages:
     """All images of all domains: those given to be scored, else those of the run."""
     is_test = data.test is not None
     given = data.test if is_test else data.train
@@ -71,7 +71,7 @@ def opened(data: EvaluationData) -> Images:
     classes, numbers = by_class.labels, by_domain.labels
     assert classes is not None
     assert numbers is not None
-    return Images(
+    return DomainImages(
         dataset=by_class,
         classes=torch.from_numpy(np.array(classes)),
         domains=torch.from_numpy(np.array(numbers)),
@@ -79,7 +79,7 @@ def opened(data: EvaluationData) -> Images:
     )
 
 
-def chosen(images: Images, asked: Sequence[str]) -> list[str]:
+def chosen(images: DomainImages, asked: Sequence[str]) -> list[str]:
     """Names of the domains to hold out: those asked for, else all."""
     present = [images.domain_names[number] for number in torch.unique(images.domains).tolist()]
     if len(present) < 2:
@@ -92,7 +92,7 @@ def chosen(images: Images, asked: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(asked)) or present
 
 
-def held_out(images: Images, name: str) -> Case:
+def held_out(images: DomainImages, name: str) -> HeldOutDomain:
     """The case in which one domain is held out of all images.
 
     Raises:
@@ -114,7 +114,7 @@ def held_out(images: Images, name: str) -> Case:
         )
     places = torch.searchsorted(classes, images.classes).clamp_max(len(classes) - 1)
     targets = torch.where(classes[places] == images.classes, places, -1)
-    return Case(
+    return HeldOutDomain(
         name=name,
         others=(~is_inside).nonzero().flatten(),
         pool=pool,

@@ -59,7 +59,7 @@ class VerdictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Row:
+class Approach:
     """A row of the table: an encoder with a classifier, and its accuracies."""
 
     name: str
@@ -122,7 +122,7 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
     }
 
 
-def judgement(rows: list[Row], *, labels: int) -> str:
+def judgement(rows: list[Approach], *, labels: int) -> str:
     """Sentence that says whether pretraining pays: a difference counts if every draw of the better
     is above every draw of the other.
 
@@ -163,7 +163,7 @@ def _rows(
     data: EvaluationData,
     settings: VerdictSettings,
     draws: list[Tensor],
-) -> Iterator[Row]:
+) -> Iterator[Approach]:
     """Rows of the table, one after the other."""
     untrained = evaluated.origin
     assert untrained is not None
@@ -171,9 +171,9 @@ def _rows(
         _pretraining_images(data),
         settings.tuning.steps * settings.tuning.batch_size,
     )
-    yield Row("untrained", "linear probe", _linear(untrained, data, draws), 0, is_without=True)
+    yield Approach("untrained", "linear probe", _linear(untrained, data, draws), 0, is_without=True)
     scratch = settings.scratch
-    yield Row(
+    yield Approach(
         "untrained",
         "supervised from scratch",
         _tuned(untrained, data, scratch, draws),
@@ -185,7 +185,7 @@ def _rows(
             update={"steps": scratch.steps + round(pretraining / scratch.batch_size)}
         )
         how = "supervised from scratch, whole budget"
-        yield Row(
+        yield Approach(
             "untrained",
             how,
             _tuned(untrained, data, long, draws),
@@ -193,12 +193,12 @@ def _rows(
             is_without=True,
         )
     for other in others:
-        yield Row(other.name, "linear probe", _linear(other, data, draws), 0)
-        yield Row(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
-    yield Row(
+        yield Approach(other.name, "linear probe", _linear(other, data, draws), 0)
+        yield Approach(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
+    yield Approach(
         "this run", "linear probe", _linear(evaluated, data, draws), pretraining, is_ours=True
     )
-    yield Row(
+    yield Approach(
         "this run",
         "fine-tuned",
         _tuned(evaluated, data, settings.tuning, draws),

@@ -21,7 +21,7 @@ from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
+from sparring.evaluation.features import FeatureEncoder, ReportProgress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.robustness.attacks import (
@@ -30,7 +30,7 @@ from sparring.evaluation.robustness.attacks import (
     Ball,
     Classifier,
     Images,
-    cross_entropy_look,
+    cross_entropy_loss,
 )
 from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from sparring.evaluation.robustness.robustness_result import attack_result, corruption_result, share
@@ -245,7 +245,10 @@ def _is_right(
 
 
 def _under_attack(
-    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+    classifier: Classifier,
+    sample: _Sample,
+    settings: RobustnessSettings,
+    progress: ReportProgress | None,
 ) -> dict[str, Bool[Tensor, "levels sample"]]:
     """For each attack, which images are still classified correctly at each grey level."""
     withstood: dict[str, list[Tensor]] = {name: [] for name in settings.attacks}
@@ -282,17 +285,20 @@ def _withstood(
     for level, grey_levels in enumerate(settings.grey_levels):
         for noise in noises:
             if len(left):
-                look, ball = (
-                    cross_entropy_look(classifier, labels[left]),
+                loss_of, ball = (
+                    cross_entropy_loss(classifier, labels[left]),
                     Ball(images[left], grey_levels / 255),
                 )
-                left = left[attack(look, ball, noise[left], settings.steps).is_right]
+                left = left[attack(loss_of, ball, noise[left], settings.steps).is_right]
         withstood[level, left.cpu()] = True
     return withstood
 
 
 def _under_corruption(
-    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+    classifier: Classifier,
+    sample: _Sample,
+    settings: RobustnessSettings,
+    progress: ReportProgress | None,
 ) -> dict[str, list[float]]:
     """For each corruption, the accuracy at each severity."""
     right = {name: [0] * len(settings.severities) for name in settings.corruptions}

@@ -18,7 +18,7 @@ from sparring.data.sources.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
 from sparring.evaluation.data import EvaluationData
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.segmentation.mask_views import resized_mask
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
@@ -252,7 +252,7 @@ def _are_same(train: Masked, test: Masked) -> bool:
     )
 
 
-def _pixels(data: Masked, rows: tuple[int, ...], progress: Progress | None) -> np.ndarray:
+def _pixels(data: Masked, rows: tuple[int, ...], progress: ReportProgress | None) -> np.ndarray:
     """Number of pixels of each id in the masks of the rows."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sparring.errors import DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.features import Progress, evaluating
+from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.frozen.logistic import (
     REGULARISATIONS,
     FittedProbe,
@@ -123,7 +123,7 @@ class FrozenMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class PixelSample:
     """Pixels of the training images."""
 
     features: Float[Tensor, "pixels channels"]
@@ -163,8 +163,8 @@ def _sampled(
     *,
     pixels: int,
     data: EvaluationData,
-    progress: Progress | None,
-) -> Sample:
+    progress: ReportProgress | None,
+) -> PixelSample:
     """Pixels of all training images, the same number from each, or all where an image has fewer
     with a class."""
     per_image, features, targets = max(1, pixels // len(segmented.train_rows)), [], []
@@ -180,7 +180,7 @@ def _sampled(
             progress(done, len(segmented.train_rows))
     counts = torch.tensor([len(part) for part in targets])
     images = torch.repeat_interleave(torch.arange(len(targets)), counts)
-    return Sample(
+    return PixelSample(
         features=torch.cat(features),
         targets=torch.cat(targets).to(data.device),
         images=images.to(data.device),
@@ -188,7 +188,7 @@ def _sampled(
 
 
 def _chosen_penalty(
-    sample: Sample, settings: PixelProbeSettings, *, num_classes: int, seed: int
+    sample: PixelSample, settings: PixelProbeSettings, *, num_classes: int, seed: int
 ) -> tuple[float, float]:
     """The penalty with the best mean IoU on pixels of held-out images, the strongest among equals,
     and that mean IoU."""
@@ -216,7 +216,11 @@ def _chosen_penalty(
 
 
 def _confusion(
-    network: FrozenMap, fitted: FittedProbe, segmented: Segmented, *, progress: Progress | None
+    network: FrozenMap,
+    fitted: FittedProbe,
+    segmented: Segmented,
+    *,
+    progress: ReportProgress | None,
 ) -> Int[Tensor, "classes classes"]:
     """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)

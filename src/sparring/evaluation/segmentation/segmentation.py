@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sparring.data.views.view_settings import Range
 from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.features import Progress, evaluating
+from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.protocol import Protocol, Result, curves
 from sparring.evaluation.segmentation.mask_views import MaskViews
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
@@ -299,7 +299,7 @@ def _order(count: int, epoch: int, seed: int) -> list[int]:
 
 
 def _confusion(
-    model: Segmenter, segmented: Segmented, *, device: torch.device, progress: Progress | None
+    model: Segmenter, segmented: Segmented, *, device: torch.device, progress: ReportProgress | None
 ) -> Int[Tensor, "classes classes"]:
     """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
