@@ -18,12 +18,11 @@ from sparring.data.sources.named import is_named
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
-from sparring.evaluation.catalogue import SCORED_IMAGES
-from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.catalogue import SCORED_IMAGES, choose
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
-from sparring.evaluation.protocol import Result
-from sparring.evaluation.protocols import evaluate as run_protocols
+from sparring.evaluation.protocol import Protocol, Result
+from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.methods import registry
 from sparring.methods.method import Method
@@ -231,7 +230,7 @@ def evaluate(
     *,
     data: ImageData | None = None,
     train_data: ImageData | None = None,
-    protocols: str | Sequence[str] = ("knn", "linear"),
+    protocols: str | Protocol | Sequence[str | Protocol] = ("knn", "linear"),
     settings: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     seed: int | None = None,
@@ -249,8 +248,8 @@ def evaluate(
             `train_data`, not learned from.
         train_data: images to learn from, with labels; default: those of the run, or of a public set
             given by name as `data`.
-        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant:
-            `linear:adco`.
+        protocols: names as `sparring protocols` lists them, perhaps with a variant (`linear:adco`),
+            `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
         root: folder of the public sets that are given by name.
         seed: of every split and draw; default: the run's.
@@ -276,7 +275,7 @@ def evaluate(
         generator(seed, "evaluation views"),
     )
     encoders = load_encoders(folder, backbone=backbone, device=device)
-    material = Material(
+    evaluation_data = EvaluationData(
         data_path(config) if own else train_data,
         data,
         image_size=size,
@@ -288,7 +287,7 @@ def evaluate(
         config=config,
         folder=folder.path,
         root=Path(root) if root is not None else None,
-        reporter=listener,
+        listener=listener,
     )
     tested = (
         "held-out images"
@@ -298,17 +297,17 @@ def evaluate(
         else "given images"
     )
 
-    def keep_result(contestant: str, protocol: str, result: Result) -> None:
+    def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
         folder.write_scores(
-            {**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested}
+            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
         )
 
-    untrained = Contestant("untrained", encoders[1])
-    contestants = [Contestant("trained", encoders[0], untrained), untrained]
-    return {**run_protocols(contestants, material, chosen, done=keep_result), "test": tested}
+    untrained = EvaluatedEncoder("untrained", encoders[1])
+    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+    return {**run_protocols(evaluated, evaluation_data, chosen, done=keep_result), "test": tested}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

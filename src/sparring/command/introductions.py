@@ -8,7 +8,8 @@ from typing import Any
 
 from sparring.config import toml_text
 from sparring.errors import ConfigError, unknown_name
-from sparring.evaluation.catalogue import PROTOCOLS
+from sparring.evaluation.catalogue import PROTOCOLS, installed
+from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
 from sparring.methods.about import About, section
 from sparring.methods.plugins import is_reference
@@ -86,6 +87,10 @@ def list_protocols() -> str:
         lines.append(
             f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}"
         )
+    lines += [
+        f"{key:{width}}  of the package {point.dist.name if point.dist else '?'}"
+        for key, point in installed().items()
+    ]
     return "\n".join(lines)
 
 
@@ -153,9 +158,8 @@ def _twins(about: About, prefix: str) -> str:
 def describe_protocol(name: str) -> str:
     """Introduction of an evaluation protocol: its question, what it needs, its source, variants and
     settings with defaults."""
-    from sparring.evaluation.choice import function_of, settings_class
-
-    entry = PROTOCOLS[name]
+    entry, _ = find_protocol(name)
+    name = entry.name
     facts = {
         "Question": entry.question,
         "Labels": entry.labels,
@@ -164,8 +168,8 @@ def describe_protocol(name: str) -> str:
         "Source": entry.source,
         "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
     }
-    settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
-    return _introduction(function_of(entry), facts, settings)
+    settings = toml_text({name: entry.load_settings()().model_dump(mode="json")})
+    return _introduction(entry.load_function(), facts, settings)
 
 
 def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:

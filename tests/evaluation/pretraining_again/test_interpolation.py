@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparring.evaluation.pretraining_again.crossing import crossing, isotonic
+from sparring.evaluation.pretraining_again.interpolation import isotonic, smallest_x_reaching
 
 LINE = [(0.1, 0.2), (1.0, 0.8)]
 
@@ -15,41 +15,43 @@ LINE = [(0.1, 0.2), (1.0, 0.8)]
 def test_between_two_points_the_curve_is_straight_in_the_logarithm(
     height: float, expected: float
 ) -> None:
-    assert crossing(LINE, height) == pytest.approx(expected, rel=1e-12)
+    assert smallest_x_reaching(LINE, height) == pytest.approx(expected, rel=1e-12)
 
 
 def test_nothing_is_claimed_beyond_the_points() -> None:
-    assert crossing(LINE, 0.8001) is None
-    assert crossing(LINE, 0.0) == 0.1
-    assert crossing([(0.5, 0.3)], 0.3) == 0.5
-    assert crossing([(0.5, 0.3)], 0.31) is None
+    assert smallest_x_reaching(LINE, 0.8001) is None
+    assert smallest_x_reaching(LINE, 0.0) == 0.1
+    assert smallest_x_reaching([(0.5, 0.3)], 0.3) == 0.5
+    assert smallest_x_reaching([(0.5, 0.3)], 0.31) is None
 
 
 def test_the_unit_of_x_does_not_matter() -> None:
     points = [(0.1, 0.3), (0.2, 0.35), (0.5, 0.6), (1.0, 0.7)]
     images = [(5000 * x, y) for x, y in points]
-    assert crossing(images, 0.5) == pytest.approx(5000 * float(crossing(points, 0.5) or 0))
+    assert smallest_x_reaching(images, 0.5) == pytest.approx(
+        5000 * float(smallest_x_reaching(points, 0.5) or 0)
+    )
 
 
 def test_a_plateau_counts_from_its_first_image() -> None:
-    assert crossing([(1, 0.1), (2, 0.5), (4, 0.5), (8, 0.9)], 0.5) == pytest.approx(2)
-    assert crossing([(1, 0.5), (2, 0.5)], 0.5) == 1
+    assert smallest_x_reaching([(1, 0.1), (2, 0.5), (4, 0.5), (8, 0.9)], 0.5) == pytest.approx(2)
+    assert smallest_x_reaching([(1, 0.5), (2, 0.5)], 0.5) == 1
 
 
 def test_a_lucky_dip_and_a_lucky_peak_count_alike() -> None:
     """Pooled to 0.5 and 0.5: between 1 (0.1) and 2 (0.5) in the logarithm; the raw curve would say
     less, its last ascent more."""
     points = [(1.0, 0.1), (2.0, 0.6), (4.0, 0.4), (8.0, 0.9)]
-    assert crossing(points, 0.5) == pytest.approx(2.0)
-    assert crossing(points, 0.3) == pytest.approx(2**0.5)
-    assert crossing(points, 0.7) == pytest.approx(4 * 2**0.5)
+    assert smallest_x_reaching(points, 0.5) == pytest.approx(2.0)
+    assert smallest_x_reaching(points, 0.3) == pytest.approx(2**0.5)
+    assert smallest_x_reaching(points, 0.7) == pytest.approx(4 * 2**0.5)
 
 
 def test_a_curve_equals_itself_at_all_images_at_the_latest() -> None:
     draw = np.random.default_rng(0)
     for _ in range(50):
         values = np.sort(draw.random(4))
-        found = crossing(
+        found = smallest_x_reaching(
             list(zip([0.1, 0.2, 0.5, 1.0], values.tolist(), strict=True)), float(values[-1])
         )
         assert found == pytest.approx(1.0)

@@ -1,12 +1,12 @@
-"""Where a measured curve reaches a height: interpolation that never extrapolates."""
+"""Where a measured curve reaches a value: interpolation without extrapolation."""
 
 import math
 from collections.abc import Sequence
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
-    """The rising sequence nearest to the values in the sum of squares; neighbours out of order
-    share their mean.
+    """The rising sequence nearest to the values in the sum of squares; neighbours out of order get
+    their mean.
 
     Source: Ayer et al. 1955, pool-adjacent-violators.
 
@@ -23,8 +23,8 @@ def isotonic(values: Sequence[float]) -> list[float]:
     return [total / count for total, count in blocks for _ in range(count)]
 
 
-def crossing(points: Sequence[tuple[float, float]], height: float) -> float | None:
-    """Smallest x at which a curve reaches a height; None if it does not.
+def smallest_x_reaching(points: Sequence[tuple[float, float]], height: float) -> float | None:
+    """Smallest x at which a curve reaches a value; None if it does not.
 
     The curve is made to rise first (`isotonic`): more images do not harm, so a dip is noise, and
     neither a lucky point nor an unlucky one decides alone. Between two points y is linear in log x.
@@ -35,7 +35,7 @@ def crossing(points: Sequence[tuple[float, float]], height: float) -> float | No
         height: y to reach.
 
     Example:
-        >>> round(crossing([(0.1, 0.0), (1.0, 1.0)], 0.5), 4)
+        >>> round(smallest_x_reaching([(0.1, 0.0), (1.0, 1.0)], 0.5), 4)
         0.3162
     """
     rising = isotonic([y for _, y in points])

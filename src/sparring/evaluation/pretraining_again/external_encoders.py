@@ -1,4 +1,4 @@
-"""Pretrained encoders from elsewhere: another run, timm's weights, or a file of weights."""
+"""Pretrained encoders to compare with: another run, timm's weights, or a file of weights."""
 
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from sparring.training.encoders import load_encoders
 from sparring.training.run_folder import RunFolder
 
 
-def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:
-    """The encoder that a text names, in evaluation mode, its gradients off.
+def external_encoder(text: str, *, image_size: int, device: torch.device) -> Encoder:
+    """The encoder of another run, of timm or of a file of weights, in evaluation mode, its
+    gradients off.
 
     Args:
         text: a run folder; `NAME` of a timm model, whose weights timm downloads; or `NAME:FILE`,
@@ -50,6 +51,7 @@ def rival_encoder(text: str, *, image_size: int, device: torch.device) -> Encode
 
 
 def _from_timm(name: str) -> nn.Module:
+    """A timm network with the weights that timm downloads."""
     try:
         network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the network, the hub or timm may raise
@@ -61,6 +63,7 @@ def _from_timm(name: str) -> nn.Module:
 
 
 def _from_file(name: str, file: Path) -> nn.Module:
+    """A timm network with the weights of a file."""
     network: nn.Module = timm.create_model(name, num_classes=0)
     try:
         state: dict[str, Tensor] = (

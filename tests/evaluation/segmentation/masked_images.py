@@ -4,16 +4,16 @@ telling the class."""
 import numpy as np
 import numpy.typing as npt
 
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 
 VOID = 255
 COLOURS = np.array([(60, 60, 60), (220, 60, 40), (40, 90, 220), (220, 220, 60)])
-Scenes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+MaskedImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
-def scenes(
+def masked_images(
     count: int, *, classes: int = 3, size: int = 24, seed: int = 0, colourless: bool = False
-) -> Scenes:
+) -> MaskedImages:
     """Images (N, size, size, 3) and masks of ids 0 (the ground) to classes - 1, a rectangle of
     each; the outermost pixels are void."""
     draw = np.random.default_rng(seed)
@@ -29,11 +29,11 @@ def scenes(
     return images, masks
 
 
-def material(
+def evaluation_data(
     train: object = None, test: object = None, *, seed: int = 0, **given: object
-) -> Material:
-    """Learn from 12 scenes and score 6 others, if nothing else is given."""
-    train = scenes(12) if train is None else train
-    return Material(
-        train, scenes(6, seed=1) if test is None else test, image_size=16, seed=seed, **given
+) -> EvaluationData:
+    """Learn from 12 masked_images and score 6 others, if nothing else is given."""
+    train = masked_images(12) if train is None else train
+    return EvaluationData(
+        train, masked_images(6, seed=1) if test is None else test, image_size=16, seed=seed, **given
     )  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the tests of protocols share: tiny encoders as contestants, and images that they can tell
+"""What the tests of protocols share: tiny encoders, and images that they can tell
 apart."""
 
 import hashlib
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sparring.evaluation.data import Contestant
+from sparring.evaluation.data import EvaluatedEncoder
 from sparring.models.backbones import EncoderSettings, make_backbone
 from sparring.models.encoder import Encoder
 
@@ -27,11 +27,11 @@ def encoder(
     )
 
 
-def contestant(
+def evaluated_encoder(
     *, image_size: int = 16, width: float = 0.0625, seed: int = 0, name: str = "trained"
-) -> Contestant:
-    """That encoder as a contestant."""
-    return Contestant(name, encoder(image_size=image_size, width=width, seed=seed))
+) -> EvaluatedEncoder:
+    """That encoder, ready to be evaluated."""
+    return EvaluatedEncoder(name, encoder(image_size=image_size, width=width, seed=seed))
 
 
 def coloured(
