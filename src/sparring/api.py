@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,14 @@ from sparring.data.sources.named import is_named
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
-from sparring.evaluation.catalogue import SCORED_IMAGES, choose
+from sparring.evaluation.catalogue import PROTOCOLS, SCORED_IMAGES, choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.methods import registry
+from sparring.methods.about import About
 from sparring.methods.method import Method
 from sparring.models.encoder import Encoder
 from sparring.planning.outcome import Plan as Plan
@@ -46,6 +47,9 @@ from sparring.training.run import (
 )
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+
+if TYPE_CHECKING:
+    from sparring.command.doctor import Finding
 
 
 @dataclass(frozen=True)
@@ -425,3 +429,25 @@ def report(
         if listener is not None:
             listener.count("reading runs", number + 1, len(runs))
     return write_report(summaries, out)
+
+
+def list_methods() -> dict[str, About]:
+    """Introductions of all methods and of all opponents around them, by name.
+
+    Shipped ones come first, then those of installed packages.
+    """
+    return {
+        name: registry.about(kind, name) for kind in registry.KINDS for name in registry.names(kind)
+    }
+
+
+def list_protocols() -> dict[str, Protocol]:
+    """Evaluation protocols that the library ships, by name, in the order of its lists."""
+    return dict(PROTOCOLS)
+
+
+def doctor() -> "list[Finding]":
+    """Findings about this installation: versions that fit together, devices, decoding, disk."""
+    from sparring.command.doctor import examine
+
+    return list(examine())

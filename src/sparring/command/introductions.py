@@ -14,8 +14,6 @@ from sparring.methods import registry
 from sparring.methods.about import About, section
 from sparring.methods.plugins import is_reference
 
-KINDS: tuple[registry.Kind, ...] = ("method", "opponent")
-
 
 def list_methods() -> str:
     """Every method, every opponent in image space, and the published pairings; two lines each."""
@@ -58,7 +56,7 @@ def methods_as_json(name: str | None) -> dict[str, Any]:
         ConfigError: for an unknown name, with the nearest one.
     """
     found: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in registry.KINDS:
         for own in registry.names(kind):
             if name in (None, own):
                 found[own] = {"kind": kind, **asdict(registry.about(kind, own))}
@@ -110,7 +108,7 @@ def describe(name: str) -> str:
             return _describe("method", registry.give("method", name))
         except ConfigError:
             return _describe("opponent", registry.give("opponent", name))
-    for kind in KINDS:
+    for kind in registry.KINDS:
         if name in registry.names(kind):
             return _describe(kind, name)
     raise _unknown(name)

@@ -56,8 +56,7 @@ def by_two_processes(subjects: list[Subject]) -> list[list[dict[str, Any]]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sparring.contract.processes"])
     names = {name for subject in subjects for name in (subject.method, *subject.opponents)}
-    given = [(kind, name, registry.reference(kind, name)) for kind, name in registry.given_names()]
-    given = [entry for entry in given if entry[1] in names]
+    given = [entry for entry in registry.given() if entry[1] in names]
     with tempfile.TemporaryDirectory() as folder:
         arguments = [(rank, folder, subjects, given) for rank in range(2)]
         workers = [context.Process(target=_work, args=each) for each in arguments]
@@ -99,7 +98,11 @@ def require_equal(subject: Subject, ranks: list[dict[str, Any]], alone: dict[str
     first, second = (rank["state"] for rank in ranks)
     unequal = [name for name in first if not torch.equal(first[name], second[name])]
     assert not unequal, f"{subject}: the processes hold different {', '.join(unequal[:3])}"
-    # Gradients are averaged in another order: float32 rounding, which six steps amplify.
-    torch.testing.assert_close(ranks[0]["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(first, alone["state"], rtol=1e-3, atol=1e-4)
+    # Sums over two halves and over the whole differ by float32 rounding, which six steps at a high
+    # rate amplify; an attack takes signs of gradients, of which those within rounding of zero may
+    # turn, and generated pixels are rounded to whole values, as are real ones.
+    near = 1e-3 if subject.opponents else 1e-4
+    torch.testing.assert_close(ranks[0]["losses"], alone["losses"], rtol=near, atol=near / 10)
+    atol = 2e-4 if subject.opponents else 1e-5
+    torch.testing.assert_close(first, alone["state"], rtol=1e-3, atol=atol)
     assert ranks[0]["extra"] == alone["extra"], f"{subject}: other counters in two processes"
