@@ -242,6 +242,7 @@ def evaluate(
     device: str = "auto",
     limit: int | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Score a run's encoder beside the untrained one from which it started; each result is added to
     scores.json as soon as there is one.
@@ -260,39 +261,26 @@ def evaluate(
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.
         limit: look at no more images than this of each set.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
 
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
     """
-    chosen = choose([protocols] if isinstance(protocols, str) else protocols, settings)
+    asked = [protocols] if isinstance(protocols, str | Protocol) else protocols
+    chosen = choose(asked, settings)
     folder = _folder(run)
     config = folder.read_config()
-    assert config.training.image_size is not None
     own = train_data is None and not is_named(data)
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]
-    size, seed = config.training.image_size, config.seed if seed is None else seed
+    size, seed = config.image_size, config.seed if seed is None else seed
     augment, draws = (
         Views(config.method_settings.views.resolve(size), image_size=size),
         generator(seed, "evaluation views"),
     )
     encoders = load_encoders(folder, backbone=backbone, device=device)
-    evaluation_data = EvaluationData(
-        data_path(config) if own else train_data,
-        data,
-        image_size=size,
-        seed=seed,
-        device=encoders[0].mean.device,
-        views=lambda images: augment(images, generator=draws)[:2],
-        keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
-        limit=limit,
-        config=config,
-        folder=folder.path,
-        root=Path(root) if root is not None else None,
-        listener=listener,
-    )
     tested = (
         "held-out images"
         if data is None
@@ -311,7 +299,23 @@ def evaluate(
 
     untrained = EvaluatedEncoder("untrained", encoders[1])
     evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
-    return {**run_protocols(evaluated, evaluation_data, chosen, done=keep_result), "test": tested}
+    with _heard(listener, progress=progress) as heard:
+        evaluation_data = EvaluationData(
+            data_path(config) if own else train_data,
+            data,
+            image_size=size,
+            seed=seed,
+            device=encoders[0].mean.device,
+            views=lambda images: augment(images, generator=draws)[:2],
+            keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
+            limit=limit,
+            config=config,
+            folder=folder.path,
+            root=Path(root) if root is not None else None,
+            listener=heard,
+        )
+        results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
+    return {**results, "test": tested}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
@@ -406,6 +410,7 @@ def report(
     data: ImageData | None = None,
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
 ) -> Path:
     """Write one self-contained HTML page about one or several runs.
 
@@ -414,20 +419,21 @@ def report(
         out: HTML file to write.
         data: images to show; default: each run's own.
         backbone: the network of your own with which the runs were trained, if any.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
     """
-    from sparring.reporting.illustration import (
-        illustrated,
-    )  # brings matplotlib, for which no training should wait
+    # They bring matplotlib, for which no training should wait.
+    from sparring.reporting.illustration import illustrated
     from sparring.reporting.report import write_report
 
     summaries, runs = [], [runs] if isinstance(runs, str | Path | Run) else list(runs)
-    for number, run in enumerate(runs):
-        folder = _folder(run)
-        folder.require()
-        summaries.append(illustrated(folder, data, backbone=backbone))
-        if listener is not None:
-            listener.count("reading runs", number + 1, len(runs))
+    with _heard(listener, progress=progress) as heard:
+        for number, run in enumerate(runs):
+            folder = _folder(run)
+            folder.require()
+            summaries.append(illustrated(folder, data, backbone=backbone))
+            if heard is not None:
+                heard.count("reading runs", number + 1, len(runs))
     return write_report(summaries, out)
 
 

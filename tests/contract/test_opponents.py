@@ -14,7 +14,10 @@ from sparring.contract.opponent_checks import begins_where_the_method_begins, pl
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.toy import Subject
 from sparring.methods import registry
+from sparring.models.split_norm import SplitNorm
+from sparring.opponents.opponent import chain, innermost
 from sparring.testing import opponent_checks
+from sparring.training.run import pretrain_opponent
 from sparring.training.settings import RunConfig
 
 METHODS = list(registry.shipped("method"))
@@ -46,6 +49,28 @@ def test_a_nested_run_resumes_and_leaves_the_clean_network(opponents: tuple[str,
     subject = Subject(registry.DEFAULT_METHOD, opponents)
     resumes_to_the_bit(subject)
     encoder_needs_no_class(subject)
+
+
+@pytest.mark.parametrize("opponents", NESTED)
+def test_an_opponent_that_learned_beforehand_plays_inside_another(
+    opponents: tuple[str, ...], tmp_path: Path
+) -> None:
+    # The norms of an opponent's own networks are no business of another one's attacked images.
+    lessons = {
+        registry.section_of(name): {"pretraining": {"steps": 2, "batch_size": 8}}
+        for name in opponents
+        if "pretraining" in registry.opponent_class(name).settings_class.model_fields
+    }
+    subject = Subject(registry.DEFAULT_METHOD, opponents, lessons)
+    run = subject.training(
+        tmp_path / "run", training={"max_steps": 2}, data={"cache": str(tmp_path)}
+    )
+    pretrain_opponent(run, None)
+    run.run()
+    parts = [part for part in chain(run.game.method) if part is not innermost(run.game.method)]
+    for part in parts:
+        own = [child for name, child in part.named_children() if name != "method"]
+        assert not any(isinstance(m, SplitNorm) for child in own for m in child.modules())
 
 
 def test_two_processes_play_nested_opponents_as_one() -> None:

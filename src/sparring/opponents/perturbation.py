@@ -93,7 +93,7 @@ class Perturbation(Opponent):
         self.settings = settings
         self._asks_first: bool | None = None
         if settings.norms == "split":
-            split_norms(method, momentum=settings.norm_momentum)
+            split_norms(innermost(method), momentum=settings.norm_momentum)
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

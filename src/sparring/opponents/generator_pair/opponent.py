@@ -61,7 +61,7 @@ from sparring.opponents.generator_pair.pretraining import Pretraining
 from sparring.opponents.generator_pair.realism import crowding_warning
 from sparring.opponents.generator_pair.realism_losses import judge_hinge
 from sparring.opponents.generator_pair.supply import Supply, draws_for
-from sparring.opponents.opponent import Opponent
+from sparring.opponents.opponent import Opponent, innermost
 from sparring.optim.player import Added, Averaged, Player
 
 
@@ -118,7 +118,7 @@ class GeneratorPair(Opponent):
         self._last: Metrics = {}  # of the generators' last move, to be logged until the next
         self._supply = Supply(self.pair, settings)
         if settings.norms == "split":
-            split_norms(method, momentum=0.1)
+            split_norms(innermost(method), momentum=0.1)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The method's players, the generators and their discriminator."""
