@@ -279,7 +279,7 @@ def test_interruption_before_the_first_step_leaves_nothing(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparring.api.open_images", stop)
+    monkeypatch.setattr("sparring.api.training.open_images", stop)
     done = command(*train_arguments(photos, tmp_path / "run"))
     assert (done.code, done.error) == (1, "stopped before the first step; nothing is lost")
     assert not (tmp_path / "run").exists()
