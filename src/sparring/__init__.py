@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.api import Plan, Run, embed, evaluate, export, load, plan, report, resume, train
+    from sparring.api import (
+        ResourcePlan,
+        Run,
+        embed,
+        evaluate,
+        export,
+        load,
+        plan,
+        report,
+        resume,
+        train,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
-    "Plan",
+    "ResourcePlan",
     "Run",
     "SparringError",
     "embed",

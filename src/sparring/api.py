@@ -25,8 +25,8 @@ from sparring.evaluation.protocol import Result
 from sparring.evaluation.protocols import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.models.encoder import Encoder
-from sparring.planning.outcome import Plan as Plan
 from sparring.planning.plan import plan as plan
+from sparring.planning.resource_plan import ResourcePlan as ResourcePlan
 from sparring.seeding import generator
 from sparring.training.checkpoint import read_checkpoint, write_atomically
 from sparring.training.configure import configure

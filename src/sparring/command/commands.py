@@ -110,7 +110,7 @@ def plan(
     trained."""
     from sparring import api
     from sparring.command.display import Display
-    from sparring.planning.wording import lines_of
+    from sparring.planning.plan_text import plan_lines
 
     with Display() as display:
         found = api.plan(
@@ -129,7 +129,7 @@ def plan(
             device=device,
             max_steps=max_steps,
         )
-    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(lines_of(found)))
+    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(plan_lines(found)))
 
 
 @app.command()
