@@ -17,7 +17,7 @@ from sparring.negatives.bank import Bank
 from sparring.opponents.generator_pair.album import MOMENTS, Album
 from sparring.opponents.perturbed import Perturbed
 from sparring.optim.schedule import Progress
-from sparring.reporting.gallery import NUM_VIEW_ROWS, Gallery, Sample, make_gallery
+from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, make_gallery
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.run_folder import RunFolder
@@ -77,7 +77,7 @@ def _gallery(
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
     features = torch.cat([encoder.features(part) for part in parts])
     labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[rows]
-    sample = Sample(
+    sample = EncodedImages(
         images=images,
         features=features,
         labels=labels,
