@@ -1,5 +1,5 @@
-"""Methods, opponents and protocols introduced in words: the lists, and each one in full. A list
-imports no torch."""
+"""Descriptions of methods, opponents and protocols: lists, and each one in full. The lists do not
+import torch."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, find, find_o
 
 
 def list_methods() -> str:
-    """Every method, every opponent in image space, and the names for both together; two lines
+    """List of methods, image-space opponents, and names for combinations of both; two lines
     each."""
     width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
     lines = [
@@ -34,7 +34,7 @@ def list_methods() -> str:
 
 
 def list_protocols() -> str:
-    """Every protocol with its question, the labels it needs and its variants; two lines each."""
+    """List of protocols with question, required labels and variants; two lines each."""
     width, lines = max(map(len, PROTOCOLS)), []
     for key, entry in PROTOCOLS.items():
         variants = (
@@ -49,14 +49,14 @@ def list_protocols() -> str:
 
 
 def describe(name: str) -> str:
-    """A method, an opponent or a name for both together, in full."""
+    """Full description of a method, an opponent, or a name for a combination."""
     if name in PAIRINGS:
         return describe_pairing(name)
     return describe_opponent(name) if name in OPPONENTS else describe_method(name)
 
 
 def describe_pairing(name: str) -> str:
-    """What a name such as clae stands for, and its opponents in full."""
+    """Description of a name such as clae: the method and opponents it stands for."""
     pairing = PAIRINGS[name]
     options = " ".join(f"--opponent {opponent}" for opponent in pairing.opponents)
     return "\n\n".join(
@@ -68,46 +68,47 @@ def describe_pairing(name: str) -> str:
 
 
 def describe_method(name: str) -> str:
-    """Introduction of a method: what it is, who plays, what it costs and is good for, its controls,
-    source, settings with defaults."""
+    """Description of a method: idea, players, cost, use, disarmed twins, source, and settings with
+    defaults."""
     from sparring.methods.registry import method_class, settings_class
 
     entry, settings = find(name), settings_class(name).model_validate({})
     facts = {
         "Players": "; ".join(
-            f"{player} ({_moves(section)})" for player, section in settings.players
+            f"{player} ({_update_summary(section)})" for player, section in settings.players
         ),
         "Opponent": entry.opponent,
         "Disarmed": _controls(name, ""),
         "Cost": f"{entry.cost:.2f} times a step of SimCLR"
         if name != "simclr"
-        else "1, the unit of the others",
+        else "1, by definition",
         "Good for": entry.good_for,
         "Source": entry.source,
     }
-    return _introduction(method_class(name), facts, toml_text(settings.model_dump(mode="json")))
+    return _description(method_class(name), facts, toml_text(settings.model_dump(mode="json")))
 
 
 def describe_opponent(name: str) -> str:
-    """Introduction of an opponent in image space, as of a method."""
+    """Description of an image-space opponent: idea, cost, use, disarmed twins, source, and settings
+    with defaults."""
     from sparring.methods.registry import wrapper_class, wrapper_settings_class
 
     entry, settings = find_opponent(name), wrapper_settings_class(name).model_validate({})
     facts = {
         "Opponent": entry.opponent,
         "Disarmed": _controls(name, f"{section(name)}."),
-        "Cost": f"{entry.cost:.2f} times a step of the method that it plays around",
+        "Cost": f"{entry.cost:.2f} times a step of the method it wraps",
         "Good for": entry.good_for,
         "Source": entry.source,
     }
-    return _introduction(
+    return _description(
         wrapper_class(name), facts, toml_text({section(name): settings.model_dump(mode="json")})
     )
 
 
 def describe_protocol(name: str) -> str:
-    """Introduction of an evaluation protocol: its question, what it needs, its source, variants and
-    settings with defaults."""
+    """Description of an evaluation protocol: question, labels, source, variants, and settings with
+    defaults."""
     from sparring.evaluation.choice import function_of, settings_class
 
     entry = PROTOCOLS[name]
@@ -120,7 +121,7 @@ def describe_protocol(name: str) -> str:
         "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
     }
     settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
-    return _introduction(function_of(entry), facts, settings)
+    return _description(function_of(entry), facts, settings)
 
 
 def _controls(name: str, prefix: str) -> str:
@@ -129,8 +130,8 @@ def _controls(name: str, prefix: str) -> str:
     return f"--set {prefix}disarmed={'|'.join(controls)}" if (controls := twins(name)) else ""
 
 
-def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
-    """The docstring of the file in which something is defined, facts, and its settings as TOML."""
+def _description(kind: Any, facts: Mapping[str, str], settings: str) -> str:
+    """Docstring of the module that defines something, then facts, then its settings as TOML."""
     module = inspect.getmodule(kind)
     lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
     return (
@@ -139,5 +140,5 @@ def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
     )
 
 
-def _moves(section: Any) -> str:
+def _update_summary(section: Any) -> str:
     return f"{section.optimizer}, rate {section.learning_rate:g}, {section.schedule}"
