@@ -13,7 +13,7 @@ from torch import nn
 from sparring import distributed
 from sparring.config import merged
 from sparring.data.dataset import open_dataset
-from sparring.data.sources.named import is_named
+from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
@@ -220,7 +220,7 @@ def evaluate(
     folder = _folder(run)
     config = folder.read_config()
     assert config.training.image_size is not None
-    own = train_data is None and not is_named(data)
+    own = train_data is None and not is_public_set(data)
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]

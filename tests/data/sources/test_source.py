@@ -1,4 +1,4 @@
-"""Whatever a user hands over finds its source, or one clear line says why not."""
+"""Any kind of data opens as a source, or one clear line says why not."""
 
 from pathlib import Path
 

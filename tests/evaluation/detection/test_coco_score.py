@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from sparring.data.sources.annotations import Mark, gathered
+from sparring.data.sources.annotations import ObjectAnnotation, stack_annotations
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.detection.coco_score import Found, Truth, coco_score
@@ -30,7 +30,7 @@ def truth(
     masks: Tensor | None = None,
 ) -> Truth:
     found = [
-        Mark(
+        ObjectAnnotation(
             0,
             box,
             label,
@@ -41,7 +41,7 @@ def truth(
         for number, (box, label) in enumerate(marks)
     ]
     return Truth(
-        objects=gathered(found),
+        objects=stack_annotations(found),
         size=SIZE,
         outlines=None if masks is None else run_lengths_of(masks),
     )

@@ -13,7 +13,7 @@ from ringside import state_digest
 from sparring import api, distributed
 from sparring.config import merged
 from sparring.data.dataset import Dataset
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import Material
 from sparring.evaluation.pretraining_again.pretraining import (
@@ -49,7 +49,7 @@ def material(folder: Path | None, *, diary: Diary | None = None, **settings: Any
 
 
 def images(count: int = 48) -> Dataset:
-    return part(arena.dataset(), np.arange(count))
+    return dataset_subset(arena.dataset(), np.arange(count))
 
 
 @pytest.fixture
@@ -158,7 +158,10 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     pretrained(images(48), PLACE, config=run_config(work), material=work)
     with pytest.raises(RunError, match="without-photo holds a pretraining on other images"):
         pretrained(
-            part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), material=work
+            dataset_subset(arena.dataset(), np.arange(16, 64)),
+            PLACE,
+            config=run_config(work),
+            material=work,
         )
 
 

@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from sparring.data.sources.annotated import ACCEPTED, open_annotated
 from sparring.data.sources.annotations import AnnotatedImages
+from sparring.data.sources.detection_layouts import ACCEPTED, open_detection_images
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.data import Contestant, Material
@@ -118,7 +118,10 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
             f"{task.name} learns from annotated images and is scored on others: give both, "
             f"--train-data and --data, {ACCEPTED}"
         )
-    train_set, test_set = open_annotated(material.train), open_annotated(material.test)
+    train_set, test_set = (
+        open_detection_images(material.train),
+        open_detection_images(material.test),
+    )
     if train_set.fingerprint() == test_set.fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "

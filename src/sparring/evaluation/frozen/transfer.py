@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
-from sparring.data.sources.named import Metric, NamedSet
+from sparring.data.sources.public_sets import Metric, PublicSet
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import Progress
@@ -161,7 +161,7 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
 
 
 def _of_several_classes(
-    contestant: Contestant, material: Material, settings: TransferSettings, named: NamedSet
+    contestant: Contestant, material: Material, settings: TransferSettings, named: PublicSet
 ) -> Result:
     metric = _metric(settings, named, accepted=tuple(_AVERAGE_PRECISION))
     if material.test != named.name or material.train not in (None, named.name):
@@ -213,7 +213,7 @@ def _of_several_classes(
 
 
 def _metric(
-    settings: TransferSettings, named: NamedSet | None, *, accepted: tuple[str, ...]
+    settings: TransferSettings, named: PublicSet | None, *, accepted: tuple[str, ...]
 ) -> str:
     default: Metric = named.metric if named is not None else "top-1"
     metric = default if settings.metric == "auto" else settings.metric
@@ -310,7 +310,7 @@ def _average_precisions(
     return found
 
 
-def _mean(values: Sequence[float | None], named: NamedSet) -> float:
+def _mean(values: Sequence[float | None], named: PublicSet) -> float:
     """Over the classes that occur."""
     known = [value for value in values if value is not None]
     if not known:
@@ -320,7 +320,7 @@ def _mean(values: Sequence[float | None], named: NamedSet) -> float:
     return sum(known) / len(known)
 
 
-def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"]:
+def _presence(dataset: Dataset, named: PublicSet) -> Int[Tensor, "images classes"]:
     """What each image shows; nothing is known of those that could not be read."""
     unread = {key for key, _ in dataset.quarantine}
     unknown = torch.full((len(named.class_names),), -1)

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, field_validator
 
 from sparring.config import Settings, merged, read_toml
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
@@ -100,7 +100,7 @@ class Plan:
 
     def pretrained(self, game: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
-        images = part(self.material.classes.train, self.rows(count, seed))
+        images = dataset_subset(self.material.classes.train, self.rows(count, seed))
         same_steps = (
             "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
         )
@@ -185,7 +185,10 @@ def _name(config: RunConfig) -> str:
 def _score(encoder: Encoder, plan: Plan) -> float:
     """Accuracy on the test images, learned from all labelled training images."""
     material, known = plan.material, plan.material.classes
-    sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
+    sets = (
+        dataset_subset(known.train, known.train_rows.numpy()),
+        dataset_subset(known.test, known.test_rows.numpy()),
+    )
     train, test = (
         extract_features(
             encoder, images, device=material.device, progress=material.progress("features")

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.evaluation.data import Contestant, Material
 from sparring.evaluation.features import FeatureEncoder, extract_features
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
@@ -200,7 +200,7 @@ def _without(
     place = "domains/without-" + re.sub(r"[^\w.-]+", "-", case.name)
     config = run_config(material, epochs=settings.epochs)
     found = pretrained(
-        part(images.dataset, case.others.numpy()), place, config=config, material=material
+        dataset_subset(images.dataset, case.others.numpy()), place, config=config, material=material
     )
     return Contestant("trained", found.trained)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.config import Settings
-from sparring.data.sources.masked import Masked
-from sparring.data.sources.masked_layouts import open_masked
+from sparring.data.sources.segmentation_images import SegmentationImages
+from sparring.data.sources.segmentation_layouts import open_segmentation_images
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
@@ -57,9 +57,9 @@ class MaskSettings(Settings):
 class Segmented:
     """Images with masks: those to learn from, and those to score."""
 
-    train: Masked
+    train: SegmentationImages
     train_rows: tuple[int, ...]
-    test: Masked
+    test: SegmentationImages
     test_rows: tuple[int, ...]
     class_names: tuple[str, ...]
     ignore_index: int
@@ -183,7 +183,9 @@ def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
     )
 
 
-def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
+def _sets(
+    material: Material,
+) -> tuple[SegmentationImages, SegmentationImages, tuple[int, ...], tuple[int, ...], str]:
     """Both sets and the rows of each; of a single set, or of two equal ones, a part is held out and
     scored."""
     given = material.train if material.train is not None else material.test
@@ -227,9 +229,9 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
     )
 
 
-def _opened(data: ImageData | Source, which: str) -> Masked:
+def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
     try:
-        return open_masked(data)
+        return open_segmentation_images(data)
     except DataError as error:
         raise DataError(f"{which}: {error}") from None
 
@@ -244,7 +246,7 @@ def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
     return tuple(rows[place] for place in chosen)
 
 
-def _are_same(train: Masked, test: Masked) -> bool:
+def _are_same(train: SegmentationImages, test: SegmentationImages) -> bool:
     """Whether both sets are the same, perhaps from two files: then none may be scored by itself."""
     if train is test or train.fingerprint() == test.fingerprint():
         return True
@@ -256,7 +258,9 @@ def _are_same(train: Masked, test: Masked) -> bool:
     )
 
 
-def _pixels(data: Masked, rows: tuple[int, ...], progress: Progress | None) -> np.ndarray:
+def _pixels(
+    data: SegmentationImages, rows: tuple[int, ...], progress: Progress | None
+) -> np.ndarray:
     """Pixels of each id."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):
