@@ -1,5 +1,5 @@
-"""The compiled kernel makes the views that the tensors make, whatever the recipe, the sizes and the
-order of memory."""
+"""The compiled kernel makes the views of PyTorch's own kernels, whatever the recipe, size and
+memory format."""
 
 from dataclasses import replace
 
@@ -52,8 +52,8 @@ def both(
 
 
 def close(a: Tensor, b: Tensor, *, recipe: ViewSettings) -> bool:
-    """Up to rounding; where a value lies at the threshold, rounding decides which side of it is
-    mirrored."""
+    """Whether views agree up to rounding; at the threshold, rounding decides which values are
+    inverted."""
     apart = (a - b).abs() > TOLERANCE
     edge = (a - recipe.solarise_threshold).abs() < 0.02
     return bool((~apart | (edge & (recipe.solarise > 0))).all()) and apart.float().mean() < 1e-3

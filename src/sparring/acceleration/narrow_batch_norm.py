@@ -1,9 +1,8 @@
-"""Batch norm of few channels on a CPU: the same numbers as PyTorch's, by a faster and more exact
-route.
+"""Batch norm of few channels on a CPU: PyTorch's numbers, computed faster and more exactly.
 
-PyTorch's batch norm is slow where a pixel's channels do not fill a cache line, as its vectors go
-over channels and its threads share lines. The same memory, seen as fewer pixels of several copies
-of each channel, goes at full speed; what the copies sum to is put together after.
+PyTorch's batch norm is slow if a pixel's channels do not fill a cache line, because its vectors run
+over channels and its threads share lines. The same memory, viewed as fewer pixels with several
+copies of each channel, runs at full speed; the sums of the copies are combined afterwards.
 """
 
 from typing import Any
@@ -14,22 +13,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 FEW = 16
-"""Channels below which a pixel does not fill a cache line of 64 bytes."""
+"""Number of channels from which on a pixel fills a cache line of 64 bytes."""
 
 _LANES = 64
 _LARGE = 2**18
-"""Numbers of a batch from which on the detour pays."""
+"""Elements of a batch from which on the fast path pays."""
 
 Channels = Float[Tensor, " channels"]
 Images = Float[Tensor, "batch channels height width"]
 
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
-    """Learns from large batches in channels-last memory on a CPU by the faster route; does
-    everything else as its parent."""
+    """Batch norm that is faster on large channels-last batches in training on a CPU; otherwise like
+    its parent."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As the parent, up to rounding."""
+        """Normalised images, equal to the parent's up to rounding."""
         if (
             self.momentum is None
             or self.running_mean is None
@@ -63,15 +62,15 @@ class NarrowBatchNorm2d(nn.BatchNorm2d):
 
 
 def quicken_narrow_norms(module: nn.Module) -> None:
-    """Let every `nn.BatchNorm2d` of fewer than 16 channels below a module take the faster route, in
-    place; names and state stay."""
+    """Make every `nn.BatchNorm2d` of fewer than 16 channels below a module a `NarrowBatchNorm2d`,
+    in place; names and state stay."""
     for child in module.modules():
         if type(child) is nn.BatchNorm2d and child.num_features < FEW:
             child.__class__ = NarrowBatchNorm2d
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalise by the batch's statistics, scale and shift."""
+    """Normalise by the statistics of the batch, scale and shift."""
 
     @staticmethod
     def forward(
@@ -131,12 +130,13 @@ class _Normalise(torch.autograd.Function):
 
 
 def _copies(channels: int) -> int:
-    """As many as fit 64 lanes, a power of two so that pixels can usually be shared out evenly."""
+    """Number of copies that fit into 64 lanes, a power of two so that pixels usually divide
+    evenly."""
     return 1 << (_LANES // channels).bit_length() - 1
 
 
 def _regrouped(images: Images, lanes: int) -> Float[Tensor, "1 lanes pixels 1"]:
-    """The same memory as pixels of so many numbers."""
+    """View of the same memory as pixels of `lanes` numbers each."""
     return images.permute(0, 2, 3, 1).view(1, -1, 1, lanes).permute(0, 3, 1, 2)
 
 
