@@ -343,7 +343,7 @@ def _too_many_unreadable(
     key, reason = quarantine[0]
     return DataError(
         f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
-        f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
+        f"at most {max_bad_share:.0%} may be (data.max_bad_share): repair or remove them"
     )
 
 

@@ -116,7 +116,9 @@ def test_a_missing_or_damaged_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.png").unlink()
     (tmp_path / "1.png").write_bytes(b"nonsense")
     for index in (0, 1):
-        with pytest.raises(DataError, match=rf"{index}\.png cannot be read \(.*\); mend the image"):
+        with pytest.raises(
+            DataError, match=rf"{index}\.png cannot be read \(.*\); repair the image"
+        ):
             images.image(index)
     with pytest.raises(DataError, match="cannot be read"):
         images.check(0)

@@ -273,7 +273,7 @@ def test_an_absent_set_is_told_in_one_sentence(name: str, tmp_path: Path) -> Non
     with pytest.raises(DataError) as error:
         open_public_set(name, tmp_path / "nowhere")
     text = str(error.value)
-    assert text.startswith(f"{name} is not whole in {tmp_path / 'nowhere'}: ")
+    assert text.startswith(f"{name} is incomplete in {tmp_path / 'nowhere'}: ")
     assert (
         f"torchvision.datasets.{PUBLIC_SETS[name].torchvision}(" in text or name == "stanford_cars"
     )
@@ -326,7 +326,7 @@ def test_damaged_lists_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         write_set(name, tmp_path, monkeypatch)
         (tmp_path / path).write_text(content)
-        with pytest.raises(DataError, match=f"{name} is not whole in .*{reason}"):
+        with pytest.raises(DataError, match=f"{name} is incomplete in .*{reason}"):
             open_public_set(name, tmp_path)
 
 

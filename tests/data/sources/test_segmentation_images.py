@@ -123,6 +123,6 @@ def test_the_size_of_an_image_that_a_camera_turned_is_that_of_the_upright_one() 
 def test_an_unreadable_image_is_named() -> None:
     data = masked(encoded(Image.fromarray(IDS)), b"nothing")
     with pytest.raises(
-        DataError, match=r"photo 0 cannot be read .*mend it, or remove it and its mask"
+        DataError, match=r"photo 0 cannot be read .*repair it, or remove it and its mask"
     ):
         data.checked_mask(0)

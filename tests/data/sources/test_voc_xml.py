@@ -119,7 +119,7 @@ def test_missing_files_and_lists_in_the_wrong_place_are_told(voc: Path, tmp_path
     with pytest.raises(DataError, match=r"cannot read .*002\.xml"):
         open_voc(voc / "ImageSets" / "Main" / "trainval.txt")
     (tmp_path / "list.txt").write_text("000\n")
-    with pytest.raises(DataError, match="no list of a VOC set"):
+    with pytest.raises(DataError, match="not a list of a VOC set"):
         open_voc(tmp_path / "list.txt")
     (voc / "ImageSets" / "Main" / "trainval.txt").write_text("\n")
     with pytest.raises(DataError, match="names no images"):

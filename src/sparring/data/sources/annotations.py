@@ -189,7 +189,7 @@ class AnnotatedImages(Source):
 
     def _unreadable(self, index: int, error: Exception) -> DataError:
         return DataError(
-            f"{self.key(index)} cannot be read ({error}); mend the image or take it out of "
+            f"{self.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the annotations"
         )
 

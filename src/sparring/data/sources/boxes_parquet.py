@@ -127,5 +127,5 @@ def _size(source: Parquet, index: int) -> tuple[int, int]:
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
         raise DataError(
-            f"{source.key(index)} cannot be read ({error}); mend it or leave the row out"
+            f"{source.key(index)} cannot be read ({error}); repair it or leave the row out"
         ) from None

@@ -164,7 +164,7 @@ def _sizes(source: Files, images: Table) -> Tensor:
             return load_header_size(source.read, index)
         except UnreadableImageError as error:
             raise DataError(
-                f"{source.key(index)} cannot be read ({error}); mend the image or take it out "
+                f"{source.key(index)} cannot be read ({error}); repair the image or take it out "
                 "of the annotations"
             ) from None
 

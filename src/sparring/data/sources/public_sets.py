@@ -201,7 +201,7 @@ def open_public_set(name: str, root: Path | None = None) -> PublicSet:
             f" (or choose another folder with --root or {ROOT_VARIABLE})" if root is None else ""
         )
         raise DataError(
-            f"{name} is not whole in {folder.resolve()}: {_reason(error, folder)}; "
+            f"{name} is incomplete in {folder.resolve()}: {_reason(error, folder)}; "
             f"expected there are {public.layout}; {public.supply}{elsewhere}"
         ) from None
 

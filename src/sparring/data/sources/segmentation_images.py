@@ -54,7 +54,7 @@ class SegmentationImages:
             return load(self._images.read, index)
         except UnreadableImageError as error:
             raise DataError(
-                f"{self.key(index)} cannot be read ({error}); mend it, or remove it and its mask"
+                f"{self.key(index)} cannot be read ({error}); repair it, or remove it and its mask"
             ) from None
 
     def mask(self, index: int) -> Int[Tensor, "height width"]:

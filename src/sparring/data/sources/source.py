@@ -54,7 +54,7 @@ def open_source(data: ImageData | Source) -> Source:
             return open_csv(path)
         case ".txt":
             return open_text_list(path)
-    raise DataError(f"{path} is no data set; give {ACCEPTED}")
+    raise DataError(f"{path} is not a data set; give {ACCEPTED}")
 
 
 def _open_folder(root: Path) -> Source:

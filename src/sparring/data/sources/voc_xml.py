@@ -82,7 +82,7 @@ def _names(path: Path) -> tuple[Path, list[str]]:
     root = path.resolve().parents[2] if len(path.resolve().parents) > 2 else path.parent
     if not (root / "Annotations").is_dir():
         raise DataError(
-            f"{path} is no list of a VOC set: {root} has no folder Annotations; lists belong "
+            f"{path} is not a list of a VOC set: {root} has no folder Annotations; lists belong "
             "into ImageSets/Main"
         )
     try:
@@ -153,7 +153,7 @@ def _size(source: Files, index: int, tree: ElementTree.Element) -> tuple[int, in
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
         raise DataError(
-            f"{source.key(index)} cannot be read ({error}); mend the image or take it out of "
+            f"{source.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the list"
         ) from None
 
