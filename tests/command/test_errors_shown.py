@@ -99,7 +99,7 @@ def test_folder_as_recipe_is_refused(command: Command, photos: Path, tmp_path: P
 
 
 def empty(folder: Path) -> None:
-    """Nothing at all."""
+    """Leave the folder empty."""
 
 
 def text_files(folder: Path) -> None:

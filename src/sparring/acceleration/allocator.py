@@ -1,5 +1,7 @@
-"""Allocator setting that keeps freed memory for the next training step instead of returning it to
-the system."""
+"""Allocator setting that keeps freed memory for the next training step.
+
+By default the C library returns much of it to the system.
+"""
 
 import ctypes
 import sys
@@ -15,7 +17,9 @@ _LARGEST = 2**31 - 1
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process reuse the memory of large tensors; has an effect on Linux with glibc only.
+    """Let this process reuse the memory of large tensors.
+
+    Has an effect on Linux with glibc only.
 
     By default, freed memory at the end of the heap goes back to the system, and each page costs a
     fault when it is next touched, which slows a step of a narrow ResNet on a CPU

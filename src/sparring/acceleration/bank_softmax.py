@@ -1,5 +1,6 @@
-"""Softmax of many queries over a large bank, chunk by chunk in two passes; the arithmetic of
-`closed_form`.
+"""Softmax of many queries over a large bank, chunk by chunk in two passes.
+
+Holds the arithmetic of `closed_form`.
 
 The first pass needs two matrix products per chunk (cosines, and the mean bank vector under a
 query's softmax), the second one (the mean query under a bank vector's weights). Everything between
@@ -30,8 +31,9 @@ fourth product."""
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Result of one pass over the bank, with unit rows q of queries and n of the bank, temperatures
-    t and u.
+    """Result of one pass over the bank.
+
+    Unit rows q of queries and n of the bank, temperatures t and u.
 
     Attributes:
         log_sums: log sum_k exp(q_i.n_k / t), and the same at u.
@@ -63,7 +65,7 @@ def read(
     *,
     temperatures: tuple[float, float],
 ) -> Reading:
-    """Sums over the bank at both temperatures, and the mean bank vector at the first, in one pass.
+    """Sums over the bank at both temperatures, and the mean bank vector at the first.
 
     The sums are relative to the largest cosine so far (an online softmax, Milakov & Gimelshein
     2018, arXiv:1805.02867), so no temperature overflows and no query loses all of its weights.
@@ -125,8 +127,9 @@ def tangents(
     bank: Float[Tensor, "bank dim"],
     share: Float[Tensor, "batch"],
 ) -> Float[Tensor, "bank dim"]:
-    """Tangential part of each bank vector's weighted mean query: sum_i s_i p_ik (q_i - q_i.n_k n_k)
-    / |w_k|.
+    """Tangential part of each bank vector's weighted mean query.
+
+    sum_i s_i p_ik (q_i - q_i.n_k n_k) / |w_k|
 
     p is the softmax over the bank at the second temperature.
 
@@ -165,6 +168,8 @@ def _chunks(count: int) -> list[slice]:
 
 
 def _chunk_space(purpose: str, columns: int, like: Tensor) -> Tensor:
-    """Reused memory for one chunk. Allocated anew for each chunk, it would leave holes: 145 MiB at
-    262,144 vectors."""
+    """Reused memory for one chunk.
+
+    Allocated anew for each chunk, it would leave holes: 145 MiB at 262,144 vectors.
+    """
     return scratch(f"{purpose} of a chunk", CHUNK, columns, like=like)

@@ -1,5 +1,7 @@
-"""Exact largest entries of long rows, and of rows of products, in bounded memory; several times
-faster than `torch.topk` on a CPU."""
+"""Exact largest entries of long rows, and of rows of products, in bounded memory.
+
+Several times faster than `torch.topk` on a CPU.
+"""
 
 from collections.abc import Iterator
 
@@ -24,7 +26,9 @@ one core; 32 MiB takes a tenth longer."""
 def largest(
     rows: Float[Tensor, "rows columns"], count: int
 ) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
-    """Values and columns of each row's largest entries, in any order; ties are broken arbitrarily.
+    """Values and columns of each row's largest entries, in any order.
+
+    Ties are broken arbitrarily.
 
     Args:
         rows: the entries.

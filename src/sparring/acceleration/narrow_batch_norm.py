@@ -1,4 +1,4 @@
-"""Batch norm of few channels on a CPU: PyTorch's numbers, computed faster and more exactly.
+"""Batch norm of few channels on a CPU, faster and more exact than PyTorch's.
 
 PyTorch's batch norm is slow if a pixel's channels do not fill a cache line, because its vectors run
 over channels and its threads share lines. The same memory, viewed as fewer pixels with several
@@ -24,8 +24,10 @@ Images = Float[Tensor, "batch channels height width"]
 
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that is faster on large channels-last batches in training on a CPU; otherwise like
-    its parent."""
+    """Batch norm that is faster on large channels-last batches in training on a CPU.
+
+    Otherwise like its parent.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalised images, equal to the parent's up to rounding."""
@@ -62,8 +64,10 @@ class NarrowBatchNorm2d(nn.BatchNorm2d):
 
 
 def quicken_narrow_norms(module: nn.Module) -> None:
-    """Make every `nn.BatchNorm2d` of fewer than 16 channels below a module a `NarrowBatchNorm2d`,
-    in place; names and state stay."""
+    """Make every narrow `nn.BatchNorm2d` below a module a `NarrowBatchNorm2d`, in place.
+
+    Narrow means fewer than 16 channels. Names and state stay.
+    """
     for child in module.modules():
         if type(child) is nn.BatchNorm2d and child.num_features < FEW:
             child.__class__ = NarrowBatchNorm2d

@@ -1,5 +1,6 @@
-"""Views on a CPU with a compiled kernel (`_views.c`), three times as fast as with PyTorch's own
-kernels: each sample stays in cache from crop to colour.
+"""Views on a CPU with a compiled kernel (`_views.c`).
+
+Three times as fast as with PyTorch's own kernels: each sample stays in cache from crop to colour.
 
 It is built with the package if there is a C compiler; without it, `views.make_view` uses PyTorch's
 own kernels.
@@ -81,8 +82,9 @@ class KernelParameters:
 def make_view(
     images: UInt8[Tensor, "batch 3 height width"], parameters: KernelParameters, *, size: int
 ) -> Float[Tensor, "batch size size 3"]:
-    """View of each image, equal to `views.view_by_tensors` up to rounding; uses as many threads as
-    PyTorch.
+    """View of each image, equal to `views.view_by_tensors` up to rounding.
+
+    Uses as many threads as PyTorch.
 
     Args:
         images: on the CPU, in any memory format; of side `size` if there are no boxes.

@@ -1,5 +1,7 @@
-"""Working memory kept between calls: on a CPU, fresh pages cost several times as much as writing to
-them."""
+"""Working memory kept between calls.
+
+On a CPU, fresh pages cost several times as much as writing to them.
+"""
 
 import threading
 

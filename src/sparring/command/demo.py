@@ -45,8 +45,7 @@ class DemoSize:
 def run_demo(
     out: Path, *, data: Path | None, display: Listener, size: DemoSize = DemoSize()
 ) -> list[str]:
-    """Pretrain AdCo and MoCo v2 on Fashion-MNIST with equal budgets, score both, and write a
-    report.
+    """Pretrain AdCo and MoCo v2 with equal budgets, score both, and write a report.
 
     Args:
         out: folder of the demo; results of an earlier demo are moved aside, nothing is deleted.

@@ -1,5 +1,6 @@
-"""Images of the demo: Fashion-MNIST, found or downloaded, written as one folder per class, like a
-user's own images.
+"""Images of the demo: Fashion-MNIST, found or downloaded.
+
+Written as one folder per class, like a user's own images.
 
 Source: Xiao et al. 2017, arXiv:1708.07747; MIT licence.
 """
@@ -103,7 +104,7 @@ def _names() -> list[str]:
 
 
 def _complete(folder: Path) -> Path | None:
-    """The folder, or torchvision's subfolder of it, if it holds all four files; otherwise None."""
+    """The folder or torchvision's subfolder of it that holds all four files; otherwise None."""
     for place in (folder, folder / "FashionMNIST" / "raw"):
         if all(_path(place, name).is_file() for name in _names()):
             return place
@@ -118,8 +119,9 @@ def _path(folder: Path, name: str) -> Path:
 def read_part(
     folder: Path, part: str, num_images: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The first images of a part, (images, 32, 32), and their labels; the files are in random
-    order.
+    """First images of a part, (images, 32, 32), and their labels.
+
+    The files are in random order.
 
     Raises:
         DataError: if a file is damaged.
@@ -135,8 +137,10 @@ def read_part(
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Array of an idx file: two zeros, type 8 (bytes), number of axes, each axis as a big-endian
-    int32, values."""
+    """Array of an idx file.
+
+    Format: two zeros, type 8 (bytes), number of axes, each axis as a big-endian int32, values.
+    """
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -152,8 +156,9 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
 def write_class_folders(
     images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], folder: Path
 ) -> None:
-    """Write each image as a PNG file in the folder of its class; the whole folder appears at once
-    or not at all.
+    """Write each image as a PNG file in the folder of its class.
+
+    The whole folder appears at once or not at all.
 
     Raises:
         StorageError: if the disk is full or not writable.

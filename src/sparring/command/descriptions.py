@@ -1,5 +1,7 @@
-"""Descriptions of methods, opponents and protocols: lists, and each one in full. The lists do not
-import torch."""
+"""Descriptions of methods, opponents and protocols: lists, and each one in full.
+
+The lists do not import torch.
+"""
 
 import inspect
 from collections.abc import Mapping
@@ -11,8 +13,10 @@ from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, find, find_o
 
 
 def list_methods() -> str:
-    """List of methods, image-space opponents, and names for combinations of both; two lines
-    each."""
+    """List of methods, image-space opponents, and names for combinations of both.
+
+    Two lines each.
+    """
     width = max(len(key) for key in (*METHODS, *OPPONENTS, *PAIRINGS))
     lines = [
         f"{key:{width}}  {entry.summary}\n{'':{width}}  opponent: {entry.opponent}; {entry.source}"
@@ -68,8 +72,10 @@ def describe_pairing(name: str) -> str:
 
 
 def describe_method(name: str) -> str:
-    """Description of a method: idea, players, cost, use, disarmed twins, source, and settings with
-    defaults."""
+    """Description of a method.
+
+    Idea, players, opponent, disarmed twins, cost, use, source, and settings with defaults.
+    """
     from sparring.methods.registry import method_class, settings_class
 
     entry, settings = find(name), settings_class(name).model_validate({})
@@ -89,8 +95,10 @@ def describe_method(name: str) -> str:
 
 
 def describe_opponent(name: str) -> str:
-    """Description of an image-space opponent: idea, cost, use, disarmed twins, source, and settings
-    with defaults."""
+    """Description of an image-space opponent.
+
+    Idea, disarmed twins, cost, use, source, and settings with defaults.
+    """
     from sparring.methods.registry import wrapper_class, wrapper_settings_class
 
     entry, settings = find_opponent(name), wrapper_settings_class(name).model_validate({})
@@ -107,8 +115,10 @@ def describe_opponent(name: str) -> str:
 
 
 def describe_protocol(name: str) -> str:
-    """Description of an evaluation protocol: question, labels, source, variants, and settings with
-    defaults."""
+    """Description of an evaluation protocol.
+
+    Question, labels, source, variants, and settings with defaults.
+    """
     from sparring.evaluation.choice import function_of, settings_class
 
     entry = PROTOCOLS[name]

@@ -1,5 +1,4 @@
-"""Output of a command: progress on standard error, scores and the next command on standard
-output."""
+"""Output of commands: progress on standard error, scores on standard output."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,10 @@ SHOWN_ROWS = 12
 
 
 class TerminalDisplay:
-    """Listener that shows progress and messages on standard error: a bar on a terminal, a few lines
-    in a log. Silent on all but the main process."""
+    """Listener that shows progress and messages on standard error.
+
+    A bar on a terminal, a few lines in a log; silent on all but the main process.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -55,8 +56,10 @@ class TerminalDisplay:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
-        """Advance the training bar; in a log, print a line at every monitor pass. Each warning is
-        shown once."""
+        """Advance the training bar; in a log, print a line at every monitor pass.
+
+        Each warning is shown once.
+        """
         if "knn_accuracy" in record:
             self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
         state = (
@@ -84,8 +87,7 @@ class TerminalDisplay:
         self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
-        """Print the scores beside the untrained encoder's, the notes of the protocols, and the next
-        command."""
+        """Print the scores beside the untrained encoder's, notes, and the next command."""
         out = Console(file=sys.stdout)
         trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
         headlines = {

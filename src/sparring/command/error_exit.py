@@ -1,5 +1,7 @@
-"""Ends of a failed command: one line on standard error, and an exit code. 0: done, 1: failed, 2:
-wrong usage."""
+"""Ends of a failed command: one line on standard error, and an exit code.
+
+0: done, 1: failed, 2: wrong usage.
+"""
 
 import os
 import sys

@@ -85,8 +85,10 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def labels(self) -> Labels | None:
-        """Class of each image, -1 where unknown; None without labels. Only evaluation may access
-        it."""
+        """Class of each image, -1 where unknown; None without labels.
+
+        Only evaluation may access it.
+        """
 
     @property
     @abstractmethod
@@ -357,8 +359,9 @@ def _free_cores() -> int:
 def empty_images(
     num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format
 ) -> UInt8[Tensor, "batch 3 size size"]:
-    """Uninitialised uint8 images; in pinned memory if CUDA is in use, so that copies to the device
-    overlap with its work.
+    """Uninitialised uint8 images.
+
+    They are in pinned memory if CUDA is in use, so that copies to the device overlap with its work.
 
     Args:
         num_images: number of images.

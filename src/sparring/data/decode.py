@@ -1,4 +1,4 @@
-"""Decoding of images of any mode and size to uint8 tensors of three channels, and central squares.
+"""Decoding of images of any mode and size to uint8 RGB tensors, and central squares.
 
 Ordinary JPEG is decoded by torchvision (2 to 3 times faster than Pillow with its copy). Everything
 else, and every JPEG that torchvision refuses, is decoded by Pillow. Transparency is composited on
@@ -42,8 +42,10 @@ _OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(
 
 
 class UnreadableImageError(Exception):
-    """A file that cannot be decoded as an image; the text is the reason. Never leaves the data
-    package."""
+    """A file that cannot be decoded as an image; the text is the reason.
+
+    Never leaves the data package.
+    """
 
 
 def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
@@ -137,8 +139,9 @@ def resized_crop(
 def centre_square(
     image: UInt8[Tensor, "3 height width"], size: int
 ) -> UInt8[Tensor, "3 size size"]:
-    """Central square, resized with antialiasing; unchanged pixels if the image already has the
-    size.
+    """Central square, resized with antialiasing.
+
+    The pixels are unchanged if the image already has the size.
 
     Cuts before it resizes: resizing the shorter side of a 10 x 100,000 image would need gigabytes.
     """
@@ -157,8 +160,10 @@ def _check_pixels(height: int, width: int) -> None:
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and channels of an 8-bit JPEG; None for anything else, which is left to
-    Pillow."""
+    """Height, width and channels of an 8-bit JPEG.
+
+    None for anything else, which is left to Pillow.
+    """
     if content[:2] != b"\xff\xd8":
         return None
     at = 2
@@ -228,8 +233,9 @@ def _rgb_values(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Bytes of 32-bit grey values, scaled by the smallest common range that holds them: 1
-    (fractions), 255 or 65535, otherwise their own range.
+    """Bytes of 32-bit grey values, scaled by the smallest common range that holds them.
+
+    The ranges are 1 (fractions), 255 and 65535, otherwise the values' own range.
 
     Pillow clips at 255 instead, which turns most such images white.
     """

@@ -1,5 +1,4 @@
-"""Training batches: shuffled by (seed, epoch), sharded over processes, prefetched, resumable at any
-step."""
+"""Training batches: shuffled by (seed, epoch), sharded, prefetched, resumable at any step."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +48,9 @@ class Batch:
 
 
 class Loader:
-    """Batches of a data set, epoch by epoch. The last images of an epoch that do not fill a batch
-    are left out.
+    """Batches of a data set, epoch by epoch.
+
+    The last images of an epoch that do not fill a batch are left out.
 
     Args:
         dataset: images.
@@ -145,6 +145,8 @@ def _random_crop(
 
 
 def _device_setter() -> Callable[[], None] | None:
-    """Thread initialiser that sets the CUDA device: pinned memory belongs to a device, and new
-    threads start at device 0."""
+    """Thread initialiser that sets the CUDA device.
+
+    Pinned memory belongs to a device, and new threads start at device 0.
+    """
     return partial(torch.cuda.set_device, torch.cuda.current_device()) if uses_cuda() else None

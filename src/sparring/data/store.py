@@ -1,4 +1,4 @@
-"""Store of decoded images in one memory-mapped file, the cache from which small images are trained.
+"""Store of decoded images in one memory-mapped file, from which small images are trained.
 
 A store is a folder named after everything that determines its content (`store_key`), so a changed
 file or another size gives another store. It is built next to its final place and then renamed, so a
@@ -53,8 +53,10 @@ class Store:
 
 
 def cache_folder(setting: str | None = None) -> Path:
-    """Folder of the stores: $SPARRING_CACHE, else the setting, else `sparring` in the user's cache
-    folder."""
+    """Folder of the stores.
+
+    $SPARRING_CACHE, else the setting, else `sparring` in the user's cache folder.
+    """
     if chosen := os.environ.get("SPARRING_CACHE") or setting:
         return Path(chosen).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
@@ -139,8 +141,10 @@ def _build(
 
 
 def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
-    """Rename into place unless another builder has put a complete store there; a damaged one is
-    replaced."""
+    """Rename into place unless another builder has put a complete store there.
+
+    A damaged one is replaced.
+    """
     while True:
         try:
             partial.rename(place)
@@ -160,8 +164,10 @@ def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
 def _write_images(
     file: BinaryIO, source: Source, *, size: int, workers: int, progress: ProgressCallback | None
 ) -> list[tuple[int, str]]:
-    """Append all readable images in order. Uses plain writes: writing to a mapped file on a full
-    disk kills the process."""
+    """Append all readable images in order.
+
+    Uses plain writes: writing to a mapped file on a full disk kills the process.
+    """
     bad: list[tuple[int, str]] = []
     for stop, images, unreadable in _decoded_blocks(source, size, workers):
         file.write(images.data)

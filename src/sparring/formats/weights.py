@@ -1,5 +1,7 @@
-"""Export of weights in the formats of other libraries, with the lines that load them. The weights
-belong to whoever trained them."""
+"""Export of weights in the formats of other libraries, with the lines that load them.
+
+The weights belong to whoever trained them.
+"""
 
 import io
 from collections.abc import Callable

@@ -18,8 +18,9 @@ def top_1(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
 def class_accuracies(
     is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
 ) -> tuple[Int[Tensor, "classes"], Float[Tensor, "classes"]]:
-    """Classes that occur, in rising order, and the accuracy on each; the mean of these is the
-    mean-per-class accuracy.
+    """Classes that occur, in rising order, and the accuracy on each.
+
+    The mean of these is the mean-per-class accuracy.
 
     Args:
         is_right: whether the prediction for the image is correct.
@@ -37,8 +38,9 @@ def class_accuracies(
 
 
 def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
-    """Mean over the classes present of the accuracy on each, in [0, 1]: rare classes count as much
-    as frequent ones.
+    """Mean of the accuracies on the classes present, in [0, 1].
+
+    Rare classes count as much as frequent ones.
 
     Example:
         >>> mean_per_class(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))

@@ -63,8 +63,10 @@ def area_average_precision(
 
 
 def _found_and_taken(scores: Tensor, is_positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of positives and of images at or above each distinct score, from the highest down;
-    float64."""
+    """Number of positives and of images at or above each distinct score, in float64.
+
+    The scores are in falling order.
+    """
     if not is_positive.any():
         raise ValueError(
             f"average precision needs a positive image, got {len(is_positive)} negative ones; "

@@ -1,5 +1,4 @@
-"""Label-free measures of how embeddings spread over the sphere, and the warning when they
-collapse."""
+"""Label-free measures of how embeddings spread over the sphere, and a collapse warning."""
 
 import math
 from collections.abc import Mapping
@@ -81,8 +80,9 @@ def effective_rank(features: Float[Tensor, "rows dim"]) -> float:
 
 
 def embedding_std(embeddings: Float[Tensor, "batch dim"]) -> float:
-    """Standard deviation of the unit embeddings: 1 for an isotropic cloud around the origin, 0 if
-    all rows coincide.
+    """Standard deviation of the unit embeddings.
+
+    1 for an isotropic cloud around the origin, 0 if all rows coincide.
 
     sqrt(dim) * mean_d std_i(e_id), unit rows e
 

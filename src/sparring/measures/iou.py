@@ -1,5 +1,4 @@
-"""Agreement of predicted and true class masks: confusion matrix, intersection over union, pixel
-accuracy."""
+"""Confusion matrix, intersection over union and pixel accuracy of class masks."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +13,7 @@ def confusion_matrix(
     ignore_index: int = -1,
 ) -> Int[Tensor, "classes classes"]:
     """Number of pixels of each true class (row) that were predicted as each class (column).
+
     Matrices of several masks can be added.
 
     Args:

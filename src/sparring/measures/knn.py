@@ -61,8 +61,9 @@ def knn_predict(
     num_neighbors: int = 200,
     temperature: float = 0.1,
 ) -> Int[Tensor, "test"]:
-    """Class with the largest weighted vote of each query's neighbours; of equal votes the smallest
-    class.
+    """Class with the largest weighted vote of each query's neighbours.
+
+    Ties go to the smallest class.
 
     argmax_c sum_{j in kNN(i), y_j = c} exp(cos(q_i, f_j) / t)
 

@@ -1,5 +1,4 @@
-"""Start `planning.worker` in a process of its own, forward its progress, and return its
-measurement."""
+"""Start of `planning.worker` in a process of its own, which returns a measurement."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Bytes of live tensors, counted while PyTorch computes: what any device would have to hold.
+"""Bytes of live tensors, counted while PyTorch computes: the need of any device.
 
 The count covers the storages of all tensors that go into or come out of PyTorch's operators, from
 the first time they are seen until nothing refers to them. This includes what autograd keeps for the

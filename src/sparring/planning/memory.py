@@ -1,5 +1,7 @@
-"""Memory of this machine, and how much of it this process uses. Linux reports all of it; other
-systems report less."""
+"""Memory of this machine, and how much of it this process uses.
+
+Linux reports all of it; other systems report less.
+"""
 
 import os
 import re
@@ -46,8 +48,10 @@ def available_bytes() -> int:
 
 
 def mapped_bytes(name: str) -> tuple[int, int]:
-    """Size in bytes of the files of this name mapped into this process, and how much of it is
-    resident; zeros if unknown."""
+    """Size in bytes of the files of this name mapped into this process, and their resident part.
+
+    Both are 0 if unknown.
+    """
     size = resident = 0
     is_it = False
     with suppress(OSError):

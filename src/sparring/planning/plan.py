@@ -1,5 +1,7 @@
-"""`sparring.plan`: memory and time of a run, predicted from a few of its steps, for one or several
-methods on the same images."""
+"""`sparring.plan`: memory and time of runs, predicted from a few of their steps.
+
+Covers one or several methods on the same images.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -149,8 +151,10 @@ def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:
 def _methods_with_opponents(
     method: str | Sequence[str] | None,
 ) -> list[tuple[str | None, list[str]]]:
-    """Distinct methods, each with the opponents in its name; a single None stands for the recipe's
-    method."""
+    """Distinct methods, each with the opponents in its name.
+
+    A single None stands for the recipe's method.
+    """
     given = [method] if isinstance(method, str) else list(method or ())
     names = [name.strip() for text in given for name in text.split(",")]
     parted = [name.split("+") for name in dict.fromkeys(names)]
@@ -158,8 +162,10 @@ def _methods_with_opponents(
 
 
 def _as_on_cuda(config: RunConfig) -> RunConfig:
-    """Configuration that runs on the CPU what a CUDA device would run: in bfloat16 unless another
-    precision is set."""
+    """Configuration that runs on the CPU what a CUDA device would run.
+
+    That is in bfloat16 unless another precision is set.
+    """
     precision = "bfloat16" if config.training.precision == "auto" else config.training.precision
     changed = {"device": "cpu", "precision": precision, "sync_batch_norm": False}
     return RunConfig.from_tree(merged(config.tree(), {"training": changed}))

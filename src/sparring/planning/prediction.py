@@ -1,5 +1,8 @@
-"""Predictions from measurements: memory linear in the batch size; time from the number of steps,
-monitor passes and checkpoints."""
+"""Predictions of memory and time from measurements.
+
+Memory is linear in the batch size; time follows from the number of steps, monitor passes and
+checkpoints.
+"""
 
 from dataclasses import dataclass
 from statistics import median
@@ -37,8 +40,10 @@ class MemoryModel:
         return max(self.constant + self.per_image * batch_size, self.floor)
 
     def largest(self, room: float, *, limit: int) -> int:
-        """Largest batch, at most `limit`, that fits into `room` bytes with the margin; 0 if fewer
-        than two images fit."""
+        """Largest batch, at most `limit`, that fits into `room` bytes with the margin.
+
+        0 if fewer than two images fit.
+        """
         room = room / MARGIN
         if self.floor > room:
             return 0
@@ -47,7 +52,9 @@ class MemoryModel:
 
     def image_size(self, room: float, *, batch_size: int, size: int) -> int:
         """Approximate side of the images, a multiple of 8, at which this batch fits; 0 if none.
-        Assumes that the memory of an image is proportional to its area."""
+
+        Assumes that the memory of an image is proportional to its area.
+        """
         share = (
             (room / MARGIN - self.constant) / (self.per_image * batch_size)
             if self.per_image
@@ -65,8 +72,10 @@ def fit_memory(smaller: Measurement, larger: Measurement) -> MemoryModel:
 
 
 def scoring_bytes(measurement: Measurement, num_scored: int) -> float:
-    """Memory of the process while the final scores are computed, without the images that are mapped
-    from a file."""
+    """Memory of the process while the final scores are computed.
+
+    The images that are mapped from a file are not included.
+    """
     features = 4 * measurement.feature_channels * num_scored
     return (
         measurement.bytes_at_rest
@@ -77,8 +86,10 @@ def scoring_bytes(measurement: Measurement, num_scored: int) -> float:
 
 
 def upper_bound_bytes(measurement: Measurement, batch_size: int) -> float:
-    """Upper bound on the memory of a larger batch, from one smaller measurement: as if everything
-    that the method adds grew with the batch."""
+    """Upper bound on the memory of a larger batch, from one smaller measurement.
+
+    Assumes that everything that the method adds grows with the batch.
+    """
     before = measurement.bytes_before
     return before + (measurement.bytes_of_all - before) * max(
         1.0, batch_size / measurement.batch_size

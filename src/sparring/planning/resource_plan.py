@@ -1,4 +1,7 @@
-"""Result of a plan: predicted memory and time per method. `tree` gives what `--json` prints."""
+"""Result of a plan: predicted memory and time per method.
+
+`tree` gives what `--json` prints.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

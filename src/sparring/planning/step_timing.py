@@ -62,8 +62,9 @@ class StepTimer:
 
 
 class OpponentPretrainingTimer:
-    """`Stage` that runs a few steps of opponent pretraining and estimates the time of all; nothing
-    is kept.
+    """`Stage` that runs a few steps of opponent pretraining and estimates the time of all.
+
+    Nothing is kept.
 
     Args:
         kept: results of earlier pretraining on these images, which cost nothing again.

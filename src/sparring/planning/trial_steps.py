@@ -1,4 +1,4 @@
-"""A few real steps of a run, executed by the run's own code near its end, in a temporary folder.
+"""A few real steps of a run, near its end, in a temporary folder.
 
 Late steps, because early ones may differ: a bank that is still filling, images that are not yet
 attacked. `Training.play` runs them, so loader, views, opponent, records, a monitor pass and a
@@ -35,8 +35,9 @@ set the peak."""
 
 
 def step_window(last_step: int, steps_per_epoch: int, wanted: int) -> tuple[int, int]:
-    """First step to run, and the step before which to stop: early in the last epoch, where the
-    loader is fully busy.
+    """First step to run, and the step before which to stop.
+
+    They are early in the last epoch, where the loader is fully busy.
 
     Example:
         >>> step_window(100, 50, 8), step_window(60, 50, 20)
@@ -102,8 +103,10 @@ def run_trial_steps(
 def _shortened(
     config: RunConfig, request: MeasurementRequest, num_images: int
 ) -> tuple[RunConfig, int, int]:
-    """Configuration at the requested batch size that stops after the steps to run; the number of
-    the first step, and of the step after the last."""
+    """Configuration at the requested batch size that stops after the steps to run.
+
+    Also the number of the first step, and of the step after the last.
+    """
     training, batch = config.training, min(request.batch_size, num_images)
     steps_per_epoch = max(1, num_images // batch)
     planned = training.epochs * steps_per_epoch
@@ -130,8 +133,7 @@ def _skip_to(training: Training, step: int) -> None:
 
 
 def _split_times(times: list[float]) -> tuple[list[float], float]:
-    """Times of single steps without the warm-up, and the time of the monitor pass that ends the
-    last step.
+    """Times of single steps without the warm-up, and the time of the final monitor pass.
 
     A run too short for a warm-up uses the steps that there are.
     """

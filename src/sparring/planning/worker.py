@@ -1,5 +1,6 @@
-"""Process that runs a few steps: `python -m sparring.planning.worker`. It reads a request from
-standard input and writes lines of JSON.
+"""Process that runs a few steps: `python -m sparring.planning.worker`.
+
+It reads a request from standard input and writes lines of JSON.
 
 Each measurement has its own process: the peak memory of one method would hide that of the next, and
 running out of memory ends only this process.

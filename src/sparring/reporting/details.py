@@ -22,8 +22,10 @@ _LEAD = "What the protocols found beside the number that the scores quote."
 
 
 def details(runs: Sequence[RunSummary]) -> str:
-    """Section with tables, curves and notes of every protocol, most of them folded; empty if there
-    are none."""
+    """Section with tables, curves and notes of every protocol, most of them folded.
+
+    Empty if there are none.
+    """
     names = dict.fromkeys(
         name for run in runs for scores in (run.trained, run.untrained) for name in scores
     )
@@ -71,7 +73,10 @@ def _protocol(name: str, found: _Results) -> str:
 
 
 def _sentences(found: _Results) -> str:
-    """Warnings and notes without repetitions; each names its encoders unless it applies to all."""
+    """Warnings and notes without repetitions.
+
+    Each names its encoders unless it applies to all.
+    """
     said: dict[tuple[str, str], list[str]] = {}
     for _, who, result in found:
         for kind in ("warning", "note"):

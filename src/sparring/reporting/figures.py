@@ -166,8 +166,10 @@ def data_uri(image: Pixels) -> str:
 
 
 def map_html(embedding: EmbeddingMap, *, description: str) -> str:
-    """Embedding map: thumbnails where they do not overlap, dots elsewhere; coloured by class if
-    labelled."""
+    """Embedding map: thumbnails where they do not overlap, dots elsewhere.
+
+    Coloured by class if labelled.
+    """
     xy = 0.035 + 0.93 * embedding.xy
     shown = spread_out(xy, distance=_THUMBNAIL_SHARE)
     atlas, columns = _atlas(embedding.thumbnails[shown])
@@ -194,8 +196,10 @@ def map_html(embedding: EmbeddingMap, *, description: str) -> str:
 
 
 def spread_out(xy: npt.NDArray[np.float32], *, distance: float) -> npt.NDArray[np.int64]:
-    """Indices of points, in order, that are at least `distance` apart, so that their thumbnails do
-    not overlap."""
+    """Indices of points, in order, that are at least `distance` apart.
+
+    This keeps their thumbnails from overlapping.
+    """
     chosen: list[int] = []
     for i in range(len(xy)):
         if len(chosen) == _MAX_THUMBNAILS:

@@ -1,4 +1,4 @@
-"""Pictures of a report: views, retrievals, an embedding map, and the bank's hardest negatives.
+"""Pictures of a report: views, retrievals, an embedding map, the bank's hardest negatives.
 
 Pure functions of images, features and embeddings; callers supply the encoder and the data.
 """
@@ -125,8 +125,10 @@ class EncodedImages:
 
 
 def make_gallery(encoded: EncodedImages, *, seed: int) -> Gallery:
-    """All pictures that can be made; the same seed and labels give the same queries for every
-    encoder."""
+    """All pictures that can be made.
+
+    The same seed and labels give the same queries for every encoder.
+    """
     queries = choose_queries(len(encoded.images), encoded.labels, seed=seed)
     return Gallery(
         views=view_rows(encoded),
@@ -169,8 +171,10 @@ def view_rows(encoded: EncodedImages) -> tuple[ViewRow, ...]:
 def attack_rows(
     views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]
 ) -> tuple[ViewRow, ...]:
-    """Views, their perturbations, and their sums; perturbations are scaled to the full range around
-    mid-grey."""
+    """Views, their perturbations, and their sums.
+
+    Perturbations are scaled to the full range around mid-grey.
+    """
     added = attacked - views
     shown = 0.5 + added / (2 * added.abs().max().clamp(min=1e-12))
     clean, change, sums = (
@@ -265,8 +269,10 @@ def embedding_map(encoded: EncodedImages, *, seed: int) -> EmbeddingMap | None:
 def principal_components(
     features: Float[Tensor, "rows dim"], count: int
 ) -> npt.NDArray[np.float32]:
-    """Coordinates along the directions of largest variance, largest first; each direction's largest
-    entry is positive."""
+    """Coordinates along the directions of largest variance, largest first.
+
+    Each direction's largest entry is positive.
+    """
     centred = (features - features.mean(dim=0)).double()
     _, directions = torch.linalg.eigh(centred.T @ centred)
     directions = directions.flip(1)[:, : min(count, len(features))]
@@ -276,8 +282,10 @@ def principal_components(
 
 
 def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArray[np.float32], str]:
-    """t-SNE of the components, and its name; the first two components without scikit-learn or for
-    fewer than 10 rows."""
+    """t-SNE of the components, and the name of the method.
+
+    Falls back to the first two components, without scikit-learn or for fewer than 10 rows.
+    """
     if components.shape[1] < 2:
         return np.concatenate([components, np.zeros_like(components)], axis=1), "PCA"
     try:

@@ -78,8 +78,10 @@ def _header(runs: Sequence[RunSummary]) -> str:
 
 
 def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
-    """Names and values of what was trained on what and for how long; values that differ between
-    runs stand side by side."""
+    """Names and values of what was trained on what and for how long.
+
+    Values that differ between runs stand side by side.
+    """
     asked = {
         "Images": ("data", "path"),
         "Backbone": ("encoder", "backbone"),

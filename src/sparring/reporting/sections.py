@@ -1,4 +1,6 @@
-"""Sections of a report: functions from runs to HTML. A section without data says so in a sentence.
+"""Sections of a report: functions from runs to HTML.
+
+A section without data says so in a sentence.
 
 Every text that comes from outside passes `escape`.
 """

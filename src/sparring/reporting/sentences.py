@@ -100,7 +100,10 @@ def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
 
 
 def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
-    """Settings in which the runs differ, with each run's value; `-` if a run lacks the setting."""
+    """Settings in which the runs differ, with each run's value.
+
+    `-` if a run lacks the setting.
+    """
     flat = [dict(leaves(run.config)) for run in runs]
     names = dict.fromkeys(name for config in flat for name in config)
     return [
@@ -111,8 +114,10 @@ def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
 
 
 def fairness(runs: Sequence[RunSummary]) -> str | None:
-    """Sentence that names the settings, common to all methods, in which the runs differ; None if
-    there are none."""
+    """Sentence that names the settings, common to all methods, in which the runs differ.
+
+    None if there are none.
+    """
     flat = [dict(leaves(run.config)) for run in runs]
     shared = set.intersection(*(set(config) for config in flat)) if flat else set()
     names = [
@@ -154,8 +159,10 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def retrieval_share(retrievals: Sequence[Retrieval]) -> float | None:
-    """Share of the shown neighbours that have their query's class, in [0, 1]; None without
-    labels."""
+    """Share of the shown neighbours that have their query's class, in [0, 1].
+
+    None without labels.
+    """
     flags = [
         flag
         for retrieval in retrievals
@@ -166,8 +173,10 @@ def retrieval_share(retrievals: Sequence[Retrieval]) -> float | None:
 
 
 def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
-    """Share of the shown bank vectors whose nearest image has the query's class, in [0, 1]; None
-    without labels."""
+    """Share of the shown bank vectors whose nearest image has the query's class, in [0, 1].
+
+    None without labels.
+    """
     flags = [
         bool(negative.same_label[0])
         for query in queries

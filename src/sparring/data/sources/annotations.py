@@ -1,5 +1,7 @@
-"""Images with annotated objects: boxes, and optionally outlines. Detection trains and is scored on
-them."""
+"""Images with annotated objects: boxes, and optionally outlines.
+
+Detection trains and is scored on them.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -70,8 +70,10 @@ class Arrays(Source):
         return digest.hexdigest()
 
     def squares(self, size: int) -> npt.NDArray[np.uint8] | None:
-        """All images as uint8 (N, 3, size, size) if they already have this size and type; otherwise
-        None."""
+        """All images as uint8 (N, 3, size, size) if they already have this size and type.
+
+        Otherwise None.
+        """
         if self._values.dtype != np.uint8 or self._values.shape[1:3] != (size, size):
             return None
         images = self._values[..., None] if self._values.ndim == 3 else self._values

@@ -1,5 +1,7 @@
-"""Boxes in parquet files of the Hugging Face layout: a column `objects` of lists `bbox` [x, y,
-width, height] and `category`."""
+"""Boxes in parquet files of the Hugging Face layout.
+
+Column `objects` holds lists `bbox` [x, y, width, height] and `category`.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +74,10 @@ def _check_columns(path: Path, schema: "pa.Schema") -> None:
 
 
 def _class_names(schema: "pa.Schema") -> tuple[str, ...] | None:
-    """Class names from the Hugging Face metadata; versions differ in where below `objects` they
-    are."""
+    """Class names from the Hugging Face metadata.
+
+    Versions differ in where below `objects` they are.
+    """
     try:
         tree = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][COLUMN]
     except (KeyError, TypeError, ValueError):

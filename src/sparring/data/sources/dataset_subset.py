@@ -41,6 +41,7 @@ class DatasetSubset(Dataset):
 
     @property
     def fingerprint(self) -> str:
+        """Text that changes with the whole set and with the choice of rows."""
         rows = hashlib.blake2b(
             np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16
         ).hexdigest()

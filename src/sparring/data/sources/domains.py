@@ -1,5 +1,7 @@
-"""Images with a class and a domain each: folders `domain/class/image`, or parquet with columns
-`domain` and `label`."""
+"""Images with a class and a domain each.
+
+Layouts: folders `domain/class/image`, or parquet with columns `domain` and `label`.
+"""
 
 from pathlib import Path
 
@@ -74,8 +76,10 @@ class DomainSource(Source):
 
 
 class _Relabelled(Source):
-    """Images of another source with other labels; the fingerprint is the same, so they share its
-    store."""
+    """Images of another source with other labels.
+
+    The fingerprint is the same, so they share its store.
+    """
 
     def __init__(self, images: Source, labels: Labels, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names

@@ -1,5 +1,7 @@
-"""Image files on disk: a folder, or a text or CSV list. Files are listed once and read one at a
-time."""
+"""Image files on disk: a folder, or a text or CSV list.
+
+Files are listed once and read one at a time.
+"""
 
 import csv
 import hashlib
@@ -76,8 +78,10 @@ def is_image(name: str) -> bool:
 
 
 def open_images(root: Path, images: list[str]) -> Files:
-    """Images below a folder. First-level folders are the classes if there are at least two and
-    every image is in one."""
+    """Images below a folder.
+
+    First-level folders are the classes if there are at least two and every image is in one.
+    """
     folders = [name.partition(os.sep)[0] if os.sep in name else "" for name in images]
     classes = tuple(sorted(set(folders)))
     if len(classes) < 2 or "" in classes:
@@ -124,8 +128,10 @@ def open_text_list(path: Path) -> Files:
 
 
 def open_csv(path: Path) -> Files:
-    """Images of a table with a header: a column of paths, relative to the folder of the table, and
-    optionally one of labels."""
+    """Images of a table with a header.
+
+    One column holds paths relative to the folder of the table; another may hold labels.
+    """
     table = csv.DictReader(io.StringIO(_text(path), newline=""))
     columns = {name.strip().lower(): name for name in table.fieldnames or ()}
     paths = next((columns[name] for name in PATH_COLUMNS if name in columns), None)

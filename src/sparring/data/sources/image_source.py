@@ -1,5 +1,7 @@
-"""Interface of every source of images, and helpers that the sources share. Nothing here looks at
-pixels."""
+"""Interface of every source of images, and helpers that the sources share.
+
+Nothing here looks at pixels.
+"""
 
 import hashlib
 import os
@@ -46,8 +48,10 @@ class Source(ABC):
         """Text that changes whenever an image is added, removed or changed."""
 
     def labels(self) -> Labels | None:
-        """Class of each image, -1 where unknown; None without labels. Only evaluation may call
-        this."""
+        """Class of each image, -1 where unknown; None without labels.
+
+        Only evaluation may call this.
+        """
         return None
 
 
@@ -77,6 +81,7 @@ class Subset(Source):
         return None if labels is None else labels[self._rows]
 
     def fingerprint(self) -> str:
+        """Text that changes with the other source and with the choice of rows."""
         rows = hashlib.blake2b(
             np.ascontiguousarray(self._rows).tobytes(), digest_size=16
         ).hexdigest()

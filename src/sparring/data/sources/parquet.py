@@ -1,5 +1,6 @@
-"""Images in parquet files: a struct column of {bytes, path} as Hugging Face writes it, or a binary
-column.
+"""Images in parquet files.
+
+The image column is a struct of {bytes, path}, as Hugging Face writes it, or binary.
 
 pyarrow is an optional dependency, imported on first use.
 """
@@ -117,8 +118,10 @@ class Parquet(Source):
         ) if has_path else None
 
     def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-        """A column of integers or names as numbers, and the names of the numbers if known; None and
-        None without such a column."""
+        """A column of integers or names as numbers, and the names of the numbers if known.
+
+        Both are None without such a column.
+        """
         import pyarrow as pa
 
         schema = self._tables[0].schema_arrow

@@ -1,5 +1,6 @@
-"""Folder layouts of public classification sets as torchvision's download leaves them: the split and
-class of each file.
+"""Folder layouts of public classification sets: the split and class of each file.
+
+The layouts are those that torchvision's download leaves.
 
 Every function takes the folder given to torchvision as root. They read the sets' own lists, because
 the dataset classes of the oldest supported torchvision decode each image to name it. Nothing here
@@ -195,8 +196,10 @@ def flowers102(root: Path) -> SplitFiles:
 
 
 def caltech101(root: Path) -> SplitFiles:
-    """Files of Caltech 101. Training images are drawn with seed 0, the rest are test images. The
-    folder BACKGROUND_Google is not a class.
+    """Files of Caltech 101.
+
+    Training images are drawn with seed 0, the rest are test images. The folder BACKGROUND_Google is
+    not a class.
 
     Source: Fei-Fei et al. 2004, Learning Generative Visual Models from Few Training Examples.
     """
@@ -293,8 +296,10 @@ def voc2007(root: Path) -> SplitFiles:
 def _random_split(
     images: Listing, names: Sequence[str], count: Callable[[int], int], *, draw: str
 ) -> tuple[Listing, Listing]:
-    """Images of each class split at random into training and test images; `count` gives the number
-    of training images from the class's number of images."""
+    """Images of each class split at random into training and test images.
+
+    `count` maps the class's number of images to its number of training images.
+    """
     by_class: list[list[str]] = [[] for _ in names]
     for path, label in images:
         by_class[label].append(path)

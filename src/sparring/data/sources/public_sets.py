@@ -1,5 +1,7 @@
-"""Public classification sets by name, read from the folders into which torchvision downloads them.
-Never downloads."""
+"""Public classification sets by name, from the folders of torchvision's downloads.
+
+Nothing is downloaded here.
+"""
 
 import os
 from collections.abc import Mapping
@@ -162,8 +164,10 @@ def is_public_set(data: object) -> bool:
 
 
 def nearest_public_set(data: str) -> str | None:
-    """Public set with the most similar name; None for an existing path, or for text that looks like
-    a path."""
+    """Public set with the most similar name.
+
+    None for an existing path, or for text that looks like a path.
+    """
     if Path(data).exists() or Path(data).name != data or Path(data).suffix:
         return None
     return next(iter(get_close_matches(data.lower(), PUBLIC_SETS, n=1, cutoff=0.7)), None)
@@ -237,8 +241,11 @@ def _files(root: Path, listing: Listing, parts: SplitFiles) -> Files:
 
 
 def _require(root: Path, listing: Listing) -> None:
-    """Raise ValueError unless every image is there. The loaders would skip missing images, and the
-    score would not be comparable with the literature."""
+    """Raise ValueError unless every image is there.
+
+    The loaders would skip missing images, and the score would not be comparable with the
+    literature.
+    """
     missing = [path for path, _ in listing if not (root / path).is_file()]
     if missing or not listing:
         raise ValueError(
@@ -248,8 +255,11 @@ def _require(root: Path, listing: Listing) -> None:
 
 
 def _open_cifar(name: str, root: Path) -> PublicSet:
-    """CIFAR-10 or CIFAR-100. Torchvision checks the digests of the files before it unpickles them,
-    which makes unpickling safe."""
+    """CIFAR-10 or CIFAR-100.
+
+    Torchvision checks the digests of the files before it unpickles them, which makes unpickling
+    safe.
+    """
     from torchvision import datasets
 
     kind: Any = getattr(datasets, PUBLIC_SETS[name].torchvision)

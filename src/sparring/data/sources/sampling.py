@@ -1,5 +1,4 @@
-"""Estimates from a few images spread over a source: their typical size, and whether any can be
-read."""
+"""Typical size of a source's images, estimated from a few of them."""
 
 import numpy as np
 

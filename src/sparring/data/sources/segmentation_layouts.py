@@ -101,6 +101,7 @@ class _MaskArrays(Source):
         return mask
 
     def fingerprint(self) -> str:
+        """Text that changes with any value, the shape or the type of the masks."""
         head = f"{self._masks.shape}{self._masks.dtype}".encode()
         return hashlib.blake2b(
             head + np.ascontiguousarray(self._masks).tobytes(), digest_size=16

@@ -1,5 +1,6 @@
-"""Boxes and outlines of the Pascal VOC layout: `Annotations/*.xml`, `JPEGImages/*.jpg`, and
-optionally `SegmentationObject/*.png`.
+"""Boxes and outlines of the Pascal VOC layout.
+
+Files: `Annotations/*.xml`, `JPEGImages/*.jpg`, and optionally `SegmentationObject/*.png`.
 
 VOC counts pixels from one and includes the last. Here boxes count from zero and exclude their right
 and bottom edges.

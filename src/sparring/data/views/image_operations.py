@@ -1,5 +1,6 @@
-"""Pixel operations on batches with parameters per sample; each equals torchvision's on a single
-image.
+"""Pixel operations on batches with parameters per sample.
+
+Each equals torchvision's on a single image.
 
 Images are planes, (channels, batch, height, width), so that a colour operation reads and writes
 whole contiguous channels: vector code instead of strided loops on a CPU. Values are in [0, 1].
@@ -24,8 +25,9 @@ def resize_weights(
     source: int,
     target: int,
 ) -> Float[Tensor, "batch target source"]:
-    """Matrices that cut [start, start + length) out of `source` pixels and resize it to `target`,
-    antialiased.
+    """Matrices that cut a range out of `source` pixels and resize it to `target`, antialiased.
+
+    The range is [start, start + length).
 
     Row i is the triangle of half-width max(length / target, 1) around the centre of output pixel i,
     cut off at the borders of the box and normalised to sum to one. Mirroring reverses the rows at
@@ -110,8 +112,9 @@ def blend(
     to_grey: Float[Tensor, "batch"],
     to_mean: Float[Tensor, "batch"],
 ) -> None:
-    """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean *
-    mean(grey(image)), 0, 1).
+    """Replace each image by a blend with its grey image and its mean grey.
+
+    clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image)), 0, 1)
 
     With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One
     form for the three lets samples at different operations of their jitter share a pass; terms that
@@ -140,8 +143,9 @@ def blend(
 
 
 def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
-    """Shift the hue of each image by `shift` turns of the colour circle; saturation and value of
-    HSV stay.
+    """Shift the hue of each image by `shift` turns of the colour circle.
+
+    Saturation and value of HSV stay.
 
     h = sign(g - b) (1 + (g + b - r - low) / chroma), in sixths of a turn from red
     h' = h + 6 shift mod 6
@@ -163,8 +167,9 @@ def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
 
 
 def blur_kernel_size(size: int) -> int:
-    """Taps of the Gaussian blur for a view of this side: a tenth of it, rounded to an odd number,
-    at least 3.
+    """Taps of the Gaussian blur for a view of this side.
+
+    A tenth of the side, rounded to an odd number, at least 3.
 
     Source: Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendix A (10 % of the side; 23 at 224).
 

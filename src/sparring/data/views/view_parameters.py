@@ -1,4 +1,6 @@
-"""Random parameters of views, drawn on the CPU for the whole joint batch, independent of any pixel.
+"""Random parameters of views, drawn on the CPU, independent of any pixel.
+
+They are drawn for the joint batch of all processes.
 
 The distributions are torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for
 all samples at once.
@@ -88,8 +90,10 @@ def draw_parameters(
 
 
 def jitter_factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
-    """Factor of brightness, contrast or saturation from a draw in [0, 1): within `strength` of 1,
-    at least 0."""
+    """Factor of brightness, contrast or saturation from a draw in [0, 1).
+
+    It is within `strength` of 1 and at least 0.
+    """
     low, high = max(0.0, 1 - strength), 1 + strength
     return low + (high - low) * uniform
 
@@ -148,8 +152,9 @@ def crop_box(
     ratio: tuple[float, float],
     generator: Generator,
 ) -> tuple[int, int, int, int]:
-    """Box (top, left, height, width) that `crop_boxes` draws for a single image, without tensors:
-    for images decoded one by one.
+    """Box (top, left, height, width) that `crop_boxes` draws for a single image.
+
+    Computed without tensors, for images decoded one by one.
 
     Args:
         height: height of the image in pixels.

@@ -1,4 +1,4 @@
-"""Settings of views: those of one view, the presets of the literature, and the choice between them.
+"""Settings of views, and the presets of the literature.
 
 Holds numbers only; `view_parameters` draws, `image_operations` computes pixels.
 """

@@ -1,5 +1,7 @@
-"""Views of a batch: augmentation on the device of the images, with separate parameters for every
-sample."""
+"""Views of a batch: augmentation on the device of the images.
+
+Every sample has parameters of its own.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,8 +44,10 @@ amortise the calls."""
 
 
 class Views:
-    """Random views of image batches, one per recipe. `recipes` holds the recipes with their
-    sizes."""
+    """Random views of image batches, one per recipe.
+
+    `recipes` holds the recipes with their sizes.
+    """
 
     def __init__(self, recipes: Sequence[ViewSettings], *, image_size: int) -> None:
         self.recipes = tuple(
@@ -57,8 +61,9 @@ class Views:
         generator: Generator,
         shard: tuple[int, int] = (0, 1),
     ) -> list[View]:
-        """One view of every image per recipe, in [0, 1], on the device of the images, channels last
-        in memory.
+        """One view of every image per recipe, in [0, 1].
+
+        The views are on the device of the images, channels last in memory.
 
         Args:
             images: one batch for all views, or one batch per view that is already cropped to that
@@ -90,7 +95,9 @@ def _shard_parameters(
 
 
 def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
-    """View of each image with the given parameters: crop, flip, jitter, greyscale, blur, solarise.
+    """View of each image with the given parameters.
+
+    The operations are crop, flip, jitter, greyscale, blur and solarisation, in this order.
 
     The view of a sample depends on its own image and parameters only, to the bit.
 
@@ -203,8 +210,9 @@ def _jitter(
     *,
     with_hue: bool,
 ) -> None:
-    """Apply colour jitter in place, every sample in its own order; samples must be sorted by
-    `_hue_place`.
+    """Apply colour jitter in place, every sample in its own order.
+
+    Samples must be sorted by `_hue_place`.
 
     Brightness, contrast and saturation have one form (`blend`), so all samples run their first,
     second and third of them together. Hue differs: it runs between those passes, on the contiguous
