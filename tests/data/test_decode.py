@@ -36,8 +36,7 @@ ORIENTED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-"""Transforms that turn stored rows and columns upright, by EXIF orientation (standard JEITA CP-3451,
-table 6)."""
+"""Transforms that turn stored pixels upright, by EXIF orientation (JEITA CP-3451, table 6)."""
 
 
 def pixels(content: bytes) -> np.ndarray:

@@ -62,7 +62,7 @@ class StepTimer:
 
 
 class OpponentPretrainingTimer:
-    """`Stage` that runs a few steps of opponent pretraining and estimates the time of all.
+    """Stand-in for opponent pretraining that runs a few steps and estimates the time of all.
 
     Nothing is kept.
 

@@ -185,7 +185,7 @@ def hardest_negatives_section(encoders: Sequence[ShownEncoder]) -> str:
     if not having:
         return section(title, missing_note("None of these runs has a learned bank of negatives."))
     lead = (
-        "A vector of the bank is no image; the images whose embeddings are nearest to it show "
+        "A vector of the bank is not an image; the images whose embeddings are nearest to it show "
         "what it stands for. Each group is one "
         "vector, with its cosine to the query on the left."
     )
@@ -198,7 +198,7 @@ def _bank_block(encoder: ShownEncoder) -> str:
         ""
         if share is None
         else f'<p class="note">{percent(share)} of these vectors look most like an image of '
-        "the query's own class. Such false negatives teach the encoder to part images that "
+        "the query's own class. Such false negatives teach the encoder to separate images that "
         "belong together.</p>"
     )
     blocks = "".join(
