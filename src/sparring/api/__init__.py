@@ -16,7 +16,7 @@ from sparring.api.showing import report as report
 from sparring.api.training import load as load
 from sparring.api.training import resume as resume
 from sparring.api.training import train as train
-from sparring.planning.outcome import Plan as Plan
 from sparring.planning.plan import plan as plan
+from sparring.planning.resource_plan import ResourcePlan as ResourcePlan
 from sparring.training.configure import find_recipe as find_recipe
 from sparring.training.configure import recipes as recipes

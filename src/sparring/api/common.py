@@ -46,7 +46,7 @@ def heard_by(listener: Listener | None, *, progress: bool) -> Iterator[Listener 
     if listener is not None or not progress:
         yield listener
         return
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
-    with Display() as display:
+    with TerminalDisplay() as display:
         yield display

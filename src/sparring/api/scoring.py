@@ -13,7 +13,7 @@ from torch import nn
 from sparring.api.common import Run, folder_of, heard_by
 from sparring.api.training import load
 from sparring.data.dataset import open_dataset
-from sparring.data.sources.named import is_named
+from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
@@ -71,7 +71,7 @@ def evaluate(
     chosen = choose(asked, settings)
     folder = folder_of(run)
     config = folder.read_config()
-    own = train_data is None and not is_named(data)
+    own = train_data is None and not is_public_set(data)
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]

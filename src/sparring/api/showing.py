@@ -88,6 +88,6 @@ def list_protocols() -> dict[str, Protocol]:
 
 def doctor() -> "list[Finding]":
     """Findings about this installation: versions that fit together, devices, decoding, disk."""
-    from sparring.command.doctor import examine
+    from sparring.command.doctor import run_checks
 
-    return list(examine())
+    return list(run_checks())

@@ -1,10 +1,9 @@
-"""The bytes of tensors that are alive, watched while PyTorch computes: what a device would have to
-hold, whatever device there is.
+"""Bytes of live tensors, counted while PyTorch computes: the need of any device.
 
-Counted are the storages of all tensors that go into or come out of PyTorch's operators, from the
-moment they are seen until nothing refers to them any more, so also what autograd keeps for the
-backward pass. Not counted is what an operator needs in between and gives back before it returns,
-such as the workspace of a convolution.
+The count covers the storages of all tensors that go into or come out of PyTorch's operators, from
+the first time they are seen until nothing refers to them. This includes what autograd keeps for the
+backward pass. It excludes memory that an operator takes and gives back before it returns, such as
+the workspace of a convolution.
 """
 
 import weakref
@@ -16,12 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts live bytes inside its context, in the thread that opened it.
+class LiveTensorBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts live tensor bytes inside its context, in the thread that opened it.
 
     Attributes:
-        now: bytes that are alive at this moment.
-        peak: the most that were alive after any operator.
+        now: bytes alive now.
+        peak: most bytes alive after any operator.
     """
 
     def __init__(self) -> None:
@@ -38,14 +37,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def _note(self, storage: torch.UntypedStorage) -> None:
-        # PyTorch keeps one Python object per storage for as long as the storage lives, so that its
-        # identity is the storage's.
+        # PyTorch keeps one Python object per storage as long as the storage lives, so the object's
+        # id identifies the storage.
         key, num_bytes = id(storage), storage.nbytes()
         if key in self._alive:
             return
 
         def forget(_: object) -> None:
-            """The storage is gone."""
+            """Subtract a storage that is gone."""
             del self._alive[key]
             self.now -= num_bytes
 

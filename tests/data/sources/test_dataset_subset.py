@@ -1,4 +1,4 @@
-"""Chosen images of an open data set: the same pixels, and no second store."""
+"""Chosen images of an open data set have the same pixels and no second store."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparring.data.dataset import Dataset, DataSettings, FileDataset, open_dataset
-from sparring.data.sources.part import Part, part
+from sparring.data.sources.dataset_subset import DatasetSubset, dataset_subset
 from tiny import write_photos
 
 ROWS = np.array([1, 4, 5, 2])
@@ -22,8 +22,8 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
     )
 
 
-def test_a_part_has_the_chosen_images_in_their_order(whole: Dataset) -> None:
-    chosen = part(whole, ROWS)
+def test_a_subset_has_the_chosen_images_in_their_order(whole: Dataset) -> None:
+    chosen = dataset_subset(whole, ROWS)
     assert len(chosen) == 4
     assert (chosen.size, chosen.class_names) == (whole.size, whole.class_names)
     assert torch.equal(chosen.images([2, 0]), whole.images([5, 1]))
@@ -33,8 +33,8 @@ def test_a_part_has_the_chosen_images_in_their_order(whole: Dataset) -> None:
     assert chosen.quarantine == ()
 
 
-def test_fingerprints_tell_parts_apart(whole: Dataset) -> None:
-    found = {part(whole, rows).fingerprint for rows in (ROWS, ROWS, ROWS[::-1], ROWS[:2])}
+def test_subsets_have_different_fingerprints(whole: Dataset) -> None:
+    found = {dataset_subset(whole, rows).fingerprint for rows in (ROWS, ROWS, ROWS[::-1], ROWS[:2])}
     assert len(found) == 3
     assert whole.fingerprint not in found
 
@@ -42,21 +42,22 @@ def test_fingerprints_tell_parts_apart(whole: Dataset) -> None:
 def test_images_that_are_cropped_from_their_files_still_are(tmp_path: Path) -> None:
     folder = write_photos(tmp_path / "photos", per_class=4)
     assert isinstance(
-        part(open_dataset(folder, DataSettings(store="never"), image_size=16), ROWS), FileDataset
+        dataset_subset(open_dataset(folder, DataSettings(store="never"), image_size=16), ROWS),
+        FileDataset,
     )
 
 
-def test_a_part_writes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subset_writes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
     whole = open_dataset(
         write_photos(tmp_path / "photos", per_class=4), DataSettings(store="always"), image_size=16
     )
     before = sorted((tmp_path / "cache").rglob("*"))
-    assert isinstance(part(whole, ROWS), Part)
-    part(whole, ROWS).images([0])
+    assert isinstance(dataset_subset(whole, ROWS), DatasetSubset)
+    dataset_subset(whole, ROWS).images([0])
     assert sorted((tmp_path / "cache").rglob("*")) == before
 
 
 def test_images_without_labels_stay_so() -> None:
     whole = open_dataset(np.zeros((5, 16, 16, 3), np.uint8), DataSettings(), image_size=16)
-    assert part(whole, np.array([3])).labels is None
+    assert dataset_subset(whole, np.array([3])).labels is None

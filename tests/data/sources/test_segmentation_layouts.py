@@ -1,5 +1,4 @@
-"""Every layout of images with masks gives the same pairs, and says in one line what is wrong with
-it."""
+"""Every layout of images with masks gives the same pairs; errors take one line."""
 
 import io
 import json
@@ -11,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sparring.data.sources.masked import Masked
-from sparring.data.sources.masked_layouts import VOC_CLASSES, open_masked
+from sparring.data.sources.segmentation_images import SegmentationImages
+from sparring.data.sources.segmentation_layouts import VOC_CLASSES, open_segmentation_images
 from sparring.errors import DataError
 
 NAMES = ("sky", "road", "void")
@@ -69,7 +68,9 @@ def parquet(
     return path
 
 
-def assert_pairs(data: Masked, rows: tuple[int, ...] = (0, 1, 2), *, exact: bool = True) -> None:
+def assert_pairs(
+    data: SegmentationImages, rows: tuple[int, ...] = (0, 1, 2), *, exact: bool = True
+) -> None:
     assert len(data) == len(rows)
     for place, row in enumerate(rows):
         assert np.array_equal(data.checked_mask(place).numpy(), MASKS[row])
@@ -78,7 +79,7 @@ def assert_pairs(data: Masked, rows: tuple[int, ...] = (0, 1, 2), *, exact: bool
 
 
 def test_two_folders_are_paired_by_name(tmp_path: Path) -> None:
-    data = open_masked(folder(tmp_path))
+    data = open_segmentation_images(folder(tmp_path))
     assert_pairs(data)
     assert data.class_names is None
     assert data.key(1) == "street/1.png"
@@ -86,7 +87,7 @@ def test_two_folders_are_paired_by_name(tmp_path: Path) -> None:
 
 def test_a_list_of_names_beside_the_folders_names_the_classes(tmp_path: Path) -> None:
     folder(tmp_path).joinpath("classes.txt").write_text("sky\nroad\nvoid\n")
-    assert open_masked(tmp_path).class_names == NAMES
+    assert open_segmentation_images(tmp_path).class_names == NAMES
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,9 @@ def test_a_list_of_names_beside_the_folders_names_the_classes(tmp_path: Path) ->
 def test_a_parquet_file_has_a_column_of_images_and_one_of_masks(
     tmp_path: Path, image: str, mask: str
 ) -> None:
-    data = open_masked(parquet(tmp_path / "a.parquet", image=image, mask=mask, names=NAMES))
+    data = open_segmentation_images(
+        parquet(tmp_path / "a.parquet", image=image, mask=mask, names=NAMES)
+    )
     assert_pairs(data)
     assert data.class_names == NAMES
 
@@ -103,12 +106,12 @@ def test_a_parquet_file_has_a_column_of_images_and_one_of_masks(
 def test_a_folder_of_parquet_files_is_one_set(tmp_path: Path) -> None:
     parquet(tmp_path / "a.parquet")
     parquet(tmp_path / "b.parquet")
-    assert_pairs(open_masked(tmp_path), (0, 1, 2, 0, 1, 2))
+    assert_pairs(open_segmentation_images(tmp_path), (0, 1, 2, 0, 1, 2))
 
 
 @pytest.mark.parametrize("masks", ["SegmentationClass", "SegmentationClassAug"])
 def test_a_list_of_voc_gives_its_images_in_its_order(tmp_path: Path, masks: str) -> None:
-    data = open_masked(voc(tmp_path / "VOC2012", masks=masks))
+    data = open_segmentation_images(voc(tmp_path / "VOC2012", masks=masks))
     assert_pairs(data, (2, 0), exact=False)
     assert data.class_names == VOC_CLASSES
     assert len(VOC_CLASSES) == 21
@@ -116,25 +119,28 @@ def test_a_list_of_voc_gives_its_images_in_its_order(tmp_path: Path, masks: str)
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
 def test_arrays_are_taken_as_they_are(dtype: type) -> None:
-    assert_pairs(open_masked((IMAGES, MASKS.astype(dtype))))
-    assert_pairs(open_masked((torch.from_numpy(IMAGES), torch.from_numpy(MASKS.astype(dtype)))))
+    assert_pairs(open_segmentation_images((IMAGES, MASKS.astype(dtype))))
+    assert_pairs(
+        open_segmentation_images((torch.from_numpy(IMAGES), torch.from_numpy(MASKS.astype(dtype))))
+    )
 
 
 def test_the_fingerprint_changes_with_a_mask() -> None:
     changed = MASKS.copy()
     changed[0, 0, 0] += 1
     assert (
-        open_masked((IMAGES, MASKS)).fingerprint()
-        == open_masked((IMAGES, MASKS.copy())).fingerprint()
+        open_segmentation_images((IMAGES, MASKS)).fingerprint()
+        == open_segmentation_images((IMAGES, MASKS.copy())).fingerprint()
     )
     assert (
-        open_masked((IMAGES, MASKS)).fingerprint() != open_masked((IMAGES, changed)).fingerprint()
+        open_segmentation_images((IMAGES, MASKS)).fingerprint()
+        != open_segmentation_images((IMAGES, changed)).fingerprint()
     )
 
 
 def refusal(data: object) -> str:
     with pytest.raises(DataError) as error:
-        open_masked(data)  # type: ignore[arg-type]
+        open_segmentation_images(data)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -191,7 +197,7 @@ def test_arrays_that_are_no_masks_are_refused(masks: npt.NDArray[np.generic]) ->
 
 
 def test_the_camvid_files_are_read(shared_data: Path) -> None:
-    data = open_masked(shared_data / "camvid-240x180-val.parquet")
+    data = open_segmentation_images(shared_data / "camvid-240x180-val.parquet")
     assert len(data) == 101
     assert data.image(0).shape == (3, 180, 240)
     assert set(data.checked_mask(0).unique().tolist()) <= set(range(12))

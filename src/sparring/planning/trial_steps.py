@@ -1,9 +1,8 @@
-"""A few real steps of a run: the same code as the run's, near its end, in a folder that is thrown
-away.
+"""A few real steps of a run, near its end, in a temporary folder.
 
-Late steps, since a method may begin with others: a bank that fills, images that are not attacked
-yet. The steps are made by `Training.run`, so that loader, views, opponent, records, a look of the
-monitor and a checkpoint are in them as in the run.
+Late steps, because early ones may differ: a bank that is still filling, images that are not yet
+attacked. `Training.run` runs them, so loader, views, opponent, records, a monitor pass and a
+checkpoint are included as in the run.
 """
 
 import time
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from sparring.data.store import cache_folder
 from sparring.methods import registry
-from sparring.planning.gauges import Gauge
-from sparring.planning.measurement import WARM_UP, Measurement, Request
+from sparring.planning.measurement import WARM_UP, Measurement, MeasurementRequest
 from sparring.planning.memory import mapped_bytes
-from sparring.planning.watching import Stopwatch, TrialCache
+from sparring.planning.memory_readers import MemoryReader
+from sparring.planning.step_timing import OpponentPretrainingTimer, StepTimer
 from sparring.training.build import Game
 from sparring.training.devices import free_device_bytes
 from sparring.training.loop import Training
@@ -29,81 +28,88 @@ from sparring.training.settings import RunConfig
 
 STORE_FILE = "images.bin"
 NEVER_MINUTES = 1e6
-"""Between checkpoints: the one at the end is timed."""
-LOOK_IMAGES = 8
-"""Where tensors are counted, the look is made as small as it can be: it takes its time, and the
-steps decide."""
+"""Checkpoint interval that is never reached: only the final checkpoint is timed."""
+MONITOR_IMAGES = 8
+"""Most images in the monitor pass while tensors are counted: the pass is slow then, and the steps
+set the peak."""
 
 
-def window(last_step: int, steps_per_epoch: int, wanted: int) -> tuple[int, int]:
-    """The first of the steps to make, and the step before which to stop: early in the last epoch,
-    where the loader is at full work.
+def step_window(last_step: int, steps_per_epoch: int, wanted: int) -> tuple[int, int]:
+    """First step to run, and the step before which to stop.
+
+    They are early in the last epoch, where the loader is fully busy.
 
     Example:
-        >>> window(100, 50, 8), window(60, 50, 20), window(3, 50, 8), window(20, 2, 8)
-        ((50, 58), (40, 60), (0, 3), (12, 20))
+        >>> step_window(100, 50, 8), step_window(60, 50, 20)
+        ((50, 58), (40, 60))
+        >>> step_window(3, 50, 8), step_window(20, 2, 8)
+        ((0, 3), (12, 20))
     """
     start = (last_step - 1) // steps_per_epoch * steps_per_epoch
     start = max(0, min(start, last_step - wanted))
     return start, min(start + wanted, last_step)
 
 
-def make_steps(
-    request: Request, tell: Callable[[str, int, int], None], gauge: Gauge
+def run_trial_steps(
+    request: MeasurementRequest, on_progress: Callable[[str, int, int], None], memory: MemoryReader
 ) -> Measurement:
-    """Make the steps, and measure them.
+    """Run the steps of a request and return their time and memory.
 
     Args:
-        request: what to do.
-        tell: told how far it is.
-        gauge: of the memory that is measured.
+        request: the steps to run.
+        on_progress: called with what is counted, the number done and the total.
+        memory: reader of the memory to measure.
     """
     for kind, name, reference in request.given:
         registry.give(kind, reference, name=name)
-    bytes_before = gauge.now()
+    bytes_before = memory.now()
     config, dataset = open_images(RunConfig.from_tree(request.tree), request.data, None)
     config, first, last = _shortened(config, request, len(dataset))
-    watch, folder = Stopwatch(gauge, tell, first, last), RunFolder(request.folder)
+    watch, folder = StepTimer(memory, on_progress, first, last), RunFolder(request.folder)
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
     game, free = training.game, free_device_bytes(training.game.device)
     kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache))
-    cache = TrialCache(kept, dataset)
-    pretrain_opponent(training, watch, backbone=request.backbone, cache=cache)
-    _go_to(training, first)
+    timer = OpponentPretrainingTimer(kept, dataset)
+    pretrain_opponent(training, watch, backbone=request.backbone, cache=timer)
+    _skip_to(training, first)
     folder.create()
     watch.start()
     run_training(training, folder)
     end, store, resident = time.monotonic(), *mapped_bytes(STORE_FILE)
-    (timed, look), (cpu, cpu_look) = _parted(watch.times), _parted(watch.cpu_times)
+    (timed, monitor), (cpu, cpu_monitor) = _split_times(watch.times), _split_times(watch.cpu_times)
     return Measurement(
         batch_size=request.batch_size,
         seconds=timed,
         cpu_seconds=cpu,
-        look_seconds=look,
-        cpu_look_seconds=cpu_look,
+        monitor_seconds=monitor,
+        cpu_monitor_seconds=cpu_monitor,
         checkpoint_seconds=end - watch.times[-1],
-        pretraining_seconds=cache.seconds,
+        opponent_pretraining_seconds=timer.seconds,
         bytes_before=bytes_before,
         bytes_of_steps=watch.peaks[-2]
         if len(watch.peaks) > 2 and request.count == "memory"
         else watch.peaks[-1],
-        bytes_of_all=gauge.peak(),
-        bytes_at_rest=gauge.now(),
+        bytes_of_all=memory.peak(),
+        bytes_at_rest=memory.now(),
         store_bytes=store,
         unread_store_bytes=max(0, store - resident),
         free_bytes=free,
         feature_channels=game.encoder.backbone.num_features,
-        **_standing_bytes(game),
+        **_state_bytes(game),
     )
 
 
-def _shortened(config: RunConfig, request: Request, num_images: int) -> tuple[RunConfig, int, int]:
-    """The run at this batch size, stopped after the steps to make; the number of the first of them,
-    and of the one that is not made."""
+def _shortened(
+    config: RunConfig, request: MeasurementRequest, num_images: int
+) -> tuple[RunConfig, int, int]:
+    """Configuration at the requested batch size that stops after the steps to run.
+
+    Also the number of the first step, and of the step after the last.
+    """
     training, batch = config.training, min(request.batch_size, num_images)
     steps_per_epoch = max(1, num_images // batch)
     planned = training.epochs * steps_per_epoch
-    first, last = window(
+    first, last = step_window(
         min(planned, training.max_steps or planned), steps_per_epoch, request.steps
     )
     changed = {
@@ -113,20 +119,20 @@ def _shortened(config: RunConfig, request: Request, num_images: int) -> tuple[Ru
         "checkpoint_minutes": NEVER_MINUTES,
     }
     if request.count == "tensors":
-        changed["monitor_images"] = min(training.monitor_images, LOOK_IMAGES)
+        changed["monitor_images"] = min(training.monitor_images, MONITOR_IMAGES)
     return config.changed(training=changed), first, last
 
 
-def _go_to(training: Training, step: int) -> None:
-    """Let the next step be a late one, with banks as full as they would be by then."""
+def _skip_to(training: Training, step: int) -> None:
+    """Set the next step to a late one, with banks as full as they would be by then."""
     training.step = step
     training.game.method.advance(step * training.config.training.batch_size)
 
 
-def _parted(times: list[float]) -> tuple[list[float], float]:
-    """Times of single steps without the warm-up, and of the look that ends the last step.
+def _split_times(times: list[float]) -> tuple[list[float], float]:
+    """Times of single steps without the warm-up, and the time of the final monitor pass.
 
-    A run of a few steps in all has none to spare: then what there is serves.
+    A run too short for a warm-up uses the steps that there are.
     """
     lasted = [after - before for before, after in pairwise(times)]
     whole = lasted[WARM_UP:-1] or lasted[1:-1] or lasted[:-1]
@@ -135,8 +141,8 @@ def _parted(times: list[float]) -> tuple[list[float], float]:
     return whole, max(0.0, lasted[-1] - sorted(whole)[len(whole) // 2])
 
 
-def _standing_bytes(game: Game) -> dict[str, int]:
-    """Bytes that stay from step to step, and those of the gradients."""
+def _state_bytes(game: Game) -> dict[str, int]:
+    """Bytes that stay allocated between steps, and those of the gradients."""
     players = game.players.values()
     state = [
         part

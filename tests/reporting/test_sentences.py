@@ -1,4 +1,4 @@
-"""The sentences say what the numbers allow, and no more."""
+"""The sentences claim what the numbers allow, and no more."""
 
 import dataclasses
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from sparring.reporting.gallery import HardestNegatives, HardNegative, Retrieval
-from sparring.reporting.summary import RunSummary
-from sparring.reporting.wording import (
+from sparring.reporting.sentences import (
     confounders,
     evidence,
     fairness,
@@ -17,6 +16,7 @@ from sparring.reporting.wording import (
     run_names,
     warnings,
 )
+from sparring.reporting.summary import RunSummary
 
 
 def run(
@@ -131,7 +131,7 @@ def test_shares_count_labelled_pictures_only() -> None:
     assert retrieval_share([known, unknown]) == 0.5
     assert retrieval_share([unknown]) is None
     near = HardNegative(
-        cosine=0.5, faces=images, face_cosines=cosines, same_label=np.array([True, False])
+        cosine=0.5, nearest_images=images, image_cosines=cosines, same_label=np.array([True, False])
     )
     far = dataclasses.replace(near, same_label=np.array([False, True]))
     assert false_negative_share(

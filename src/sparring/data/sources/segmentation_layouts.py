@@ -1,5 +1,4 @@
-"""The layouts in which images and their masks are kept: parquet files, two folders side by side,
-VOC 2012, and arrays."""
+"""Layouts of images with segmentation masks: parquet files, two folders, VOC 2012, and arrays."""
 
 import hashlib
 import json
@@ -14,8 +13,8 @@ from torch import Tensor
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import Files, files_below, is_image
 from sparring.data.sources.image_source import Source
-from sparring.data.sources.masked import Masked
 from sparring.data.sources.parquet import Parquet, open_parquet
+from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.data.sources.source import ImageData
 from sparring.errors import DataError
 
@@ -28,9 +27,9 @@ ACCEPTED = (
     "or the list VOC2012/ImageSets/Segmentation/train.txt"
 )
 MASK_COLUMNS = ("mask", "annotation", "label")
-"""Columns of a parquet file that may hold the masks, first found first taken."""
+"""Parquet columns that may hold the masks, in order of preference."""
 NAMES_FILE = "classes.txt"
-"""Beside `images` and `masks`: the names of class 0, 1, ..., one per line."""
+"""File next to `images` and `masks` with the names of classes 0, 1, ..., one per line."""
 VOC_CLASSES = (
     *(
         "background",
@@ -48,22 +47,23 @@ VOC_CLASSES = (
     ),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-"""Of the VOC challenge 2012, in the order of their ids (Everingham et al. 2010)."""
+"""Classes of the VOC challenge 2012 in the order of their ids (Everingham et al. 2010)."""
 VOC_MASKS = ("SegmentationClass", "SegmentationClassAug")
-"""Folders of a VOC mask, first found first taken; the second is where the masks of Hariharan et al.
-2011 usually lie."""
+"""Folders of VOC masks, in order of preference; the second usually holds the masks of Hariharan et
+al. 2011."""
 
 
-def open_masked(data: ImageData | Source) -> Masked:
-    """Images with masks of whatever a user hands over.
+def open_segmentation_images(data: ImageData | Source) -> SegmentationImages:
+    """Images with segmentation masks.
 
     Args:
-        data: path of a folder with `images`, `masks` and perhaps `classes.txt`; of a parquet file
-            or a folder of them; of a list below `ImageSets/Segmentation` of a VOC folder; or arrays
-            (images, masks), the masks whole numbers of shape (N, H, W).
+        data: path of a folder with `images`, `masks` and optionally `classes.txt`; of a parquet
+            file or a folder of them; of a list below `ImageSets/Segmentation` of a VOC folder; or
+            arrays (images, masks), the masks integers of shape (N, H, W).
 
     Raises:
-        DataError: if there is no such path, nothing of this kind in it, or an image without a mask.
+        DataError: if the path does not exist or holds nothing of this kind, or an image has no
+            mask.
     """
     if isinstance(data, tuple):
         return _open_arrays(*data)
@@ -85,7 +85,7 @@ def open_masked(data: ImageData | Source) -> Masked:
 
 
 class _MaskArrays(Source):
-    """Masks that are in memory already."""
+    """Masks already in memory."""
 
     def __init__(self, masks: npt.NDArray[np.generic]) -> None:
         self._masks = masks
@@ -101,6 +101,7 @@ class _MaskArrays(Source):
         return mask
 
     def fingerprint(self) -> str:
+        """Text that changes with any value, the shape or the type of the masks."""
         head = f"{self._masks.shape}{self._masks.dtype}".encode()
         return hashlib.blake2b(
             head + np.ascontiguousarray(self._masks).tobytes(), digest_size=16
@@ -109,7 +110,7 @@ class _MaskArrays(Source):
 
 def _open_arrays(
     images: npt.NDArray[np.generic] | Tensor, masks: npt.NDArray[np.generic] | Tensor
-) -> Masked:
+) -> SegmentationImages:
     values = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
     if (
         values.ndim != 3
@@ -120,11 +121,11 @@ def _open_arrays(
             f"masks of shape {values.shape} and type {values.dtype} for {len(images)} images; "
             "give whole numbers of shape (N, H, W)"
         )
-    return Masked(Arrays(images), _MaskArrays(values))
+    return SegmentationImages(Arrays(images), _MaskArrays(values))
 
 
-def _open_parquet(root: Path, names: Sequence[str]) -> Masked:
-    open_parquet(root, names)  # refuses what cannot be read at all
+def _open_parquet(root: Path, names: Sequence[str]) -> SegmentationImages:
+    open_parquet(root, names)  # raises for unreadable files
     import pyarrow.parquet as pq
 
     tables = [pq.ParquetFile(root / name) for name in names]
@@ -138,7 +139,7 @@ def _open_parquet(root: Path, names: Sequence[str]) -> Masked:
         )
     image, mask = columns.pop()
     images, masks = (Parquet(root, names, tables, column=column) for column in (image, mask))
-    return Masked(images, masks, class_names=_names_in(tables[0].schema_arrow, mask))
+    return SegmentationImages(images, masks, class_names=_names_in(tables[0].schema_arrow, mask))
 
 
 def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str]:
@@ -162,7 +163,7 @@ def _holds_files(type_: "pa.DataType") -> bool:
 
 
 def _names_in(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
-    """Class names beside the mask's feature in the Hugging Face metadata."""
+    """Class names of the mask column in the Hugging Face metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(str(name) for name in features[column]["names"])
@@ -170,7 +171,7 @@ def _names_in(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
         return None
 
 
-def _open_folder(root: Path) -> Masked:
+def _open_folder(root: Path) -> SegmentationImages:
     if (root / "images").is_dir() and (root / "masks").is_dir():
         return _open_pairs(root)
     if (root / "JPEGImages").is_dir():
@@ -184,7 +185,7 @@ def _open_folder(root: Path) -> Masked:
     return _open_parquet(root, tables)
 
 
-def _open_pairs(root: Path) -> Masked:
+def _open_pairs(root: Path) -> SegmentationImages:
     images = [name for name in files_below(root / "images") if is_image(name)]
     masks = {
         str(PurePath(name).with_suffix("")): name
@@ -203,10 +204,12 @@ def _open_pairs(root: Path) -> Masked:
         if names_file.is_file()
         else None
     )
-    return Masked(Files(root / "images", images), Files(root / "masks", found), class_names=names)
+    return SegmentationImages(
+        Files(root / "images", images), Files(root / "masks", found), class_names=names
+    )
 
 
-def _open_voc(path: Path) -> Masked:
+def _open_voc(path: Path) -> SegmentationImages:
     root = path.parents[2]
     stems = [
         line.split()[0]
@@ -223,7 +226,7 @@ def _open_voc(path: Path) -> Masked:
         )
 
     found = _paired(stems, mask_of, where=root / VOC_MASKS[0])
-    return Masked(
+    return SegmentationImages(
         Files(root, [f"JPEGImages/{stem}.jpg" for stem in stems]),
         Files(root, found),
         class_names=VOC_CLASSES,
@@ -233,7 +236,7 @@ def _open_voc(path: Path) -> Masked:
 def _paired(
     images: Sequence[str], mask_of: Callable[[str], str | None], *, where: Path
 ) -> list[str]:
-    """Mask of each image; none may be missing."""
+    """Mask of each image; raises DataError if one is missing."""
     found = {name: mask_of(name) for name in images}
     missing = [name for name, mask in found.items() if mask is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Measurements that nobody made, to test what is made of them."""
+"""Made-up measurements, as input of the tests."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,14 +7,14 @@ from sparring.planning.measurement import Measurement
 
 MIB = 2**20
 
-PLAIN = Measurement(
+EXAMPLE = Measurement(
     batch_size=16,
     seconds=[2.0, 1.0, 30.0],
     cpu_seconds=[1.0],
-    look_seconds=10.0,
-    cpu_look_seconds=10.0,
+    monitor_seconds=10.0,
+    cpu_monitor_seconds=10.0,
     checkpoint_seconds=0.0,
-    pretraining_seconds=0.0,
+    opponent_pretraining_seconds=0.0,
     bytes_before=300 * MIB,
     bytes_of_steps=500 * MIB,
     bytes_of_all=500 * MIB,
@@ -27,9 +27,9 @@ PLAIN = Measurement(
     optimizer_bytes=10 * MIB,
     feature_channels=64,
 )
-"""Of 16 images; the median step takes 2 s."""
+"""Measurement at batch size 16; the median step takes 2 s."""
 
 
-def like(**changed: Any) -> Measurement:
-    """The plain one, but for these."""
-    return replace(PLAIN, **changed)
+def measurement_with(**changed: Any) -> Measurement:
+    """Copy of `EXAMPLE` with some fields changed."""
+    return replace(EXAMPLE, **changed)

@@ -1,15 +1,15 @@
-"""Live bytes against what can be counted by hand."""
+"""Live bytes of tensors equal counts by hand."""
 
 import torch
 from torch import Tensor, nn
 
-from sparring.planning.live import LiveBytes
+from sparring.planning.live_tensors import LiveTensorBytes
 
 ROWS, BYTES = 1000, 4
 
 
 def test_a_chain_holds_its_inputs_and_outputs_until_nothing_refers_to_them() -> None:
-    with LiveBytes() as live:
+    with LiveTensorBytes() as live:
         first = torch.ones(ROWS)
         assert live.now == ROWS * BYTES
         second = first * 2
@@ -22,7 +22,7 @@ def test_a_chain_holds_its_inputs_and_outputs_until_nothing_refers_to_them() -> 
 
 
 def test_views_and_changes_in_place_are_counted_once() -> None:
-    with LiveBytes() as live:
+    with LiveTensorBytes() as live:
         matrix = torch.zeros(10, 100)
         rows = matrix[2:4]
         rows.add_(1)
@@ -36,7 +36,7 @@ def test_views_and_changes_in_place_are_counted_once() -> None:
 
 def test_what_was_made_before_counts_as_soon_as_it_is_used() -> None:
     before = torch.ones(ROWS, dtype=torch.float64)
-    with LiveBytes() as live:
+    with LiveTensorBytes() as live:
         total = before.sum()
         assert live.now == ROWS * 8 + 8
     assert total == ROWS
@@ -47,7 +47,7 @@ def test_what_autograd_saves_lives_until_the_backward_pass() -> None:
         return values.exp().exp().exp()  # each saves its own output
 
     start = torch.zeros(ROWS)
-    with LiveBytes() as live:
+    with LiveTensorBytes() as live:
         with torch.no_grad():
             found = chain(start)
         assert live.now == 2 * ROWS * BYTES
@@ -64,7 +64,7 @@ def test_a_linear_layer_by_hand() -> None:
     batch, wide, narrow = 32, 64, 16
     layer, images = nn.Linear(wide, narrow, bias=False), torch.zeros(batch, wide)
     weights, inputs, outputs = wide * narrow * BYTES, batch * wide * BYTES, batch * narrow * BYTES
-    with LiveBytes() as live:
+    with LiveTensorBytes() as live:
         loss = layer(images).relu().sum()  # the result of the product is gone, relu saves its own
         assert live.now == weights + inputs + outputs + BYTES
         assert live.peak == weights + inputs + 2 * outputs

@@ -1,5 +1,5 @@
-"""Public sets by name: tiny folders in torchvision's layouts, read as torchvision reads them, and
-sentences for what is missing."""
+"""Public sets in tiny folders of torchvision's layouts are read as torchvision reads them; errors
+are one sentence."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,13 @@ from torchvision import datasets
 from public_folders import COLOURS, write_set
 from sparring.data.decode import decode
 from sparring.data.sources.image_source import Source
-from sparring.data.sources.named import NAMED, NamedSet, is_named, nearest_name, open_named
+from sparring.data.sources.public_sets import (
+    PUBLIC_SETS,
+    PublicSet,
+    is_public_set,
+    nearest_public_set,
+    open_public_set,
+)
 from sparring.errors import DataError
 
 SIZES = {
@@ -55,7 +61,7 @@ def labels(source: Source) -> np.ndarray:
 
 
 def shown(source: Source) -> list[int]:
-    """The class that each image's colour tells."""
+    """Class that each image's colour encodes."""
     return [
         int(
             np.abs(image.mean((0, 1)) - COLOURS[1]).sum()
@@ -65,33 +71,33 @@ def shown(source: Source) -> list[int]:
     ]
 
 
-def opened(name: str, root: Path, patch: pytest.MonkeyPatch) -> NamedSet:
-    return open_named(name, write_set(name, root, patch))
+def opened(name: str, root: Path, patch: pytest.MonkeyPatch) -> PublicSet:
+    return open_public_set(name, write_set(name, root, patch))
 
 
-def test_these_are_the_sets() -> None:
-    assert set(NAMED) == set(SIZES)
-    assert {name for name, public in NAMED.items() if public.metric == "mean-per-class"} == {
+def test_public_sets_and_their_metrics_are_complete() -> None:
+    assert set(PUBLIC_SETS) == set(SIZES)
+    assert {name for name, public in PUBLIC_SETS.items() if public.metric == "mean-per-class"} == {
         *("fgvc_aircraft", "flowers102", "caltech101", "oxford_pets"),
     }
-    assert NAMED["voc2007"].metric == "11-point-mAP"
+    assert PUBLIC_SETS["voc2007"].metric == "11-point-mAP"
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_every_set_has_its_parts_and_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = opened(name, tmp_path, monkeypatch)
     validation = found.validation
     assert (len(found.train), len(validation or ()), len(found.test)) == SIZES[name]
-    assert len(found.learning) == len(found.train) + len(validation or ())
+    assert len(found.train_and_validation) == len(found.train) + len(validation or ())
     if name != "flowers102":
         assert found.class_names[:2] == FIRST_NAMES[name]
-    for source in (found.learning, found.train, found.test):
+    for source in (found.train_and_validation, found.train, found.test):
         assert source.class_names == found.class_names
     keys = [
         [source.key(row) for row in range(len(source))]
-        for source in (found.learning, found.train, found.test)
+        for source in (found.train_and_validation, found.train, found.test)
     ]
     assert keys[0][: len(keys[1])] == keys[1]
     if not name.startswith("cifar"):
@@ -100,12 +106,12 @@ def test_every_set_has_its_parts_and_names(
         assert [validation.key(row) for row in range(len(validation))] == keys[0][len(keys[1]) :]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMED if name != "voc2007"])
+@pytest.mark.parametrize("name", [name for name in PUBLIC_SETS if name != "voc2007"])
 def test_labels_are_those_of_the_pictures(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = opened(name, tmp_path, monkeypatch)
-    for source in (found.learning, found.test):
+    for source in (found.train_and_validation, found.test):
         assert labels(source).tolist() == shown(source)
         assert set(shown(source)) == {0, 1}
 
@@ -132,8 +138,10 @@ def test_torchvision_reads_the_same_images_and_labels(
     monkeypatch.setattr(
         "torchvision.datasets.flowers102.check_integrity", lambda *_: True
     )  # it wants the digests of the originals
-    kind = getattr(datasets, NAMED[name].torchvision)
-    for source, arguments in zip((found.learning, found.test), ORACLES[name], strict=True):
+    kind = getattr(datasets, PUBLIC_SETS[name].torchvision)
+    for source, arguments in zip(
+        (found.train_and_validation, found.test), ORACLES[name], strict=True
+    ):
         pairs = [pair for part in arguments for pair in kind(tmp_path, **part)]
         assert labels(source).tolist() == [label for _, label in pairs]
         assert all(
@@ -146,7 +154,7 @@ def test_torchvision_reads_the_same_images_and_labels(
 def test_a_set_without_an_official_split_is_parted_whole_and_always_alike(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, again = opened(name, tmp_path, monkeypatch), open_named(name, tmp_path)
+    found, again = opened(name, tmp_path, monkeypatch), open_public_set(name, tmp_path)
     assert "drawn by the seed 0" in found.note
     keys = [[source.key(row) for row in range(len(source))] for source in (found.train, found.test)]
     assert keys == [
@@ -155,7 +163,7 @@ def test_a_set_without_an_official_split_is_parted_whole_and_always_alike(
     assert keys[0][: len(keys[0]) // 2] != sorted(keys[0] + keys[1])[: len(keys[0]) // 2], (
         "drawn, not the first ones"
     )
-    whole = getattr(datasets, NAMED[name].torchvision)(tmp_path)
+    whole = getattr(datasets, PUBLIC_SETS[name].torchvision)(tmp_path)
     assert len(whole) == len(keys[0]) + len(keys[1]) == len({*keys[0], *keys[1]})
     assert not any("BACKGROUND" in key for key in keys[0] + keys[1])
 
@@ -177,7 +185,7 @@ def test_the_official_lists_of_sun397_win_over_a_draw(
         "/a/abbey/sun_0000.jpg\n/b/balcony/interior/sun_0001.jpg\n"
     )
     (tmp_path / folder / "Testing_01.txt").write_text("/b/balcony/interior/sun_0003.jpg\n")
-    found = open_named("sun397", tmp_path)
+    found = open_public_set("sun397", tmp_path)
     assert (labels(found.train).tolist(), labels(found.test).tolist(), found.note) == (
         [0, 1],
         [1],
@@ -189,9 +197,9 @@ def test_voc_tells_what_each_image_shows_and_what_is_only_difficult(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = opened("voc2007", tmp_path, monkeypatch)
-    assert found.learning.labels() is None
+    assert found.train_and_validation.labels() is None
     assert found.test.labels() is None
-    for source in (found.learning, found.test):
+    for source in (found.train_and_validation, found.test):
         rows = np.stack([found.presence[source.key(row)] for row in range(len(source))])
         assert rows.shape == (len(source), 20)
         assert rows[:, 1].tolist() == shown(source)
@@ -208,34 +216,38 @@ def test_a_path_of_that_name_wins_over_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_named("dtd")
+    assert is_public_set("dtd")
     (tmp_path / "dtd").mkdir()
-    assert not is_named("dtd")
+    assert not is_public_set("dtd")
     for other in ("DTD", "cifar", "", None, tmp_path, np.zeros(3), Path("food101")):
-        assert not is_named(other)
+        assert not is_public_set(other)
 
 
 def test_a_misspelt_name_finds_the_nearest_but_a_path_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (nearest_name("cifar-100"), nearest_name("Flowers"), nearest_name("pets")) == (
+    assert (
+        nearest_public_set("cifar-100"),
+        nearest_public_set("Flowers"),
+        nearest_public_set("pets"),
+    ) == (
         "cifar100",
         "flowers102",
         None,
     )
     assert (
-        nearest_name("somewhere/cifar-100")
-        is nearest_name("cifar-100.txt")
-        is nearest_name("photos")
+        nearest_public_set("somewhere/cifar-100")
+        is nearest_public_set("cifar-100.txt")
+        is nearest_public_set("photos")
         is None
     )
     (tmp_path / "cifar-100").mkdir()
-    assert nearest_name("cifar-100") is None
+    assert nearest_public_set("cifar-100") is None
     with pytest.raises(
         DataError, match=r"unknown public set 'flower102'; did you mean 'flowers102'"
     ):
-        open_named("flower102", tmp_path)
+        open_public_set("flower102", tmp_path)
 
 
 def test_the_root_is_the_given_folder_else_the_variable_else_data(
@@ -245,30 +257,32 @@ def test_the_root_is_the_given_folder_else_the_variable_else_data(
     for place in ("given", "variable", "data"):
         write_set("dtd", tmp_path / place, monkeypatch)
     monkeypatch.delenv("SPARRING_DATA", raising=False)
-    by_default = open_named("dtd").test.fingerprint()
+    by_default = open_public_set("dtd").test.fingerprint()
     monkeypatch.setenv("SPARRING_DATA", str(tmp_path / "variable"))
     by_variable, by_argument = (
-        open_named("dtd").test.fingerprint(),
-        open_named("dtd", tmp_path / "given").test.fingerprint(),
+        open_public_set("dtd").test.fingerprint(),
+        open_public_set("dtd", tmp_path / "given").test.fingerprint(),
     )
-    assert by_default == open_named("dtd", tmp_path / "data").test.fingerprint()
-    assert by_variable == open_named("dtd", tmp_path / "variable").test.fingerprint()
+    assert by_default == open_public_set("dtd", tmp_path / "data").test.fingerprint()
+    assert by_variable == open_public_set("dtd", tmp_path / "variable").test.fingerprint()
     assert len({by_default, by_variable, by_argument}) == 3
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_an_absent_set_is_told_in_one_sentence(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        open_named(name, tmp_path / "nowhere")
+        open_public_set(name, tmp_path / "nowhere")
     text = str(error.value)
-    assert text.startswith(f"{name} is not whole in {tmp_path / 'nowhere'}: ")
-    assert f"torchvision.datasets.{NAMED[name].torchvision}(" in text or name == "stanford_cars"
-    assert NAMED[name].layout in text
+    assert text.startswith(f"{name} is incomplete in {tmp_path / 'nowhere'}: ")
+    assert (
+        f"torchvision.datasets.{PUBLIC_SETS[name].torchvision}(" in text or name == "stanford_cars"
+    )
+    assert PUBLIC_SETS[name].layout in text
     assert "\n" not in text
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMED if not name.startswith("cifar")])
+@pytest.mark.parametrize("name", [name for name in PUBLIC_SETS if not name.startswith("cifar")])
 def test_a_missing_image_is_named_where_the_set_lists_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +291,8 @@ def test_a_missing_image_is_named_where_the_set_lists_it(
     (tmp_path / last).unlink()
     if name in ("caltech101", "sun397"):  # these list nothing: the folder is what there is
         assert (
-            len(open_named(name, tmp_path).learning) + len(open_named(name, tmp_path).test)
+            len(open_public_set(name, tmp_path).train_and_validation)
+            + len(open_public_set(name, tmp_path).test)
             == sum(SIZES[name]) - 1
         )
         return
@@ -285,7 +300,7 @@ def test_a_missing_image_is_named_where_the_set_lists_it(
         DataError,
         match=f"1 of {sum(SIZES[name])} images are missing, such as {last}; expected there are",
     ):
-        open_named(name, tmp_path)
+        open_public_set(name, tmp_path)
 
 
 def test_altered_cifar_batches_are_refused_unread(
@@ -295,7 +310,7 @@ def test_altered_cifar_batches_are_refused_unread(
     with (tmp_path / "cifar-10-batches-py/data_batch_3").open("ab") as file:
         file.write(b"!")
     with pytest.raises(DataError, match="its files are missing, or are not the original ones"):
-        open_named("cifar10", tmp_path)
+        open_public_set("cifar10", tmp_path)
 
 
 def test_damaged_lists_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,8 +326,8 @@ def test_damaged_lists_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         write_set(name, tmp_path, monkeypatch)
         (tmp_path / path).write_text(content)
-        with pytest.raises(DataError, match=f"{name} is not whole in .*{reason}"):
-            open_named(name, tmp_path)
+        with pytest.raises(DataError, match=f"{name} is incomplete in .*{reason}"):
+            open_public_set(name, tmp_path)
 
 
 def test_a_missing_scipy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,4 +336,4 @@ def test_a_missing_scipy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         DataError, match=r"stanford_cars needs the package scipy.* pip install scipy"
     ):
-        open_named("stanford_cars", tmp_path)
+        open_public_set("stanford_cars", tmp_path)

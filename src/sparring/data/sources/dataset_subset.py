@@ -1,4 +1,4 @@
-"""Chosen images of a data set that is open already: nothing is decoded or written again."""
+"""Chosen images of an open data set; nothing is decoded or written again."""
 
 import hashlib
 
@@ -12,21 +12,23 @@ from sparring.data.sources.source import Labels
 from sparring.data.store import Quarantine
 
 
-def part(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
-    """The images at these indices, in their order.
+def dataset_subset(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+    """Data set of the images at these indices, in their order.
 
     Args:
-        dataset: the whole, which the part goes on using.
+        dataset: the whole set, which the subset keeps using.
         rows: indices into it.
     """
-    return dataset.part(rows) if isinstance(dataset, FileDataset) else Part(dataset, rows)
+    return (
+        dataset.subset(rows) if isinstance(dataset, FileDataset) else DatasetSubset(dataset, rows)
+    )
 
 
-class Part(Dataset):
-    """Chosen images of a store.
+class DatasetSubset(Dataset):
+    """Chosen images of a stored data set.
 
     Args:
-        whole: where they are.
+        whole: the stored data set.
         rows: indices into it.
     """
 
@@ -39,6 +41,7 @@ class Part(Dataset):
 
     @property
     def fingerprint(self) -> str:
+        """Text that changes with the whole set and with the choice of rows."""
         rows = hashlib.blake2b(
             np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16
         ).hexdigest()
@@ -46,7 +49,7 @@ class Part(Dataset):
 
     @property
     def keys(self) -> list[str]:
-        """Of the chosen images."""
+        """Keys of the chosen images."""
         keys = self._whole.keys
         return [keys[row] for row in self._rows.tolist()]
 
@@ -57,9 +60,9 @@ class Part(Dataset):
 
     @property
     def quarantine(self) -> Quarantine:
-        """Nothing: the whole has left out its unreadable images already."""
+        """Always empty: the whole set already excludes unreadable images."""
         return ()
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """As told by `Dataset`, out of the whole."""
+        """Central squares of the chosen images, from the whole set."""
         return self._whole.images(self._rows[np.asarray(indices, np.int64)])

@@ -1,4 +1,4 @@
-"""Masks as class ids: what is read exactly, and what is refused."""
+"""Masks are read as exact class ids; anything else is refused."""
 
 import io
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sparring.data.sources.image_source import Source
-from sparring.data.sources.masked import Masked
+from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.errors import DataError
 
 IDS = np.random.default_rng(0).integers(0, 21, (6, 9)).astype(np.uint8)
@@ -44,8 +44,8 @@ def photo(*, width: int = 9, height: int = 6, **options: object) -> bytes:
     return encoded(Image.new("RGB", (width, height), "red"), "JPEG", **options)
 
 
-def masked(mask: bytes, image: bytes | None = None) -> Masked:
-    return Masked(Bytes(photo() if image is None else image), Bytes(mask))
+def masked(mask: bytes, image: bytes | None = None) -> SegmentationImages:
+    return SegmentationImages(Bytes(photo() if image is None else image), Bytes(mask))
 
 
 def palette_png(ids: npt.NDArray[np.uint8]) -> bytes:
@@ -102,7 +102,8 @@ def test_what_is_no_picture_of_ids_is_refused_in_one_line(content: bytes, words:
 def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
     data = masked(encoded(Image.fromarray(IDS)), photo(width=18, height=12))
     with pytest.raises(
-        DataError, match=r"photo 0 has 18 x 12 pixels and its mask 9 x 6; both must have one size"
+        DataError,
+        match=r"photo 0 has 18 x 12 pixels and its mask 9 x 6; both must have the same size",
     ):
         data.checked_mask(0)
 
@@ -122,6 +123,6 @@ def test_the_size_of_an_image_that_a_camera_turned_is_that_of_the_upright_one() 
 def test_an_unreadable_image_is_named() -> None:
     data = masked(encoded(Image.fromarray(IDS)), b"nothing")
     with pytest.raises(
-        DataError, match=r"photo 0 cannot be read .*mend it, or remove it and its mask"
+        DataError, match=r"photo 0 cannot be read .*repair it, or remove it and its mask"
     ):
         data.checked_mask(0)

@@ -1,9 +1,8 @@
-"""From whatever a user hands over to images with marked objects: the one place that knows all
-layouts."""
+"""Opening of images with object boxes, in any supported layout."""
 
 from pathlib import Path
 
-from sparring.data.sources.annotations import AnnotatedImages, joined
+from sparring.data.sources.annotations import AnnotatedImages, concatenated
 from sparring.data.sources.boxes_parquet import open_boxes_parquet
 from sparring.data.sources.coco_json import open_coco
 from sparring.data.sources.files import files_below
@@ -17,16 +16,15 @@ ACCEPTED = (
 )
 
 
-def open_annotated(data: object) -> AnnotatedImages:
-    """Images with marked objects.
+def open_detection_images(data: object) -> AnnotatedImages:
+    """Images with annotated objects.
 
     Args:
         data: path of a COCO json, of a VOC list or folder, of a parquet file or a folder of them;
-            two or more such paths that exist, separated by commas, are taken together; or
-            `AnnotatedImages`.
+            several such paths, separated by commas, are concatenated; or `AnnotatedImages`.
 
     Raises:
-        DataError: for anything else, or if what is there cannot be used.
+        DataError: for anything else, or if the data cannot be used.
     """
     if isinstance(data, AnnotatedImages):
         return data
@@ -39,7 +37,7 @@ def open_annotated(data: object) -> AnnotatedImages:
     missing = [part for part in parts if not part.exists()]
     if missing:
         raise DataError(f"no such file or folder: {missing[0]}; give {ACCEPTED}")
-    return joined([_open(part) for part in parts])
+    return concatenated([_open(part) for part in parts])
 
 
 def _open(path: Path) -> AnnotatedImages:

@@ -1,5 +1,7 @@
-"""Methods, opponents and protocols introduced in words: the lists, and each one in full. A list
-imports no torch."""
+"""Descriptions of methods, opponents and protocols: lists, and each one in full.
+
+The lists do not import torch.
+"""
 
 import inspect
 from collections.abc import Mapping
@@ -74,7 +76,7 @@ def _unknown(name: str) -> ConfigError:
 
 
 def list_protocols() -> str:
-    """Every protocol with its question, the labels it needs and its variants; two lines each."""
+    """List of protocols with question, required labels and variants; two lines each."""
     width, lines = max(map(len, PROTOCOLS)), []
     for key, entry in PROTOCOLS.items():
         variants = (
@@ -137,7 +139,8 @@ def _describe(kind: registry.Kind, name: str) -> str:
     cost = "" if about.cost is None else f"{about.cost:.2f} times a step of {base}"
     facts = {
         "Players": "; ".join(
-            f"{player} ({_moves(part)})" for player, part in getattr(settings, "players", ())
+            f"{player} ({_update_summary(part)})"
+            for player, part in getattr(settings, "players", ())
         ),
         "Opponent": about.opponent,
         "Disarmed": _twins(about, prefix),
@@ -145,7 +148,7 @@ def _describe(kind: registry.Kind, name: str) -> str:
         "Good for": about.good_for,
         "Source": about.source,
     }
-    return _introduction(own, facts, toml_text(tree))
+    return _description(own, facts, toml_text(tree))
 
 
 def _twins(about: About, prefix: str) -> str:
@@ -167,11 +170,11 @@ def describe_protocol(name: str) -> str:
         "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
     }
     settings = toml_text({name: entry.load_settings()().model_dump(mode="json")})
-    return _introduction(entry.load_function(), facts, settings)
+    return _description(entry.load_function(), facts, settings)
 
 
-def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
-    """The docstring of the file in which something is defined, facts, and its settings as TOML."""
+def _description(kind: Any, facts: Mapping[str, str], settings: str) -> str:
+    """Docstring of the module that defines something, then facts, then its settings as TOML."""
     module = inspect.getmodule(kind)
     lines = "\n".join(f"{key + ':':10} {value}" for key, value in facts.items() if value)
     return (
@@ -180,5 +183,5 @@ def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:
     )
 
 
-def _moves(section: Any) -> str:
+def _update_summary(section: Any) -> str:
     return f"{section.optimizer}, rate {section.learning_rate:g}, {section.schedule}"

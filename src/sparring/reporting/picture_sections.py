@@ -1,7 +1,7 @@
-"""The sections of a report that show images: views, retrievals, maps, the bank's hardest negatives.
+"""Sections of a report that show images: views, retrievals, maps, the bank's hardest negatives.
 
-Every encoder with a gallery has its line, the untrained one last, and all lines of a query stand
-together.
+Each encoder with a gallery has one line per query, the untrained encoder last; the lines of a query
+stand together.
 """
 
 from collections.abc import Sequence
@@ -18,67 +18,69 @@ from sparring.reporting.gallery import (
     HardNegative,
     Retrieval,
 )
-from sparring.reporting.sections import absent, section, swatch
+from sparring.reporting.sections import missing_note, section, swatch
+from sparring.reporting.sentences import false_negative_share, percent, retrieval_share, run_names
 from sparring.reporting.summary import RunSummary
-from sparring.reporting.wording import false_negative_share, percent, retrieval_share, run_names
 
 MAX_ENCODERS = 3
-"""Runs whose pictures are shown; more would make the page heavy and the comparison hard."""
+"""Most runs whose pictures are shown; more would make the page heavy and hard to compare."""
 
 _NO_PICTURES = "No pictures were made: give the images with --data to see them."
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownEncoder:
     """An encoder whose pictures are shown."""
 
     name: str
     number: int | None
-    """Of its run, which gives the colour; None: the untrained encoder."""
+    """Number of the run, which gives the colour; None for the untrained encoder."""
     gallery: Gallery
 
     @property
     def title(self) -> str:
-        """Its name behind its colour, as HTML."""
+        """Name after its colour swatch, as HTML."""
         return swatch(self.number, self.name)
 
 
-def shown_encoders(runs: Sequence[RunSummary]) -> list[Shown]:
-    """The first runs with galleries, and the first untrained gallery."""
+def shown_encoders(runs: Sequence[RunSummary]) -> list[ShownEncoder]:
+    """The first runs with a gallery, and the first untrained gallery."""
     named = enumerate(zip(run_names(runs), runs, strict=True))
     found = [
-        Shown(name, number, run.gallery) for number, (name, run) in named if run.gallery is not None
+        ShownEncoder(name, number, run.gallery)
+        for number, (name, run) in named
+        if run.gallery is not None
     ][:MAX_ENCODERS]
     untrained = next(
         (run.untrained_gallery for run in runs if run.untrained_gallery is not None), None
     )
-    return found if untrained is None else [*found, Shown("untrained", None, untrained)]
+    return found if untrained is None else [*found, ShownEncoder("untrained", None, untrained)]
 
 
 def picture_sections(runs: Sequence[RunSummary]) -> str:
-    """All sections with images."""
+    """All sections with images, as HTML."""
     encoders = shown_encoders(runs)
     if not encoders:
-        return section("Pictures", absent(_NO_PICTURES))
+        return section("Pictures", missing_note(_NO_PICTURES))
     return (
-        retrievals(encoders)
-        + maps(encoders)
-        + hardest(encoders)
-        + attacks(encoders)
-        + pairs(encoders)
-        + views(encoders)
+        retrievals_section(encoders)
+        + maps_section(encoders)
+        + hardest_negatives_section(encoders)
+        + attacks_section(encoders)
+        + generated_pairs_section(encoders)
+        + views_section(encoders)
     )
 
 
-def retrievals(encoders: Sequence[Shown]) -> str:
-    """Nearest neighbours of some queries, a line per encoder."""
+def retrievals_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of the nearest neighbours of some queries, a line per encoder."""
     title = "Nearest neighbours"
     having = [encoder for encoder in encoders if encoder.gallery.retrievals]
     if not having:
-        return section(title, absent("No retrievals: the sample of images was too small."))
+        return section(title, missing_note("No retrievals: the sample of images was too small."))
     shares = [(encoder.name, retrieval_share(encoder.gallery.retrievals)) for encoder in having]
     known = [f"{name} {percent(share)}" for name, share in shares if share is not None]
-    lead = "The left image asks; the others are its nearest by the cosine of features."
+    lead = "The left image is the query; the others are its nearest by cosine of the features."
     if known:
         lead += " A solid line marks the query's class, a dotted one another class. "
         lead += f"Share of the query's class among the neighbours shown: {', '.join(known)}."
@@ -87,9 +89,8 @@ def retrievals(encoders: Sequence[Shown]) -> str:
     return section(title, f'<div class="queries">{blocks}</div>', lead=lead)
 
 
-def _query_block(encoders: Sequence[Shown], place: int) -> str:
-    """One query and the line of every encoder; an encoder that was asked something else shows its
-    own query."""
+def _query_block(encoders: Sequence[ShownEncoder], place: int) -> str:
+    """One query with a line per encoder; an encoder with another query shows its own."""
     answers = [
         (e, e.gallery.retrievals[place]) for e in encoders if place < len(e.gallery.retrievals)
     ]
@@ -101,8 +102,12 @@ def _query_block(encoders: Sequence[Shown], place: int) -> str:
             if np.array_equal(retrieval.query, query)
             else picture(retrieval.query, text="query of this encoder", style="query")
         )
-        lines += f'<div class="line"><span class="who">{encoder.title}</span><span class="strip">{own}{_neighbours(retrieval)}</span></div>'
-    return f'<div class="block">{picture(query, text=f"query {place + 1}", style="query")}<div class="lines">{lines}</div></div>'
+        lines += (
+            f'<div class="line"><span class="who">{encoder.title}</span>'
+            f'<span class="strip">{own}{_neighbours(retrieval)}</span></div>'
+        )
+    shown = picture(query, text=f"query {place + 1}", style="query")
+    return f'<div class="block">{shown}<div class="lines">{lines}</div></div>'
 
 
 def _neighbours(retrieval: Retrieval) -> str:
@@ -129,8 +134,8 @@ def _class_mark(same: bool | None) -> str:
     return "" if same is None else "same" if same else "other"
 
 
-def maps(encoders: Sequence[Shown]) -> str:
-    """Embedding maps side by side, one legend for all."""
+def maps_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of the embedding maps side by side, with one legend."""
     title = "Map of the features"
     drawn = [
         (encoder, drawing)
@@ -138,7 +143,7 @@ def maps(encoders: Sequence[Shown]) -> str:
         if (drawing := encoder.gallery.embedding_map) is not None
     ]
     if not drawn:
-        return section(title, absent("No map: the sample of images was too small."))
+        return section(title, missing_note("No map: the sample of images was too small."))
     first = drawn[0][1]
     lead = (
         f"{len(first.xy):,} images by {first.projection} of their features: what lies together "
@@ -157,7 +162,10 @@ def _class_legend(drawing: EmbeddingMap) -> str:
         return '<p class="note">No labels, hence no colours.</p>'
     classes = sorted({int(label) for label in drawing.labels if label >= 0})
     if len(classes) > 2 * NUM_CLASS_COLORS:
-        return f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours; the name is shown when pointing at an image.</p>'
+        return (
+            f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours; '
+            "the name is shown when pointing at an image.</p>"
+        )
     chips = ""
     for label in classes:
         dot = f'<b class="dot" style="--c:var(--class{label % NUM_CLASS_COLORS})"></b>'
@@ -165,32 +173,33 @@ def _class_legend(drawing: EmbeddingMap) -> str:
     return f'<p class="legend">{chips}</p>'
 
 
-def hardest(encoders: Sequence[Shown]) -> str:
-    """For some queries the bank vectors that are hardest to tell from them."""
+def hardest_negatives_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of the bank vectors with the largest cosine to some queries."""
     title = "The bank's hardest negatives"
-    # The untrained encoder's bank is noise.
+    # The bank of the untrained encoder is noise.
     having = [
         encoder
         for encoder in encoders
         if encoder.gallery.bank_hardest and encoder.number is not None
     ]
     if not having:
-        return section(title, absent("None of these runs has a learned bank of negatives."))
+        return section(title, missing_note("None of these runs has a learned bank of negatives."))
     lead = (
-        "A vector of the bank is no image; the images whose embeddings are nearest to it show "
+        "A vector of the bank is not an image; the images whose embeddings are nearest to it show "
         "what it stands for. Each group is one "
         "vector, with its cosine to the query on the left."
     )
-    return section(title, "".join(_bank_of(encoder) for encoder in having), lead=lead)
+    return section(title, "".join(_bank_block(encoder) for encoder in having), lead=lead)
 
 
-def _bank_of(encoder: Shown) -> str:
+def _bank_block(encoder: ShownEncoder) -> str:
     share = false_negative_share(encoder.gallery.bank_hardest)
     note = (
         ""
         if share is None
-        else f'<p class="note">{percent(share)} of these vectors look most like an image of the query\'s own class. '
-        "Such false negatives teach the encoder to part images that belong together.</p>"
+        else f'<p class="note">{percent(share)} of these vectors look most like an image of '
+        "the query's own class. Such false negatives teach the encoder to separate images that "
+        "belong together.</p>"
     )
     blocks = "".join(
         _hardest_block(query, place) for place, query in enumerate(encoder.gallery.bank_hardest)
@@ -206,20 +215,25 @@ def _hardest_block(hardest_negatives: HardestNegatives, place: int) -> str:
 
 def _negative(negative: HardNegative) -> str:
     images = []
-    for rank, (face, cosine) in enumerate(zip(negative.faces, negative.face_cosines, strict=True)):
+    for rank, (image, cosine) in enumerate(
+        zip(negative.nearest_images, negative.image_cosines, strict=True)
+    ):
         same = None if negative.same_label is None else bool(negative.same_label[rank])
         images.append(
             picture(
-                face,
+                image,
                 text=f"cosine {cosine:.2f} to the bank vector{_class_words(same)}",
                 style=_class_mark(same),
             )
         )
-    return f'<span class="negative"><span class="strip">{"".join(images)}</span><small>{negative.cosine:.2f}</small></span>'
+    return (
+        f'<span class="negative"><span class="strip">{"".join(images)}</span>'
+        f"<small>{negative.cosine:.2f}</small></span>"
+    )
 
 
-def attacks(encoders: Sequence[Shown]) -> str:
-    """Views beside what an opponent added to them, of each encoder that had such an opponent."""
+def attacks_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of views and their perturbations, for each encoder trained with such an opponent."""
     having = [
         encoder for encoder in encoders if encoder.gallery.attacks and encoder.number is not None
     ]
@@ -229,7 +243,8 @@ def attacks(encoders: Sequence[Shown]) -> str:
     for encoder in having:
         rows = "".join(
             f'<span class="views">{picture(row.original, text="view", style="query")}'
-            f"{picture(row.views[0], text='perturbation, scaled')}{picture(row.views[1], text='attacked view')}</span>"
+            f"{picture(row.views[0], text='perturbation, scaled')}"
+            f"{picture(row.views[1], text='attacked view')}</span>"
             for row in encoder.gallery.attacks
         )
         lines.append(f'<h3>{escape(encoder.name)}</h3><div class="viewgrid">{rows}</div>')
@@ -242,21 +257,23 @@ def attacks(encoders: Sequence[Shown]) -> str:
     return section("Attacked views", "".join(lines), lead=lead)
 
 
-def pairs(encoders: Sequence[Shown]) -> str:
-    """Generated pairs over the joint training, of each encoder that had generators for
-    opponents."""
+def generated_pairs_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of generated pairs over the joint training, for each encoder trained with
+    generators."""
     blocks = []
     for encoder in encoders:
-        if encoder.number is None or not encoder.gallery.moments:
+        if encoder.number is None or not encoder.gallery.generated_pairs:
             continue
         rows = "".join(
-            f'<div class="line"><span class="who">{100 * moment.share:.0f} %</span><span class="strip pairs">'
+            f'<div class="line"><span class="who">{100 * pairs.share:.0f} %</span>'
+            '<span class="strip pairs">'
             + "".join(
-                f"<span>{picture(first, text='first generator')}{picture(second, text='second generator')}</span>"
-                for first, second in zip(moment.first, moment.second, strict=True)
+                f"<span>{picture(first, text='first generator')}"
+                f"{picture(second, text='second generator')}</span>"
+                for first, second in zip(pairs.first, pairs.second, strict=True)
             )
             + "</span></div>"
-            for moment in encoder.gallery.moments
+            for pairs in encoder.gallery.generated_pairs
         )
         blocks.append(f'<h3>{escape(encoder.name)}</h3><div class="lines">{rows}</div>')
     if not blocks:
@@ -270,15 +287,16 @@ def pairs(encoders: Sequence[Shown]) -> str:
     return section("Generated pairs", "".join(blocks), lead=lead)
 
 
-def views(encoders: Sequence[Shown]) -> str:
-    """Images beside the views that training makes of them; they depend on no encoder."""
+def views_section(encoders: Sequence[ShownEncoder]) -> str:
+    """Section of images with the views that training makes of them; the same for all encoders."""
     title = "Views"
     rows = next((encoder.gallery.views for encoder in encoders if encoder.gallery.views), ())
     if not rows:
-        return section(title, absent("No views were made."))
+        return section(title, missing_note("No views were made."))
     lines = "".join(
         f'<span class="views">{picture(row.original, text="original", style="query")}'
-        f"{''.join(picture(view, text=f'view {number + 1}') for number, view in enumerate(row.views))}</span>"
+        + "".join(picture(view, text=f"view {number + 1}") for number, view in enumerate(row.views))
+        + "</span>"
         for row in rows
     )
     lead = (

@@ -1,4 +1,4 @@
-"""The other end of `planning.child`: start it, pass its progress on, take its answer."""
+"""Start of `planning.worker` in a process of its own, which returns a measurement."""
 
 import json
 import pickle
@@ -14,35 +14,40 @@ from typing import IO, Any
 
 from sparring import errors
 from sparring.errors import ConfigError, SparringError, TrainingError
-from sparring.planning.measurement import Measurement, Request
+from sparring.planning.measurement import Measurement, MeasurementRequest
 from sparring.training.listener import Listener
 
-CHILD = "sparring.planning.child"
+WORKER = "sparring.planning.worker"
 
 
 class ProcessError(RuntimeError):
-    """The measuring process ended without an answer; its own words are the cause."""
+    """The measuring process ended without a result; its standard error is the cause."""
 
 
-def measured(request: Request, listener: Listener | None, *, title: str) -> Measurement:
-    """Let a process of its own make the steps of a request.
+def measure_in_subprocess(
+    request: MeasurementRequest, listener: Listener | None, *, title: str
+) -> Measurement:
+    """Measurement of a few steps, made in a separate process.
 
     Args:
-        request: what to measure; its folder is made here, and gone afterwards.
-        listener: told how far it is.
+        request: what to measure; its folder is created here and removed afterwards.
+        listener: receives progress.
         title: what is measured, for messages.
 
     Raises:
-        SparringError: as raised there.
-        TrainingError: there was not enough memory.
-        ConfigError: images or backbone cannot be handed to another process.
+        SparringError: as raised in that process.
+        TrainingError: if memory did not suffice.
+        ConfigError: if images or backbone cannot be passed to another process.
     """
     with tempfile.TemporaryDirectory(prefix="sparring-plan-", ignore_cleanup_errors=True) as folder:
         content = _pickled(replace(request, folder=str(Path(folder, "run"))))
-        with Path(folder, "words.txt").open("w+b") as words, _started(words) as process:
+        with (
+            Path(folder, "stderr.txt").open("w+b") as errors_file,
+            _started(errors_file) as process,
+        ):
             assert process.stdin is not None
             assert process.stdout is not None
-            with suppress(BrokenPipeError):  # it has ended already: what it said tells why
+            with suppress(BrokenPipeError):  # it has ended already; its output says why
                 process.stdin.write(content)
                 process.stdin.close()
             answer: dict[str, Any] = {}
@@ -51,14 +56,18 @@ def measured(request: Request, listener: Listener | None, *, title: str) -> Meas
                 if "count" in answer and listener is not None:
                     what, done, total = answer["count"]
                     listener.count(f"{title}: {what}", done, total)
-            return _taken(answer, process.wait(), words, request=request, title=title)
+            return _measurement_or_error(
+                answer, process.wait(), errors_file, request=request, title=title
+            )
 
 
 @contextmanager
-def _started(words: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, which does not outlive this one's interest in it."""
-    call = [sys.executable, "-m", CHILD]
-    process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words)
+def _started(errors_file: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """The running process; it is killed on exit."""
+    call = [sys.executable, "-m", WORKER]
+    process = subprocess.Popen(
+        call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors_file
+    )
     try:
         yield process
     finally:
@@ -70,7 +79,7 @@ def _started(words: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
                     pipe.close()
 
 
-def _pickled(request: Request) -> bytes:
+def _pickled(request: MeasurementRequest) -> bytes:
     try:
         return pickle.dumps(sys.path) + pickle.dumps(request)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -80,10 +89,15 @@ def _pickled(request: Request) -> bytes:
         ) from None
 
 
-def _taken(
-    answer: dict[str, Any], code: int, words: IO[bytes], *, request: Request, title: str
+def _measurement_or_error(
+    answer: dict[str, Any],
+    code: int,
+    errors_file: IO[bytes],
+    *,
+    request: MeasurementRequest,
+    title: str,
 ) -> Measurement:
-    """The measurement, or the error that there was instead."""
+    """Measurement, or the error that the process reported instead."""
     if "done" in answer:
         return Measurement(**answer["done"])
     if "error" in answer:
@@ -95,7 +109,7 @@ def _taken(
             f"{title}: out of memory in a step of {request.batch_size} images; plan again "
             "with a smaller --batch-size or --image-size"
         )
-    words.seek(0)
-    said = words.read().decode(errors="replace").strip()
-    last = said.splitlines()[-1] if said else f"exit code {code}"
-    raise ProcessError(f"measuring {title} failed: {last}") from ProcessError(said)
+    errors_file.seek(0)
+    output = errors_file.read().decode(errors="replace").strip()
+    last = output.splitlines()[-1] if output else f"exit code {code}"
+    raise ProcessError(f"measuring {title} failed: {last}") from ProcessError(output)

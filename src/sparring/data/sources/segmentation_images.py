@@ -1,7 +1,7 @@
-"""Images with a mask each: the class id of every pixel.
+"""Images with a segmentation mask each: the class id of every pixel.
 
 A mask is a lossless picture of ids: a grey PNG, or one with a palette, whose indices are the ids. A
-picture of colours is none.
+picture of colours is not a mask.
 """
 
 import io
@@ -17,16 +17,16 @@ from sparring.data.decode import Content, UnreadableImageError, header_size, loa
 from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
-# Other modes are colours, or values that are no whole numbers.
+# Pillow modes whose values are whole numbers and not colours.
 _ID_MODES = ("1", "L", "P", "I", "I;16")
 
 
-class Masked:
+class SegmentationImages:
     """Images and their masks by index, at their own sizes.
 
     Args:
-        images: pictures.
-        masks: as many pictures of class ids, in the same order.
+        images: the images.
+        masks: pictures of class ids, as many as images and in the same order.
         class_names: name of each id, if known.
     """
 
@@ -41,7 +41,7 @@ class Masked:
         return len(self._images)
 
     def key(self, index: int) -> str:
-        """What a user recognises: a path, `voc.parquet#12`."""
+        """Name that a user recognises the image by: a path, or `voc.parquet#12`."""
         return self._images.key(index)
 
     def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
@@ -54,14 +54,14 @@ class Masked:
             return load(self._images.read, index)
         except UnreadableImageError as error:
             raise DataError(
-                f"{self.key(index)} cannot be read ({error}); mend it, or remove it and its mask"
+                f"{self.key(index)} cannot be read ({error}); repair it, or remove it and its mask"
             ) from None
 
     def mask(self, index: int) -> Int[Tensor, "height width"]:
         """Class id of each pixel of an image, int64.
 
         Raises:
-            DataError: if there is none, or it cannot be read or is no picture of ids.
+            DataError: if the mask is missing, cannot be read, or is not a picture of ids.
         """
         try:
             content = self._masks.read(index)
@@ -75,21 +75,19 @@ class Masked:
             raise DataError(f"the mask of {self.key(index)} cannot be used: {error}") from None
 
     def checked_mask(self, index: int) -> Int[Tensor, "height width"]:
-        """A mask whose image can be read and has the same size.
+        """Mask of an image that can be read and has the same size.
 
         Raises:
-            DataError: as `mask` and `image`, and if the sizes differ.
+            DataError: like `mask` and `image`, and if the sizes differ.
         """
-        ids, image = (
-            self.mask(index),
-            self.image(index),
-        )  # decoded, since headers do not tell whether a camera was turned
+        # Decoded, because the header gives the size before EXIF rotation.
+        ids, image = self.mask(index), self.image(index)
         if image.shape[1:] == ids.shape:
             return ids
         sizes = [f"{width} x {height}" for height, width in (image.shape[1:], ids.shape)]
         raise DataError(
             f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have "
-            "one size: resize the mask by 'nearest'"
+            "the same size: resize the mask by 'nearest'"
         )
 
     def fingerprint(self) -> str:
@@ -98,10 +96,10 @@ class Masked:
 
 
 def _ids(content: Content) -> npt.NDArray[np.int64]:
-    """Class ids of an encoded or a plain mask."""
+    """Class ids of an encoded mask or an array."""
     if isinstance(content, np.ndarray):
         return content.astype(np.int64)
-    header_size(content)  # no bomb is unpacked
+    header_size(content)  # refuses decompression bombs before decoding
     try:
         with Image.open(io.BytesIO(content)) as picture:
             if picture.format == "JPEG":

@@ -1,4 +1,4 @@
-"""The sentences of a report: what the numbers say, and how far to trust them."""
+"""Sentences of a report: what the scores are, and how far to trust them."""
 
 import math
 from collections import defaultdict
@@ -9,13 +9,12 @@ from sparring.reporting.gallery import HardestNegatives, Retrieval
 from sparring.reporting.summary import RunSummary, Score, leaves
 from sparring.training.metrics import alarm
 
-# Settings that may differ between the runs of a comparison without making it unfair: what is
-# compared, and chance.
+# Settings that may differ in a fair comparison: what is compared, and the seed.
 _NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue")
 
 
 def headline(runs: Sequence[RunSummary]) -> list[str]:
-    """Clauses of one sentence: the first score of every method, and that of the untrained
+    """Clauses of the headline: the first score of every method, and that of the untrained
     encoder."""
     protocol = first_protocol(runs)
     if protocol is None:
@@ -45,7 +44,7 @@ def _parenthesis(group: Sequence[RunSummary], scores: Sequence[float]) -> str:
 
 
 def evidence(runs: Sequence[RunSummary]) -> list[str]:
-    """Sentences that say how far the scores may be trusted."""
+    """Sentences on how far the scores can be trusted."""
     protocol, groups, sentences = first_protocol(runs), by_method(runs), []
     if protocol is None:
         return [
@@ -67,12 +66,12 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
             "Fewer than three seeds of a method show little of its spread; read differences "
             "with care."
         )
-    return sentences + _chance(runs, protocol)
+    return sentences + _sampling_error(runs, protocol)
 
 
-def _chance(runs: Sequence[RunSummary], protocol: str) -> list[str]:
-    """How far the choice of the scored images moves a score, and which gains are no larger (95 %,
-    binomial)."""
+def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
+    """Sentences on the sampling error of the scored images (95 %, binomial), and on the gains
+    within it."""
     images = [
         int(n)
         for run in runs
@@ -101,8 +100,10 @@ def _chance(runs: Sequence[RunSummary], protocol: str) -> list[str]:
 
 
 def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
-    """Settings in which the runs differ, with the value of each run; `-` where a run has no such
-    setting."""
+    """Settings in which the runs differ, with each run's value.
+
+    `-` if a run lacks the setting.
+    """
     flat = [dict(leaves(run.config)) for run in runs]
     names = dict.fromkeys(name for config in flat for name in config)
     return [
@@ -113,8 +114,10 @@ def confounders(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
 
 
 def fairness(runs: Sequence[RunSummary]) -> str | None:
-    """Sentence that names the settings, shared by all methods, in which the runs differ; None if
-    there are none."""
+    """Sentence that names the settings, common to all methods, in which the runs differ.
+
+    None if there are none.
+    """
     flat = [dict(leaves(run.config)) for run in runs]
     shared = set.intersection(*(set(config) for config in flat)) if flat else set()
     names = [
@@ -147,7 +150,10 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def retrieval_share(retrievals: Sequence[Retrieval]) -> float | None:
-    """Share of shown neighbours that are of their query's class; None without labels."""
+    """Share of the shown neighbours that have their query's class, in [0, 1].
+
+    None without labels.
+    """
     flags = [
         flag
         for retrieval in retrievals
@@ -158,8 +164,10 @@ def retrieval_share(retrievals: Sequence[Retrieval]) -> float | None:
 
 
 def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
-    """Share of shown bank vectors whose nearest image is of the query's class; None without
-    labels."""
+    """Share of the shown bank vectors whose nearest image has the query's class, in [0, 1].
+
+    None without labels.
+    """
     flags = [
         bool(negative.same_label[0])
         for query in queries
@@ -170,8 +178,7 @@ def false_negative_share(queries: Sequence[HardestNegatives]) -> float | None:
 
 
 def run_names(runs: Sequence[RunSummary]) -> list[str]:
-    """A different name for every run: its label, with the seed or the folder where labels
-    repeat."""
+    """Unique name of every run: its label, with the seed or the folder where labels repeat."""
     names = [run.label for run in runs]
     seeds = ["" if run.seed is None else f", seed {run.seed}" for run in runs]
     for details in (seeds, [f", {run.path}" for run in runs]):
@@ -183,7 +190,7 @@ def run_names(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def by_method(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    """Runs of the same label together, in order of appearance."""
+    """Runs grouped by label, in order of appearance."""
     groups: dict[str, list[RunSummary]] = defaultdict(list)
     for run in runs:
         groups[run.label].append(run)
@@ -191,7 +198,7 @@ def by_method(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
 
 
 def scored_protocols(runs: Sequence[RunSummary]) -> list[str]:
-    """Protocols with a number to quote in any run, in the order of the catalogue."""
+    """Protocols with a headline score in any run, in the order of the catalogue."""
     return in_order(
         name
         for run in runs
@@ -201,17 +208,17 @@ def scored_protocols(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def first_protocol(runs: Sequence[RunSummary]) -> str | None:
-    """The protocol that headlines quote: kNN if any run has it."""
+    """Protocol that headlines quote: kNN if any run has it; None without scores."""
     return next(iter(scored_protocols(runs)), None)
 
 
 def accuracy(scores: Mapping[str, Score], protocol: str) -> float | None:
-    """The number in [0, 1] that a protocol is quoted with, if it was run."""
+    """Headline score of a protocol, in [0, 1]; None if it was not run."""
     return headline_of(protocol, scores.get(protocol, {}))
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words with commas and `and`."""
+    """Words joined with commas and `and`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 
