@@ -55,7 +55,7 @@ class TerminalDisplay:
         if distributed.is_main():
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def observe(self, position: Progress, record: Mapping[str, float], warning: str | None) -> None:
+    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         """Advance the training bar; in a log, print a line at every monitor pass.
 
         Each warning is shown once.
