@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -33,6 +33,7 @@ from sparring.evaluation.features import (
 )
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.training.listener import Listener
 
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
@@ -44,15 +45,6 @@ ViewPair = Callable[
 
 # Alignment is a mean over images: more cost time and change little.
 _ALIGNMENT_IMAGES = 1024
-
-
-@runtime_checkable
-class Listener(Protocol):
-    """A listener that is told lines to report and the progress of long work."""
-
-    def report(self, line: str) -> None: ...
-
-    def count(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
