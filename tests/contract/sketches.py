@@ -9,19 +9,18 @@ brightness, is nuisance.
 from pathlib import Path
 from typing import Any
 
-import arena
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import games
 from sparring.config import merged
 from sparring.data.dataset import open_dataset
 from sparring.data.views.views import Views, ViewsSettings
 from sparring.measures.knn import knn_accuracy
-from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
-from sparring.training.build import Contest, make_contest
+from sparring.training.build import Game, build
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 
@@ -72,18 +71,18 @@ OF_A_METHOD: dict[str, dict[str, Any]] = {
 def sketches(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Distorted views of the sketches in uint8, and which sketch each shows."""
     coarse = torch.rand(NUM_SKETCHES, 3, 4, 4, generator=generator(0, "sketches"))
-    drawn = (255 * F.interpolate(coarse, size=arena.SIZE, mode="bicubic").clamp(0, 1)).to(
+    drawn = (255 * F.interpolate(coarse, size=games.SIZE, mode="bicubic").clamp(0, 1)).to(
         torch.uint8
     )
     labels = torch.arange(count) % NUM_SKETCHES
-    recipe = ViewsSettings.build(DISTORTION).resolve(arena.SIZE)[:1]
-    distorted = Views(recipe, image_size=arena.SIZE)(
+    recipe = ViewsSettings.build(DISTORTION).resolve(games.SIZE)[:1]
+    distorted = Views(recipe, image_size=games.SIZE)(
         drawn[labels], generator=generator(seed, "distortion")
     )[0]
     return (255 * distorted).round().to(torch.uint8), labels
 
 
-def network() -> Backbone:
+def network() -> nn.Module:
     """Three convolutions; a step takes milliseconds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -94,31 +93,31 @@ def network() -> Backbone:
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             ]
-        return Backbone(nn.Sequential(*layers), image_size=arena.SIZE)
+        return nn.Sequential(*layers)
 
 
 def training(method: str, folder: Path, **settings: Any) -> Training:
     """Training of the small network on 256 distorted sketches."""
-    run = arena.config(method, **merged(SETTINGS, OF_A_METHOD.get(method, {}), settings))
+    run = games.config(method, **merged(SETTINGS, OF_A_METHOD.get(method, {}), settings))
     images, labels = sketches(256, seed=0)
     dataset = open_dataset(
-        (images.permute(0, 2, 3, 1).numpy(), labels.numpy()), run.data, image_size=arena.SIZE
+        (images.permute(0, 2, 3, 1).numpy(), labels.numpy()), run.data, image_size=games.SIZE
     )
     return Training(
-        config=run, contest=make_contest(run, network()), dataset=dataset, folder=RunFolder(folder)
+        config=run, game=build(run, network()), dataset=dataset, folder=RunFolder(folder)
     )
 
 
-def untrained(run: Training) -> Contest:
-    """The contest from which the run started, with the batch-norm statistics of its images: they
+def untrained(run: Training) -> Game:
+    """The game from which the run started, with the batch-norm statistics of its images: they
     are no learning."""
-    contest = make_contest(run.config, network())
+    game = build(run.config, network())
     images, _ = sketches(256, seed=0)
     with torch.no_grad():
         for _ in range(5):
             for batch in images.split(32):
-                contest.encoder.features(batch.float() / 255)
-    return contest
+                game.encoder.features(batch.float() / 255)
+    return game
 
 
 @torch.no_grad()

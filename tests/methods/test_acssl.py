@@ -4,34 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import arena
 import pytest
 import ring
 import torch
 from torch import Tensor
 
+import games
 from sparring.errors import ConfigError
 from sparring.methods.acssl import ACSSL
-from sparring.methods.method import Step, Turn
+from sparring.methods.method import Context, MethodLoss
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.objectives.similarity import cosine, unit_rows
 from sparring.optim.schedule import Position
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 QUEUE = {"pool": "queue", "queue_size": 100}
 TWINS: list[dict[str, Any]] = [{}, {"disarmed": "random"}, {"disarmed": "easiest"}]
 PLAIN = {"predictor": {"kind": "plain", "hidden": 32}}
 
 
-def started(**settings: Any) -> tuple[Contest, ACSSL]:
-    """Contest after two steps, so that teacher and encoder differ and a queue holds keys."""
-    contest = ring.game(
+def started(**settings: Any) -> tuple[Game, ACSSL]:
+    """Game after two steps, so that teacher and encoder differ and a queue holds keys."""
+    game = ring.game(
         "acssl", **{**PLAIN, "players": {"encoder": {"learning_rate": 0.1}}, **settings}
     )
     for number in (10, 11):
-        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
-    assert isinstance(contest.method, ACSSL)
-    return contest, contest.method
+        game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
+    assert isinstance(game.method, ACSSL)
+    return game, game.method
 
 
 def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
@@ -47,10 +48,12 @@ def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
 
 def looked(
     method: ACSSL, views: list[Tensor], number: int = 0, *, indices: Tensor | None = None
-) -> Turn:
-    now = arena.step(number)
+) -> MethodLoss:
+    now = games.context(number)
     indices = torch.arange(len(views[0])) if indices is None else indices
-    return method.look(views, Step(progress=now.progress, indices=indices, generator=now.generator))
+    return method.loss(
+        as_views(views), Context(position=now.position, indices=indices, generator=now.generator)
+    )
 
 
 def query(method: ACSSL, view: Tensor) -> Tensor:
@@ -149,7 +152,7 @@ def test_the_loss_reaches_the_student_and_neither_teacher_nor_candidates() -> No
     turn = looked(method, ring.views())
     assert method.queue is not None
     assert not method.queue.keys.requires_grad
-    assert not turn.replies["keys"].requires_grad
+    assert not turn.outputs["keys"].requires_grad
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     student = [*method.encoder.parameters(), *method.predictor.parameters()]
     assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(turn.loss, student))
@@ -160,7 +163,7 @@ def test_the_gradient_reaches_the_query_through_positive_and_mined_pairs() -> No
     first, second = ring.views()
     asked, keys = query(method, first).detach().requires_grad_(), method.teacher(second)
     images = torch.arange(ring.BATCH)
-    loss, _ = method._duel(asked, (keys, method.teacher(first)), images, arena.step())
+    loss, _ = method._duel(asked, (keys, method.teacher(first)), images, games.context())
     (gradient,) = torch.autograd.grad(loss, asked)
     # d cos(q, k) / dq = (k - (q.k) q) / |q| with unit q and k; the hand-made gradient of one query.
     unit, answers = unit_rows(asked.detach()), unit_rows(keys)
@@ -209,12 +212,12 @@ def test_mining_does_its_duty_in_every_form(form: str) -> None:
 def test_a_twin_differs_in_the_choice_only(disarmed: str) -> None:
     armed, twin = twins({}, {"disarmed": disarmed})
     assert armed.state_dict().keys() == twin.state_dict().keys()
-    assert not arena.changed(arena.state(armed), arena.state(twin))
+    assert not games.changed(games.state(armed), games.state(twin))
     views = ring.views()
     ours, theirs = looked(armed, views), looked(twin, views)
     for name in ("mining/positive", "mining/hardness_of_all"):
         assert ours.metrics[name] == theirs.metrics[name]
-    assert torch.equal(ours.replies["keys"], theirs.replies["keys"])
+    assert torch.equal(ours.outputs["keys"], theirs.outputs["keys"])
     assert ours.metrics["mining/hardness"] > theirs.metrics["mining/hardness"]  # type: ignore[operator]
     gap = float(ours.metrics["mining/hardness"]) - float(theirs.metrics["mining/hardness"])
     # The loss is linear in what was chosen and in nothing else that could differ.
@@ -279,7 +282,7 @@ def test_hcl_has_nothing_to_disarm(disarmed: str) -> None:
     with pytest.raises(
         ConfigError, match=f"form=hcl meets all negatives: leave out disarmed={disarmed}"
     ):
-        arena.config("acssl", form="hcl", disarmed=disarmed)
+        games.config("acssl", form="hcl", disarmed=disarmed)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mining": QUEUE}, {"form": "hcl"}])
@@ -307,19 +310,19 @@ def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
     turn = looked(method, views)
     assert len(losses) == 6
     torch.testing.assert_close(turn.loss, torch.stack(losses).mean(), rtol=1e-12, atol=1e-14)
-    assert len(turn.replies["keys"]) == 2 * ring.BATCH
+    assert len(turn.outputs["keys"]) == 2 * ring.BATCH
 
 
 @pytest.mark.parametrize(("step", "momentum"), [(0, 0.9), (50, 0.95), (100, 1.0)])
 def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: float) -> None:
-    contest, method = started(teacher_momentum=0.9)
+    game, method = started(teacher_momentum=0.9)
     before = ring.parameters(method.teacher)
-    now = Step(
-        progress=Position(step=step, num_steps=100, steps_per_epoch=10),
+    now = Context(
+        position=Position(step=step, num_steps=100, steps_per_epoch=10),
         indices=torch.arange(16),
-        generator=arena.step().generator,
+        generator=games.context().generator,
     )
-    contest.method.step(ring.views(), contest.players, now)
+    game.method.step(as_views(ring.views()), game.players, now)
     for old, new, online in zip(
         before, method.teacher.parameters(), method.encoder.parameters(), strict=True
     ):
@@ -329,14 +332,14 @@ def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: 
 
 
 def test_the_queue_takes_in_both_views_unit_keys_after_the_look_with_their_images() -> None:
-    contest, method = started(mining=QUEUE)
+    game, method = started(mining=QUEUE)
     assert method.queue is not None
     views, indices = ring.views(), torch.arange(100, 116)
     before = method.queue.images.clone()
     turn = looked(method, views, indices=indices)
     assert torch.equal(method.queue.images, before)
     expected = torch.cat([unit_rows(method.teacher(view)) for view in views])
-    method.respond(turn, contest.players, arena.step())
+    method.respond(turn, game.players, games.context())
     new = slice(64, 96)  # two steps of twice 16 keys came before
     torch.testing.assert_close(method.queue.keys[new], expected, rtol=1e-12, atol=0)
     assert method.queue.images[new].tolist() == [*range(100, 116), *range(100, 116)]
@@ -418,19 +421,19 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
 
 def test_a_run_with_a_queue_resumes_to_the_bit(tmp_path: Path) -> None:
     settings = {"mining": {"pool": "queue", "queue_size": 40}}
-    whole = arena.training("acssl", tmp_path / "whole", training={"max_steps": 7}, **settings)
-    whole.play()
-    arena.training("acssl", tmp_path / "parts", training={"max_steps": 3}, **settings).play()
-    second = arena.training("acssl", tmp_path / "parts", training={"max_steps": 7}, **settings)
+    whole = games.training("acssl", tmp_path / "whole", training={"max_steps": 7}, **settings)
+    whole.run()
+    games.training("acssl", tmp_path / "parts", training={"max_steps": 3}, **settings).run()
+    second = games.training("acssl", tmp_path / "parts", training={"max_steps": 7}, **settings)
     second.restore()
-    second.play()
-    assert not arena.changed(arena.state(whole.contest.method), arena.state(second.contest.method))
-    assert (arena.state(second.contest.method)["queue.images"] >= 0).all()
+    second.run()
+    assert not games.changed(games.state(whole.game.method), games.state(second.game.method))
+    assert (games.state(second.game.method)["queue.images"] >= 0).all()
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, method = started(players={"encoder": {"learning_rate": 0.01, "momentum": 0.0}})
-    views, now = ring.views(), ring.prepared(contest)
-    before = method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert method.look(views, now).loss < before
+    game, method = started(players={"encoder": {"learning_rate": 0.01, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(game)
+    before = method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert method.loss(as_views(views), now).loss < before

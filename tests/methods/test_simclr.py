@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from sparring.methods.simclr import SimCLRSettings
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import nt_xent
 
 
 def looked(views: list[Tensor], **settings: object) -> Tensor:
-    contest = ring.game("simclr", **settings)
-    return contest.method.look(views, ring.prepared(contest)).loss
+    game = ring.game("simclr", **settings)
+    return game.method.loss(as_views(views), ring.prepared(game)).loss
 
 
 def embedded(views: list[Tensor]) -> Tensor:
@@ -57,33 +58,33 @@ def test_views_of_different_sizes_are_encoded_one_by_one() -> None:
 def test_views_of_one_size_share_their_batch_norm() -> None:
     first, second = ring.views()
     together = ring.game("simclr", ring.Normed)
-    together.method.look([first, 0.5 * second], ring.prepared(together))
+    together.method.loss(as_views([first, 0.5 * second]), ring.prepared(together))
     apart = ring.game("simclr", ring.Normed)
-    apart.method.look([first, 0.5 * second[..., :12, :12]], ring.prepared(apart))
+    apart.method.loss(as_views([first, 0.5 * second[..., :12, :12]]), ring.prepared(apart))
     counts = [
-        int(contest.method.state_dict()["encoder.backbone.network.layers.1.num_batches_tracked"])
-        for contest in (together, apart)
+        int(game.method.state_dict()["encoder.backbone.network.layers.1.num_batches_tracked"])
+        for game in (together, apart)
     ]
     # Measuring the features ran in evaluation mode and is not counted.
     assert counts == [1, 2]
 
 
 def test_identical_embeddings_give_the_loss_of_chance() -> None:
-    contest = ring.game("simclr")
+    game = ring.game("simclr")
     with torch.no_grad():
-        for parameter in contest.method.encoder.parameters():
+        for parameter in game.method.encoder.parameters():
             parameter.zero_()
-        list(contest.method.encoder.parameters())[-1].fill_(1.0)  # the projector's last bias
-    loss = float(contest.method.look(ring.views(), ring.prepared(contest)).loss.detach())
+        list(game.method.encoder.parameters())[-1].fill_(1.0)  # the projector's last bias
+    loss = float(game.method.loss(as_views(ring.views()), ring.prepared(game)).loss.detach())
     assert loss == pytest.approx(math.log(2 * ring.BATCH - 1), rel=1e-12)
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, views = ring.game("simclr", players={"encoder": {"learning_rate": 0.05}}), ring.views()
-    now = ring.prepared(contest)
-    before = contest.method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert contest.method.look(views, now).loss < before
+    game, views = ring.game("simclr", players={"encoder": {"learning_rate": 0.05}}), ring.views()
+    now = ring.prepared(game)
+    before = game.method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert game.method.loss(as_views(views), now).loss < before
 
 
 def test_the_defaults_are_the_papers_projector_and_views() -> None:
