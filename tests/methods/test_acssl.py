@@ -1,6 +1,7 @@
 """ACSSL-style: whom each query meets, and what its twins choose instead."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
         yield method
 
 
-def looked(
+def loss_of(
     method: ACSSL, views: list[Tensor], number: int = 0, *, indices: Tensor | None = None
 ) -> MethodLoss:
     now = games.context(number)
@@ -77,7 +78,7 @@ def test_the_loss_is_that_of_both_directions_written_out() -> None:
         similarity = cosine(query(method, asking), method.teacher(answering))
         others = [torch.cat([row[:i], row[i + 1 :]]) for i, row in enumerate(similarity)]
         directions.append(by_hand(similarity.diagonal(), others))
-    loss = looked(method, [first, second]).loss
+    loss = loss_of(method, [first, second]).loss
     torch.testing.assert_close(loss, (directions[0] + directions[1]) / 2, rtol=1e-12, atol=1e-14)
     assert not torch.isclose(directions[0], directions[1], rtol=1e-4)
 
@@ -96,7 +97,10 @@ def test_batch2_adds_the_other_images_keys_of_the_querys_own_view() -> None:
         ]
         directions.append(by_hand(across.diagonal(), others))
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+        loss_of(method, [first, second]).loss,
+        torch.stack(directions).mean(),
+        rtol=1e-12,
+        atol=1e-14,
     )
 
 
@@ -125,7 +129,10 @@ def test_the_queue_adds_past_keys_of_other_images() -> None:
             )
         directions.append(by_hand(across.diagonal(), others))
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+        loss_of(method, [first, second]).loss,
+        torch.stack(directions).mean(),
+        rtol=1e-12,
+        atol=1e-14,
     )
 
 
@@ -138,7 +145,7 @@ def test_no_query_ever_meets_its_own_image(pool: str, disarmed: dict[str, str]) 
     indices = torch.tensor(
         [0, 0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14]
     )  # a broken file's place is taken by another image
-    pairs = looked(method, ring.views(), indices=indices).metrics["mining/pairs"]
+    pairs = loss_of(method, ring.views(), indices=indices).metrics["mining/pairs"]
     assert isinstance(pairs, Tensor)
     assert pairs.dtype == torch.int64
     assert len(pairs) >= 2 * ring.BATCH * 9
@@ -149,22 +156,21 @@ def test_no_query_ever_meets_its_own_image(pool: str, disarmed: dict[str, str]) 
 
 def test_the_loss_reaches_the_student_and_neither_teacher_nor_candidates() -> None:
     _, method = started(mining=QUEUE)
-    turn = looked(method, ring.views())
+    found = loss_of(method, ring.views())
     assert method.queue is not None
     assert not method.queue.keys.requires_grad
-    assert not turn.outputs["keys"].requires_grad
+    assert not found.outputs["keys"].requires_grad
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     student = [*method.encoder.parameters(), *method.predictor.parameters()]
-    assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(turn.loss, student))
+    assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(found.loss, student))
 
 
 def test_the_gradient_reaches_the_query_through_positive_and_mined_pairs() -> None:
     (method,) = twins({})
-    first, second = ring.views()
-    asked, keys = query(method, first).detach().requires_grad_(), method.teacher(second)
-    images = torch.arange(ring.BATCH)
-    loss, _ = method._duel(asked, (keys, method.teacher(first)), images, games.context())
-    (gradient,) = torch.autograd.grad(loss, asked)
+    first, second = as_views(ring.views())
+    now, keys = games.context(), method.teacher(second.pixels)
+    asked = now.forward(first, method.encoder, method.predictor)  # the loss takes the same tensor
+    (gradient,) = torch.autograd.grad(method.loss([first, second], now).loss, asked)
     # d cos(q, k) / dq = (k - (q.k) q) / |q| with unit q and k; the hand-made gradient of one query.
     unit, answers = unit_rows(asked.detach()), unit_rows(keys)
     similarity = unit @ answers.T
@@ -172,15 +178,16 @@ def test_the_gradient_reaches_the_query_through_positive_and_mined_pairs() -> No
     mined = similarity[0].argsort(descending=True)[1:10]
     pull = -4 * answers[0] + 2 * answers[mined].mean(dim=0)
     expected = (pull - (unit[0] @ pull) * unit[0]) / asked[0].norm().detach() / ring.BATCH
+    expected /= 2  # the mean of two directions; in the other one this view is the key
     torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
 
 
 def test_until_the_warm_up_ends_every_candidate_is_met() -> None:
     warm, late, everything = twins({"mining": {"warmup_epochs": 1.5}}, {}, {"disarmed": "all"})
     views = ring.views()
-    during, after = (looked(warm, views, number) for number in (14, 15))  # epochs of 10 steps
-    assert torch.equal(during.loss, looked(everything, views, 14).loss)
-    assert torch.equal(after.loss, looked(late, views, 15).loss)
+    during, after = (loss_of(warm, views, number) for number in (14, 15))  # epochs of 10 steps
+    assert torch.equal(during.loss, loss_of(everything, views, 14).loss)
+    assert torch.equal(after.loss, loss_of(late, views, 15).loss)
     assert during.loss != after.loss
 
 
@@ -188,9 +195,9 @@ def test_the_hardest_pairs_raise_the_loss_more_than_random_and_easiest_ones_of_e
     None
 ):
     views = ring.views()
-    turns = [looked(method, views) for method in twins(*TWINS)]
-    assert len({len(turn.metrics["mining/pairs"]) for turn in turns}) == 1  # type: ignore[arg-type]
-    mined, random, easiest = (float(turn.loss.detach()) for turn in turns)
+    each = [loss_of(method, views) for method in twins(*TWINS)]
+    assert len({len(found.metrics["mining/pairs"]) for found in each}) == 1  # type: ignore[arg-type]
+    mined, random, easiest = (float(found.loss.detach()) for found in each)
     # The network is untrained and its cosines are within a few hundredths; half of the gap to the
     # easiest is far beyond rounding.
     assert mined > random > easiest
@@ -203,7 +210,7 @@ def test_mining_does_its_duty_in_every_form(form: str) -> None:
     # everywhere.
     views, settings = ring.views(), {"form": form, "triplet": {"margin": 0.5}}
     mined, random, easiest = (
-        looked(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS))
+        loss_of(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS))
     )
     assert mined > random > easiest
 
@@ -214,7 +221,7 @@ def test_a_twin_differs_in_the_choice_only(disarmed: str) -> None:
     assert armed.state_dict().keys() == twin.state_dict().keys()
     assert not games.changed(games.state(armed), games.state(twin))
     views = ring.views()
-    ours, theirs = looked(armed, views), looked(twin, views)
+    ours, theirs = loss_of(armed, views), loss_of(twin, views)
     for name in ("mining/positive", "mining/hardness_of_all"):
         assert ours.metrics[name] == theirs.metrics[name]
     assert torch.equal(ours.outputs["keys"], theirs.outputs["keys"])
@@ -226,14 +233,14 @@ def test_a_twin_differs_in_the_choice_only(disarmed: str) -> None:
 
 def test_all_is_to_the_bit_to_mine_everything_and_to_skip_nothing() -> None:
     twin, everything = twins({"disarmed": "all"}, {"mining": {"count": 10**6, "skip": 0}})
-    assert torch.equal(looked(twin, ring.views()).loss, looked(everything, ring.views()).loss)
+    assert torch.equal(loss_of(twin, ring.views()).loss, loss_of(everything, ring.views()).loss)
 
 
 def test_random_follows_the_steps_generator() -> None:
     (twin,) = twins({"disarmed": "random"})
     views = ring.views()
-    assert torch.equal(looked(twin, views, 3).loss, looked(twin, views, 3).loss)
-    assert looked(twin, views, 3).loss != looked(twin, views, 4).loss
+    assert torch.equal(loss_of(twin, views, 3).loss, loss_of(twin, views, 3).loss)
+    assert loss_of(twin, views, 3).loss != loss_of(twin, views, 4).loss
 
 
 def test_topk_nce_with_all_negatives_is_moco_v3s_cross_entropy() -> None:
@@ -249,7 +256,7 @@ def test_topk_nce_with_all_negatives_is_moco_v3s_cross_entropy() -> None:
         for asking, answering in ((first, second), (second, first))
     ]
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0
+        loss_of(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0
     )
 
 
@@ -264,7 +271,7 @@ def test_byol_plus_without_weight_is_byol() -> None:
         for asking, answering in ((first, second), (second, first))
     ]
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0
+        loss_of(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0
     )
 
 
@@ -272,9 +279,9 @@ def test_hcl_meets_all_negatives_whatever_the_count() -> None:
     few, many = twins(
         {"form": "hcl", "mining": {"count": 2}}, {"form": "hcl", "mining": {"count": 15, "skip": 0}}
     )
-    turn = looked(few, ring.views())
-    assert torch.equal(turn.loss, looked(many, ring.views()).loss)
-    assert len(turn.metrics["mining/pairs"]) == 2 * ring.BATCH * (ring.BATCH - 1)  # type: ignore[arg-type]
+    found = loss_of(few, ring.views())
+    assert torch.equal(found.loss, loss_of(many, ring.views()).loss)
+    assert len(found.metrics["mining/pairs"]) == 2 * ring.BATCH * (ring.BATCH - 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("disarmed", ["all", "random", "easiest"])
@@ -292,8 +299,8 @@ def test_the_order_of_a_batch_does_not_change_the_loss(settings: dict[str, Any])
         ring.views(),
         torch.randperm(ring.BATCH, generator=torch.Generator().manual_seed(0)),
     )
-    moved = looked(method, [view[order] for view in views], indices=order)
-    torch.testing.assert_close(looked(method, views).loss, moved.loss, rtol=1e-12, atol=1e-14)
+    moved = loss_of(method, [view[order] for view in views], indices=order)
+    torch.testing.assert_close(loss_of(method, views).loss, moved.loss, rtol=1e-12, atol=1e-14)
 
 
 def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
@@ -307,10 +314,10 @@ def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
                 similarity = cosine(query(method, view), keys[key])
                 others = [torch.cat([row[:i], row[i + 1 :]]) for i, row in enumerate(similarity)]
                 losses.append(by_hand(similarity.diagonal(), others))
-    turn = looked(method, views)
+    found = loss_of(method, views)
     assert len(losses) == 6
-    torch.testing.assert_close(turn.loss, torch.stack(losses).mean(), rtol=1e-12, atol=1e-14)
-    assert len(turn.outputs["keys"]) == 2 * ring.BATCH
+    torch.testing.assert_close(found.loss, torch.stack(losses).mean(), rtol=1e-12, atol=1e-14)
+    assert len(found.outputs["keys"]) == 2 * ring.BATCH
 
 
 @pytest.mark.parametrize(("step", "momentum"), [(0, 0.9), (50, 0.95), (100, 1.0)])
@@ -331,15 +338,16 @@ def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: 
         )
 
 
-def test_the_queue_takes_in_both_views_unit_keys_after_the_look_with_their_images() -> None:
+def test_the_queue_takes_in_both_views_unit_keys_after_the_step_with_their_images() -> None:
     game, method = started(mining=QUEUE)
     assert method.queue is not None
     views, indices = ring.views(), torch.arange(100, 116)
     before = method.queue.images.clone()
-    turn = looked(method, views, indices=indices)
+    loss_of(method, views, indices=indices)
     assert torch.equal(method.queue.images, before)
     expected = torch.cat([unit_rows(method.teacher(view)) for view in views])
-    method.respond(turn, game.players, games.context())
+    now = replace(ring.prepared(game), indices=indices)
+    method.step(as_views(views), game.players, now)
     new = slice(64, 96)  # two steps of twice 16 keys came before
     torch.testing.assert_close(method.queue.keys[new], expected, rtol=1e-12, atol=0)
     assert method.queue.images[new].tolist() == [*range(100, 116), *range(100, 116)]
@@ -354,7 +362,7 @@ def test_without_a_queue_there_is_none_to_save() -> None:
 def test_metrics_are_the_cosines_of_chosen_candidates_and_positives() -> None:
     (method,) = twins({})
     first, second = ring.views()
-    found = looked(method, [first, second]).metrics
+    found = loss_of(method, [first, second]).metrics
     mined, everyone, positive = [], [], []
     for asking, answering in ((first, second), (second, first)):
         similarity = cosine(query(method, asking), method.teacher(answering)).detach()
@@ -375,16 +383,16 @@ def test_metrics_are_the_cosines_of_chosen_candidates_and_positives() -> None:
 
 def test_a_small_batch_gives_what_it_has() -> None:
     (method,) = twins({})
-    turn = looked(method, [view[:4] for view in ring.views()])
-    assert len(turn.metrics["mining/pairs"]) == 2 * 4 * 2  # type: ignore[arg-type]  # three others, one skipped
-    assert turn.loss.isfinite()
+    found = loss_of(method, [view[:4] for view in ring.views()])
+    assert len(found.metrics["mining/pairs"]) == 2 * 4 * 2  # type: ignore[arg-type]  # three others, one skipped
+    assert found.loss.isfinite()
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_joint_batch_with_nobody_to_meet_is_refused(batch: int) -> None:
     (method,) = twins({})
     with pytest.raises(ConfigError, match=r"nothing to mine: .*training\.batch_size"):
-        looked(method, [view[:batch] for view in ring.views()])
+        loss_of(method, [view[:batch] for view in ring.views()])
 
 
 @pytest.mark.parametrize(
@@ -404,7 +412,7 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
         return joint[-1]
 
     monkeypatch.setattr(distributed, "gather", recorded)
-    whole = looked(method, views)
+    whole = loss_of(method, views)
     monkeypatch.setattr(distributed, "num_processes", lambda: 2)
     losses = []
     for rank in range(2):
@@ -413,7 +421,7 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
         monkeypatch.setattr(distributed, "gather", lambda tensor, replayed=replayed: next(replayed))
         own = slice(8 * rank, 8 * rank + 8)
         losses.append(
-            looked(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss
+            loss_of(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss
         )
     torch.testing.assert_close(torch.stack(losses).mean(), whole.loss, rtol=1e-12, atol=1e-14)
     assert losses[0] != losses[1]

@@ -84,16 +84,16 @@ def filling(size: int = 40, **settings: Any) -> Iterator[tuple[Game, AdCo, list[
 def test_while_filling_the_loss_is_momentum_contrast_against_the_bank_as_it_stands() -> None:
     for number, (_, method, views, now) in zip(range(3), filling(), strict=False):
         bank = vectors(method)
-        turn = method.loss(as_views(views), now)
+        found = method.loss(as_views(views), now)
         expected = info_nce(
             method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
         )
-        torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0, msg=f"step {number}")
+        torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0, msg=f"step {number}")
         in_batch = in_batch_info_nce(
             method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
         )
-        assert not torch.isclose(turn.loss, in_batch, rtol=1e-3)
-        assert "bank_loss" not in turn.outputs
+        assert not torch.isclose(found.loss, in_batch, rtol=1e-3)
+        assert "bank_loss" not in found.outputs
 
 
 @pytest.mark.parametrize(("size", "steps"), [(16, 1), (32, 2), (40, 3)])
@@ -195,12 +195,12 @@ def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
     game, method = adco(form="multi-crop")
     views = [ring.views()[0], ring.views(1)[0][..., :12, :12], ring.views(2)[0][..., :8, :8]]
     expected = unit_rows(method.teacher(views[0]))
-    turn = method.loss(as_views(views), ring.prepared(game))
+    found = method.loss(as_views(views), ring.prepared(game))
     loss = info_nce(
         method.encoder(views[1]), method.teacher(views[0]), vectors(method), temperature=TEMPERATURE
     )
-    torch.testing.assert_close(turn.loss, loss, rtol=1e-12, atol=0)
-    method.respond(turn, game.players, ring.prepared(game))
+    torch.testing.assert_close(found.loss, loss, rtol=1e-12, atol=0)
+    method.step(as_views(views), game.players, ring.prepared(game))
     torch.testing.assert_close(vectors(method)[:16], expected, rtol=1e-12, atol=0)
 
 
@@ -263,13 +263,13 @@ def test_the_encoder_answers_the_bank_before_it_moved() -> None:
 
 def test_the_encoders_move_leaves_the_bank_and_the_banks_move_leaves_the_encoder() -> None:
     game, method = begun()
-    turn = method.loss(as_views(ring.views()), ring.prepared(game))
+    found = method.loss(as_views(ring.views()), ring.prepared(game))
     bank, encoder = vectors(method), ring.parameters(method.encoder)
-    game.players["encoder"].update(turn.loss)
+    game.players["encoder"].update(found.loss)
     assert torch.equal(vectors(method), bank)
     moved = ring.parameters(method.encoder)
     assert not ring.equal(moved, encoder)
-    game.players["bank"].update(turn.outputs["bank_loss"])
+    game.players["bank"].update(found.outputs["bank_loss"])
     assert ring.equal(ring.parameters(method.encoder), moved)
     assert not torch.equal(vectors(method), bank)
 
@@ -277,11 +277,11 @@ def test_the_encoders_move_leaves_the_bank_and_the_banks_move_leaves_the_encoder
 def test_the_losses_are_those_of_the_two_temperatures() -> None:
     game, method = begun()
     views = ring.views()
-    turn = method.loss(as_views(views), ring.prepared(game))
+    found = method.loss(as_views(views), ring.prepared(game))
     bank = vectors(method)
-    torch.testing.assert_close(turn.loss, encoder_loss(method, views, bank), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.loss, encoder_loss(method, views, bank), rtol=1e-12, atol=0)
     torch.testing.assert_close(
-        turn.outputs["bank_loss"],
+        found.outputs["bank_loss"],
         -encoder_loss(method, views, bank, BANK_TEMPERATURE),
         rtol=1e-12,
         atol=0,
@@ -301,15 +301,15 @@ def bank_step(**settings: Any) -> tuple[AdCo, list[Tensor], Context, Tensor, flo
     players = {"encoder": {}, "bank": {"learning_rate": 0.3, "weight_decay": 0.0}}
     game, method = begun(players=players, **settings)
     views, now = ring.views(), ring.prepared(game)
-    turn = method.loss(as_views(views), now)
+    found = method.loss(as_views(views), now)
     # A saturated softmax would leave the bank no gradient, or all of it; the test would then say
     # nothing.
-    assert 0.05 < float(turn.metrics["bank/mass"]) < 0.95
+    assert 0.05 < float(found.metrics["bank/mass"]) < 0.95
     if method.settings.bank.sees_keys:
-        assert 0.05 < float(turn.metrics["bank/bank_mass"]) < 0.95
+        assert 0.05 < float(found.metrics["bank/bank_mass"]) < 0.95
     before = vectors(method)
-    game.players["bank"].update(turn.outputs["bank_loss"])
-    return method, views, now, before, float(turn.loss.detach())
+    game.players["bank"].update(found.outputs["bank_loss"])
+    return method, views, now, before, float(found.loss.detach())
 
 
 @pytest.mark.parametrize("form", ["one-way", "symmetric"])
@@ -338,9 +338,9 @@ def test_a_step_of_the_bank_alone_raises_the_encoders_loss_more_than_random_step
 def test_a_step_of_the_encoder_alone_lowers_its_loss() -> None:
     game, method = begun(players={"encoder": {"learning_rate": 0.05}, "bank": {}})
     views, now = ring.views(), ring.prepared(game)
-    turn = method.loss(as_views(views), now)
-    game.players["encoder"].update(turn.loss)
-    assert loss_after(method, views, now) < float(turn.loss.detach())
+    found = method.loss(as_views(views), now)
+    game.players["encoder"].update(found.loss)
+    assert loss_after(method, views, now) < float(found.loss.detach())
 
 
 def test_over_several_rounds_the_bank_keeps_the_loss_higher_than_a_bank_that_stands_still() -> None:
@@ -373,15 +373,15 @@ def far_away(**settings: Any) -> tuple[Game, AdCo]:
 def test_without_mass_on_the_bank_the_game_is_in_batch_contrast() -> None:
     game, method = far_away()
     views = ring.views()
-    turn = method.loss(as_views(views), ring.prepared(game))
+    found = method.loss(as_views(views), ring.prepared(game))
     nobody = torch.zeros(0, 16, dtype=torch.float64)
     expected = in_batch_info_nce(
         method.encoder(views[0]), method.teacher(views[1]), nobody, temperature=0.05
     )
     assert float(expected.detach()) > 0.1
     # exp(-2 / 0.05) = 4e-18 of the probability is left for the bank.
-    torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
-    assert float(turn.metrics["bank/mass"]) < 1e-12
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
+    assert float(found.metrics["bank/mass"]) < 1e-12
 
 
 def test_a_bank_without_mass_stands_still() -> None:
@@ -396,11 +396,11 @@ def test_a_bank_without_mass_stands_still() -> None:
 def test_without_in_batch_the_bank_holds_the_only_negatives() -> None:
     game, method = begun(in_batch=False)
     views, bank = ring.views(), vectors(method)
-    turn = method.loss(as_views(views), ring.prepared(game))
+    found = method.loss(as_views(views), ring.prepared(game))
     expected = info_nce(
         method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
     )
-    torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
     game, method = far_away(in_batch=False)
     assert abs(loss_after(method, ring.views(), ring.prepared(game))) < 1e-12
 
@@ -533,9 +533,9 @@ def test_decay_shrinks_what_no_query_likes() -> None:
 
 def test_the_bank_without_keys_in_its_view_shares_out_all_its_probability() -> None:
     game, method = begun(bank={"size": 40, "temperature": BANK_TEMPERATURE, "sees_keys": False})
-    turn = method.loss(as_views(ring.views()), ring.prepared(game))
-    assert float(turn.metrics["bank/bank_mass"]) == pytest.approx(1.0, rel=1e-12)
-    assert float(turn.metrics["bank/mass"]) < 0.95  # the encoder's own loss still has its keys
+    found = method.loss(as_views(ring.views()), ring.prepared(game))
+    assert float(found.metrics["bank/bank_mass"]) == pytest.approx(1.0, rel=1e-12)
+    assert float(found.metrics["bank/mass"]) < 0.95  # the encoder's own loss still has its keys
 
 
 def test_the_defaults_keep_the_published_rate_per_entry() -> None:

@@ -74,14 +74,14 @@ def test_while_filling_the_key_is_the_positive_and_the_keys_overwrite_the_bank()
     for number in range(3):
         views, now = ring.views(number), ring.prepared(game, number)
         assert not method.bank.is_full
-        turn = method.loss(as_views(views), now)
+        found = method.loss(as_views(views), now)
         expected = info_nce(
             method.encoder(views[0]),
             method.teacher(views[1]),
             vectors(method),
             temperature=FILL_TEMPERATURE,
         )
-        torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
         keys.append(unit_rows(method.teacher(views[1])))
         method.step(as_views(views), game.players, now)
     filled = torch.cat(keys)
@@ -122,9 +122,7 @@ def by_hand(method: CaCo, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
     return total
 
 
-def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw_without_decay_or_renormalisation() -> (
-    None
-):
+def test_the_bank_moves_as_written_by_hand_without_decay_or_renormalisation() -> None:
     game, method = begun()
     velocity = torch.zeros_like(vectors(method))
     for number in range(3):
@@ -141,13 +139,13 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw_without_de
 
 def test_the_encoders_move_leaves_the_bank_and_the_banks_move_leaves_the_encoder() -> None:
     game, method = begun()
-    turn = method.loss(as_views(ring.views()), ring.prepared(game))
+    found = method.loss(as_views(ring.views()), ring.prepared(game))
     bank, encoder = vectors(method), ring.parameters(method.encoder)
-    game.players["encoder"].update(turn.loss)
+    game.players["encoder"].update(found.loss)
     assert torch.equal(vectors(method), bank)
     moved = ring.parameters(method.encoder)
     assert not ring.equal(moved, encoder)
-    game.players["bank"].update(turn.outputs["bank_loss"])
+    game.players["bank"].update(found.outputs["bank_loss"])
     assert ring.equal(ring.parameters(method.encoder), moved)
     assert not torch.equal(vectors(method), bank)
 
@@ -161,19 +159,19 @@ def crops() -> list[Tensor]:
 def test_crops_are_two_means_over_large_and_small_pairs() -> None:
     game, method = begun()
     first, second, *small = crops()
-    turn = method.loss(as_views([first, second, *small]), ring.prepared(game))
+    found = method.loss(as_views([first, second, *small]), ring.prepared(game))
     large = (one_way(method, first, second) + one_way(method, second, first)) / 2
     crossed = torch.stack(
         [one_way(method, crop, key) for crop in small for key in (first, second)]
     ).mean()
-    torch.testing.assert_close(turn.loss, large + crossed, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.loss, large + crossed, rtol=1e-9, atol=0)
     pairs = [
         (first, second, 0.5),
         (second, first, 0.5),
         *((crop, key, 1 / 6) for crop in small for key in (first, second)),
     ]
-    found = torch.autograd.grad(turn.outputs["bank_loss"], method.bank.vectors)[0]
-    torch.testing.assert_close(found, by_hand(method, pairs), rtol=1e-9, atol=1e-12)
+    gradient = torch.autograd.grad(found.outputs["bank_loss"], method.bank.vectors)[0]
+    torch.testing.assert_close(gradient, by_hand(method, pairs), rtol=1e-9, atol=1e-12)
 
 
 def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> None:
@@ -202,19 +200,19 @@ def test_the_teachers_momentum_rises_from_epoch_to_epoch(epoch: int, expected: f
         )
 
 
-def bank_gradient(method: CaCo, turn: MethodLoss) -> Tensor:
-    return torch.autograd.grad(turn.outputs["bank_loss"], method.bank.vectors)[0]
+def bank_gradient(method: CaCo, found: MethodLoss) -> Tensor:
+    return torch.autograd.grad(found.outputs["bank_loss"], method.bank.vectors)[0]
 
 
 def test_the_banks_step_is_scaled_to_the_published_one_in_small_batches_only() -> None:
-    looks = []
+    gradients = []
     for scale in (True, False):
         game, method = begun(scale_bank_rate=scale)
-        looks.append(
+        gradients.append(
             bank_gradient(method, method.loss(as_views(ring.views()), ring.prepared(game)))
         )
     torch.testing.assert_close(
-        looks[0], looks[1] * 16 * TEMPERATURE / (1024 * 0.08), rtol=1e-9, atol=0
+        gradients[0], gradients[1] * 16 * TEMPERATURE / (1024 * 0.08), rtol=1e-9, atol=0
     )
     game, method = begun(
         scale_bank_rate=True, bank={"size": 40, "temperature": 10.0}, temperature=10.0
@@ -243,9 +241,9 @@ def test_each_role_changes_the_loss_in_its_direction_more_than_random_steps_of_e
     players = {"encoder": {}, "bank": {"learning_rate": 0.02, "momentum": 0.0}}
     game, method = begun(disarmed=twin, players=players)
     views, now, before = ring.views(), ring.prepared(game), vectors(method)
-    turn = method.loss(as_views(views), now)
-    game.players["bank"].update(turn.outputs["bank_loss"])
-    change = sign * (loss_after(method, views, now) - float(turn.loss.detach()))
+    found = method.loss(as_views(views), now)
+    game.players["bank"].update(found.outputs["bank_loss"])
+    change = sign * (loss_after(method, views, now) - float(found.loss.detach()))
     length = (vectors(method) - before).norm(dim=1, keepdim=True)
     random = []
     for seed in range(20):
@@ -253,7 +251,7 @@ def test_each_role_changes_the_loss_in_its_direction_more_than_random_steps_of_e
         noise = noise - (noise * unit_rows(before)).sum(dim=1, keepdim=True) * unit_rows(before)
         with torch.no_grad():
             method.bank.vectors.copy_(before + length * unit_rows(noise))
-        random.append(sign * (loss_after(method, views, now) - float(turn.loss.detach())))
+        random.append(sign * (loss_after(method, views, now) - float(found.loss.detach())))
     assert change > 0
     assert change > 2 * max(random)
 
@@ -294,27 +292,29 @@ def test_own_choice_lets_the_anchor_choose() -> None:
         cosine(method.encoder(view), method.bank.vectors.detach()) / TEMPERATURE for view in views
     ]
     expected = sum(torch.nn.functional.cross_entropy(each, each.argmax(dim=1)) for each in logits)
-    turn = method.loss(as_views(views), ring.prepared(game))
-    torch.testing.assert_close(turn.loss, expected, rtol=1e-9, atol=0)
-    assert turn.loss < method.loss(as_views(list(reversed(views))), ring.prepared(game)).loss + 1e-9
+    found = method.loss(as_views(views), ring.prepared(game))
+    torch.testing.assert_close(found.loss, expected, rtol=1e-9, atol=0)
+    assert (
+        found.loss < method.loss(as_views(list(reversed(views))), ring.prepared(game)).loss + 1e-9
+    )
     armed = begun()[1].loss(as_views(views), ring.prepared(game))
-    assert turn.loss < armed.loss  # nobody has a better positive than one's own nearest
+    assert found.loss < armed.loss  # nobody has a better positive than one's own nearest
 
 
 def test_instance_key_is_contrast_with_the_key_and_a_bank_of_negatives_only() -> None:
     game, method = begun(disarmed="instance-key")
     first, second = ring.views()
-    turn = method.loss(as_views([first, second]), ring.prepared(game))
+    found = method.loss(as_views([first, second]), ring.prepared(game))
 
     def loss(bank: Tensor) -> Tensor:
         return info_nce(
             method.encoder(first), method.teacher(second), bank, temperature=TEMPERATURE
         ) + info_nce(method.encoder(second), method.teacher(first), bank, temperature=TEMPERATURE)
 
-    torch.testing.assert_close(turn.loss, loss(vectors(method)), rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.loss, loss(vectors(method)), rtol=1e-9, atol=0)
     free = vectors(method).requires_grad_()
     torch.testing.assert_close(
-        bank_gradient(method, turn),
+        bank_gradient(method, found),
         -torch.autograd.grad(loss(free), free)[0],
         rtol=1e-9,
         atol=1e-12,

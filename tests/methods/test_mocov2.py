@@ -1,4 +1,4 @@
-"""MoCo v2: what a look sees, and what the queue and the teacher do afterwards."""
+"""MoCo v2: what the loss sees, and what the queue and the teacher do afterwards."""
 
 from typing import Any
 
@@ -57,12 +57,12 @@ def test_in_batch_adds_the_keys_of_the_other_images() -> None:
     assert loss > one_way(method, first, second)  # a larger denominator
 
 
-def test_the_keys_of_a_look_are_not_yet_in_the_queue() -> None:
+def test_the_keys_of_a_loss_are_not_yet_in_the_queue() -> None:
     game, method = started()
     before = method.queue.keys.clone()
-    turn = method.loss(as_views(ring.views()), ring.prepared(game))
+    method.loss(as_views(ring.views()), ring.prepared(game))
     assert torch.equal(method.queue.keys, before)
-    method.respond(turn, game.players, ring.prepared(game))
+    method.step(as_views(ring.views()), game.players, ring.prepared(game))
     assert not torch.equal(method.queue.keys, before)
 
 

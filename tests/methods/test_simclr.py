@@ -12,7 +12,7 @@ from sparring.models.view import as_views
 from sparring.objectives.contrastive import nt_xent
 
 
-def looked(views: list[Tensor], **settings: object) -> Tensor:
+def loss_of(views: list[Tensor], **settings: object) -> Tensor:
     game = ring.game("simclr", **settings)
     return game.method.loss(as_views(views), ring.prepared(game)).loss
 
@@ -26,14 +26,14 @@ def test_the_loss_is_nt_xent_of_both_views() -> None:
     views = ring.views()
     # One forward pass of both views or two: sums in float64.
     torch.testing.assert_close(
-        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+        loss_of(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
     )
 
 
 def test_the_temperature_is_the_settings() -> None:
     views = ring.views()
     torch.testing.assert_close(
-        looked(views, temperature=0.5),
+        loss_of(views, temperature=0.5),
         nt_xent(embedded(views), temperature=0.5),
         rtol=1e-10,
         atol=0,
@@ -44,14 +44,14 @@ def test_the_temperature_is_the_settings() -> None:
 def test_any_number_of_views_takes_part(num_views: int) -> None:
     views = [ring.views(number)[0] for number in range(num_views)]
     torch.testing.assert_close(
-        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+        loss_of(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
     )
 
 
 def test_views_of_different_sizes_are_encoded_one_by_one() -> None:
     views = [ring.views()[0], ring.views(1)[1][..., :12, :12], ring.views(2)[0][..., :8, :8]]
     torch.testing.assert_close(
-        looked(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
+        loss_of(views), nt_xent(embedded(views), temperature=0.2), rtol=1e-10, atol=0
     )
 
 
