@@ -42,7 +42,8 @@ def test_measurement_comes_back_and_progress_on_the_way(
     answering(
         monkeypatch,
         tmp_path,
-        f'print(json.dumps({{"count": ["steps", 1, 5]}}))\nprint(json.dumps({{"done": {asdict(PLAIN)}}}))',
+        'print(json.dumps({"count": ["steps", 1, 5]}))\n'
+        f'print(json.dumps({{"done": {asdict(PLAIN)}}}))',
     )
     listener = Listener()
     assert process.measured(REQUEST, listener, title="simclr") == PLAIN
@@ -89,7 +90,8 @@ def test_process_ends_when_nobody_waits_any_more(
     answering(
         monkeypatch,
         tmp_path,
-        'print(json.dumps({"count": ["steps", os.getpid(), 0]}), flush=True)\nimport time\ntime.sleep(600)',
+        'print(json.dumps({"count": ["steps", os.getpid(), 0]}), flush=True)\n'
+        "import time\ntime.sleep(600)",
     )
 
     class Stopped(Listener):

@@ -116,20 +116,20 @@ def test_tensors_of_a_step_hold_weights_state_and_more(photos: Path, tmp_path: P
     assert same.bytes_of_steps == found.bytes_of_steps
 
 
-def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(
+def test_what_is_learned_first_is_timed_by_a_few_steps_and_not_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
-    moves: list[int] = []
+    steps: list[int] = []
     from sparring.opponents.generator_pair.pretraining import Pretraining
 
-    played = Pretraining.play
+    original = Pretraining.train_step
 
-    def play(camp: Pretraining, images: Any) -> None:
-        moves.append(camp.done)
-        played(camp, images)
+    def noted_step(pretraining: Pretraining, images: Any) -> None:
+        steps.append(pretraining.done)
+        original(pretraining, images)
 
-    monkeypatch.setattr(Pretraining, "play", play)
+    monkeypatch.setattr(Pretraining, "train_step", noted_step)
     small = {
         "generator": {"latent": 4, "width": 4},
         "pretraining": {"steps": 1000, "batch_size": 4, "discriminator_steps": 1},
@@ -151,6 +151,6 @@ def test_what_is_learned_first_is_timed_by_a_few_moves_and_not_kept(
             folder=str(tmp_path / "run"),
         )
     )
-    assert moves == [0, 1, 2, 3]
+    assert steps == [0, 1, 2, 3]
     assert found.pretraining_seconds > 0
     assert not (tmp_path / "cache" / "learned").exists()
