@@ -103,8 +103,8 @@ def test_printed_lines_say_how_images_are_normalised(tmp_path: Path) -> None:
     encoder, config = random_encoder(backbone="mobilenetv4_conv_small", image_size=32)
     code = export_weights(encoder, config, form="timm", out=tmp_path / "w.pt")
     assert (
-        code.splitlines()[-1]
-        == "# expects images in [0, 1] minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225), per channel"
+        code.splitlines()[-1] == "# expects images in [0, 1] minus (0.485, 0.456, 0.406), "
+        "divided by (0.229, 0.224, 0.225), per channel"
     )
 
 
@@ -115,7 +115,8 @@ def test_network_that_torchvision_lacks_is_refused(
     encoder, config = random_encoder(backbone=backbone, image_size=96, width=width)
     with pytest.raises(
         ConfigError,
-        match=rf"^torchvision has no {backbone} at width {width:g}; use --format timm or safetensors",
+        match=rf"^torchvision has no {backbone} at width {width:g}; "
+        "use --format timm or safetensors",
     ):
         export_weights(encoder, config, form="torchvision", out=tmp_path / "w.pt")
     assert not (tmp_path / "w.pt").exists()
