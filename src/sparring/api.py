@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,14 @@ from sparring.data.sources.named import is_named
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.errors import DataError
-from sparring.evaluation.catalogue import SCORED_IMAGES
-from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.catalogue import PROTOCOLS, SCORED_IMAGES, choose
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
-from sparring.evaluation.protocol import Result
-from sparring.evaluation.protocols import evaluate as run_protocols
+from sparring.evaluation.protocol import Protocol, Result
+from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.formats.weights import export_weights
 from sparring.methods import registry
+from sparring.methods.about import About
 from sparring.methods.method import Method
 from sparring.models.encoder import Encoder
 from sparring.planning.outcome import Plan as Plan
@@ -47,6 +47,9 @@ from sparring.training.run import (
 )
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+
+if TYPE_CHECKING:
+    from sparring.command.doctor import Finding
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def evaluate(
     *,
     data: ImageData | None = None,
     train_data: ImageData | None = None,
-    protocols: str | Sequence[str] = ("knn", "linear"),
+    protocols: str | Protocol | Sequence[str | Protocol] = ("knn", "linear"),
     settings: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     seed: int | None = None,
@@ -239,6 +242,7 @@ def evaluate(
     device: str = "auto",
     limit: int | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Score a run's encoder beside the untrained one from which it started; each result is added to
     scores.json as soon as there is one.
@@ -249,47 +253,34 @@ def evaluate(
             `train_data`, not learned from.
         train_data: images to learn from, with labels; default: those of the run, or of a public set
             given by name as `data`.
-        protocols: names of `sparring.evaluation.catalogue.PROTOCOLS`, perhaps with a variant:
-            `linear:adco`.
+        protocols: names as `sparring protocols` lists them, perhaps with a variant (`linear:adco`),
+            `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
         root: folder of the public sets that are given by name.
         seed: of every split and draw; default: the run's.
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.
         limit: look at no more images than this of each set.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
 
     Returns:
         {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
     """
-    chosen = choose([protocols] if isinstance(protocols, str) else protocols, settings)
+    asked = [protocols] if isinstance(protocols, str | Protocol) else protocols
+    chosen = choose(asked, settings)
     folder = _folder(run)
     config = folder.read_config()
-    assert config.training.image_size is not None
     own = train_data is None and not is_named(data)
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]
-    size, seed = config.training.image_size, config.seed if seed is None else seed
+    size, seed = config.image_size, config.seed if seed is None else seed
     augment, draws = (
         Views(config.method_settings.views.resolve(size), image_size=size),
         generator(seed, "evaluation views"),
     )
     encoders = load_encoders(folder, backbone=backbone, device=device)
-    material = Material(
-        data_path(config) if own else train_data,
-        data,
-        image_size=size,
-        seed=seed,
-        device=encoders[0].mean.device,
-        views=lambda images: augment(images, generator=draws)[:2],
-        keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
-        limit=limit,
-        config=config,
-        folder=folder.path,
-        root=Path(root) if root is not None else None,
-        reporter=listener,
-    )
     tested = (
         "held-out images"
         if data is None
@@ -298,17 +289,33 @@ def evaluate(
         else "given images"
     )
 
-    def keep_result(contestant: str, protocol: str, result: Result) -> None:
+    def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
         folder.write_scores(
-            {**before, contestant: {**before.get(contestant, {}), protocol: result}, "test": tested}
+            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
         )
 
-    untrained = Contestant("untrained", encoders[1])
-    contestants = [Contestant("trained", encoders[0], untrained), untrained]
-    return {**run_protocols(contestants, material, chosen, done=keep_result), "test": tested}
+    untrained = EvaluatedEncoder("untrained", encoders[1])
+    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+    with _heard(listener, progress=progress) as heard:
+        evaluation_data = EvaluationData(
+            data_path(config) if own else train_data,
+            data,
+            image_size=size,
+            seed=seed,
+            device=encoders[0].mean.device,
+            views=lambda images: augment(images, generator=draws)[:2],
+            keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
+            limit=limit,
+            config=config,
+            folder=folder.path,
+            root=Path(root) if root is not None else None,
+            listener=heard,
+        )
+        results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
+    return {**results, "test": tested}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
@@ -403,6 +410,7 @@ def report(
     data: ImageData | None = None,
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
+    progress: bool = True,
 ) -> Path:
     """Write one self-contained HTML page about one or several runs.
 
@@ -411,18 +419,41 @@ def report(
         out: HTML file to write.
         data: images to show; default: each run's own.
         backbone: the network of your own with which the runs were trained, if any.
-        listener: told what happens.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
     """
-    from sparring.reporting.illustration import (
-        illustrated,
-    )  # brings matplotlib, for which no training should wait
+    # They bring matplotlib, for which no training should wait.
+    from sparring.reporting.illustration import illustrated
     from sparring.reporting.report import write_report
 
     summaries, runs = [], [runs] if isinstance(runs, str | Path | Run) else list(runs)
-    for number, run in enumerate(runs):
-        folder = _folder(run)
-        folder.require()
-        summaries.append(illustrated(folder, data, backbone=backbone))
-        if listener is not None:
-            listener.count("reading runs", number + 1, len(runs))
+    with _heard(listener, progress=progress) as heard:
+        for number, run in enumerate(runs):
+            folder = _folder(run)
+            folder.require()
+            summaries.append(illustrated(folder, data, backbone=backbone))
+            if heard is not None:
+                heard.count("reading runs", number + 1, len(runs))
     return write_report(summaries, out)
+
+
+def list_methods() -> dict[str, About]:
+    """Introductions of all methods and of all opponents around them, by name.
+
+    Shipped ones come first, then those of installed packages.
+    """
+    return {
+        name: registry.about(kind, name) for kind in registry.KINDS for name in registry.names(kind)
+    }
+
+
+def list_protocols() -> dict[str, Protocol]:
+    """Evaluation protocols that the library ships, by name, in the order of its lists."""
+    return dict(PROTOCOLS)
+
+
+def doctor() -> "list[Finding]":
+    """Findings about this installation: versions that fit together, devices, decoding, disk."""
+    from sparring.command.doctor import examine
+
+    return list(examine())
