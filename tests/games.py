@@ -1,54 +1,43 @@
-"""Small games on made-up images: what the tests of methods, opponents and training share."""
+"""Small games on made-up images, in the short forms that the tests of methods, opponents and
+training share."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparring.config import merged
-from sparring.data.dataset import Dataset, open_dataset
+from sparring.contract.toy import SIZE, Subject, changed, dataset, images, state
 from sparring.data.views.views import Views
+from sparring.methods import registry
 from sparring.methods.method import Context
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
-from sparring.training.build import Game, build
+from sparring.training.build import Game
 from sparring.training.loop import Training
 from sparring.training.metrics import plain, scored
-from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
-SIZE = 16
-SMALL: dict[str, dict[str, Any]] = {
-    "simclr": {},
-    "mocov2": {"queue": {"size": 40}},
-    "byol": {},
-    "simsiam": {},
-    "mocov3": {},
-    "plain": {},
-    "uel": {},
-    "adco": {"bank": {"size": 40}, "queue_epochs": 0.0},
-    "caco": {"bank": {"size": 40}, "queue_epochs": 0.0},
-    "acssl": {"predictor": {"hidden": 32}},
-}
-"""Settings that make each method's opponents small."""
-AROUND: dict[str, dict[str, Any]] = {
-    "perturbation": {},
-    "generator-pair": {
-        "generator_pair": {
-            "generator": {"width": 4, "latent": 8},
-            "pretraining": {"steps": 0},
-            "real_only": 0.0,
-            "players": {
-                "generator": {"learning_rate": 1e-3},
-                "discriminator": {"learning_rate": 1e-3},
-            },
-        }
-    },
-}
-"""Likewise for opponents in image space, which are to play from the first step."""
+__all__ = [
+    "METHODS",
+    "SIZE",
+    "Plain",
+    "augmentation",
+    "batch",
+    "changed",
+    "config",
+    "context",
+    "dataset",
+    "game",
+    "images",
+    "pixels",
+    "play",
+    "state",
+    "training",
+]
+
+METHODS = list(registry.shipped("method"))
 
 
 class Plain(nn.Module):
@@ -67,65 +56,34 @@ class Plain(nn.Module):
 
 def config(method: str, **settings: Any) -> RunConfig:
     """Configuration of a game that takes milliseconds per step."""
-    tree = {
-        "method": method,
-        "encoder": {"backbone": "resnet18", "width": 0.0625},
-        "projector": {"dim": 16, "hidden": 32},
-        "training": {
-            "image_size": SIZE,
-            "batch_size": 16,
-            "epochs": 3,
-            "device": "cpu",
-            "log_steps": 1,
-            "monitor_images": 32,
-        },
-    }
-    around = [AROUND[name] for name in settings.get("opponent", ())]
-    return RunConfig.from_tree(merged(tree, SMALL[method], *around, settings))
+    opponents = tuple(settings.pop("opponent", ()))
+    return Subject(method, opponents).config(**settings)
 
 
 def game(method: str, **settings: Any) -> Game:
     """Game at its first step."""
-    return build(config(method, **settings))
-
-
-def images(count: int = 64, *, seed: int = 0) -> np.ndarray:
-    """Blobs of two kinds: a bright disc on the left, or on the right, on noise."""
-    draw = np.random.default_rng(seed)
-    y, x = np.mgrid[:SIZE, :SIZE]
-    pixels = draw.integers(0, 120, (count, SIZE, SIZE, 3))
-    for number, image in enumerate(pixels):
-        centre = draw.uniform(2, 6) if number % 2 else draw.uniform(10, 14)
-        image[(x - centre) ** 2 + (y - draw.uniform(5, 11)) ** 2 < 12] += draw.integers(80, 130, 3)
-    return pixels.clip(0, 255).astype(np.uint8)
-
-
-def dataset(count: int = 64) -> Dataset:
-    """The blobs with their labels."""
-    run = config("simclr")
-    return open_dataset((images(count), np.arange(count) % 2), run.data, image_size=SIZE)
+    opponents = tuple(settings.pop("opponent", ()))
+    return Subject(method, opponents).game(**settings)
 
 
 def training(method: str, folder: Path, *, count: int = 64, **settings: Any) -> Training:
-    """Training on the blobs, at its first step."""
-    run = config(method, **settings)
-    target = RunFolder(folder)
-    target.path.mkdir(parents=True, exist_ok=True)
-    return Training(config=run, game=build(run), dataset=dataset(count), folder=target)
+    """Training on the made-up images, at its first step."""
+    opponents = tuple(settings.pop("opponent", ()))
+    return Subject(method, opponents).training(folder, count=count, **settings)
 
 
 def augmentation(method: str) -> Views:
     """The method's own augmentation."""
-    return Views(config(method).method_settings.views.resolve(SIZE), image_size=SIZE)
+    return Subject(method).augmentation()
 
 
 def batch(step: int, *, count: int = 16) -> Tensor:
-    """The batch of blobs of a step, uint8."""
+    """The batch of a step, uint8."""
     return torch.from_numpy(images(count, seed=step)).permute(0, 3, 1, 2).contiguous()
 
 
 def pixels(method: str, *, step: int = 0, count: int = 16) -> list[Tensor]:
-    """Pixels of the views of a batch of blobs."""
+    """Pixels of the views of a batch."""
     return augmentation(method)(batch(step, count=count), generator=generator(0, "views", step))
 
 
@@ -147,17 +105,3 @@ def play(method: str, game: Game, step: int) -> dict[str, float]:
         player.prepare(now.position)
     found = game.method.step(as_views(pixels(method, step=step)), game.players, now)
     return plain(scored(found, None))
-
-
-def state(module: nn.Module) -> dict[str, Tensor]:
-    """Copies of all tensors of a method or a part of one."""
-    return {
-        name: value.clone()
-        for name, value in module.state_dict().items()
-        if isinstance(value, Tensor)
-    }
-
-
-def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    """Names of the tensors that differ in any bit."""
-    return {name for name in before if not torch.equal(before[name], after[name])}

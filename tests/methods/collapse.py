@@ -4,12 +4,12 @@ leave out what prevents collapse."""
 from collections.abc import Callable
 from typing import Any
 
-import sketches
 import torch
 from torch import Tensor
 
 import games
 from sparring.config import merged
+from sparring.contract import learning
 from sparring.data.views.views import Views
 from sparring.measures.geometry import embedding_std
 from sparring.seeding import generator
@@ -27,14 +27,14 @@ def game(method: str) -> Game:
     own: dict[str, Any] = {"projector": {"kind": "simclr"}}
     if method == "byol":
         own["teacher_momentum"] = 0.9
-    return build(games.config(method, **merged(sketches.SETTINGS, own)), sketches.network())
+    return build(games.config(method, **merged(learning.SETTINGS, own)), learning.network())
 
 
 def spread_after(game: Game, move: Callable[[list[Tensor], int], object]) -> float:
     """Standard deviation of the embeddings of all sketches after `STEPS` moves."""
-    images, _ = sketches.sketches(256, seed=0)
+    images, _ = learning.sketches(256, seed=0)
     views = Views(
-        games.config("simclr", views=sketches.DISTORTION).method_settings.views.resolve(games.SIZE),
+        games.config("simclr", views=learning.DISTORTION).method_settings.views.resolve(games.SIZE),
         image_size=games.SIZE,
     )
     for number in range(STEPS):

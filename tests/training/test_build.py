@@ -32,7 +32,7 @@ def test_a_teacher_starts_as_its_encoder() -> None:
 
 def test_every_method_starts_from_the_same_backbone() -> None:
     # So that a comparison differs in the opponent only.
-    backbones = [games.game(method).encoder.backbone.state_dict() for method in sorted(games.SMALL)]
+    backbones = [games.game(method).encoder.backbone.state_dict() for method in games.METHODS]
     assert all(not games.changed(backbones[0], other) for other in backbones[1:])
 
 

@@ -83,7 +83,7 @@ def test_the_lock_is_released_when_the_training_fails(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("method", sorted(games.SMALL))
+@pytest.mark.parametrize("method", games.METHODS)
 def test_the_saved_configuration_rebuilds_the_run(method: str, tmp_path: Path) -> None:
     config = games.config(method, seed=3, training={"max_steps": 2})
     RunFolder(tmp_path).write_config(config)
