@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from sparring.config import Settings, merged, parse_override, read_toml, toml_text
 from sparring.errors import ConfigError
-from sparring.methods.registry import METHODS, settings_class
+from sparring.methods import registry
 from sparring.training.settings import RunConfig
 
 
@@ -34,7 +34,8 @@ def test_settings_cannot_be_changed() -> None:
 def test_unknown_key_suggests_the_nearest_of_its_section() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"^unknown setting 'inner\.rat'; did you mean 'inner\.rate'\? Accepted: inner\.name, inner\.rate$",
+        match=r"^unknown setting 'inner\.rat'; did you mean 'inner\.rate'\? "
+        r"Accepted: inner\.name, inner\.rate$",
     ):
         Outer.build({"inner": {"rat": 1}})
 
@@ -148,6 +149,9 @@ def test_none_is_left_out_of_toml() -> None:
     assert toml_text({"a": None, "b": 1, "c": {"d": None}}) == "b = 1\n"
 
 
+METHODS = list(registry.shipped("method"))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_resolved_configuration_rebuilds_itself_through_toml(method: str) -> None:
     given = {
@@ -171,7 +175,12 @@ def test_setting_of_another_method_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if "temperature" in settings_class(name).model_fields]
+    "method",
+    [
+        name
+        for name in METHODS
+        if "temperature" in registry.method_class(name).settings_class.model_fields
+    ],
 )
 def test_negative_temperature_is_refused_by_every_method_that_has_one(method: str) -> None:
     with pytest.raises(ConfigError, match=r"temperature: should be greater than 0, got -0\.1"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sparring
-from sparring.methods.registry import METHODS
+from sparring.methods import registry
 
 LAYERS = (
     {"errors", "config", "seeding", "distributed"},
@@ -20,9 +20,9 @@ LAYERS = (
     {"methods"},
     {"opponents"},
     {"training"},
-    {"evaluation"},
+    {"evaluation", "contract"},
     {"formats", "reporting"},
-    {"api", "command", "planning", "__init__", "__main__"},
+    {"api", "command", "planning", "testing", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
 SOURCE = Path(sparring.__file__).parent
@@ -118,7 +118,15 @@ def library() -> dict[str, str]:
     return {name: path.read_text() for path, name in names.items()}
 
 
-METHOD_FILES = {f"{entry.module}" for entry in METHODS.values()}
+METHOD_FILES = {
+    place.partition(":")[0].removeprefix("sparring.")
+    for _, place in registry.shipped("method").values()
+}
+
+
+def test_every_shipped_method_has_a_file_of_its_own() -> None:
+    assert len(METHOD_FILES) == len(registry.shipped("method")) == 10
+    assert library().keys() >= METHOD_FILES
 
 
 def test_every_package_has_a_layer() -> None:

@@ -4,16 +4,16 @@ leave out what prevents collapse."""
 from collections.abc import Callable
 from typing import Any
 
-import arena
-import sketches
 import torch
 from torch import Tensor
 
+import games
 from sparring.config import merged
+from sparring.contract import learning
 from sparring.data.views.views import Views
 from sparring.measures.geometry import embedding_std
 from sparring.seeding import generator
-from sparring.training.build import Contest, make_contest
+from sparring.training.build import Game, build
 
 STEPS = 25
 APART, TOGETHER = 0.6, 0.25
@@ -21,26 +21,26 @@ APART, TOGETHER = 0.6, 0.25
 BYOL, at most 0.19 with a part left out."""
 
 
-def contest(method: str) -> Contest:
+def game(method: str) -> Game:
     """Untrained, with a projector that does not end in batch norm, which would spread the
     embeddings by itself."""
     own: dict[str, Any] = {"projector": {"kind": "simclr"}}
     if method == "byol":
         own["teacher_momentum"] = 0.9
-    return make_contest(arena.config(method, **merged(sketches.SETTINGS, own)), sketches.network())
+    return build(games.config(method, **merged(learning.SETTINGS, own)), learning.network())
 
 
-def spread_after(game: Contest, move: Callable[[list[Tensor], int], object]) -> float:
+def spread_after(game: Game, move: Callable[[list[Tensor], int], object]) -> float:
     """Standard deviation of the embeddings of all sketches after `STEPS` moves."""
-    images, _ = sketches.sketches(256, seed=0)
+    images, _ = learning.sketches(256, seed=0)
     views = Views(
-        arena.config("simclr", views=sketches.DISTORTION).game.views.resolve(arena.SIZE),
-        image_size=arena.SIZE,
+        games.config("simclr", views=learning.DISTORTION).method_settings.views.resolve(games.SIZE),
+        image_size=games.SIZE,
     )
     for number in range(STEPS):
         rows = torch.randperm(len(images), generator=generator(0, "rows", number))[:32]
         for player in game.players.values():
-            player.prepare(arena.step(0).progress)
+            player.prepare(games.context(0).position)
         move(views(images[rows], generator=generator(0, "views", number)), number)
     with torch.no_grad():
         return embedding_std(game.encoder(views(images, generator=generator(0, "look"))[0]))

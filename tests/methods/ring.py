@@ -3,16 +3,15 @@ held to them tightly."""
 
 from typing import Any
 
-import arena
 import torch
 from torch import Tensor, nn
-from two_processes import Plain
 
-from sparring.methods.method import Step
-from sparring.models.backbones import Backbone
-from sparring.training.build import Contest, make_contest
+import games
+from sparring.methods.method import Context
+from sparring.training.build import Game, build
 
 BATCH = 16
+Plain = games.Plain
 
 
 class Normed(nn.Module):
@@ -33,29 +32,27 @@ class Normed(nn.Module):
         return self.layers(images)  # type: ignore[no-any-return]
 
 
-def game(method: str, network: type[nn.Module] = Plain, **settings: Any) -> Contest:
-    """Untrained contest in float64."""
+def game(method: str, network: type[nn.Module] = Plain, **settings: Any) -> Game:
+    """Untrained game in float64."""
     torch.manual_seed(3)
     # The preset of two equal views whatever the method's default, and a projector without batch
     # norm.
     plain = {"projector": {"kind": "mocov2", "dim": 16, "hidden": 32}}
-    made = make_contest(
-        arena.config(method, **{**plain, **settings}), Backbone(network(), image_size=arena.SIZE)
-    )
+    made = build(games.config(method, **{**plain, **settings}), network())
     made.method.double()
     return made
 
 
 def views(number: int = 0, *, method: str = "mocov2", batch: int = BATCH) -> list[Tensor]:
-    """Views of the blobs of one step."""
-    return [view.double() for view in arena.views(method, step=number, batch=batch)]
+    """Pixels of the views of the blobs of one step."""
+    return [pixels.double() for pixels in games.pixels(method, step=number, count=batch)]
 
 
-def prepared(contest: Contest, number: int = 0, *, batch: int = BATCH) -> Step:
-    """The step of that number, for which every player has its learning rate."""
-    now = arena.step(number, batch=batch)
-    for player in contest.players.values():
-        player.prepare(now.progress)
+def prepared(game: Game, number: int = 0, *, batch: int = BATCH) -> Context:
+    """Context of the step of that number, for which every player has its learning rate."""
+    now = games.context(number, count=batch)
+    for player in game.players.values():
+        player.prepare(now.position)
     return now
 
 

@@ -1,37 +1,39 @@
 """ACSSL-style: whom each query meets, and what its twins choose instead."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import arena
 import pytest
 import ring
 import torch
 from torch import Tensor
 
+import games
 from sparring.errors import ConfigError
 from sparring.methods.acssl import ACSSL
-from sparring.methods.method import Step, Turn
+from sparring.methods.method import Context, MethodLoss
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.objectives.similarity import cosine, unit_rows
 from sparring.optim.schedule import Position
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 QUEUE = {"pool": "queue", "queue_size": 100}
 TWINS: list[dict[str, Any]] = [{}, {"disarmed": "random"}, {"disarmed": "easiest"}]
 PLAIN = {"predictor": {"kind": "plain", "hidden": 32}}
 
 
-def started(**settings: Any) -> tuple[Contest, ACSSL]:
-    """Contest after two steps, so that teacher and encoder differ and a queue holds keys."""
-    contest = ring.game(
+def started(**settings: Any) -> tuple[Game, ACSSL]:
+    """Game after two steps, so that teacher and encoder differ and a queue holds keys."""
+    game = ring.game(
         "acssl", **{**PLAIN, "players": {"encoder": {"learning_rate": 0.1}}, **settings}
     )
     for number in (10, 11):
-        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
-    assert isinstance(contest.method, ACSSL)
-    return contest, contest.method
+        game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
+    assert isinstance(game.method, ACSSL)
+    return game, game.method
 
 
 def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
@@ -45,12 +47,14 @@ def twins(*settings: dict[str, Any]) -> Iterator[ACSSL]:
         yield method
 
 
-def looked(
+def loss_of(
     method: ACSSL, views: list[Tensor], number: int = 0, *, indices: Tensor | None = None
-) -> Turn:
-    now = arena.step(number)
+) -> MethodLoss:
+    now = games.context(number)
     indices = torch.arange(len(views[0])) if indices is None else indices
-    return method.look(views, Step(progress=now.progress, indices=indices, generator=now.generator))
+    return method.loss(
+        as_views(views), Context(position=now.position, indices=indices, generator=now.generator)
+    )
 
 
 def query(method: ACSSL, view: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ def test_the_loss_is_that_of_both_directions_written_out() -> None:
         similarity = cosine(query(method, asking), method.teacher(answering))
         others = [torch.cat([row[:i], row[i + 1 :]]) for i, row in enumerate(similarity)]
         directions.append(by_hand(similarity.diagonal(), others))
-    loss = looked(method, [first, second]).loss
+    loss = loss_of(method, [first, second]).loss
     torch.testing.assert_close(loss, (directions[0] + directions[1]) / 2, rtol=1e-12, atol=1e-14)
     assert not torch.isclose(directions[0], directions[1], rtol=1e-4)
 
@@ -93,7 +97,10 @@ def test_batch2_adds_the_other_images_keys_of_the_querys_own_view() -> None:
         ]
         directions.append(by_hand(across.diagonal(), others))
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+        loss_of(method, [first, second]).loss,
+        torch.stack(directions).mean(),
+        rtol=1e-12,
+        atol=1e-14,
     )
 
 
@@ -122,7 +129,10 @@ def test_the_queue_adds_past_keys_of_other_images() -> None:
             )
         directions.append(by_hand(across.diagonal(), others))
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(directions).mean(), rtol=1e-12, atol=1e-14
+        loss_of(method, [first, second]).loss,
+        torch.stack(directions).mean(),
+        rtol=1e-12,
+        atol=1e-14,
     )
 
 
@@ -135,7 +145,7 @@ def test_no_query_ever_meets_its_own_image(pool: str, disarmed: dict[str, str]) 
     indices = torch.tensor(
         [0, 0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14]
     )  # a broken file's place is taken by another image
-    pairs = looked(method, ring.views(), indices=indices).metrics["mining/pairs"]
+    pairs = loss_of(method, ring.views(), indices=indices).metrics["mining/pairs"]
     assert isinstance(pairs, Tensor)
     assert pairs.dtype == torch.int64
     assert len(pairs) >= 2 * ring.BATCH * 9
@@ -146,22 +156,21 @@ def test_no_query_ever_meets_its_own_image(pool: str, disarmed: dict[str, str]) 
 
 def test_the_loss_reaches_the_student_and_neither_teacher_nor_candidates() -> None:
     _, method = started(mining=QUEUE)
-    turn = looked(method, ring.views())
+    found = loss_of(method, ring.views())
     assert method.queue is not None
     assert not method.queue.keys.requires_grad
-    assert not turn.replies["keys"].requires_grad
+    assert not found.outputs["keys"].requires_grad
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     student = [*method.encoder.parameters(), *method.predictor.parameters()]
-    assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(turn.loss, student))
+    assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(found.loss, student))
 
 
 def test_the_gradient_reaches_the_query_through_positive_and_mined_pairs() -> None:
     (method,) = twins({})
-    first, second = ring.views()
-    asked, keys = query(method, first).detach().requires_grad_(), method.teacher(second)
-    images = torch.arange(ring.BATCH)
-    loss, _ = method._duel(asked, (keys, method.teacher(first)), images, arena.step())
-    (gradient,) = torch.autograd.grad(loss, asked)
+    first, second = as_views(ring.views())
+    now, keys = games.context(), method.teacher(second.pixels)
+    asked = now.forward(first, method.encoder, method.predictor)  # the loss takes the same tensor
+    (gradient,) = torch.autograd.grad(method.loss([first, second], now).loss, asked)
     # d cos(q, k) / dq = (k - (q.k) q) / |q| with unit q and k; the hand-made gradient of one query.
     unit, answers = unit_rows(asked.detach()), unit_rows(keys)
     similarity = unit @ answers.T
@@ -169,15 +178,16 @@ def test_the_gradient_reaches_the_query_through_positive_and_mined_pairs() -> No
     mined = similarity[0].argsort(descending=True)[1:10]
     pull = -4 * answers[0] + 2 * answers[mined].mean(dim=0)
     expected = (pull - (unit[0] @ pull) * unit[0]) / asked[0].norm().detach() / ring.BATCH
+    expected /= 2  # the mean of two directions; in the other one this view is the key
     torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
 
 
 def test_until_the_warm_up_ends_every_candidate_is_met() -> None:
     warm, late, everything = twins({"mining": {"warmup_epochs": 1.5}}, {}, {"disarmed": "all"})
     views = ring.views()
-    during, after = (looked(warm, views, number) for number in (14, 15))  # epochs of 10 steps
-    assert torch.equal(during.loss, looked(everything, views, 14).loss)
-    assert torch.equal(after.loss, looked(late, views, 15).loss)
+    during, after = (loss_of(warm, views, number) for number in (14, 15))  # epochs of 10 steps
+    assert torch.equal(during.loss, loss_of(everything, views, 14).loss)
+    assert torch.equal(after.loss, loss_of(late, views, 15).loss)
     assert during.loss != after.loss
 
 
@@ -185,9 +195,9 @@ def test_the_hardest_pairs_raise_the_loss_more_than_random_and_easiest_ones_of_e
     None
 ):
     views = ring.views()
-    turns = [looked(method, views) for method in twins(*TWINS)]
-    assert len({len(turn.metrics["mining/pairs"]) for turn in turns}) == 1  # type: ignore[arg-type]
-    mined, random, easiest = (float(turn.loss.detach()) for turn in turns)
+    each = [loss_of(method, views) for method in twins(*TWINS)]
+    assert len({len(found.metrics["mining/pairs"]) for found in each}) == 1  # type: ignore[arg-type]
+    mined, random, easiest = (float(found.loss.detach()) for found in each)
     # The network is untrained and its cosines are within a few hundredths; half of the gap to the
     # easiest is far beyond rounding.
     assert mined > random > easiest
@@ -200,7 +210,7 @@ def test_mining_does_its_duty_in_every_form(form: str) -> None:
     # everywhere.
     views, settings = ring.views(), {"form": form, "triplet": {"margin": 0.5}}
     mined, random, easiest = (
-        looked(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS))
+        loss_of(m, views).loss for m in twins(*({**settings, **twin} for twin in TWINS))
     )
     assert mined > random > easiest
 
@@ -209,12 +219,12 @@ def test_mining_does_its_duty_in_every_form(form: str) -> None:
 def test_a_twin_differs_in_the_choice_only(disarmed: str) -> None:
     armed, twin = twins({}, {"disarmed": disarmed})
     assert armed.state_dict().keys() == twin.state_dict().keys()
-    assert not arena.changed(arena.state(armed), arena.state(twin))
+    assert not games.changed(games.state(armed), games.state(twin))
     views = ring.views()
-    ours, theirs = looked(armed, views), looked(twin, views)
+    ours, theirs = loss_of(armed, views), loss_of(twin, views)
     for name in ("mining/positive", "mining/hardness_of_all"):
         assert ours.metrics[name] == theirs.metrics[name]
-    assert torch.equal(ours.replies["keys"], theirs.replies["keys"])
+    assert torch.equal(ours.outputs["keys"], theirs.outputs["keys"])
     assert ours.metrics["mining/hardness"] > theirs.metrics["mining/hardness"]  # type: ignore[operator]
     gap = float(ours.metrics["mining/hardness"]) - float(theirs.metrics["mining/hardness"])
     # The loss is linear in what was chosen and in nothing else that could differ.
@@ -223,14 +233,14 @@ def test_a_twin_differs_in_the_choice_only(disarmed: str) -> None:
 
 def test_all_is_to_the_bit_to_mine_everything_and_to_skip_nothing() -> None:
     twin, everything = twins({"disarmed": "all"}, {"mining": {"count": 10**6, "skip": 0}})
-    assert torch.equal(looked(twin, ring.views()).loss, looked(everything, ring.views()).loss)
+    assert torch.equal(loss_of(twin, ring.views()).loss, loss_of(everything, ring.views()).loss)
 
 
 def test_random_follows_the_steps_generator() -> None:
     (twin,) = twins({"disarmed": "random"})
     views = ring.views()
-    assert torch.equal(looked(twin, views, 3).loss, looked(twin, views, 3).loss)
-    assert looked(twin, views, 3).loss != looked(twin, views, 4).loss
+    assert torch.equal(loss_of(twin, views, 3).loss, loss_of(twin, views, 3).loss)
+    assert loss_of(twin, views, 3).loss != loss_of(twin, views, 4).loss
 
 
 def test_topk_nce_with_all_negatives_is_moco_v3s_cross_entropy() -> None:
@@ -246,7 +256,7 @@ def test_topk_nce_with_all_negatives_is_moco_v3s_cross_entropy() -> None:
         for asking, answering in ((first, second), (second, first))
     ]
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0
+        loss_of(method, [first, second]).loss, torch.stack(ways).mean(), rtol=1e-12, atol=0
     )
 
 
@@ -261,7 +271,7 @@ def test_byol_plus_without_weight_is_byol() -> None:
         for asking, answering in ((first, second), (second, first))
     ]
     torch.testing.assert_close(
-        looked(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0
+        loss_of(method, [first, second]).loss, torch.stack(distances).mean(), rtol=1e-12, atol=0
     )
 
 
@@ -269,9 +279,9 @@ def test_hcl_meets_all_negatives_whatever_the_count() -> None:
     few, many = twins(
         {"form": "hcl", "mining": {"count": 2}}, {"form": "hcl", "mining": {"count": 15, "skip": 0}}
     )
-    turn = looked(few, ring.views())
-    assert torch.equal(turn.loss, looked(many, ring.views()).loss)
-    assert len(turn.metrics["mining/pairs"]) == 2 * ring.BATCH * (ring.BATCH - 1)  # type: ignore[arg-type]
+    found = loss_of(few, ring.views())
+    assert torch.equal(found.loss, loss_of(many, ring.views()).loss)
+    assert len(found.metrics["mining/pairs"]) == 2 * ring.BATCH * (ring.BATCH - 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("disarmed", ["all", "random", "easiest"])
@@ -279,7 +289,7 @@ def test_hcl_has_nothing_to_disarm(disarmed: str) -> None:
     with pytest.raises(
         ConfigError, match=f"form=hcl meets all negatives: leave out disarmed={disarmed}"
     ):
-        arena.config("acssl", form="hcl", disarmed=disarmed)
+        games.config("acssl", form="hcl", disarmed=disarmed)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mining": QUEUE}, {"form": "hcl"}])
@@ -289,8 +299,8 @@ def test_the_order_of_a_batch_does_not_change_the_loss(settings: dict[str, Any])
         ring.views(),
         torch.randperm(ring.BATCH, generator=torch.Generator().manual_seed(0)),
     )
-    moved = looked(method, [view[order] for view in views], indices=order)
-    torch.testing.assert_close(looked(method, views).loss, moved.loss, rtol=1e-12, atol=1e-14)
+    moved = loss_of(method, [view[order] for view in views], indices=order)
+    torch.testing.assert_close(loss_of(method, views).loss, moved.loss, rtol=1e-12, atol=1e-14)
 
 
 def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
@@ -304,22 +314,22 @@ def test_more_views_ask_the_teachers_two_and_are_no_keys() -> None:
                 similarity = cosine(query(method, view), keys[key])
                 others = [torch.cat([row[:i], row[i + 1 :]]) for i, row in enumerate(similarity)]
                 losses.append(by_hand(similarity.diagonal(), others))
-    turn = looked(method, views)
+    found = loss_of(method, views)
     assert len(losses) == 6
-    torch.testing.assert_close(turn.loss, torch.stack(losses).mean(), rtol=1e-12, atol=1e-14)
-    assert len(turn.replies["keys"]) == 2 * ring.BATCH
+    torch.testing.assert_close(found.loss, torch.stack(losses).mean(), rtol=1e-12, atol=1e-14)
+    assert len(found.outputs["keys"]) == 2 * ring.BATCH
 
 
 @pytest.mark.parametrize(("step", "momentum"), [(0, 0.9), (50, 0.95), (100, 1.0)])
 def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: float) -> None:
-    contest, method = started(teacher_momentum=0.9)
+    game, method = started(teacher_momentum=0.9)
     before = ring.parameters(method.teacher)
-    now = Step(
-        progress=Position(step=step, num_steps=100, steps_per_epoch=10),
+    now = Context(
+        position=Position(step=step, num_steps=100, steps_per_epoch=10),
         indices=torch.arange(16),
-        generator=arena.step().generator,
+        generator=games.context().generator,
     )
-    contest.method.step(ring.views(), contest.players, now)
+    game.method.step(as_views(ring.views()), game.players, now)
     for old, new, online in zip(
         before, method.teacher.parameters(), method.encoder.parameters(), strict=True
     ):
@@ -328,15 +338,16 @@ def test_the_teachers_momentum_rises_from_its_start_to_one(step: int, momentum: 
         )
 
 
-def test_the_queue_takes_in_both_views_unit_keys_after_the_look_with_their_images() -> None:
-    contest, method = started(mining=QUEUE)
+def test_the_queue_takes_in_both_views_unit_keys_after_the_step_with_their_images() -> None:
+    game, method = started(mining=QUEUE)
     assert method.queue is not None
     views, indices = ring.views(), torch.arange(100, 116)
     before = method.queue.images.clone()
-    turn = looked(method, views, indices=indices)
+    loss_of(method, views, indices=indices)
     assert torch.equal(method.queue.images, before)
     expected = torch.cat([unit_rows(method.teacher(view)) for view in views])
-    method.respond(turn, contest.players, arena.step())
+    now = replace(ring.prepared(game), indices=indices)
+    method.step(as_views(views), game.players, now)
     new = slice(64, 96)  # two steps of twice 16 keys came before
     torch.testing.assert_close(method.queue.keys[new], expected, rtol=1e-12, atol=0)
     assert method.queue.images[new].tolist() == [*range(100, 116), *range(100, 116)]
@@ -351,7 +362,7 @@ def test_without_a_queue_there_is_none_to_save() -> None:
 def test_metrics_are_the_cosines_of_chosen_candidates_and_positives() -> None:
     (method,) = twins({})
     first, second = ring.views()
-    found = looked(method, [first, second]).metrics
+    found = loss_of(method, [first, second]).metrics
     mined, everyone, positive = [], [], []
     for asking, answering in ((first, second), (second, first)):
         similarity = cosine(query(method, asking), method.teacher(answering)).detach()
@@ -372,16 +383,16 @@ def test_metrics_are_the_cosines_of_chosen_candidates_and_positives() -> None:
 
 def test_a_small_batch_gives_what_it_has() -> None:
     (method,) = twins({})
-    turn = looked(method, [view[:4] for view in ring.views()])
-    assert len(turn.metrics["mining/pairs"]) == 2 * 4 * 2  # type: ignore[arg-type]  # three others, one skipped
-    assert turn.loss.isfinite()
+    found = loss_of(method, [view[:4] for view in ring.views()])
+    assert len(found.metrics["mining/pairs"]) == 2 * 4 * 2  # type: ignore[arg-type]  # three others, one skipped
+    assert found.loss.isfinite()
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_joint_batch_with_nobody_to_meet_is_refused(batch: int) -> None:
     (method,) = twins({})
     with pytest.raises(ConfigError, match=r"nothing to mine: .*training\.batch_size"):
-        looked(method, [view[:batch] for view in ring.views()])
+        loss_of(method, [view[:batch] for view in ring.views()])
 
 
 @pytest.mark.parametrize(
@@ -401,7 +412,7 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
         return joint[-1]
 
     monkeypatch.setattr(distributed, "gather", recorded)
-    whole = looked(method, views)
+    whole = loss_of(method, views)
     monkeypatch.setattr(distributed, "num_processes", lambda: 2)
     losses = []
     for rank in range(2):
@@ -410,7 +421,7 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
         monkeypatch.setattr(distributed, "gather", lambda tensor, replayed=replayed: next(replayed))
         own = slice(8 * rank, 8 * rank + 8)
         losses.append(
-            looked(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss
+            loss_of(method, [view[own] for view in views], indices=torch.arange(16)[own]).loss
         )
     torch.testing.assert_close(torch.stack(losses).mean(), whole.loss, rtol=1e-12, atol=1e-14)
     assert losses[0] != losses[1]
@@ -418,19 +429,19 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
 
 def test_a_run_with_a_queue_resumes_to_the_bit(tmp_path: Path) -> None:
     settings = {"mining": {"pool": "queue", "queue_size": 40}}
-    whole = arena.training("acssl", tmp_path / "whole", training={"max_steps": 7}, **settings)
-    whole.play()
-    arena.training("acssl", tmp_path / "parts", training={"max_steps": 3}, **settings).play()
-    second = arena.training("acssl", tmp_path / "parts", training={"max_steps": 7}, **settings)
+    whole = games.training("acssl", tmp_path / "whole", training={"max_steps": 7}, **settings)
+    whole.run()
+    games.training("acssl", tmp_path / "parts", training={"max_steps": 3}, **settings).run()
+    second = games.training("acssl", tmp_path / "parts", training={"max_steps": 7}, **settings)
     second.restore()
-    second.play()
-    assert not arena.changed(arena.state(whole.contest.method), arena.state(second.contest.method))
-    assert (arena.state(second.contest.method)["queue.images"] >= 0).all()
+    second.run()
+    assert not games.changed(games.state(whole.game.method), games.state(second.game.method))
+    assert (games.state(second.game.method)["queue.images"] >= 0).all()
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, method = started(players={"encoder": {"learning_rate": 0.01, "momentum": 0.0}})
-    views, now = ring.views(), ring.prepared(contest)
-    before = method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert method.look(views, now).loss < before
+    game, method = started(players={"encoder": {"learning_rate": 0.01, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(game)
+    before = method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert method.loss(as_views(views), now).loss < before

@@ -6,17 +6,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import arena
 import pytest
 import ring
 import torch
 from torch import Tensor
 
+import games
 from sparring.methods.adco import AdCo
-from sparring.methods.method import Step
+from sparring.methods.method import Context
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import unit_rows
-from sparring.training.build import Contest
+from sparring.training.build import Game
 from sparring.training.metrics import read_metrics
 
 TEMPERATURE, BANK_TEMPERATURE = 0.2, 0.1
@@ -24,23 +25,23 @@ TEMPERATURE, BANK_TEMPERATURE = 0.2, 0.1
 gradients vanish."""
 
 
-def adco(**settings: Any) -> tuple[Contest, AdCo]:
-    """Untrained contest in which both players take large steps."""
+def adco(**settings: Any) -> tuple[Game, AdCo]:
+    """Untrained game in which both players take large steps."""
     given = {
         "temperature": TEMPERATURE,
         "form": "one-way",
         "bank": {"size": 40, "temperature": BANK_TEMPERATURE},
         "players": {"encoder": {"learning_rate": 0.5}, "bank": {"learning_rate": 1.0}},
     }
-    contest = ring.game("adco", **{**given, **settings})
-    assert isinstance(contest.method, AdCo)
-    return contest, contest.method
+    game = ring.game("adco", **{**given, **settings})
+    assert isinstance(game.method, AdCo)
+    return game, game.method
 
 
-def begun(**settings: Any) -> tuple[Contest, AdCo]:
-    """Contest whose bank is full of directions as close to the queries as theirs are to one
+def begun(**settings: Any) -> tuple[Game, AdCo]:
+    """Game whose bank is full of directions as close to the queries as theirs are to one
     another, of various lengths."""
-    contest, method = adco(**settings)
+    game, method = adco(**settings)
     queries = unit_rows(
         method.encoder(torch.cat([ring.views(number)[0] for number in (20, 21, 22)])).detach()
     )[:40]
@@ -48,7 +49,7 @@ def begun(**settings: Any) -> tuple[Contest, AdCo]:
     with torch.no_grad():
         method.bank.vectors.mul_(torch.linspace(0.5, 2.0, 40, dtype=torch.float64)[:, None])
     assert method.bank.is_full
-    return contest, method
+    return game, method
 
 
 def vectors(method: AdCo) -> Tensor:
@@ -63,36 +64,36 @@ def encoder_loss(
     )
 
 
-def played(contest: Contest, number: int) -> None:
+def played(game: Game, number: int) -> None:
     """A whole round on the views of that number."""
-    contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
+    game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
 
 
 # Filling
 
 
-def filling(size: int = 40, **settings: Any) -> Iterator[tuple[Contest, AdCo, list[Tensor], Step]]:
-    """Rounds of a fresh contest, each before it is played."""
-    contest, method = adco(bank={"size": size, "temperature": BANK_TEMPERATURE}, **settings)
+def filling(size: int = 40, **settings: Any) -> Iterator[tuple[Game, AdCo, list[Tensor], Context]]:
+    """Rounds of a fresh game, each before it is played."""
+    game, method = adco(bank={"size": size, "temperature": BANK_TEMPERATURE}, **settings)
     for number in range(100):
-        views, now = ring.views(number), ring.prepared(contest, number)
-        yield contest, method, views, now
-        method.step(views, contest.players, now)
+        views, now = ring.views(number), ring.prepared(game, number)
+        yield game, method, views, now
+        method.step(as_views(views), game.players, now)
 
 
 def test_while_filling_the_loss_is_momentum_contrast_against_the_bank_as_it_stands() -> None:
     for number, (_, method, views, now) in zip(range(3), filling(), strict=False):
         bank = vectors(method)
-        turn = method.look(views, now)
+        found = method.loss(as_views(views), now)
         expected = info_nce(
             method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
         )
-        torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0, msg=f"step {number}")
+        torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0, msg=f"step {number}")
         in_batch = in_batch_info_nce(
             method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
         )
-        assert not torch.isclose(turn.loss, in_batch, rtol=1e-3)
-        assert "bank_loss" not in turn.replies
+        assert not torch.isclose(found.loss, in_batch, rtol=1e-3)
+        assert "bank_loss" not in found.outputs
 
 
 @pytest.mark.parametrize(("size", "steps"), [(16, 1), (32, 2), (40, 3)])
@@ -134,19 +135,19 @@ def test_when_the_bank_is_full_the_teacher_takes_over_parameters_and_keeps_its_s
 
 
 def test_the_bank_enters_the_game_without_momentum_and_the_encoder_keeps_its_own() -> None:
-    contest, _ = adco()
+    game, _ = adco()
     for number in range(3):
-        played(contest, number)
-    assert not contest.players["bank"].state_dict()["state"]
-    assert contest.players["encoder"].state_dict()["state"]
-    played(contest, 3)
-    assert contest.players["bank"].state_dict()["state"]
+        played(game, number)
+    assert not game.players["bank"].state_dict()["state"]
+    assert game.players["encoder"].state_dict()["state"]
+    played(game, 3)
+    assert game.players["bank"].state_dict()["state"]
 
 
 def test_the_bank_does_not_play_while_it_fills() -> None:
-    contest, method = adco()
+    game, method = adco()
     noise = vectors(method)
-    played(contest, 0)
+    played(game, 0)
     assert torch.equal(vectors(method)[16:], noise[16:])
 
 
@@ -156,9 +157,7 @@ def test_the_bank_first_moves_when_it_is_full_and_its_epochs_as_a_queue_are_over
 ) -> None:
     # Ten steps per epoch; the bank is full after three in any case.
     rounds = zip(range(first_move + 2), filling(queue_epochs=epochs), strict=False)
-    has_moved = [
-        bool(contest.players["bank"].state_dict()["state"]) for _, (contest, _, _, _) in rounds
-    ]
+    has_moved = [bool(game.players["bank"].state_dict()["state"]) for _, (game, _, _, _) in rounds]
     assert has_moved == [False] * (first_move + 1) + [True]
 
 
@@ -168,7 +167,7 @@ def test_as_a_queue_the_full_bank_holds_the_newest_keys_and_the_encoder_plays_th
         copied.append(ring.equal(ring.parameters(method.teacher), ring.parameters(method.encoder)))
         if number >= 3:
             torch.testing.assert_close(
-                method.look(views, now).loss,
+                method.loss(as_views(views), now).loss,
                 encoder_loss(method, views, vectors(method)),
                 rtol=1e-12,
                 atol=0,
@@ -193,15 +192,15 @@ def test_as_a_queue_the_full_bank_holds_the_newest_keys_and_the_encoder_plays_th
 
 
 def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
-    contest, method = adco(form="multi-crop")
+    game, method = adco(form="multi-crop")
     views = [ring.views()[0], ring.views(1)[0][..., :12, :12], ring.views(2)[0][..., :8, :8]]
     expected = unit_rows(method.teacher(views[0]))
-    turn = method.look(views, ring.prepared(contest))
+    found = method.loss(as_views(views), ring.prepared(game))
     loss = info_nce(
         method.encoder(views[1]), method.teacher(views[0]), vectors(method), temperature=TEMPERATURE
     )
-    torch.testing.assert_close(turn.loss, loss, rtol=1e-12, atol=0)
-    method.respond(turn, contest.players, ring.prepared(contest))
+    torch.testing.assert_close(found.loss, loss, rtol=1e-12, atol=0)
+    method.step(as_views(views), game.players, ring.prepared(game))
     torch.testing.assert_close(vectors(method)[:16], expected, rtol=1e-12, atol=0)
 
 
@@ -215,7 +214,7 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str)
         "encoder": {"learning_rate": 0.5},
         "bank": {"learning_rate": rate, "weight_decay": decay, "momentum": momentum},
     }
-    contest, method = begun(form=form, players=players)
+    game, method = begun(form=form, players=players)
     velocity, late = torch.zeros_like(vectors(method)), []
     for number in range(4):
         views, bank = ring.views(number), vectors(method)
@@ -232,7 +231,7 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str)
             ]
             return -torch.autograd.grad(torch.stack(losses).mean(), free)[0]
 
-        method.step(views, contest.players, ring.prepared(contest, number))
+        method.step(as_views(views), game.players, ring.prepared(game, number))
         velocity = momentum * velocity + gradient(queries) + decay * bank
         # float64, one step: the closed form and autograd sum in another order.
         torch.testing.assert_close(vectors(method), bank - rate * velocity, rtol=1e-9, atol=1e-12)
@@ -244,16 +243,16 @@ def test_the_bank_moves_as_written_by_hand_from_what_both_players_saw(form: str)
 
 
 def test_the_encoder_answers_the_bank_before_it_moved() -> None:
-    contest, method = begun()
+    game, method = begun()
     views, bank = ring.views(), vectors(method)
     start = ring.parameters(method.encoder)
     wanted = torch.autograd.grad(
         encoder_loss(method, views, bank), list(method.encoder.parameters())
     )
-    method.step(views, contest.players, ring.prepared(contest))
+    method.step(as_views(views), game.players, ring.prepared(game))
     rate, decay = (
-        contest.players["encoder"].learning_rate,
-        contest.players["encoder"].settings.weight_decay,
+        game.players["encoder"].learning_rate,
+        game.players["encoder"].settings.weight_decay,
     )
     assert not torch.equal(vectors(method), bank)
     for old, new, gradient in zip(start, method.encoder.parameters(), wanted, strict=True):
@@ -263,26 +262,26 @@ def test_the_encoder_answers_the_bank_before_it_moved() -> None:
 
 
 def test_the_encoders_move_leaves_the_bank_and_the_banks_move_leaves_the_encoder() -> None:
-    contest, method = begun()
-    turn = method.look(ring.views(), ring.prepared(contest))
+    game, method = begun()
+    found = method.loss(as_views(ring.views()), ring.prepared(game))
     bank, encoder = vectors(method), ring.parameters(method.encoder)
-    contest.players["encoder"].update(turn.loss)
+    game.players["encoder"].update(found.loss)
     assert torch.equal(vectors(method), bank)
     moved = ring.parameters(method.encoder)
     assert not ring.equal(moved, encoder)
-    contest.players["bank"].update(turn.replies["bank_loss"])
+    game.players["bank"].update(found.outputs["bank_loss"])
     assert ring.equal(ring.parameters(method.encoder), moved)
     assert not torch.equal(vectors(method), bank)
 
 
 def test_the_losses_are_those_of_the_two_temperatures() -> None:
-    contest, method = begun()
+    game, method = begun()
     views = ring.views()
-    turn = method.look(views, ring.prepared(contest))
+    found = method.loss(as_views(views), ring.prepared(game))
     bank = vectors(method)
-    torch.testing.assert_close(turn.loss, encoder_loss(method, views, bank), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.loss, encoder_loss(method, views, bank), rtol=1e-12, atol=0)
     torch.testing.assert_close(
-        turn.replies["bank_loss"],
+        found.outputs["bank_loss"],
         -encoder_loss(method, views, bank, BANK_TEMPERATURE),
         rtol=1e-12,
         atol=0,
@@ -292,25 +291,25 @@ def test_the_losses_are_those_of_the_two_temperatures() -> None:
 # Duty
 
 
-def loss_after(method: AdCo, views: list[Tensor], now: Step) -> float:
-    return float(method.look(views, now).loss.detach())
+def loss_after(method: AdCo, views: list[Tensor], now: Context) -> float:
+    return float(method.loss(as_views(views), now).loss.detach())
 
 
-def bank_step(**settings: Any) -> tuple[AdCo, list[Tensor], Step, Tensor, float]:
-    """A contest after a step of the bank alone, its vectors before, and the encoder's loss
+def bank_step(**settings: Any) -> tuple[AdCo, list[Tensor], Context, Tensor, float]:
+    """A game after a step of the bank alone, its vectors before, and the encoder's loss
     before."""
     players = {"encoder": {}, "bank": {"learning_rate": 0.3, "weight_decay": 0.0}}
-    contest, method = begun(players=players, **settings)
-    views, now = ring.views(), ring.prepared(contest)
-    turn = method.look(views, now)
+    game, method = begun(players=players, **settings)
+    views, now = ring.views(), ring.prepared(game)
+    found = method.loss(as_views(views), now)
     # A saturated softmax would leave the bank no gradient, or all of it; the test would then say
     # nothing.
-    assert 0.05 < float(turn.metrics["bank/mass"]) < 0.95
+    assert 0.05 < float(found.metrics["bank/mass"]) < 0.95
     if method.settings.bank.sees_keys:
-        assert 0.05 < float(turn.metrics["bank/bank_mass"]) < 0.95
+        assert 0.05 < float(found.metrics["bank/bank_mass"]) < 0.95
     before = vectors(method)
-    contest.players["bank"].update(turn.replies["bank_loss"])
-    return method, views, now, before, float(turn.loss.detach())
+    game.players["bank"].update(found.outputs["bank_loss"])
+    return method, views, now, before, float(found.loss.detach())
 
 
 @pytest.mark.parametrize("form", ["one-way", "symmetric"])
@@ -337,22 +336,22 @@ def test_a_step_of_the_bank_alone_raises_the_encoders_loss_more_than_random_step
 
 
 def test_a_step_of_the_encoder_alone_lowers_its_loss() -> None:
-    contest, method = begun(players={"encoder": {"learning_rate": 0.05}, "bank": {}})
-    views, now = ring.views(), ring.prepared(contest)
-    turn = method.look(views, now)
-    contest.players["encoder"].update(turn.loss)
-    assert loss_after(method, views, now) < float(turn.loss.detach())
+    game, method = begun(players={"encoder": {"learning_rate": 0.05}, "bank": {}})
+    views, now = ring.views(), ring.prepared(game)
+    found = method.loss(as_views(views), now)
+    game.players["encoder"].update(found.loss)
+    assert loss_after(method, views, now) < float(found.loss.detach())
 
 
 def test_over_several_rounds_the_bank_keeps_the_loss_higher_than_a_bank_that_stands_still() -> None:
     losses = {}
     for rate in (1e-12, 1.0):
-        contest, method = begun(
+        game, method = begun(
             players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": rate}}
         )
         for number in range(6):
-            played(contest, number)
-        losses[rate] = loss_after(method, ring.views(30), ring.prepared(contest))
+            played(game, number)
+        losses[rate] = loss_after(method, ring.views(30), ring.prepared(game))
     # Six rounds from the same start; the difference is the bank's doing.
     assert losses[1.0] > losses[1e-12] + 0.02
 
@@ -360,50 +359,50 @@ def test_over_several_rounds_the_bank_keeps_the_loss_higher_than_a_bank_that_sta
 # Switched off
 
 
-def far_away(**settings: Any) -> tuple[Contest, AdCo]:
-    """Contest whose bank lies opposite the queries, at temperatures at which it gets no
+def far_away(**settings: Any) -> tuple[Game, AdCo]:
+    """Game whose bank lies opposite the queries, at temperatures at which it gets no
     probability."""
     bank = {"size": 40, "temperature": 0.02}
-    contest, method = begun(temperature=0.05, bank=bank, **settings)
+    game, method = begun(temperature=0.05, bank=bank, **settings)
     queries = unit_rows(method.encoder(ring.views()[0]).detach())
     with torch.no_grad():
         method.bank.vectors.copy_(-queries.mean(dim=0).expand(40, -1))
-    return contest, method
+    return game, method
 
 
 def test_without_mass_on_the_bank_the_game_is_in_batch_contrast() -> None:
-    contest, method = far_away()
+    game, method = far_away()
     views = ring.views()
-    turn = method.look(views, ring.prepared(contest))
+    found = method.loss(as_views(views), ring.prepared(game))
     nobody = torch.zeros(0, 16, dtype=torch.float64)
     expected = in_batch_info_nce(
         method.encoder(views[0]), method.teacher(views[1]), nobody, temperature=0.05
     )
     assert float(expected.detach()) > 0.1
     # exp(-2 / 0.05) = 4e-18 of the probability is left for the bank.
-    torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
-    assert float(turn.metrics["bank/mass"]) < 1e-12
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
+    assert float(found.metrics["bank/mass"]) < 1e-12
 
 
 def test_a_bank_without_mass_stands_still() -> None:
-    contest, method = far_away(
+    game, method = far_away(
         players={"encoder": {}, "bank": {"learning_rate": 1.0, "weight_decay": 0.0}}
     )
     before = vectors(method)
-    played(contest, 0)
+    played(game, 0)
     torch.testing.assert_close(vectors(method), before, rtol=0, atol=1e-12)
 
 
 def test_without_in_batch_the_bank_holds_the_only_negatives() -> None:
-    contest, method = begun(in_batch=False)
+    game, method = begun(in_batch=False)
     views, bank = ring.views(), vectors(method)
-    turn = method.look(views, ring.prepared(contest))
+    found = method.loss(as_views(views), ring.prepared(game))
     expected = info_nce(
         method.encoder(views[0]), method.teacher(views[1]), bank, temperature=TEMPERATURE
     )
-    torch.testing.assert_close(turn.loss, expected, rtol=1e-12, atol=0)
-    contest, method = far_away(in_batch=False)
-    assert abs(loss_after(method, ring.views(), ring.prepared(contest))) < 1e-12
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
+    game, method = far_away(in_batch=False)
+    assert abs(loss_after(method, ring.views(), ring.prepared(game))) < 1e-12
 
 
 # Forms
@@ -414,21 +413,21 @@ def bank_gradient(method: AdCo, bank_loss: Tensor) -> Tensor:
 
 
 def test_the_symmetric_game_is_the_mean_of_the_two_one_way_games() -> None:
-    contest, symmetric = begun(form="symmetric")
+    game, symmetric = begun(form="symmetric")
     _, one_way = begun(form="one-way")
     first, second = ring.views()
-    now = ring.prepared(contest)
-    both = symmetric.look([first, second], now)
-    parts = [one_way.look(views, now) for views in ([first, second], [second, first])]
+    now = ring.prepared(game)
+    both = symmetric.loss(as_views([first, second]), now)
+    parts = [one_way.loss(as_views(views), now) for views in ([first, second], [second, first])]
     assert not torch.isclose(parts[0].loss, parts[1].loss, rtol=1e-5)
     torch.testing.assert_close(both.loss, (parts[0].loss + parts[1].loss) / 2, rtol=1e-12, atol=0)
-    losses = [part.replies["bank_loss"] for part in parts]
+    losses = [part.outputs["bank_loss"] for part in parts]
     torch.testing.assert_close(
-        both.replies["bank_loss"], (losses[0] + losses[1]) / 2, rtol=1e-12, atol=0
+        both.outputs["bank_loss"], (losses[0] + losses[1]) / 2, rtol=1e-12, atol=0
     )
     mean = torch.stack([bank_gradient(one_way, loss) for loss in losses]).mean(dim=0)
     torch.testing.assert_close(
-        bank_gradient(symmetric, both.replies["bank_loss"]), mean, rtol=1e-9, atol=1e-14
+        bank_gradient(symmetric, both.outputs["bank_loss"]), mean, rtol=1e-9, atol=1e-14
     )
 
 
@@ -443,30 +442,30 @@ def crops() -> list[Tensor]:
 
 
 def test_multi_crop_is_the_sum_over_query_crops_with_the_first_as_the_only_key() -> None:
-    contest, many = begun(form="multi-crop")
+    game, many = begun(form="multi-crop")
     _, one_way = begun(form="one-way")
     key, *queries = crops()
-    now = ring.prepared(contest)
-    whole = many.look([key, *queries], now)
-    parts = [one_way.look([query, key], now) for query in queries]
+    now = ring.prepared(game)
+    whole = many.loss(as_views([key, *queries]), now)
+    parts = [one_way.loss(as_views([query, key]), now) for query in queries]
     torch.testing.assert_close(whole.loss, sum(part.loss for part in parts), rtol=1e-12, atol=0)
-    losses = [part.replies["bank_loss"] for part in parts]
-    torch.testing.assert_close(whole.replies["bank_loss"], sum(losses), rtol=1e-12, atol=0)
+    losses = [part.outputs["bank_loss"] for part in parts]
+    torch.testing.assert_close(whole.outputs["bank_loss"], sum(losses), rtol=1e-12, atol=0)
     total = torch.stack([bank_gradient(one_way, loss) for loss in losses]).sum(dim=0)
     torch.testing.assert_close(
-        bank_gradient(many, whole.replies["bank_loss"]), total, rtol=1e-9, atol=1e-14
+        bank_gradient(many, whole.outputs["bank_loss"]), total, rtol=1e-9, atol=1e-14
     )
 
 
 def test_multi_crop_encodes_keys_once_from_the_key_crop() -> None:
-    contest, method = begun(form="multi-crop")
+    game, method = begun(form="multi-crop")
     seen: dict[str, list[int]] = {"teacher": [], "encoder": []}
     for name in seen:
         module = method.get_submodule(name)
         module.register_forward_hook(
             lambda module, inputs, output, name=name: seen[name].append(inputs[0].shape[-1])
         )
-    method.look(crops(), ring.prepared(contest))
+    method.loss(as_views(crops()), ring.prepared(game))
     assert seen == {"teacher": [16], "encoder": [16, 12, 8]}
 
 
@@ -476,9 +475,16 @@ def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> Non
         "views": {"preset": "multi-crop-adco"},
         "training": {"max_steps": 4},
     }
-    run = arena.training("adco", tmp_path, count=32, **settings)
-    assert [view.size for view in run.config.game.views.resolve(32)] == [32, 32, 28, 24, 20, 12]
-    run.play()
+    run = games.training("adco", tmp_path, count=32, **settings)
+    assert [view.size for view in run.config.method_settings.views.resolve(32)] == [
+        32,
+        32,
+        28,
+        24,
+        20,
+        12,
+    ]
+    run.run()
     records = read_metrics(tmp_path / "metrics.jsonl")
     assert ["bank/mass" in record for record in records] == [False, False, False, True]
     # Five query crops, each a cross-entropy over 56 columns: the sum, not the mean.
@@ -489,11 +495,11 @@ def test_the_published_crops_run_through_filling_and_game(tmp_path: Path) -> Non
 
 
 def test_vectors_are_never_renormalised() -> None:
-    contest, method = adco(
+    game, method = adco(
         players={"encoder": {"learning_rate": 0.05}, "bank": {"learning_rate": 1.0}}
     )
     for number in range(6):
-        played(contest, number)
+        played(game, number)
     norms = vectors(method).norm(dim=1)
     assert (norms - 1).abs().max() > 0.01
     assert norms.std() > 1e-3
@@ -507,10 +513,10 @@ def test_without_decay_no_norm_ever_shrinks(momentum: float) -> None:
         "encoder": {"learning_rate": 0.1},
         "bank": {"learning_rate": 2.0, "weight_decay": 0.0, "momentum": momentum},
     }
-    contest, method = begun(players=players)
+    game, method = begun(players=players)
     norms = [vectors(method).norm(dim=1)]
     for number in range(5):
-        played(contest, number)
+        played(game, number)
         norms.append(vectors(method).norm(dim=1))
     for before, after in pairwise(norms):
         assert (after - before).min() > -1e-12
@@ -519,23 +525,23 @@ def test_without_decay_no_norm_ever_shrinks(momentum: float) -> None:
 
 def test_decay_shrinks_what_no_query_likes() -> None:
     players = {"encoder": {}, "bank": {"learning_rate": 1.0, "weight_decay": 0.01, "momentum": 0.0}}
-    contest, method = far_away(players=players)
+    game, method = far_away(players=players)
     before = vectors(method).norm(dim=1)
-    played(contest, 0)
+    played(game, 0)
     torch.testing.assert_close(vectors(method).norm(dim=1), 0.99 * before, rtol=1e-9, atol=0)
 
 
 def test_the_bank_without_keys_in_its_view_shares_out_all_its_probability() -> None:
-    contest, method = begun(bank={"size": 40, "temperature": BANK_TEMPERATURE, "sees_keys": False})
-    turn = method.look(ring.views(), ring.prepared(contest))
-    assert float(turn.metrics["bank/bank_mass"]) == pytest.approx(1.0, rel=1e-12)
-    assert float(turn.metrics["bank/mass"]) < 0.95  # the encoder's own loss still has its keys
+    game, method = begun(bank={"size": 40, "temperature": BANK_TEMPERATURE, "sees_keys": False})
+    found = method.loss(as_views(ring.views()), ring.prepared(game))
+    assert float(found.metrics["bank/bank_mass"]) == pytest.approx(1.0, rel=1e-12)
+    assert float(found.metrics["bank/mass"]) < 0.95  # the encoder's own loss still has its keys
 
 
 def test_the_defaults_keep_the_published_rate_per_entry() -> None:
-    contest = ring.game("adco", bank={})
-    settings = contest.method.settings
-    assert isinstance(contest.method, AdCo)
+    game = ring.game("adco", bank={})
+    settings = game.method.settings
+    assert isinstance(game.method, AdCo)
     assert (
         settings.temperature,
         settings.bank.temperature,

@@ -2,23 +2,24 @@
 
 from typing import Any
 
-import arena
 import collapse
 import pytest
 import ring
 import torch
 from torch import Tensor, nn
 
+import games
 from sparring.methods.byol import BYOL
+from sparring.models.view import as_views
 from sparring.objectives.alignment import normalised_regression
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 PLAIN = {"predictor": {"kind": "plain", "hidden": 24}}
 
 
-def started(**settings: Any) -> tuple[Contest, BYOL]:
-    """Contest after two steps, so that teacher and encoder differ."""
-    contest = ring.game(
+def started(**settings: Any) -> tuple[Game, BYOL]:
+    """Game after two steps, so that teacher and encoder differ."""
+    game = ring.game(
         "byol",
         **{
             "players": {"encoder": {"learning_rate": 0.5}},
@@ -28,9 +29,9 @@ def started(**settings: Any) -> tuple[Contest, BYOL]:
         },
     )
     for number in (10, 11):
-        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
-    assert isinstance(contest.method, BYOL)
-    return contest, contest.method
+        game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
+    assert isinstance(game.method, BYOL)
+    return game, game.method
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -46,9 +47,9 @@ def one_way(method: BYOL, student_view: Tensor, teacher_view: Tensor) -> Tensor:
 
 
 def test_the_loss_is_the_sum_of_both_directions_mean_squared_distances() -> None:
-    contest, method = started()
+    game, method = started()
     first, second = ring.views()
-    loss = method.look([first, second], ring.prepared(contest)).loss
+    loss = method.loss(as_views([first, second]), ring.prepared(game)).loss
     torch.testing.assert_close(
         loss, one_way(method, first, second) + one_way(method, second, first), rtol=1e-12, atol=0
     )
@@ -65,8 +66,8 @@ def test_only_the_student_has_a_predictor() -> None:
 
 
 def test_gradient_reaches_backbone_projector_and_predictor_but_not_the_teacher() -> None:
-    contest, method = started()
-    loss = method.look(ring.views(), ring.prepared(contest)).loss
+    game, method = started()
+    loss = method.loss(as_views(ring.views()), ring.prepared(game)).loss
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     for part in (method.encoder.backbone, method.encoder.projector, method.predictor):
         assert isinstance(part, nn.Module)
@@ -75,7 +76,7 @@ def test_gradient_reaches_backbone_projector_and_predictor_but_not_the_teacher()
 
 
 def test_the_gradient_is_that_of_fixed_targets() -> None:
-    contest, method = started()
+    game, method = started()
     first, second = ring.views()
     targets = [method.teacher(second), method.teacher(first)]
     weights = list(method.encoder.parameters())
@@ -84,17 +85,19 @@ def test_the_gradient_is_that_of_fixed_targets() -> None:
         for view, target in zip((first, second), targets, strict=True)
     )
     assert isinstance(fixed, Tensor)
-    ours = torch.autograd.grad(method.look([first, second], ring.prepared(contest)).loss, weights)
+    ours = torch.autograd.grad(
+        method.loss(as_views([first, second]), ring.prepared(game)).loss, weights
+    )
     for found, wanted in zip(ours, torch.autograd.grad(fixed, weights), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
 
 
 def momentum_of(number: int, **settings: Any) -> float:
     """The coefficient with which the teacher moved at this step of 100, read off its parameters."""
-    contest, method = started(**settings)
+    game, method = started(**settings)
     before = torch.cat([parameter.flatten() for parameter in ring.parameters(method.teacher)])
-    now = ring.prepared(contest, number)
-    method.step(ring.views(), contest.players, now)
+    now = ring.prepared(game, number)
+    method.step(as_views(ring.views()), game.players, now)
     online = torch.cat([parameter.flatten() for parameter in ring.parameters(method.encoder)])
     after = torch.cat([parameter.flatten() for parameter in ring.parameters(method.teacher)])
     # teacher' = m teacher + (1 - m) online, so m is the share of the way that is left.
@@ -116,39 +119,45 @@ def test_a_constant_schedule_keeps_the_teachers_pace() -> None:
 
 
 def test_the_teacher_follows_the_moved_encoder() -> None:
-    contest, method = started(teacher_momentum=0.0, teacher_schedule="constant")
-    method.step(ring.views(), contest.players, ring.prepared(contest))
+    game, method = started(teacher_momentum=0.0, teacher_schedule="constant")
+    method.step(as_views(ring.views()), game.players, ring.prepared(game))
     for mine, online in zip(method.teacher.parameters(), method.encoder.parameters(), strict=True):
         torch.testing.assert_close(mine, online.detach(), rtol=1e-12, atol=0)
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
-    views, now = ring.views(), ring.prepared(contest)
-    before = method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert method.look(views, now).loss < before
+    game, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(game)
+    before = method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert method.loss(as_views(views), now).loss < before
 
 
 def test_with_predictor_and_teacher_the_embeddings_stay_apart() -> None:
-    game = collapse.contest("byol")
+    game = collapse.game("byol")
     spread = collapse.spread_after(
-        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+        game,
+        lambda views, number: game.method.step(
+            as_views(views), game.players, games.context(number)
+        ),
     )
     assert spread > collapse.APART
 
 
 def test_without_the_predictor_the_embeddings_collapse() -> None:
-    game = collapse.contest("byol")
+    game = collapse.game("byol")
     game.method.predictor = nn.Identity()
     spread = collapse.spread_after(
-        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+        game,
+        lambda views, number: game.method.step(
+            as_views(views), game.players, games.context(number)
+        ),
     )
     assert spread < collapse.TOGETHER
 
 
 def test_with_the_student_itself_as_teacher_the_embeddings_collapse() -> None:
-    game = collapse.contest("byol")
+    game = collapse.game("byol")
     method = game.method
     assert isinstance(method, BYOL)
 

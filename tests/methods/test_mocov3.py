@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from sparring.methods.mocov3 import MoCoV3
-from sparring.training.build import Contest
+from sparring.models.view import as_views
+from sparring.training.build import Game
 
 PLAIN = {"predictor": {"kind": "plain", "hidden": 24}}
 
 
-def started(**settings: Any) -> tuple[Contest, MoCoV3]:
-    """Contest after two steps, so that teacher and encoder differ."""
-    contest = ring.game(
+def started(**settings: Any) -> tuple[Game, MoCoV3]:
+    """Game after two steps, so that teacher and encoder differ."""
+    game = ring.game(
         "mocov3",
         **{
             "players": {"encoder": {"learning_rate": 0.5}},
@@ -26,9 +27,9 @@ def started(**settings: Any) -> tuple[Contest, MoCoV3]:
         },
     )
     for number in (10, 11):
-        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
-    assert isinstance(contest.method, MoCoV3)
-    return contest, contest.method
+        game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
+    assert isinstance(game.method, MoCoV3)
+    return game, game.method
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -49,9 +50,9 @@ def one_way(method: MoCoV3, asking: Tensor, answering: Tensor, *, temperature: f
 def test_the_loss_is_twice_the_temperature_times_both_directions_cross_entropies(
     temperature: float,
 ) -> None:
-    contest, method = started(temperature=temperature)
+    game, method = started(temperature=temperature)
     first, second = ring.views()
-    loss = method.look([first, second], ring.prepared(contest)).loss
+    loss = method.loss(as_views([first, second]), ring.prepared(game)).loss
     both = one_way(method, first, second, temperature=temperature) + one_way(
         method, second, first, temperature=temperature
     )
@@ -65,23 +66,25 @@ def test_the_loss_is_twice_the_temperature_times_both_directions_cross_entropies
 def test_indistinguishable_keys_cost_four_times_the_temperature_times_the_log_of_the_batch() -> (
     None
 ):
-    contest, method = started(temperature=0.25)
+    game, method = started(temperature=0.25)
     with torch.no_grad():
         for network in (method.encoder, method.teacher.network):
             list(network.parameters())[
                 -2
             ].zero_()  # the projector's last weight; its bias answers to every image
-    loss = method.look(ring.views(), ring.prepared(contest)).loss
+    loss = method.loss(as_views(ring.views()), ring.prepared(game)).loss
     assert float(loss.detach()) == pytest.approx(4 * 0.25 * math.log(ring.BATCH), rel=1e-12)
 
 
 def test_the_weight_keeps_the_size_of_the_gradient_when_the_temperature_changes() -> None:
     sizes = {}
     for temperature in (50.0, 100.0):
-        contest, method = started(temperature=1.0)
+        game, method = started(temperature=1.0)
         weights = list(method.encoder.parameters())
         method.settings = method.settings.model_copy(update={"temperature": temperature})
-        found = torch.autograd.grad(method.look(ring.views(), ring.prepared(contest)).loss, weights)
+        found = torch.autograd.grad(
+            method.loss(as_views(ring.views()), ring.prepared(game)).loss, weights
+        )
         sizes[temperature] = float(torch.cat([gradient.flatten() for gradient in found]).norm())
     # Softmax is nearly flat at both, so the cross-entropy's gradient falls as 1 / t; deviations are
     # of order 1 / 50.
@@ -89,8 +92,8 @@ def test_the_weight_keeps_the_size_of_the_gradient_when_the_temperature_changes(
 
 
 def test_gradient_reaches_backbone_projector_and_predictor_but_not_the_teacher() -> None:
-    contest, method = started()
-    loss = method.look(ring.views(), ring.prepared(contest)).loss
+    game, method = started()
+    loss = method.loss(as_views(ring.views()), ring.prepared(game)).loss
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     for part in (method.encoder.backbone, method.encoder.projector, method.predictor):
         assert isinstance(part, nn.Module)
@@ -105,9 +108,9 @@ def test_only_the_student_has_a_predictor() -> None:
 
 def momentum_of(number: int, **settings: Any) -> float:
     """The coefficient with which the teacher moved at this step of 100, read off its parameters."""
-    contest, method = started(**settings)
+    game, method = started(**settings)
     before = torch.cat([parameter.flatten() for parameter in ring.parameters(method.teacher)])
-    method.step(ring.views(), contest.players, ring.prepared(contest, number))
+    method.step(as_views(ring.views()), game.players, ring.prepared(game, number))
     online = torch.cat([parameter.flatten() for parameter in ring.parameters(method.encoder)])
     after = torch.cat([parameter.flatten() for parameter in ring.parameters(method.teacher)])
     # teacher' = m teacher + (1 - m) online, so m is the share of the way that is left.
@@ -127,8 +130,8 @@ def test_a_constant_schedule_keeps_the_teachers_pace() -> None:
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
-    views, now = ring.views(), ring.prepared(contest)
-    before = method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert method.look(views, now).loss < before
+    game, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(game)
+    before = method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert method.loss(as_views(views), now).loss < before

@@ -4,22 +4,25 @@ import ring
 import torch
 
 from sparring.methods.plain import PlainSettings
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import in_batch_info_nce
 
 
 def test_the_first_view_is_classified_among_the_second_ones() -> None:
-    contest, views = ring.game("plain"), ring.views()
-    query, key = (contest.method.encoder(view) for view in views)
+    game, views = ring.game("plain"), ring.views()
+    query, key = (game.method.encoder(view) for view in views)
     wanted = in_batch_info_nce(query, key, key[:0], temperature=0.1)
     torch.testing.assert_close(
-        contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0
+        game.method.loss(as_views(views), ring.prepared(game)).loss, wanted, rtol=1e-12, atol=0
     )
 
 
 def test_both_views_are_moved() -> None:
-    contest = ring.game("plain")
+    game = ring.game("plain")
     views = [view.requires_grad_() for view in ring.views()]
-    gradients = torch.autograd.grad(contest.method.look(views, ring.prepared(contest)).loss, views)
+    gradients = torch.autograd.grad(
+        game.method.loss(as_views(views), ring.prepared(game)).loss, views
+    )
     assert all(bool(gradient.any()) for gradient in gradients)
 
 

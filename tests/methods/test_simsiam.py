@@ -3,29 +3,30 @@ collapse."""
 
 from typing import Any
 
-import arena
 import collapse
 import pytest
 import ring
 import torch
 from torch import Tensor, nn
 
+import games
 from sparring.methods.simsiam import SimSiam, SimSiamSettings
+from sparring.models.view import as_views
 from sparring.objectives.alignment import negative_cosine
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 PLAIN = {"predictor": {"kind": "plain", "hidden": 24}}
 
 
-def started(**settings: Any) -> tuple[Contest, SimSiam]:
-    """Contest after two steps."""
-    contest = ring.game(
+def started(**settings: Any) -> tuple[Game, SimSiam]:
+    """Game after two steps."""
+    game = ring.game(
         "simsiam", **{"players": {"encoder": {"learning_rate": 0.05}}, **PLAIN, **settings}
     )
     for number in (10, 11):
-        contest.method.step(ring.views(number), contest.players, ring.prepared(contest, number))
-    assert isinstance(contest.method, SimSiam)
-    return contest, contest.method
+        game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
+    assert isinstance(game.method, SimSiam)
+    return game, game.method
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -38,9 +39,9 @@ def one_way(method: SimSiam, asking: Tensor, answering: Tensor) -> Tensor:
 
 
 def test_the_loss_is_the_mean_of_both_directions_negative_cosines() -> None:
-    contest, method = started()
+    game, method = started()
     first, second = ring.views()
-    loss = method.look([first, second], ring.prepared(contest)).loss
+    loss = method.loss(as_views([first, second]), ring.prepared(game)).loss
     torch.testing.assert_close(
         loss,
         (one_way(method, first, second) + one_way(method, second, first)) / 2,
@@ -61,14 +62,14 @@ def gradients(loss: Tensor, method: SimSiam) -> Tensor:
 
 
 def test_no_gradient_flows_through_the_target() -> None:
-    contest, method = started()
+    game, method = started()
     first, second = ring.views()
     targets = [method.encoder(view).detach().clone() for view in (second, first)]
     fixed = [
         negative_cosine(method.predictor(method.encoder(view)), target)
         for view, target in zip((first, second), targets, strict=True)
     ]
-    found = gradients(method.look([first, second], ring.prepared(contest)).loss, method)
+    found = gradients(method.loss(as_views([first, second]), ring.prepared(game)).loss, method)
     torch.testing.assert_close(
         found, gradients(torch.stack(fixed).mean(), method), rtol=1e-10, atol=1e-14
     )
@@ -80,8 +81,8 @@ def test_no_gradient_flows_through_the_target() -> None:
 
 
 def test_gradient_reaches_backbone_projector_and_predictor() -> None:
-    contest, method = started()
-    loss = method.look(ring.views(), ring.prepared(contest)).loss
+    game, method = started()
+    loss = method.loss(as_views(ring.views()), ring.prepared(game)).loss
     for part in (method.encoder.backbone, method.encoder.projector, method.predictor):
         assert isinstance(part, nn.Module)
         found = torch.autograd.grad(loss, list(part.parameters()), retain_graph=True)
@@ -91,7 +92,7 @@ def test_gradient_reaches_backbone_projector_and_predictor() -> None:
 def test_the_predictor_keeps_its_rate_by_default_and_the_encoder_does_not() -> None:
     moved = {}
     for steady in (SimSiamSettings().players.encoder.steady, ()):
-        contest, method = started(
+        game, method = started(
             players={
                 "encoder": {
                     "learning_rate": 0.05,
@@ -106,7 +107,7 @@ def test_the_predictor_keeps_its_rate_by_default_and_the_encoder_does_not() -> N
             name: torch.cat([p.flatten() for p in ring.parameters(part)])
             for name, part in parts.items()
         }
-        method.step(ring.views(), contest.players, ring.prepared(contest, 75))
+        method.step(as_views(ring.views()), game.players, ring.prepared(game, 75))
         moved[steady] = {
             name: torch.cat([p.flatten() for p in ring.parameters(part)]) - before[name]
             for name, part in parts.items()
@@ -122,32 +123,38 @@ def test_the_predictor_keeps_its_rate_by_default_and_the_encoder_does_not() -> N
 
 
 def test_an_update_lowers_the_loss_on_the_same_views() -> None:
-    contest, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
-    views, now = ring.views(), ring.prepared(contest)
-    before = method.look(views, now).loss
-    contest.players["encoder"].update(before)
-    assert method.look(views, now).loss < before
+    game, method = started(players={"encoder": {"learning_rate": 0.05, "momentum": 0.0}})
+    views, now = ring.views(), ring.prepared(game)
+    before = method.loss(as_views(views), now).loss
+    game.players["encoder"].update(before)
+    assert method.loss(as_views(views), now).loss < before
 
 
 def test_with_predictor_and_stopped_gradient_the_embeddings_stay_apart() -> None:
-    game = collapse.contest("simsiam")
+    game = collapse.game("simsiam")
     spread = collapse.spread_after(
-        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+        game,
+        lambda views, number: game.method.step(
+            as_views(views), game.players, games.context(number)
+        ),
     )
     assert spread > collapse.APART
 
 
 def test_without_the_predictor_the_embeddings_collapse() -> None:
-    game = collapse.contest("simsiam")
+    game = collapse.game("simsiam")
     game.method.predictor = nn.Identity()
     spread = collapse.spread_after(
-        game, lambda views, number: game.method.step(views, game.players, arena.step(number))
+        game,
+        lambda views, number: game.method.step(
+            as_views(views), game.players, games.context(number)
+        ),
     )
     assert spread < collapse.TOGETHER
 
 
 def test_without_the_stopped_gradient_the_embeddings_collapse() -> None:
-    game = collapse.contest("simsiam")
+    game = collapse.game("simsiam")
     method = game.method
     assert isinstance(method, SimSiam)
 

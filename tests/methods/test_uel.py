@@ -4,15 +4,16 @@ import ring
 import torch
 
 from sparring.methods.uel import UELSettings
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import invariant_spreading
 
 
 def test_the_loss_is_of_both_views_as_anchors() -> None:
-    contest, views = ring.game("uel"), ring.views()
-    embeddings = torch.stack([contest.method.encoder(view) for view in views])
+    game, views = ring.game("uel"), ring.views()
+    embeddings = torch.stack([game.method.encoder(view) for view in views])
     wanted = invariant_spreading(embeddings, temperature=0.1)
     torch.testing.assert_close(
-        contest.method.look(views, ring.prepared(contest)).loss, wanted, rtol=1e-12, atol=0
+        game.method.loss(as_views(views), ring.prepared(game)).loss, wanted, rtol=1e-12, atol=0
     )
 
 

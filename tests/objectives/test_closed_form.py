@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparring.acceleration import bank_softmax
+from sparring.distributed import JointRows
 from sparring.objectives.closed_form import BankGame, adversarial_bank_game, with_gradient
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import cosine
@@ -25,17 +26,27 @@ def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
     return query.requires_grad_(), key, (bank * 1.7).requires_grad_()
 
 
+def joint(key: Tensor) -> JointRows:
+    """Keys of both processes, of which the second holds its own."""
+    return JointRows(key[4:], key, first=4)
+
+
 def oracle(
     query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_batch: bool
 ) -> Tensor:
     if in_batch:
-        return in_batch_info_nce(query, key, bank, temperature=temperature, first_row=4)
+        return in_batch_info_nce(query, joint(key), bank, temperature=temperature)
     return info_nce(query, key[4:], bank, temperature=temperature)
 
 
 def game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
     return adversarial_bank_game(
-        query, key, bank, temperature=ENCODER, bank_temperature=BANK, first_row=4, in_batch=in_batch
+        query,
+        joint(key),
+        bank,
+        temperature=ENCODER,
+        bank_temperature=BANK,
+        in_batch=in_batch,
     )
 
 
@@ -114,11 +125,10 @@ def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = Tru
     """As `game`, with a bank that does not see the keys."""
     return adversarial_bank_game(
         query,
-        key,
+        joint(key),
         bank,
         temperature=ENCODER,
         bank_temperature=BANK,
-        first_row=4,
         in_batch=in_batch,
         bank_sees_keys=False,
     )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sparring.distributed import JointRows
 from sparring.objectives.contrastive import (
     in_batch_info_nce,
     info_nce,
@@ -19,6 +20,11 @@ def rows(count: int, dim: int = 5, seed: int = 0) -> Tensor:
     return torch.randn(
         count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
     )
+
+
+def part_of(everyone: Tensor, first: int) -> JointRows:
+    """Two rows of a process whose first one is this row of everyone's."""
+    return JointRows(everyone[..., first : first + 2, :], everyone, first=first)
 
 
 def cos(left: Tensor, right: Tensor) -> float:
@@ -58,16 +64,16 @@ def test_in_batch_keys_are_negatives_of_the_other_queries() -> None:
     )
 
 
-def test_first_row_says_which_gathered_key_is_the_own_one() -> None:
+def test_joint_rows_say_which_gathered_key_is_the_own_one() -> None:
     query, key, negatives = rows(4), rows(4, seed=1), rows(2, seed=2)
     whole = in_batch_info_nce(query, key, negatives, temperature=0.2)
     halves = [
-        in_batch_info_nce(query[i : i + 2], key, negatives, temperature=0.2, first_row=i)
+        in_batch_info_nce(query[i : i + 2], part_of(key, i), negatives, temperature=0.2)
         for i in (0, 2)
     ]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
     assert not torch.isclose(
-        halves[1], in_batch_info_nce(query[2:], key, negatives, temperature=0.2, first_row=0)
+        halves[1], in_batch_info_nce(query[2:], part_of(key, 0), negatives, temperature=0.2)
     )
 
 
@@ -90,8 +96,11 @@ def test_nt_xent_equals_a_slow_loop(num_views: int) -> None:
 
 def test_nt_xent_of_a_part_needs_the_row_where_it_begins() -> None:
     views = rows(8).view(2, 4, 5)
-    parts = [nt_xent(views[:, i : i + 2], views, temperature=0.5, first_row=i) for i in (0, 2)]
-    torch.testing.assert_close(torch.stack(parts).mean(), nt_xent(views, temperature=0.5))
+    whole = nt_xent(views, temperature=0.5)
+    parts = [nt_xent(part_of(views, i), temperature=0.5) for i in (0, 2)]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+    wrong = JointRows(views[:, 2:], views, first=0)
+    assert not torch.isclose(parts[1], nt_xent(wrong, temperature=0.5))
 
 
 def test_nt_xent_does_not_depend_on_the_order_of_images() -> None:
@@ -127,7 +136,7 @@ def test_invariant_spreading_moves_views_as_anchors_only() -> None:
     views = rows(6).view(2, 3, 5).requires_grad_()
     (whole,) = torch.autograd.grad(invariant_spreading(views, temperature=0.3), views)
     (apart,) = torch.autograd.grad(
-        invariant_spreading(views, views.detach(), temperature=0.3), views
+        invariant_spreading(JointRows(views, views.detach()), temperature=0.3), views
     )
     assert torch.equal(whole, apart)
     assert not torch.equal(whole, torch.zeros_like(whole))
@@ -135,10 +144,7 @@ def test_invariant_spreading_moves_views_as_anchors_only() -> None:
 
 def test_invariant_spreading_of_halves_of_a_joint_batch_is_that_of_the_whole() -> None:
     views = rows(8).view(2, 4, 5)
-    halves = [
-        invariant_spreading(views[:, i : i + 2], views, temperature=0.3, first_row=i)
-        for i in (0, 2)
-    ]
+    halves = [invariant_spreading(part_of(views, i), temperature=0.3) for i in (0, 2)]
     torch.testing.assert_close(
         torch.stack(halves).mean(), invariant_spreading(views, temperature=0.3)
     )

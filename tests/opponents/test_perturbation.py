@@ -8,25 +8,27 @@ from typing import Any
 import pytest
 import ring
 import torch
-from sparring.methods.groups import Group
-from sparring.opponents.perturbed import Perturbed
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
-from sparring.methods.method import Method, Step, Turn
+from sparring.methods.method import Context, Method, MethodLoss, Metrics
+from sparring.models.encoder import Encoder
 from sparring.models.split_norm import SplitNorm
+from sparring.models.view import View, as_views
 from sparring.objectives.contrastive import nt_xent
 from sparring.objectives.similarity import unit_rows
-from sparring.opponents.perturbation import PerturbedSettings
-from sparring.training.build import Contest
+from sparring.opponents.perturbation import Perturbation
+from sparring.opponents.pixel_attack import PerturbationSettings
+from sparring.optim.player import Player
+from sparring.training.build import Game
 
 EPSILON = 0.02
 BASES = ("simclr", "plain", "uel")
 
 
-def game(
+def around(
     method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
-) -> Contest:
+) -> Game:
     """A method in double precision with a perturbation around it."""
     section = {"epsilon": EPSILON, **settings.pop("perturbation", {})}
     return ring.game(method, network, opponent=["perturbation"], perturbation=section, **settings)
@@ -34,16 +36,21 @@ def game(
 
 def bare(
     method: str = "simclr", *, network: type[nn.Module] = ring.Normed, **settings: Any
-) -> Contest:
+) -> Game:
     """The same method alone."""
     return ring.game(method, network, **settings)
 
 
-def attacked(contest: Contest, views: Sequence[Tensor]) -> Tensor:
+def attacked(game: Game, views: Sequence[Tensor]) -> Tensor:
     """What the opponent makes of the first view."""
-    wrapper = contest.method
-    assert isinstance(wrapper, Perturbed)
-    return wrapper.attacked(views, ring.prepared(contest))[0]
+    opponent = game.method
+    assert isinstance(opponent, Perturbation)
+    return opponent.attacked(as_views(views), ring.prepared(game))[0].pixels
+
+
+def stepped(game: Game, views: Sequence[Tensor]) -> Metrics:
+    """One round; its metrics, of which `loss` is what the encoder's player minimised."""
+    return game.method.step(as_views(views), game.players, ring.prepared(game))
 
 
 @contextmanager
@@ -65,7 +72,7 @@ def seen(encoder: nn.Module) -> Iterator[list[tuple[Tensor, bool]]]:
 @pytest.mark.parametrize("method", BASES)
 def test_every_pixel_moves_by_epsilon(method: str) -> None:
     views = ring.views()
-    moved = attacked(game(method), views) - views[0]
+    moved = attacked(around(method), views) - views[0]
     assert float(moved.abs().max()) == pytest.approx(EPSILON, rel=1e-9)
     # A pixel on which no loss depends stays: none here, up to dead units at the border.
     assert float((moved.abs() > 0.99 * EPSILON).double().mean()) > 0.95
@@ -76,31 +83,31 @@ def test_the_attack_raises_the_loss_more_than_random_signs_of_the_same_size(meth
     views = ring.views()
 
     def loss(hard: Tensor) -> float:
-        return float(
-            bare(method).method.look([views[0], hard], ring.prepared(bare(method))).loss.detach()
-        )
+        game = bare(method)
+        found = game.method.loss(as_views([views[0], hard]), ring.prepared(game))
+        return float(found.loss.detach())
 
-    start, aimed = loss(views[0].clone()), loss(attacked(game(method), views))
-    random = loss(attacked(game(method, perturbation={"disarmed": "random-signs"}), views))
+    start, aimed = loss(views[0].clone()), loss(attacked(around(method), views))
+    random = loss(attacked(around(method, perturbation={"disarmed": "random-signs"}), views))
     assert aimed > start
     assert aimed - start > 2 * (random - start)
 
 
 def test_an_attack_in_one_forward_pass_is_the_attack_in_two() -> None:
     # By hand: the anchor is embedded apart from the attacked copy, both with batch statistics.
-    views, contest = ring.views(), bare("simclr")
+    views, game = ring.views(), bare("simclr")
     copy = views[0].clone().requires_grad_()
-    anchor = contest.method.encoder(views[0]).detach()
+    anchor = game.method.encoder(views[0]).detach()
     (gradient,) = torch.autograd.grad(
-        nt_xent(torch.stack([anchor, contest.method.encoder(copy)]), temperature=0.2), copy
+        nt_xent(torch.stack([anchor, game.method.encoder(copy)]), temperature=0.2), copy
     )
-    assert torch.equal(attacked(game("simclr"), views), views[0] + EPSILON * gradient.sign())
+    assert torch.equal(attacked(around("simclr"), views), views[0] + EPSILON * gradient.sign())
 
 
 def test_at_the_start_the_direction_is_the_negatives_alone() -> None:
-    views, contest = ring.views(), bare("simclr")
+    views, game = ring.views(), bare("simclr")
     copy = views[0].clone().requires_grad_()
-    anchor, moved = contest.method.encoder(views[0]).detach(), contest.method.encoder(copy)
+    anchor, moved = game.method.encoder(views[0]).detach(), game.method.encoder(copy)
     positive = (unit_rows(anchor) * unit_rows(moved)).sum()
     (of_positive,) = torch.autograd.grad(positive, copy, retain_graph=True)
     loss = nt_xent(torch.stack([anchor, moved]), temperature=0.2)
@@ -112,28 +119,27 @@ def test_at_the_start_the_direction_is_the_negatives_alone() -> None:
 
 
 def test_the_other_images_take_part_but_not_their_order() -> None:
-    contest, views = game("simclr", network=ring.Plain), ring.views()
+    game, views = around("simclr", network=ring.Plain), ring.views()
     order = torch.cat(
         [
             torch.tensor([0]),
             1 + torch.randperm(ring.BATCH - 1, generator=torch.Generator().manual_seed(0)),
         ]
     )
-    first = attacked(contest, views)[0]
+    first = attacked(game, views)[0]
     # Sums over the batch in another order: a gradient within rounding of zero may change its sign.
-    same = attacked(contest, [view[order] for view in views])[0]
+    same = attacked(game, [view[order] for view in views])[0]
     assert float((first == same).double().mean()) > 0.999
     others = [torch.cat([view[:1], 1 - view[1:]]) for view in views]
-    assert float((first == attacked(contest, others)[0]).double().mean()) < 0.99
+    assert float((first == attacked(game, others)[0]).double().mean()) < 0.99
 
 
 def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
-    contest, views = game("simclr"), ring.views()
-    now = ring.prepared(contest)
-    contest.method.look_at([Group(views=views)], now)
-    with seen(contest.method.encoder) as passes:
-        contest.method.look_at([Group(views=views)], now)
-    hard = attacked(game("simclr"), views)
+    game, views = around("simclr"), ring.views()
+    attacked(game, views)  # finds out who asks, once per run
+    with seen(game.method.encoder) as passes:
+        stepped(game, views)
+    hard = attacked(around("simclr"), views)
     # The attack's one pass, both clean views together, the attacked one: 4 images per image,
     # against 2 of the method alone.
     assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [
@@ -141,7 +147,7 @@ def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
         (32, False),
         (16, True),
     ]
-    encoder = contest.method.encoder
+    encoder = game.method.encoder
     assert torch.equal(passes[0][0], (views[0] - encoder.mean) / encoder.std)
     torch.testing.assert_close(passes[2][0], (hard - encoder.mean) / encoder.std)
 
@@ -150,13 +156,13 @@ def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:
     views = ring.views()
     found = {}
     for alpha in (0.0, 0.5, 1.0):
-        contest = game("simclr", perturbation={"alpha": alpha})
-        turn = contest.method.look_at([Group(views=views)], ring.prepared(contest))
-        found[alpha] = float(turn.loss.detach())
-        hard = float(turn.metrics["perturbation/loss"])
+        game = around("simclr", perturbation={"alpha": alpha})
+        metrics = stepped(game, views)
+        found[alpha] = float(metrics["loss"])
+        hard = float(metrics["perturbation/loss"])
     clean = bare("simclr")
     assert found[0.0] == float(
-        clean.method.look_at([Group(views=views)], ring.prepared(clean)).loss.detach()
+        clean.method.loss(as_views(views), ring.prepared(clean)).loss.detach()
     )
     assert found[0.5] == pytest.approx(found[0.0] + 0.5 * hard, rel=1e-12)
     assert found[1.0] == pytest.approx(found[0.0] + hard, rel=1e-12)
@@ -164,13 +170,13 @@ def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:
 
 @pytest.mark.parametrize("method", ["simclr", "plain", "uel", "mocov2", "byol"])
 def test_without_weight_the_step_is_the_methods_own_to_the_bit(method: str) -> None:
-    views, contest, alone = ring.views(), game(method, perturbation={"alpha": 0.0}), bare(method)
+    views, game, alone = ring.views(), around(method, perturbation={"alpha": 0.0}), bare(method)
     for number in range(3):
-        for each in (contest, alone):
-            each.method.step(views, each.players, ring.prepared(each, number))
+        for each in (game, alone):
+            each.method.step(as_views(views), each.players, ring.prepared(each, number))
     ours = {
         name.removeprefix("method.").replace(".clean.", "."): value
-        for name, value in contest.method.state_dict().items()
+        for name, value in game.method.state_dict().items()
     }
     theirs = alone.method.state_dict()
     assert theirs.keys() <= ours.keys()
@@ -182,93 +188,108 @@ def test_without_weight_the_step_is_the_methods_own_to_the_bit(method: str) -> N
 
 
 def test_clean_statistics_never_see_the_attack_and_gradients_stay_untouched() -> None:
-    views, contest, alone = ring.views(), game("simclr"), bare("simclr")
-    for each in (contest, alone):
-        each.method.look_at([Group(views=views)], ring.prepared(each))
+    views, game, alone = ring.views(), around("simclr"), bare("simclr")
+    for each in (game, alone):
+        stepped(each, views)
     ours = {
-        name: value
-        for name, value in contest.method.state_dict().items()
-        if ".clean.running" in name
+        name: value for name, value in game.method.state_dict().items() if ".clean.running" in name
     }
     assert len(ours) == 2
     for name, value in ours.items():
         assert torch.equal(
             value, alone.method.state_dict()[name.removeprefix("method.").replace(".clean.", ".")]
         )
-    assert all(parameter.grad is None for parameter in contest.method.parameters())
+    assert all(parameter.grad is None for parameter in game.method.parameters())
 
 
 @pytest.mark.parametrize(("counts", "expected"), [(True, 2), (False, 1)])
 def test_whether_the_attacks_own_pass_counts_is_a_setting(counts: bool, expected: int) -> None:
-    contest, views = (
-        game("simclr", perturbation={"attack_updates_statistics": counts}),
+    game, views = (
+        around("simclr", perturbation={"attack_updates_statistics": counts}),
         ring.views(),
     )
-    contest.method.look_at([Group(views=views)], ring.prepared(contest))
+    stepped(game, views)
     (tracked,) = (
         value
-        for name, value in contest.method.state_dict().items()
+        for name, value in game.method.state_dict().items()
         if name.endswith("adversarial.num_batches_tracked")
     )
     assert int(tracked) == expected
 
 
 def test_shared_norms_leave_no_twins() -> None:
-    contest = game("simclr", perturbation={"norms": "shared"})
-    contest.method.look_at([Group(views=ring.views())], ring.prepared(contest))
-    assert not any(isinstance(module, SplitNorm) for module in contest.method.modules())
+    game = around("simclr", perturbation={"norms": "shared"})
+    stepped(game, ring.views())
+    assert not any(isinstance(module, SplitNorm) for module in game.method.modules())
 
 
 def test_the_attacked_image_asks_where_a_key_has_no_gradient() -> None:
     # One-way momentum contrast: an attacked key would have none, and there would be no attack.
-    contest, views = game("mocov2", symmetric=False, queue={"size": 32}), ring.views()
-    moved = attacked(contest, views) - views[0]
+    game, views = around("mocov2", symmetric=False, queue={"size": 32}), ring.views()
+    moved = attacked(game, views) - views[0]
     assert float((moved.abs() > 0.99 * EPSILON).double().mean()) > 0.9
 
 
 class Bare(Method):
     """Positives alone, no predictor: nothing to attack at the start."""
 
-    def __init__(self, encoder: Any, *, copies: bool = False) -> None:
+    def __init__(self, encoder: Encoder, *, by_itself: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
-        self.copies = copies
+        self.by_itself = by_itself
 
-    def teams(self) -> Mapping[str, nn.Module]:
-        return {"encoder": self.encoder}
+    def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
+        left, right = (
+            self.encoder(view.pixels) if self.by_itself else context.forward(view, self.encoder)
+            for view in views
+        )
+        return MethodLoss(loss=(left - right).square().sum(dim=1).mean())
 
-    def look(self, views: Sequence[Tensor], step: Step) -> Turn:
-        left, right = (self.encoder(view.clone() if self.copies else view) for view in views)
-        return Turn(loss=(left - right).square().sum(dim=1).mean())
+    def step(
+        self, views: Sequence[View], players: Mapping[str, Player], context: Context
+    ) -> Metrics:
+        return {"loss": players["encoder"].update(self.loss(views, context).loss)}
 
 
 def test_a_pair_that_is_empty_is_refused_and_says_what_helps() -> None:
-    encoder, views = bare("simclr").method.encoder, ring.views()
-    now = ring.prepared(bare("simclr"))
+    game, views = bare("simclr"), as_views(ring.views())
+    encoder, now = game.encoder, ring.prepared(game)
     with pytest.raises(
         ConfigError,
-        match=r"the loss of Bare does not change .*set perturbation\.random_start=true or .*anchor=other-view",
+        match=r"the loss of Bare does not change .*"
+        r"set perturbation\.random_start=true or .*anchor=other-view",
     ):
-        Perturbed(Bare(encoder), PerturbedSettings()).look_at([Group(views=views)], now)
-    for settings in (PerturbedSettings(random_start=True), PerturbedSettings(anchor="other-view")):
-        turn = Perturbed(Bare(encoder), settings).look_at([Group(views=views)], now)
-        assert turn.metrics["perturbation/loss"] > 0
+        Perturbation(Bare(encoder), PerturbationSettings()).step(views, game.players, now)
+    for settings in (
+        PerturbationSettings(random_start=True),
+        PerturbationSettings(anchor="other-view"),
+    ):
+        now = ring.prepared(game)
+        metrics = Perturbation(Bare(encoder), settings).step(views, game.players, now)
+        assert metrics["perturbation/loss"] > 0
 
 
-def test_a_method_that_copies_its_views_is_refused_instead_of_being_seen_in_the_wrong_norms() -> (
-    None
-):
-    method = Bare(bare("simclr").method.encoder, copies=True)
-    with pytest.raises(ConfigError, match=r"encoder\(view\)"):
-        Perturbed(method, PerturbedSettings(anchor="other-view")).look_at(
-            [Group(views=ring.views())], ring.prepared(bare("simclr"))
-        )
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_method_that_hands_pixels_to_its_networks_itself_is_refused(by_itself: bool) -> None:
+    # Its attacked images would go through the clean norms, unnoticed.
+    game, views = bare("simclr"), as_views(ring.views())
+    method = Bare(game.encoder, by_itself=by_itself)
+    opponent = Perturbation(method, PerturbationSettings(anchor="other-view"))
+    before = ring.parameters(game.encoder)
+    if by_itself:
+        with pytest.raises(
+            ConfigError, match=r"no network of Bare .*context\.forward\(view, self\.encoder\)"
+        ):
+            opponent.step(views, game.players, ring.prepared(game))
+    else:
+        opponent.step(views, game.players, ring.prepared(game))
+    assert ring.equal(ring.parameters(game.encoder), before) is by_itself
 
 
 def test_a_predictor_is_split_and_follows_the_view_it_predicts_for() -> None:
-    contest, views = game("byol", predictor={"kind": "normed", "hidden": 16}), ring.views()
-    contest.method.look_at([Group(views=views)], ring.prepared(contest))
-    state = contest.method.state_dict()
+    game, views = around("byol", predictor={"kind": "normed", "hidden": 16}), ring.views()
+    stepped(game, views)
+    state = game.method.state_dict()
     counts = {
         name: int(value)
         for name, value in state.items()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.optim.player import Player, PlayerSettings
+from sparring.optim.player import Added, Averaged, LossOf, Player, PlayerSettings
 from sparring.optim.schedule import Position
 
 NOW = Position(step=0, num_steps=100, steps_per_epoch=10)
@@ -308,3 +308,146 @@ def test_a_player_refuses_the_state_of_one_with_other_steady_parts() -> None:
     second = Player("encoder", dict(parts().named_parameters()), PlayerSettings())
     with pytest.raises(ValueError, match=r"players\.encoder: the optimiser"):
         second.load_state_dict(first.state_dict())
+
+
+def weights_after(mover: Player, module: nn.Module, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """What an update minimised, and all parameters after it."""
+    found = mover.update(loss)
+    return found, torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_an_added_term_is_minimised_beside_the_loss() -> None:
+    ours, plain = network(), network()
+    beside = player(ours).beside(Added(0.5, lambda: loss_of(ours, 1)))
+    found, moved = weights_after(beside, ours, loss_of(ours))
+    wanted = loss_of(plain) + 0.5 * loss_of(plain, 1)
+    assert torch.equal(found, wanted.detach())
+    assert torch.equal(moved, weights_after(player(plain), plain, wanted)[1])
+    assert not torch.equal(found, loss_of(network()).detach())
+
+
+def test_an_averaged_term_counts_by_its_rows() -> None:
+    ours, plain = network(), network()
+    beside = player(ours).beside(Averaged(6.0, 2.0, lambda: loss_of(ours, 1)))
+    found, moved = weights_after(beside, ours, loss_of(ours))
+    wanted = (6 * loss_of(plain) + 2 * loss_of(plain, 1)) / 8
+    # Written in another order; float32 rounds sums of order one to 1e-7.
+    torch.testing.assert_close(found, wanted.detach(), rtol=1e-6, atol=0)
+    moved_plain = weights_after(player(plain), plain, wanted)[1]
+    torch.testing.assert_close(moved, moved_plain, rtol=1e-5, atol=1e-6)
+
+
+def constant(value: float) -> LossOf:
+    """A term that is a number."""
+    return lambda: torch.tensor(value)
+
+
+@pytest.mark.parametrize("is_sum_first", [True, False])
+def test_averages_come_before_sums_whoever_brings_them_first(is_sum_first: bool) -> None:
+    ours = network()
+    terms = [Added(0.5, constant(8.0)), Averaged(3.0, 1.0, constant(6.0))]
+    mover, loss = player(ours), 2.0 + 0 * loss_of(ours)
+    for term in terms if is_sum_first else reversed(terms):
+        mover = mover.beside(term)
+    # (3 * 2 + 1 * 6) / 4 + 0.5 * 8; the other way round it would be (3 * (2 + 4) + 6) / 4 = 6.
+    assert float(mover.update(loss)) == 7.0
+
+
+def test_terms_given_at_once_are_as_terms_given_one_by_one() -> None:
+    terms = [
+        Added(0.5, constant(8.0)),
+        Averaged(3.0, 1.0, constant(6.0)),
+        Added(2.0, constant(1.0)),
+    ]
+    at_once, one_by_one = player(network()).beside(*terms), player(network())
+    for term in terms:
+        one_by_one = one_by_one.beside(term)
+    for mover in (at_once, one_by_one):
+        nothing = 0 * next(mover.parameters()).sum()
+        assert float(mover.update(2.0 + nothing)) == 9.0  # 3 of the average, 4 and 2
+
+
+def test_without_terms_the_loss_itself_is_returned_without_gradient() -> None:
+    ours = network()
+    loss = loss_of(ours)
+    found = player(ours).update(loss)
+    assert torch.equal(found, loss.detach())
+    assert not found.requires_grad
+
+
+def test_a_term_is_computed_once_per_update_and_only_then() -> None:
+    ours, calls = network(), []
+
+    def term() -> Tensor:
+        calls.append(None)
+        return loss_of(ours, 1)
+
+    mover = player(ours).beside(Added(1.0, term))
+    assert not calls
+    for made in (1, 2):
+        mover.update(loss_of(ours))
+        assert len(calls) == made
+
+
+def test_a_player_with_terms_leaves_the_player_that_it_came_from_unchanged() -> None:
+    ours, plain = network(), network()
+    mover, reference = player(ours), player(plain)
+    mover.beside(Added(100.0, lambda: loss_of(ours, 1)))
+    for each, module in ((mover, ours), (reference, plain)):
+        each.update(loss_of(module))
+    assert same(ours, plain)
+
+
+def test_a_player_with_terms_shares_parameters_rate_and_optimiser() -> None:
+    ours, plain = network(), network()
+    mover, reference = player(ours, learning_rate=0.3), player(plain, learning_rate=0.3)
+    beside = mover.beside(Added(0.0, constant(1.0)))
+    assert beside.learning_rate == mover.learning_rate == 0.3
+    assert list(beside.parameters()) == list(mover.parameters())
+    for step, each in enumerate((mover, beside, mover)):
+        each.update(loss_of(ours, step))
+        reference.update(loss_of(plain, step))
+    # One momentum for both: had it begun anew, the second step would be shorter.
+    assert same(ours, plain)
+    assert str(beside.state_dict()) == str(mover.state_dict())
+
+
+def test_a_term_that_is_not_finite_stops_the_player_that_it_stands_beside() -> None:
+    ours = network()
+    with pytest.raises(TrainingError, match="player 'encoder': its loss is not finite"):
+        player(ours).beside(Added(1.0, constant(float("nan")))).update(loss_of(ours))
+    assert same(ours, network())
+
+
+def as_of_version_0_1(state: dict[str, Any]) -> dict[str, Any]:
+    """A player's state as version 0.1 wrote it: no settings but those in use, steps as integers."""
+    kept = {"lr", "momentum", "betas", "weight_decay", "trust", "eps", "is_steady", "params"}
+    groups = [
+        {key: value for key, value in group.items() if key in kept}
+        for group in state["param_groups"]
+    ]
+    memory = {
+        number: {
+            name: int(value) if name == "step" else value.clone() for name, value in each.items()
+        }
+        for number, each in state["state"].items()
+    }
+    return {"state": memory, "param_groups": groups}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
+def test_the_state_of_version_0_1_goes_on_to_the_same_bits(optimizer: str) -> None:
+    ours, restored = network(), network()
+    first, second = (player(module, optimizer=optimizer) for module in (ours, restored))
+    for step in range(2):
+        first.update(loss_of(ours, step))
+    restored.load_state_dict(ours.state_dict())
+    state = first.state_dict()
+    old = as_of_version_0_1(state)
+    has_more = state["param_groups"][0].keys() > old["param_groups"][0].keys()
+    assert has_more is (optimizer != "lars")  # there is something that version 0.1 lacked
+    second.load_state_dict(old)
+    for step in range(2, 4):
+        first.update(loss_of(ours, step))
+        second.update(loss_of(restored, step))
+    assert same(ours, restored)

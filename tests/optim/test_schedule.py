@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Position, cosine, position, teacher_momentum
+from sparring.optim.schedule import Position, cosine, teacher_momentum, warmup_and_fraction
 
 STEPS_PER_EPOCH = 7
 
@@ -37,7 +37,7 @@ def test_a_cosine_stays_at_its_ends_beyond_them() -> None:
     assert cosine(1.0, 0.25, -0.5) == pytest.approx(1.0)
 
 
-def test_progress_counts_epochs() -> None:
+def test_a_position_counts_epochs() -> None:
     assert [at(step).epoch for step in (0, 6, 7, 13, 14)] == [0, 0, 1, 1, 2]
     assert at(0).num_epochs == 20
 
@@ -99,7 +99,7 @@ def test_a_constant_rate_is_constant() -> None:
 def test_a_plan_shorter_than_its_warm_up_never_divides_by_zero() -> None:
     for per_epoch in (False, True):
         factors = [
-            position(at(step, epochs=2), per_epoch=per_epoch, warmup_epochs=5.0)[0]
+            warmup_and_fraction(at(step, epochs=2), per_epoch=per_epoch, warmup_epochs=5.0)[0]
             for step in range(14)
         ]
         assert factors == sorted(factors)

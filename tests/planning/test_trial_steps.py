@@ -127,13 +127,13 @@ def test_opponent_pretraining_is_timed_by_a_few_steps_and_not_kept(
     steps: list[int] = []
     from sparring.opponents.generator_pair.pretraining import Pretraining
 
-    played = Pretraining.play
+    original = Pretraining.train_step
 
-    def play(opponent: Pretraining, images: Any) -> None:
-        steps.append(opponent.done)
-        played(opponent, images)
+    def noted_step(pretraining: Pretraining, images: Any) -> None:
+        steps.append(pretraining.done)
+        original(pretraining, images)
 
-    monkeypatch.setattr(Pretraining, "play", play)
+    monkeypatch.setattr(Pretraining, "train_step", noted_step)
     small = {
         "generator": {"latent": 4, "width": 4},
         "pretraining": {"steps": 1000, "batch_size": 4, "discriminator_steps": 1},
@@ -156,5 +156,5 @@ def test_opponent_pretraining_is_timed_by_a_few_steps_and_not_kept(
         )
     )
     assert steps == [0, 1, 2, 3]
-    assert found.opponent_pretraining_seconds > 0
+    assert found.pretraining_seconds > 0
     assert not (tmp_path / "cache" / "learned").exists()

@@ -1,30 +1,29 @@
-"""From a configuration to a contest: the same bits each time, on the device and in the precision
+"""From a configuration to a game: the same bits each time, on the device and in the precision
 asked for."""
 
-import arena
 import pytest
 import torch
 from torch import nn
 
+import games
 from sparring.acceleration.narrow_batch_norm import FEW, NarrowBatchNorm2d
 from sparring.errors import ConfigError
-from sparring.models.backbones import Backbone
-from sparring.training.build import make_contest
+from sparring.training.build import build
 from sparring.training.devices import choose_autocast, choose_device
 
 
-def test_the_global_generator_neither_enters_nor_leaves_a_contest() -> None:
+def test_the_global_generator_neither_enters_nor_leaves_a_game() -> None:
     torch.manual_seed(1)
-    first = arena.contest("adco")
+    first = games.game("adco")
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    second = arena.contest("adco")
+    second = games.game("adco")
     assert torch.equal(before, torch.get_rng_state())
-    assert not arena.changed(arena.state(first.method), arena.state(second.method))
+    assert not games.changed(games.state(first.method), games.state(second.method))
 
 
 def test_a_teacher_starts_as_its_encoder() -> None:
-    method = arena.contest("mocov2").method
+    method = games.game("mocov2").method
     pairs = zip(
         method.get_submodule("teacher").parameters(), method.encoder.parameters(), strict=True
     )
@@ -33,32 +32,30 @@ def test_a_teacher_starts_as_its_encoder() -> None:
 
 def test_every_method_starts_from_the_same_backbone() -> None:
     # So that a comparison differs in the opponent only.
-    backbones = [
-        arena.contest(method).encoder.backbone.state_dict() for method in sorted(arena.SMALL)
-    ]
-    assert all(not arena.changed(backbones[0], other) for other in backbones[1:])
+    backbones = [games.game(method).encoder.backbone.state_dict() for method in games.METHODS]
+    assert all(not games.changed(backbones[0], other) for other in backbones[1:])
 
 
-def test_a_contest_is_in_training_mode() -> None:
-    assert all(module.training for module in arena.contest("adco").method.modules())
+def test_a_game_is_in_training_mode() -> None:
+    assert all(module.training for module in games.game("adco").method.modules())
 
 
 def test_a_network_of_ones_own_takes_the_place_of_the_named_one() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU())
-    contest = make_contest(arena.config("simclr"), Backbone(network, image_size=arena.SIZE))
-    assert contest.encoder.backbone.network is network
-    assert contest.encoder(torch.zeros(2, 3, 16, 16)).shape == (2, 16)
+    game = build(games.config("simclr"), network)
+    assert game.encoder.backbone.network is network
+    assert game.encoder(torch.zeros(2, 3, 16, 16)).shape == (2, 16)
 
 
 def test_bfloat16_reaches_teacher_and_encoder() -> None:
     # The small stem keeps maps above 1 x 1: there PyTorch 2.14 on CPUs reads unset memory for a
     # bfloat16 kernel's gradient at stride 2.
     network = {"backbone": "resnet18", "width": 0.0625, "small_images": True}
-    contest = arena.contest("mocov2", encoder=network, training={"precision": "bfloat16"})
-    encoders = [module for module in contest.method.modules() if hasattr(module, "autocast_dtype")]
+    game = games.game("mocov2", encoder=network, training={"precision": "bfloat16"})
+    encoders = [module for module in game.method.modules() if hasattr(module, "autocast_dtype")]
     assert [encoder.autocast_dtype for encoder in encoders] == [torch.bfloat16] * 2
-    full = arena.contest("mocov2", encoder=network)
-    losses = [arena.play("mocov2", game, 0)["loss"] for game in (contest, full)]
+    full = games.game("mocov2", encoder=network)
+    losses = [games.play("mocov2", each, 0)["loss"] for each in (game, full)]
     # bfloat16 keeps 8 bits of every activation.
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     assert losses[0] != losses[1]
@@ -80,12 +77,12 @@ def test_a_device_that_is_not_here_is_refused_with_what_is(name: str) -> None:
 
 def test_joint_batch_norm_needs_cuda_and_says_so() -> None:
     with pytest.raises(ConfigError, match=r"sync_batch_norm=true needs CUDA"):
-        arena.contest("simclr", training={"sync_batch_norm": True})
+        games.game("simclr", training={"sync_batch_norm": True})
 
 
 def test_memory_order_is_that_of_the_settings() -> None:
     for channels_last in (True, False):
-        encoder = arena.contest("simclr", training={"channels_last": channels_last}).encoder
+        encoder = games.game("simclr", training={"channels_last": channels_last}).encoder
         kernel = max(
             (p for p in encoder.parameters() if p.ndim == 4), key=lambda p: p.shape[-1] * p.shape[1]
         )
@@ -93,8 +90,8 @@ def test_memory_order_is_that_of_the_settings() -> None:
 
 
 def test_narrow_batch_norms_take_the_faster_route() -> None:
-    contest = arena.contest("mocov2", encoder={"width": 0.125})
-    norms = [module for module in contest.method.modules() if isinstance(module, nn.BatchNorm2d)]
+    game = games.game("mocov2", encoder={"width": 0.125})
+    norms = [module for module in game.method.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {module.num_features < FEW for module in norms} == {True, False}
     assert all(
         isinstance(module, NarrowBatchNorm2d) is (module.num_features < FEW) for module in norms

@@ -5,15 +5,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import arena
 import pytest
 import safetensors.torch
 import torch
-from arena import changed, play, state
 from torch import Tensor, nn
 
+import games
+from games import changed, play, state
 from sparring.errors import CheckpointError, StorageError
-from sparring.training.build import Contest
+from sparring.training.build import Game
 from sparring.training.checkpoint import (
     load_checkpoint,
     read_checkpoint,
@@ -23,14 +23,14 @@ from sparring.training.checkpoint import (
 )
 
 
-def contest(method: str, **settings: Any) -> Contest:
-    """Contest whose checkpoints take kilobytes."""
-    return arena.contest(method, encoder={"backbone": "resnet18", "width": 0.0625}, **settings)
+def small(method: str, **settings: Any) -> Game:
+    """Game whose checkpoints take kilobytes."""
+    return games.game(method, encoder={"backbone": "resnet18", "width": 0.0625}, **settings)
 
 
-def saved(path: Path, method: str = "mocov2", *, steps: int = 2) -> Contest:
-    """Contest after some steps, saved."""
-    game = contest(method)
+def saved(path: Path, method: str = "mocov2", *, steps: int = 2) -> Game:
+    """Game after some steps, saved."""
+    game = small(method)
     for number in range(steps):
         play(method, game, number)
     save_checkpoint(path, game, step=steps, config="seed = 0")
@@ -39,7 +39,7 @@ def saved(path: Path, method: str = "mocov2", *, steps: int = 2) -> Contest:
 
 def test_a_checkpoint_brings_back_every_tensor_player_and_step(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    game, restored = saved(path, "adco", steps=4), contest("adco", seed=1)
+    game, restored = saved(path, "adco", steps=4), small("adco", seed=1)
     assert changed(state(game.method), state(restored.method))
     assert load_checkpoint(path, restored) == 4
     assert not changed(state(game.method), state(restored.method))
@@ -52,12 +52,12 @@ def test_a_checkpoint_brings_back_every_tensor_player_and_step(tmp_path: Path) -
         )
 
 
-def test_a_checkpoint_does_not_share_memory_with_the_contest(tmp_path: Path) -> None:
+def test_a_checkpoint_does_not_share_memory_with_the_game(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     game = saved(path)
     kept = state(game.method)
     play("mocov2", game, 2)
-    restored = contest("mocov2")
+    restored = small("mocov2")
     load_checkpoint(path, restored)
     assert not changed(kept, state(restored.method))
 
@@ -196,14 +196,14 @@ def test_a_checkpoint_of_another_configuration_is_refused(
         CheckpointError,
         match=r"does not fit this configuration: .*(size mismatch|players\.encoder)",
     ):
-        load_checkpoint(tmp_path / "last.pt", contest("mocov2", **settings))
+        load_checkpoint(tmp_path / "last.pt", small("mocov2", **settings))
 
 
 def test_a_checkpoint_of_another_method_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "last.pt", steps=1)
     for method in ("simclr", "adco"):
         with pytest.raises(CheckpointError, match="does not fit this configuration"):
-            load_checkpoint(tmp_path / "last.pt", contest(method))
+            load_checkpoint(tmp_path / "last.pt", small(method))
 
 
 @pytest.mark.parametrize("missing", ["step", "method", "players"])

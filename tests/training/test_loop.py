@@ -1,22 +1,22 @@
 """The loop: how it ends, what it leaves behind, and what it tells."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import arena
 import pytest
 import torch
 from torch import Tensor, nn
-from two_processes import Plain
 
+import games
 from sparring.errors import ConfigError, TrainingError
-from sparring.methods.method import Turn
-from sparring.models.backbones import Backbone
+from sparring.methods.method import Context, MethodLoss
+from sparring.models.view import View
 from sparring.optim.schedule import Position
-from sparring.training.build import make_contest
+from sparring.training.build import build
 from sparring.training.checkpoint import read_checkpoint
 from sparring.training.loop import Training
 from sparring.training.metrics import read_metrics
@@ -26,7 +26,7 @@ Told = list[tuple[int, Mapping[str, float], str | None]]
 
 def training(folder: Path, method: str = "mocov2", *, count: int = 64, **settings: Any) -> Training:
     """Four steps per epoch, three epochs, of a network that takes milliseconds."""
-    return arena.training(
+    return games.training(
         method,
         folder,
         count=count,
@@ -38,15 +38,15 @@ def listen(run: Training) -> Told:
     """What an observer is told."""
     told: Told = []
 
-    def observe(progress: Position, record: Mapping[str, float], warning: str | None) -> None:
-        told.append((progress.step, record, warning))
+    def observe(position: Position, record: Mapping[str, float], warning: str | None) -> None:
+        told.append((position.step, record, warning))
 
     run.observe = observe
     return told
 
 
 def weights(run: Training) -> dict[str, Tensor]:
-    return arena.state(run.contest.method)
+    return games.state(run.game.method)
 
 
 def steps(run: Training) -> list[float]:
@@ -55,7 +55,7 @@ def steps(run: Training) -> list[float]:
 
 def test_a_run_makes_every_step_of_its_plan_and_leaves_its_files(tmp_path: Path) -> None:
     run = training(tmp_path)
-    run.play()
+    run.run()
     assert run.step == run.num_steps == 12
     assert steps(run) == list(range(12))
     assert read_checkpoint(run.folder.checkpoint)["step"] == 12
@@ -69,8 +69,8 @@ def test_a_trial_stops_early_with_the_schedules_of_the_whole_run(tmp_path: Path)
         training(tmp_path / "whole"),
         training(tmp_path / "trial", training={"max_steps": 5}),
     )
-    whole.play()
-    trial.play()
+    whole.run()
+    trial.run()
     assert steps(trial) == list(range(5))
     rates = [
         [record["learning_rate"] for record in read_metrics(run.folder.metrics)]
@@ -82,7 +82,7 @@ def test_a_trial_stops_early_with_the_schedules_of_the_whole_run(tmp_path: Path)
 
 def test_records_are_made_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
     run = training(tmp_path, training={"log_steps": 5, "monitor_epochs": 2})
-    run.play()
+    run.run()
     # Every fifth step from 0; the looks after two epochs of four steps and at the end.
     assert steps(run) == [0, 5, 7, 10, 11]
     assert [
@@ -99,19 +99,19 @@ def test_looking_at_the_encoder_does_not_change_the_training(tmp_path: Path) -> 
         training(tmp_path / "a", training={"monitor_epochs": 1}),
         training(tmp_path / "b", training={"monitor_epochs": 3}),
     )
-    often.play()
-    seldom.play()
-    assert not arena.changed(weights(often), weights(seldom))
+    often.run()
+    seldom.run()
+    assert not games.changed(weights(often), weights(seldom))
 
 
 def with_dropout(folder: Path, *, rate: float = 0.5) -> Training:
     """Training of a network that draws from PyTorch's global generator in every forward pass."""
     run = training(folder)
     torch.manual_seed(0)
-    network = Backbone(nn.Sequential(Plain(), nn.Dropout(rate)), image_size=arena.SIZE)
+    network = nn.Sequential(games.Plain(), nn.Dropout(rate))
     return Training(
         config=run.config,
-        contest=make_contest(run.config, network),
+        game=build(run.config, network),
         dataset=run.dataset,
         folder=run.folder,
     )
@@ -123,54 +123,50 @@ def test_the_global_generator_does_not_change_the_training(tmp_path: Path) -> No
         for name, rate in (("a", 0.5), ("b", 0.5), ("c", 0.0))
     )
     torch.manual_seed(1)
-    first.play()
+    first.run()
     torch.manual_seed(2)
-    second.play()
-    without.play()
-    assert not arena.changed(weights(first), weights(second))
-    assert arena.changed(weights(first), weights(without))  # there is something to draw
+    second.run()
+    without.run()
+    assert not games.changed(weights(first), weights(second))
+    assert games.changed(weights(first), weights(without))  # there is something to draw
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_step_end_and_saves_it(number: signal.Signals, tmp_path: Path) -> None:
     run = training(tmp_path / "parts")
 
-    def interrupt(progress: Position, record: Mapping[str, float], warning: str | None) -> None:
-        if progress.step == 4:
+    def interrupt(position: Position, record: Mapping[str, float], warning: str | None) -> None:
+        if position.step == 4:
             signal.raise_signal(number)
 
     run.observe = interrupt
     with pytest.raises(KeyboardInterrupt):
-        run.play()
+        run.run()
     assert run.step == 5
     assert read_checkpoint(run.folder.checkpoint)["step"] == 5
     assert not run.folder.backbone.exists()  # a finished run has one
     resumed, whole = training(tmp_path / "parts"), training(tmp_path / "whole")
     resumed.restore()
     assert resumed.step == 5
-    resumed.play()
-    whole.play()
-    assert not arena.changed(weights(resumed), weights(whole))
+    resumed.run()
+    whole.run()
+    assert not games.changed(weights(resumed), weights(whole))
     assert steps(resumed) == list(range(12))
 
 
 def poisoned(run: Training, *, at: int, what: str) -> None:
     """Make a loss of the method infinite at a step."""
-    look = run.contest.method.look
+    healthy = run.game.method.loss
 
-    def poison(views: Any, step: Any) -> Turn:
-        turn = look(views, step)
-        if step.progress.step != at:
-            return turn
+    def poison(views: Sequence[View], context: Context) -> MethodLoss:
+        found = healthy(views, context)
+        if context.position.step != at:
+            return found
         if what == "loss":
-            return Turn(loss=turn.loss * torch.inf, metrics=turn.metrics, replies=turn.replies)
-        return Turn(
-            loss=turn.loss,
-            metrics=turn.metrics,
-            replies={**turn.replies, what: turn.replies[what] * torch.nan},
-        )
+            return replace(found, loss=found.loss * torch.inf)
+        return replace(found, outputs={**found.outputs, what: found.outputs[what] * torch.nan})
 
-    run.contest.method.look = poison  # type: ignore[method-assign]
+    run.game.method.loss = poison  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
@@ -186,23 +182,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
         "of step 5 is kept"
     )
     with pytest.raises(TrainingError, match=sentence):
-        run.play()
+        run.run()
     assert steps(run) == [0, 1, 2, 3, 4]
     restored, healthy = (
         training(tmp_path, method),
         training(tmp_path / "healthy", method, training={"max_steps": 5}),
     )
     restored.restore()
-    healthy.play()
+    healthy.run()
     assert restored.step == 5
-    assert not arena.changed(weights(restored), weights(healthy))
+    assert not games.changed(weights(restored), weights(healthy))
 
 
 def test_without_a_checkpoint_the_message_says_so(tmp_path: Path) -> None:
     run = training(tmp_path)
     poisoned(run, at=0, what="loss")
     with pytest.raises(TrainingError, match=r"stopped at step 0: .*there is no checkpoint yet"):
-        run.play()
+        run.run()
     assert not run.folder.checkpoint.exists()
 
 
@@ -216,19 +212,19 @@ def test_checkpoints_come_after_their_time_and_at_the_end(
     )  # a step takes a minute
     monkeypatch.setattr(
         "sparring.training.loop.save_checkpoint",
-        lambda path, contest, *, step, config: saved.append(step),
+        lambda path, game, *, step, config: saved.append(step),
     )
-    run.play()
+    run.run()
     assert saved == [5, 10, 12]
 
 
 def test_the_observer_hears_every_record_and_of_a_collapse(tmp_path: Path) -> None:
     run = training(tmp_path, "simclr", players={"encoder": {"learning_rate": 1e-12}})
     with torch.no_grad():
-        run.contest.encoder.projector.get_parameter("3.weight").zero_()
-        run.contest.encoder.projector.get_parameter("3.bias").fill_(1.0)
+        run.game.encoder.projector.get_parameter("3.weight").zero_()
+        run.game.encoder.projector.get_parameter("3.bias").fill_(1.0)
     told = listen(run)
-    run.play()
+    run.run()
     assert [step for step, _, _ in told] == list(range(12))
     warnings = [
         step
@@ -248,9 +244,9 @@ def test_a_preset_with_too_many_views_is_refused_before_the_first_step(tmp_path:
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     run = training(tmp_path)
-    run.play()
+    run.run()
     before, again = weights(run), training(tmp_path)
     again.restore()
-    again.play()
-    assert not arena.changed(before, weights(again))
+    again.run()
+    assert not games.changed(before, weights(again))
     assert steps(again) == list(range(12))

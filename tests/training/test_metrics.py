@@ -86,4 +86,4 @@ def test_metrics_become_numbers_of_seven_digits() -> None:
 
 
 def test_every_metric_says_what_it_means() -> None:
-    assert all(len(meaning) > 10 for meaning in METRICS.values())
+    assert all(len(metric.meaning) > 10 for metric in METRICS.values())

@@ -1,11 +1,11 @@
 """The monitor: it looks, and touches nothing."""
 
-import arena
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import games
 from sparring.data.dataset import open_dataset
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
@@ -14,23 +14,23 @@ from sparring.training.monitor import Monitor
 
 def monitor(images: np.ndarray | None = None, *, labels: np.ndarray | None = None) -> Monitor:
     """Monitor of forty images, blobs unless others are given."""
-    images = arena.images(40) if images is None else images
+    images = games.images(40) if images is None else images
     given = images if labels is None else (images, labels)
-    dataset = open_dataset(given, arena.config("simclr").data, image_size=arena.SIZE)
-    return Monitor(dataset, arena.training_views("simclr"), num_images=40, seed=0)
+    dataset = open_dataset(given, games.config("simclr").data, image_size=games.SIZE)
+    return Monitor(dataset, games.augmentation("simclr"), num_images=40, seed=0)
 
 
 def encoder() -> Encoder:
-    return arena.contest("simclr", encoder={"backbone": "resnet18", "width": 0.0625}).encoder
+    return games.game("simclr", encoder={"backbone": "resnet18", "width": 0.0625}).encoder
 
 
 def linear_encoder() -> Encoder:
     """Encoder that keeps apart what differs, without any training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * arena.SIZE**2, 64))
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * games.SIZE**2, 64))
         return Encoder(
-            Backbone(network, image_size=arena.SIZE),
+            Backbone(network, image_size=games.SIZE),
             nn.Linear(64, 16),
             mean=(0.5, 0.5, 0.5),
             std=(0.2, 0.2, 0.2),
@@ -47,7 +47,7 @@ def test_a_look_leaves_the_encoder_as_it_was(training: bool) -> None:
     before = tensors(watched)
     found, _ = monitor().look(watched, torch.device("cpu"))
     assert found["effective_rank"] > 0
-    assert not arena.changed(before, tensors(watched))  # among them the statistics of batch norm
+    assert not games.changed(before, tensors(watched))  # among them the statistics of batch norm
     assert watched.training is training
     assert all(module.training is training for module in watched.modules())
     assert all(
@@ -81,7 +81,7 @@ def test_a_look_draws_nothing_from_the_global_generator() -> None:
 def test_embeddings_that_are_all_alike_raise_a_warning() -> None:
     watched = linear_encoder()
     noise = np.random.default_rng(0).integers(
-        0, 256, (40, arena.SIZE, arena.SIZE, 3), dtype=np.uint8
+        0, 256, (40, games.SIZE, games.SIZE, 3), dtype=np.uint8
     )
     assert monitor(noise).look(watched, torch.device("cpu"))[1] is None
     with torch.no_grad():

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from arena import SIZE, dataset, training
 from torch import Tensor
 
+from games import SIZE, dataset, training
 from sparring import api
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError
@@ -18,7 +18,7 @@ from sparring.opponents.generator_pair.pretraining import (
     Pretraining,
     PretrainingSettings,
 )
-from sparring.training.opponent_pretraining import Rehearsal
+from sparring.training.opponent_pretraining import PretrainingCache
 
 SIZES = GeneratorSettings(width=4, latent=8)
 SETTINGS = PretrainingSettings(steps=6, batch_size=8, discriminator_steps=2, ema=0.9)
@@ -52,8 +52,8 @@ def learn(
     camp: Pretraining, folder: Path, *, images: Dataset | None = None, told: Told | None = None
 ) -> dict[str, Tensor]:
     """Let it learn the blobs with a cache in the folder; copies of its tensors afterwards."""
-    stage = Rehearsal(images or dataset(), torch.device("cpu"), cache=folder, listener=told)
-    stage.learn(camp, name="generator", settings={"sizes": SIZES, "pretraining": camp.settings})
+    cache = PretrainingCache(images or dataset(), cache=folder, listener=told)
+    cache.train(camp, name="generator", settings={"sizes": SIZES, "pretraining": camp.settings})
     return {name: tensor.clone() for name, tensor in camp.state_dict().items()}
 
 
@@ -93,9 +93,9 @@ def test_an_interrupted_generator_goes_on_to_the_same_bits(
 ) -> None:
     whole = learn(camp(), tmp_path / "whole")
     part, told = camp(), Told()
-    original = part.play
+    original = part.train_step
 
-    def play_and_interrupt(images: Dataset) -> None:
+    def step_and_interrupt(images: Dataset) -> None:
         """Ctrl-C in the second move."""
         original(images)
         if part.done == 2:
@@ -103,7 +103,7 @@ def test_an_interrupted_generator_goes_on_to_the_same_bits(
 
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(part, "play", play_and_interrupt)
+    monkeypatch.setattr(part, "train_step", step_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         learn(part, tmp_path / "parts", told=told)
     assert told.lines == ["generator: stopped after 2 of 6 moves; the same run goes on from there"]
@@ -132,7 +132,7 @@ def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
-    from sparring.training.start import rehearse
+    from sparring.training.run import pretrain_opponent
 
     pair = {
         "generator": SIZES.model_dump(),
@@ -140,8 +140,8 @@ def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
         "init_noise": 0.01,
     }
     run = training("simclr", tmp_path / "run", opponent=["generator-pair"], generator_pair=pair)
-    rehearse(run, None)
-    method = run.contest.method
+    pretrain_opponent(run, None)
+    method = run.game.method
     learned = camp().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learn(learned, tmp_path / "apart")
     learned.settle()

@@ -115,8 +115,10 @@ def test_what_is_set_of_an_opponents_player_leaves_the_rest_of_it_as_it_was() ->
         "method": "hardgen",
         "generator_pair": {"players": {"generator": {"learning_rate": 1e-4}}},
     }
-    pair = RunConfig.from_tree(tree).around["generator-pair"].model_dump()
-    untouched = RunConfig.from_tree({"method": "hardgen"}).around["generator-pair"].model_dump()
+    pair = RunConfig.from_tree(tree).opponent_settings["generator-pair"].model_dump()
+    untouched = (
+        RunConfig.from_tree({"method": "hardgen"}).opponent_settings["generator-pair"].model_dump()
+    )
     assert pair["players"]["generator"] == {
         **untouched["players"]["generator"],
         "learning_rate": 1e-4,

@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import arena
 import pytest
 import torch
 
+import games
 from sparring.errors import RunError, StorageError
 from sparring.training.checkpoint import write_atomically
 from sparring.training.run_folder import RunFolder
@@ -24,7 +24,7 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_a_run_is_refused_with_what_to_do(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_config(arena.config("simclr"))
+    folder.write_config(games.config("simclr"))
     with pytest.raises(RunError, match=r"holds a run already.*choose another --out"):
         folder.create()
     write_atomically(folder.checkpoint, b"")
@@ -83,9 +83,9 @@ def test_the_lock_is_released_when_the_training_fails(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("method", sorted(arena.SMALL))
+@pytest.mark.parametrize("method", games.METHODS)
 def test_the_saved_configuration_rebuilds_the_run(method: str, tmp_path: Path) -> None:
-    config = arena.config(method, seed=3, training={"max_steps": 2})
+    config = games.config(method, seed=3, training={"max_steps": 2})
     RunFolder(tmp_path).write_config(config)
     assert RunFolder(tmp_path).read_config() == config
 

@@ -23,7 +23,6 @@ from sparring.methods.plugins import is_reference, load_named
 
 if TYPE_CHECKING:
     from sparring.methods.method import Method
-    from sparring.opponents.opponent import Opponent
 
 Kind: TypeAlias = Literal["method", "opponent"]
 KINDS: tuple[Kind, ...] = ("method", "opponent")
@@ -32,6 +31,10 @@ DEFAULT_METHOD = "adco"
 """Method of a run that names none."""
 
 _FOLDERS: dict[Kind, str] = {"method": "methods", "opponent": "opponents"}
+_BASES: dict[Kind, str] = {
+    "method": "sparring.methods.method:Method",
+    "opponent": "sparring.opponents.opponent:Opponent",
+}
 _MAKERS = {"About": About, "Twin": Twin, "Pairing": Pairing}
 _given: dict[Kind, dict[str, type]] = {"method": {}, "opponent": {}}
 
@@ -101,13 +104,13 @@ def method_class(name: str) -> type[Method]:
     return cast("type[Method]", _class("method", name))
 
 
-def opponent_class(name: str) -> type[Opponent]:
+def opponent_class(name: str) -> type[Method]:
     """Class of an opponent in image space by its name.
 
     Raises:
         ConfigError: for an unknown name, with the nearest one; for a class that is not given.
     """
-    return cast("type[Opponent]", _class("opponent", name))
+    return cast("type[Method]", _class("opponent", name))
 
 
 def section_of(opponent: str) -> str:
@@ -174,8 +177,7 @@ def _class(kind: Kind, name: str) -> type:
     if name in _given[kind]:
         return _given[kind][name]
     if name in shipped(kind):
-        module, _, owner = shipped(kind)[name][1].partition(":")
-        return cast("type", getattr(import_module(module), owner))
+        return _at(shipped(kind)[name][1])
     if name in installed(kind):
         return _checked(kind, name, _loaded(kind, installed(kind)[name]))
     if is_reference(name):
@@ -184,6 +186,12 @@ def _class(kind: Kind, name: str) -> type:
             f"import code; give it again, for example with --{kind} {name}"
         )
     raise _unknown(kind, name)
+
+
+def _at(place: str) -> type:
+    """Class at `module:class`, by its name: opponents are above this file."""
+    module, _, owner = place.partition(":")
+    return cast("type", getattr(import_module(module), owner))
 
 
 def _unknown(kind: Kind, name: str) -> ConfigError:
@@ -208,11 +216,8 @@ def _loaded(kind: Kind, point: EntryPoint) -> object:
 
 
 def _checked(kind: Kind, name: str, found: object) -> type:
-    from sparring.methods.method import Method
-    from sparring.opponents.opponent import Opponent
-
-    base: type = Method if kind == "method" else Opponent
-    is_other = kind == "method" and isinstance(found, type) and issubclass(found, Opponent)
+    base, opponent = _at(_BASES[kind]), _at(_BASES["opponent"])
+    is_other = kind == "method" and isinstance(found, type) and issubclass(found, opponent)
     if not isinstance(found, type) or not issubclass(found, base) or is_other:
         raise ConfigError(
             f"{kind} '{name}' must be a subclass of sparring's {base.__name__}, got {found!r}"

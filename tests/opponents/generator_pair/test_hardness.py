@@ -173,7 +173,7 @@ def test_crowding_equals_a_slow_mean_over_pairs_of_different_rows() -> None:
     assert float(crowding(embeddings)) == pytest.approx(sum(pairs) / len(pairs), rel=1e-12)
 
 
-def test_crowding_is_one_for_equal_rows_zero_for_orthogonal_and_minus_one_for_two_opposite_ones() -> (
+def test_crowding_is_one_for_equal_rows_zero_for_orthogonal_minus_one_for_two_opposite_ones() -> (
     None
 ):
     direction = rows(1)

@@ -53,7 +53,8 @@ def test_images_have_their_size_and_range_and_are_judged_one_by_one(size: int) -
 def test_another_side_is_refused_with_those_that_are_not(kind: type[nn.Module], size: int) -> None:
     with pytest.raises(
         ConfigError,
-        match=rf"image_size={size}: images can be made at a side of 16, 32, 64; choose one of these",
+        match=rf"image_size={size}: images can be made at a side of 16, 32, 64; "
+        "choose one of these",
     ):
         kind(SMALL, image_size=size)
 

@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
+from unittest.mock import patch
 
-import arena
 import pytest
 import ring
 import torch
-from sparring.methods.groups import Group
 from torch import Tensor, nn
 
+import games
 from sparring.data.views.views import Views, ViewSettings
-from sparring.methods.method import Step
+from sparring.methods.method import Context, Metrics
 from sparring.models.split_norm import SplitNorm
+from sparring.models.view import as_views
 from sparring.objectives.contrastive import nt_xent
 from sparring.objectives.similarity import unit_rows
 from sparring.opponents.generator_pair.differentiable_views import differentiable_view
@@ -24,48 +25,66 @@ from sparring.opponents.generator_pair.hardness import hardness, pair_similarity
 from sparring.opponents.generator_pair.opponent import GeneratorPair
 from sparring.opponents.generator_pair.pair import GeneratorPairSettings, Opposite, pair_loss
 from sparring.seeding import generator
-from sparring.training.build import Contest
+from sparring.training.build import Game
 
 BATCH = ring.BATCH
 ROWS = BATCH // 2
 """Latents per step."""
 
 
-def game(
+def paired(
     method: str = "simclr",
     *,
     network: type[nn.Module] = ring.Normed,
     pair: dict[str, Any] | None = None,
     **settings: Any,
-) -> Contest:
+) -> Game:
     """A method in double precision with a pair around it."""
     return ring.game(
         method, network, opponent=["generator-pair"], generator_pair=pair or {}, **settings
     )
 
 
-def wrapper(contest: Contest) -> GeneratorPair:
-    """The pair's side of a contest."""
-    assert isinstance(contest.method, GeneratorPair)
-    return contest.method
+def opponent_of(game: Game) -> GeneratorPair:
+    """The pair around the method."""
+    assert isinstance(game.method, GeneratorPair)
+    return game.method
 
 
-def look(contest: Contest, number: int = 0) -> Any:
-    """A whole round's look, at the views of that step."""
-    return contest.method.look_at([Group(views=ring.views(number))], ring.prepared(contest, number))
+QUIET = {"generator_every": 2}
+"""Neither generators nor discriminator move at odd steps."""
+ODD = 1
+
+
+def opponents_move(game: Game, context: Context) -> Metrics:
+    """The opponents' part of a round; the method's own is left out."""
+    inner = opponent_of(game).method
+    with patch.object(inner, "step", lambda views, players, context: {}):
+        return game.method.step(as_views(ring.views()), game.players, context)
+
+
+def minimised(game: Game) -> Tensor:
+    """What the encoder minimises in a round in which neither generators nor discriminator move."""
+    assert opponent_of(game).settings.generator_every == 2
+    return torch.as_tensor(stepped(game, ODD)["loss"])
+
+
+def stepped(game: Game, number: int) -> Metrics:
+    """A whole round on the views of that step."""
+    return game.method.step(as_views(ring.views(number)), game.players, ring.prepared(game, number))
 
 
 @contextmanager
-def seen(contest: Contest) -> Iterator[list[tuple[Tensor, bool]]]:
+def seen(game: Game) -> Iterator[list[tuple[Tensor, bool]]]:
     """Images that pass the backbone, and whether they pass the second set of norms."""
     found: list[tuple[Tensor, bool]] = []
-    norms = [module for module in contest.encoder.modules() if isinstance(module, SplitNorm)]
+    norms = [module for module in game.encoder.modules() if isinstance(module, SplitNorm)]
 
     def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
         """Keep what passes."""
         found.append((given[0].detach().clone(), bool(norms) and norms[0].is_adversarial))
 
-    hook = contest.encoder.backbone.register_forward_pre_hook(note)
+    hook = game.encoder.backbone.register_forward_pre_hook(note)
     try:
         yield found
     finally:
@@ -75,48 +94,46 @@ def seen(contest: Contest) -> Iterator[list[tuple[Tensor, bool]]]:
 def test_the_judge_moves_first_then_the_generators_then_the_encoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    contest, order = game(), []
-    for name, player in contest.players.items():
+    game, order = paired(), []
+    for name, player in game.players.items():
         original = player.update
         monkeypatch.setattr(
             player,
             "update",
-            lambda loss, name=name, original=original: (order.append(name), original(loss)),
+            lambda loss, name=name, original=original: (order.append(name), original(loss))[1],
         )
-    contest.method.step(ring.views(), contest.players, ring.prepared(contest))
+    stepped(game, 0)
     assert order == ["discriminator", "generator", "encoder"]
 
 
 def test_the_encoder_stands_still_in_the_generators_move_and_they_in_its_own() -> None:
-    contest = game()
-    now = ring.prepared(contest)
-    look(contest)  # running statistics that are not those of the start
-    before = arena.state(contest.method)
-    contest.method.challenge(contest.players, now)
-    moved = arena.changed(before, arena.state(contest.method))
+    game = paired(pair=QUIET)
+    now = ring.prepared(game)
+    game.encoder(ring.views()[0])  # running statistics that are not those of the start
+    before = games.state(game.method)
+    opponents_move(game, now)
+    moved = games.changed(before, games.state(game.method))
     assert {name.split(".")[0] for name in moved} == {"pair", "discriminator", "album"}
-    assert all(parameter.grad is None for parameter in contest.method.parameters())
-    before = arena.state(contest.method)
-    contest.players["encoder"].update(look(contest).loss)
-    assert {name.split(".")[0] for name in arena.changed(before, arena.state(contest.method))} == {
+    assert all(parameter.grad is None for parameter in game.method.parameters())
+    before = games.state(game.method)
+    stepped(game, ODD)
+    assert {name.split(".")[0] for name in games.changed(before, games.state(game.method))} == {
         "method"
     }
-    assert contest.encoder.training
+    assert game.encoder.training
 
 
 def test_the_judge_stands_still_in_the_generators_move() -> None:
-    contest = game()
-    now = ring.prepared(contest)
-    before = arena.state(wrapper(contest).discriminator)  # type: ignore[arg-type]
-    wrapper(contest)._generators_move(contest.players["generator"], now, 0.5)
-    assert not arena.changed(before, arena.state(wrapper(contest).discriminator))  # type: ignore[arg-type]
+    game = paired()
+    now = ring.prepared(game)
+    before = games.state(opponent_of(game).discriminator)  # type: ignore[arg-type]
+    opponent_of(game)._generators_move(game.players["generator"], now, 0.5)
+    assert not games.changed(before, games.state(opponent_of(game).discriminator))  # type: ignore[arg-type]
 
 
-def test_identical_generators_are_similar_to_one_and_nothing_pulls_them_apart_without_augmentation() -> (
-    None
-):
-    contest = game(pair={"init_noise": 0.0})
-    pair, encoder = wrapper(contest).pair, contest.encoder.eval()
+def test_identical_generators_are_similar_to_one_and_nothing_pulls_them_apart() -> None:
+    game = paired(pair={"init_noise": 0.0})
+    pair, encoder = opponent_of(game).pair, game.encoder.eval()
     first, second = (images.detach().requires_grad_() for images in pair(ring.spread(ROWS, 8)))
     similarity = pair_similarity(encoder(first), encoder(second))
     torch.testing.assert_close(similarity, torch.ones(ROWS, dtype=torch.float64))
@@ -129,16 +146,19 @@ def test_identical_generators_are_similar_to_one_and_nothing_pulls_them_apart_wi
     )
 
 
-def hardness_now(contest: Contest, step: Step) -> float:
-    """Hardness of fixed latents for the contest's encoder, under fixed augmentation."""
-    assert step.augment is not None
-    assert step.images is not None
-    encoder, draws = contest.encoder, generator(7, "oracle")
+def hardness_now(game: Game, context: Context) -> float:
+    """Hardness of fixed latents for the game's encoder, under fixed augmentation."""
+    assert context.augment is not None
+    assert context.images is not None
+    encoder, draws = game.encoder, generator(7, "oracle")
     encoder.eval()
     with torch.no_grad():
         views = [
-            differentiable_view(images, step.augment.recipes[0], generator=draws)
-            for images in (*wrapper(contest).pair(ring.spread(64, 8)), step.images.double() / 255)
+            differentiable_view(images, context.augment.recipes[0], generator=draws)
+            for images in (
+                *opponent_of(game).pair(ring.spread(64, 8)),
+                context.images.double() / 255,
+            )
         ]
         found = hardness(*(encoder(view) for view in views), temperature=0.2)
     encoder.train()
@@ -157,11 +177,11 @@ UNLIMITED: dict[str, Any] = {
 
 def moved_hardness(weight: float) -> float:
     """Change of hardness by some moves of the generators against an encoder that stands still."""
-    contest = game(network=ring.Plain, pair={**UNLIMITED, "hardness": weight})
-    before = hardness_now(contest, ring.prepared(contest))
+    game = paired(network=ring.Plain, pair={**UNLIMITED, "hardness": weight})
+    before = hardness_now(game, ring.prepared(game))
     for number in range(20):
-        contest.method.challenge(contest.players, ring.prepared(contest, number))
-    return hardness_now(contest, ring.prepared(contest)) - before
+        opponents_move(game, ring.prepared(game, number))
+    return hardness_now(game, ring.prepared(game)) - before
 
 
 def test_generators_make_hard_what_they_are_asked_to_and_easy_otherwise() -> None:
@@ -173,13 +193,13 @@ def test_generators_make_hard_what_they_are_asked_to_and_easy_otherwise() -> Non
 
 
 def test_aimed_generators_are_harder_than_generators_that_moved_as_far_at_random() -> None:
-    contest = game(network=ring.Plain, pair={**UNLIMITED, "hardness": 20.0})
-    pair, now = wrapper(contest).pair, ring.prepared(contest)
-    before, start = ring.parameters(pair), hardness_now(contest, now)
+    game = paired(network=ring.Plain, pair={**UNLIMITED, "hardness": 20.0})
+    pair, now = opponent_of(game).pair, ring.prepared(game)
+    before, start = ring.parameters(pair), hardness_now(game, now)
     for number in range(20):
-        contest.method.challenge(contest.players, ring.prepared(contest, number))
+        opponents_move(game, ring.prepared(game, number))
     aimed, distances = (
-        hardness_now(contest, now) - start,
+        hardness_now(game, now) - start,
         [(a - b).norm() for a, b in zip(ring.parameters(pair), before, strict=True)],
     )
     draws = torch.Generator().manual_seed(0)
@@ -187,7 +207,7 @@ def test_aimed_generators_are_harder_than_generators_that_moved_as_far_at_random
         for parameter, old, distance in zip(pair.parameters(), before, distances, strict=True):
             direction = torch.randn(parameter.shape, dtype=torch.float64, generator=draws)
             parameter.copy_(old + distance * direction / direction.norm())
-    assert aimed > 2 * (hardness_now(contest, now) - start)
+    assert aimed > 2 * (hardness_now(game, now) - start)
     assert aimed > 0.05
 
 
@@ -200,9 +220,9 @@ def test_the_fence_keeps_a_pair_as_similar_as_it_must_be(fence: float) -> None:
         "similarity": 0.98,
         "players": {"generator": {"learning_rate": 4e-3}},
     }
-    contest = game(pair={**UNLIMITED, **limits})
+    game = paired(pair={**UNLIMITED, **limits})
     for number in range(45):
-        found = contest.method.challenge(contest.players, ring.prepared(contest, number))
+        found = opponents_move(game, ring.prepared(game, number))
     similarity, floor = (
         float(found["generator_pair/similarity"]),
         float(found["generator_pair/floor"]),
@@ -211,26 +231,26 @@ def test_the_fence_keeps_a_pair_as_similar_as_it_must_be(fence: float) -> None:
 
 
 def test_the_real_images_alone_are_seen_at_first() -> None:
-    contest, alone = game(pair={"real_only": 0.5}), ring.game("simclr", ring.Normed)
-    before = arena.state(wrapper(contest).pair)  # type: ignore[arg-type]
+    game, alone = paired(pair={"real_only": 0.5}), ring.game("simclr", ring.Normed)
+    before = games.state(opponent_of(game).pair)  # type: ignore[arg-type]
     for number in (0, 49):
-        now = [ring.prepared(each, number) for each in (contest, alone)]
+        now = [ring.prepared(each, number) for each in (game, alone)]
         losses = [
-            each.method.step(ring.views(number), each.players, at)["loss"]
-            for each, at in zip((contest, alone), now, strict=True)
+            each.method.step(as_views(ring.views(number)), each.players, at)["loss"]
+            for each, at in zip((game, alone), now, strict=True)
         ]
         assert torch.equal(*losses)
-    assert not arena.changed(before, arena.state(wrapper(contest).pair))  # type: ignore[arg-type]
-    contest.method.step(ring.views(50), contest.players, ring.prepared(contest, 50))
-    assert arena.changed(before, arena.state(wrapper(contest).pair))  # type: ignore[arg-type]
+    assert not games.changed(before, games.state(opponent_of(game).pair))  # type: ignore[arg-type]
+    stepped(game, 50)
+    assert games.changed(before, games.state(opponent_of(game).pair))  # type: ignore[arg-type]
 
 
 def test_four_views_of_a_latent_are_positives_of_each_other_among_all_views() -> None:
-    contest = game(network=ring.Plain)
-    now = ring.prepared(contest)
-    real, made = ring.views(), [view.double() for view in wrapper(contest)._supply.views(now)]
+    game = paired(network=ring.Plain, pair=QUIET)
+    now = ring.prepared(game, ODD)
+    real, made = ring.views(ODD), [view.double() for view in opponent_of(game)._supply.views(now)]
     assert [len(view) for view in made] == [ROWS] * 4
-    rows = unit_rows(torch.cat([contest.encoder(view) for view in (*real, *made)]))
+    rows = unit_rows(torch.cat([game.encoder(view) for view in (*real, *made)]))
     images = torch.cat([torch.arange(BATCH).repeat(2), BATCH + torch.arange(ROWS).repeat(4)])
     expected = []
     for anchor, row in enumerate(rows):
@@ -240,38 +260,38 @@ def test_four_views_of_a_latent_are_positives_of_each_other_among_all_views() ->
         expected.append(
             torch.stack([total - row @ rows[place] / 0.2 for place in positives]).mean()
         )
-    torch.testing.assert_close(look(contest).loss, torch.stack(expected).mean())
+    torch.testing.assert_close(minimised(game), torch.stack(expected).mean())
 
 
 def test_the_two_images_of_a_latent_are_alike_and_augmented_apart() -> None:
-    contest = game(pair={"init_noise": 0.0})
-    views = wrapper(contest)._supply.views(ring.prepared(contest))
+    game = paired(pair={"init_noise": 0.0})
+    views = opponent_of(game)._supply.views(ring.prepared(game))
     assert not any(torch.equal(left, right) for left, right in combinations(views, 2))
-    first, second = wrapper(contest)._supply.images(ring.prepared(contest), "latents")
+    first, second = opponent_of(game)._supply.images(ring.prepared(game), "latents")
     assert torch.equal(first, second)
-    noisy = game(pair={"init_noise": 0.05})
-    first, second = wrapper(noisy)._supply.images(ring.prepared(noisy), "latents")
+    noisy = paired(pair={"init_noise": 0.05})
+    first, second = opponent_of(noisy)._supply.images(ring.prepared(noisy), "latents")
     assert 0 < float((first - second).abs().mean().detach()) < 0.1
 
 
 @pytest.mark.parametrize("twin", ["static", "single"])
 def test_one_generator_makes_as_many_different_images_as_two(twin: str) -> None:
-    contest = game(pair={"disarmed": twin})
-    supply, now = wrapper(contest)._supply, ring.prepared(contest)
+    game = paired(pair={"disarmed": twin})
+    supply, now = opponent_of(game)._supply, ring.prepared(game)
     assert [len(view) for view in supply.views(now)] == [2 * ROWS] * 2
     first, second = supply.images(now, "latents")
     assert torch.equal(first, second)
     assert not torch.equal(first, supply.images(now, "other latents")[0])
     plain = ViewSettings(crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter=0, greyscale=0)
-    still = supply.views(replace(now, augment=Views([plain, plain], image_size=arena.SIZE)))[0]
+    still = supply.views(replace(now, augment=Views([plain, plain], image_size=games.SIZE)))[0]
     assert len(torch.unique(still.flatten(1), dim=0)) == 2 * ROWS
 
 
 def test_diversity_is_measured_against_the_batch() -> None:
-    contest = game(network=ring.Plain)
-    real = wrapper(contest)._supply.real(ring.prepared(contest))
+    game = paired(network=ring.Plain)
+    real = opponent_of(game)._supply.real(ring.prepared(game))
     opposite = Opposite(
-        encode=contest.encoder,
+        encode=game.encoder,
         view=lambda images: images,
         judge=lambda images: images.mean(dim=(1, 2, 3)),
     )
@@ -289,51 +309,49 @@ def test_diversity_is_measured_against_the_batch() -> None:
 
 
 def test_another_method_looks_at_generated_views_in_pairs() -> None:
-    contest = game("mocov2", network=ring.Plain, pair={"weight": 0.5})
-    now = ring.prepared(contest)
-    made = [view.double() for view in wrapper(contest)._supply.views(now)]
-    method = wrapper(contest).method
-    real = method.look(ring.views(), now).loss
-    pairs = torch.stack([method.look(pair, now).loss for pair in combinations(made, 2)]).mean()
+    game = paired("mocov2", network=ring.Plain, pair={**QUIET, "weight": 0.5})
+    now = ring.prepared(game, ODD)
+    made = [view.double() for view in opponent_of(game)._supply.views(now)]
+    method = opponent_of(game).method
+    losses = [method.loss(as_views(pair), now).loss for pair in combinations(made, 2)]
+    real, pairs = method.loss(as_views(ring.views(ODD)), now).loss, torch.stack(losses).mean()
     # 32 real views of weight 1, 32 generated ones of weight 1/2.
-    torch.testing.assert_close(look(contest).loss, (32 * real + 16 * pairs) / 48)
+    torch.testing.assert_close(minimised(game), ((32 * real + 16 * pairs) / 48).detach())
 
 
 def test_the_others_of_a_method_respond_to_the_batch_alone() -> None:
-    contest, alone = game("mocov2"), ring.game("mocov2", ring.Normed)
-    found, expected = (
-        look(contest).replies,
-        alone.method.look(ring.views(), ring.prepared(alone)).replies,
-    )
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    game, alone = paired("mocov2"), ring.game("mocov2", ring.Normed)
+    queues = [opponent_of(game).method.get_submodule("queue"), alone.method.get_submodule("queue")]
+    before = games.state(queues[1])
+    for each in (game, alone):
+        stepped(each, 0)
+    assert games.changed(before, games.state(queues[1]))
+    assert not games.changed(games.state(queues[0]), games.state(queues[1]))
 
 
 def test_views_of_weight_zero_leave_the_methods_loss_as_it_is() -> None:
-    contest, alone = game("mocov2", pair={"weight": 0.0}), ring.game("mocov2", ring.Normed)
-    torch.testing.assert_close(
-        look(contest).loss, alone.method.look(ring.views(), ring.prepared(alone)).loss
-    )
+    game = paired("mocov2", pair={**QUIET, "weight": 0.0})
+    alone = ring.game("mocov2", ring.Normed)
+    torch.testing.assert_close(minimised(game), stepped(alone, ODD)["loss"])
 
 
 def test_alignment_adds_the_distances_of_generated_views_without_negatives() -> None:
-    contest = game(network=ring.Plain, pair={"loss": "align", "weight": 0.5})
-    now = ring.prepared(contest)
-    made = [
-        unit_rows(contest.encoder(view.double())) for view in wrapper(contest)._supply.views(now)
-    ]
+    game = paired(network=ring.Plain, pair={**QUIET, "loss": "align", "weight": 0.5})
+    now = ring.prepared(game, ODD)
+    made = [unit_rows(game.encoder(view.double())) for view in opponent_of(game)._supply.views(now)]
     distance = torch.stack(
         [(left - right).square().sum(dim=1).mean() for left, right in combinations(made, 2)]
     ).mean()
-    real = nt_xent(torch.stack([contest.encoder(view) for view in ring.views()]), temperature=0.2)
-    torch.testing.assert_close(look(contest).loss, real + 0.5 * distance)
+    views = torch.stack([game.encoder(view) for view in ring.views(ODD)])
+    real = nt_xent(views, temperature=0.2)
+    torch.testing.assert_close(minimised(game), (real + 0.5 * distance).detach())
 
 
 @pytest.mark.parametrize("twin", [None, "static", "single", "latent-noise", "real-views"])
 def test_every_control_shows_the_encoder_as_many_views(twin: str | None) -> None:
-    contest = game(pair={"disarmed": twin})
-    with seen(contest) as passes:
-        look(contest)
+    game = paired(pair={**QUIET, "disarmed": twin})
+    with seen(game) as passes:
+        minimised(game)
     assert sum(len(images) for images, _ in passes) == 2 * BATCH + 4 * ROWS
 
 
@@ -348,41 +366,42 @@ def test_every_control_shows_the_encoder_as_many_views(twin: str | None) -> None
     ],
 )
 def test_a_control_moves_what_it_says(twin: str | None, moving: set[str]) -> None:
-    contest = game(pair={"disarmed": twin})
-    before = arena.state(contest.method)
-    contest.method.challenge(contest.players, ring.prepared(contest))
-    moved = arena.changed(before, arena.state(contest.method))
+    game = paired(pair={"disarmed": twin})
+    before = games.state(game.method)
+    opponents_move(game, ring.prepared(game))
+    moved = games.changed(before, games.state(game.method))
     assert {
         ".".join(name.split(".")[: 2 if name.startswith("pair") else 1]) for name in moved
     } == moving
 
 
 def test_further_views_of_real_images_are_positives_of_the_batch() -> None:
-    contest = game(network=ring.Plain, pair={"disarmed": "real-views"})
-    extra = [view.double() for view in wrapper(contest)._supply.views(ring.prepared(contest))]
+    game = paired(network=ring.Plain, pair={**QUIET, "disarmed": "real-views"})
+    extra = [view.double() for view in opponent_of(game)._supply.views(ring.prepared(game, ODD))]
     assert [len(view) for view in extra] == [BATCH] * 2
-    everything = torch.stack([contest.encoder(view) for view in (*ring.views(), *extra)])
-    torch.testing.assert_close(look(contest).loss, nt_xent(everything, temperature=0.2))
+    everything = torch.stack([game.encoder(view) for view in (*ring.views(ODD), *extra)])
+    torch.testing.assert_close(minimised(game), nt_xent(everything, temperature=0.2).detach())
 
 
 def test_the_first_generator_can_stay_where_it_is() -> None:
-    contest = game(pair={"moves": "second"})
-    before = arena.state(wrapper(contest).pair)  # type: ignore[arg-type]
-    contest.method.challenge(contest.players, ring.prepared(contest))
+    game = paired(pair={"moves": "second"})
+    before = games.state(opponent_of(game).pair)  # type: ignore[arg-type]
+    opponents_move(game, ring.prepared(game))
     assert {
-        name.split(".")[0] for name in arena.changed(before, arena.state(wrapper(contest).pair))
+        name.split(".")[0] for name in games.changed(before, games.state(opponent_of(game).pair))
     } == {"second"}  # type: ignore[arg-type]
 
 
 def test_split_norms_keep_generated_views_from_the_clean_statistics() -> None:
-    contest, alone = game("mocov2", pair={"norms": "split"}), ring.game("mocov2", ring.Normed)
-    with seen(contest) as passes:
-        look(contest)
-    alone.method.look(ring.views(), ring.prepared(alone))
+    game = paired("mocov2", pair={**QUIET, "norms": "split"})
+    alone = ring.game("mocov2", ring.Normed)
+    with seen(game) as passes:
+        minimised(game)
+    stepped(alone, ODD)
     assert [is_second for _, is_second in passes].count(True) == 4
     clean = [
         module.clean.running_mean
-        for module in contest.encoder.modules()
+        for module in game.encoder.modules()
         if isinstance(module, SplitNorm)
     ]
     plain = [
@@ -396,26 +415,21 @@ def test_split_norms_keep_generated_views_from_the_clean_statistics() -> None:
 def test_a_clipped_hardness_pulls_no_harder_than_realism() -> None:
     weights = []
     for adaptive in (True, False):
-        contest = game(pair={"adaptive": adaptive, "hardness": 1e3, "hardness_rise": 0.0})
+        game = paired(pair={"adaptive": adaptive, "hardness": 1e3, "hardness_rise": 0.0})
         weights.append(
-            float(
-                contest.method.challenge(contest.players, ring.prepared(contest))[
-                    "generator_pair/hardness_weight"
-                ]
-            )
+            float(opponents_move(game, ring.prepared(game))["generator_pair/hardness_weight"])
         )
     assert weights[1] == pytest.approx(1e3)
     assert 0 < weights[0] < weights[1]
 
 
 def test_generated_images_that_are_all_alike_are_told() -> None:
-    method = game().method
     record = {"generator_pair/crowding": 0.9, "generator_pair/crowding_real": 0.5}
-    sentence = method.warning(record)
+    sentence = GeneratorPair.alarm(record)
     assert sentence is not None
     assert "mean cosine 0.90, of real ones 0.50" in sentence
-    assert method.warning({**record, "generator_pair/crowding": 0.69}) is None
-    assert method.warning({"loss": 1.0}) is None
+    assert GeneratorPair.alarm({**record, "generator_pair/crowding": 0.69}) is None
+    assert GeneratorPair.alarm({"loss": 1.0}) is None
 
 
 def test_the_defaults_are_those_of_the_specification() -> None:

@@ -207,7 +207,7 @@ class GeneratorPair(Opponent):
         """What generated views contribute to the encoder's loss beside the method's own."""
         if self.settings.loss == "align":
             return Added(self.settings.weight, lambda: self._distance(made, context))
-        rows, made_rows = (sum(len(view) for view in group) for group in (views, made))
+        rows, made_rows = (float(sum(len(view) for view in group)) for group in (views, made))
         weight = self.settings.weight * made_rows
         return Averaged(rows, weight, lambda: self._loss_on_pairs(made, context))
 
