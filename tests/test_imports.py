@@ -20,9 +20,9 @@ LAYERS = (
     {"methods"},
     {"opponents"},
     {"training"},
-    {"evaluation", "contract"},
+    {"evaluation"},
     {"formats", "reporting"},
-    {"api", "command", "planning", "testing", "__init__", "__main__"},
+    {"api", "command", "contract", "planning", "testing", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
 SOURCE = Path(sparring.__file__).parent

@@ -17,7 +17,7 @@ import torch
 
 import sparring
 from sparring.command.display import TerminalDisplay
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
+from sparring.methods import registry
 from sparring.optim.schedule import Position
 from tiny import NUM_STEPS, Command, contents, train_arguments, write_photos
 
@@ -106,20 +106,21 @@ def test_version_is_that_of_the_package(command: Command) -> None:
 def test_methods_lists_every_method_with_its_paper(command: Command) -> None:
     done = command("methods")
     assert done.code == 0
-    for name, entry in {**METHODS, **OPPONENTS}.items():
+    for name, about in sparring.list_methods().items():
         assert name in done.out
-        assert entry.source in done.out
+        assert about.source in done.out
     assert ["clae", "simclr", "+", "perturbation"] in [
         line.split() for line in done.out.splitlines()
     ]
     assert ["hardgen", "simclr", "+", "generator-pair"] in [
         line.split() for line in done.out.splitlines()
     ]
-    assert set(json.loads(command("methods", "--json").out)) == {*METHODS, *OPPONENTS, *PAIRINGS}
+    listed = {*sparring.list_methods(), *registry.pairings()}
+    assert set(json.loads(command("methods", "--json").out)) == listed
     assert set(json.loads(command("methods", "adco", "--json").out)) == {"adco"}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", registry.shipped("method"))
 def test_one_method_is_described_with_settings_that_are_toml(command: Command, name: str) -> None:
     done = command("methods", name)
     assert done.code == 0
@@ -132,7 +133,7 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
         "Opponent:",
         "Cost:",
         "Good for:",
-        f"Source:    {METHODS[name].source}",
+        f"Source:    {registry.about("method", name).source}",
     ):
         assert fact in done.out
 

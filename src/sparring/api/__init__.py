@@ -4,6 +4,7 @@ The command line is a thin layer over these.
 """
 
 from sparring.api.common import Run as Run
+from sparring.api.common import load as load
 from sparring.api.scoring import Embedded as Embedded
 from sparring.api.scoring import embed as embed
 from sparring.api.scoring import evaluate as evaluate
@@ -13,7 +14,6 @@ from sparring.api.showing import export as export
 from sparring.api.showing import list_methods as list_methods
 from sparring.api.showing import list_protocols as list_protocols
 from sparring.api.showing import report as report
-from sparring.api.training import load as load
 from sparring.api.training import resume as resume
 from sparring.api.training import train as train
 from sparring.planning.plan import plan as plan

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sparring.models.encoder import Encoder
+from sparring.training.encoders import load_encoders
 from sparring.training.listener import Listener
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -31,8 +34,6 @@ class Run:
     @property
     def encoder(self) -> Encoder:
         """The trained encoder in evaluation mode."""
-        from sparring.api.training import load
-
         return load(self.path)
 
 
@@ -50,3 +51,16 @@ def heard_by(listener: Listener | None, *, progress: bool) -> Iterator[Listener 
 
     with TerminalDisplay() as display:
         yield display
+
+
+def load(
+    run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu"
+) -> Encoder:
+    """The trained encoder of a run, in evaluation mode, with its gradients off.
+
+    Args:
+        run: run folder; an unfinished run gives the encoder of its last checkpoint.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to put it.
+    """
+    return load_encoders(folder_of(run), backbone=backbone, device=device)[0]

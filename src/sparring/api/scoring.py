@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from sparring.api.common import Run, folder_of, heard_by
-from sparring.api.training import load
+from sparring.api.common import Run, folder_of, heard_by, load
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData

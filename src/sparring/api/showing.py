@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from sparring.api.common import Run, folder_of, heard_by
-from sparring.api.training import load
+from sparring.api.common import Run, folder_of, heard_by, load
 from sparring.data.sources.source import ImageData
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.evaluation.protocol import Protocol

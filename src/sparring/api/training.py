@@ -1,4 +1,4 @@
-"""Public functions that train: train, resume, load."""
+"""Public functions that train: train, resume."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,9 @@ from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
 from sparring.methods import registry
 from sparring.methods.method import Method
-from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import read_checkpoint
 from sparring.training.configure import configure
 from sparring.training.devices import choose_device
-from sparring.training.encoders import load_encoders
 from sparring.training.listener import Listener
 from sparring.training.opening import data_path, open_images
 from sparring.training.run import (
@@ -152,16 +150,3 @@ def _give_again(
     missing = [name for name in config.opponent if not registry.is_known("opponent", name)]
     for name, given in zip(missing, around, strict=False):
         registry.give("opponent", given, name=name)
-
-
-def load(
-    run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu"
-) -> Encoder:
-    """The trained encoder of a run, in evaluation mode, with its gradients off.
-
-    Args:
-        run: run folder; an unfinished run gives the encoder of its last checkpoint.
-        backbone: the network of your own with which the run was trained, if any.
-        device: where to put it.
-    """
-    return load_encoders(folder_of(run), backbone=backbone, device=device)[0]

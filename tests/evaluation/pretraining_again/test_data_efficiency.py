@@ -4,13 +4,14 @@ measured."""
 from pathlib import Path
 from typing import Any
 
-import arena
 import numpy as np
 import pytest
 import torch
 from tiny_encoders import encoder, evaluated_encoder, state_digest
 
+import games
 from sparring.config import merged, toml_text
+from sparring.contract import toy
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError
 from sparring.evaluation.data import EvaluationData
@@ -33,11 +34,11 @@ SHARES = (0.25, 0.5, 1.0)
 def evaluation_data(
     folder: Path | None = None, *, test: bool = True, **settings: Any
 ) -> EvaluationData:
-    config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
-    given = (arena.images(), np.arange(64) % 2)
+    config = games.config("simclr", **merged({"training": {"epochs": 1}}, settings))
+    given = (toy.images(), np.arange(64) % 2)
     return EvaluationData(
         given,
-        (arena.images(20, seed=1), np.arange(20) % 2) if test else None,
+        (toy.images(20, seed=1), np.arange(20) % 2) if test else None,
         image_size=16,
         config=config,
         folder=folder,
@@ -129,7 +130,7 @@ def test_the_control_plays_on_the_same_images_with_the_same_seeds(
 
 
 def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -> None:
-    run = arena.config("simclr", temperature=0.3, opponent=["perturbation"])
+    run = games.config("simclr", temperature=0.3, opponent=["perturbation"])
     byol = control_config("byol", run)
     assert (byol.method, byol.opponent, byol.training, byol.encoder) == (
         "byol",
@@ -255,7 +256,7 @@ def test_images_without_a_label_are_pretrained_on_too(
     pretrainings: list[tuple[str, Dataset, RunConfig]],
 ) -> None:
     work = evaluation_data(test=False)
-    work.train = (arena.images(), np.where(np.arange(64) < 20, -1, np.arange(64) % 2))
+    work.train = (toy.images(), np.where(np.arange(64) < 20, -1, np.arange(64) % 2))
     data_efficiency(evaluated_encoder(), work, settings(shares=(1.0,)))
     assert {f"image {number}" for number in range(20)} <= set(pretrainings[0][1].keys)
 
@@ -264,7 +265,7 @@ def test_labels_of_the_test_images_change_nothing_but_the_score(tmp_path: Path) 
     found = []
     for number, turned in enumerate((0, 1)):
         work = evaluation_data(tmp_path / str(number))
-        work.test = (arena.images(20, seed=1), (np.arange(20) + turned) % 2)
+        work.test = (toy.images(20, seed=1), (np.arange(20) + turned) % 2)
         result = data_efficiency(evaluated_encoder(), work, settings(shares=(1.0,)))
         weights = (
             tmp_path / str(number) / "data-efficiency/simclr/seed-0/64-images/backbone.safetensors"

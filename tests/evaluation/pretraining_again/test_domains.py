@@ -4,13 +4,13 @@ says."""
 from pathlib import Path
 from typing import Any
 
-import arena
 import numpy as np
 import pytest
 import torch
 from domain_images import CLASSES, DOMAINS, in_memory, write_folders, write_parquet
 from tiny_encoders import encoder, evaluated_encoder, state_digest
 
+import games
 from sparring.config import merged
 from sparring.data.dataset import Dataset
 from sparring.data.sources.arrays import Arrays
@@ -29,7 +29,7 @@ LINEAR = {"fractions": (0.25, 0.5), "fine_tune_from": 2.0, "draws": 2}
 def evaluation_data(
     data: Any = None, folder: Path | None = None, **settings: Any
 ) -> EvaluationData:
-    config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
+    config = games.config("simclr", **merged({"training": {"epochs": 1}}, settings))
     return EvaluationData(
         data if data is not None else in_memory(), image_size=16, config=config, folder=folder
     )

@@ -4,14 +4,15 @@ refused where it does not fit."""
 from pathlib import Path
 from typing import Any
 
-import arena
 import numpy as np
 import pytest
 import torch
 from tiny_encoders import state_digest
 
+import games
 from sparring import api, distributed
 from sparring.config import merged
+from sparring.contract import toy
 from sparring.data.dataset import Dataset
 from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.errors import ConfigError, RunError
@@ -46,14 +47,14 @@ class Recorder:
 def evaluation_data(
     folder: Path | None, *, recorder: Recorder | None = None, **settings: Any
 ) -> EvaluationData:
-    config = arena.config("simclr", training={"epochs": 2}, **settings)
+    config = games.config("simclr", training={"epochs": 2}, **settings)
     return EvaluationData(
-        None, image_size=arena.SIZE, config=config, folder=folder, listener=recorder
+        None, image_size=toy.SIZE, config=config, folder=folder, listener=recorder
     )
 
 
 def images(count: int = 48) -> Dataset:
-    return dataset_subset(arena.dataset(), np.arange(count))
+    return dataset_subset(toy.dataset(), np.arange(count))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_the_encoder_is_the_one_that_train_gives(tmp_path: Path) -> None:
     work = evaluation_data(tmp_path / "run")
     found = pretrained(images(), PLACE, config=run_config(work), data=work)
     run = api.train(
-        arena.images()[:48],
+        toy.images()[:48],
         out=tmp_path / "other",
         method="simclr",
         settings=METHOD,
@@ -162,7 +163,10 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     pretrained(images(48), PLACE, config=run_config(work), data=work)
     with pytest.raises(RunError, match="without-photo holds a pretraining on other images"):
         pretrained(
-            part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), data=work
+            dataset_subset(toy.dataset(), np.arange(16, 64)),
+            PLACE,
+            config=run_config(work),
+            data=work,
         )
 
 
