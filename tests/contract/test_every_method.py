@@ -188,8 +188,9 @@ def test_the_encoder_learns_what_views_share(method: str, tmp_path: Path) -> Non
     run.play()
     after = sketches.score(run.contest.encoder)
     # Of 24 sketches the untrained encoder finds 36 % (40 % without statistics of its own), the
-    # trained ones 57 to 67 %; the standard error of either is 2 %.
+    # trained ones 52 to 70 %; the standard error of either is 2 %. Another instruction set changes
+    # what they find by up to 4 points, another seed by as many; the least gain seen is 14 points.
     assert before < 0.45
-    assert after > before + 0.12
+    assert after > before + 0.1
     loss = [record["loss"] for record in read_metrics(tmp_path / "metrics.jsonl")]
     assert sum(loss[-5:]) < sum(loss[2:7])  # a bank fills before the third record

@@ -161,7 +161,8 @@ def played(seed: int, *, judge_rate: float) -> tuple[float, float]:
 def test_the_generator_learns_from_its_judge_where_light_comes_from(seed: int) -> None:
     before, after = played(seed, judge_rate=6e-3)
     assert abs(before) < 0.1
-    assert after > 0.4  # the least of eight seeds is 0.64
+    # 0.61 to 0.86 over seeds and instruction sets; 0.02 and less where the judge does not learn.
+    assert after > 0.3
 
 
 @pytest.mark.slow
