@@ -175,9 +175,11 @@ def test_the_first_losses_are_the_golden_ones(method: str) -> None:
     game = contest(method, **GENTLE)
     losses = [play(method, game, number)["loss"] for number in range(6)]
     golden = json.loads(GOLDEN.read_text())
-    # Processors round convolutions differently, and six steps amplify it; a changed algorithm
-    # differs in the first digits. A cosine may be near 0, where its rounding is absolute.
-    assert losses == pytest.approx(golden[method], rel=2e-3, abs=1e-4)
+    # Processors round convolutions differently, and each step amplifies it: by instruction set the
+    # first three losses differ by up to 4e-6, the last three by up to 7e-5 near 0 and 1.2e-3 of
+    # their size elsewhere. A changed algorithm differs in the first digits.
+    assert losses[:3] == pytest.approx(golden[method][:3], rel=1e-4, abs=2e-5)
+    assert losses[3:] == pytest.approx(golden[method][3:], rel=5e-3, abs=3e-4)
 
 
 @every_method
