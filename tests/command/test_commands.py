@@ -133,7 +133,7 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
         "Opponent:",
         "Cost:",
         "Good for:",
-        f"Source:    {registry.about("method", name).source}",
+        f"Source:    {registry.about('method', name).source}",
     ):
         assert fact in done.out
 

@@ -32,9 +32,11 @@ class Normed(nn.Module):
         return self.layers(images)  # type: ignore[no-any-return]
 
 
-def game(method: str, network: type[nn.Module] = Plain, **settings: Any) -> Game:
-    """Untrained game in float64."""
-    torch.manual_seed(3)
+def game(
+    method: str, network: type[nn.Module] = Plain, *, weights_seed: int = 3, **settings: Any
+) -> Game:
+    """Untrained game in float64; `weights_seed` is that of the backbone."""
+    torch.manual_seed(weights_seed)
     # The preset of two equal views whatever the method's default, and a projector without batch
     # norm.
     plain = {"projector": {"kind": "mocov2", "dim": 16, "hidden": 32}}

@@ -166,8 +166,9 @@ def test_only_the_drawn_labels_are_used() -> None:
 def test_the_untrained_encoder_learns_by_the_scratch_settings() -> None:
     idle = SHORT.model_copy(update={"backbone_learning_rate": 0.0, "head_learning_rate": 0.0})
     settings = FEW.model_copy(
-        update={"tuning": LONG, "scratch": idle, "fractions": (0.25,), "draws": 1}
+        update={"tuning": LONG, "scratch": idle, "fractions": (0.25,), "draws": 4}
     )
+    # Means of four draws: 0.92 to 1.0, and 0.28. One draw may miss a whole class of the three.
     trained = semi_supervised(evaluated_encoder(), evaluation_data(), settings)
     untrained = semi_supervised(evaluated_encoder(name="untrained"), evaluation_data(), settings)
     assert trained["accuracy"] > untrained["accuracy"] + 0.2
