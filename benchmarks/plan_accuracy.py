@@ -93,14 +93,14 @@ def plan_of(name: str, arguments: argparse.Namespace) -> dict[str, float]:
         "peak_bytes": row["peak_bytes"],
         "epoch_seconds": row["duration"]["epoch"],
         "cpu_seconds_per_step": row["cpu_seconds"],
-        "cpu_look_seconds": row["cpu_look_seconds"],
+        "cpu_monitor_seconds": row["cpu_monitor_seconds"],
     }
 
 
 def compared(name: str, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Predicted, actual and ratio of each measure."""
     plan, run = plan_of(name, arguments), run_of(name, arguments)
-    looks = plan["cpu_look_seconds"] * run["looks_between"] / run["steps_between"]
+    looks = plan["cpu_monitor_seconds"] * run["looks_between"] / run["steps_between"]
     pairs = {
         "memory": (plan["peak_bytes"] / 2**20, run["peak_bytes"] / 2**20),
         "epoch": (plan["epoch_seconds"], run["epoch_seconds"]),

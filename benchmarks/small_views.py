@@ -32,8 +32,8 @@ from sparring.data.views.views import (
     Views,
     ViewSettings,
     ViewsSettings,
-    by_tensors,
     draw_parameters,
+    view_by_tensors,
 )
 from sparring.seeding import generator
 
@@ -62,7 +62,7 @@ def ours_by_tensors(recipe: ViewSettings, images: torch.Tensor) -> Callable[[], 
 
     def run() -> int:
         """One view of each."""
-        by_tensors(
+        view_by_tensors(
             images,
             draw_parameters(recipe, sides, sides, generator=draws),
             recipe,

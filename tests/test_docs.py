@@ -3,6 +3,8 @@ links."""
 
 import doctest
 import importlib
+import importlib.util
+import inspect
 import re
 import shlex
 import subprocess
@@ -16,7 +18,7 @@ from sparring import api
 from sparring.api import recipes
 from sparring.command import commands as cli
 from sparring.config import merged
-from sparring.methods.registry import METHODS, OPPONENTS, section
+from sparring.methods import registry
 from tiny import write_photos
 
 ROOT = Path(__file__).parents[1]
@@ -171,20 +173,19 @@ def test_files_named_in_the_readmes_section_on_places_exist() -> None:
 
 def test_every_method_has_a_page_and_a_line_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name in METHODS:
+    for name in registry.shipped("method"):
         assert f"`{name}`" in readme
         assert (ROOT / "docs" / "methods" / f"{name}.md").is_file()
 
 
 def test_every_opponent_has_a_page_and_a_line_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name in OPPONENTS:
+    for name in registry.shipped("opponent"):
         assert f"`{name}`" in readme
-        assert (ROOT / "docs" / "methods" / f"{section(name)}.md").is_file()
+        assert (ROOT / "docs" / "methods" / f"{registry.section_of(name)}.md").is_file()
 
 
-WRITTEN = [page for page in PAGES if page.name != "design.md"]
-"""The pages for users: all but the design, which speaks to those who change the library."""
+WRITTEN = PAGES
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
@@ -242,6 +243,51 @@ def test_recipe_is_a_configuration_and_its_head_says_what_it_takes(name: str) ->
     config = RunConfig.from_tree(merged(api.find_recipe(name), {"data": {"path": "photos"}}))
     head = recipes()[name].read_text().partition("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
-    assert config.method in METHODS
+    assert config.method in registry.shipped("method")
     for word in ("Command:", "Hardware:"):
         assert word in head
+
+
+SIGNATURES = re.findall(
+    r"^```signatures\n(.*?)^```", (ROOT / "docs" / "design.md").read_text(), re.M | re.S
+)[0].splitlines()
+
+
+@pytest.mark.parametrize("line", SIGNATURES)
+def test_a_contract_of_the_design_is_that_of_the_code(line: str) -> None:
+    place, _, parameters = line.rstrip(")").partition("(")
+    parts = place.split(".")
+    depth = next(n for n in range(len(parts), 0, -1) if _is_module(".".join(parts[:n])))
+    found: Any = importlib.import_module(".".join(parts[:depth]))
+    for name in parts[depth:]:
+        found = getattr(found, name)
+    assert ", ".join(inspect.signature(found).parameters) == parameters
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def test_the_table_of_layers_is_the_one_that_the_import_rule_enforces() -> None:
+    from test_imports import LAYERS
+
+    text = (ROOT / "docs" / "design.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", text, re.M)
+    shown = [set(re.findall(r"`(\w+)`", names)) for _, names in rows]
+    assert shown == [{name for name in layer if name[0] != "_"} for layer in LAYERS]
+
+
+def test_every_public_name_is_listed_and_found() -> None:
+    listed = {name for name in dir(sparring) if not name.startswith("_")}
+    assert listed == set(sparring.__all__)
+    promised = {"train", "resume", "load", "evaluate", "embed", "export", "report", "plan"}
+    assert promised | {"list_methods", "list_protocols", "doctor"} <= listed
+    assert all(getattr(sparring, name) is not None for name in sparring.__all__)
+    # A package that is imported must not hide a function of its name.
+    importlib.import_module("sparring.reporting")
+    importlib.import_module("sparring.planning")
+    assert callable(sparring.report)
+    assert callable(sparring.plan)

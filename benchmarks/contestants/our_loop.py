@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sparring.training.start import open_images, prepare
 
 from contest import memory_held, memory_peak, serve
 from contestants.pictures import small
@@ -28,7 +29,6 @@ from sparring.training import build
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
-from sparring.training.start import open_images, prepare
 
 LOOKED_AT = 64
 """Images of the look that a turn ends with: of the 2,000 of a look, what falls on 12 steps of a run

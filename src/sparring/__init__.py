@@ -18,7 +18,7 @@ from sparring.errors import SparringError
 if TYPE_CHECKING:
     from sparring.api import (
         Embedded,
-        Plan,
+        ResourcePlan,
         Run,
         doctor,
         embed,
@@ -60,7 +60,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "sparring.api": (
-        "Embedded Plan Run doctor embed evaluate export list_methods list_protocols load plan "
+        "Embedded ResourcePlan Run doctor embed evaluate export list_methods list_protocols load plan "
         "report resume train"
     ),
     "sparring.config": "Settings",
@@ -100,13 +100,13 @@ __all__ = [
     "Metrics",
     "Opponent",
     "Pictures",
-    "Plan",
     "Player",
     "PlayerSettings",
     "Position",
     "PredictorSettings",
     "ProjectorSettings",
     "Protocol",
+    "ResourcePlan",
     "Run",
     "Settings",
     "SparringError",
@@ -140,4 +140,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -18,11 +18,22 @@ from typing import Any
 from sparring.contract import method_checks as _methods
 from sparring.contract import opponent_checks as _opponents
 from sparring.contract.check import Check, run_all
+from sparring.contract.protocol_checks import protocol_checks
 from sparring.contract.toy import Subject
+from sparring.data.sources.source import ImageData
+from sparring.evaluation.protocol import Protocol
 from sparring.methods import registry
 from sparring.methods.method import Method
 
-__all__ = ["Check", "check_method", "check_opponent", "method_checks", "opponent_checks"]
+__all__ = [
+    "Check",
+    "check_method",
+    "check_opponent",
+    "check_protocol",
+    "method_checks",
+    "opponent_checks",
+    "protocol_checks",
+]
 
 
 def method_checks(
@@ -100,3 +111,26 @@ def check_opponent(
         AssertionError: one line per promise that is not kept.
     """
     run_all(opponent_checks(opponent, around=around), what=registry.give("opponent", opponent))
+
+
+def check_protocol(
+    protocol: str | Protocol,
+    *,
+    data: tuple[ImageData, ImageData] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Hold an evaluation protocol to the contract.
+
+    Its result is what JSON can hold, its headline a number in [0, 1]; equal calls give equal
+    digits; the encoder is left as it was, to the bit; every setting is read and explained.
+
+    Args:
+        protocol: a declaration, its name, `FILE.py:NAME` or `package.module:NAME`.
+        data: images to learn from and images to score; None: toy images of two classes.
+        settings: of the protocol; those that make it quick.
+
+    Raises:
+        AssertionError: one line per promise that is not kept.
+    """
+    name = protocol if isinstance(protocol, str) else protocol.name
+    run_all(protocol_checks(protocol, data=data, settings=settings), what=name)

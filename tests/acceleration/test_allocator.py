@@ -1,4 +1,4 @@
-"""Freed memory is taken again without a page fault."""
+"""Freed memory is reused without a page fault."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ print(min(faults))
 
 
 HABIT = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""glibc's habits before a program's own sizes change them: such a tensor goes back to the system at
+"""glibc's thresholds before it adapts them to a program: such a tensor goes back to the system at
 once."""
 
 

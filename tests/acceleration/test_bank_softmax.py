@@ -1,5 +1,5 @@
-"""The two passes over a bank against a plain softmax in float64, whether weights are kept for the
-second pass or computed again."""
+"""The two passes over a bank equal a plain softmax in float64, whether weights are kept or
+recomputed."""
 
 import pytest
 import torch
@@ -13,8 +13,8 @@ FIRST, SECOND = 0.12, 0.02
 ENTRIES, QUERIES = 37, 4
 
 
-def material(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit queries, a bank of unequal lengths, and how much each query counts."""
+def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit queries, a bank of vectors of different lengths, and a weight per query."""
     draw = torch.Generator().manual_seed(0)
     centre = torch.randn(1, 6, dtype=torch.float64, generator=draw)
     query, bank = (
@@ -30,7 +30,7 @@ def material(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor
 
 
 def plain_tangents(q: Tensor, bank: Tensor, share: Tensor, temperature: float) -> Tensor:
-    """From the formula, with the whole matrix of probabilities."""
+    """Tangents from the formula, with the whole matrix of probabilities."""
     unit = unit_rows(bank)
     picked = (cosine(q, bank) / temperature).softmax(dim=1).T @ (q * share[:, None])
     return (picked - (picked * unit).sum(dim=1, keepdim=True) * unit) / bank.norm(
@@ -42,7 +42,7 @@ def plain_tangents(q: Tensor, bank: Tensor, share: Tensor, temperature: float) -
     params=[0, 20, ENTRIES], ids=["nothing kept", "part kept", "all kept"], autouse=True
 )
 def kept_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many of the bank's entries keep their weights; chunks of 8, the last of 5."""
+    """Number of bank vectors whose weights are kept; chunks of 8, the last of 5."""
     monkeypatch.setattr(bank_softmax, "CHUNK", 8)
     monkeypatch.setattr(bank_softmax, "KEPT", request.param * QUERIES)
     return int(request.param)
@@ -51,7 +51,7 @@ def kept_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("order", ["drawn", "rising", "falling"])
 @pytest.mark.parametrize("temperatures", [(FIRST, SECOND), (SECOND, FIRST), (0.5, 0.002)])
 def test_both_passes_equal_a_plain_softmax(order: str, temperatures: tuple[float, float]) -> None:
-    q, bank, share = material()
+    q, bank, share = inputs()
     rising = cosine(q[:1], bank)[0].argsort()
     bank = {"drawn": bank, "rising": bank[rising], "falling": bank[rising.flip(0)]}[order]
     reading, cosines = read(q, bank, temperatures=temperatures), cosine(q, bank)
@@ -76,7 +76,7 @@ def test_both_passes_equal_a_plain_softmax(order: str, temperatures: tuple[float
 def test_weights_beyond_the_kept_ones_make_the_same_gradient(
     kept_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    q, bank, share = material(torch.float32)
+    q, bank, share = inputs(torch.float32)
     found = tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share)
     monkeypatch.setattr(bank_softmax, "KEPT", 1 << 24)
     everything = tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share)
@@ -87,12 +87,12 @@ def test_weights_beyond_the_kept_ones_make_the_same_gradient(
 
 
 def test_no_more_is_kept_than_allowed(kept_rows: int) -> None:
-    q, bank, _ = material()
+    q, bank, _ = inputs()
     assert read(q, bank, temperatures=(FIRST, SECOND)).weights.numel() == kept_rows * QUERIES
 
 
-def test_a_look_leaves_what_an_earlier_one_has_found() -> None:
-    q, bank, share = material()
+def test_a_pass_leaves_the_result_of_an_earlier_one_unchanged() -> None:
+    q, bank, share = inputs()
     reading = read(q, bank, temperatures=(FIRST, SECOND))
     found, picked = tangents(reading, q, bank, share), reading.picked
     before = found.clone(), picked.clone()
@@ -101,8 +101,8 @@ def test_a_look_leaves_what_an_earlier_one_has_found() -> None:
     assert torch.equal(picked, before[1])
 
 
-def test_a_repeated_look_gives_the_same_bits() -> None:
-    q, bank, share = material(torch.float32)
+def test_a_repeated_pass_gives_the_same_bits() -> None:
+    q, bank, share = inputs(torch.float32)
     first, second = (
         tangents(read(q, bank, temperatures=(FIRST, SECOND)), q, bank, share) for _ in range(2)
     )
@@ -121,7 +121,7 @@ def test_far_away_banks_keep_their_softmax_in_float32() -> None:
 
 
 def test_a_vector_of_no_length_stays_finite() -> None:
-    q, bank, share = material(torch.float32)
+    q, bank, share = inputs(torch.float32)
     bank[3] = 0.0
     reading = read(q, bank, temperatures=(FIRST, SECOND))
     assert reading.picked.isfinite().all()

@@ -1,4 +1,4 @@
-"""The folded search against `torch.topk`: exactly the same entries, whatever the shape."""
+"""The folded search finds the entries of `torch.topk`, whatever the shape."""
 
 import pytest
 import torch

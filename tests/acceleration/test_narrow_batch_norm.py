@@ -1,5 +1,5 @@
-"""The faster batch norm of few channels gives PyTorch's numbers, takes its own route where it
-should, and leaves everything else alone."""
+"""The fast batch norm of few channels gives PyTorch's numbers where it applies and leaves
+everything else alone."""
 
 import copy
 
@@ -15,7 +15,7 @@ BATCH, SIDE = 128, 32
 
 
 def images(channels: int, *, seed: int = 0, batch: int = BATCH, side: int = SIDE) -> Tensor:
-    """Far from the origin, each channel in its own place and of its own spread."""
+    """Images far from the origin, each channel with its own mean and spread."""
     draw = torch.Generator().manual_seed(seed)
     place, spread = (torch.randn(channels, 1, 1, generator=draw) for _ in range(2))
     drawn = (
@@ -46,7 +46,7 @@ def quickened(layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
 
 
 def results(layer: nn.BatchNorm2d, given: Tensor, grad: Tensor) -> dict[str, Tensor]:
-    """Output, gradients and state after one pass; the output is changed in place afterwards, as
+    """Output, gradients and state after one pass; the output is then changed in place, as
     activations do."""
     given = given.clone(memory_format=torch.preserve_format).requires_grad_()
     output = layer(given)
@@ -66,7 +66,7 @@ def results(layer: nn.BatchNorm2d, given: Tensor, grad: Tensor) -> dict[str, Ten
 
 @pytest.fixture
 def routes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Channels of every batch that took the faster route."""
+    """Channels of every batch that took the fast path."""
     taken: list[int] = []
     through = narrow_norm._Normalise.apply
 
@@ -146,7 +146,7 @@ def test_norms_of_another_kind_are_pytorchs_to_the_bit(
 
 def test_wide_norms_and_those_of_other_kinds_stay_what_they_are() -> None:
     class Own(nn.BatchNorm2d):
-        """Somebody's."""
+        """Subclass defined by a user."""
 
     network = nn.ModuleList(
         [nn.BatchNorm2d(FEW), nn.BatchNorm2d(FEW - 1), nn.BatchNorm1d(8), Own(8)]

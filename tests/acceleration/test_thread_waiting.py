@@ -1,4 +1,4 @@
-"""Threads wait awake for a short time, or as the user says."""
+"""Threads spin for a short time before they sleep, or as the user has set."""
 
 import os
 

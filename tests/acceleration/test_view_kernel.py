@@ -1,5 +1,5 @@
-"""The compiled kernel makes the views that the tensors make, whatever the recipe, the sizes and the
-order of memory."""
+"""The compiled kernel makes the views of PyTorch's own kernels, whatever the recipe, size and
+memory format."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from sparring.acceleration import view_kernel
 from sparring.data.views.view_parameters import draw_parameters
 from sparring.data.views.view_settings import PRESETS, ViewSettings
-from sparring.data.views.views import by_kernel, by_tensors, make_view
+from sparring.data.views.views import make_view, view_by_kernel, view_by_tensors
 from sparring.seeding import generator
 
 pytestmark = pytest.mark.skipif(
@@ -46,14 +46,14 @@ def both(
     height, width = (torch.full((len(images),), side) for side in images.shape[2:])
     parameters = draw_parameters(recipe, height, width, generator=generator(1, "draws"))
     parameters = replace(parameters, box=None) if is_cropped else parameters
-    return by_kernel(images, parameters, recipe, size=size), by_tensors(
+    return view_by_kernel(images, parameters, recipe, size=size), view_by_tensors(
         images, parameters, recipe, size=size
     )
 
 
 def close(a: Tensor, b: Tensor, *, recipe: ViewSettings) -> bool:
-    """Up to rounding; where a value lies at the threshold, rounding decides which side of it is
-    mirrored."""
+    """Whether views agree up to rounding; at the threshold, rounding decides which values are
+    inverted."""
     apart = (a - b).abs() > TOLERANCE
     edge = (a - recipe.solarise_threshold).abs() < 0.02
     return bool((~apart | (edge & (recipe.solarise > 0))).all()) and apart.float().mean() < 1e-3
@@ -66,9 +66,9 @@ def close(a: Tensor, b: Tensor, *, recipe: ViewSettings) -> bool:
 def test_every_operation_with_crops_from_larger_and_smaller_images(
     height: int, width: int, size: int
 ) -> None:
-    by_kernel, expected = both(pictures(40, height, width), EVERYTHING, size=size)
-    assert by_kernel.shape == expected.shape
-    assert close(by_kernel, expected, recipe=EVERYTHING)
+    view_by_kernel, expected = both(pictures(40, height, width), EVERYTHING, size=size)
+    assert view_by_kernel.shape == expected.shape
+    assert close(view_by_kernel, expected, recipe=EVERYTHING)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -100,10 +100,10 @@ def test_each_operation_alone(strength: str) -> None:
         0.0,
     )
     recipe = ViewSettings(**{**none, strength: 0.5}, jitter=1.0)  # type: ignore[arg-type]
-    by_kernel, expected = both(pictures(48, 36, 36), recipe, size=36, is_cropped=True)
-    assert close(by_kernel, expected, recipe=recipe)
+    view_by_kernel, expected = both(pictures(48, 36, 36), recipe, size=36, is_cropped=True)
+    assert close(view_by_kernel, expected, recipe=recipe)
     untouched = pictures(48, 36, 36).float() / 255
-    assert (by_kernel - untouched).abs().amax() > 0.01
+    assert (view_by_kernel - untouched).abs().amax() > 0.01
 
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,5 +123,5 @@ def test_without_the_kernel_views_are_made_by_tensors(monkeypatch: pytest.Monkey
     parameters = draw_parameters(recipe, sides, sides, generator=generator(0, "draws"))
     monkeypatch.setattr(view_kernel, "library", lambda: None)
     assert torch.equal(
-        make_view(images, parameters, recipe), by_tensors(images, parameters, recipe, size=20)
+        make_view(images, parameters, recipe), view_by_tensors(images, parameters, recipe, size=20)
     )

@@ -1,5 +1,4 @@
-"""Memory that is kept: the same for one purpose, never shared between purposes, types or
-threads."""
+"""Kept memory is the same for one purpose and never shared between purposes, types or threads."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: what they print, what they write, and how they stop."""
+"""What commands print, what they write, and how they stop."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import sparring
-from sparring.command.display import Display
+from sparring.command.display import TerminalDisplay
 from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS
 from sparring.optim.schedule import Position
 from tiny import NUM_STEPS, Command, contents, train_arguments, write_photos
@@ -25,7 +25,7 @@ SCREEN_LINES = 24
 
 
 def shell(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Result of the command line in a separate process."""
     call = [sys.executable, "-m", "sparring", *map(str, arguments)]
     return subprocess.run(call, capture_output=True, text=True, check=False, env=environment(cache))
 
@@ -35,21 +35,24 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while a step is in progress."""
-    watch = Display.observe
+    """Press Ctrl-C during a step."""
+    watch = TerminalDisplay.observe
 
     def observe(
-        display: Display, position: Position, record: Mapping[str, float], warning: str | None
+        display: TerminalDisplay,
+        position: Position,
+        record: Mapping[str, float],
+        warning: str | None,
     ) -> None:
         watch(display, position, record, warning)
         if position.step == step:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Display, "observe", observe)
+    monkeypatch.setattr(TerminalDisplay, "observe", observe)
 
 
 def bits(run: Path) -> dict[str, bytes]:
-    """What a run has learned: the checkpoint, flattened to bytes, and the exported backbone."""
+    """Learned content of a run: the checkpoint, flattened to bytes, and the exported backbone."""
     content = torch.load(run / "checkpoint" / "last.pt", weights_only=True)
     found = {"backbone": (run / "backbone.safetensors").read_bytes()}
 
@@ -69,7 +72,7 @@ def bits(run: Path) -> dict[str, bytes]:
     return found
 
 
-# What is asked for without work
+# Help, version and lists
 
 
 def test_help_lists_every_command(command: Command) -> None:
@@ -96,7 +99,7 @@ def test_no_command_shows_the_help_and_exits_with_2(command: Command) -> None:
     assert "Usage: sparring" in done.out
 
 
-def test_version_is_the_packages(command: Command) -> None:
+def test_version_is_that_of_the_package(command: Command) -> None:
     assert command("--version").out == f"sparring {sparring.__version__}\n"
 
 
@@ -134,7 +137,7 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
         assert fact in done.out
 
 
-def test_an_opponent_around_methods_is_described_as_they_are(command: Command) -> None:
+def test_an_opponent_is_described_like_a_method(command: Command) -> None:
     done = command("methods", "perturbation")
     assert "--set perturbation.disarmed=random-signs" in done.out
     assert (
@@ -156,7 +159,7 @@ def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:
     assert "disarmed" not in command("methods", "byol").out
 
 
-def test_command_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
+def test_command_runs_in_a_separate_process(tmp_path: Path) -> None:
     done = shell("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run", cache=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -165,7 +168,7 @@ def test_command_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-# Train, and what a finished run says
+# Training, and the output of a finished run
 
 
 def test_finished_run_prints_a_screen_that_ends_with_scores_and_the_next_command(
@@ -224,7 +227,7 @@ def test_same_command_gives_the_same_bits(
     assert bits(tmp_path / "other") != bits(trained)
 
 
-# Stopping and going on
+# Stopping and resuming
 
 
 def test_trial_of_a_few_steps_resumes_to_the_whole_run(
@@ -254,7 +257,7 @@ def test_interrupted_run_names_resume_and_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_a_process_of_its_own(photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_separate_process(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     call = [sys.executable, "-m", "sparring", *train_arguments(photos, out, "--epochs", "5000")]
     with subprocess.Popen(
@@ -279,7 +282,7 @@ def test_interruption_before_the_first_step_leaves_nothing(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparring.api.open_images", stop)
+    monkeypatch.setattr("sparring.api.training.open_images", stop)
     done = command(*train_arguments(photos, tmp_path / "run"))
     assert (done.code, done.error) == (1, "stopped before the first step; nothing is lost")
     assert not (tmp_path / "run").exists()
@@ -422,7 +425,7 @@ def test_a_protocols_setting_and_variant_come_from_the_command_line(
     assert scores["untrained"]["linear:clae"]["epochs"] == 2
     kept = json.loads((run / "scores.json").read_text())
     assert kept["trained"]["linear:clae"] == scores["trained"]["linear:clae"]
-    assert "linear" in kept["trained"]  # of the run's end
+    assert "linear" in kept["trained"]  # from the end of the run
     shown = command("report", run, "--out", run / "report.html")
     assert shown.code == 0
     assert "Linear probe, clae" in (run / "report.html").read_text()

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from sparring.command import demo_data
-from sparring.command.demo import Plan, run_demo
+from sparring.command.demo import DemoSize, run_demo
 from sparring.command.demo_data import CLASSES, FILES, find_files, read_part, write_class_folders
 from sparring.errors import DataError, RunError, StorageError
 from sparring.optim.schedule import Position
 from tiny import Command, contents
 
-PLAN = Plan(num_train=64, num_test=40, epochs=1, batch_size=16, width=0.0625)
+TINY = DemoSize(num_train=64, num_test=40, epochs=1, batch_size=16, width=0.0625)
 
 
 class Listener:
@@ -56,7 +56,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test reaches the network or finds an installed copy."""
+    """Keep tests off the network and away from an installed copy."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Name or service not known")
@@ -118,7 +118,10 @@ def test_own_folder_goes_before_the_installed_one(
 def test_offline_without_files_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"could not be downloaded \(Name or service not known\); on Debian or Ubuntu run scripts",
+        match=(
+            r"could not be downloaded \(Name or service not known\); "
+            "on Debian or Ubuntu run scripts"
+        ),
     ):
         find_files(None, tmp_path / "own")
 
@@ -165,7 +168,7 @@ def test_folder_that_no_demo_has_made_is_left_alone(files: Path, tmp_path: Path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "report.html").write_text("precious")
     with pytest.raises(RunError, match="was not made by a demo; choose another --out"):
-        run_demo(tmp_path / "mine", data=files, display=Listener(), plan=PLAN)
+        run_demo(tmp_path / "mine", data=files, display=Listener(), size=TINY)
     assert contents(tmp_path / "mine") == {"report.html": b"precious"}
 
 
@@ -183,9 +186,9 @@ def test_wrong_data_folder_leaves_nothing_behind(command: Command, tmp_path: Pat
 @pytest.mark.slow
 def test_demo_scores_both_methods_and_can_be_run_again(files: Path, tmp_path: Path) -> None:
     out, listener = tmp_path / "demo", Listener()
-    lines = run_demo(out, data=files, display=listener, plan=PLAN)
+    lines = run_demo(out, data=files, display=listener, size=TINY)
     assert len(lines) <= 12
-    for row in ("untrained", "MoCo v2 (control", "AdCo (a bank"):
+    for row in ("untrained", "MoCo v2 (control", "AdCo (an adversarial bank"):
         assert sum(line.startswith(row) and line.count("%") == 2 for line in lines) == 1
     assert any(
         line.startswith("One seed shows that training works, not which method is better")
@@ -202,7 +205,7 @@ def test_demo_scores_both_methods_and_can_be_run_again(files: Path, tmp_path: Pa
     } - (set() if (out / "cache").exists() else {"cache"})
     page = (out / "report.html").read_bytes()
 
-    run_demo(out, data=files, display=listener, plan=PLAN)
+    run_demo(out, data=files, display=listener, size=TINY)
     assert (
         f"{out} holds an earlier demo; its results are now in {out / 'earlier-1'}" in listener.lines
     )
@@ -219,7 +222,7 @@ def test_demo_scores_both_methods_and_can_be_run_again(files: Path, tmp_path: Pa
 def test_both_runs_have_the_same_budget(files: Path, tmp_path: Path) -> None:
     from sparring import Run
 
-    run_demo(tmp_path / "demo", data=files, display=Listener(), plan=PLAN)
+    run_demo(tmp_path / "demo", data=files, display=Listener(), size=TINY)
     control, game = (Run(tmp_path / "demo" / name).config for name in ("mocov2", "adco"))
     for part in ("data", "training", "encoder", "seed"):
         assert getattr(control, part) == getattr(game, part)

@@ -1,5 +1,4 @@
-"""What a person sees while a command works: a bar on a terminal, a few lines in a log, nothing from
-other processes."""
+"""Output of a command: a bar on a terminal, a few lines in a log, nothing from other processes."""
 
 import io
 import re
@@ -9,15 +8,19 @@ import pytest
 from rich.console import Console
 
 from sparring import distributed
-from sparring.command.display import SHOWN_ROWS, Display
-from sparring.optim.schedule import Position
+from sparring.command.display import SHOWN_ROWS, TerminalDisplay
 
-LOOK = {"loss": 2.8591, "images_per_second": 1234.5, "effective_rank": 3.0, "knn_accuracy": 0.7}
+MONITOR_RECORD = {
+    "loss": 2.8591,
+    "images_per_second": 1234.5,
+    "effective_rank": 3.0,
+    "knn_accuracy": 0.7,
+}
 RECORD = {"loss": 12.3456, "images_per_second": 12345.6}
 
 
-def display_on(*, terminal: bool) -> tuple[Display, io.StringIO]:
-    display, screen = Display(), io.StringIO()
+def display_on(*, terminal: bool) -> tuple[TerminalDisplay, io.StringIO]:
+    display, screen = TerminalDisplay(), io.StringIO()
     display._console = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
     return display, screen
 
@@ -26,19 +29,19 @@ def position(step: int) -> Position:
     return Position(step=step, num_steps=100_000, steps_per_epoch=1000)
 
 
-def test_log_gets_a_line_at_every_look_and_none_between() -> None:
+def test_log_gets_a_line_at_every_monitor_pass_and_none_between() -> None:
     display, screen = display_on(terminal=False)
     with display:
         for step in range(10):
             display.count("reading images", step, 10)
-            display.observe(position(step), RECORD if step < 9 else LOOK, None)
+            display.observe(position(step), RECORD if step < 9 else MONITOR_RECORD, None)
     assert screen.getvalue() == "step 10 of 100,000  loss 2.859  1234 images/s  kNN 70.0 %\n"
 
 
 def test_bar_of_a_long_run_fits_eighty_columns() -> None:
     display, screen = display_on(terminal=True)
     with display:
-        display.observe(position(0), LOOK, None)
+        display.observe(position(0), MONITOR_RECORD, None)
         display.observe(position(99_998), RECORD, None)
     frames = [
         re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r")
@@ -50,7 +53,7 @@ def test_bar_of_a_long_run_fits_eighty_columns() -> None:
     assert len(last.rstrip()) <= 80
 
 
-def test_long_pieces_of_work_get_a_bar_each() -> None:
+def test_each_long_task_gets_its_own_bar() -> None:
     display, screen = display_on(terminal=True)
     with display:
         for what in ("features of the trained encoder", "features of the untrained encoder"):
@@ -73,7 +76,7 @@ def test_other_processes_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
         with display:
             display.report("hello")
             display.count("reading images", 1, 2)
-            display.observe(position(1), LOOK, "warning")
+            display.observe(position(1), MONITOR_RECORD, "warning")
         assert screen.getvalue() == ""
 
 
@@ -86,7 +89,7 @@ def test_text_in_brackets_is_shown_as_it_is() -> None:
 def test_scores_without_an_untrained_encoder_show_a_dash(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Display().print_scores(
+    TerminalDisplay().print_scores(
         Path("runs/a"), {"trained": {"knn": {"accuracy": 0.5}}, "test": "photos"}
     )
     lines = capsys.readouterr().out.splitlines()
@@ -94,7 +97,7 @@ def test_scores_without_an_untrained_encoder_show_a_dash(
     assert lines[-1] == "next: sparring report runs/a --out report.html"
 
 
-def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_table(
+def test_every_protocol_is_shown_with_its_score_its_note_and_a_short_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [["photo", 0.5, 12], ["sketch [old]", None, 3]]
@@ -111,7 +114,7 @@ def test_every_protocol_is_shown_by_its_own_number_with_its_note_and_a_short_tab
         },
         "linear:adco": {"accuracy": 0.25},
     }
-    Display().print_scores(
+    TerminalDisplay().print_scores(
         Path("runs/a"),
         {"trained": trained, "untrained": {"detection": {"ap": 0.1}}, "test": "photos"},
     )
@@ -131,7 +134,7 @@ def test_a_long_table_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) 
         "columns": ["class", "IoU %"],
         "rows": [[str(number), 0.5] for number in range(SHOWN_ROWS + 1)],
     }
-    Display().print_scores(
+    TerminalDisplay().print_scores(
         Path("runs/a"),
         {"trained": {"segmentation": {"miou": 0.5, "table": table}}, "test": "streets"},
     )

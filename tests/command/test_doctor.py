@@ -1,4 +1,4 @@
-"""The doctor: every check passes here, and one that fails is a finding with its reason."""
+"""Checks of the doctor pass here, and a failing one reports its reason."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tiny import Command
 def test_every_check_passes_here(command: Command) -> None:
     done = command("doctor")
     assert done.code == 0
-    assert done.out.count("\n") == len(doctor.examine())
+    assert done.out.count("\n") == len(doctor.run_checks())
     assert all(line.startswith("ok    ") for line in done.out.splitlines())
 
 
@@ -48,7 +48,7 @@ def test_failure_without_a_message_is_a_finding(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError
 
     monkeypatch.setattr(doctor, "_decoding", broken)
-    assert [finding for finding in doctor.examine() if not finding.is_ok] == [
+    assert [finding for finding in doctor.run_checks() if not finding.is_ok] == [
         doctor.Finding("image decoding", False, "AssertionError")
     ]
 
@@ -58,7 +58,7 @@ def test_full_cache_disk_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(
         doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 2**20})
     )
-    found = doctor.examine()[-1]
+    found = doctor.run_checks()[-1]
     assert (found.name, found.is_ok) == ("cache", False)
     assert "only 0.0 GiB free" in found.detail
 
@@ -68,4 +68,4 @@ def test_cache_below_the_home_folder_is_shown_without_it(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
-    assert doctor.examine()[-1].detail.startswith("~/cache, ")
+    assert doctor.run_checks()[-1].detail.startswith("~/cache, ")

@@ -1,4 +1,4 @@
-"""What goes wrong: one clear line, the right exit code, and nothing lost that was there."""
+"""Errors give one clear line and the right exit code, and lose nothing."""
 
 import contextlib
 import errno
@@ -99,7 +99,7 @@ def test_folder_as_recipe_is_refused(command: Command, photos: Path, tmp_path: P
 
 
 def empty(folder: Path) -> None:
-    """Nothing at all."""
+    """Leave the folder empty."""
 
 
 def text_files(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_misspelt_command_suggests_the_nearest(command: Command) -> None:
     assert (done.code, done.error) == (2, "No such command 'trian'. Did you mean 'train'?")
 
 
-# Folders in use, and folders that are no runs
+# Folders in use, and folders that are not runs
 
 
 def test_output_folder_with_a_run_is_left_alone(
@@ -156,7 +156,8 @@ def test_output_folder_with_a_run_is_left_alone(
     assert done.code == 2
     assert (
         done.error
-        == f"{trained} holds a run already; continue it with `sparring resume {trained}` or choose another --out"
+        == f"{trained} holds a run already; continue it with `sparring resume {trained}` "
+        "or choose another --out"
     )
 
 
@@ -197,7 +198,7 @@ def test_folder_without_a_run_is_refused_by_every_command(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_protocol_and_format_are_refused_with_their_kin(
+def test_unknown_protocol_and_format_are_refused_with_suggestions(
     command: Command, trained: Path, tmp_path: Path
 ) -> None:
     done = command("evaluate", trained, "--protocol", "knn,linnear")
@@ -272,7 +273,7 @@ def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:
         command("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "r", "--debug")
 
 
-def test_surprise_is_one_line_too(
+def test_unexpected_error_is_one_line_too(
     command: Command, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -301,7 +302,9 @@ def test_ctrl_c_outside_of_training_is_one_line(
 # Damaged and malicious files
 
 
-def test_run_without_a_checkpoint_is_told_apart(command: Command, photos: Path, run: Path) -> None:
+def test_run_without_a_checkpoint_has_its_own_message(
+    command: Command, photos: Path, run: Path
+) -> None:
     (run / "checkpoint" / "last.pt").unlink()
     done = command("resume", run)
     assert done.code == 1
@@ -515,7 +518,7 @@ def test_disk_without_a_single_free_page_loses_no_metrics(
     assert {name: content for name, content in contents(out).items() if name in before} == before
 
 
-def test_full_disk_is_told_from_other_failures_without_root(
+def test_full_disk_has_its_own_message_without_root(
     command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"

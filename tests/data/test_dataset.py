@@ -1,5 +1,5 @@
-"""Data sets: when images are stored, what happens to bad ones, and that images, keys and labels
-belong together."""
+"""Data sets: when images are stored, how bad files are handled, and that images, keys and labels
+match."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -82,14 +82,14 @@ def test_a_store_closes_the_gaps_of_bad_files(folder: Path) -> None:
     assert torch.equal(dataset.images([4])[0], expected)
 
 
-def test_files_give_way_to_the_next_good_one(folder: Path) -> None:
+def test_unreadable_files_are_replaced_by_the_next_good_one(folder: Path) -> None:
     break_files(folder, "cats/1.png", "cats/2.png", "dogs/4.png")
     dataset = open_dataset(folder, FILES, image_size=16)
     assert isinstance(dataset, FileDataset)
     assert [dataset.image(i)[1] for i in (0, 1, 2, 3, 9)] == [0, 3, 3, 3, 0]
 
 
-def test_files_are_quarantined_when_they_come_to_light(folder: Path) -> None:
+def test_unreadable_files_are_quarantined_when_found(folder: Path) -> None:
     break_files(folder, "cats/1.png", "dogs/4.png")
     dataset = open_dataset(folder, FILES, image_size=16)
     assert dataset.quarantine == ()
@@ -184,7 +184,7 @@ def test_a_limit_beyond_the_set_changes_nothing(folder: Path) -> None:
     assert len(open_dataset(folder, DataSettings(limit=99), image_size=16)) == 10
 
 
-def test_without_data_the_path_of_the_settings_counts(folder: Path) -> None:
+def test_without_data_the_path_of_the_settings_is_used(folder: Path) -> None:
     assert len(open_dataset(None, DataSettings(path=str(folder)), image_size=16)) == 10
     with pytest.raises(ConfigError, match="no data given: set data"):
         open_dataset(None, DataSettings(), image_size=16)
@@ -221,14 +221,14 @@ class Counted(Source):
         raise AssertionError("a set that is not stored needs no fingerprint")
 
 
-def test_a_hundred_thousand_files_open_after_a_look_at_a_few() -> None:
+def test_a_hundred_thousand_files_open_after_reading_a_few() -> None:
     source = Counted()
     dataset = open_dataset(source, DataSettings(), image_size=32)
     assert isinstance(dataset, FileDataset)
     assert source.num_reads == 64
 
 
-def test_an_index_beyond_the_store_is_our_own_mistake(folder: Path) -> None:
+def test_an_index_beyond_the_store_is_an_assertion_error(folder: Path) -> None:
     dataset = open_dataset(folder, STORED, image_size=16)
     for index in (-1, 10):
         with pytest.raises(AssertionError, match="beyond"):

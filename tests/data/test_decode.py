@@ -1,5 +1,5 @@
-"""Decoding: every mode against Pillow's own conversion, rotation by hand, and a reason for whatever
-cannot be read."""
+"""Decoding: every mode equals Pillow's own conversion, rotation is checked by hand, and errors have
+a reason."""
 
 import io
 from collections.abc import Callable
@@ -36,8 +36,7 @@ ORIENTED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-"""How stored rows and columns are turned upright, by EXIF orientation (standard JEITA CP-3451,
-table 6)."""
+"""Transforms that turn stored pixels upright, by EXIF orientation (JEITA CP-3451, table 6)."""
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -83,7 +82,7 @@ def test_jpeg_gives_what_pillow_decodes(
     assert np.abs(pixels(content).astype(int) - by_pillow(content)).max() <= JPEG_TOLERANCE
 
 
-def test_jpeg_takes_the_fast_road(
+def test_jpeg_is_decoded_by_torchvision(
     picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = encode(picture(20, 20), "JPEG")
@@ -91,7 +90,7 @@ def test_jpeg_takes_the_fast_road(
     assert decode(content).shape == (3, 20, 20)
 
 
-def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(
+def test_jpeg_that_torchvision_refuses_is_left_to_pillow(
     picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -103,7 +102,7 @@ def test_jpeg_that_the_fast_road_refuses_is_left_to_pillow(
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_shows_white(encode: Encode, mode: str) -> None:
+def test_transparency_becomes_white(encode: Encode, mode: str) -> None:
     image = Image.new("RGBA", (4, 2), (200, 200, 200, 255))
     image.paste((0, 0, 0, 0), (0, 0, 2, 2))
     if mode != "RGBA":
@@ -129,7 +128,7 @@ def test_palette_with_transparent_bytes_does_not_warn(encode: Encode) -> None:
     ]
 
 
-def test_what_pillow_warns_of_stays_inside(encode: Encode) -> None:
+def test_warnings_of_pillow_are_silenced(encode: Encode) -> None:
     cut_exif = (
         b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"  # announces five entries and ends within the first
     )
@@ -205,7 +204,9 @@ def test_truncated_files_are_unreadable(picture: Picture, encode: Encode, format
         (b"\x89PNG\r\n\x1a\n", "."),
     ],
 )
-def test_what_is_no_image_is_unreadable_with_a_reason(content: bytes, reason: str) -> None:
+def test_content_that_is_not_an_image_is_unreadable_with_a_reason(
+    content: bytes, reason: str
+) -> None:
     with pytest.raises(UnreadableImageError, match=reason) as caught:
         decode(content)
     assert "\n" not in str(caught.value)
@@ -261,7 +262,7 @@ def test_floating_values_are_scaled_to_255() -> None:
     assert decode(np.array([[0.0, 0.5, 1.0]]))[0, 0].tolist() == [0, 128, 255]
 
 
-def test_files_that_are_gone_are_unreadable() -> None:
+def test_missing_files_are_unreadable() -> None:
     def read(index: int) -> bytes:
         raise FileNotFoundError(2, "No such file or directory", "x.jpg")
 

@@ -19,8 +19,8 @@ TOLERANCE = 1e-5
 def random_encoder(
     *, backbone: str, image_size: int, width: float = 1.0
 ) -> tuple[Encoder, RunConfig]:
-    """Encoder whose every weight and statistic is random, in evaluation mode, and the configuration
-    that names it."""
+    """Encoder with random weights and statistics in evaluation mode, and the configuration that
+    names it."""
     eyes = EncoderSettings(backbone=backbone, width=width)
     training = {"image_size": image_size}
     config = RunConfig.from_tree(
@@ -39,7 +39,7 @@ def random_encoder(
 
 
 def features_of_loaded(code: str, encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
-    """Features of the model that the printed lines make, run as they stand."""
+    """Features of the model that the printed lines make, executed as they are."""
     names: dict[str, object] = {}
     exec(code, names)
     model = names["model"]
@@ -115,8 +115,10 @@ def test_network_that_torchvision_lacks_is_refused(
     encoder, config = random_encoder(backbone=backbone, image_size=96, width=width)
     with pytest.raises(
         ConfigError,
-        match=rf"^torchvision has no {backbone} at width {width:g}; "
-        "use --format timm or safetensors",
+        match=(
+            rf"^torchvision has no {backbone} at width {width:g}; "
+            "use --format timm or safetensors"
+        ),
     ):
         export_weights(encoder, config, form="torchvision", out=tmp_path / "w.pt")
     assert not (tmp_path / "w.pt").exists()

@@ -1,4 +1,4 @@
-"""Shares of rightly classified rows against scikit-learn and by hand."""
+"""Accuracies equal scikit-learn's and values by hand."""
 
 import pytest
 import torch

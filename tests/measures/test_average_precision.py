@@ -1,5 +1,4 @@
-"""Average precision against slow loops from the definition, by hand, with ties, and beside
-scikit-learn's."""
+"""Average precision equals slow loops from the definition, values by hand, and scikit-learn's."""
 
 from fractions import Fraction
 
@@ -20,7 +19,7 @@ BOTH = [eleven_point_average_precision, area_average_precision]
 def ranking(
     seed: int, *, images: int = 60, share: float = 0.3, levels: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Scores that know something of the truth; with `levels`, many are equal."""
+    """Scores correlated with the truth; with `levels`, many are equal."""
     draw = np.random.default_rng(seed)
     truth = draw.random(images) < share
     truth[0] = True

@@ -1,4 +1,4 @@
-"""The label-free measures at values known in closed form, and the warning at its thresholds."""
+"""Label-free measures at values known in closed form, and the warning at its thresholds."""
 
 import math
 

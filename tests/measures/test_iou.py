@@ -1,4 +1,4 @@
-"""Mean IoU against a slow loop and masks whose score is known."""
+"""Mean IoU equals a slow loop and is right for masks of known score."""
 
 import math
 
@@ -31,7 +31,7 @@ def masks(seed: int, *, classes: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def ious_by_loop(predicted: Tensor, truth: Tensor, classes: int) -> list[float]:
-    """From the definition: pixels in both over pixels in either."""
+    """IoUs from the definition: pixels in both over pixels in either."""
     ious = []
     for number in range(classes):
         both = either = true = 0

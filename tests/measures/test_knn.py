@@ -1,4 +1,5 @@
-"""Nearest neighbours against scikit-learn, by hand, and under the changes that must not matter."""
+"""Nearest neighbours equal scikit-learn's and values by hand, and are invariant where they must
+be."""
 
 import numpy as np
 import pytest

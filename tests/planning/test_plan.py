@@ -1,5 +1,4 @@
-"""`sparring.plan` and its command: what is asked for, what is refused, and what real processes
-measure."""
+"""`sparring.plan` and its command: valid arguments, refused ones, and real measuring processes."""
 
 import json
 import tempfile
@@ -8,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measurements import MIB, like
+from example_measurements import MIB, measurement_with
 from torch import nn
 
 import sparring
 from sparring.errors import ConfigError
 from sparring.planning import plan as planning
-from sparring.planning.measurement import Measurement, Request
-from sparring.planning.outcome import CONTEXT_BYTES
+from sparring.planning.measurement import Measurement, MeasurementRequest
+from sparring.planning.resource_plan import CONTEXT_BYTES
 from tiny import ARGUMENTS, NUM_STEPS, Command, contents, tiny_images
 
 SETTINGS = {
@@ -33,14 +32,14 @@ SETS = [
 ]
 
 
-class Bench:
-    """Stands in for the measuring process: memory and time that grow with the batch."""
+class FakeLauncher:
+    """Replaces the measuring process: memory and time grow with the batch."""
 
     def __init__(self, **changed: Any) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[MeasurementRequest] = []
         self._changed = changed
 
-    def __call__(self, request: Request, listener: object, *, title: str) -> Measurement:
+    def __call__(self, request: MeasurementRequest, listener: object, *, title: str) -> Measurement:
         self.requests.append(request)
         taken = (300 + 10 * request.batch_size) * MIB
         found = {
@@ -50,21 +49,23 @@ class Bench:
             "bytes_at_rest": 0,
             **self._changed,
         }
-        return like(batch_size=request.batch_size, **found)
+        return measurement_with(batch_size=request.batch_size, **found)
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
     monkeypatch.setattr(planning, "available_bytes", lambda: 4096 * MIB)
-    found = Bench()
-    monkeypatch.setattr(planning, "measured", found)
+    found = FakeLauncher()
+    monkeypatch.setattr(planning, "measure_in_subprocess", found)
     return found
 
 
-def test_a_plan_has_the_run_s_steps_and_predicts_its_batch(bench: Bench, photos: Path) -> None:
+def test_a_plan_has_the_steps_of_the_run_and_predicts_its_batch(
+    launcher: FakeLauncher, photos: Path
+) -> None:
     plan = sparring.plan(photos, method="simclr", epochs=2, batch_size=16)
     assert (plan.images, plan.steps_per_epoch, plan.num_steps) == (64, NUM_STEPS // 2, NUM_STEPS)
-    assert [request.batch_size for request in bench.requests] == [4, 16]
+    assert [request.batch_size for request in launcher.requests] == [4, 16]
     (row,) = plan.rows
     assert row.peak_bytes == 460 * MIB
     assert row.largest_batch == plan.images
@@ -75,7 +76,9 @@ def test_a_plan_has_the_run_s_steps_and_predicts_its_batch(bench: Bench, photos:
     )
 
 
-def test_methods_stand_in_rows_each_once_with_their_opponents(bench: Bench, photos: Path) -> None:
+def test_each_method_is_one_row_named_with_its_opponents(
+    launcher: FakeLauncher, photos: Path
+) -> None:
     plan = sparring.plan(
         photos, method=["simclr,simclr+perturbation", "clae", "byol", "simclr"], batch_size=16
     )
@@ -94,41 +97,41 @@ def test_methods_stand_in_rows_each_once_with_their_opponents(bench: Bench, phot
 
 
 def test_a_batch_that_may_not_fit_is_not_tried(
-    bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: FakeLauncher, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "available_bytes", lambda: 650 * MIB)
     plan = sparring.plan(photos, method="simclr", batch_size=64)
-    assert [request.batch_size for request in bench.requests] == [16, 32]
+    assert [request.batch_size for request in launcher.requests] == [16, 32]
     (row,) = plan.rows
     assert row.peak_bytes == 940 * MIB
     assert row.largest_batch == 26
     assert not plan.fits(row)
     assert row.duration is not None
     assert row.duration.step == 8.0, "of a step of 32 images, doubled"
-    bench.requests.clear()
+    launcher.requests.clear()
     monkeypatch.setattr(planning, "available_bytes", lambda: 400 * MIB)
     sparring.plan(photos, method="simclr", batch_size=64)
-    assert [request.batch_size for request in bench.requests] == [16, 8]
+    assert [request.batch_size for request in launcher.requests] == [16, 8]
 
 
-def test_a_device_that_is_there_says_how_much_it_has(
+def test_a_present_device_reports_its_free_memory(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "measured", Bench(free_bytes=700 * MIB))
+    monkeypatch.setattr(planning, "measure_in_subprocess", FakeLauncher(free_bytes=700 * MIB))
     plan = sparring.plan(photos, method="simclr", batch_size=16)
     assert (plan.room_bytes, plan.rows[0].largest_batch) == (700 * MIB, 30)
 
 
-def test_a_device_that_is_not_there_is_estimated_from_small_batches(
-    bench: Bench, photos: Path
+def test_an_absent_device_is_estimated_from_small_batches(
+    launcher: FakeLauncher, photos: Path
 ) -> None:
     plan = sparring.plan(photos, method="simclr", batch_size=64, gpu_memory=1.5)
     assert plan.is_estimate
-    assert [(request.batch_size, request.count) for request in bench.requests] == [
+    assert [(request.batch_size, request.count) for request in launcher.requests] == [
         (8, "tensors"),
         (16, "tensors"),
     ]
-    assert bench.requests[0].tree["training"]["precision"] == plan.precision == "bfloat16"
+    assert launcher.requests[0].tree["training"]["precision"] == plan.precision == "bfloat16"
     (row,) = plan.rows
     assert row.duration is None
     assert row.peak_bytes == 940 * MIB + CONTEXT_BYTES
@@ -171,7 +174,7 @@ def test_wrong_argument_is_one_line(
     assert done.out == ""
 
 
-def test_data_that_is_not_there_is_one_line(command: Command, tmp_path: Path) -> None:
+def test_missing_data_is_one_line(command: Command, tmp_path: Path) -> None:
     assert "no such file or folder" in command("plan", "--data", tmp_path / "nowhere").error
 
 
@@ -181,9 +184,9 @@ def test_several_processes_are_refused(photos: Path, monkeypatch: pytest.MonkeyP
         sparring.plan(photos)
 
 
-def test_network_that_no_other_process_could_make_is_refused(photos: Path) -> None:
+def test_network_that_cannot_be_pickled_is_refused(photos: Path) -> None:
     class Local(nn.Module):
-        """Known in this function only."""
+        """Defined inside this function, so it cannot be pickled."""
 
     with pytest.raises(
         ConfigError, match=r"cannot be handed to another process: .*; define it in a module"
@@ -192,7 +195,7 @@ def test_network_that_no_other_process_could_make_is_refused(photos: Path) -> No
 
 
 @pytest.mark.slow
-def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
+def test_command_measures_a_tiny_run_and_leaves_nothing_behind(
     command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(photos)
@@ -220,7 +223,7 @@ def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
     (row,) = found["rows"]
     assert row["fits"]
     assert row["measured_batches"] == [4, 16]
-    # A process with PyTorch in it, and little more.
+    # A process with PyTorch loaded, and little more.
     assert 100 * MIB < row["peak_bytes"] < 2000 * MIB
     assert row["duration"]["whole"] > NUM_STEPS * row["duration"]["step"] > 0
     assert contents(photos) == before
@@ -230,7 +233,7 @@ def test_command_measures_leaves_nothing_behind_and_fits_a_tiny_run(
 
 
 @pytest.mark.slow
-def test_images_in_memory_are_counted_for_a_device_that_is_not_there() -> None:
+def test_images_in_memory_are_counted_for_an_absent_device() -> None:
     images, _ = tiny_images(32)
     plan = sparring.plan(
         np.asarray(images),
@@ -246,7 +249,7 @@ def test_images_in_memory_are_counted_for_a_device_that_is_not_there() -> None:
 
 
 @pytest.mark.slow
-def test_error_of_the_measuring_process_is_the_command_s(command: Command, photos: Path) -> None:
+def test_command_reports_the_error_of_the_measuring_process(command: Command, photos: Path) -> None:
     wrong = ("--set", "players.encoder.learning_rate=1e30", "--timed-steps", "4")
     done = command("plan", "--data", photos, "--method", "simclr", *ARGUMENTS, *SETS, *wrong)
     assert done.code == 1

@@ -1,4 +1,4 @@
-"""What is known of this process's and this machine's memory."""
+"""Memory of this process and of this machine."""
 
 import mmap
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from sparring.planning import memory
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell less")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems report less")
 MIB = 2**20
 
 
@@ -17,7 +17,7 @@ def test_peak_remembers_what_is_no_longer_resident() -> None:
     before = memory.resident_bytes()
     with mmap.mmap(
         -1, 64 * MIB
-    ) as block:  # from the system itself: an allocator may have it at hand
+    ) as block:  # mapped directly: an allocator might reuse memory it holds
         block.write(b"1" * len(block))
     assert memory.peak_bytes() >= before + 60 * MIB
     assert memory.resident_bytes() <= memory.peak_bytes()
@@ -43,7 +43,7 @@ def test_a_control_group_limits_what_is_available(
     free = memory.available_bytes()
     (tmp_path / "memory.current").write_text(str(30 * MIB))
     (tmp_path / "memory.stat").write_text(f"anon 3\ninactive_file {10 * MIB}\n")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "CONTROL_GROUPS", tmp_path)
     (tmp_path / "memory.max").write_text(str(100 * MIB))
     assert memory.available_bytes() == 80 * MIB
     (tmp_path / "memory.max").write_text("max\n")

@@ -1,4 +1,4 @@
-"""The details of every protocol as HTML: whole, escaped, and silent where there is nothing."""
+"""Protocol details as HTML: complete, escaped, and empty without results."""
 
 import re
 from html.parser import HTMLParser
@@ -22,8 +22,7 @@ CURVES = curves(
 
 
 class Page(HTMLParser):
-    """Requires that elements close in the order in which they open, and collects them and their
-    text."""
+    """HTML parser that checks nesting and collects elements and their text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ def cells(html: str) -> list[str]:
     return [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", html)]
 
 
-def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
+def test_there_is_no_section_without_details() -> None:
     assert details([]) == ""
     assert details([run()]) == ""
     assert details([run(table=[], curves=[], note="", untrained={"accuracy": 0.1})]) == ""
@@ -141,7 +140,7 @@ def test_a_result_of_the_untrained_encoder_alone_is_shown_too() -> None:
     assert "untrained" in page.text
 
 
-def test_sentences_stand_once_and_say_whom_they_concern_unless_it_is_all() -> None:
+def test_each_sentence_appears_once_and_names_its_encoders_unless_it_is_all() -> None:
     runs = [
         run("AdCo", note="few images", warning="it collapsed"),
         run("SimCLR", note="few images"),
@@ -153,7 +152,7 @@ def test_sentences_stand_once_and_say_whom_they_concern_unless_it_is_all() -> No
     assert html.index("it collapsed") < html.index("few images")
 
 
-def test_protocols_come_in_the_order_of_the_catalogue_with_variants_and_strangers() -> None:
+def test_protocols_are_in_catalogue_order_with_variants_and_unknown_ones() -> None:
     scores = {name: {"note": f"note of {name}"} for name in ("mine", "linear:adco", "knn")}
     page = Page(details([RunSummary(label="AdCo", path="p", trained=scores)]))
     titles = re.findall(
@@ -164,7 +163,7 @@ def test_protocols_come_in_the_order_of_the_catalogue_with_variants_and_stranger
     assert "1805.01978" in page.text
 
 
-def test_everything_from_outside_is_escaped() -> None:
+def test_every_text_from_outside_is_escaped() -> None:
     evil = "<script>alert('&\"')</script>$x_1$"
     found = {
         "note": evil,
@@ -193,7 +192,7 @@ def test_everything_from_outside_is_escaped() -> None:
         {"note": 3, "warning": None},
     ],
 )
-def test_what_has_another_form_is_left_out(found: Result) -> None:
+def test_results_of_another_form_are_left_out(found: Result) -> None:
     assert details([run(**found)]) == ""
 
 

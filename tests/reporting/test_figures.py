@@ -1,4 +1,4 @@
-"""Curves, pictures and maps as fragments of a page."""
+"""Curves, pictures and maps as HTML fragments."""
 
 import base64
 import io
@@ -44,13 +44,13 @@ def test_tick_labels_keep_their_digits() -> None:
     assert steps == pytest.approx(steps[0])
 
 
-def test_a_single_look_is_a_visible_dot() -> None:
+def test_a_single_record_is_a_visible_dot() -> None:
     svg = curves_svg([(0, [3.0], [0.4])], description="")
     assert "stroke-linecap: round" in svg
     assert "--run0" in svg
 
 
-def test_long_curves_become_means_of_stretches() -> None:
+def test_long_curves_become_means_of_neighbouring_records() -> None:
     x, y = binned(range(1000), [float(i % 2) for i in range(1000)], count=100)
     assert len(x) == 100
     assert y == pytest.approx(np.full(100, 0.5))

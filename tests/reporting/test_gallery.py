@@ -1,4 +1,4 @@
-"""The pictures of a report are the right images in the right order."""
+"""The pictures of a report show the right images in the right order."""
 
 import dataclasses
 import sys
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from sparring.reporting import gallery
 from sparring.reporting.gallery import (
-    Sample,
+    EncodedImages,
     attack_rows,
     choose_queries,
     embedding_map,
+    generated_pairs,
     hardest_negatives,
     make_gallery,
-    moments,
     retrievals,
     view_rows,
 )
@@ -33,13 +33,13 @@ def numbered(count: int, size: int = 4) -> Tensor:
 
 
 def circle(count: int) -> Tensor:
-    """Unit vectors a degree apart: the nearest neighbours of row i are its neighbours in number."""
+    """Unit vectors one degree apart: the nearest neighbours of row i are the rows next to it."""
     angles = torch.deg2rad(torch.arange(count).double())
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def sample(count: int = 30) -> Sample:
-    return Sample(
+def encoded_images(count: int = 30) -> EncodedImages:
+    return EncodedImages(
         images=numbered(count),
         features=circle(count).float(),
         labels=torch.arange(count) // 10,
@@ -51,7 +51,7 @@ def sample(count: int = 30) -> Sample:
 
 
 def test_retrievals_are_the_nearest_other_images_in_order() -> None:
-    found = retrievals(sample(), torch.tensor([10, 0]))
+    found = retrievals(encoded_images(), torch.tensor([10, 0]))
     assert found[0].query.shape == (4, 4, 3)
     assert found[0].query[0, 0, 0] == 10
     shown = found[0].neighbours[:, 0, 0, 0]
@@ -66,32 +66,35 @@ def test_retrievals_are_the_nearest_other_images_in_order() -> None:
 
 
 def test_an_image_that_occurs_twice_is_still_not_its_own_neighbour() -> None:
-    doubled = Sample(images=numbered(4), features=torch.ones(4, 2))
+    doubled = EncodedImages(images=numbered(4), features=torch.ones(4, 2))
     for query in range(4):
         (found,) = retrievals(doubled, torch.tensor([query]))
         assert sorted(found.neighbours[:, 0, 0, 0].tolist()) == sorted({0, 1, 2, 3} - {query})
 
 
-def test_hardest_negatives_are_shown_by_the_images_next_to_them() -> None:
-    (found,) = hardest_negatives(sample(), torch.tensor([10]))
+def test_hardest_negatives_are_shown_by_their_nearest_images() -> None:
+    (found,) = hardest_negatives(encoded_images(), torch.tensor([10]))
     assert [negative.cosine for negative in found.negatives] == pytest.approx(
         np.cos(np.deg2rad([2, 7])), abs=1e-5
     )
-    first, second = (negative.faces[:, 0, 0, 0].tolist() for negative in found.negatives)
+    first, second = (negative.nearest_images[:, 0, 0, 0].tolist() for negative in found.negatives)
     assert first[0] == 12
     assert sorted(first) == [11, 12, 13]
     assert second[0] == 3
     flags = [negative.same_label for negative in found.negatives]
     assert [flag is not None and flag.tolist() for flag in flags] == [[True] * 3, [False] * 3]
-    assert hardest_negatives(dataclasses.replace(sample(), bank=None), torch.tensor([10])) == ()
+    assert (
+        hardest_negatives(dataclasses.replace(encoded_images(), bank=None), torch.tensor([10]))
+        == ()
+    )
 
 
 def test_views_stand_beside_their_image() -> None:
-    rows = view_rows(sample())
+    rows = view_rows(encoded_images())
     assert [int(row.original[0, 0, 0]) for row in rows] == [0, 1, 2, 3, 4]
     assert [view.shape for view in rows[0].views] == [(4, 4, 3), (2, 2, 3)]
     assert (rows[0].views[0][0, 0, 0], rows[0].views[1][0, 0, 0]) == (128, 255)
-    assert view_rows(dataclasses.replace(sample(), views=())) == ()
+    assert view_rows(dataclasses.replace(encoded_images(), views=())) == ()
 
 
 def test_queries_are_the_same_for_every_encoder_and_cover_the_classes() -> None:
@@ -108,7 +111,7 @@ def test_the_map_keeps_clusters_together_and_repeats() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
     features = 10 * torch.eye(3)[labels].repeat(1, 4) + torch.randn(60, 12, generator=generator)
-    material = Sample(images=numbered(60), features=features, labels=labels)
+    material = EncodedImages(images=numbered(60), features=features, labels=labels)
     drawn = embedding_map(material, seed=0)
     assert drawn is not None
     assert drawn.projection == "t-SNE"
@@ -127,7 +130,7 @@ def test_without_scikit_learn_the_map_shows_principal_components(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    drawn = embedding_map(sample(), seed=0)
+    drawn = embedding_map(encoded_images(), seed=0)
     assert drawn is not None
     assert drawn.projection == "PCA"
 
@@ -144,7 +147,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_tiny_samples_give_what_they_can(count: int) -> None:
-    tiny = Sample(images=numbered(count), features=circle(count).float())
+    tiny = EncodedImages(images=numbered(count), features=circle(count).float())
     found = make_gallery(tiny, seed=0)
     assert len(found.retrievals) == (0 if count == 1 else min(count, gallery.NUM_QUERIES))
     assert (found.embedding_map is None) == (count < 3)
@@ -164,14 +167,14 @@ def test_an_attack_stands_between_the_view_and_their_sum() -> None:
     assert attack_rows(views, attacked)[1].views[1].max() == 255
 
 
-def test_an_album_shows_its_moments_in_order_with_their_time() -> None:
+def test_generated_pairs_are_in_order_with_their_time() -> None:
     album = (
         torch.arange(3, dtype=torch.uint8)[:, None, None, None, None, None]
         .expand(3, 2, 5, 3, 8, 8)
         .clone()
     )
     album[:, 1] += 100
-    found = moments(dataclasses.replace(sample(), album=album, num_moments=8))
+    found = generated_pairs(dataclasses.replace(encoded_images(), album=album, num_moments=8))
     assert [moment.share for moment in found] == [0.0, 1 / 8, 2 / 8]
     assert [(int(moment.first.max()), int(moment.second.min())) for moment in found] == [
         (0, 100),
@@ -179,4 +182,4 @@ def test_an_album_shows_its_moments_in_order_with_their_time() -> None:
         (2, 102),
     ]
     assert found[0].first.shape == (5, 8, 8, 3)
-    assert moments(sample()) == ()
+    assert generated_pairs(encoded_images()) == ()

@@ -1,4 +1,4 @@
-"""The page: well-formed, alone in the world, safe, and whole when parts are missing."""
+"""The page is well-formed, self-contained, safe, and complete when parts are missing."""
 
 import dataclasses
 import re
@@ -12,9 +12,9 @@ from sparring.errors import RunError, StorageError
 from sparring.reporting.gallery import (
     EmbeddingMap,
     Gallery,
+    GeneratedPairs,
     HardestNegatives,
     HardNegative,
-    Moment,
     Retrieval,
     ViewRow,
 )
@@ -26,8 +26,7 @@ RESOURCES = {"src", "href", "xlink:href", "srcset", "poster", "action", "data", 
 
 
 class Checker(HTMLParser):
-    """Requires that elements close in the order in which they open, and collects resources and
-    text."""
+    """HTML parser that checks nesting and collects resources and text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -72,8 +71,8 @@ def gallery(
     flags = np.array([True, False] * 4) if labels else None
     negative = HardNegative(
         cosine=0.77,
-        faces=images(3),
-        face_cosines=np.ones(3, dtype=np.float32),
+        nearest_images=images(3),
+        image_cosines=np.ones(3, dtype=np.float32),
         same_label=flags[:3] if flags is not None else None,
     )
     return Gallery(
@@ -97,7 +96,9 @@ def gallery(
         bank_hardest=tuple(
             HardestNegatives(
                 query=images(),
-                negatives=tuple(dataclasses.replace(negative, faces=images(3)) for _ in range(4)),
+                negatives=tuple(
+                    dataclasses.replace(negative, nearest_images=images(3)) for _ in range(4)
+                ),
             )
             for _ in range(count)
         )
@@ -215,7 +216,7 @@ def test_missing_parts_leave_a_whole_page(runs: list[RunSummary]) -> None:
     assert not re.search(r"\b(nan|inf|None(?! of these runs))\b", page.text)
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_parts_are_named() -> None:
     page = Checker(report_html([BARE])).text
     for sentence in [
         "No scores:",
@@ -273,7 +274,7 @@ def test_every_text_from_outside_is_escaped() -> None:
     assert evil in checked.text
 
 
-def test_a_collapse_is_announced_above_everything() -> None:
+def test_a_collapse_warning_comes_first() -> None:
     warned = run(trained={"geometry": {"warning": "The embeddings have collapsed."}})
     page = report_html([warned])
     assert "The embeddings have collapsed." in page
@@ -310,13 +311,15 @@ def test_no_run_or_no_place_is_an_error(tmp_path: Path) -> None:
         write_report([run()], tmp_path / "file" / "report.html")
 
 
-def test_generated_pairs_stand_one_above_the_other_moment_by_moment() -> None:
+def test_generated_pairs_are_shown_one_above_the_other_by_time() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 8, 3), dtype=np.uint8)
     moments = tuple(
-        Moment(share=share, first=pictures[0], second=pictures[1]) for share in (0.0, 0.125)
+        GeneratedPairs(share=share, first=pictures[0], second=pictures[1]) for share in (0.0, 0.125)
     )
     page = Checker(
-        report_html([run(gallery=Gallery(moments=moments)), run("control", gallery=Gallery())])
+        report_html(
+            [run(gallery=Gallery(generated_pairs=moments)), run("control", gallery=Gallery())]
+        )
     )
     assert "Generated pairs" in page.text
     assert "0 %" in page.text
@@ -325,7 +328,7 @@ def test_generated_pairs_stand_one_above_the_other_moment_by_moment() -> None:
     assert "Generated pairs" not in Checker(report_html([run()])).text
 
 
-def test_pairs_that_are_all_alike_are_told_before_any_number() -> None:
+def test_identical_pairs_are_warned_about_before_any_number() -> None:
     crowded = ({"step": 0.0, "generator_pair/crowding": 0.9, "generator_pair/crowding_real": 0.3},)
     assert "generated images are alike" in Checker(report_html([run(metrics=crowded)])).text
     near = ({"step": 0.0, "generator_pair/crowding": 0.45, "generator_pair/crowding_real": 0.3},)

@@ -1,4 +1,4 @@
-"""Reading a run folder."""
+"""Reading a run folder into a summary."""
 
 import json
 from pathlib import Path

@@ -1,9 +1,8 @@
-"""Every fast path, and the one switch that turns all of them off.
+"""Fast paths, and the one switch that turns all of them off.
 
-A fast path computes what a plain one computes, up to rounding: each has a slow twin, and a test
-that holds it to that twin. `SPARRING_ACCELERATION=off` in the environment, or
-`training.acceleration = false` in a run's configuration, takes the slow twins everywhere. Importing
-this package does not import torch.
+A fast path computes what a slow one computes, up to rounding; a test holds each to its slow twin.
+`SPARRING_ACCELERATION=off` in the environment, or `training.acceleration = false` in a run's
+configuration, selects the slow twins everywhere. Importing this package does not import torch.
 """
 
 import os
@@ -13,7 +12,7 @@ _is_wanted = True
 
 
 def is_on() -> bool:
-    """Whether fast paths may be taken in this process."""
+    """Whether this process may take fast paths."""
     return _is_wanted and os.environ.get("SPARRING_ACCELERATION", "on").lower() not in _OFF
 
 
@@ -21,7 +20,7 @@ def allow(is_wanted: bool) -> None:
     """Allow or forbid fast paths in this process; the environment can only forbid them.
 
     Args:
-        is_wanted: False takes the slow twin of every fast path from now on.
+        is_wanted: False selects the slow twin of every fast path from now on.
     """
     global _is_wanted
     _is_wanted = is_wanted

@@ -1,7 +1,9 @@
-/* Views of images on a CPU, sample by sample: the same operations as image_operations.py, each in one pass over a sample that stays in
- * the cache. Tests hold every one of them to the tensors' path. Plain C without Python's headers: view_kernel.py calls it by ctypes.
+/* Views of images on a CPU, sample by sample: the operations of image_operations.py, each in one
+ * pass over a sample that stays in cache. Tests hold each of them to PyTorch's own kernels. Plain C
+ * without Python's headers: view_kernel.py calls it by ctypes.
  *
- * Arithmetic is that of IEEE single precision without contraction, so all variants below give the same bits. */
+ * Arithmetic is IEEE single precision without contraction, so all variants below give the same
+ * bits. */
 
 #include <math.h>
 #include <stdint.h>
@@ -29,13 +31,13 @@ typedef struct {
 } Images;
 
 typedef struct {
-    const int32_t *box;     /* top, left, height, width of each sample, or NULL: the images are cropped */
+    const int32_t *box;     /* top, left, height, width of each sample; NULL: already cropped */
     const int32_t *order;   /* the four operations of each sample's jitter */
     const float *factors;   /* FACTORS of each sample */
     const uint8_t *flags;   /* FLAGS of each sample */
-    float threshold;        /* of solarise */
-    int32_t reach;          /* largest distance of a tap of the blur */
-    float negligible;       /* share of the central tap below which taps are left out */
+    float threshold;        /* of solarisation */
+    int32_t reach;          /* largest distance of a blur tap, pixels */
+    float negligible;       /* share of the central tap below which taps are skipped */
 } Parameters;
 
 INLINE float within(float x) {
@@ -43,7 +45,8 @@ INLINE float within(float x) {
     return x > 1.0f ? 1.0f : x;
 }
 
-/* Where each output pixel looks: its first source pixel and the weights of `count` from there on, in the order of the output. */
+/* Source of each output pixel: its first source pixel and the weights of `count` from there on, in
+ * the order of the output. */
 typedef struct {
     int32_t count;
     int32_t *first;
@@ -74,7 +77,8 @@ static void fill_taps(Taps taps, int32_t start, int32_t length, int32_t size, in
     }
 }
 
-/* Rows first, along which memory is contiguous where the images are; then columns, over whole rows. `narrow` holds box height rows. */
+/* Rows first, along which memory is contiguous if the images are; then columns, over whole rows.
+ * `narrow` holds box height rows. */
 INLINE void crop(const Images *images, const uint8_t *image, const int32_t *box, int mirror, int32_t size, float *planes, float *narrow,
                  float *line, Taps rows, Taps columns) {
     int32_t top = box[0], left = box[1], height = box[2], width = box[3];
@@ -163,7 +167,7 @@ INLINE void saturation(float *restrict r, float *restrict g, float *restrict b, 
     }
 }
 
-/* As `shift_hue` in image_operations.py, where the formula stands. */
+/* Like `shift_hue` in image_operations.py, which gives the formula. */
 INLINE void hue(float *restrict r, float *restrict g, float *restrict b, int64_t pixels, float shift) {
     for (int64_t i = 0; i < pixels; i++) {
         float low = r[i] < g[i] ? r[i] : g[i], high = r[i] > g[i] ? r[i] : g[i];
@@ -202,7 +206,8 @@ static int32_t mirrored(int32_t i, int32_t size) {
     return i >= size ? 2 * size - 2 - i : i;
 }
 
-/* Along rows into `narrow`, then along columns back; the kernel is symmetric and given from its centre on. */
+/* Along rows into `narrow`, then along columns back; the kernel is symmetric and starts at its
+ * centre. */
 INLINE void blur(float *planes, int32_t size, const float *kernel, int32_t reach, float *narrow, float *line) {
     for (int32_t c = 0; c < 3; c++) {
         float *plane = planes + (int64_t)c * size * size;
@@ -262,7 +267,8 @@ INLINE void interleave(const float *restrict planes, int64_t pixels, float *rest
     }
 }
 
-/* Samples [first, last) of a batch to views (sample, row, column, channel) of size x size. 0, or 1 where memory is lacking. */
+/* Writes samples [first, last) of a batch as views (sample, row, column, channel) of size x size.
+ * Returns 0, or 1 if memory could not be allocated. */
 FOR_EVERY_PROCESSOR
 int32_t sparring_make_views(const Images *images, const Parameters *parameters, int32_t first, int32_t last, int32_t size, int32_t with_hue,
                             float *views) {

@@ -1,11 +1,12 @@
-"""Softmaxes of many queries over a large bank in two passes, chunk by chunk: the arithmetic below
-the games of `closed_form`.
+"""Softmax of many queries over a large bank, chunk by chunk in two passes.
 
-The first pass needs two matrix products per chunk (cosines, and the mean bank vector that a softmax
-picks out), the second one (the mean query that picks out a bank vector). Everything between them is
-done in place, in memory that stays in cache: fresh pages cost as much as a matrix product.
-Exponentials are powers of two, which is half the work, and taken once: the second pass reads the
-first one's.
+Holds the arithmetic of `closed_form`.
+
+The first pass needs two matrix products per chunk (cosines, and the mean bank vector under a
+query's softmax), the second one (the mean query under a bank vector's weights). Everything between
+is done in place, in memory that stays in cache: fresh pages cost as much as a matrix product.
+Exponentials are powers of two, which halves their cost, and are computed once: the second pass
+reuses those of the first.
 """
 
 import math
@@ -18,33 +19,33 @@ from torch import Tensor
 from sparring.acceleration.working_memory import scratch
 
 TINY = 1e-12
-"""Least norm of a bank vector: that of `unit_rows`."""
+"""Smallest norm of a bank vector, as in `unit_rows`."""
 
 CHUNK = 1024
-"""Bank vectors handled at once: large enough for full-speed products, small enough to stay in
-cache."""
+"""Bank vectors processed at once: enough for full-speed products, few enough to stay in cache."""
 
 KEPT = 1 << 24
-"""Weights kept from the first pass for the second, 64 MiB of floats; those beyond are computed
-again, a fourth product."""
+"""Weights kept from the first pass for the second, 64 MiB of floats; recomputing the others costs a
+fourth product."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a look at the bank has found; unit rows q of queries and n of the bank, temperatures t
-    and u.
+    """Result of one pass over the bank.
+
+    Unit rows q of queries and n of the bank, temperatures t and u.
 
     Attributes:
         log_sums: log sum_k exp(q_i.n_k / t), and the same at u.
         hardest: max_k q_i.n_k.
-        picked: sum_k p_ik n_k with p the softmax over the bank at t.
-        norms: of the bank's raw vectors.
-        columns: of which the product with a unit row n is the exponent q_i.n / (u log 2) of that
-            pair's weight, a power of two.
-        references: what was taken off the exponents of each chunk; it never falls from chunk to
-            chunk.
-        weights: of the first rows of the bank; the next reading writes over them.
-        sums: of all weights, relative to the last reference.
+        picked: sum_k p_ik n_k, with p the softmax over the bank at t.
+        norms: norms of the bank's raw vectors.
+        columns: scaled queries: the product with a unit row n is the exponent q_i.n / (u log 2) of
+            that pair's weight, a power of two.
+        references: value subtracted from the exponents of each chunk; it never decreases from chunk
+            to chunk.
+        weights: weights of the first rows of the bank; the next pass overwrites them.
+        sums: sums of all weights, relative to the last reference.
     """
 
     log_sums: tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]
@@ -64,10 +65,10 @@ def read(
     *,
     temperatures: tuple[float, float],
 ) -> Reading:
-    """One pass over the bank: sums at both temperatures, and the mean bank vector at the first.
+    """Sums over the bank at both temperatures, and the mean bank vector at the first.
 
     The sums are relative to the largest cosine so far (an online softmax, Milakov & Gimelshein
-    2018, arXiv:1805.02867), so that no temperature overflows and none loses all of its weights.
+    2018, arXiv:1805.02867), so no temperature overflows and no query loses all of its weights.
 
     Args:
         q: unit rows.
@@ -90,7 +91,7 @@ def read(
     sums, picked = (torch.zeros_like(highest), torch.zeros_like(highest)), torch.zeros_like(q)
     for chunk, reference in zip(_chunks(len(bank)), references, strict=True):
         vectors = bank[chunk]
-        # The root of a product is four times as fast as a norm along rows.
+        # The root of a dot product is four times as fast as a norm along rows.
         torch.clamp_min(
             torch.linalg.vecdot(vectors, vectors).sqrt_()[:, None], TINY, out=norms[chunk]
         )
@@ -126,16 +127,17 @@ def tangents(
     bank: Float[Tensor, "bank dim"],
     share: Float[Tensor, "batch"],
 ) -> Float[Tensor, "bank dim"]:
-    """What of the mean query that picks out a bank vector can turn it: sum_i s_i p_ik (q_i -
-    q_i.n_k n_k) / |w_k|.
+    """Tangential part of each bank vector's weighted mean query.
+
+    sum_i s_i p_ik (q_i - q_i.n_k n_k) / |w_k|
 
     p is the softmax over the bank at the second temperature.
 
     Args:
-        reading: the last one, of the same queries and bank.
+        reading: result of the last `read`, with the same queries and bank.
         q: unit rows.
         bank: raw vectors w.
-        share: s, how much each query counts.
+        share: s, the weight of each query.
     """
     unit_space, weight_space = (
         _chunk_space("unit vectors", q.shape[1], q),
@@ -161,11 +163,13 @@ def tangents(
 
 
 def _chunks(count: int) -> list[slice]:
-    """Consecutive rows, CHUNK at a time."""
+    """Slices of CHUNK consecutive rows."""
     return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
 
 
 def _chunk_space(purpose: str, columns: int, like: Tensor) -> Tensor:
-    """Memory for what belongs to one chunk. Taken anew for each chunk, it would leave holes: 145
-    MiB at 262,144 vectors."""
+    """Reused memory for one chunk.
+
+    Allocated anew for each chunk, it would leave holes: 145 MiB at 262,144 vectors.
+    """
     return scratch(f"{purpose} of a chunk", CHUNK, columns, like=like)

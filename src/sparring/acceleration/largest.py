@@ -1,5 +1,7 @@
-"""The largest entries of long rows, and of rows of products: exact, in bounded memory, in a
-fraction of `torch.topk`'s time on a CPU."""
+"""Exact largest entries of long rows, and of rows of products, in bounded memory.
+
+Several times faster than `torch.topk` on a CPU.
+"""
 
 from collections.abc import Iterator
 
@@ -10,25 +12,27 @@ from torch import Tensor
 from sparring.acceleration.working_memory import scratch
 
 _FOLD = 4
-"""Columns that are folded to their largest; 2 to 16 take about as long."""
+"""Columns folded into their maximum; 2 to 16 take about as long."""
 
 _SHORT = 4
-"""Rows of at most this many times the wanted entries are searched directly."""
+"""Rows of at most this many times the wanted number of entries are searched directly."""
 
 _BLOCK_ELEMENTS = 1 << 24
-"""Products held at once: 64 MiB of floats. 50k x 10k x 128 with 200 neighbours takes 2.7 s on one
-core; with 32 MiB a tenth more."""
+"""Products computed at once: 64 MiB of floats. 50k x 10k x 128 with 200 neighbours takes 2.7 s on
+one core; 32 MiB takes a tenth longer."""
 
 
 @torch.no_grad()
 def largest(
     rows: Float[Tensor, "rows columns"], count: int
 ) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
-    """Values and columns of each row's largest entries, in any order; among equals any.
+    """Values and columns of each row's largest entries, in any order.
+
+    Ties are broken arbitrarily.
 
     Args:
         rows: the entries.
-        count: at most the number of columns.
+        count: number of entries per row, at most the number of columns.
 
     Example:
         >>> falling(*largest(torch.tensor([[3.0, 1.0, 4.0, 1.0, 5.0]]), 2))[1].tolist()
@@ -41,7 +45,7 @@ def largest(
 def falling(
     values: Float[Tensor, "rows count"], columns: Int[Tensor, "rows count"]
 ) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
-    """The same with the largest first; equals keep their order."""
+    """Values and columns sorted by falling value; equal values keep their order."""
     values, order = values.sort(dim=1, descending=True, stable=True)
     return values, columns.gather(1, order)
 
@@ -50,13 +54,14 @@ def falling(
 def largest_products(
     left: Float[Tensor, "left dim"], right: Float[Tensor, "right dim"], count: int
 ) -> Iterator[tuple[Float[Tensor, "some count"], Int[Tensor, "some count"]]]:
-    """Values and right rows of each left row's largest products, in any order; consecutive left
-    rows, block by block.
+    """Largest products of each left row with right rows: values and right rows, in any order.
+
+    Yields consecutive left rows block by block.
 
     Args:
-        left: one by one.
-        right: rows to choose from.
-        count: at most the number of right rows.
+        left: left rows.
+        right: right rows.
+        count: number of products per left row, at most the number of right rows.
     """
     num_rows = min(len(left), max(1, _BLOCK_ELEMENTS // len(right)))
     block = scratch("block of products", num_rows, len(right), like=left)
@@ -69,8 +74,8 @@ def _columns(rows: Tensor, count: int, level: int = 0) -> Tensor:
     """Columns of the largest entries, in any order.
 
     The row is folded: columns of equal remainder share a maximum. The `count` folds with the
-    largest maxima hold the `count` largest entries, as a fold left out has that many maxima above
-    all it holds; and the maxima are a row to search in the same way.
+    largest maxima hold the `count` largest entries: any other fold has that many maxima above all
+    of its entries. The maxima are a row that is searched in the same way.
     """
     width, num_columns = rows.shape[1] // _FOLD, rows.shape[1]
     if num_columns <= _SHORT * count or width < count or rows.device.type != "cpu":

@@ -1,19 +1,19 @@
-"""What is to be settled before torch is imported: how its threads wait for each other."""
+"""Settings needed before torch is imported: how its threads wait for each other."""
 
 import os
 
 SPINS = "5000"
-"""Turns that GNU's OpenMP waits awake before a thread sleeps; its default is 300,000, and 1,000
-where it knows that cores are wanted."""
+"""Iterations that GNU OpenMP spins before a thread sleeps; its default is 300,000, or 1,000 if it
+knows that there are more threads than cores."""
 
 
 def settle_waiting() -> None:
-    """Let threads wait awake for a short time, unless the user has said how.
+    """Let threads spin for a short time before they sleep, unless the user has set it.
 
-    Many operations of a step take less time than it takes to wake a thread, so waiting awake pays
-    on an idle machine; beside other programs those who wait take the core from those who work. On
-    two cores, a narrow ResNet's step at 1,000, 5,000 and 300,000: 1, 1.04 and 1.09 idle; 1, 0.93
-    and 0.59 beside one busy program (benchmarks/openmp_spin.py).
+    Many operations of a step take less time than waking a thread, so spinning pays on an idle
+    machine; next to other programs, spinning threads take the cores from those that work. On two
+    cores, a narrow ResNet's step at 1,000, 5,000 and 300,000 spins takes 1, 1.04 and 1.09 on an
+    idle machine, and 1, 0.93 and 0.59 next to one busy program (benchmarks/openmp_spin.py).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -1,8 +1,9 @@
-"""Views on a CPU by a compiled kernel (`_views.c`), three times as fast as by tensors: each sample
-stays in the cache from crop to colour.
+"""Views on a CPU with a compiled kernel (`_views.c`).
 
-It is built with the package where there is a C compiler; without it, `views.make_view` does the
-same by tensors.
+Three times as fast as with PyTorch's own kernels: each sample stays in cache from crop to colour.
+
+It is built with the package if there is a C compiler; without it, `views.make_view` uses PyTorch's
+own kernels.
 """
 
 import ctypes
@@ -38,7 +39,7 @@ class _Parameters(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it was not built."""
+    """The compiled kernel; None if it was not built."""
     found = importlib.util.find_spec("sparring.acceleration._views")
     if found is None or found.origin is None:
         return None
@@ -55,17 +56,17 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelParameters:
-    """What the kernel does to each image of a batch.
+    """Parameters of the kernel for each image of a batch.
 
     Attributes:
-        boxes: top, left, height and width of each crop; None: the image as a whole.
+        boxes: top, left, height and width of each crop in pixels; None: the whole image.
         order: order of the four colour operations of each image.
         factors: brightness, contrast, saturation, hue and sigma of each image.
         flags: 1 where an image is flipped, jittered, made grey, blurred, solarised.
-        threshold: of solarisation, in [0, 1].
+        threshold: solarisation threshold, in [0, 1].
         with_hue: whether any hue is shifted.
-        reach: pixels from the centre of the blur's kernel to its edge.
-        negligible: smallest shift of hue that is carried out.
+        reach: pixels from the centre of the blur kernel to its edge.
+        negligible: share of the central tap of the blur below which taps are skipped.
     """
 
     boxes: Int[Tensor, "batch 4"] | None
@@ -81,13 +82,14 @@ class KernelParameters:
 def make_view(
     images: UInt8[Tensor, "batch 3 height width"], parameters: KernelParameters, *, size: int
 ) -> Float[Tensor, "batch size size 3"]:
-    """View of each image, as `views.make_view` by tensors up to rounding; by as many threads as
-    PyTorch uses.
+    """View of each image, equal to `views.view_by_tensors` up to rounding.
+
+    Uses as many threads as PyTorch.
 
     Args:
-        images: on the CPU, in any order of memory; of that size if they have no boxes.
+        images: on the CPU, in any memory format; of side `size` if there are no boxes.
         parameters: one row per image.
-        size: side of the views.
+        size: side of the views in pixels.
     """
     kernel = library()
     assert kernel is not None
@@ -96,7 +98,7 @@ def make_view(
     pictures = _Images(images.data_ptr(), *images.stride(), *images.shape[2:])
 
     def work(first: int, last: int) -> None:
-        """Make a share of the batch; ctypes lets other threads run meanwhile."""
+        """Make a range of the batch's views; ctypes releases the GIL meanwhile."""
         place, with_hue = ctypes.c_void_p(views.data_ptr()), int(parameters.with_hue)
         if kernel.sparring_make_views(
             ctypes.byref(pictures), ctypes.byref(given), first, last, size, with_hue, place
@@ -114,8 +116,8 @@ def make_view(
 
 
 def _packed(parameters: KernelParameters) -> tuple[_Parameters, list[Tensor]]:
-    """The parameters as the kernel reads them, and the tensors that hold them, which must outlive
-    its work."""
+    """Parameters as the kernel reads them, and the tensors that own their memory, which must
+    outlive the call."""
     p = parameters
     tensors = [
         p.order.to(torch.int32).contiguous(),

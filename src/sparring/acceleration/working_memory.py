@@ -1,5 +1,7 @@
-"""Memory to work in, kept between calls: on a CPU, fresh pages cost several times what is written
-there."""
+"""Working memory kept between calls.
+
+On a CPU, fresh pages cost several times as much as writing to them.
+"""
 
 import threading
 
@@ -8,7 +10,7 @@ from torch import Tensor
 
 
 class _Kept(threading.local):
-    """One stretch of memory per thread and purpose, as long as the longest that was asked for."""
+    """One buffer per thread and purpose, as long as the longest request."""
 
     def __init__(self) -> None:
         self.stretches: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
@@ -18,13 +20,14 @@ _kept = _Kept()
 
 
 def scratch(purpose: str, rows: int, columns: int, *, like: Tensor) -> Tensor:
-    """A matrix (rows, columns) of any content, of the type and on the device of another tensor.
+    """Uninitialised matrix (rows, columns), of the dtype and on the device of another tensor.
 
     Args:
-        purpose: whoever asks for the same one in the same thread writes over the last.
+        purpose: name of the buffer; the next call with the same name in the same thread overwrites
+            it.
         rows: at least 0.
         columns: at least 0.
-        like: whose type and device to take.
+        like: tensor whose dtype and device to use.
     """
     key = (purpose, like.dtype, like.device)
     if key not in _kept.stretches or len(_kept.stretches[key]) < rows * columns:

@@ -1,7 +1,6 @@
-"""The command line: a thin layer over `sparring.api`. Torch is imported inside the commands, so
-that --help answers at once.
+"""Command line over `sparring.api`. Commands import torch when they run, so --help is fast.
 
-Results go to standard output, progress to standard error. Exit code 0: done, 1: failed, 2: wrong
+Results go to standard output, progress to standard error. Exit codes: 0 done, 1 failed, 2 wrong
 usage. A traceback is shown only with --debug.
 """
 
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sparring.acceleration.thread_waiting import settle_waiting
-from sparring.command.failure import explain, fail, resumable
+from sparring.command.error_exit import exit_on_interrupt, exit_with_error, exit_with_message
 from sparring.command.options import (
     BatchOption,
     DataOption,
@@ -33,8 +32,8 @@ from sparring.command.options import (
 if TYPE_CHECKING:
     from sparring.config import Tree
 
-CTRL_C = 130
-"""What typer makes of a KeyboardInterrupt."""
+EXIT_ON_INTERRUPT = 130
+"""Code that typer returns after a KeyboardInterrupt."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,17 +61,15 @@ def options(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show a traceback when something fails; may stand anywhere."),
+        typer.Option("--debug", help="Show a traceback on errors; accepted anywhere."),
     ] = False,
 ) -> None:
     """Self-supervised visual pretraining in which the encoder trains against worthy opponents."""
 
 
 def _settings(overrides: list[str] | None) -> "Tree":
-    from sparring.config import (
-        merged,
-        parse_override,
-    )  # brings pydantic, which --help does not need
+    # Imported here because it imports pydantic, which --help does not need.
+    from sparring.config import merged, parse_override
 
     return merged({}, *(parse_override(text) for text in overrides or []))
 
@@ -84,7 +81,7 @@ def plan(
         list[str] | None,
         typer.Option(
             help=(
-                "Method, or METHOD+OPPONENT; repeatable or comma-separated, a row each. Default "
+                "Method, or METHOD+OPPONENT; repeatable or comma-separated, one row each. Default: "
                 "adco."
             )
         ),
@@ -100,18 +97,19 @@ def plan(
     settings: SetOption = None,
     gpu_memory: Annotated[
         float | None,
-        typer.Option(metavar="GIB", help="Estimate for a CUDA device that is not here."),
+        typer.Option(
+            metavar="GIB", help="Estimate for a CUDA device with this memory that is not present."
+        ),
     ] = None,
-    timed_steps: Annotated[int, typer.Option(min=1, help="Steps of each run that are timed.")] = 8,
+    timed_steps: Annotated[int, typer.Option(min=1, help="Timed steps of each run.")] = 8,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict memory and time of a run from a few of its steps, and say what would fit; nothing is
-    trained."""
+    """Predict memory and time of a run, and what would fit; trains nothing."""
     from sparring import api
-    from sparring.command.display import Display
-    from sparring.planning.wording import lines_of
+    from sparring.command.display import TerminalDisplay
+    from sparring.planning.plan_text import plan_lines
 
-    with Display() as display:
+    with TerminalDisplay() as display:
         found = api.plan(
             data,
             method=method,
@@ -128,7 +126,7 @@ def plan(
             device=device,
             max_steps=max_steps,
         )
-    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(lines_of(found)))
+    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(plan_lines(found)))
 
 
 @app.command()
@@ -136,7 +134,7 @@ def train(
     data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
     method: Annotated[
-        str | None, typer.Option(help="See `sparring methods`; default adco.")
+        str | None, typer.Option(help="See `sparring methods`; default: adco.")
     ] = None,
     opponent: OpponentOption = None,
     recipe: RecipeOption = None,
@@ -149,11 +147,11 @@ def train(
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pretrain an encoder on a folder of images; ends with its score."""
+    """Pretrain an encoder on a folder of images, and print its score."""
     from sparring import api
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
-    with resumable(out), Display() as display:
+    with exit_on_interrupt(out), TerminalDisplay() as display:
         run = api.train(
             data,
             out=out,
@@ -188,9 +186,9 @@ def resume(
 ) -> None:
     """Continue an interrupted run, to the bit."""
     from sparring import api
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
-    with resumable(run), Display() as display:
+    with exit_on_interrupt(run), TerminalDisplay() as display:
         done = api.resume(
             run, max_steps=max_steps, method=method, opponent=opponent, listener=display
         )
@@ -198,11 +196,11 @@ def resume(
 
 
 def _finish(run: Any, display: Any, *, as_json: bool) -> None:
-    """Score a finished run where it can be scored, and say what comes next."""
+    """Score a finished run if its images have labels, and print the next command."""
     from sparring import api, distributed
 
     is_main = distributed.is_main()
-    distributed.stop()  # one process scores alone; the others would be waited for
+    distributed.stop()  # only the main process scores; no collective call may wait for the others
     if not is_main:
         return
     scores = api.score_after_training(run, listener=display)
@@ -219,27 +217,25 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Labelled test images, or the name of a public set; default: a part of the rest."
+            help="Labelled test images, or the name of a public set; default: a held-out fifth."
         ),
     ] = None,
     train_data: Annotated[
-        str | None, typer.Option(help="Labelled images to learn from; default: the run's own.")
+        str | None, typer.Option(help="Labelled images to train on; default: the run's own.")
     ] = None,
     protocol: Annotated[
         str,
         typer.Option(
-            help="Comma-separated, each with its variant if any: knn,linear:adco. See `protocols`."
+            help="Comma-separated, each with a variant if wanted: knn,linear:adco. See `protocols`."
         ),
     ] = "knn,linear",
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the public sets given by name.")
+        Path | None, typer.Option(help="Folder that holds the public sets given by name.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of splits and draws; default: the run's.")
+        int | None, typer.Option(min=0, help="Seed of splits and random draws; default: the run's.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Look at no more images of each set.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most images used of each set.")] = None,
     device: DeviceOption = "auto",
     settings: Annotated[
         list[str] | None,
@@ -251,12 +247,12 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run's encoder beside the untrained one."""
+    """Score the encoder of a run and the untrained one."""
     from sparring import api
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
     names = [name.strip() for name in protocol.split(",") if name.strip()]
-    with Display() as display:
+    with TerminalDisplay() as display:
         scores = api.evaluate(
             run,
             data=data,
@@ -278,7 +274,7 @@ def evaluate(
 
 @app.command()
 def protocols(
-    name: Annotated[str | None, typer.Argument(help="A protocol, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Protocol to describe in full.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
@@ -291,7 +287,7 @@ def protocols(
         packages = {key: {"name": key, "entry_point": it.value} for key, it in elsewhere.items()}
         typer.echo(json.dumps(known | packages))
     else:
-        from sparring.command.introductions import describe_protocol, list_protocols
+        from sparring.command.descriptions import describe_protocol, list_protocols
 
         typer.echo(describe_protocol(name) if name is not None else list_protocols())
 
@@ -303,11 +299,11 @@ def embed(
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the features of every image: arrays `features`, `keys` and, where known, `labels`."""
+    """Write the features of every image: `features`, `keys` and, if known, `labels`."""
     from sparring import api
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
-    with Display() as display:
+    with TerminalDisplay() as display:
         found = api.embed(run, data, out=out, device=device, listener=display)
     count, channels = found.features.shape
     typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
@@ -337,35 +333,35 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about one or several runs."""
     from sparring import api
-    from sparring.command.display import Display
+    from sparring.command.display import TerminalDisplay
 
-    with Display() as display:
+    with TerminalDisplay() as display:
         api.report(runs, out=out, data=data, listener=display)
     typer.echo(str(out))
 
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Method or opponent to describe in full.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the methods and the opponents around them, or describe one."""
-    from sparring.command import introductions
+    from sparring.command import descriptions
 
     if as_json:
-        typer.echo(json.dumps(introductions.methods_as_json(name)))
+        typer.echo(json.dumps(descriptions.methods_as_json(name)))
     else:
-        typer.echo(
-            introductions.describe(name) if name is not None else introductions.list_methods()
-        )
+        typer.echo(descriptions.describe(name) if name is not None else descriptions.list_methods())
 
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Check the installation: versions that fit together, devices, decoding, disk."""
-    from sparring.command.doctor import examine
+    """Check the installation: package versions, devices, decoding, disk."""
+    from sparring.command.doctor import run_checks
 
-    findings = examine()
+    findings = run_checks()
     if as_json:
         typer.echo(
             json.dumps([{"name": f.name, "ok": f.is_ok, "detail": f.detail} for f in findings])
@@ -381,21 +377,23 @@ def doctor(as_json: JsonOption = False) -> None:
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")] = Path("demo"),
     data: Annotated[
-        Path | None, typer.Option(help="Folder with Fashion-MNIST's files; default: download.")
+        Path | None, typer.Option(help="Folder with the files of Fashion-MNIST; default: download.")
     ] = None,
 ) -> None:
-    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write report.html; a few
-    minutes on two cores."""
-    from sparring.command.demo import run_demo
-    from sparring.command.display import Display
+    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write a report.
 
-    with Display() as display:
+    Takes a few minutes on two cores.
+    """
+    from sparring.command.demo import run_demo
+    from sparring.command.display import TerminalDisplay
+
+    with TerminalDisplay() as display:
         lines = run_demo(out, data=data, display=display)
     typer.echo("\n".join(lines))
 
 
 def main() -> None:
-    """Entry point: run a command, and turn errors into one line and an exit code."""
+    """Entry point: run a command; turn errors into one line and an exit code."""
     settle_waiting()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -407,7 +405,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        explain(error)
-    if code == CTRL_C:
-        fail("stopped", 1)
+        exit_with_error(error)
+    if code == EXIT_ON_INTERRUPT:
+        exit_with_message("stopped", 1)
     raise SystemExit(code if isinstance(code, int) else 0)

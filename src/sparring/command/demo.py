@@ -1,4 +1,4 @@
-"""The demo: AdCo and its control on real images, small enough for two cores and a few minutes."""
+"""The demo: AdCo and its control on real images, in a few minutes on two cores."""
 
 import itertools
 import math
@@ -13,22 +13,23 @@ from sparring.errors import RunError
 from sparring.training.listener import Listener
 
 METHODS: dict[str, Tree] = {"mocov2": {}, "adco": {"queue_epochs": 1.0}}
-"""The control first. Both follow their recipes for small images, which differ in the opponent only;
-AdCo's bank stays a queue for a third of its recipe, so here for the first epoch."""
+"""Methods and their changed settings, the control first. Both use their recipe for small images;
+these differ in the opponent only. The recipe keeps AdCo's bank a queue for a third of its epochs,
+so the demo does so for one."""
 PROTOCOLS = {"knn": "kNN", "linear": "linear probe"}
 RESULTS = (*METHODS, "report.html")
-"""What a later demo moves out of its way."""
-MARK = ".sparring-demo"
-"""File by which the demo knows its own folder."""
+"""Names that a later demo moves aside."""
+MARKER = ".sparring-demo"
+"""File that marks a folder as made by a demo."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How large the demo is.
+class DemoSize:
+    """Size of the demo.
 
     Attributes:
-        num_train: images to learn from, the first of the training part.
-        num_test: images to be scored on, the first of the test part.
+        num_train: training images, the first of the training part.
+        num_test: test images, the first of the test part.
         epochs: passes over the training images.
         batch_size: images per step.
         width: factor on the channels of ResNet-18.
@@ -41,30 +42,29 @@ class Plan:
     width: float = 0.125
 
 
-def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Plan()) -> list[str]:
-    """Pretrain AdCo and MoCo v2 on Fashion-MNIST with equal budgets, score both, and write a
-    report.
+def run_demo(
+    out: Path, *, data: Path | None, display: Listener, size: DemoSize = DemoSize()
+) -> list[str]:
+    """Pretrain AdCo and MoCo v2 with equal budgets, score both, and write a report.
 
     Args:
-        out: the demo's folder; results of an earlier demo in it are moved aside, nothing is
-            deleted.
-        data: folder with Fashion-MNIST's files; None: found or downloaded.
-        display: told what happens.
-        plan: how large.
+        out: folder of the demo; results of an earlier demo are moved aside, nothing is deleted.
+        data: folder with the files of Fashion-MNIST; None finds or downloads them.
+        display: receives progress.
+        size: number of images, epochs and channels.
 
     Returns:
-        Lines to print: the scores beside the untrained encoder's, what they can say, and what comes
-        next.
+        Lines to print: the scores beside the untrained encoder's, a caveat, and the next command.
 
     Raises:
-        RunError: if the folder holds anything that no demo has made.
-        DataError: if the images cannot be had.
+        RunError: if the folder holds files that no demo made.
+        DataError: if the images cannot be found or downloaded.
     """
-    _refuse_foreign(out)
+    _require_own_folder(out)
     files = find_files(data, out / "data")
-    _make_room(out, display)
-    folders = _images(out, files, display, plan)
-    scores = {method: _play(method, out, folders, display, plan) for method in METHODS}
+    _move_earlier_results(out, display)
+    folders = _images(out, files, display, size)
+    scores = {method: _train_and_score(method, out, folders, display, size) for method in METHODS}
     report = api.report(
         [out / method for method in METHODS],
         out=out / "report.html",
@@ -72,23 +72,23 @@ def run_demo(out: Path, *, data: Path | None, display: Listener, plan: Plan = Pl
         listener=display,
     )
     return [
-        *_table(scores, plan),
-        _caution(scores, plan),
-        f"both runs in pictures: {report}",
+        *_table(scores, size),
+        _caveat(scores, size),
+        f"report on both runs: {report}",
         "next: sparring train --data photos/ --out runs/photos",
     ]
 
 
-def _refuse_foreign(out: Path) -> None:
-    is_ours = (out / MARK).exists() or not out.exists()
+def _require_own_folder(out: Path) -> None:
+    is_ours = (out / MARKER).exists() or not out.exists()
     if not is_ours and (not out.is_dir() or any(path.name != "data" for path in out.iterdir())):
         raise RunError(f"{out} exists and was not made by a demo; choose another --out")
 
 
-def _make_room(out: Path, display: Listener) -> None:
-    """Make the folder the demo's, and move the results of an earlier one aside."""
+def _move_earlier_results(out: Path, display: Listener) -> None:
+    """Mark the folder as a demo's, and move the results of an earlier demo aside."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).touch()
+    (out / MARKER).touch()
     earlier = [out / name for name in RESULTS if (out / name).exists()]
     if not earlier:
         return
@@ -103,9 +103,9 @@ def _make_room(out: Path, display: Listener) -> None:
     display.report(f"{out} holds an earlier demo; its results are now in {aside}")
 
 
-def _images(out: Path, files: Path, display: Listener, plan: Plan) -> dict[str, Path]:
-    """Folders of training and of test images, made on first use."""
-    counts = {"train": plan.num_train, "test": plan.num_test}
+def _images(out: Path, files: Path, display: Listener, size: DemoSize) -> dict[str, Path]:
+    """Folders of training and test images, written on first use."""
+    counts = {"train": size.num_train, "test": size.num_test}
     folders = {part: out / "images" / f"{part}-{count}" for part, count in counts.items()}
     for part, folder in folders.items():
         if not folder.exists():
@@ -116,12 +116,12 @@ def _images(out: Path, files: Path, display: Listener, plan: Plan) -> dict[str, 
     return folders
 
 
-def _play(
-    method: str, out: Path, folders: dict[str, Path], display: Listener, plan: Plan
+def _train_and_score(
+    method: str, out: Path, folders: dict[str, Path], display: Listener, size: DemoSize
 ) -> dict[str, Any]:
-    """Pretrain one method and score it."""
+    """Scores of one method after pretraining."""
     ours = {
-        "encoder": {"width": plan.width},
+        "encoder": {"width": size.width},
         "data": {"cache": str((out / "cache").absolute())},
         "training": {"monitor_images": 1000},
     }
@@ -129,8 +129,8 @@ def _play(
         folders["train"],
         out=out / method,
         recipe=f"{method}-small",
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
+        epochs=size.epochs,
+        batch_size=size.batch_size,
         image_size=32,
         settings=merged(ours, METHODS[method]),
         listener=display,
@@ -148,21 +148,21 @@ def _accuracies(scores: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
     }
 
 
-def _table(scores: dict[str, dict[str, Any]], plan: Plan) -> list[str]:
+def _table(scores: dict[str, dict[str, Any]], size: DemoSize) -> list[str]:
     head = f"{'encoder':28}" + "".join(f"{name:>14}" for name in PROTOCOLS.values())
     labels = {
         "untrained": "untrained",
         "mocov2": "MoCo v2 (control: a queue)",
-        "adco": "AdCo (a bank that fights)",
+        "adco": "AdCo (an adversarial bank)",
     }
     rows = [
         f"{labels[name]:28}" + "".join(f"{100 * value:12.1f} %" for value in row)
         for name, row in _accuracies(scores).items()
     ]
     return [
-        f"Fashion-MNIST, {plan.num_train:,} training images, {plan.num_test:,} test images; "
-        f"ResNet-18 of width {plan.width:g}, "
-        f"{plan.epochs} epochs, one seed",
+        f"Fashion-MNIST, {size.num_train:,} training images, {size.num_test:,} test images; "
+        f"ResNet-18 of width {size.width:g}, "
+        f"{size.epochs} epochs, one seed",
         "",
         head,
         *rows,
@@ -170,11 +170,11 @@ def _table(scores: dict[str, dict[str, Any]], plan: Plan) -> list[str]:
     ]
 
 
-def _caution(scores: dict[str, dict[str, Any]], plan: Plan) -> str:
+def _caveat(scores: dict[str, dict[str, Any]], size: DemoSize) -> str:
     share = _accuracies(scores)["adco"][0]
-    error = 196 * math.sqrt(share * (1 - share) / plan.num_test)
+    error = 196 * math.sqrt(share * (1 - share) / size.num_test)
     return (
         "One seed shows that training works, not which method is better: the choice of test "
-        f"images alone is worth +-{error:.1f} points, "
+        f"images alone moves a score by +-{error:.1f} points, "
         "and another seed changes both runs."
     )

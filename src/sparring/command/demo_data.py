@@ -1,5 +1,6 @@
-"""The demo's images: Fashion-MNIST, found or downloaded, and laid out as a user's own images would
-be: one folder per class.
+"""Images of the demo: Fashion-MNIST, found or downloaded.
+
+Written as one folder per class, like a user's own images.
 
 Source: Xiao et al. 2017, arXiv:1708.07747; MIT licence.
 """
@@ -18,12 +19,12 @@ import numpy.typing as npt
 from sparring.errors import DataError, StorageError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where the Debian package `dataset-fashion-mnist` puts the files."""
+"""Folder into which the Debian package `dataset-fashion-mnist` puts the files."""
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Images and labels of each part; compressed files end in .gz."""
+"""Image file and label file of each part; compressed files end in .gz."""
 CLASSES = (
     "T-shirt",
     "Trouser",
@@ -37,22 +38,22 @@ CLASSES = (
     "Ankle boot",
 )
 PADDING = 2
-"""Black pixels around the 28 x 28 images: networks for small images halve 32 without a
+"""Black pixels around the 28 x 28 images: networks for small images halve the resulting 32 without
 remainder."""
 TIMEOUT_SECONDS = 10.0
-"""After so long without an answer a machine counts as offline."""
+"""Seconds without an answer after which the machine counts as offline."""
 
 
 def find_files(given: Path | None, own: Path) -> Path:
-    """Folder that holds the four files, downloaded if need be.
+    """Folder that holds the four files, downloaded if necessary.
 
     Args:
-        given: folder named by the user; None: look at `own`, then in the system's folder, then
-            download into `own`.
-        own: the demo's folder for them.
+        given: folder named by the user; None looks in `own`, then in the system's folder, then
+            downloads into `own`.
+        own: the demo's folder for the files.
 
     Raises:
-        DataError: if they are not there and cannot be had, with what to do.
+        DataError: if the files are not there and cannot be downloaded; says what to do.
     """
     if given is not None:
         found = _complete(given)
@@ -77,8 +78,7 @@ def find_files(given: Path | None, own: Path) -> Path:
 
 
 def download(folder: str | Path) -> None:
-    """Fetch the four files from where torchvision gets them; those that are there already are
-    kept."""
+    """Download the four files from torchvision's mirror; files already there are kept."""
     from torchvision.datasets import FashionMNIST
     from torchvision.datasets.utils import download_url
 
@@ -90,7 +90,7 @@ def download(folder: str | Path) -> None:
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """New connections give up after so long; torchvision has no argument for it."""
+    """Give new connections this timeout; torchvision has no argument for it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -104,7 +104,7 @@ def _names() -> list[str]:
 
 
 def _complete(folder: Path) -> Path | None:
-    """The folder, or torchvision's one below it, if all four files are there."""
+    """The folder or torchvision's subfolder of it that holds all four files; otherwise None."""
     for place in (folder, folder / "FashionMNIST" / "raw"):
         if all(_path(place, name).is_file() for name in _names()):
             return place
@@ -119,8 +119,9 @@ def _path(folder: Path, name: str) -> Path:
 def read_part(
     folder: Path, part: str, num_images: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The first images (images, 32, 32) of a part, which is stored in random order, and their
-    labels.
+    """First images of a part, (images, 32, 32), and their labels.
+
+    The files are in random order.
 
     Raises:
         DataError: if a file is damaged.
@@ -136,8 +137,10 @@ def read_part(
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Array of an idx file: two zeros, type 8 (bytes), number of axes, each axis as a big-endian
-    int32, values."""
+    """Array of an idx file.
+
+    Format: two zeros, type 8 (bytes), number of axes, each axis as a big-endian int32, values.
+    """
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -153,11 +156,12 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
 def write_class_folders(
     images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], folder: Path
 ) -> None:
-    """Write each image as a PNG file in the folder of its class; the folder appears whole or not at
-    all.
+    """Write each image as a PNG file in the folder of its class.
+
+    The whole folder appears at once or not at all.
 
     Raises:
-        StorageError: if the disk is full or may not be written.
+        StorageError: if the disk is full or not writable.
     """
     from PIL import Image
 

@@ -1,5 +1,4 @@
-"""What a person sees while a command works: progress on standard error, scores and the next command
-on standard output."""
+"""Output of commands: progress on standard error, scores on standard output."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -17,16 +17,18 @@ from sparring.evaluation.catalogue import headline_of, short_title_of
 from sparring.optim.schedule import Position
 
 SHOWN_ROWS = 12
-"""Longer tables of a protocol are left to the report."""
+"""Most rows of a protocol's table that is printed; longer tables are in the report only."""
 
 
-class Display:
-    """Progress and messages on standard error: a bar on a terminal, a few lines in a log; silent on
-    all but the main process."""
+class TerminalDisplay:
+    """Listener that shows progress and messages on standard error.
+
+    A bar on a terminal, a few lines in a log; silent on all but the main process.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._bar: Progress | None = None
+        self._bar: ProgressBar | None = None
         self._task = ""
         self._warning: str | None = None
         self._score = ""
@@ -43,19 +45,21 @@ class Display:
         self.close()
 
     def close(self) -> None:
-        """End the bar."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def report(self, line: str) -> None:
-        """Show a line of progress."""
+        """Print a line of progress."""
         if distributed.is_main():
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """Move the training bar, or log a line at every look of the monitor; a warning is shown
-        once."""
+        """Advance the training bar; in a log, print a line at every monitor pass.
+
+        Each warning is shown once.
+        """
         if "knn_accuracy" in record:
             self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
         state = (
@@ -69,7 +73,7 @@ class Display:
             self.report(f"warning: {warning}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Move the bar of something long."""
+        """Advance the bar of a long task."""
         self._move(what, done, total, "")
 
     def _move(self, what: str, done: int, total: int, state: str) -> None:
@@ -83,8 +87,7 @@ class Display:
         self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
-        """Print the scores beside the untrained encoder's, what the protocols say of them, and the
-        next command."""
+        """Print the scores beside the untrained encoder's, notes, and the next command."""
         out = Console(file=sys.stdout)
         trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
         headlines = {
@@ -126,7 +129,7 @@ class Display:
 
 
 def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Warnings and notes of a protocol, and its table where that is short."""
+    """Print the warnings and notes of a protocol, and its table if it is short."""
     lines = [
         f"{kind}: {text}" if kind == "warning" else text
         for kind in ("warning", "note")
@@ -148,7 +151,7 @@ def _print_details(out: Console, name: str, results: Mapping[str, Mapping[str, A
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A result's table; columns whose name ends in % hold shares."""
+    """Table of a result; columns whose name ends in % hold shares."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(
@@ -178,9 +181,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _make_bar(console: Console) -> Progress:
-    """A bar that fits 80 columns while an encoder trains."""
-    return Progress(
+def _make_bar(console: Console) -> ProgressBar:
+    """Progress bar of training that fits 80 columns."""
+    return ProgressBar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=6),
         MofNCompleteColumn(),

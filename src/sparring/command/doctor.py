@@ -10,15 +10,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, whether all is well, and what was seen."""
+    """Result of one check: its name, whether it passed, and details."""
 
     name: str
     is_ok: bool
     detail: str
 
 
-def examine() -> list[Finding]:
-    """All checks; a check that raises has failed."""
+def run_checks() -> list[Finding]:
+    """Results of all checks; a check that raises has failed."""
     checks: dict[str, Callable[[], str]] = {
         "torch and torchvision": _torch,
         "image decoding": _decoding,
@@ -32,7 +32,7 @@ def examine() -> list[Finding]:
     for name, check in checks.items():
         try:
             findings.append(Finding(name, True, check()))
-        except Exception as error:  # whatever is broken is the finding
+        except Exception as error:  # any error is a finding
             findings.append(
                 Finding(
                     name, False, ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
@@ -45,7 +45,7 @@ def _torch() -> str:
     import torch
     import torchvision
 
-    # A torchvision built for another torch imports, but its operators do not exist.
+    # A torchvision built for another torch can be imported, but lacks its operators.
     torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     return f"{version('torch')}, {version('torchvision')}"
 
@@ -65,9 +65,9 @@ def _views() -> str:
     from sparring.acceleration import view_kernel
 
     return (
-        "by the compiled kernel"
+        "compiled kernel"
         if view_kernel.library()
-        else "by PyTorch; with a C compiler, reinstalling makes them three times as fast"
+        else "PyTorch's own kernels; reinstall with a C compiler for a kernel three times as fast"
     )
 
 
@@ -102,9 +102,9 @@ def _cache() -> str:
     free = shutil.disk_usage(existing).free / 2**30
     if free < 1:
         raise OSError(f"{folder}: only {free:.1f} GiB free")
-    return f"{_short(folder)}, {free:.0f} GiB free"
+    return f"{_with_tilde(folder)}, {free:.0f} GiB free"
 
 
-def _short(path: Path) -> str:
+def _with_tilde(path: Path) -> str:
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

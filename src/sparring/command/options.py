@@ -1,4 +1,4 @@
-"""Options that several commands have; what they mean is told here once."""
+"""Options shared by several commands, with their help texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder: the --out of a `sparring train`.")
+    Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
 ]
 DataOption = Annotated[
     str,
@@ -25,19 +25,20 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StepsOption = Annotated[
-    int | None, typer.Option(min=1, help="Stop after N steps: a trial of a long run or recipe.")
+    int | None, typer.Option(min=1, help="Stop after N steps, to try a long run or recipe.")
 ]
 RunDeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 OpponentOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Opponent in image space, around the method; repeatable. See `sparring methods`."
+        help="Image-space opponent around the method; repeatable. See `sparring methods`."
     ),
 ]
-RecipeOption = Annotated[str | None, typer.Option(help="Shipped recipe by name, or a TOML file.")]
+RecipeOption = Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a TOML file.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the images.")]
 BatchOption = Annotated[int | None, typer.Option(help="Images per step over all processes.")]
 ImageSizeOption = Annotated[
-    int | None, typer.Option(help="Side of the views in pixels; default: by the images.")
+    int | None,
+    typer.Option(help="Side of the views in pixels; default: from the size of the images."),
 ]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of all random draws.")]

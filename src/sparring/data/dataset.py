@@ -1,5 +1,4 @@
-"""Decoded images by index: from the store when they are small, from their files when they are
-large."""
+"""Decoded images by index: small images from the store, large ones from their files."""
 
 import os
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from sparring.data.decode import UnreadableImageError, centre_square, load
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.sampling import suited_size, typical_size
 from sparring.data.sources.source import ImageData, Labels, Source, Subset, open_source
-from sparring.data.store import Progress, Quarantine, cache_folder, open_store
+from sparring.data.store import ProgressCallback, Quarantine, cache_folder, open_store
 from sparring.errors import ConfigError, DataError
 from sparring.seeding import generator
 
@@ -39,36 +38,36 @@ __all__ = [
 Indices: TypeAlias = Int[Tensor, "batch"] | Sequence[int] | npt.NDArray[np.int64]
 
 SMALL_PIXELS = 96
-"""Images whose longer side is at most this, or twice the image size, go to the store: a random crop
-loses little there."""
+"""Longer side in pixels up to which images are stored; also up to twice the image size. A random
+crop of the stored square loses little there."""
 STORE_BYTES = 8 * 2**30
-"""Largest store that is made unasked."""
+"""Largest store in bytes that `store="auto"` makes."""
 MAX_WORKERS = 8
 
 
 class DataSettings(Settings):
-    """Which images, and how they are kept."""
+    """Which images to use, and how they are stored."""
 
     path: str = ""
-    """Folder, parquet file or folder, or list; empty when the images are handed over in memory."""
+    """Folder, parquet file or folder, or list; empty if the images are passed in memory."""
     store: Literal["auto", "always", "never"] = "auto"
-    """Whether to decode once into a memory-mapped cache; auto: when the images are small."""
+    """Whether to decode images once into a memory-mapped cache; auto: if the images are small."""
     cache: str | None = None
-    """Folder of that cache; None: `sparring` in the user's cache folder. The variable
+    """Folder of that cache; None: `sparring` in the user's cache folder. The environment variable
     SPARRING_CACHE overrides both."""
     max_bad_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of unreadable images above which the run stops."""
+    """Share of unreadable images, in [0, 1], above which the run stops."""
     workers: int = Field(default=0, ge=0)
-    """Threads that decode; 0: one per core that this process may use, at most 8."""
+    """Decoding threads; 0: one per core that this process may use, at most 8."""
     limit: int | None = Field(default=None, ge=1)
-    """Use that many images, drawn at random once and for all (the same ones in every run)."""
+    """Number of images to use, drawn at random; the same ones in every run. None: all images."""
 
 
 class Dataset(ABC):
     """Square images by index.
 
     Attributes:
-        size: side of the images.
+        size: side of the images in pixels.
         class_names: name of each label, if any.
     """
 
@@ -81,17 +80,20 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def keys(self) -> Sequence[str]:
-        """What a user recognises each image by; made when asked for."""
+        """Name that a user recognises each image by; made on access."""
 
     @property
     @abstractmethod
     def labels(self) -> Labels | None:
-        """Class of each image, -1 where unknown; only evaluation may ask."""
+        """Class of each image, -1 where unknown; None without labels.
+
+        Only evaluation may access it.
+        """
 
     @property
     @abstractmethod
     def quarantine(self) -> Quarantine:
-        """Key and reason of the images found unreadable so far."""
+        """Key and reason of each image found unreadable so far."""
 
     @property
     @abstractmethod
@@ -100,15 +102,15 @@ class Dataset(ABC):
 
     @abstractmethod
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """Central squares at the set's size."""
+        """Central squares of the images at these indices, at the size of the data set."""
 
 
 class Keys(Sequence[str]):
-    """Keys of some rows of a source, each made when asked for.
+    """Keys of some rows of a source, each made on access.
 
     Args:
-        source: where they come from.
-        rows: which; None: all.
+        source: source of the keys.
+        rows: rows to include; None: all.
     """
 
     def __init__(self, source: Source, rows: npt.NDArray[np.int64] | None = None) -> None:
@@ -129,13 +131,13 @@ class Keys(Sequence[str]):
 
 
 class StoredDataset(Dataset):
-    """Images that are decoded already: a store, or an array of the right size.
+    """Images already decoded: a store, or an array of the right size.
 
     Args:
-        source: for keys and labels.
-        images: (images, 3, size, size).
+        source: source of keys and labels.
+        images: values of shape (images, 3, size, size).
         rows: index of each image in the source; None: all of them, in order.
-        quarantine: the images of the source that are missing here.
+        quarantine: images of the source that are missing here.
     """
 
     def __init__(
@@ -170,29 +172,28 @@ class StoredDataset(Dataset):
         return self._quarantine
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """As told by `Dataset`, out of the store."""
+        """Central squares of the images at these indices, from the store."""
         rows = np.asarray(indices, np.int64)
         assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), (
             "index beyond the data set"
         )
         batch = empty_images(len(rows), self.size)
-        np.take(
-            self._images, rows, axis=0, out=batch.numpy(), mode="wrap"
-        )  # mode "raise" would copy twice
+        # With mode "raise", NumPy would copy twice.
+        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="wrap")
         return batch
 
 
 class FileDataset(Dataset):
-    """Images decoded from their files whenever they are asked for.
+    """Images decoded from their files on every access.
 
-    Bad files come to light during training. Then the next readable image takes the place of a bad
-    one: batches keep their size, and which image comes where depends on the files alone.
+    Unreadable files are found during training. The next readable image then takes their place:
+    batches keep their size, and the place of each image depends on the files alone.
 
     Args:
         source: images.
-        size: side of the squares that `images` gives.
-        workers: threads that decode.
-        max_bad_share: share of unreadable images above which `image` refuses to go on.
+        size: side in pixels of the squares that `images` returns.
+        workers: decoding threads.
+        max_bad_share: share of unreadable images, in [0, 1], above which `image` raises.
     """
 
     def __init__(self, source: Source, *, size: int, workers: int, max_bad_share: float) -> None:
@@ -214,7 +215,7 @@ class FileDataset(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """As of the source, but -1 for the files that were found unreadable so far."""
+        """Labels of the source, but -1 for files found unreadable so far."""
         labels = self._source.labels()
         if labels is not None and self._bad:
             labels = labels.copy()
@@ -227,21 +228,21 @@ class FileDataset(Dataset):
             return tuple((self._source.key(row), self._bad[row]) for row in sorted(self._bad))
 
     def image(self, index: int) -> tuple[UInt8[Tensor, "3 height width"], int]:
-        """Whole image and its index: the next one's if this file is unreadable.
+        """Whole image and its index; those of the next readable image if this file is unreadable.
 
         Raises:
-            DataError: if too many files are.
+            DataError: if too many files are unreadable.
         """
         for candidate in chain(range(index, len(self)), range(index)):
             if candidate not in self._bad:
                 try:
                     return load(self._source.read, candidate), candidate
                 except UnreadableImageError as error:
-                    self._condemn(candidate, str(error))
-        raise self._too_bad()
+                    self._quarantine_image(candidate, str(error))
+        raise self._too_many_unreadable()
 
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """As told by `Dataset`, decoded now."""
+        """Central squares of the images at these indices, decoded now."""
         with ThreadPoolExecutor(self.workers) as pool:
             squares = pool.map(
                 lambda index: centre_square(self.image(index)[0], self.size),
@@ -249,8 +250,8 @@ class FileDataset(Dataset):
             )
             return torch.stack(list(squares))
 
-    def part(self, rows: npt.NDArray[np.int64]) -> "FileDataset":
-        """The images at these indices, in their order."""
+    def subset(self, rows: npt.NDArray[np.int64]) -> "FileDataset":
+        """Data set of the images at these indices, in their order."""
         return FileDataset(
             Subset(self._source, rows),
             size=self.size,
@@ -258,14 +259,14 @@ class FileDataset(Dataset):
             max_bad_share=self._max_bad_share,
         )
 
-    def _condemn(self, index: int, reason: str) -> None:
+    def _quarantine_image(self, index: int, reason: str) -> None:
         with self._lock:
             self._bad[index] = reason
         if len(self._bad) > self._max_bad_share * len(self):
-            raise self._too_bad()
+            raise self._too_many_unreadable()
 
-    def _too_bad(self) -> DataError:
-        return _too_bad(self.quarantine, len(self), self._max_bad_share)
+    def _too_many_unreadable(self) -> DataError:
+        return _too_many_unreadable(self.quarantine, len(self), self._max_bad_share)
 
 
 def open_dataset(
@@ -273,21 +274,20 @@ def open_dataset(
     settings: DataSettings,
     *,
     image_size: int,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Dataset:
-    """Images of whatever a user hands over, from the store or from their files; see
-    `DataSettings.store`.
+    """Data set of any kind of data, from the store or from files; see `DataSettings.store`.
 
     Args:
-        data: see `open_source`; None: the path of the settings.
-        settings: how to keep them.
-        image_size: side of the squares.
-        progress: told of the store's growth.
+        data: see `open_source`; None: the path in the settings.
+        settings: how to store the images.
+        image_size: side of the squares in pixels.
+        progress: called while the store is built.
 
     Raises:
-        ConfigError: neither data nor a path is given.
-        DataError: nothing usable, or too little of it.
-        StorageError: the store cannot be written.
+        ConfigError: if neither data nor a path is given.
+        DataError: if no image, or too small a share, is usable.
+        StorageError: if the store cannot be written.
     """
     if data is None and not settings.path:
         raise ConfigError(
@@ -300,7 +300,7 @@ def open_dataset(
     if isinstance(source, Arrays) and (squares := source.squares(image_size)) is not None:
         return StoredDataset(source, squares)
     workers = settings.workers or _free_cores()
-    typical = typical_size(source)  # also stops a folder of garbage at once
+    typical = typical_size(source)  # also raises at once if no image can be read
     if settings.store == "always" or (
         settings.store == "auto" and _suits_store(typical, len(source), image_size)
     ):
@@ -311,11 +311,16 @@ def open_dataset(
 
 
 def _stored(
-    source: Source, settings: DataSettings, *, size: int, workers: int, progress: Progress | None
+    source: Source,
+    settings: DataSettings,
+    *,
+    size: int,
+    workers: int,
+    progress: ProgressCallback | None,
 ) -> StoredDataset:
     is_builder = distributed.local_rank() == 0
     if not is_builder:
-        distributed.barrier()  # the machine's first process builds for all
+        distributed.barrier()  # the first process of each machine builds the store
     store = open_store(
         source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress
     )
@@ -323,7 +328,7 @@ def _stored(
         distributed.barrier()
     num_bad = len(store.quarantine)
     if num_bad == len(source) or num_bad > settings.max_bad_share * len(source):
-        raise _too_bad(store.quarantine, len(source), settings.max_bad_share)
+        raise _too_many_unreadable(store.quarantine, len(source), settings.max_bad_share)
     return StoredDataset(source, store.images, rows=store.rows, quarantine=store.quarantine)
 
 
@@ -334,11 +339,13 @@ def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
     )
 
 
-def _too_bad(quarantine: Quarantine, num_images: int, max_bad_share: float) -> DataError:
+def _too_many_unreadable(
+    quarantine: Quarantine, num_images: int, max_bad_share: float
+) -> DataError:
     key, reason = quarantine[0]
     return DataError(
         f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
-        f"at most {max_bad_share:.0%} may be (data.max_bad_share): mend or remove them"
+        f"at most {max_bad_share:.0%} may be (data.max_bad_share): repair or remove them"
     )
 
 
@@ -352,13 +359,14 @@ def _free_cores() -> int:
 def empty_images(
     num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format
 ) -> UInt8[Tensor, "batch 3 size size"]:
-    """Room for images, pinned where CUDA is in use: copies to the device then overlap with its
-    work.
+    """Uninitialised uint8 images.
+
+    They are in pinned memory if CUDA is in use, so that copies to the device overlap with its work.
 
     Args:
-        num_images: rows.
+        num_images: number of images.
         size: side in pixels.
-        order: of the memory; channels last where the images come in it.
+        order: memory format; channels last if the images to copy in have it.
     """
     return torch.empty(
         (num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order
@@ -366,5 +374,5 @@ def empty_images(
 
 
 def uses_cuda() -> bool:
-    """Whether this process works on a GPU; asking does not start CUDA."""
+    """Whether this process uses a GPU; the check does not start CUDA."""
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -1,10 +1,9 @@
-"""Encoded images, of any mode and size, to uint8 tensors of three channels; and the squares that
-the store keeps.
+"""Decoding of images of any mode and size to uint8 RGB tensors, and central squares.
 
-Ordinary JPEG goes through torchvision's operator (2 to 3 times faster than Pillow with its copy),
-everything else, and every JPEG that the operator refuses, through Pillow. Transparency is
-composited on white, as on a page; of an animation the first picture counts. There is one failure,
-`UnreadableImageError`, whose text is the reason in the quarantine.
+Ordinary JPEG is decoded by torchvision (2 to 3 times faster than Pillow with its copy). Everything
+else, and every JPEG that torchvision refuses, is decoded by Pillow. Transparency is composited on
+white; of an animation the first frame is used. The only error is `UnreadableImageError`; its text
+is the reason given in the quarantine.
 """
 
 import io
@@ -23,17 +22,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 Content: TypeAlias = bytes | npt.NDArray[np.generic]
-"""An encoded file, or (height, width[, channels]) values."""
+"""An encoded file, or values of shape (height, width[, channels])."""
 
 DECODE_VERSION = 1
-"""Part of every store's key: raise it whenever the same file gives other pixels."""
+"""Version in every store's key; increase it whenever the same file decodes to other pixels."""
 
 MAX_PIXELS = 89_478_485
-"""Largest image that is decoded: Pillow's own limit, 256 MiB as RGB. Read in the header, so no bomb
-is unpacked."""
+"""Most pixels of a decoded image: Pillow's own limit, 256 MiB as RGB. Checked in the header, before
+decompression."""
 
-# Called by its registered name, since the Python wrapper is deprecated from torchvision 0.29 on and
-# warns at every call.
+# Called by its registered name: the Python wrapper is deprecated from torchvision 0.29 on and warns
+# at every call.
 _decode_jpeg = getattr(torch.ops.image, "decode_jpeg", None)
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 _FRAME_MARKERS = frozenset(
@@ -43,8 +42,10 @@ _OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(
 
 
 class UnreadableImageError(Exception):
-    """A file that is no image that we can decode; the text is the reason. Never leaves the data
-    package."""
+    """A file that cannot be decoded as an image; the text is the reason.
+
+    Never leaves the data package.
+    """
 
 
 def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
@@ -55,7 +56,8 @@ def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
             or 3]).
 
     Raises:
-        UnreadableImageError: empty, truncated, no image, or more than `MAX_PIXELS`.
+        UnreadableImageError: if the content is empty, truncated, not an image, or larger than
+            `MAX_PIXELS`.
     """
     if isinstance(content, np.ndarray):
         return _from_values(content)
@@ -67,7 +69,7 @@ def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
             image: Tensor = _decode_jpeg(encoded, _RGB, True)
             return image
         except RuntimeError:
-            # Pillow reads some files that the operator refuses, and names the fault of the others
+            # Pillow reads some files that torchvision refuses, and says what is wrong with others.
             pass
     return _decode_with_pillow(content)
 
@@ -76,7 +78,7 @@ def load(read: Callable[[int], Content], index: int) -> UInt8[Tensor, "3 height 
     """Pixels of a source's image: `load(source.read, index)`.
 
     Raises:
-        UnreadableImageError: as `decode`, and for a file that is gone or may not be read.
+        UnreadableImageError: like `decode`, and for a file that is missing or not readable.
     """
     return decode(_content(read, index))
 
@@ -85,7 +87,7 @@ def load_header_size(read: Callable[[int], Content], index: int) -> tuple[int, i
     """Height and width of a source's image from its header.
 
     Raises:
-        UnreadableImageError: as `load`, as far as the header tells.
+        UnreadableImageError: like `load`, as far as the header tells.
     """
     return header_size(_content(read, index))
 
@@ -101,7 +103,7 @@ def header_size(content: Content) -> tuple[int, int]:
     """Height and width from the header alone, before any EXIF rotation.
 
     Raises:
-        UnreadableImageError: as `decode`, as far as the header tells.
+        UnreadableImageError: like `decode`, as far as the header tells.
     """
     if isinstance(content, np.ndarray):
         return content.shape[0], content.shape[1]
@@ -116,16 +118,15 @@ def header_size(content: Content) -> tuple[int, int]:
 def resized_crop(
     image: UInt8[Tensor, "3 height width"], box: tuple[int, int, int, int], *, size: int
 ) -> UInt8[Tensor, "3 size size"]:
-    """A box of an image at size x size, resized with antialiasing; its three values of a pixel lie
-    together in memory.
+    """Box of an image resized to size x size with antialiasing, channels last in memory.
 
-    The same pixels as torchvision's `resized_crop`, sooner: in that order of memory PyTorch's
-    kernel is several times as fast, and as decoded JPEG files have it, cutting the box out first
-    costs nearly nothing.
+    Gives the pixels of torchvision's `resized_crop`, but faster: PyTorch's kernel is several times
+    as fast on channels-last memory, which decoded JPEG files already have, so that cutting out the
+    box costs nearly nothing.
 
     Args:
-        image: in any order of memory.
-        box: (top, left, height, width) within the image.
+        image: in any memory format.
+        box: (top, left, height, width) within the image, in pixels.
         size: side of the result in pixels.
     """
     top, left, height, width = box
@@ -138,10 +139,11 @@ def resized_crop(
 def centre_square(
     image: UInt8[Tensor, "3 height width"], size: int
 ) -> UInt8[Tensor, "3 size size"]:
-    """Central square, resized with antialiasing; the very pixels where the image already has the
-    size.
+    """Central square, resized with antialiasing.
 
-    The square is cut first: resizing the shorter side of a 10 x 100,000 image would need gigabytes.
+    The pixels are unchanged if the image already has the size.
+
+    Cuts before it resizes: resizing the shorter side of a 10 x 100,000 image would need gigabytes.
     """
     height, width = image.shape[-2:]
     if height == width == size:
@@ -158,8 +160,10 @@ def _check_pixels(height: int, width: int) -> None:
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and channels of a JPEG of 8 bits; None for anything else, left to Pillow to
-    judge."""
+    """Height, width and channels of an 8-bit JPEG.
+
+    None for anything else, which is left to Pillow.
+    """
     if content[:2] != b"\xff\xd8":
         return None
     at = 2
@@ -173,7 +177,7 @@ def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
             return (*size, content[at + 9]) if content[at + 4] == 8 else None
         if marker in _OTHER_FRAMES:
             return None
-        # 0xFF is fill before a marker; any other segment here carries its length.
+        # 0xFF is padding before a marker; any other segment here states its length.
         at += 1 if marker == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return None
 
@@ -181,9 +185,8 @@ def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
 _PILLOW = re.compile(r"PIL\.")
 
 
-def _hush_pillow() -> None:
-    # `catch_warnings` is unsafe where several threads decode: one narrow filter instead, put back
-    # whenever it is missing.
+def _silence_pillow_warnings() -> None:
+    # `catch_warnings` is not thread-safe, so a narrow filter is installed whenever it is missing.
     if not any(entry[3] == _PILLOW for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
@@ -191,12 +194,12 @@ def _hush_pillow() -> None:
 def _open(content: bytes) -> Image.Image:
     if not content:
         raise UnreadableImageError("empty file")
-    _hush_pillow()
+    _silence_pillow_warnings()
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image that Pillow knows") from None
-    except Exception as error:  # decoders raise nearly anything on hostile bytes
+    except Exception as error:  # decoders raise all kinds of errors on malformed bytes
         raise UnreadableImageError(_reason(error)) from None
     _check_pixels(image.height, image.width)
     return image
@@ -230,8 +233,9 @@ def _rgb_values(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Grey values of 32 bits, by the smallest usual range that holds them: 1 (fractions), 255 or
-    65535, else their own.
+    """Bytes of 32-bit grey values, scaled by the smallest common range that holds them.
+
+    The ranges are 1 (fractions), 255 and 65535, otherwise the values' own range.
 
     Pillow clips at 255 instead, which turns most such images white.
     """

@@ -1,5 +1,4 @@
-"""Images by their numbers, without labels: what an opponent may learn from before the first
-step."""
+"""Unlabelled images by index: all that an opponent may be pretrained on."""
 
 from typing import Protocol, runtime_checkable
 
@@ -9,9 +8,9 @@ from torch import Tensor
 
 @runtime_checkable
 class Images(Protocol):
-    """Images without labels, by their numbers."""
+    """Unlabelled images by index."""
 
     def __len__(self) -> int: ...
 
     def images(self, indices: Tensor) -> UInt8[Tensor, "batch 3 size size"]:
-        """The images of these numbers, on the CPU."""
+        """Images at these indices, on the CPU."""

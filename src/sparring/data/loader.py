@@ -1,5 +1,4 @@
-"""Training batches: shuffled by (seed, epoch), sharded over processes, fetched ahead, resumable at
-any step."""
+"""Training batches: shuffled by (seed, epoch), sharded, prefetched, exit_on_interrupt at any step."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +19,11 @@ from sparring.errors import ConfigError
 from sparring.seeding import generator
 
 AHEAD = 2
-"""Batches fetched ahead of the one in use."""
+"""Batches prefetched beyond the one in use."""
 
 
 class Crop(Protocol):
-    """Which crop of the whole image a view shows: the part of `ViewSettings` that concerns
-    files."""
+    """Crop settings of a view: the part of `ViewSettings` that applies to whole images."""
 
     @property
     def size(self) -> int | None: ...
@@ -37,12 +35,12 @@ class Crop(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """This process's share of one step.
+    """This process's share of the images of one step.
 
     Attributes:
-        images: one tensor that all views share, or one per view, cropped already.
-        indices: of the images in the data set; where a file was unreadable, of the one that took
-            its place.
+        images: one tensor shared by all views, or one per view, already cropped.
+        indices: index of each image in the data set; for an unreadable file, that of its
+            replacement.
     """
 
     images: list[UInt8[Tensor, "batch 3 size size"]]
@@ -50,18 +48,19 @@ class Batch:
 
 
 class Loader:
-    """Batches of a data set, epoch by epoch; the last images of an epoch that do not fill a batch
-    are left out.
+    """Batches of a data set, epoch by epoch.
+
+    The last images of an epoch that do not fill a batch are left out.
 
     Args:
         dataset: images.
-        batch_size: of all processes together.
-        seed: of the run.
-        crops: for a `FileDataset`, one per view; None: one central square. From a `StoredDataset`
-            the views crop.
+        batch_size: images per step over all processes.
+        seed: seed of the run.
+        crops: crop settings per view for a `FileDataset`; None: one central square. Images of a
+            `StoredDataset` are cropped by the views.
 
     Raises:
-        ConfigError: the batch is larger than the set or does not divide among the processes.
+        ConfigError: if the batch is larger than the set or does not divide among the processes.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Loader:
         self._workers = dataset.workers if isinstance(dataset, FileDataset) else 1
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Batches of an epoch from a step on, the same whatever was fetched before."""
+        """Batches of an epoch from a step on; independent of earlier calls."""
         order = torch.randperm(len(self._dataset), generator=generator(self._seed, "order", epoch))
         with ThreadPoolExecutor(self._workers, "sparring-loader", _device_setter()) as pool:
             pending: deque[_Pending] = deque()
@@ -118,7 +117,8 @@ class Loader:
         images = [empty_images(len(rows), size, order=torch.channels_last) for size in sizes]
 
         def fill(place: int, index: int) -> int:
-            """Put the crops of one image in their place of the batch."""
+            """Write the crops of one image to their place in the batch, and return the index
+            used."""
             image, used = dataset.image(index)
             for view, crop in enumerate(crops):
                 draw = generator(self._seed, "crop", epoch, index, view)
@@ -130,7 +130,7 @@ class Loader:
 
 
 _Pending: TypeAlias = Callable[[], Batch]
-"""Waits for a batch that was begun."""
+"""Waits for a batch being loaded and returns it."""
 
 
 def _random_crop(
@@ -145,6 +145,8 @@ def _random_crop(
 
 
 def _device_setter() -> Callable[[], None] | None:
-    """Initialiser of the threads: pinned memory belongs to a device, and every thread starts at
-    device 0."""
+    """Thread initialiser that sets the CUDA device.
+
+    Pinned memory belongs to a device, and new threads start at device 0.
+    """
     return partial(torch.cuda.set_device, torch.cuda.current_device()) if uses_cuda() else None

@@ -1,9 +1,8 @@
-"""Decoded images in one memory-mapped file, made once: the cache from which small images are
-trained.
+"""Store of decoded images in one memory-mapped file, from which small images are trained.
 
-A store is a folder named after everything that decides its content (`store_key`), so a changed file
-or another size is another store. It is built beside its place and renamed into it: whoever finds a
-store finds it whole, and of two builders the second takes over what the first one made.
+A store is a folder named after everything that determines its content (`store_key`), so a changed
+file or another size gives another store. It is built next to its final place and then renamed, so a
+store that exists is complete; the second of two concurrent builders uses the first one's.
 """
 
 import hashlib
@@ -27,15 +26,15 @@ from sparring.data.decode import DECODE_VERSION, UnreadableImageError, centre_sq
 from sparring.data.sources.image_source import Source
 from sparring.errors import StorageError
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Receives the number of images done and the number of all."""
+ProgressCallback: TypeAlias = Callable[[int, int], None]
+"""Called with the number of images done and the total."""
 Quarantine: TypeAlias = tuple[tuple[str, str], ...]
-"""Key and reason of each image that cannot be used."""
+"""Key and reason of each image that cannot be read."""
 
 BLOCK = 64
-"""Images decoded by one task: large enough that handing it over costs nothing."""
+"""Images decoded per task: enough that the overhead of a task is negligible."""
 ABANDONED_SECONDS = 86_400
-"""Age at which an unfinished store belongs to a builder that was killed."""
+"""Age from which an unfinished store counts as left by a killed builder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +42,9 @@ class Store:
     """Decoded images of a source.
 
     Attributes:
-        images: readable ones only, (images, 3, size, size), mapped from disk.
-        rows: index of each in the source.
-        quarantine: the others.
+        images: readable images, (images, 3, size, size), mapped from disk.
+        rows: index of each image in the source.
+        quarantine: unreadable images.
     """
 
     images: npt.NDArray[np.uint8]
@@ -54,8 +53,10 @@ class Store:
 
 
 def cache_folder(setting: str | None = None) -> Path:
-    """Where stores are kept: $SPARRING_CACHE, else the setting, else `sparring` in the user's cache
-    folder."""
+    """Folder of the stores.
+
+    $SPARRING_CACHE, else the setting, else `sparring` in the user's cache folder.
+    """
     if chosen := os.environ.get("SPARRING_CACHE") or setting:
         return Path(chosen).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
@@ -69,19 +70,24 @@ def store_key(source: Source, size: int) -> str:
 
 
 def open_store(
-    source: Source, *, size: int, cache: Path, workers: int = 1, progress: Progress | None = None
+    source: Source,
+    *,
+    size: int,
+    cache: Path,
+    workers: int = 1,
+    progress: ProgressCallback | None = None,
 ) -> Store:
     """Store of a source, built on first use.
 
     Args:
         source: images.
-        size: side of the squares, see `centre_square`.
+        size: side of the squares in pixels; see `centre_square`.
         cache: folder of all stores.
-        workers: threads that decode.
-        progress: called after every block; not called when the store is there already.
+        workers: decoding threads.
+        progress: called after every block; not called if the store exists.
 
     Raises:
-        StorageError: if the disk is full or may not be written; nothing is left behind.
+        StorageError: if the disk is full or not writable; nothing is left behind.
     """
     place = cache / "stores" / store_key(source, size)
     found = _read(place, source, size)
@@ -89,7 +95,7 @@ def open_store(
         return found
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(place.parent)
+        _remove_abandoned(place.parent)
         _require_space(place.parent, len(source) * 3 * size**2)
         _build(place, source, size=size, workers=workers, progress=progress)
     except OSError as error:
@@ -106,7 +112,7 @@ def open_store(
 
 
 def _read(place: Path, source: Source, size: int) -> Store | None:
-    """Store at this place, or None if there is none or it is damaged."""
+    """Store at this place; None if it does not exist or is damaged."""
     try:
         index = json.loads((place / "index.json").read_text(encoding="utf-8"))
         bad = {int(row): str(reason) for row, reason in index["bad"]}
@@ -122,7 +128,7 @@ def _read(place: Path, source: Source, size: int) -> Store | None:
 
 
 def _build(
-    place: Path, source: Source, *, size: int, workers: int, progress: Progress | None
+    place: Path, source: Source, *, size: int, workers: int, progress: ProgressCallback | None
 ) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
     try:
@@ -135,8 +141,10 @@ def _build(
 
 
 def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
-    """Rename into place, unless another builder has put a whole store there; a damaged one gives
-    way."""
+    """Rename into place unless another builder has put a complete store there.
+
+    A damaged one is replaced.
+    """
     while True:
         try:
             partial.rename(place)
@@ -154,10 +162,12 @@ def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
 
 
 def _write_images(
-    file: BinaryIO, source: Source, *, size: int, workers: int, progress: Progress | None
+    file: BinaryIO, source: Source, *, size: int, workers: int, progress: ProgressCallback | None
 ) -> list[tuple[int, str]]:
-    """Append all readable images in order (by plain writes: a mapped file on a full disk kills the
-    process)."""
+    """Append all readable images in order.
+
+    Uses plain writes: writing to a mapped file on a full disk kills the process.
+    """
     bad: list[tuple[int, str]] = []
     for stop, images, unreadable in _decoded_blocks(source, size, workers):
         file.write(images.data)
@@ -171,8 +181,8 @@ _Block: TypeAlias = tuple[int, npt.NDArray[np.uint8], list[tuple[int, str]]]
 
 
 def _decoded_blocks(source: Source, size: int, workers: int) -> Iterator[_Block]:
-    """Blocks in order, a few of them decoded ahead: memory stays bounded however slow the disk
-    is."""
+    """Blocks in order, a few of them decoded ahead, so memory is bounded even if the disk is
+    slow."""
     with ThreadPoolExecutor(workers, "sparring-store") as pool:
         pending: deque[Future[_Block]] = deque()
         try:
@@ -209,7 +219,7 @@ def _require_space(folder: Path, num_bytes: int) -> None:
         raise OSError(0, f"they need {num_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free")
 
 
-def _sweep(folder: Path) -> None:
+def _remove_abandoned(folder: Path) -> None:
     for left in folder.glob("*.partial-*"):
         if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
             shutil.rmtree(left, ignore_errors=True)

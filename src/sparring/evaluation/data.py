@@ -9,14 +9,19 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
-from sparring.data.sources.named import NamedSet, is_named, nearest_name, open_named
+from sparring.data.sources.public_sets import (
+    PublicSet,
+    is_public_set,
+    nearest_public_set,
+    open_public_set,
+)
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
@@ -28,6 +33,7 @@ from sparring.evaluation.features import (
 )
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.training.listener import Listener
 
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
@@ -39,15 +45,6 @@ ViewPair = Callable[
 
 # Alignment is a mean over images: more cost time and change little.
 _ALIGNMENT_IMAGES = 1024
-
-
-@runtime_checkable
-class Listener(Protocol):
-    """A listener that is told lines to report and the progress of long work."""
-
-    def report(self, line: str) -> None: ...
-
-    def count(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class EvaluationData:
             listener,
         )
         self._features: dict[tuple[str, bool], Tensor] = {}
-        self._named: dict[str, NamedSet] = {}
+        self._named: dict[str, PublicSet] = {}
 
     def progress(self, what: str) -> ReportProgress | None:
         """Progress function of one long piece of work, called with the number done and the total;
@@ -153,23 +150,23 @@ class EvaluationData:
         keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
         named = self.named(data)
         if named is not None:
-            data = named.test if is_test else named.learning
-        elif isinstance(data, str) and (near := nearest_name(data)) is not None:
+            data = named.test if is_test else named.train_and_validation
+        elif isinstance(data, str) and (near := nearest_public_set(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
         return open_dataset(
             data, keep, image_size=self.image_size, progress=self.progress("reading images")
         )
 
-    def named(self, data: object) -> NamedSet | None:
+    def named(self, data: object) -> PublicSet | None:
         """The public set of that name, opened once; None if the data is anything else."""
-        if not (isinstance(data, str) and is_named(data)):
+        if not (isinstance(data, str) and is_public_set(data)):
             return None
         if data not in self._named:
-            self._named[data] = open_named(data, self.root)
+            self._named[data] = open_public_set(data, self.root)
         return self._named[data]
 
     @property
-    def learned(self) -> NamedSet | None:
+    def learned(self) -> PublicSet | None:
         """The public set whose images are learned from; None if they are not a public set."""
         return self.named(self.train if self.train is not None else self.test)
 
@@ -181,7 +178,7 @@ class EvaluationData:
         if given is None:
             raise DataError("no images given; name some with --data")
         train = self.open(given, is_test=False)
-        is_one_set = self.test is None or (self.train is None and not is_named(self.test))
+        is_one_set = self.test is None or (self.train is None and not is_public_set(self.test))
         return train, train if self.test is None or is_one_set else self.open(
             self.test, is_test=True
         )

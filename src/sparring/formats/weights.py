@@ -1,5 +1,7 @@
-"""Weights in the formats of other libraries, each with the lines that load them. The weights belong
-to whoever trained them."""
+"""Export of weights in the formats of other libraries, with the lines that load them.
+
+The weights belong to whoever trained them.
+"""
 
 import io
 from collections.abc import Callable
@@ -23,7 +25,7 @@ TORCHVISION = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
-"""Networks whose timm and torchvision forms have the same weights under the same names."""
+"""Networks whose weights have the same names and shapes in timm and torchvision."""
 
 
 def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path) -> str:
@@ -31,12 +33,12 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
 
     Args:
         encoder: trained encoder.
-        config: of its run; names the network.
+        config: configuration of its run; names the network.
         form: `timm` (state dict), `torchvision` (state dict) or `safetensors` (timm's names).
         out: file to write.
 
     Raises:
-        ConfigError: for an unknown form, or a network that the other library cannot hold.
+        ConfigError: for an unknown form, or a network that the other library lacks.
         StorageError: if the file cannot be written.
     """
     writers: dict[str, Callable[[Encoder, RunConfig, Path], str]] = {
@@ -74,23 +76,27 @@ def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
 
 
 def _timm_model(encoder: Encoder, config: RunConfig) -> str:
-    eyes, size = config.encoder, config.training.image_size
+    encoder_settings, size = config.encoder, config.training.image_size
     assert size is not None
-    if eyes.backbone.startswith(CUSTOM):
-        return (
-            "import torch\nmodel = ...  # the network of your own with which the run was trained\n"
+    name = encoder_settings.backbone
+    if name.startswith(CUSTOM):
+        return "import torch\nmodel = ...  # your own network, with which the run was trained\n"
+    if encoder_settings.width != 1.0:
+        # timm has no name for a narrow stem; our settings rebuild it.
+        stem = (
+            ""
+            if encoder_settings.small_images is None
+            else f", small_images={encoder_settings.small_images}"
         )
-    if eyes.width != 1.0:
-        # timm has no name for a narrow stem; the run's own settings rebuild it.
-        stem = "" if eyes.small_images is None else f", small_images={eyes.small_images}"
-        settings = f"EncoderSettings(backbone={eyes.backbone!r}, width={eyes.width}{stem})"
+        width = encoder_settings.width
+        settings = f"EncoderSettings(backbone={name!r}, width={width}{stem})"
         return (
             "import torch\nfrom sparring.models.backbones import EncoderSettings, make_backbone\n"
             f"model = make_backbone({settings}, image_size={size}).network\n"
         )
-    sized = f", img_size={size}" if takes_image_size(eyes.backbone, size) else ""
+    sized = f", img_size={size}" if takes_image_size(name, size) else ""
     return (
-        f"import timm, torch\nmodel = timm.create_model({eyes.backbone!r}, num_classes=0{sized})\n"
+        f"import timm, torch\nmodel = timm.create_model({name!r}, num_classes=0{sized})\n"
         + _small_stem(encoder)
     )
 

@@ -1,1 +1,1 @@
-"""Pure measures of feature matrices: what training watches and evaluation reports."""
+"""Pure measures of features, predictions and embeddings, used by training and evaluation."""

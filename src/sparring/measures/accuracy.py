@@ -1,5 +1,4 @@
-"""Shares of rightly classified rows: over all rows, class by class, and as the mean over
-classes."""
+"""Classification accuracy: over all rows, per class, and as the mean over classes."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
@@ -12,18 +11,19 @@ AccuracyName: TypeAlias = Literal["top-1", "mean-per-class"]
 
 
 def top_1(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
-    """Share of rows whose predicted class is theirs, in [0, 1]; 0 without rows."""
+    """Share of rows whose predicted class is correct, in [0, 1]; 0 without rows."""
     return (predicted == labels).double().mean().nan_to_num().item()
 
 
 def class_accuracies(
     is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
 ) -> tuple[Int[Tensor, "classes"], Float[Tensor, "classes"]]:
-    """The classes that occur, rising, and the share of each one's images that are told rightly; its
-    mean is the mean-per-class accuracy.
+    """Classes that occur, in rising order, and the accuracy on each.
+
+    The mean of these is the mean-per-class accuracy.
 
     Args:
-        is_right: whether the image was told rightly.
+        is_right: whether the prediction for the image is correct.
         labels: its true class; any integers, whether they can be predicted or not.
 
     Example:
@@ -38,8 +38,9 @@ def class_accuracies(
 
 
 def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
-    """Mean over the classes present of the share of their rows predicted rightly, in [0, 1]: rare
-    classes count as much as frequent ones.
+    """Mean of the accuracies on the classes present, in [0, 1].
+
+    Rare classes count as much as frequent ones.
 
     Example:
         >>> mean_per_class(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))
@@ -52,4 +53,4 @@ ACCURACIES: Mapping[AccuracyName, Callable[[Tensor, Tensor], float]] = {
     "top-1": top_1,
     "mean-per-class": mean_per_class,
 }
-"""By the name that settings use."""
+"""Accuracy functions by the name used in settings."""

@@ -1,7 +1,6 @@
-"""Average precision of one class: how far up a ranking its images stand, by the two conventions of
-PASCAL VOC.
+"""Average precision of one class, by both conventions of PASCAL VOC.
 
-Images of one score enter the ranking together, so their order does not matter.
+Images with equal scores enter the ranking together, so their order does not matter.
 """
 
 import torch
@@ -18,22 +17,22 @@ def eleven_point_average_precision(
 
     Args:
         scores: higher means more likely positive; any finite numbers.
-        is_positive: whether the class is there; at least once.
+        is_positive: whether the image shows the class; true at least once.
 
     Raises:
-        ValueError: without a positive image, for then recall is undefined.
+        ValueError: without a positive image, because recall is then undefined.
 
     Source: Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2;
     the convention of VOC 2007.
 
     Example:
-        >>> eleven_point_average_precision(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))  # 6 of 1, 5 of 2/3
+        >>> scores, is_positive = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True])
+        >>> eleven_point_average_precision(scores, is_positive)  # 6 of 1, 5 of 2/3
         0.8484...
     """
     found, taken = _found_and_taken(scores, is_positive)
     envelope = _envelope(found / taken)
-    # In whole numbers, since 0.1 * 3 and a recall of 3 / 10 differ in floating point: recall >= j /
-    # 10.
+    # recall >= j / 10 in whole numbers, because 0.1 * 3 and 3 / 10 differ in floating point.
     starts = [int((10 * found < tenth * found[-1]).sum()) for tenth in range(11)]
     return envelope[starts].mean().item()
 
@@ -41,22 +40,21 @@ def eleven_point_average_precision(
 def area_average_precision(
     scores: Float[Tensor, "images"], is_positive: Bool[Tensor, "images"]
 ) -> float:
-    """Area below the precision that is made to fall with recall, in [0, 1].
-
-    sum_n (recall_n - recall_{n - 1}) max_{m >= n} precision_m
+    """Area under the precision-recall curve, precision made non-increasing, in [0, 1].
 
     Args:
         scores: higher means more likely positive; any finite numbers.
-        is_positive: whether the class is there; at least once.
+        is_positive: whether the image shows the class; true at least once.
 
     Raises:
-        ValueError: without a positive image, for then recall is undefined.
+        ValueError: without a positive image, because recall is then undefined.
 
     Source: the convention of VOC from 2010 on: Everingham et al. 2015, The PASCAL Visual Object
     Classes Challenge: A Retrospective.
 
     Example:
-        >>> area_average_precision(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))  # half of 1, half of 2/3
+        >>> scores, is_positive = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True])
+        >>> area_average_precision(scores, is_positive)  # half of 1, half of 2/3
         0.8333...
     """
     found, taken = _found_and_taken(scores, is_positive)
@@ -65,8 +63,10 @@ def area_average_precision(
 
 
 def _found_and_taken(scores: Tensor, is_positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Positives and images with a score of at least each that occurs, from the highest down;
-    float64."""
+    """Number of positives and of images at or above each distinct score, in float64.
+
+    The scores are in falling order.
+    """
     if not is_positive.any():
         raise ValueError(
             f"average precision needs a positive image, got {len(is_positive)} negative ones; "
@@ -81,5 +81,5 @@ def _found_and_taken(scores: Tensor, is_positive: Tensor) -> tuple[Tensor, Tenso
 
 
 def _envelope(precision: Tensor) -> Tensor:
-    """The best precision at this recall or a higher one."""
+    """Best precision at each recall or a higher one."""
     return precision.flip(0).cummax(0).values.flip(0)

@@ -1,5 +1,4 @@
-"""Label-free measures of how embeddings lie on the sphere, and the warning when they stop using
-it."""
+"""Label-free measures of how embeddings spread over the sphere, and a collapse warning."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-# Our thresholds, low enough that only collapse reaches them. A Gaussian cloud has standard
+# Our thresholds, low enough that only collapse falls below them. A Gaussian cloud has standard
 # deviation 1, a collapsed one 0 (SimSiam, figure 2). Features of an untrained ResNet-18 on CIFAR-10
 # have 0.15 and a rank of 4 % of their channels.
 MIN_EMBEDDING_STD = 0.1
@@ -62,7 +61,7 @@ def uniformity(embeddings: Float[Tensor, "batch dim"], *, block_rows: int = 1024
 
 @torch.no_grad()
 def effective_rank(features: Float[Tensor, "rows dim"]) -> float:
-    """Number of directions that carry the features, between 0 (all zero) and min(rows, dim).
+    """Effective number of directions of the features, between 0 (all zero) and min(rows, dim).
 
     exp(-sum_k p_k log p_k), p_k = s_k / sum_l s_l, s the singular values (not centred, as in
     RankMe)
@@ -81,8 +80,9 @@ def effective_rank(features: Float[Tensor, "rows dim"]) -> float:
 
 
 def embedding_std(embeddings: Float[Tensor, "batch dim"]) -> float:
-    """Spread of the unit embeddings: 1 for an isotropic cloud around the origin, 0 when all rows
-    coincide.
+    """Standard deviation of the unit embeddings.
+
+    1 for an isotropic cloud around the origin, 0 if all rows coincide.
 
     sqrt(dim) * mean_d std_i(e_id), unit rows e
 
@@ -100,12 +100,12 @@ def panel(
     view_b: Float[Tensor, "batch dim"],
     features: Float[Tensor, "rows channels"],
 ) -> dict[str, float]:
-    """The label-free measures under the names that metrics, scores and plots use.
+    """Label-free measures under the names used in metrics, scores and plots.
 
     Args:
         view_a: embeddings of one view of each image.
-        view_b: embeddings of the other view, same order.
-        features: backbone outputs whose effective rank is wanted; need not be the same images.
+        view_b: embeddings of the other view, in the same order.
+        features: backbone outputs for the effective rank; may be of other images.
 
     Returns:
         `alignment`, `uniformity` and `embedding_std` of the embeddings, `effective_rank` of the
@@ -120,11 +120,11 @@ def panel(
 
 
 def collapse_warning(measures: Mapping[str, float], *, channels: int) -> str | None:
-    """Sentence that says how the embeddings have collapsed, or None while they have not.
+    """Sentence that says how the embeddings have collapsed; None if they have not.
 
     Args:
-        measures: `embedding_std` and `effective_rank`; a missing one is not judged.
-        channels: number of feature channels that `effective_rank` refers to.
+        measures: `embedding_std` and `effective_rank`; a missing one is not checked.
+        channels: number of feature channels of `effective_rank`.
     """
     std, rank = measures.get("embedding_std"), measures.get("effective_rank")
     if std is not None and not std >= MIN_EMBEDDING_STD:

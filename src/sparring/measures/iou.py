@@ -1,5 +1,4 @@
-"""Agreement of predicted and true class masks: confusion matrix, intersection over union, pixel
-accuracy."""
+"""Confusion matrix, intersection over union and pixel accuracy of class masks."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +12,9 @@ def confusion_matrix(
     num_classes: int,
     ignore_index: int = -1,
 ) -> Int[Tensor, "classes classes"]:
-    """Number of pixels of each true class (row) that were given each class (column); matrices of
-    several masks add up.
+    """Number of pixels of each true class (row) that were predicted as each class (column).
+
+    Matrices of several masks can be added.
 
     Args:
         predicted: class ids, 0 .. num_classes - 1.
@@ -23,7 +23,7 @@ def confusion_matrix(
         ignore_index: id whose pixels are left out.
 
     Raises:
-        ValueError: if a counted pixel has an id beyond the classes.
+        ValueError: if a counted pixel has an id outside the range.
     """
     counted = truth != ignore_index
     rows, columns = truth[counted].long(), predicted[counted].long()
@@ -39,12 +39,12 @@ def confusion_matrix(
 
 
 def intersection_over_union(confusion: Int[Tensor, "classes classes"]) -> Float[Tensor, "classes"]:
-    """IoU of each class in [0, 1]; NaN for a class that no true pixel has.
+    """IoU of each class in [0, 1]; NaN for a class without true pixels.
 
     IoU_c = n_cc / (sum_j n_cj + sum_i n_ic - n_cc)
 
     Args:
-        confusion: n_ij = pixels of class i that were given class j.
+        confusion: n_ij = pixels of class i that were predicted as class j.
 
     Source: Long et al. 2015, arXiv:1411.4038, section 5; Everingham et al. 2010 (VOC).
     """
@@ -54,7 +54,7 @@ def intersection_over_union(confusion: Int[Tensor, "classes classes"]) -> Float[
 
 
 def mean_iou(confusion: Int[Tensor, "classes classes"]) -> float:
-    """Mean IoU over the classes that some true pixel has, in [0, 1].
+    """Mean IoU over the classes with true pixels, in [0, 1].
 
     Raises:
         ValueError: if there is no such class.
@@ -66,7 +66,7 @@ def mean_iou(confusion: Int[Tensor, "classes classes"]) -> float:
 
 
 def pixel_accuracy(confusion: Int[Tensor, "classes classes"]) -> float:
-    """Share of counted pixels that were given their class, in [0, 1].
+    """Share of counted pixels whose predicted class is correct, in [0, 1].
 
     Raises:
         ValueError: if no pixel was counted.

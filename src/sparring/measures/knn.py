@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, exact and in bounded memory, and the weighted vote over them."""
+"""Nearest neighbours by cosine, exact and in bounded memory, and their weighted vote."""
 
 from collections.abc import Iterator
 
@@ -19,12 +19,12 @@ def knn_accuracy(
     num_neighbors: int = 200,
     temperature: float = 0.1,
 ) -> float:
-    """Share of test rows, in [0, 1], whose neighbours vote for their class.
+    """Accuracy of the nearest-neighbour vote on the test rows, in [0, 1].
 
     Six parameters because a score needs both halves of both sets.
 
     Args:
-        train_features: rows that vote; normalised here.
+        train_features: voting rows; normalised here.
         train_labels: class indices; -1 = unknown, left out.
         test_features: rows to classify; normalised here.
         test_labels: class indices; -1 = unknown, left out.
@@ -61,20 +61,21 @@ def knn_predict(
     num_neighbors: int = 200,
     temperature: float = 0.1,
 ) -> Int[Tensor, "test"]:
-    """Class with the largest weighted vote of each query's neighbours; the smallest class among
-    equals.
+    """Class with the largest weighted vote of each query's neighbours.
+
+    Ties go to the smallest class.
 
     argmax_c sum_{j in kNN(i), y_j = c} exp(cos(q_i, f_j) / t)
 
     Args:
-        features: rows that vote; normalised here.
+        features: voting rows; normalised here.
         labels: class index >= 0 of each voting row.
         queries: rows to classify; normalised here.
         num_neighbors: k >= 1; capped at the number of rows.
         temperature: t > 0.
 
     Raises:
-        ValueError: if k or t is out of range, or there is no row to vote.
+        ValueError: if k or t is out of range, or there is no voting row.
 
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
@@ -86,8 +87,7 @@ def knn_predict(
     predicted = labels.new_empty(len(queries))
     done = 0
     for cosines, indices in _neighbours(features, queries, num_neighbors):
-        # Measured from the nearest neighbour: the vote is unchanged and a small temperature cannot
-        # overflow.
+        # Relative to the nearest neighbour: the same vote, and a small temperature cannot overflow.
         weights = torch.exp((cosines - cosines.amax(dim=1, keepdim=True)) / temperature)
         votes = weights.new_zeros(len(weights), num_classes).scatter_add_(
             1, labels[indices].long(), weights
@@ -125,7 +125,8 @@ def nearest(
 def _neighbours(
     features: Tensor, queries: Tensor, num_neighbors: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cosines and indices of consecutive queries, in any order."""
+    """Cosines and row indices of consecutive queries' nearest rows, in any order, block by
+    block."""
     if num_neighbors < 1 or not len(features):
         raise ValueError(
             f"needs num_neighbors >= 1 and a row to choose from, got {num_neighbors} and "
@@ -137,5 +138,5 @@ def _neighbours(
 
 
 def _rows(tensor: Tensor, chosen: Tensor) -> Tensor:
-    """Chosen rows, without a copy when all are chosen."""
+    """Chosen rows; not a copy if all are chosen."""
     return tensor if bool(chosen.all()) else tensor[chosen]

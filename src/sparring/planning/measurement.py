@@ -1,4 +1,4 @@
-"""What one process is asked to measure, and what it answers."""
+"""A request to measure a few training steps, and the measurement that answers it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,27 +8,23 @@ from sparring.data.sources.source import ImageData
 from sparring.methods import registry
 
 WARM_UP = 2
-"""Steps that are not timed: the first ones are slower, and find batches that were fetched while
-nothing else was done."""
+"""Untimed first steps: they are slower, and their batches were fetched in advance while nothing
+else ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """A few steps of one run, to be made in a process of its own.
+class MeasurementRequest:
+    """A few steps of one run, to be executed in a separate process.
 
     Attributes:
         tree: configuration with a resolved image size.
         data: images.
-        backbone: the network of your own, if any.
-        batch_size: of these steps; that of the configuration, or a smaller one to see how memory
-            grows.
-        steps: how many are made: the warm-up, those that are timed, and a last one that ends with a
-            look of the monitor.
-        count: what is counted: the memory that the process and its device take, or the bytes of
-            tensors that are alive.
-        folder: where the run's files go, checkpoint included; whoever asks removes it.
-        given: classes that are neither shipped nor installed: whether a method or an opponent, its
-            name in the configuration, and the text by which it is loaded.
+        backbone: the user's own network, if any.
+        batch_size: images per measured step; the configured batch size, or a smaller one to see how
+            memory grows.
+        steps: number of steps: warm-up, timed steps, and a last step that ends with a monitor pass.
+        count: what to count: "memory" of the process and its device, or bytes of live "tensors".
+        folder: run folder for these steps, checkpoint included; the caller removes it.
     """
 
     tree: Tree
@@ -43,39 +39,40 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a few steps took; bytes are those of the memory that decides: a CUDA device's, else the
-    process's own.
+    """Time and memory that a few steps took.
+
+    Bytes are those of the memory that limits the run: the CUDA device's, otherwise the process's.
 
     Attributes:
-        batch_size: of these steps.
+        batch_size: images per measured step.
         seconds: wall time of each timed step, loader and views included.
-        cpu_seconds: CPU time of each, all threads together.
-        look_seconds: time of a look of the monitor.
-        cpu_look_seconds: CPU time of it.
-        checkpoint_seconds: time to write checkpoint and backbone.
-        pretraining_seconds: time to learn what the method wants to know before the first step; 0
-            where that is nothing, or known already.
-        bytes_before: taken before there was a method.
-        bytes_of_steps: largest up to the end of the timed steps.
-        bytes_of_all: largest up to the end, with the look and the checkpoint.
-        bytes_at_rest: taken after the training.
-        store_bytes: of the decoded images, as far as they are mapped from a file: they count as
-            taken once they were read, and give way where memory is short.
-        unread_store_bytes: the part of it that the measured steps had no need of.
-        free_bytes: that a CUDA device had before there was a method; None: no such device.
+        cpu_seconds: CPU time of each timed step, summed over threads.
+        monitor_seconds: wall time of a monitor pass.
+        cpu_monitor_seconds: CPU time of a monitor pass.
+        checkpoint_seconds: wall time to write checkpoint and backbone.
+        opponent_pretraining_seconds: estimated time to pretrain the opponent before the first step;
+            0 if there is nothing to pretrain, or the result is cached.
+        bytes_before: in use before the method was built.
+        bytes_of_steps: peak up to the end of the timed steps.
+        bytes_of_all: peak up to the end, including the monitor pass and the checkpoint.
+        bytes_at_rest: in use after the training.
+        store_bytes: size of the decoded images that are mapped from a file. Once read they count as
+            in use, but the system drops them when memory is short.
+        unread_store_bytes: part of `store_bytes` that the measured steps did not read.
+        free_bytes: free on the CUDA device before the method was built; None without such a device.
         weight_bytes: parameters and buffers of all modules.
-        gradient_bytes: gradients of all parameters that a player moves.
+        gradient_bytes: gradients of all parameters that a player updates.
         optimizer_bytes: state of all optimisers.
-        feature_channels: of the backbone's output.
+        feature_channels: channels of the backbone's output.
     """
 
     batch_size: int
     seconds: list[float]
     cpu_seconds: list[float]
-    look_seconds: float
-    cpu_look_seconds: float
+    monitor_seconds: float
+    cpu_monitor_seconds: float
     checkpoint_seconds: float
-    pretraining_seconds: float
+    opponent_pretraining_seconds: float
     bytes_before: int
     bytes_of_steps: int
     bytes_of_all: int

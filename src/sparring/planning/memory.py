@@ -1,5 +1,7 @@
-"""How much memory there is on this machine, and how much of it this process has taken. Linux tells
-all; elsewhere less is known."""
+"""Memory of this machine, and how much of it this process uses.
+
+Linux reports all of it; other systems report less.
+"""
 
 import os
 import re
@@ -9,53 +11,53 @@ from contextlib import suppress
 from pathlib import Path
 
 PROCESS = Path("/proc/self")
-GROUPS = Path("/sys/fs/cgroup")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def peak_bytes() -> int:
-    """Most resident memory that this process has had so far."""
+    """Peak resident memory of this process so far, in bytes."""
     with suppress(OSError, KeyError):
-        return _status()[
-            "VmHWM"
-        ]  # the other number remembers the process from which this one was started
+        # Not ru_maxrss: it includes the peak of the parent process.
+        return _status()["VmHWM"]
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process now; where that is not known, the most so far."""
+    """Resident memory of this process now, in bytes; the peak so far where it is unknown."""
     with suppress(OSError, KeyError):
         return _status()["VmRSS"]
     return peak_bytes()
 
 
-def forget_peak() -> None:
-    """Let the peak begin anew from what is resident now, where the system can do that."""
+def reset_peak() -> None:
+    """Restart the peak from what is resident now, on systems that support it."""
     with suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")
 
 
 def available_bytes() -> int:
-    """Memory that a new process can have without pushing others out, in this control group if there
-    is one."""
+    """Bytes that a new process can use without swapping, within its control group's limit."""
     with suppress(OSError, AttributeError):
         found = re.search(
             r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE
         )
         free = 1024 * int(found.group(1))  # type: ignore[union-attr]
-        return min(free, _group_bytes(GROUPS, free))
+        return min(free, _group_bytes(CONTROL_GROUPS, free))
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def mapped_bytes(name: str) -> tuple[int, int]:
-    """Size of the files of this name that are mapped into this process, and how much of them is
-    resident; zeros if not known."""
+    """Size in bytes of the files of this name mapped into this process, and their resident part.
+
+    Both are 0 if unknown.
+    """
     size = resident = 0
     is_it = False
     with suppress(OSError):
         for line in (PROCESS / "smaps").read_text(errors="replace").splitlines():
             first, *rest = line.split()
-            if not first.endswith(":"):  # a new mapping, which ends with its file
+            if not first.endswith(":"):  # a new mapping; its line ends with the file
                 is_it = bool(rest) and Path(rest[-1]).name == name
             elif is_it and first in ("Size:", "Rss:"):
                 size, resident = (
@@ -67,7 +69,7 @@ def mapped_bytes(name: str) -> tuple[int, int]:
 
 
 def _status() -> dict[str, int]:
-    """Sizes in bytes by their names in the process's status."""
+    """Sizes in bytes from /proc/self/status, by name."""
     lines = (PROCESS / "status").read_text().splitlines()
     return {
         line.partition(":")[0]: 1024 * int(line.split()[1])
@@ -77,7 +79,7 @@ def _status() -> dict[str, int]:
 
 
 def _group_bytes(folder: Path, otherwise: int) -> int:
-    """What a control group may still take, its caches not counted."""
+    """Bytes that a control group may still use, not counting its page cache."""
     try:
         limit = int((folder / "memory.max").read_text())
         used = int((folder / "memory.current").read_text())

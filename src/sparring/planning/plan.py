@@ -1,5 +1,7 @@
-"""`sparring.plan`: what a run will take, predicted from a few of its steps, for one or several
-methods on the same images."""
+"""`sparring.plan`: memory and time of runs, predicted from a few of their steps.
+
+Covers one or several methods on the same images.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,11 +20,17 @@ from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
 from sparring.evaluation.catalogue import SCORED_IMAGES
 from sparring.methods import registry
-from sparring.planning.measurement import WARM_UP, Measurement, Request
+from sparring.planning.launcher import measure_in_subprocess
+from sparring.planning.measurement import WARM_UP, Measurement, MeasurementRequest
 from sparring.planning.memory import available_bytes
-from sparring.planning.outcome import CONTEXT_BYTES, Plan, Row
-from sparring.planning.prediction import Growth, crude_bytes, duration, growth, scoring_bytes
-from sparring.planning.process import measured
+from sparring.planning.prediction import (
+    MemoryModel,
+    duration,
+    fit_memory,
+    scoring_bytes,
+    upper_bound_bytes,
+)
+from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan, ResourcePlan
 from sparring.training.configure import configure
 from sparring.training.devices import choose_device
 from sparring.training.listener import Listener
@@ -30,14 +38,14 @@ from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
 
 TIMED_STEPS = 8
-"""Whose median is the time of a step."""
+"""Timed steps; their median is the time of a step."""
 COUNTED_BATCH = 16
-"""Images per step at most, where tensors are counted for a device that is not there; half-precision
-steps take long on most CPUs."""
+"""Largest batch whose tensors are counted for a device that is not present; half-precision steps
+are slow on most CPUs."""
 COUNTED_STEPS = 2
-"""Steps that are counted: the optimisers have their state from the second one on."""
+"""Counted steps; optimisers have their state from the second step on."""
 PROBE_SHARE = 4
-"""The memory of a batch of this part of the planned one is measured first."""
+"""Divisor of the planned batch size in the first measurement."""
 
 
 def plan(
@@ -52,30 +60,34 @@ def plan(
     timed_steps: int = TIMED_STEPS,
     listener: Listener | None = None,
     **training: int | str | None,
-) -> Plan:
-    """Predict memory and time of runs without making them; nothing is left behind but the store of
-    decoded images that they make anyway.
+) -> ResourcePlan:
+    """Predict memory and time of runs without training.
+
+    Keeps nothing but the store of decoded images, which the runs would make too.
 
     Args:
         data: as for `train`.
-        method: one method or several; `simclr+perturbation` is one with its opponent. Default:
-            adco, or the recipe's.
-        opponent: opponents around every one of them, the innermost first.
+        method: one method or several; `simclr+perturbation` is a method with its opponent. Default:
+            adco, or the recipe's method.
+        opponent: opponents around every method, innermost first.
         recipe: as for `train`.
         settings: as for `train`.
-        backbone: a network of your own; its class must stand in a module.
-        gpu_memory: GiB of a CUDA device that is not there: its memory is estimated, and no time.
-        timed_steps: steps of each run that are timed.
-        listener: told what happens.
+        backbone: the user's own network; its class must be defined in a module.
+        gpu_memory: memory in GiB, > 0, of a CUDA device that is not present; memory is then
+            estimated, time is not.
+        timed_steps: timed steps per run, >= 1.
+        listener: receives progress.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, device="cpu";
             and seed.
 
+    Returns:
+        One row per method, in the order asked for.
+
     Raises:
-        UsageError: for wrong input.
-        TrainingError: a few steps could not be made, for want of memory or since a loss was not
-            finite.
+        UsageError: for invalid input.
+        TrainingError: if the steps ran out of memory or a loss was not finite.
     """
-    _require(gpu_memory, timed_steps)
+    _check_arguments(gpu_memory, timed_steps)
     shared: dict[str, Any] = {
         "recipe": recipe,
         "settings": settings,
@@ -85,10 +97,10 @@ def plan(
     around = [opponent] if isinstance(opponent, str) else list(opponent or ())
     configs = [
         configure(data, method=name, opponent=[*inner, *around], **shared)
-        for name, inner in _names(method)
+        for name, inner in _methods_with_opponents(method)
     ]
     if gpu_memory is not None:
-        configs = [_elsewhere(config) for config in configs]
+        configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
     configs[0], dataset = open_images(configs[0], data, listener)
     resolved = {"training": {"image_size": configs[0].training.image_size}}
@@ -97,20 +109,20 @@ def plan(
     room = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30)
     rows = []
     for config in configs:
-        planner = _Planner(
+        planner = _MethodPlanner(
             config, data, backbone, dataset, loader.steps_per_epoch, room, timed_steps, listener
         )
         rows.append(planner.estimated() if gpu_memory is not None else planner.predicted())
         room = planner.room
     first = configs[0].training
-    return Plan(
+    return ResourcePlan(
         images=len(dataset),
         image_size=dataset.size,
         batch_size=first.batch_size,
         epochs=first.epochs,
         steps_per_epoch=loader.steps_per_epoch,
         num_steps=_num_steps(configs[0], loader.steps_per_epoch),
-        device=_in_words(devices[0]),
+        device=_device_text(devices[0]),
         room_bytes=room,
         is_estimate=gpu_memory is not None,
         precision=first.precision,
@@ -121,7 +133,7 @@ def plan(
     )
 
 
-def _require(gpu_memory: float | None, timed_steps: int) -> None:
+def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:
     if gpu_memory is not None and not 0 < gpu_memory < float("inf"):
         raise ConfigError(
             f"gpu_memory must be positive, got {gpu_memory:g}; give the device's memory in "
@@ -138,17 +150,24 @@ def _require(gpu_memory: float | None, timed_steps: int) -> None:
         )
 
 
-def _names(method: str | Sequence[str] | None) -> list[tuple[str | None, list[str]]]:
-    """Methods with the opponents in their names, each once; None: the recipe's."""
+def _methods_with_opponents(
+    method: str | Sequence[str] | None,
+) -> list[tuple[str | None, list[str]]]:
+    """Distinct methods, each with the opponents in its name.
+
+    A single None stands for the recipe's method.
+    """
     given = [method] if isinstance(method, str) else list(method or ())
     names = [name.strip() for text in given for name in text.split(",")]
     parted = [name.split("+") for name in dict.fromkeys(names)]
     return [(name, opponents) for name, *opponents in parted] or [(None, [])]
 
 
-def _elsewhere(config: RunConfig) -> RunConfig:
-    """The run as a CUDA device would make it, on the CPU: in bfloat16, if nothing else is asked
-    for."""
+def _as_on_cuda(config: RunConfig) -> RunConfig:
+    """Configuration that runs on the CPU what a CUDA device would run.
+
+    That is in bfloat16 unless another precision is set.
+    """
     precision = "bfloat16" if config.training.precision == "auto" else config.training.precision
     changed = {"device": "cpu", "precision": precision, "sync_batch_norm": False}
     return RunConfig.from_tree(merged(config.tree(), {"training": changed}))
@@ -159,15 +178,15 @@ def _num_steps(config: RunConfig, steps_per_epoch: int) -> int:
     return min(planned, config.training.max_steps or planned)
 
 
-def _in_words(device: torch.device) -> str:
+def _device_text(device: torch.device) -> str:
     threads = torch.get_num_threads()
     return (
         f"cpu with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
     )
 
 
-class _Planner:
-    """The plan of one method."""
+class _MethodPlanner:
+    """Makes the plan of one method."""
 
     def __init__(
         self,
@@ -191,18 +210,16 @@ class _Planner:
         self._batch = config.training.batch_size
         self._name = "+".join((config.method, *config.opponent))
 
-    def predicted(self) -> Row:
-        """From steps on the device that there is."""
+    def predicted(self) -> MethodPlan:
+        """Plan from steps on the device that is present."""
         smaller = self._measure(max(2, self._batch // PROBE_SHARE), steps=WARM_UP + 2)
         if smaller.free_bytes is not None:
             self.room = smaller.free_bytes
         larger = self._measure(self._second_batch(smaller), steps=WARM_UP + self._timed_steps + 1)
         if larger.batch_size < smaller.batch_size:
             smaller, larger = larger, smaller
-        line, scores = growth(smaller, larger), 0.0
-        if (
-            larger.free_bytes is None
-        ):  # the scores at the end decide, if anything, the memory of the process
+        line, scores = fit_memory(smaller, larger), 0.0
+        if larger.free_bytes is None:  # the final scores use the memory of the process, not a GPU's
             scores = scoring_bytes(larger, min(self._num_images, SCORED_IMAGES))
         needed = max(line.at(self._batch), scores)
         if larger.batch_size == self._batch:
@@ -212,28 +229,30 @@ class _Planner:
         training, steps = self.config.training, _num_steps(self.config, self._steps_per_epoch)
         lasting = duration(larger, training, steps_per_epoch=self._steps_per_epoch, num_steps=steps)
         return self._row(
-            Growth(line.constant, line.per_image, max(line.floor, scores)),
+            MemoryModel(line.constant, line.per_image, max(line.floor, scores)),
             needed,
             smaller,
             larger,
             lasting=lasting,
         )
 
-    def estimated(self) -> Row:
-        """From tensors that were counted on the CPU."""
+    def estimated(self) -> MethodPlan:
+        """Plan from tensors counted on the CPU."""
         batch = min(self._batch, COUNTED_BATCH)
         smaller, larger = (
             self._measure(size, steps=COUNTED_STEPS, count="tensors")
             for size in (max(2, batch // 2), max(4, batch))
         )
-        line = growth(smaller, larger)
-        line = Growth(line.constant + CONTEXT_BYTES, line.per_image, line.floor + CONTEXT_BYTES)
+        line = fit_memory(smaller, larger)
+        line = MemoryModel(
+            line.constant + CONTEXT_BYTES, line.per_image, line.floor + CONTEXT_BYTES
+        )
         return self._row(line, line.at(self._batch), smaller, larger, lasting=None)
 
     def _second_batch(self, smaller: Measurement) -> int:
-        """The planned batch, or the largest part of it that is sure to fit."""
+        """The planned batch, or the largest fraction of it that is sure to fit."""
         parts = [size for size in (self._batch, self._batch // 2) if size > smaller.batch_size]
-        fitting = [size for size in parts if crude_bytes(smaller, size) <= self.room]
+        fitting = [size for size in parts if upper_bound_bytes(smaller, size) <= self.room]
         return (
             fitting[0]
             if fitting
@@ -245,7 +264,7 @@ class _Planner:
     def _measure(self, batch_size: int, *, steps: int, count: Any = "memory") -> Measurement:
         if self._listener is not None:
             self._listener.report(f"{self._name}: a few steps of {batch_size} images")
-        request = Request(
+        request = MeasurementRequest(
             tree=self.config.tree(),
             data=self._data,
             backbone=self._backbone,
@@ -255,21 +274,21 @@ class _Planner:
             folder="",
             given=registry.given(),
         )
-        return measured(request, self._listener, title=self._name)
+        return measure_in_subprocess(request, self._listener, title=self._name)
 
     def _row(
         self,
-        line: Growth,
+        line: MemoryModel,
         needed: float,
         smaller: Measurement,
         larger: Measurement,
         *,
         lasting: Any,
-    ) -> Row:
+    ) -> MethodPlan:
         size = self.config.training.image_size
         assert size is not None
         largest = line.largest(self.room, limit=self._num_images)
-        return Row(
+        return MethodPlan(
             name=self._name,
             duration=lasting,
             peak_bytes=round(needed) + larger.store_bytes,
@@ -280,7 +299,7 @@ class _Planner:
             cpu_seconds=median(larger.cpu_seconds) * self._batch / larger.batch_size
             if lasting is not None
             else None,
-            cpu_look_seconds=larger.cpu_look_seconds if lasting is not None else None,
+            cpu_monitor_seconds=larger.cpu_monitor_seconds if lasting is not None else None,
             weight_bytes=larger.weight_bytes,
             gradient_bytes=larger.gradient_bytes,
             optimizer_bytes=larger.optimizer_bytes,

@@ -1,5 +1,8 @@
-"""From measurements to predictions: memory as a straight line in the batch, time by the number of
-steps, looks and checkpoints."""
+"""Predictions of memory and time from measurements.
+
+Memory is linear in the batch size; time follows from the number of steps, monitor passes and
+checkpoints.
+"""
 
 from dataclasses import dataclass
 from statistics import median
@@ -8,24 +11,24 @@ from sparring.planning.measurement import Measurement
 from sparring.training.settings import TrainingSettings
 
 MARGIN = 1.15
-"""A batch counts as fitting when this many times its predicted memory is there: predictions are to
-be right within 15 %."""
+"""Factor on a batch's predicted memory that must be free for the batch to fit: predictions aim to
+be within 15 %."""
 SCORING_BYTES = 128 * 2**20
-"""What the scores at the end take on top of what remains then: nearest neighbours hold blocks of 64
-MiB (measures/knn.py); measured with 5,000 images of 32 px: 109 MiB."""
+"""Memory that the final scores add to what remains after training. Nearest neighbours use blocks of
+64 MiB (measures/knn.py); measured with 5,000 images of 32 px: 109 MiB."""
 COPIES_OF_FEATURES = 8
-"""How often the scores hold the features of all images at most: as they came, in parts,
-standardised, in double precision."""
+"""Copies of all features that the scores hold at most: as computed, split, standardised, in double
+precision."""
 
 
 @dataclass(frozen=True)
-class Growth:
-    """Memory by the number of images in a batch.
+class MemoryModel:
+    """Memory as a linear function of the batch size.
 
     Attributes:
         constant: bytes that any batch takes.
-        per_image: bytes that every image adds.
-        floor: bytes that something else takes that knows no batch, such as a look of the monitor.
+        per_image: bytes that each image adds.
+        floor: bytes taken regardless of the batch size, such as by a monitor pass.
     """
 
     constant: float
@@ -37,8 +40,10 @@ class Growth:
         return max(self.constant + self.per_image * batch_size, self.floor)
 
     def largest(self, room: float, *, limit: int) -> int:
-        """Largest batch, at most `limit`, that leaves the margin in so many bytes; 0 if not even
-        two images do."""
+        """Largest batch, at most `limit`, that fits into `room` bytes with the margin.
+
+        0 if fewer than two images fit.
+        """
         room = room / MARGIN
         if self.floor > room:
             return 0
@@ -46,8 +51,10 @@ class Growth:
         return 0 if found < 2 else min(found, limit)
 
     def image_size(self, room: float, *, batch_size: int, size: int) -> int:
-        """Side of the images, a multiple of 8, at which this batch would about fit: what an image
-        takes grows with its area; 0 if none."""
+        """Approximate side of the images, a multiple of 8, at which this batch fits; 0 if none.
+
+        Assumes that the memory of an image is proportional to its area.
+        """
         share = (
             (room / MARGIN - self.constant) / (self.per_image * batch_size)
             if self.per_image
@@ -56,17 +63,19 @@ class Growth:
         return 0 if share <= 0 else int(size * min(share, 1.0) ** 0.5) // 8 * 8
 
 
-def growth(smaller: Measurement, larger: Measurement) -> Growth:
-    """The line through two measurements, without the images that are mapped from a file."""
+def fit_memory(smaller: Measurement, larger: Measurement) -> MemoryModel:
+    """Line through two measurements, without the images that are mapped from a file."""
     low, high = (part.bytes_of_steps - _read_store(part) for part in (smaller, larger))
     per_image = max(0.0, (high - low) / (larger.batch_size - smaller.batch_size))
     constant = high - per_image * larger.batch_size
-    return Growth(constant, per_image, floor=smaller.bytes_of_all - _read_store(smaller))
+    return MemoryModel(constant, per_image, floor=smaller.bytes_of_all - _read_store(smaller))
 
 
 def scoring_bytes(measurement: Measurement, num_scored: int) -> float:
-    """The process's memory while the scores at the end are computed, without the images that are
-    mapped from a file."""
+    """Memory of the process while the final scores are computed.
+
+    The images that are mapped from a file are not included.
+    """
     features = 4 * measurement.feature_channels * num_scored
     return (
         measurement.bytes_at_rest
@@ -76,9 +85,11 @@ def scoring_bytes(measurement: Measurement, num_scored: int) -> float:
     )
 
 
-def crude_bytes(measurement: Measurement, batch_size: int) -> float:
-    """No less than a batch of this size will take, from a single smaller one: as if all that came
-    with the method grew with the batch."""
+def upper_bound_bytes(measurement: Measurement, batch_size: int) -> float:
+    """Upper bound on the memory of a larger batch, from one smaller measurement.
+
+    Assumes that everything that the method adds grows with the batch.
+    """
     before = measurement.bytes_before
     return before + (measurement.bytes_of_all - before) * max(
         1.0, batch_size / measurement.batch_size
@@ -95,52 +106,58 @@ class Duration:
 
     Attributes:
         step: one step.
-        epoch: one epoch, with its share of looks and checkpoints.
-        pretraining: what is learned before the first step.
+        epoch: one epoch, including its share of monitor passes and checkpoints.
+        opponent_pretraining: training of the opponent before the first step.
         whole: everything up to the last checkpoint.
     """
 
     step: float
     epoch: float
-    pretraining: float
+    opponent_pretraining: float
     whole: float
 
 
 def duration(
     measurement: Measurement, training: TrainingSettings, *, steps_per_epoch: int, num_steps: int
 ) -> Duration:
-    """Times of a run of so many steps.
+    """Predicted times of a run.
 
     Args:
-        measurement: at the run's batch size, or at a smaller one: then a step's time is taken as
-            proportional to it.
-        training: when the monitor looks, and when checkpoints are written.
-        steps_per_epoch: of the run.
-        num_steps: that the run makes: fewer than planned in a trial.
+        measurement: at the run's batch size, or at a smaller one; step time is then scaled in
+            proportion.
+        training: intervals of the monitor and of checkpoints.
+        steps_per_epoch: steps per epoch of the run.
+        num_steps: steps of the run, max_steps applied.
     """
     step = median(measurement.seconds) * training.batch_size / measurement.batch_size
     every = training.monitor_epochs or max(1, training.epochs // 10)
-    looks = -(-num_steps // (every * steps_per_epoch))
+    monitor_passes = -(-num_steps // (every * steps_per_epoch))
     epoch = _with_checkpoints(
-        steps_per_epoch * step + measurement.look_seconds / every,
+        steps_per_epoch * step + measurement.monitor_seconds / every,
         steps_per_epoch,
         measurement,
         training,
     )
     whole = _with_checkpoints(
-        num_steps * step + looks * measurement.look_seconds, num_steps, measurement, training
+        num_steps * step + monitor_passes * measurement.monitor_seconds,
+        num_steps,
+        measurement,
+        training,
     )
     last_save = measurement.checkpoint_seconds if training.checkpoint_minutes else 0.0
-    pretraining = measurement.pretraining_seconds
+    opponent_pretraining = measurement.opponent_pretraining_seconds
     return Duration(
-        step=step, epoch=epoch, pretraining=pretraining, whole=pretraining + whole + last_save
+        step=step,
+        epoch=epoch,
+        opponent_pretraining=opponent_pretraining,
+        whole=opponent_pretraining + whole + last_save,
     )
 
 
 def _with_checkpoints(
     seconds: float, steps: int, measurement: Measurement, training: TrainingSettings
 ) -> float:
-    """A time, with that of the checkpoints that are written meanwhile."""
+    """Time in seconds plus that of the checkpoints written meanwhile."""
     pause = 60 * training.checkpoint_minutes
     saves = steps if not pause else min(float(steps), seconds / pause)
     return seconds + saves * measurement.checkpoint_seconds

@@ -1,8 +1,6 @@
-"""What protocols found beside their number: warnings, notes, tables and curves, in one form for all
-of them.
+"""Details of the protocols as HTML: warnings, notes, tables and curves beside the score.
 
-The form is that of `evaluation.protocol`; whatever in scores.json has another one is left out.
-Every text passes `escape`.
+Only results in the form of `evaluation.protocol` are shown. Every text passes `escape`.
 """
 
 import json
@@ -14,18 +12,20 @@ from typing import Any, TypeAlias, TypeGuard
 from sparring.evaluation.catalogue import in_order, protocol_of, title_of
 from sparring.reporting.figures import NUM_COLORS, curves_svg
 from sparring.reporting.sections import section, swatch
+from sparring.reporting.sentences import percent, run_names
 from sparring.reporting.summary import RunSummary, Score
-from sparring.reporting.wording import percent, run_names
 
-_Found: TypeAlias = Sequence[tuple[int | None, str, Score]]
-"""Number of the run (None: untrained), name and result of each contestant."""
+_Results: TypeAlias = Sequence[tuple[int | None, str, Score]]
+"""Number of the run (None: untrained), name and result of each encoder."""
 
 _LEAD = "What the protocols found beside the number that the scores quote."
 
 
 def details(runs: Sequence[RunSummary]) -> str:
-    """A section with the tables, curves and notes of every protocol, most of them folded up; empty
-    without any."""
+    """Section with tables, curves and notes of every protocol, most of them folded.
+
+    Empty if there are none.
+    """
     names = dict.fromkeys(
         name for run in runs for scores in (run.trained, run.untrained) for name in scores
     )
@@ -33,8 +33,8 @@ def details(runs: Sequence[RunSummary]) -> str:
     return section("Details of the protocols", content, lead=_LEAD) if content else ""
 
 
-def _found(name: str, runs: Sequence[RunSummary]) -> _Found:
-    """Every run's result, then those of the untrained encoders, equal ones once."""
+def _found(name: str, runs: Sequence[RunSummary]) -> _Results:
+    """Results of all runs, then those of the untrained encoders, without repetitions."""
     named = list(enumerate(zip(run_names(runs), runs, strict=True)))
     trained = [
         (number, run_name, run.trained[name])
@@ -56,27 +56,27 @@ def _found(name: str, runs: Sequence[RunSummary]) -> _Found:
     ]
 
 
-def _protocol(name: str, found: _Found) -> str:
+def _protocol(name: str, found: _Results) -> str:
     content = _sentences(found) + "".join(
-        _contestant(number, who, result) for number, who, result in found
+        _encoder_details(number, who, result) for number, who, result in found
     )
     if not content:
         return ""
     entry = protocol_of(name)
-    about = (
-        f'<p class="note">{escape(f"{entry.question[:1].upper()}{entry.question[1:]} Source: {entry.source}.")}</p>'
-        if entry
-        else ""
-    )
-    opened = (
-        " open" if entry is not None and entry.is_joint else ""
-    )  # an answer, where the others explain a number
+    about = ""
+    if entry:
+        text = f"{entry.question[:1].upper()}{entry.question[1:]} Source: {entry.source}."
+        about = f'<p class="note">{escape(text)}</p>'
+    # The details of a joint protocol are its result; those of others explain a score.
+    opened = " open" if entry is not None and entry.is_joint else ""
     return f"<details{opened}><summary>{escape(title_of(name))}</summary>{about}{content}</details>"
 
 
-def _sentences(found: _Found) -> str:
-    """Warnings and notes, each once, with the names of those whom it concerns unless these are
-    all."""
+def _sentences(found: _Results) -> str:
+    """Warnings and notes without repetitions.
+
+    Each names its encoders unless it applies to all.
+    """
     said: dict[tuple[str, str], list[str]] = {}
     for _, who, result in found:
         for kind in ("warning", "note"):
@@ -89,7 +89,7 @@ def _sentences(found: _Found) -> str:
     return "".join(parts)
 
 
-def _contestant(number: int | None, who: str, result: Score) -> str:
+def _encoder_details(number: int | None, who: str, result: Score) -> str:
     tables = "".join(
         _table(content) for content in _contents(result, "table") if _is_table(content)
     )
@@ -108,7 +108,8 @@ def _table(content: Mapping[str, Any]) -> str:
         any(_is_number(row[place]) for row in content["rows"]) for place in range(len(columns))
     ]
     head = "".join(
-        f'<th scope="col"{_number_class(is_numeric)}>{escape(column.removesuffix("%").rstrip(" ,"))}</th>'
+        f'<th scope="col"{_number_class(is_numeric)}>'
+        f"{escape(column.removesuffix('%').rstrip(' ,'))}</th>"
         for column, is_numeric in zip(columns, numeric, strict=True)
     )
     body = "".join(
@@ -122,7 +123,8 @@ def _table(content: Mapping[str, Any]) -> str:
     )
     return (
         f'<p class="note">{escape(str(content["title"]))}</p>'
-        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -131,7 +133,7 @@ def _number_class(is_numeric: bool) -> str:
 
 
 def _cell(value: object, column: str) -> str:
-    """Text of a cell: a share as a percentage where the column says so, `-` where nothing is."""
+    """Text of a table cell: shares as percentages if the column name ends in %, `-` for None."""
     if value is None:
         return "-"
     if not _is_number(value):
@@ -142,7 +144,7 @@ def _cell(value: object, column: str) -> str:
 
 
 def _plots(content: Mapping[str, Any]) -> str:
-    """A figure, or several where there are more lines than colours."""
+    """One figure, or several if there are more lines than colours."""
     scale = 100 if str(content["y"]).endswith("%") else 1
     lines = [
         (str(name), points)
@@ -168,12 +170,15 @@ def _plot(
         description=f"{title}: {', '.join(name for name, _ in lines)}",
         x_label=str(content["x"]),
     )
-    legend = f'<p class="legend">{"".join(swatch(place, name) for place, (name, _) in enumerate(lines))}</p>'
-    return f"<figure><figcaption><b>{escape(title)}</b><small>{escape(y)}</small></figcaption>{svg}{legend}</figure>"
+    names = "".join(swatch(place, name) for place, (name, _) in enumerate(lines))
+    return (
+        f"<figure><figcaption><b>{escape(title)}</b><small>{escape(y)}</small></figcaption>"
+        f'{svg}<p class="legend">{names}</p></figure>'
+    )
 
 
 def _points(line: object, scale: float) -> Iterator[tuple[float, float]]:
-    """The finite points of a line."""
+    """Finite points of a line, values multiplied by `scale`."""
     for point in line if isinstance(line, list | tuple) else ():
         match point:
             case [x, value] if _is_number(x) and _is_number(value):

@@ -1,6 +1,6 @@
-"""Curves, maps and pictures as fragments of HTML that need no other file.
+"""Curves, maps and pictures as HTML fragments that need no other file.
 
-Colours are CSS variables of the page, so that figures follow light and dark mode.
+Colours are CSS variables of the page, so figures follow light and dark mode.
 """
 
 import base64
@@ -22,24 +22,24 @@ from PIL import Image
 from sparring.reporting.gallery import EmbeddingMap, Pixels
 
 MAX_POINTS = 200
-"""Points per curve; longer ones show means of neighbouring records."""
+"""Most points per curve; longer curves show means of neighbouring records."""
 MAX_SIDE = 72
-"""Pixels of a picture's longer side; pages show them at 36 to 64."""
+"""Longer side of an embedded picture in pixels; pages show it at 36 to 64."""
 NUM_COLORS = 6
-"""Run colours that the page defines, as --run0, --run1, ..."""
+"""Number of run colours that the page defines as --run0, --run1, ..."""
 NUM_CLASS_COLORS = 10
-"""Class colours that the page defines, as --class0, --class1, ..."""
+"""Number of class colours that the page defines as --class0, --class1, ..."""
 
-# A multiple of 8, so that JPEG's blocks do not bleed from one picture of the atlas into the next
+# A multiple of 8, so that JPEG blocks do not blur one picture of the atlas into the next.
 _THUMBNAIL = 32
 _THUMBNAIL_SHARE = 0.056  # of the map's width
 _MAX_THUMBNAILS = 400
 
-# Colours that matplotlib writes and `_themed` replaces by variables.
+# Colours in matplotlib's output that `_with_page_colours` replaces with CSS variables.
 _INK, _LINE = "#00fe00", "#00fe01"
 _RUN_COLORS = [f"#01fe{number:02x}" for number in range(NUM_COLORS)]
 
-# Besides colour, for eyes and printers that do not tell colours apart.
+# Line styles besides colours, for readers and printers that cannot tell colours apart.
 DASHES = ("solid", "dashed", "dotted")
 _PATTERNS = ("-", (0, (5, 1.4)), (0, (1.6, 1.2)))
 
@@ -76,10 +76,11 @@ def curves_svg(
     """Inline SVG of one metric over epochs, a line per run.
 
     Args:
-        lines: (number of the run, epochs, values); a run's number gives its colour.
-        description: read out in place of the figure.
-        width: in units in which a letter has about 0.06; the page scales the figure.
-        x_label: what runs along the horizontal axis, if not epochs.
+        lines: (number of the run, epochs, values) per line; the number gives the colour.
+        description: text that screen readers read in place of the figure.
+        width: figure width in inches, where a letter is about 0.06 wide; the page scales the
+            figure.
+        x_label: label of the horizontal axis.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, 1.1 + 0.28 * width), layout="constrained")
@@ -87,13 +88,13 @@ def curves_svg(
         for run, epochs, values in lines:
             x, y = binned(epochs, values)
             color = _RUN_COLORS[run % NUM_COLORS]
-            if len(x) == 1:  # a line without length and with round ends: a dot
+            if len(x) == 1:  # a line of zero length with round ends is a dot
                 axes.plot([*x, *x], [*y, *y], color=color, linewidth=5, solid_capstyle="round")
             else:
                 axes.plot(
                     x, y, color=color, linewidth=1.7, linestyle=_PATTERNS[run % len(_PATTERNS)]
                 )
-        _tidy(axes, x_label)
+        _style_axes(axes, x_label)
         content = io.StringIO()
         figure.savefig(
             content,
@@ -101,13 +102,13 @@ def curves_svg(
             transparent=True,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    return _themed(content.getvalue(), description)
+    return _with_page_colours(content.getvalue(), description)
 
 
 def binned(
     epochs: Sequence[float], values: Sequence[float], count: int = MAX_POINTS
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Curve of at most `count` points: means of equal stretches of records."""
+    """Curve of at most `count` points: means over equal numbers of neighbouring records."""
     x, y = np.asarray(epochs, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if len(x) <= count:
         return x, y
@@ -116,7 +117,7 @@ def binned(
     return np.add.reduceat(x, edges[:-1]) / sizes, np.add.reduceat(y, edges[:-1]) / sizes
 
 
-def _tidy(axes: Axes, x_label: str) -> None:
+def _style_axes(axes: Axes, x_label: str) -> None:
     axes.margins(x=0.01, y=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=axes.get_xlim()[1] > 2))
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -124,9 +125,8 @@ def _tidy(axes: Axes, x_label: str) -> None:
     axes.set_xlabel(x_label, labelpad=1, parse_math=False)
 
 
-def _themed(svg: str, description: str) -> str:
-    """The drawing alone, scalable, with the page's font and colours, and without ids that other
-    figures have too."""
+def _with_page_colours(svg: str, description: str) -> str:
+    """Scalable drawing in the page's font and colours, without ids that other figures share."""
     body = svg[svg.index("<svg") :]
     view_box = re.search(r'viewBox="([^"]+)"', body)
     assert view_box is not None
@@ -141,17 +141,18 @@ def _themed(svg: str, description: str) -> str:
     for run, color in enumerate(_RUN_COLORS):
         inner = inner.replace(color, f"var(--run{run})")
     inner = re.sub(r"\n\s*|<g/>", " ", inner)
-    return f'<svg viewBox="{view_box[1]}" role="img" aria-label="{escape(description)}">{inner.strip()}'
+    label = escape(description)
+    return f'<svg viewBox="{view_box[1]}" role="img" aria-label="{label}">{inner.strip()}'
 
 
 def picture(image: Pixels, *, text: str, style: str = "") -> str:
-    """An `<img>` that carries its pixels; large images are reduced to `MAX_SIDE`."""
+    """`<img>` with embedded pixels; large images are reduced to `MAX_SIDE`."""
     kind = f' class="{style}"' if style else ""
     return f'<img{kind} src="{data_uri(image)}" alt="{escape(text)}" title="{escape(text)}">'
 
 
 def data_uri(image: Pixels) -> str:
-    """PNG of a small image, JPEG of a larger one after reduction, as a data URI."""
+    """Data URI of an image: PNG up to 40 pixels a side, otherwise JPEG reduced to `MAX_SIDE`."""
     height, width = image.shape[:2]
     content, kind = io.BytesIO(), "png"
     opened = Image.fromarray(image)
@@ -165,33 +166,40 @@ def data_uri(image: Pixels) -> str:
 
 
 def map_html(embedding: EmbeddingMap, *, description: str) -> str:
-    """Square of thumbnails where they find room and of dots elsewhere, coloured by class if there
-    are labels."""
+    """Embedding map: thumbnails where they do not overlap, dots elsewhere.
+
+    Coloured by class if labelled.
+    """
     xy = 0.035 + 0.93 * embedding.xy
     shown = spread_out(xy, distance=_THUMBNAIL_SHARE)
     atlas, columns = _atlas(embedding.thumbnails[shown])
     rows = math.ceil(len(shown) / columns)
     hidden = np.setdiff1d(np.arange(len(xy)), shown)
     dots = "".join(
-        f'<circle cx="{100 * xy[i, 0]:.1f}" cy="{100 * xy[i, 1]:.1f}" r=".55"{_paint(embedding, i, "fill")}/>'
+        f'<circle cx="{100 * xy[i, 0]:.1f}" cy="{100 * xy[i, 1]:.1f}" r=".55"'
+        f"{_class_attributes(embedding, i, 'fill')}/>"
         for i in hidden
     )
     thumbnails = "".join(
         f'<i style="left:{100 * xy[i, 0]:.1f}%;top:{100 * xy[i, 1]:.1f}%;'
-        f'background-position:{_percent(place % columns, columns)} {_percent(place // columns, rows)}"'
-        f"{_paint(embedding, i, 'class')}></i>"
+        f"background-position:{_percent(place % columns, columns)} "
+        f'{_percent(place // columns, rows)}"'
+        f"{_class_attributes(embedding, i, 'class')}></i>"
         for place, i in enumerate(shown)
     )
     return (
         f'<div class="map" role="img" aria-label="{escape(description)}" '
-        f'style="--atlas:url({atlas});--grid:{100 * columns}% {100 * rows}%;--side:{100 * _THUMBNAIL_SHARE:.2f}%">'
+        f'style="--atlas:url({atlas});--grid:{100 * columns}% {100 * rows}%;'
+        f'--side:{100 * _THUMBNAIL_SHARE:.2f}%">'
         f'<svg viewBox="0 0 100 100" aria-hidden="true">{dots}</svg>{thumbnails}</div>'
     )
 
 
 def spread_out(xy: npt.NDArray[np.float32], *, distance: float) -> npt.NDArray[np.int64]:
-    """Points, in order, that keep a distance from all chosen before, so that their pictures do not
-    overlap."""
+    """Indices of points, in order, that are at least `distance` apart.
+
+    This keeps their thumbnails from overlapping.
+    """
     chosen: list[int] = []
     for i in range(len(xy)):
         if len(chosen) == _MAX_THUMBNAILS:
@@ -202,7 +210,7 @@ def spread_out(xy: npt.NDArray[np.float32], *, distance: float) -> npt.NDArray[n
 
 
 def _atlas(thumbnails: Pixels) -> tuple[str, int]:
-    """One JPEG of all thumbnails as a data URI, and its number of columns."""
+    """All thumbnails in one JPEG, as a data URI, and its number of columns."""
     columns = math.ceil(math.sqrt(len(thumbnails)))
     sheet = Image.new(
         "RGB", (columns * _THUMBNAIL, math.ceil(len(thumbnails) / columns) * _THUMBNAIL)
@@ -222,15 +230,15 @@ def _percent(place: int, count: int) -> str:
 
 
 def class_name(embedding: EmbeddingMap, label: int) -> str:
-    """Name of a class, its number where there is no name, `unknown` for -1."""
+    """Name of a class; its number if it has no name, `unknown` for -1."""
     if label < 0:
         return "unknown"
     names = embedding.class_names
     return names[label] if names is not None and label < len(names) else f"class {label}"
 
 
-def _paint(embedding: EmbeddingMap, row: int, attribute: str) -> str:
-    """Attributes that give a point the colour and the name of its class."""
+def _class_attributes(embedding: EmbeddingMap, row: int, attribute: str) -> str:
+    """HTML attributes that give a point the colour and the name of its class."""
     if embedding.labels is None or embedding.labels[row] < 0:
         return ""
     label = int(embedding.labels[row])

@@ -1,7 +1,6 @@
-"""The pictures of a report: views, retrievals, an embedding map, and the bank's hardest negatives.
+"""Pictures of a report: views, retrievals, an embedding map, the bank's hardest negatives.
 
-Pure functions of images and of what an encoder made of them; whoever has the encoder and the data
-calls them.
+Pure functions of images, features and embeddings; callers supply the encoder and the data.
 """
 
 from dataclasses import dataclass
@@ -18,17 +17,17 @@ from sparring.measures.knn import nearest
 from sparring.seeding import derived_seed, generator
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""(height, width, 3), or (images, height, width, 3)."""
+"""uint8 values, (height, width, 3) or (images, height, width, 3)."""
 
 NUM_QUERIES, NUM_NEIGHBORS = 8, 8
-NUM_NEGATIVES, NUM_FACES = 4, 3
+NUM_NEGATIVES, NUM_NEAREST_IMAGES = 4, 3
 NUM_VIEW_ROWS = 8
 MAP_IMAGES = 1500
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRow:
-    """An image and the views that training made of it; views may differ in size."""
+    """An image and the views made of it in training; views may differ in size."""
 
     original: Pixels
     views: tuple[Pixels, ...]
@@ -36,7 +35,7 @@ class ViewRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """An image and its nearest neighbours by features, nearest first."""
+    """A query image and its nearest neighbours by features, nearest first."""
 
     query: Pixels
     neighbours: Pixels
@@ -46,104 +45,105 @@ class Retrieval:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingMap:
-    """Features in the plane; coordinates in [0, 1]."""
+    """Features projected to the plane, coordinates in [0, 1]."""
 
     xy: npt.NDArray[np.float32]
     thumbnails: Pixels
     projection: str
-    """How the plane was found: `t-SNE` or `PCA`."""
+    """Projection method: `t-SNE` or `PCA`."""
     labels: npt.NDArray[np.int64] | None = None
     class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardNegative:
-    """A vector of the bank, shown by the images whose embeddings are nearest to it."""
+    """A bank vector, shown by the images whose embeddings are nearest to it."""
 
     cosine: float
-    """With the query."""
-    faces: Pixels
-    face_cosines: npt.NDArray[np.float32]
+    """Cosine of the bank vector and the query."""
+    nearest_images: Pixels
+    image_cosines: npt.NDArray[np.float32]
     same_label: npt.NDArray[np.bool_] | None = None
-    """Whether each face is of the query's class."""
+    """Whether each nearest image has the query's class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardestNegatives:
-    """An image and the vectors of the bank that are hardest to tell from it, hardest first."""
+    """A query image and the bank vectors with the largest cosine to it, largest first."""
 
     query: Pixels
     negatives: tuple[HardNegative, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
-    """What a pair of generators made of the same latent vectors at one moment of the joint
+class GeneratedPairs:
+    """Images of a generator pair from the same latent vectors, at one time of the joint
     training."""
 
     share: float
-    """Of the joint training, in [0, 1)."""
+    """Elapsed share of the joint training, in [0, 1)."""
     first: Pixels
-    """One generator's images, (pairs, height, width, 3)."""
+    """Images of the first generator, (pairs, height, width, 3)."""
     second: Pixels
-    """The other's."""
+    """Images of the second generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """The pictures of one encoder; any part may be missing."""
+    """Pictures of one encoder; any part may be missing."""
 
     views: tuple[ViewRow, ...] = ()
     attacks: tuple[ViewRow, ...] = ()
-    """Views, each beside its perturbation around mid-grey and its attacked copy."""
-    moments: tuple[Moment, ...] = ()
-    """Generated pairs, in the order of time."""
+    """Views, each with its perturbation around mid-grey and its attacked copy."""
+    generated_pairs: tuple[GeneratedPairs, ...] = ()
+    """Generated pairs in order of time."""
     retrievals: tuple[Retrieval, ...] = ()
     embedding_map: EmbeddingMap | None = None
     bank_hardest: tuple[HardestNegatives, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Images and what one encoder makes of them, row by row."""
+class EncodedImages:
+    """Images, and what one encoder computes from them, row by row."""
 
     images: UInt8[Tensor, "images 3 height width"]
     features: Float[Tensor, "images channels"]
     labels: Int[Tensor, "images"] | None = None
-    """-1 = unknown."""
+    """Class of each image; -1 is unknown."""
     class_names: tuple[str, ...] | None = None
     embeddings: Float[Tensor, "images dim"] | None = None
-    """Needed for the bank only."""
+    """Embeddings of the images; only needed with a bank."""
     bank: Float[Tensor, "bank dim"] | None = None
     views: tuple[Float[Tensor, "rows 3 _ _"], ...] = ()
     """Views of the first rows of `images`, in [0, 1]."""
     attack: tuple[Float[Tensor, "rows 3 _ _"], Float[Tensor, "rows 3 _ _"]] | None = None
-    """Views and their attacked copies."""
+    """Views and their attacked copies, in [0, 1]."""
     album: UInt8[Tensor, "moments 2 pairs 3 height width"] | None = None
-    """Pictures of generated pairs at equal distances over the joint training, as far as it has
-    come."""
+    """Generated pairs at equal intervals of the joint training, as far as it has come."""
     num_moments: int = 1
-    """Of the whole joint training."""
+    """Number of intervals in the whole joint training."""
 
 
-def make_gallery(sample: Sample, *, seed: int) -> Gallery:
-    """All pictures that the sample allows; the same seed and labels give the same queries for every
-    encoder."""
-    queries = choose_queries(len(sample.images), sample.labels, seed=seed)
+def make_gallery(encoded: EncodedImages, *, seed: int) -> Gallery:
+    """All pictures that can be made.
+
+    The same seed and labels give the same queries for every encoder.
+    """
+    queries = choose_queries(len(encoded.images), encoded.labels, seed=seed)
     return Gallery(
-        views=view_rows(sample),
-        attacks=() if sample.attack is None else attack_rows(*sample.attack),
-        moments=moments(sample),
-        retrievals=retrievals(sample, queries),
-        embedding_map=embedding_map(sample, seed=seed),
-        bank_hardest=hardest_negatives(sample, queries),
+        views=view_rows(encoded),
+        attacks=() if encoded.attack is None else attack_rows(*encoded.attack),
+        generated_pairs=generated_pairs(encoded),
+        retrievals=retrievals(encoded, queries),
+        embedding_map=embedding_map(encoded, seed=seed),
+        bank_hardest=hardest_negatives(encoded, queries),
     )
 
 
 def choose_queries(
     count: int, labels: Int[Tensor, "images"] | None, *, seed: int
 ) -> Int[Tensor, "queries"]:
-    """Rows to ask with: drawn at random, one of each class before a second of any."""
+    """Rows of the query images: random, one of each class before a second of any class."""
     order = torch.randperm(count, generator=generator(seed, "queries"))
     if labels is not None:
         seen: dict[int, int] = {}
@@ -155,13 +155,14 @@ def choose_queries(
     return order[:NUM_QUERIES]
 
 
-def view_rows(sample: Sample) -> tuple[ViewRow, ...]:
-    """The first images beside their views."""
-    count = min([NUM_VIEW_ROWS, *(len(view) for view in sample.views)]) if sample.views else 0
-    as_bytes = [(view[:count] * 255).round().clamp(0, 255).byte() for view in sample.views]
+def view_rows(encoded: EncodedImages) -> tuple[ViewRow, ...]:
+    """The first images with their views."""
+    count = min([NUM_VIEW_ROWS, *(len(view) for view in encoded.views)]) if encoded.views else 0
+    as_bytes = [(view[:count] * 255).round().clamp(0, 255).byte() for view in encoded.views]
     return tuple(
         ViewRow(
-            original=pixels(sample.images[row]), views=tuple(pixels(view[row]) for view in as_bytes)
+            original=pixels(encoded.images[row]),
+            views=tuple(pixels(view[row]) for view in as_bytes),
         )
         for row in range(count)
     )
@@ -170,8 +171,10 @@ def view_rows(sample: Sample) -> tuple[ViewRow, ...]:
 def attack_rows(
     views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]
 ) -> tuple[ViewRow, ...]:
-    """Views, what was added to them, scaled so that its largest value is white, its smallest black
-    and none mid-grey, and the sum."""
+    """Views, their perturbations, and their sums.
+
+    Perturbations are scaled to the full range around mid-grey.
+    """
     added = attacked - views
     shown = 0.5 + added / (2 * added.abs().max().clamp(min=1e-12))
     clean, change, sums = (
@@ -183,89 +186,93 @@ def attack_rows(
     )
 
 
-def moments(sample: Sample) -> tuple[Moment, ...]:
-    """The album's pictures with their time."""
-    if sample.album is None:
+def generated_pairs(encoded: EncodedImages) -> tuple[GeneratedPairs, ...]:
+    """Pictures of the album with their time."""
+    if encoded.album is None:
         return ()
-    pictures = sample.album.permute(0, 1, 2, 4, 5, 3).cpu().numpy()
+    pictures = encoded.album.permute(0, 1, 2, 4, 5, 3).cpu().numpy()
     return tuple(
-        Moment(share=number / sample.num_moments, first=pair[0], second=pair[1])
+        GeneratedPairs(share=number / encoded.num_moments, first=pair[0], second=pair[1])
         for number, pair in enumerate(pictures)
     )
 
 
-def retrievals(sample: Sample, queries: Int[Tensor, "queries"]) -> tuple[Retrieval, ...]:
-    """Nearest other images of each query by the cosine of features."""
-    if len(sample.images) < 2:
+def retrievals(encoded: EncodedImages, queries: Int[Tensor, "queries"]) -> tuple[Retrieval, ...]:
+    """Nearest other images of each query by cosine of the features."""
+    if len(encoded.images) < 2:
         return ()
-    queries = queries.to(sample.features.device)
-    cosines, rows = nearest(sample.features, sample.features[queries], NUM_NEIGHBORS + 1)
+    queries = queries.to(encoded.features.device)
+    cosines, rows = nearest(encoded.features, encoded.features[queries], NUM_NEIGHBORS + 1)
     found = []
     for query, near, cosine in zip(queries, rows, cosines, strict=True):
         others = (near != query).nonzero().flatten()[:NUM_NEIGHBORS]
         found.append(
             Retrieval(
-                query=pixels(sample.images[query.cpu()]),
-                neighbours=pixels(sample.images[near[others].cpu()]),
+                query=pixels(encoded.images[query.cpu()]),
+                neighbours=pixels(encoded.images[near[others].cpu()]),
                 cosines=cosine[others].cpu().numpy(),
-                same_label=_same_label(sample, query, near[others]),
+                same_label=_same_label(encoded, query, near[others]),
             )
         )
     return tuple(found)
 
 
 def hardest_negatives(
-    sample: Sample, queries: Int[Tensor, "queries"]
+    encoded: EncodedImages, queries: Int[Tensor, "queries"]
 ) -> tuple[HardestNegatives, ...]:
     """Bank vectors with the largest cosine to each query's embedding, and the images nearest to
     them."""
-    if sample.bank is None or sample.embeddings is None:
+    if encoded.bank is None or encoded.embeddings is None:
         return ()
-    queries = queries.to(sample.embeddings.device)
-    cosines, vectors = nearest(sample.bank, sample.embeddings[queries], NUM_NEGATIVES)
+    queries = queries.to(encoded.embeddings.device)
+    cosines, vectors = nearest(encoded.bank, encoded.embeddings[queries], NUM_NEGATIVES)
     found = []
     for query, hardest, cosine in zip(queries, vectors, cosines, strict=True):
-        face_cosines, faces = nearest(sample.embeddings, sample.bank[hardest], NUM_FACES)
+        image_cosines, nearest_images = nearest(
+            encoded.embeddings, encoded.bank[hardest], NUM_NEAREST_IMAGES
+        )
         negatives = tuple(
             HardNegative(
                 cosine=float(cosine[rank]),
-                faces=pixels(sample.images[faces[rank].cpu()]),
-                face_cosines=face_cosines[rank].cpu().numpy(),
-                same_label=_same_label(sample, query, faces[rank]),
+                nearest_images=pixels(encoded.images[nearest_images[rank].cpu()]),
+                image_cosines=image_cosines[rank].cpu().numpy(),
+                same_label=_same_label(encoded, query, nearest_images[rank]),
             )
             for rank in range(len(hardest))
         )
         found.append(
-            HardestNegatives(query=pixels(sample.images[query.cpu()]), negatives=negatives)
+            HardestNegatives(query=pixels(encoded.images[query.cpu()]), negatives=negatives)
         )
     return tuple(found)
 
 
-def embedding_map(sample: Sample, *, seed: int) -> EmbeddingMap | None:
+def embedding_map(encoded: EncodedImages, *, seed: int) -> EmbeddingMap | None:
     """Features of at most `MAP_IMAGES` images in the plane; None for fewer than three images."""
-    if len(sample.images) < 3:
+    if len(encoded.images) < 3:
         return None
-    rows = torch.randperm(len(sample.images), generator=generator(seed, "map"))[:MAP_IMAGES]
-    unit = F.normalize(sample.features.cpu().float()[rows], dim=1)
+    rows = torch.randperm(len(encoded.images), generator=generator(seed, "map"))[:MAP_IMAGES]
+    unit = F.normalize(encoded.features.cpu().float()[rows], dim=1)
     components = principal_components(unit, 50)
     xy, projection = _tsne(components, seed=seed)
     low, high = xy.min(axis=0), xy.max(axis=0)
     return EmbeddingMap(
         xy=((xy - low) / np.maximum(high - low, 1e-12)).astype(np.float32),
-        thumbnails=pixels(sample.images[rows]),
+        thumbnails=pixels(encoded.images[rows]),
         projection=projection,
         labels=None
-        if sample.labels is None
-        else sample.labels.cpu()[rows].numpy().astype(np.int64),
-        class_names=sample.class_names,
+        if encoded.labels is None
+        else encoded.labels.cpu()[rows].numpy().astype(np.int64),
+        class_names=encoded.class_names,
     )
 
 
 def principal_components(
     features: Float[Tensor, "rows dim"], count: int
 ) -> npt.NDArray[np.float32]:
-    """Coordinates along the directions of largest variance, largest first; the sign makes the
-    largest entry positive."""
+    """Coordinates along the directions of largest variance, largest first.
+
+    Each direction's largest entry is positive.
+    """
     centred = (features - features.mean(dim=0)).double()
     _, directions = torch.linalg.eigh(centred.T @ centred)
     directions = directions.flip(1)[:, : min(count, len(features))]
@@ -275,8 +282,10 @@ def principal_components(
 
 
 def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArray[np.float32], str]:
-    """t-SNE of the components if scikit-learn is there and the rows suffice, else the first two
-    components."""
+    """t-SNE of the components, and the name of the method.
+
+    Falls back to the first two components, without scikit-learn or for fewer than 10 rows.
+    """
     if components.shape[1] < 2:
         return np.concatenate([components, np.zeros_like(components)], axis=1), "PCA"
     try:
@@ -296,15 +305,17 @@ def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArra
 
 
 def pixels(images: UInt8[Tensor, "*batch 3 height width"]) -> Pixels:
-    """Images with channels last, as NumPy and Pillow have them."""
+    """Images with channels last, as NumPy and Pillow expect."""
     array: Pixels = images.movedim(-3, -1).contiguous().cpu().numpy()
     return array
 
 
-def _same_label(sample: Sample, query: Tensor, rows: Tensor) -> npt.NDArray[np.bool_] | None:
-    if sample.labels is None or sample.labels[query.cpu()] < 0:
+def _same_label(
+    encoded: EncodedImages, query: Tensor, rows: Tensor
+) -> npt.NDArray[np.bool_] | None:
+    if encoded.labels is None or encoded.labels[query.cpu()] < 0:
         return None
     same: npt.NDArray[np.bool_] = (
-        (sample.labels[rows.cpu()] == sample.labels[query.cpu()]).cpu().numpy()
+        (encoded.labels[rows.cpu()] == encoded.labels[query.cpu()]).cpu().numpy()
     )
     return same

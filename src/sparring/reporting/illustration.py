@@ -14,7 +14,7 @@ from sparring.methods.method import Context, Method, Pictures
 from sparring.models.encoder import Encoder
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
-from sparring.reporting.gallery import NUM_VIEW_ROWS, Gallery, Sample, make_gallery
+from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, make_gallery
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.encoders import load_encoders
@@ -78,7 +78,7 @@ def _gallery(
     features = torch.cat([encoder.features(part) for part in parts])
     labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[rows]
     bank, changed = pictures.negatives, pictures.changed
-    sample = Sample(
+    sample = EncodedImages(
         images=images,
         features=features,
         labels=labels,

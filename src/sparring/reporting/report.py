@@ -8,18 +8,18 @@ from string import Template
 
 from sparring.errors import RunError, StorageError
 from sparring.reporting.details import details
-from sparring.reporting.pictures import picture_sections
+from sparring.reporting.picture_sections import picture_sections
 from sparring.reporting.sections import panel, provenance, scores, training
+from sparring.reporting.sentences import by_method, evidence, fairness, headline, listed, warnings
 from sparring.reporting.summary import RunSummary
-from sparring.reporting.wording import by_method, evidence, fairness, headline, listed, warnings
 
 
 def write_report(runs: Sequence[RunSummary], out: str | Path) -> Path:
-    """Write the page and return its path.
+    """Write the report and return its path.
 
     Args:
-        runs: at least one, in the order of the page; colours follow it.
-        out: HTML file to write; its folder is made if need be.
+        runs: at least one, in the order of the page; the order gives the colours.
+        out: HTML file to write; missing folders are created.
 
     Raises:
         RunError: without runs.
@@ -36,7 +36,7 @@ def write_report(runs: Sequence[RunSummary], out: str | Path) -> Path:
 
 
 def report_html(runs: Sequence[RunSummary]) -> str:
-    """The page as text.
+    """HTML of the report.
 
     Raises:
         RunError: without runs.
@@ -71,12 +71,17 @@ def _header(runs: Sequence[RunSummary]) -> str:
     title = " ".join(
         f"<span>{escape(clause + end)}</span>" for clause, end in zip(clauses, ends, strict=True)
     )
-    return f'<h1>{title}</h1><p class="trust">{escape(trust)}</p>{alarms}<dl class="facts">{facts}</dl>'
+    return (
+        f'<h1>{title}</h1><p class="trust">{escape(trust)}</p>{alarms}'
+        f'<dl class="facts">{facts}</dl>'
+    )
 
 
 def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
-    """What was trained on what, for how long; values that differ between runs stand side by
-    side."""
+    """Names and values of what was trained on what and for how long.
+
+    Values that differ between runs stand side by side.
+    """
     asked = {
         "Images": ("data", "path"),
         "Backbone": ("encoder", "backbone"),

@@ -1,5 +1,6 @@
-"""The sections of a report, each a function from runs to HTML; a section without material says so
-in a sentence.
+"""Sections of a report: functions from runs to HTML.
+
+A section without data says so in a sentence.
 
 Every text that comes from outside passes `escape`.
 """
@@ -11,8 +12,8 @@ from sparring.config import toml_text
 from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
+from sparring.reporting.sentences import accuracy, confounders, percent, run_names, scored_protocols
 from sparring.reporting.summary import RunSummary, Score, leaves
-from sparring.reporting.wording import accuracy, confounders, percent, run_names, scored_protocols
 from sparring.training.metrics import METRICS, metrics_of
 
 MEASURES = {
@@ -21,7 +22,7 @@ MEASURES = {
     "uniformity": ("Uniformity", "0 = all images alike, -4 = evenly spread"),
     "alignment": ("Alignment", "0 = views of an image coincide; so they do after collapse"),
 }
-"""Label-free measures: title and reading."""
+"""Label-free measures: title, and how to read the value."""
 
 _NOT_CURVES = {"step", "epoch", "seconds"}
 
@@ -33,33 +34,35 @@ _CAPTIONS = {
 
 
 def section(title: str, content: str, *, lead: str = "") -> str:
-    """A titled section with an introductory sentence."""
+    """Section with a title and an introductory sentence."""
     intro = f'<p class="lead">{escape(lead)}</p>' if lead else ""
     return f"<section><h2>{escape(title)}</h2>{intro}{content}</section>"
 
 
-def absent(text: str) -> str:
-    """The sentence that stands in the place of missing material."""
+def missing_note(text: str) -> str:
+    """Sentence shown in place of missing data."""
     return f'<p class="absent">{escape(text)}</p>'
 
 
 def swatch(number: int | None, name: str) -> str:
-    """A run's name behind its colour; None: the untrained encoder."""
+    """Name of a run after its colour; number None is the untrained encoder."""
     color, dashes = (
         ("untrained", "solid")
         if number is None
         else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
     )
-    return f'<span class="run"><b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>{escape(name)}</span>'
+    line = f'<b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>'
+    return f'<span class="run">{line}{escape(name)}</span>'
 
 
 def scores(runs: Sequence[RunSummary]) -> str:
-    """Bars from the untrained encoder's score to the trained one's, a card per protocol."""
+    """Section with a card per protocol: bars from the untrained encoder's score to the trained
+    one's."""
     cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
     if not cards:
         return section(
             "Scores",
-            absent(
+            missing_note(
                 "No scores: the images have no labels, or have not been evaluated yet "
                 "(sparring evaluate)."
             ),
@@ -115,8 +118,10 @@ def _bar(
 ) -> str:
     left, right = sorted(100 * end / top for end in span)
     return (
-        f'<tr><th scope="row">{name}</th><td class="number">{percent(value)}</td><td class="number gain">{escape(gain)}</td>'
-        f'<td class="track"><i style="left:{left:.1f}%;width:{max(right - left, 0.6):.1f}%;background:var(--{color})"></i></td></tr>'
+        f'<tr><th scope="row">{name}</th><td class="number">{percent(value)}</td>'
+        f'<td class="number gain">{escape(gain)}</td>'
+        f'<td class="track"><i style="left:{left:.1f}%;width:{max(right - left, 0.6):.1f}%;'
+        f'background:var(--{color})"></i></td></tr>'
     )
 
 
@@ -149,7 +154,7 @@ def training(runs: Sequence[RunSummary]) -> str:
     titled = [name for name in known if known[name].title]
     plots = "".join(_plot(name, runs) for name in titled if name not in MEASURES)
     if not plots:
-        return section("Training", absent("No curves: metrics.jsonl is empty."))
+        return section("Training", missing_note("No curves: metrics.jsonl is empty."))
     others = sorted(
         {name for run in runs for record in run.metrics for name in record}
         - set(titled)
@@ -157,7 +162,8 @@ def training(runs: Sequence[RunSummary]) -> str:
     )
     rest = "".join(_plot(name, runs) for name in others)
     more = (
-        f'<details><summary>Everything else that was recorded</summary><div class="plots">{rest}</div></details>'
+        "<details><summary>Everything else that was recorded</summary>"
+        f'<div class="plots">{rest}</div></details>'
         if rest
         else ""
     )
@@ -165,12 +171,16 @@ def training(runs: Sequence[RunSummary]) -> str:
 
 
 def panel(runs: Sequence[RunSummary]) -> str:
-    """Label-free measures: final values beside the untrained encoder, and their curves."""
+    """Section of the label-free measures: final values beside the untrained encoder's, and
+    curves."""
     table = _panel_table(runs)
     plots = "".join(_plot(name, runs, width=2.75) for name in MEASURES)
     if not table and not plots:
-        return section("Without labels", absent("No label-free measures were recorded."))
-    note = '<p class="note">While training, on views: of the embeddings, the effective rank of the features.</p>'
+        return section("Without labels", missing_note("No label-free measures were recorded."))
+    note = (
+        '<p class="note">While training, on views: of the embeddings, '
+        "the effective rank of the features.</p>"
+    )
     curves = f'{note}{_legend(runs)}<div class="plots four">{plots}</div>'
     lead = (
         "What can be known without labels: whether the encoder still tells images apart, not "
@@ -205,7 +215,8 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
     channels = next((values["channels"] for _, values in columns if "channels" in values), None)
     of = f" ({escape(str(channels))} channels)" if channels else ""
     return (
-        f'<div class="scroll"><table class="panel"><thead><tr><th scope="col">of backbone features{of}</th>{head}</tr></thead>'
+        f'<div class="scroll"><table class="panel"><thead><tr>'
+        f'<th scope="col">of backbone features{of}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -231,7 +242,10 @@ def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
     metric = _metrics(runs).get(name, Metric(""))
     title, caption = metric.title or name, _CAPTIONS.get(name, metric.meaning)
     svg = curves_svg(lines, description=f"{title} over epochs", width=width)
-    return f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>{svg}</figure>"
+    return (
+        f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>"
+        f"{svg}</figure>"
+    )
 
 
 def _legend(runs: Sequence[RunSummary]) -> str:
@@ -242,7 +256,8 @@ def _legend(runs: Sequence[RunSummary]) -> str:
 
 
 def provenance(runs: Sequence[RunSummary]) -> str:
-    """Commands, differing settings, environments, whole configurations and unreadable files."""
+    """Section with commands, differing settings, environments, configurations and unreadable
+    files."""
     parts = [_commands(runs), _differences(runs), _environments(runs)]
     for name, run in zip(run_names(runs), runs, strict=True):
         if run.config:
@@ -267,10 +282,11 @@ def _commands(runs: Sequence[RunSummary]) -> str:
         shown = (
             f"<pre>{escape(str(command))}</pre>"
             if command
-            else absent("The command was not recorded.")
+            else missing_note("The command was not recorded.")
         )
         rows.append(
-            f'<div class="command">{swatch(number, name)} <small>{escape(run.path)}</small>{shown}</div>'
+            f'<div class="command">{swatch(number, name)} '
+            f"<small>{escape(run.path)}</small>{shown}</div>"
         )
     return "".join(rows)
 
@@ -293,22 +309,26 @@ def _environments(runs: Sequence[RunSummary]) -> str:
         if name != "command"
     ]
     if not names:
-        return absent("The environment was not recorded.")
+        return missing_note("The environment was not recorded.")
     rows = [(name, [str(environment.get(name, "-")) for environment in flat]) for name in names]
     merged = [(name, values[:1] if len(set(values)) == 1 else values) for name, values in rows]
     return _details("Environment", _columns(merged, run_names(runs)))
 
 
 def _columns(rows: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
-    """Table with a column per run; a single value stands for all runs."""
+    """Table with a column per run; a single value applies to all runs."""
     head = "".join(
         f'<th scope="col">{swatch(number, name)}</th>' for number, name in enumerate(names)
     )
     body = ""
     for title, values in rows:
         span = f' colspan="{len(names)}"' if len(values) < len(names) else ""
-        body += f'<tr><th scope="row">{escape(title)}</th>{"".join(f"<td{span}>{escape(value)}</td>" for value in values)}</tr>'
-    return f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        cells = "".join(f"<td{span}>{escape(value)}</td>" for value in values)
+        body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _details(title: str, content: str) -> str:

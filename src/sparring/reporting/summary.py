@@ -1,4 +1,4 @@
-"""What a report knows of one run: the files of its folder, and pictures if someone made them."""
+"""Summary of one run for a report: the files of its folder, and its pictures if any."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,37 +13,37 @@ from sparring.reporting.gallery import Gallery
 from sparring.training.metrics import read_metrics
 
 Score: TypeAlias = Mapping[str, Any]
-"""Results of one protocol, as `evaluation.protocol` describes them."""
+"""Result of one protocol, in the form of `evaluation.protocol`."""
 
 Record: TypeAlias = Mapping[str, float | None]
-"""One line of metrics.jsonl; None where the value was not finite."""
+"""One line of metrics.jsonl; None for a value that was not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """One run as a report shows it. Anything that can be missing may be empty."""
+    """One run as a report shows it. Missing parts are empty."""
 
     label: str
-    """Short name in headlines, tables and legends: the method's, as a rule."""
+    """Short name in headlines, tables and legends; usually the method's."""
     path: str
-    """Run folder, as the user knows it."""
+    """Run folder as the user gave it."""
     note: str = ""
-    """What the run is for, such as `the control of AdCo`."""
+    """Purpose of the run, such as `the control of AdCo`."""
     config: Tree = field(default_factory=dict)
     metrics: tuple[Record, ...] = ()
     trained: Mapping[str, Score] = field(default_factory=dict)
-    """Scores by protocol."""
+    """Scores of the trained encoder by protocol."""
     untrained: Mapping[str, Score] = field(default_factory=dict)
-    """The same of the encoder from which the run started."""
+    """Scores of the initial encoder by protocol."""
     environment: Mapping[str, str | int | float] = field(default_factory=dict)
     quarantine: tuple[str, ...] = ()
-    """Unreadable files, with the reason after a tab."""
+    """Unreadable files, each with the reason after a tab."""
     gallery: Gallery | None = None
     untrained_gallery: Gallery | None = None
 
     @property
     def seed(self) -> int | None:
-        """Seed of the run, if the configuration tells."""
+        """Seed of the run; None if the configuration has none."""
         seed = self.config.get("seed")
         return seed if isinstance(seed, int) else None
 
@@ -58,7 +58,7 @@ class RunSummary:
         return [str(name) for name in self.config.get("opponent", ())]
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
-        """Epochs and values of a metric; steps where no epoch is recorded."""
+        """Epochs and values of a metric; steps where no epoch was recorded."""
         points = [
             (float(position), float(value))
             for record in self.metrics
@@ -72,7 +72,7 @@ class RunSummary:
         return {name for record in self.metrics for name in record}
 
     def last(self, name: str) -> float | None:
-        """Latest finite value of a metric."""
+        """Last finite value of a metric; None if there is none."""
         return next(
             (value for record in reversed(self.metrics) if (value := record.get(name)) is not None),
             None,
@@ -83,12 +83,12 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     """Summary of a run folder, without pictures.
 
     Args:
-        folder: what `sparring train --out` wrote.
+        folder: folder that `sparring train --out` wrote.
         label: name to show; the method's by default.
-        note: what the run is for.
+        note: purpose of the run.
 
     Raises:
-        RunError: if the folder holds no config.toml.
+        RunError: if the folder has no config.toml.
     """
     path = Path(folder)
     if not (path / "config.toml").is_file():
@@ -117,7 +117,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
 
 
 def _title(config: Tree, name: str) -> str:
-    """The method's, with the opponents around it."""
+    """Title of the method, with the opponents around it."""
     opponents = config.get("opponent", ())
     return " + ".join(
         [

@@ -1,4 +1,4 @@
-"""Boxes are cut off at the edges, and everything that belongs to a box goes with it."""
+"""Boxes are clipped at the edges, and everything that belongs to a box stays with it."""
 
 from pathlib import Path
 
@@ -8,14 +8,23 @@ import torch
 from PIL import Image
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
-from sparring.data.sources.annotations import AnnotatedImages, Mark, gathered, joined
+from sparring.data.sources.annotations import (
+    AnnotatedImages,
+    ObjectAnnotation,
+    concatenated,
+    stack_annotations,
+)
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.data.sources.files import Files
 from sparring.errors import DataError
 
 
 def annotated(
-    folder: Path, marks: list[Mark], *, count: int = 2, names: tuple[str, ...] = ("a", "b")
+    folder: Path,
+    marks: list[ObjectAnnotation],
+    *,
+    count: int = 2,
+    names: tuple[str, ...] = ("a", "b"),
 ) -> AnnotatedImages:
     """Blank images of 20 x 10 pixels with these objects; the k-th object of an image has the mask
     whose only pixel is (0, k)."""
@@ -32,32 +41,42 @@ def annotated(
     source = Files(folder, [f"{number}.png" for number in range(count)])
     return AnnotatedImages(
         source,
-        gathered(marks),
+        stack_annotations(marks),
         sizes=torch.tensor([[10, 20]] * count),
         class_names=names,
         outlines=outlines,
     )
 
 
-def test_boxes_are_cut_off_at_the_edges_and_counted(tmp_path: Path) -> None:
+def test_boxes_are_clipped_at_the_edges_and_counted(tmp_path: Path) -> None:
     images = annotated(
         tmp_path,
-        [Mark(0, (-5, 2, 8, 30), 1), Mark(0, (1, 1, 20.4, 9), 2), Mark(1, (0, 0, 20, 10), 2)],
+        [
+            ObjectAnnotation(0, (-5, 2, 8, 30), 1),
+            ObjectAnnotation(0, (1, 1, 20.4, 9), 2),
+            ObjectAnnotation(1, (0, 0, 20, 10), 2),
+        ],
     )
     assert images.objects(0).boxes.tolist() == [[0, 2, 8, 10], [1, 1, 20, 9]]
     assert images.objects(1).boxes.tolist() == [[0, 0, 20, 10]]
     assert (images.num_clipped, images.num_dropped) == (1, 0)
 
 
-def test_boxes_of_no_area_go_together_with_their_masks(tmp_path: Path) -> None:
+def test_boxes_of_no_area_are_dropped_with_their_masks(tmp_path: Path) -> None:
     nothing = [
-        Mark(0, (3, 3, 3, 9), 1),
-        Mark(0, (25, 2, 30, 4), 1),
-        Mark(0, (float("nan"), 0, 5, 5), 1),
+        ObjectAnnotation(0, (3, 3, 3, 9), 1),
+        ObjectAnnotation(0, (25, 2, 30, 4), 1),
+        ObjectAnnotation(0, (float("nan"), 0, 5, 5), 1),
     ]
     images = annotated(
         tmp_path,
-        [nothing[0], Mark(0, (1, 1, 4, 4), 2), nothing[1], nothing[2], Mark(1, (0, 0, 2, 2), 1)],
+        [
+            nothing[0],
+            ObjectAnnotation(0, (1, 1, 4, 4), 2),
+            nothing[1],
+            nothing[2],
+            ObjectAnnotation(1, (0, 0, 2, 2), 1),
+        ],
     )
     assert images.num_dropped == 3
     assert images.objects(0).labels.tolist() == [2]
@@ -66,18 +85,21 @@ def test_boxes_of_no_area_go_together_with_their_masks(tmp_path: Path) -> None:
 
 
 def test_areas_are_the_annotated_ones_or_those_of_the_boxes_that_are_left(tmp_path: Path) -> None:
-    images = annotated(tmp_path, [Mark(0, (0, 0, 4, 5), 1, area=7.0), Mark(0, (-2, 0, 4, 5), 1)])
+    images = annotated(
+        tmp_path,
+        [ObjectAnnotation(0, (0, 0, 4, 5), 1, area=7.0), ObjectAnnotation(0, (-2, 0, 4, 5), 1)],
+    )
     assert images.objects(0).areas.tolist() == [7.0, 20.0]
 
 
 def test_an_image_without_objects_has_empty_ones(tmp_path: Path) -> None:
-    images = annotated(tmp_path, [Mark(1, (0, 0, 2, 2), 1)])
+    images = annotated(tmp_path, [ObjectAnnotation(1, (0, 0, 2, 2), 1)])
     assert len(images.objects(0)) == 0
     assert images.objects(0).boxes.shape == (0, 4)
     assert images.masks(0).shape == (0, 10, 20)
 
 
-def test_pixels_come_whole_and_a_wrong_size_is_told(tmp_path: Path) -> None:
+def test_pixels_are_whole_and_a_wrong_size_is_reported(tmp_path: Path) -> None:
     images = annotated(tmp_path, [])
     values = np.random.default_rng(0).integers(0, 255, (10, 20, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "0.png")
@@ -89,24 +111,30 @@ def test_pixels_come_whole_and_a_wrong_size_is_told(tmp_path: Path) -> None:
             look(1)
 
 
-def test_an_image_that_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_image_is_named(tmp_path: Path) -> None:
     images = annotated(tmp_path, [])
     (tmp_path / "0.png").unlink()
     (tmp_path / "1.png").write_bytes(b"nonsense")
     for index in (0, 1):
-        with pytest.raises(DataError, match=rf"{index}\.png cannot be read \(.*\); mend the image"):
+        with pytest.raises(
+            DataError, match=rf"{index}\.png cannot be read \(.*\); repair the image"
+        ):
             images.image(index)
     with pytest.raises(DataError, match="cannot be read"):
         images.check(0)
 
 
-def test_sets_come_one_after_the_other(tmp_path: Path) -> None:
+def test_sets_are_concatenated_in_order(tmp_path: Path) -> None:
     one = annotated(
         tmp_path / "one",
-        [Mark(0, (0, 0, 2, 2), 1), Mark(1, (5, 5, 5, 5), 1), Mark(1, (1, 1, 3, 3), 2)],
+        [
+            ObjectAnnotation(0, (0, 0, 2, 2), 1),
+            ObjectAnnotation(1, (5, 5, 5, 5), 1),
+            ObjectAnnotation(1, (1, 1, 3, 3), 2),
+        ],
     )
-    other = annotated(tmp_path / "other", [Mark(2, (4, 4, 9, 9), 2)], count=3)
-    both = joined([one, other])
+    other = annotated(tmp_path / "other", [ObjectAnnotation(2, (4, 4, 9, 9), 2)], count=3)
+    both = concatenated([one, other])
     assert len(both) == 5
     assert [len(both.objects(index)) for index in range(5)] == [1, 1, 0, 0, 1]
     assert both.objects(4).boxes.tolist() == [[4, 4, 9, 9]]
@@ -114,18 +142,18 @@ def test_sets_come_one_after_the_other(tmp_path: Path) -> None:
     assert both.masks(4).shape == (1, 10, 20)
     assert both.read(3) == (tmp_path / "other" / "1.png").read_bytes()
     assert both.key(2) == "0.png"
-    assert both.fingerprint() != joined([other, one]).fingerprint()
+    assert both.fingerprint() != concatenated([other, one]).fingerprint()
 
 
-def test_sets_of_other_classes_are_not_joined(tmp_path: Path) -> None:
+def test_sets_of_other_classes_are_not_concatenated(tmp_path: Path) -> None:
     one, other = (
         annotated(tmp_path / "one", []),
         annotated(tmp_path / "other", [], names=("a", "c")),
     )
     with pytest.raises(DataError, match="differ in b, c"):
-        joined([one, other])
+        concatenated([one, other])
     with pytest.raises(DataError, match="their order"):
-        joined([one, annotated(tmp_path / "third", [], names=("b", "a"))])
+        concatenated([one, annotated(tmp_path / "third", [], names=("b", "a"))])
 
 
 def test_the_fingerprint_changes_with_a_box(tmp_path: Path) -> None:
@@ -135,7 +163,7 @@ def test_the_fingerprint_changes_with_a_box(tmp_path: Path) -> None:
         sizes = torch.tensor([[10, 20]])
         return AnnotatedImages(
             source,
-            gathered([Mark(0, (0, 0, 2, bottom), 1)]),
+            stack_annotations([ObjectAnnotation(0, (0, 0, 2, bottom), 1)]),
             sizes=sizes,
             class_names=("a",),
             outlines="",
@@ -147,11 +175,11 @@ def test_the_fingerprint_changes_with_a_box(tmp_path: Path) -> None:
 def test_two_paths_with_a_comma_are_taken_together(tmp_path: Path) -> None:
     made = rectangles.scenes(3)
     paths = [rectangles.write_voc(tmp_path / name, made) for name in ("VOC2007", "VOC2012")]
-    both = open_annotated(f"{paths[0]}, {paths[1]}")
+    both = open_detection_images(f"{paths[0]}, {paths[1]}")
     assert len(both) == 6
     assert both.objects(4).boxes.tolist() == [[float(v) for v in box] for box in made[1].boxes]
     with pytest.raises(DataError, match=r"no such file or folder: .*elsewhere\.txt"):
-        open_annotated(f"{paths[0]},{tmp_path / 'elsewhere.txt'}")
+        open_detection_images(f"{paths[0]},{tmp_path / 'elsewhere.txt'}")
 
 
 @pytest.mark.parametrize("name", ["list.csv", "folder", "missing.json"])
@@ -159,11 +187,11 @@ def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path, name: st
     (tmp_path / "list.csv").write_text("path\n")
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"COCO \.json.*VOC.*parquet"):
-        open_annotated(tmp_path / name)
+        open_detection_images(tmp_path / name)
 
 
 def test_arrays_are_refused_and_open_sets_pass(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="in memory have no boxes"):
-        open_annotated(np.zeros((2, 8, 8, 3), np.uint8))
+        open_detection_images(np.zeros((2, 8, 8, 3), np.uint8))
     images = annotated(tmp_path, [])
-    assert open_annotated(images) is images
+    assert open_detection_images(images) is images

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.errors import DataError
 
 pa = pytest.importorskip("pyarrow")
@@ -63,7 +63,7 @@ def write(
 
 @pytest.mark.parametrize("features", [NESTED, FLAT])
 def test_boxes_and_names_are_those_of_the_scenes(tmp_path: Path, features: object) -> None:
-    images = open_annotated(write(tmp_path / "a.parquet", features=features))
+    images = open_detection_images(write(tmp_path / "a.parquet", features=features))
     assert images.class_names == ("blue", "red")
     for index, scene in enumerate(MADE):
         assert images.objects(index).boxes.tolist() == [
@@ -79,7 +79,7 @@ def test_without_names_the_numbers_are_names_and_a_folder_of_files_is_one_set(
 ) -> None:
     write(tmp_path / "a.parquet", features=None)
     write(tmp_path / "b.parquet", features=None)
-    images = open_annotated(tmp_path)
+    images = open_detection_images(tmp_path)
     assert images.class_names == ("0", "1")
     assert len(images) == 6
     assert images.objects(4).labels.tolist() == images.objects(1).labels.tolist()
@@ -87,7 +87,7 @@ def test_without_names_the_numbers_are_names_and_a_folder_of_files_is_one_set(
 
 def test_rows_without_objects_are_images_without_objects(tmp_path: Path) -> None:
     objects = [None, {"bbox": [], "category": []}, objects_of(MADE[2])]
-    images = open_annotated(write(tmp_path / "a.parquet", objects=objects))
+    images = open_detection_images(write(tmp_path / "a.parquet", objects=objects))
     assert [len(images.objects(index)) for index in range(3)] == [0, 0, len(MADE[2].boxes)]
 
 
@@ -107,20 +107,20 @@ def test_rows_without_objects_are_images_without_objects(tmp_path: Path) -> None
 )
 def test_objects_that_cannot_be_are_told(tmp_path: Path, objects: object, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        open_annotated(write(tmp_path / "a.parquet", objects=[objects] * 3))
+        open_detection_images(write(tmp_path / "a.parquet", objects=[objects] * 3))
 
 
 def test_files_without_boxes_are_told(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="has no boxes: its columns are image, things, and 'objects' must be one"
     ):
-        open_annotated(write(tmp_path / "a.parquet", column="things"))
+        open_detection_images(write(tmp_path / "a.parquet", column="things"))
     with pytest.raises(DataError, match="must be a struct of lists 'bbox' and 'category'"):
-        open_annotated(write(tmp_path / "a.parquet", objects=[1, 2, 3]))
+        open_detection_images(write(tmp_path / "a.parquet", objects=[1, 2, 3]))
 
 
 def test_the_real_blood_cells_are_read(shared_data: Path) -> None:
-    images = open_annotated(shared_data / "bccd-320x240-train.parquet")
+    images = open_detection_images(shared_data / "bccd-320x240-train.parquet")
     assert (len(images), images.class_names) == (205, ("RBC", "WBC", "Platelets"))
     assert images.image(0).shape == (3, 240, 320)
     assert images.objects(0).boxes[0].tolist() == [34.0, 157.5, 143.0, 240.0]

@@ -1,5 +1,4 @@
-"""COCO's json: where its images are, what its numbers mean, and a sentence for what is wrong in
-it."""
+"""COCO json files: where images are found, what the ids mean, and errors."""
 
 import json
 from collections.abc import Callable
@@ -12,15 +11,15 @@ import torch
 from pycocotools import mask as reference
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
 from sparring.data.sources.coco_json import open_coco
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.errors import DataError
 
 MADE = rectangles.scenes(4)
 
 
 def test_boxes_labels_and_masks_are_those_of_the_scenes(tmp_path: Path) -> None:
-    images = open_annotated(rectangles.write_coco(tmp_path, MADE))
+    images = open_detection_images(rectangles.write_coco(tmp_path, MADE))
     assert images.class_names == ("red", "blue")  # in the order of their numbers, 3 and 7
     for index, scene in enumerate(MADE):
         objects, masks = images.objects(index), images.masks(index)
@@ -56,7 +55,10 @@ def test_missing_images_are_told_with_the_places_that_were_looked_at(tmp_path: P
         file.unlink()
     with pytest.raises(
         DataError,
-        match=rf"000\.png, are in none of {path.parent}, {path.parent / 'images'}, {tmp_path / 'instances'}",
+        match=(
+            rf"000\.png, are in none of {path.parent}, {path.parent / 'images'}, "
+            rf"{tmp_path / 'instances'}"
+        ),
     ):
         open_coco(path)
 
@@ -184,7 +186,8 @@ def _twice(key: str) -> Callable[[dict[str, Any]], Any]:
         (_captions, "every entry of 'annotations' needs bbox, category_id, image_id, unlike 1"),
         (
             _unknown_category,
-            r"annotation 17 \(category 99, image 100\) has a category that 'categories' lacks; it lists 3, 7",
+            r"annotation 17 \(category 99, image 100\) has a category that 'categories' lacks; "
+            "it lists 3, 7",
         ),
         (_unknown_image, "belongs to an image that 'images' lacks"),
         (_short_box, r"has no bbox \[x, y, width, height\]"),

@@ -1,4 +1,4 @@
-"""Images with domains: both layouts say the same, and what is missing is named."""
+"""Images with domains: both layouts give the same, and what is missing is named."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def told(source: DomainSource) -> list[tuple[str, str]]:
     ]
 
 
-def test_folders_tell_the_domain_and_then_the_class(folders: Path) -> None:
+def test_folders_give_the_domain_and_then_the_class(folders: Path) -> None:
     source = open_domains(folders)
     assert (source.domain_names, source.class_names, len(source)) == (DOMAINS, CLASSES, 27)
     assert [source.key(i).split("/")[:2] for i in range(27)] == [
@@ -40,7 +40,7 @@ def test_folders_tell_the_domain_and_then_the_class(folders: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [None, NAMES])
-def test_parquet_tells_the_same_by_name_or_by_number(
+def test_parquet_gives_the_same_by_name_or_by_number(
     folders: Path, tmp_path: Path, names: dict[str, tuple[str, ...]] | None
 ) -> None:
     pytest.importorskip("pyarrow")
@@ -117,14 +117,14 @@ def test_parquet_without_domains_or_classes_is_refused(folders: Path, tmp_path: 
         open_domains(path)
 
 
-def test_images_in_memory_and_lists_tell_no_domains(tmp_path: Path) -> None:
+def test_images_in_memory_and_lists_have_no_domains(tmp_path: Path) -> None:
     images = np.zeros((4, 16, 16, 3), np.uint8)
-    with pytest.raises(DataError, match="images in memory: domains are not told apart"):
+    with pytest.raises(DataError, match="images in memory: the domains are unknown"):
         open_domains((images, np.arange(4)))
-    with pytest.raises(DataError, match="images in memory: domains are not told apart"):
+    with pytest.raises(DataError, match="images in memory: the domains are unknown"):
         open_domains(Arrays(images, np.arange(4)))
     (tmp_path / "a.txt").write_text("a.png\n")
-    with pytest.raises(DataError, match=r"a.txt: domains are not told apart"):
+    with pytest.raises(DataError, match=r"a.txt: the domains are unknown"):
         open_domains(tmp_path / "a.txt")
     with pytest.raises(DataError, match="no such file"):
         open_domains(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Folders and lists: which files count, in which order, and what their labels are."""
+"""Folders and lists: which files are read, in which order, and with which labels."""
 
 import os
 import shutil

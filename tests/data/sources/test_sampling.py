@@ -1,4 +1,4 @@
-"""What a sample of headers tells about a source."""
+"""Estimates from a sample of headers."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from sparring.errors import DataError
 
 
 class Varied(Source):
-    """Many images, of which every row that is read is noted."""
+    """Many images; records every row that is read."""
 
     def __init__(self, sizes: list[tuple[int, int]]) -> None:
         self.sizes, self.seen = sizes, set[int]()

@@ -1,4 +1,4 @@
-"""Whatever a user hands over finds its source, or one clear line says why not."""
+"""Any kind of data opens as a source, or one clear line says why not."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_formats_of_later_versions_say_what_to_do_meanwhile(data: str, advice: s
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"x.zip is no data set; give"):
+    with pytest.raises(DataError, match=r"x.zip is not a data set; give"):
         open_source(tmp_path / "x.zip")
 
 

@@ -1,5 +1,4 @@
-"""VOC's folders: which images a list names, where pixels are counted from, and a sentence for what
-is wrong."""
+"""VOC folders: images of a list, counting of pixels, and errors."""
 
 from pathlib import Path
 
@@ -7,7 +6,7 @@ import pytest
 import torch
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.data.sources.voc_xml import open_voc
 from sparring.errors import DataError
 
@@ -37,18 +36,21 @@ def test_a_box_of_one_pixel_at_the_corner_is_counted_from_zero(voc: Path) -> Non
 
 def test_a_list_names_the_images_and_a_folder_means_all(voc: Path) -> None:
     (voc / "ImageSets" / "Main" / "red_val.txt").write_text("002  1\n000 -1\n")
-    images = open_annotated(voc / "ImageSets" / "Main" / "red_val.txt")
+    images = open_detection_images(voc / "ImageSets" / "Main" / "red_val.txt")
     assert [images.key(index) for index in range(len(images))] == ["002.jpg", "000.jpg"]
     assert images.objects(0).boxes.tolist() == [
         [float(value) for value in box] for box in MADE[2].boxes
     ]
-    assert len(open_annotated(voc)) == 4
-    assert open_annotated(voc).class_names == ("blue", "red")
-    assert open_annotated(voc).objects(1).labels.tolist() == [kind + 1 for kind in MADE[1].classes]
+    assert len(open_detection_images(voc)) == 4
+    assert open_detection_images(voc).class_names == ("blue", "red")
+    assert open_detection_images(voc).objects(1).labels.tolist() == [
+        kind + 1 for kind in MADE[1].classes
+    ]
 
 
 def test_difficult_objects_are_marked_and_boxes_of_parts_are_not_objects(voc: Path) -> None:
-    part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part>"
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    part = f"<part><name>head</name>{box}</part>"
     (voc / "Annotations" / "000.xml").write_text(
         rectangles.voc_xml(MADE[0], difficult=[0], more=part)
     )
@@ -117,7 +119,7 @@ def test_missing_files_and_lists_in_the_wrong_place_are_told(voc: Path, tmp_path
     with pytest.raises(DataError, match=r"cannot read .*002\.xml"):
         open_voc(voc / "ImageSets" / "Main" / "trainval.txt")
     (tmp_path / "list.txt").write_text("000\n")
-    with pytest.raises(DataError, match="no list of a VOC set"):
+    with pytest.raises(DataError, match="not a list of a VOC set"):
         open_voc(tmp_path / "list.txt")
     (voc / "ImageSets" / "Main" / "trainval.txt").write_text("\n")
     with pytest.raises(DataError, match="names no images"):

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from sparring.data.sources.annotations import Mark, gathered
+from sparring.data.sources.annotations import ObjectAnnotation
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.detection.coco_score import AnnotatedObjects, DetectedObjects, coco_score
@@ -30,7 +30,7 @@ def truth(
     masks: Tensor | None = None,
 ) -> AnnotatedObjects:
     found = [
-        Mark(
+        ObjectAnnotation(
             0,
             box,
             label,

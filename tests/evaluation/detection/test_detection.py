@@ -9,7 +9,7 @@ import pytest
 import tiny_encoders
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
@@ -135,7 +135,9 @@ def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_p
 
 def test_voc_lists_and_open_sets_are_taken(tmp_path: Path) -> None:
     train = rectangles.write_voc(tmp_path / "VOC2007", rectangles.scenes(4))
-    test = open_annotated(rectangles.write_voc(tmp_path / "other", rectangles.scenes(3, seed=1)))
+    test = open_detection_images(
+        rectangles.write_voc(tmp_path / "other", rectangles.scenes(3, seed=1))
+    )
     result = detection(
         evaluated_encoder(), evaluation_data(str(train), test), DetectionSettings.build(QUICK)
     )

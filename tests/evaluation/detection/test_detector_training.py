@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import rectangles
-from sparring.data.sources.annotated import open_annotated
 from sparring.data.sources.annotations import AnnotatedImages
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.errors import TrainingError
 from sparring.evaluation.detection.detection import DetectionSettings
 from sparring.evaluation.detection.detector_training import (
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def images(tmp_path: Path) -> AnnotatedImages:
     """Seven images with boxes and outlines."""
-    return open_annotated(rectangles.write_coco(tmp_path, rectangles.scenes(7)))
+    return open_detection_images(rectangles.write_coco(tmp_path, rectangles.scenes(7)))
 
 
 def test_a_mirrored_example_marks_the_same_pixels(images: AnnotatedImages) -> None:
@@ -55,7 +55,7 @@ def test_crowds_and_difficult_objects_are_not_learned_from(tmp_path: Path) -> No
     tree["annotations"] = [
         annotation for annotation in tree["annotations"] if annotation["image_id"] != 100
     ]
-    images = open_annotated(rectangles.write_coco(tmp_path, made, tree))
+    images = open_detection_images(rectangles.write_coco(tmp_path, made, tree))
     _, target = example(images, 1, is_flipped=False, with_masks=True)
     assert (
         len(target["boxes"])

@@ -506,4 +506,4 @@ def test_the_command_takes_a_name_and_a_root(
         "cpu",
     )
     assert missing.code == 2
-    assert missing.error.startswith("flowers102 is not whole in")
+    assert missing.error.startswith("flowers102 is incomplete in")

@@ -160,7 +160,7 @@ def test_trained_encoders_are_those_of_the_folders(tmp_path: Path) -> None:
     asked = settings(hold_out=["sketch"], epochs=2, draws=1)
     result = domains(evaluated_encoder(), work, asked)
     case = held_out(opened(work), "sketch")
-    images = module.part(opened(work).dataset, case.others.numpy())
+    images = module.dataset_subset(opened(work).dataset, case.others.numpy())
     kept = pretrained(
         images, "domains/without-sketch", config=run_config(work, epochs=2), data=work
     ).trained

@@ -13,7 +13,7 @@ from tiny_encoders import state_digest
 from sparring import api, distributed
 from sparring.config import merged
 from sparring.data.dataset import Dataset
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.pretraining_again.pretraining import (
@@ -53,7 +53,7 @@ def evaluation_data(
 
 
 def images(count: int = 48) -> Dataset:
-    return part(arena.dataset(), np.arange(count))
+    return dataset_subset(arena.dataset(), np.arange(count))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
-"""Images whose objects are marked with boxes, and perhaps with outlines: what detection learns from
-and is scored on."""
+"""Images with annotated objects: boxes, and optionally outlines.
+
+Detection trains and is scored on them.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,28 +18,31 @@ from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
 Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
-"""Masks of all objects of an image, in the order in which they were given."""
+"""Function from the index of an image to the masks of all its objects, in the order given."""
 
-# A box may stick out by this much without a word: rounding, and coordinates counted from one.
+# A box may exceed the image by this much without being counted as clipped: rounding, or coordinates
+# counted from one.
 _EDGE_PIXELS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """Marked objects, of one image or of many."""
+    """Annotated objects of one image or of many."""
 
     boxes: Float[Tensor, "objects 4"]
-    """Left, top, right, bottom in pixels: 0-based, the right and bottom edges not included."""
+    """Left, top, right, bottom in pixels, counted from 0; the right and bottom edges are
+    exclusive."""
     labels: Int[Tensor, "objects"]
-    """Class of each, from 1 on: detectors keep 0 for the background."""
+    """Class of each object, from 1 on: detectors keep 0 for the background."""
     areas: Float[Tensor, "objects"]
-    """Pixels as annotated; NaN where nobody said: then that of the box."""
+    """Annotated area in pixels; NaN where none is given, then the area of the box."""
     is_crowd: Bool[Tensor, "objects"]
-    """Stands for many objects at once: not learned from, and what is found there is not counted."""
+    """Whether the box stands for many objects. Not used in training; detections on it are not
+    counted."""
     is_difficult: Bool[Tensor, "objects"]
-    """VOC's mark, treated in the same way."""
+    """VOC's mark of difficult objects, treated like crowds."""
     image: Int[Tensor, "objects"]
-    """Index of the image that shows it, rising."""
+    """Index of the image that shows the object, in rising order."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,13 +52,13 @@ class Objects:
 
     @property
     def is_ignored(self) -> Bool[Tensor, "objects"]:
-        """Crowds and difficult ones."""
+        """Whether each object is a crowd or difficult."""
         return self.is_crowd | self.is_difficult
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One object as a reader finds it."""
+class ObjectAnnotation:
+    """One annotated object as a reader of a layout finds it."""
 
     image: int
     box: tuple[float, float, float, float]
@@ -63,8 +68,8 @@ class Mark:
     is_difficult: bool = False
 
 
-def gathered(marks: Sequence[Mark]) -> Objects:
-    """Marks, in the order of their images, as tensors."""
+def stack_annotations(marks: Sequence[ObjectAnnotation]) -> Objects:
+    """Annotations, given in the order of their images, as tensors."""
     return Objects(
         boxes=torch.tensor([mark.box for mark in marks], dtype=torch.float32).reshape(-1, 4),
         labels=torch.tensor([mark.label for mark in marks], dtype=torch.long),
@@ -76,19 +81,19 @@ def gathered(marks: Sequence[Mark]) -> Objects:
 
 
 class AnnotatedImages(Source):
-    """Images of a source with their objects, the boxes cut off at the edges of the image.
+    """Images of a source with their objects; boxes are clipped to the image.
 
     Args:
         source: the images.
-        objects: of all images, as annotated.
-        sizes: height and width for which each image's boxes were made.
-        class_names: of the labels 1, 2, ...
-        outlines: masks of an image's objects, or a few words that say why there are none.
+        objects: objects of all images, as annotated.
+        sizes: height and width in pixels for which each image's boxes were made.
+        class_names: names of the labels 1, 2, ...
+        outlines: masks of an image's objects, or a short reason why there are none.
 
     Attributes:
         num_clipped: boxes that reached more than half a pixel beyond their image.
-        num_dropped: boxes of which nothing is left within the image.
-        outlines_missing: why `masks` cannot be asked for; empty if it can.
+        num_dropped: boxes entirely outside their image, or of no area.
+        outlines_missing: reason why `masks` is unavailable; empty if it is available.
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class AnnotatedImages(Source):
         return self._source.read(index)
 
     def fingerprint(self) -> str:
-        """Changes with the images and with every box."""
+        """Text that changes with the images and with every box."""
         digest = hashlib.blake2b(self._source.fingerprint().encode(), digest_size=16)
         digest.update(
             self.everything.boxes.numpy().tobytes() + self.everything.labels.numpy().tobytes()
@@ -140,15 +145,15 @@ class AnnotatedImages(Source):
         return digest.hexdigest()
 
     def objects(self, index: int) -> Objects:
-        """What is marked in an image."""
+        """Objects of an image."""
         return self.everything[int(self._starts[index]) : int(self._starts[index + 1])]
 
     def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
         """Pixels of an image.
 
         Raises:
-            DataError: for an image that cannot be read, or has another size than its boxes were
-                made for.
+            DataError: if the image cannot be read, or has another size than its boxes were made
+                for.
         """
         try:
             image = load(self._source.read, index)
@@ -158,17 +163,17 @@ class AnnotatedImages(Source):
         return image
 
     def masks(self, index: int) -> Bool[Tensor, "objects height width"]:
-        """Outlines of the objects of `objects(index)`, filled; only where `outlines_missing` is
+        """Filled outlines of the objects of `objects(index)`; only if `outlines_missing` is
         empty."""
         assert not isinstance(self._outlines, str)
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         return self._outlines(index)[self._kept_rows[start:end] - self._given_starts[index]]
 
     def check(self, index: int) -> None:
-        """Look at the file of an image without decoding it.
+        """Check the header of an image without decoding it.
 
         Raises:
-            DataError: as `image`, as far as the header tells.
+            DataError: like `image`, as far as the header tells.
         """
         try:
             self._check_size(index, load_header_size(self._source.read, index))
@@ -186,13 +191,13 @@ class AnnotatedImages(Source):
 
     def _unreadable(self, index: int, error: Exception) -> DataError:
         return DataError(
-            f"{self.key(index)} cannot be read ({error}); mend the image or take it out of "
+            f"{self.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the annotations"
         )
 
 
-class Joined(Source):
-    """Several sources one after the other."""
+class ConcatenatedSource(Source):
+    """Images of several sources, one source after the other."""
 
     def __init__(self, parts: Sequence[Source]) -> None:
         self._parts = parts
@@ -202,7 +207,7 @@ class Joined(Source):
         return int(self._starts[-1])
 
     def place(self, index: int) -> tuple[int, int]:
-        """Which source holds an image, and its index there."""
+        """Number of the source that holds an image, and the image's index there."""
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
         return part, index - int(self._starts[part])
 
@@ -218,8 +223,8 @@ class Joined(Source):
         return "+".join(part.fingerprint() for part in self._parts)
 
 
-def joined(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
-    """Sets one after the other.
+def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
+    """Images of several sets, one set after the other.
 
     Raises:
         DataError: if their classes differ.
@@ -232,7 +237,7 @@ def joined(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
                 "sets that are learned from together must have the same classes; these "
                 f"differ in {', '.join(differing)}"
             )
-    source = Joined(sets)
+    source = ConcatenatedSource(sets)
     missing = next((part.outlines_missing for part in sets if part.outlines_missing), "")
 
     def outlines(index: int) -> Tensor:
@@ -269,5 +274,5 @@ def _clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _starts(image: Tensor, count: int) -> Tensor:
-    """Where the objects of each image begin, and the end of the last."""
+    """Index of the first object of each image, and the end of the last image."""
     return torch.searchsorted(image.contiguous(), torch.arange(count + 1))

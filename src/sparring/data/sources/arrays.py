@@ -1,4 +1,4 @@
-"""Images that are in memory already: numpy arrays and torch tensors."""
+"""Images already in memory: numpy arrays and torch tensors."""
 
 import hashlib
 
@@ -10,19 +10,20 @@ from sparring.data.sources.image_source import Labels, Source, numbered
 from sparring.errors import DataError
 
 HASHED_IMAGES = 1024
-"""Images hashed at once, so that an array that is not contiguous is not copied whole."""
+"""Images hashed at once, so that a non-contiguous array is never copied whole."""
 
 
 class Arrays(Source):
-    """An array of images, not copied.
+    """Images of an array, which is not copied.
 
     Args:
-        images: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W) values: uint8, or floating in [0,
-            1].
+        images: values of shape (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); uint8, or floats
+            in [0, 1].
         labels: class of each image, as numbers (negative: unknown) or as names.
 
     Raises:
-        DataError: another shape, type or range, or not as many labels as images.
+        DataError: for another shape, type or range, or if the number of labels is not that of the
+            images.
     """
 
     def __init__(self, images: npt.NDArray[np.generic] | Tensor, labels: object = None) -> None:
@@ -58,7 +59,7 @@ class Arrays(Source):
         return self._labels
 
     def fingerprint(self) -> str:
-        """Changes when any value, the shape or the type of the images does."""
+        """Text that changes with any value, with the shape and with the type of the images."""
         digest = hashlib.blake2b(
             f"{self._values.shape}{self._values.dtype}".encode(), digest_size=16
         )
@@ -69,8 +70,10 @@ class Arrays(Source):
         return digest.hexdigest()
 
     def squares(self, size: int) -> npt.NDArray[np.uint8] | None:
-        """All images as uint8 (N, 3, size, size) if they have that size and type already; else
-        None."""
+        """All images as uint8 (N, 3, size, size) if they already have this size and type.
+
+        Otherwise None.
+        """
         if self._values.dtype != np.uint8 or self._values.shape[1:3] != (size, size):
             return None
         images = self._values[..., None] if self._values.ndim == 3 else self._values

@@ -1,5 +1,7 @@
-"""Boxes in parquet files of Hugging Face's layout: a column `objects` of lists `bbox` [x, y, width,
-height] and `category`."""
+"""Boxes in parquet files of the Hugging Face layout.
+
+Column `objects` holds lists `bbox` [x, y, width, height] and `category`.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sparring.data.decode import UnreadableImageError, load_header_size
-from sparring.data.sources.annotations import AnnotatedImages, Mark, gathered
+from sparring.data.sources.annotations import AnnotatedImages, ObjectAnnotation, stack_annotations
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.errors import DataError
 
@@ -45,7 +47,7 @@ def open_boxes_parquet(root: Path, names: Sequence[str]) -> AnnotatedImages:
     sizes = torch.tensor([_size(source, index) for index in range(len(source))], dtype=torch.long)
     return AnnotatedImages(
         source,
-        gathered(marks),
+        stack_annotations(marks),
         sizes=sizes,
         class_names=categories,
         outlines="parquet files hold boxes only",
@@ -72,8 +74,10 @@ def _check_columns(path: Path, schema: "pa.Schema") -> None:
 
 
 def _class_names(schema: "pa.Schema") -> tuple[str, ...] | None:
-    """Names that Hugging Face keeps in the schema's metadata, wherever below `objects` its version
-    puts them."""
+    """Class names from the Hugging Face metadata.
+
+    Versions differ in where below `objects` they are.
+    """
     try:
         tree = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][COLUMN]
     except (KeyError, TypeError, ValueError):
@@ -92,7 +96,7 @@ def _names_below(tree: object) -> list[object] | None:
 
 
 def _numbers(rows: Iterable[Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """Numbers as names, up to the largest."""
+    """Class numbers up to the largest, as names."""
     largest = max(
         (int(number) for row in rows for number in (row or {}).get(CATEGORY) or ()), default=-1
     )
@@ -101,7 +105,7 @@ def _numbers(rows: Iterable[Mapping[str, Any] | None]) -> tuple[str, ...]:
 
 def _marks(
     source: Parquet, image: int, row: Mapping[str, Any], categories: Sequence[str]
-) -> list[Mark]:
+) -> list[ObjectAnnotation]:
     boxes, numbers = row.get(BOX) or [], row.get(CATEGORY) or []
     if len(boxes) != len(numbers):
         raise DataError(
@@ -118,7 +122,7 @@ def _marks(
                 f"{len(categories) - 1} ({', '.join(categories)})"
             )
         x, y, width, height = box
-        marks.append(Mark(image, (x, y, x + width, y + height), number + 1))
+        marks.append(ObjectAnnotation(image, (x, y, x + width, y + height), number + 1))
     return marks
 
 
@@ -127,5 +131,5 @@ def _size(source: Parquet, index: int) -> tuple[int, int]:
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
         raise DataError(
-            f"{source.key(index)} cannot be read ({error}); mend it or leave the row out"
+            f"{source.key(index)} cannot be read ({error}); repair it or leave the row out"
         ) from None

@@ -1,4 +1,4 @@
-"""Boxes and outlines of a COCO file: one json with `images`, `annotations` and `categories`."""
+"""Boxes and outlines of a COCO json with `images`, `annotations` and `categories`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from sparring.data.decode import UnreadableImageError, load_header_size
-from sparring.data.sources.annotations import AnnotatedImages, Mark, Outlines, gathered
+from sparring.data.sources.annotations import (
+    AnnotatedImages,
+    ObjectAnnotation,
+    Outlines,
+    stack_annotations,
+)
 from sparring.data.sources.files import Files
 from sparring.data.sources.run_lengths import mask_of
 from sparring.errors import DataError
@@ -20,12 +25,15 @@ Table = list[dict[str, Any]]
 def open_coco(path: Path) -> AnnotatedImages:
     """Images and objects of a COCO json.
 
-    The images are searched beside the json, in `images/` there, and in the folder that is named
-    after the split beside the json's own folder: `annotations/instances_val2017.json` goes with
-    `val2017/`. Labels are the categories in the order of their numbers.
+    Images are searched next to the json, in `images/` there, and in the folder named after the
+    split next to the json's own folder: `annotations/instances_val2017.json` goes with `val2017/`.
+    Labels are the categories in the order of their ids.
+
+    Args:
+        path: the json file.
 
     Raises:
-        DataError: if it is not COCO, contradicts itself, or its images are not there.
+        DataError: if the file is not COCO or contradicts itself, or if images are missing.
     """
     images, annotations, categories = _read(path)
     labels = _labels(path, categories)
@@ -39,7 +47,7 @@ def open_coco(path: Path) -> AnnotatedImages:
     sizes = _sizes(source, images)
     return AnnotatedImages(
         source,
-        gathered([_mark(annotation, numbers, labels) for annotation in annotations]),
+        stack_annotations([_mark(annotation, numbers, labels) for annotation in annotations]),
         sizes=sizes,
         class_names=tuple(
             str(category["name"])
@@ -54,7 +62,7 @@ def _read(path: Path) -> tuple[Table, Table, Table]:
         tree = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:  # also bytes that are no text
+    except ValueError as error:  # also for bytes that are not text
         raise DataError(f"{path} is not JSON: {error}") from None
     keys = ("images", "annotations", "categories")
     parts = [tree.get(key) if isinstance(tree, dict) else None for key in keys]
@@ -77,7 +85,7 @@ def _read(path: Path) -> tuple[Table, Table, Table]:
 
 
 def _labels(path: Path, categories: Table) -> dict[int, int]:
-    """Label of each category number, from 1 on."""
+    """Label of each category id, from 1 on."""
     labels = {
         category["id"]: label
         for label, category in enumerate(
@@ -114,9 +122,9 @@ def _check(
 
 def _mark(
     annotation: dict[str, Any], numbers: Mapping[int, int], labels: Mapping[int, int]
-) -> Mark:
+) -> ObjectAnnotation:
     x, y, width, height = annotation["bbox"]
-    return Mark(
+    return ObjectAnnotation(
         image=numbers[annotation["image_id"]],
         box=(x, y, x + width, y + height),
         label=labels[annotation["category_id"]],
@@ -126,10 +134,10 @@ def _mark(
 
 
 def _found(path: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
-    """The folder that holds the images, and their names in it."""
+    """Folder that holds the images, and their names in it."""
     split = path.stem.rpartition("_")[2]
     folders = [path.parent, path.parent / "images", path.parent.parent / split]
-    # Some files name the images with their folder, others do not.
+    # Some files include the folder in the image names, others do not.
     for folder in folders:
         if (folder / names[0]).is_file():
             missing = [name for name in names if not (folder / name).is_file()]
@@ -146,17 +154,17 @@ def _found(path: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def _sizes(source: Files, images: Table) -> Tensor:
-    """Height and width as the json says; from the file where it is silent."""
+    """Height and width of each image from the json; from the file if the json has none."""
 
     def size(index: int, image: dict[str, Any]) -> tuple[int, int]:
-        """Of one image."""
+        """Height and width of one image."""
         if "height" in image and "width" in image:
             return int(image["height"]), int(image["width"])
         try:
             return load_header_size(source.read, index)
         except UnreadableImageError as error:
             raise DataError(
-                f"{source.key(index)} cannot be read ({error}); mend the image or take it out "
+                f"{source.key(index)} cannot be read ({error}); repair the image or take it out "
                 "of the annotations"
             ) from None
 
@@ -179,7 +187,7 @@ def _outlines(
         by_image.setdefault(numbers[annotation["image_id"]], []).append(annotation["segmentation"])
 
     def masks(index: int) -> Tensor:
-        """Outlines of one image's objects, filled: (objects, height, width)."""
+        """Filled outlines of one image's objects, (objects, height, width)."""
         height, width = sizes[index].tolist()
         try:
             found = [
@@ -193,7 +201,7 @@ def _outlines(
 
 
 def _shown(entry: object) -> str:
-    """An entry in a few words: its id if it has one."""
+    """Short text for an entry: its id if it has one."""
     if isinstance(entry, dict) and "id" in entry:
         more = (
             f" (category {entry['category_id']}, image {entry.get('image_id')})"

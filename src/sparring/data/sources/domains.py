@@ -1,5 +1,7 @@
-"""Images with a class and a domain each: folders `domain/class/image`, or parquet with a column
-`domain` beside `label`."""
+"""Images with a class and a domain each.
+
+Layouts: folders `domain/class/image`, or parquet with columns `domain` and `label`.
+"""
 
 from pathlib import Path
 
@@ -22,7 +24,7 @@ class DomainSource(Source):
     """Images of another source that come from several domains, such as photos and sketches.
 
     Args:
-        images: with their classes as labels.
+        images: images, with their classes as labels.
         domains: domain of each image, an index into the names.
         domain_names: name of each domain.
 
@@ -66,7 +68,7 @@ class DomainSource(Source):
         return self._domains
 
     def by_domain(self) -> Source:
-        """The same images, labelled with their domains instead."""
+        """Source of the same images, labelled with their domains."""
         return _Relabelled(self._images, self._domains, self.domain_names)
 
     def fingerprint(self) -> str:
@@ -74,7 +76,10 @@ class DomainSource(Source):
 
 
 class _Relabelled(Source):
-    """The images of another source with other labels: the same fingerprint, so the same store."""
+    """Images of another source with other labels.
+
+    The fingerprint is the same, so they share its store.
+    """
 
     def __init__(self, images: Source, labels: Labels, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names
@@ -100,9 +105,9 @@ def open_domains(data: ImageData | Source) -> DomainSource:
     """Images with their classes and domains.
 
     Args:
-        data: folder whose first level are the domains and whose second level are the classes;
-            parquet file or folder of them with the columns `domain` and `label`, each of integers
-            (named in the metadata, as Hugging Face does) or of names; or an open source.
+        data: folder with domains as first-level and classes as second-level folders; parquet file
+            or folder of them with columns `domain` and `label`, each of integers (with names in the
+            Hugging Face metadata) or of names; or an open source.
 
     Raises:
         DataError: for anything else, for an image outside its two folders, without classes, or for
@@ -116,8 +121,8 @@ def open_domains(data: ImageData | Source) -> DomainSource:
     if isinstance(data, str | Path) and Path(data).expanduser().is_dir():
         return _from_folder(Path(data).expanduser())
     raise DataError(
-        f"{data if isinstance(data, str | Path) else 'images in memory'}: domains are not "
-        f"told apart there; give {LAYOUTS}"
+        f"{data if isinstance(data, str | Path) else 'images in memory'}: the "
+        f"domains are unknown; give {LAYOUTS}"
     )
 
 
@@ -151,7 +156,7 @@ def _from_folder(root: Path) -> DomainSource:
 
 
 def _numbered_folders(folders: list[str]) -> tuple[Labels, tuple[str, ...]]:
-    """Each as a number in the order of the names, and the names."""
+    """Number of each folder in the order of the names, and the names."""
     names = tuple(sorted(set(folders)))
     numbers = {name: number for number, name in enumerate(names)}
     return np.array([numbers[folder] for folder in folders], np.int64), names

@@ -1,5 +1,7 @@
-"""Image files on disk: a folder of them, or a text or CSV list. Files are named at the start and
-read one at a time."""
+"""Image files on disk: a folder, or a text or CSV list.
+
+Files are listed once and read one at a time.
+"""
 
 import csv
 import hashlib
@@ -17,7 +19,7 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif"),
     *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"),
 )
-"""Endings, in any case, of the files that a folder contributes."""
+"""Suffixes, in any case, of the files read from a folder."""
 LABEL_COLUMNS = ("label", "class", "target")
 PATH_COLUMNS = ("path", "file", "image", "filename", "file_name", "filepath")
 
@@ -27,7 +29,7 @@ class Files(Source):
 
     Args:
         root: folder.
-        names: paths relative to it, or absolute ones.
+        names: paths relative to it, or absolute paths.
         labels: class of each file, if known.
         class_names: name of each class.
     """
@@ -56,7 +58,8 @@ class Files(Source):
         return self._labels
 
     def fingerprint(self) -> str:
-        """Changes with the folder, and with the name or the stamp of any file."""
+        """Text that changes with the folder, and with the name, size or modification time of any
+        file."""
         digest = hashlib.blake2b(os.fsencode(self._root.resolve()), digest_size=16)
         for name in self._names:
             digest.update(b"\0" + os.fsencode(name))
@@ -70,13 +73,15 @@ def files_below(root: Path) -> list[str]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name ends as images do."""
+    """Whether the file has the suffix of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def open_images(root: Path, images: list[str]) -> Files:
-    """Images below a folder; its first-level folders are the classes if there are two and every
-    image is in one."""
+    """Images below a folder.
+
+    First-level folders are the classes if there are at least two and every image is in one.
+    """
     folders = [name.partition(os.sep)[0] if os.sep in name else "" for name in images]
     classes = tuple(sorted(set(folders)))
     if len(classes) < 2 or "" in classes:
@@ -91,7 +96,7 @@ def open_images(root: Path, images: list[str]) -> Files:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Links to folders are followed, each folder once."""
+    """Relative paths of files below a folder; links to folders are followed, each folder once."""
     seen = set()
     pending = [""]
     while pending:
@@ -117,14 +122,16 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def open_text_list(path: Path) -> Files:
-    """Images named one per line, relative to the list's folder."""
+    """Images listed one per line, relative to the folder of the list."""
     names = [line.strip() for line in _text(path).splitlines()]
     return Files(path.parent, _not_empty(path, [name for name in names if name]))
 
 
 def open_csv(path: Path) -> Files:
-    """Images of a table with a header: a column of paths, relative to the table's folder, and
-    perhaps one of labels."""
+    """Images of a table with a header.
+
+    One column holds paths relative to the folder of the table; another may hold labels.
+    """
     table = csv.DictReader(io.StringIO(_text(path), newline=""))
     columns = {name.strip().lower(): name for name in table.fieldnames or ()}
     paths = next((columns[name] for name in PATH_COLUMNS if name in columns), None)

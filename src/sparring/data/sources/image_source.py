@@ -1,4 +1,7 @@
-"""What every source of images answers, and what all of them share. Nothing here looks at pixels."""
+"""Interface of every source of images, and helpers that the sources share.
+
+Nothing here looks at pixels.
+"""
 
 import hashlib
 import os
@@ -13,11 +16,11 @@ import numpy.typing as npt
 from sparring.data.decode import Content
 
 Labels: TypeAlias = npt.NDArray[np.int64]
-"""Class of each image, -1 where unknown."""
+"""Class of each image; -1 is unknown."""
 
 
 class Source(ABC):
-    """Images by index, as they are stored.
+    """Images by index, as stored.
 
     Attributes:
         class_names: name of each label, if the source has any.
@@ -30,15 +33,14 @@ class Source(ABC):
 
     @abstractmethod
     def key(self, index: int) -> str:
-        """What a user recognises: a path, `cifar.parquet#12`."""
+        """Name that a user recognises the image by: a path, or `cifar.parquet#12`."""
 
     @abstractmethod
     def read(self, index: int) -> Content:
-        """Bytes of the encoded file, or (height, width[, channels]) values; from several threads at
-        once.
+        """Bytes of the encoded file, or values of shape (height, width[, channels]). Thread-safe.
 
         Raises:
-            OSError: if the file is gone or may not be read.
+            OSError: if the file is missing or not readable.
         """
 
     @abstractmethod
@@ -46,7 +48,10 @@ class Source(ABC):
         """Text that changes whenever an image is added, removed or changed."""
 
     def labels(self) -> Labels | None:
-        """Class of each image; only evaluation may ask."""
+        """Class of each image, -1 where unknown; None without labels.
+
+        Only evaluation may call this.
+        """
         return None
 
 
@@ -54,7 +59,7 @@ class Subset(Source):
     """Chosen images of another source.
 
     Args:
-        source: the whole.
+        source: the other source.
         rows: indices into it.
     """
 
@@ -76,6 +81,7 @@ class Subset(Source):
         return None if labels is None else labels[self._rows]
 
     def fingerprint(self) -> str:
+        """Text that changes with the other source and with the choice of rows."""
         rows = hashlib.blake2b(
             np.ascontiguousarray(self._rows).tobytes(), digest_size=16
         ).hexdigest()
@@ -83,7 +89,7 @@ class Subset(Source):
 
 
 def numbered(values: Iterable[object]) -> tuple[Labels, tuple[str, ...] | None]:
-    """Labels as numbers, and their names unless they are numbers already; empty ones are -1."""
+    """Labels as numbers, and their names unless they already are numbers; empty labels are -1."""
     texts = ["" if value is None else str(value).strip() for value in values]
     try:
         return np.array([max(-1, int(text)) if text else -1 for text in texts], np.int64), None
@@ -94,7 +100,7 @@ def numbered(values: Iterable[object]) -> tuple[Labels, tuple[str, ...] | None]:
 
 
 def stamp(path: str | Path) -> bytes:
-    """Size and time of a file's last change, for fingerprints; a fixed word for a missing one."""
+    """Size and modification time of a file, for fingerprints; a fixed word for a missing file."""
     try:
         state = os.stat(path)  # noqa: PTH116 - five times faster than Path, for 100,000 files
     except OSError:

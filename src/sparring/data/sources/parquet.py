@@ -1,7 +1,8 @@
-"""Images in parquet files: a struct column of {bytes, path} as Hugging Face writes it, or a plain
-binary column.
+"""Images in parquet files.
 
-pyarrow is imported on first use: it is an extra.
+The image column is a struct of {bytes, path}, as Hugging Face writes it, or binary.
+
+pyarrow is an optional dependency, imported on first use.
 """
 
 import errno
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     """Bytes and paths of a row group."""
 
 HELD_BYTES = 2**30
-"""Encoded images kept in memory: all of a small file, the row groups read last of a large one."""
+"""Bytes of encoded images kept in memory: a small file whole, of a large one the row groups read
+last."""
 LABEL_COLUMN = "label"
 
 
@@ -38,7 +40,7 @@ class Parquet(Source):
         root: folder of the files.
         names: paths relative to it.
         tables: the opened files.
-        column: which column holds the images.
+        column: column that holds the images.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Parquet(Source):
         return f"{self._names[file]}#{index - self._file_starts[file]}"
 
     def read(self, index: int) -> bytes:
-        """The encoded image of that row."""
+        """Encoded image of a row."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
         contents, paths = self._group(group)
         row = index - int(self._group_starts[group])
@@ -76,7 +78,7 @@ class Parquet(Source):
         return self._labels
 
     def fingerprint(self) -> str:
-        """Changes with the path or the stamp of any file."""
+        """Text that changes with the path, size or modification time of any file."""
         digest = hashlib.blake2b(digest_size=16)
         for name in self._names:
             path = (self._root / name).resolve()
@@ -85,7 +87,7 @@ class Parquet(Source):
         return digest.hexdigest()
 
     def _group(self, group: int) -> "_Group":
-        """Bytes and paths of a row group; those used last stay in memory."""
+        """Bytes and paths of a row group; the groups used last stay in memory."""
         with self._lock:
             if group not in self._held:
                 self._held[group] = self._read_group(group)
@@ -116,8 +118,10 @@ class Parquet(Source):
         ) if has_path else None
 
     def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-        """A column of integers or names as numbers, and the name of each number if known; None and
-        None without such a column."""
+        """A column of integers or names as numbers, and the names of the numbers if known.
+
+        Both are None without such a column.
+        """
         import pyarrow as pa
 
         schema = self._tables[0].schema_arrow
@@ -137,6 +141,10 @@ class Parquet(Source):
 
 def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
     """Source of parquet files with the same columns.
+
+    Args:
+        root: folder of the files.
+        names: paths relative to it.
 
     Raises:
         DataError: without pyarrow, or for a file that is damaged, empty or without an image column.
@@ -168,7 +176,7 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
 
 
 def _image_column(path: Path, table: "pq.ParquetFile") -> str:
-    """`image` if it fits, else the first column that does."""
+    """Name of the image column: `image` if it has a fitting type, otherwise the first that has."""
     import pyarrow as pa
 
     def fits(type_: "pa.DataType") -> bool:
@@ -186,7 +194,7 @@ def _image_column(path: Path, table: "pq.ParquetFile") -> str:
 
 
 def _names_of(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
-    """Names that Hugging Face keeps in the schema's metadata."""
+    """Names of a column's numbers in the Hugging Face metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(str(name) for name in features[column]["names"])

@@ -1,9 +1,10 @@
-"""Folder layouts of public classification sets, as torchvision's download leaves them: which file
-belongs to which part and class.
+"""Folder layouts of public classification sets: the split and class of each file.
 
-Every function takes the folder in which torchvision was told to put its sets. They read the sets'
-own lists, since torchvision's classes of the oldest version that we accept decode each image to
-name it. Nothing here looks at pixels.
+The layouts are those that torchvision's download leaves.
+
+Every function takes the folder given to torchvision as root. They read the sets' own lists, because
+the dataset classes of the oldest supported torchvision decode each image to name it. Nothing here
+looks at pixels.
 """
 
 import json
@@ -19,12 +20,13 @@ import torch
 from sparring.seeding import generator
 
 Listing: TypeAlias = list[tuple[str, int]]
-"""Path below the folder, and class, of each image."""
+"""Path below the folder and class of each image."""
 Presence: TypeAlias = npt.NDArray[np.int8]
-"""For each class 1: there, 0: not there, -1: there, but only as what the set calls difficult."""
+"""Value for each class: 1 shown, 0 not shown, -1 shown only as a difficult object."""
 
 CALTECH_TRAINING_IMAGES = 30
-"""Of each class; the usual number since Fei-Fei et al. 2004. There is no official split."""
+"""Training images per class; the usual number since Fei-Fei et al. 2004. There is no official
+split."""
 
 _VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -45,21 +47,22 @@ _VOC_PRESENCE = {"1": 1, "-1": 0, "0": -1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Files of a set."""
+class SplitFiles:
+    """Files of a set by split."""
 
     class_names: tuple[str, ...]
     train: Listing
     validation: Listing = field(default_factory=list)
     test: Listing
     presence: dict[str, Presence] = field(default_factory=dict)
-    """Of each path, where images show several classes; the classes of the listings are -1 then."""
+    """Classes of each path, for sets with several classes per image; the classes in the listings
+    are then -1."""
     note: str = ""
-    """How the parts were chosen, where there is no official choice."""
+    """How the split was drawn, if there is no official one."""
 
 
-def dtd(root: Path) -> Parts:
-    """Describable textures, the first of the ten official partitions.
+def dtd(root: Path) -> SplitFiles:
+    """Files of the Describable Textures Dataset, first of the ten official partitions.
 
     Source: Cimpoi et al. 2014, arXiv:1311.3618.
     """
@@ -73,13 +76,13 @@ def dtd(root: Path) -> Parts:
             (f"dtd/dtd/images/{line}", names.index(line.partition("/")[0])) for line in lists[part]
         ]
 
-    return Parts(
+    return SplitFiles(
         class_names=names, train=listing("train"), validation=listing("val"), test=listing("test")
     )
 
 
-def fgvc_aircraft(root: Path) -> Parts:
-    """Aircraft by variant.
+def fgvc_aircraft(root: Path) -> SplitFiles:
+    """Files of FGVC-Aircraft; classes are variants.
 
     Source: Maji et al. 2013, arXiv:1306.5151.
     """
@@ -92,7 +95,7 @@ def fgvc_aircraft(root: Path) -> Parts:
         ]
         return [(f"{folder}/images/{image}.jpg", numbers[variant]) for image, variant in pairs]
 
-    return Parts(
+    return SplitFiles(
         class_names=tuple(numbers),
         train=listing("train"),
         validation=listing("val"),
@@ -100,8 +103,8 @@ def fgvc_aircraft(root: Path) -> Parts:
     )
 
 
-def food101(root: Path) -> Parts:
-    """Dishes.
+def food101(root: Path) -> SplitFiles:
+    """Files of Food-101; classes are dishes.
 
     Source: Bossard et al. 2014, Food-101: Mining Discriminative Components with Random Forests.
     """
@@ -118,11 +121,11 @@ def food101(root: Path) -> Parts:
             for image in images
         ]
 
-    return Parts(class_names=tuple(numbers), train=listing("train"), test=listing("test"))
+    return SplitFiles(class_names=tuple(numbers), train=listing("train"), test=listing("test"))
 
 
-def oxford_pets(root: Path) -> Parts:
-    """Cats and dogs by breed.
+def oxford_pets(root: Path) -> SplitFiles:
+    """Files of Oxford-IIIT Pet; classes are breeds of cats and dogs.
 
     Source: Parkhi et al. 2012, Cats and Dogs.
     """
@@ -136,15 +139,15 @@ def oxford_pets(root: Path) -> Parts:
     def listing(part: str) -> Listing:
         return [(f"{folder}/images/{row[0]}.jpg", int(row[1]) - 1) for row in rows[part]]
 
-    return Parts(
+    return SplitFiles(
         class_names=tuple(names[number] for number in range(len(names))),
         train=listing("trainval"),
         test=listing("test"),
     )
 
 
-def stanford_cars(root: Path) -> Parts:
-    """Cars by make, model and year.
+def stanford_cars(root: Path) -> SplitFiles:
+    """Files of Stanford Cars; classes are make, model and year.
 
     Source: Krause et al. 2013, 3D Object Representations for Fine-Grained Categorization.
     """
@@ -162,11 +165,11 @@ def stanford_cars(root: Path) -> Parts:
         ("devkit/cars_train_annos.mat", "cars_train"),
         ("cars_test_annos_withlabels.mat", "cars_test"),
     )
-    return Parts(class_names=names, train=listing(*train), test=listing(*test))
+    return SplitFiles(class_names=names, train=listing(*train), test=listing(*test))
 
 
-def flowers102(root: Path) -> Parts:
-    """Flowers.
+def flowers102(root: Path) -> SplitFiles:
+    """Files of Oxford Flowers 102.
 
     Source: Nilsback & Zisserman 2008, Automated Flower Classification over a Large Number of
     Classes.
@@ -184,7 +187,7 @@ def flowers102(root: Path) -> Parts:
             (f"flowers-102/jpg/image_{image:05d}.jpg", int(labels[image - 1])) for image in images
         ]
 
-    return Parts(
+    return SplitFiles(
         class_names=tuple(names),
         train=listing("trnid"),
         validation=listing("valid"),
@@ -192,9 +195,11 @@ def flowers102(root: Path) -> Parts:
     )
 
 
-def caltech101(root: Path) -> Parts:
-    """Objects; training images drawn by the seed 0, the rest are test images. The folder
-    BACKGROUND_Google is no class.
+def caltech101(root: Path) -> SplitFiles:
+    """Files of Caltech 101.
+
+    Training images are drawn with seed 0, the rest are test images. The folder BACKGROUND_Google is
+    not a class.
 
     Source: Fei-Fei et al. 2004, Learning Generative Visual Models from Few Training Examples.
     """
@@ -212,19 +217,21 @@ def caltech101(root: Path) -> Parts:
         for number, name in enumerate(names)
         for file in files[name]
     ]
-    train, test = _drawn(
+    train, test = _random_split(
         images, names, lambda count: min(CALTECH_TRAINING_IMAGES, count - 1), draw="caltech101"
     )
     note = (
         f"no official split: {CALTECH_TRAINING_IMAGES} training images of each class drawn by the "
         "seed 0, the rest are test images"
     )
-    return Parts(class_names=tuple(names), train=train, test=test, note=note)
+    return SplitFiles(class_names=tuple(names), train=train, test=test, note=note)
 
 
-def sun397(root: Path) -> Parts:
-    """Scenes; the first official partition if its two lists lie in SUN397 or SUN397/Partitions,
-    else half of each class by the seed 0.
+def sun397(root: Path) -> SplitFiles:
+    """Files of SUN397; classes are scenes.
+
+    The split is the first official partition if its two lists are in SUN397 or SUN397/Partitions;
+    otherwise half of each class drawn with seed 0.
 
     Source: Xiao et al. 2010, SUN Database: Large-scale Scene Recognition from Abbey to Zoo.
     """
@@ -233,7 +240,7 @@ def sun397(root: Path) -> Parts:
     numbers = _numbers(names)
 
     def listing(images: Iterable[str]) -> Listing:
-        """Of paths such as a/abbey/sun_x.jpg or b/balcony/interior/sun_x.jpg."""
+        """Listing of paths such as a/abbey/sun_x.jpg or b/balcony/interior/sun_x.jpg."""
         return [(f"SUN397/{image}", numbers["/".join(image.split("/")[1:-1])]) for image in images]
 
     for place in (folder, folder / "Partitions"):
@@ -242,27 +249,27 @@ def sun397(root: Path) -> Parts:
                 [line.lstrip("/") for line in _lines(place / f"{part}_01.txt")]
                 for part in ("Training", "Testing")
             )
-            return Parts(class_names=tuple(names), train=listing(train), test=listing(test))
+            return SplitFiles(class_names=tuple(names), train=listing(train), test=listing(test))
     images = listing(
         sorted(path.relative_to(folder).as_posix() for path in folder.rglob("sun_*.jpg"))
     )
-    train_drawn, test_drawn = _drawn(images, names, lambda count: count // 2, draw="sun397")
+    train_drawn, test_drawn = _random_split(images, names, lambda count: count // 2, draw="sun397")
     note = (
         "half of each class drawn by the seed 0 for training: the official lists Training_01.txt "
         "and Testing_01.txt are not in SUN397"
     )
-    return Parts(class_names=tuple(names), train=train_drawn, test=test_drawn, note=note)
+    return SplitFiles(class_names=tuple(names), train=train_drawn, test=test_drawn, note=note)
 
 
-def voc2007(root: Path) -> Parts:
-    """Photographs with one or several of twenty kinds of objects.
+def voc2007(root: Path) -> SplitFiles:
+    """Files of Pascal VOC 2007: photographs with one or several of twenty object classes.
 
     Source: Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge.
     """
     folder, presence = "VOCdevkit/VOC2007", {}
 
     def listing(part: str) -> Listing:
-        """Images of one part; notes which classes each shows."""
+        """Images of one split; also records which classes each image shows."""
         lists = root / folder / "ImageSets/Main"
         images = _lines(lists / f"{part}.txt")
         found = {
@@ -277,7 +284,7 @@ def voc2007(root: Path) -> Parts:
         return [(path, -1) for path in paths]
 
     parts = {part: listing(part) for part in ("train", "val", "test")}
-    return Parts(
+    return SplitFiles(
         class_names=_VOC_CLASSES,
         train=parts["train"],
         validation=parts["val"],
@@ -286,11 +293,13 @@ def voc2007(root: Path) -> Parts:
     )
 
 
-def _drawn(
+def _random_split(
     images: Listing, names: Sequence[str], count: Callable[[int], int], *, draw: str
 ) -> tuple[Listing, Listing]:
-    """Images of each class parted at random: as many as `count` tells of the class's number for
-    training, and the rest."""
+    """Images of each class split at random into training and test images.
+
+    `count` maps the class's number of images to its number of training images.
+    """
     by_class: list[list[str]] = [[] for _ in names]
     for path, label in images:
         by_class[label].append(path)

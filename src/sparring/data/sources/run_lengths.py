@@ -1,6 +1,6 @@
-"""Outlines as COCO stores them, polygons and run lengths, to masks and back.
+"""COCO outlines, polygons and run lengths, converted to masks and back.
 
-faster-coco-eval is imported on first use: it is an extra.
+faster-coco-eval is an optional dependency, imported on first use.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from torch import Tensor
 from sparring.errors import DataError
 
 RunLengths: TypeAlias = dict[str, Any]
-"""{"size": [height, width], "counts": lengths of the runs down the columns, compressed}."""
+"""Compressed run lengths down the columns: {"size": [height, width], "counts": lengths}."""
 
 
 def needs_coco_eval() -> None:
-    """Say early that the extra is missing.
+    """Raise early if faster-coco-eval is missing.
 
     Raises:
         DataError: without faster-coco-eval.
@@ -29,13 +29,13 @@ def needs_coco_eval() -> None:
 def mask_of(
     outline: Mapping[str, Any] | Sequence[Sequence[float]], *, height: int, width: int
 ) -> Bool[Tensor, "height width"]:
-    """Filled outline.
+    """Filled mask of an outline.
 
     Args:
-        outline: polygons [x, y, x, y, ...], which together are one object, or run lengths,
-            compressed or as numbers.
-        height: of the image in pixels.
-        width: of the image in pixels.
+        outline: polygons [x, y, x, y, ...] that together are one object, or run lengths, compressed
+            or as numbers.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Raises:
         DataError: for anything else, or run lengths of another size.
@@ -69,13 +69,13 @@ def mask_of(
 
 
 def run_lengths_of(masks: Bool[Tensor, "objects height width"]) -> list[RunLengths]:
-    """Each mask as compressed run lengths."""
+    """Compressed run lengths of each mask."""
     columns = np.asfortranarray(masks.permute(1, 2, 0).numpy().astype(np.uint8))
     return list(_functions().encode(columns)) if len(masks) else []
 
 
 def area_of(outline: RunLengths) -> float:
-    """Pixels within run lengths."""
+    """Number of pixels inside run lengths."""
     return float(_functions().area(outline))
 
 

@@ -1,5 +1,4 @@
-"""What a few images spread over a source tell about all: how large they are, and whether any can be
-read."""
+"""Typical size of a source's images, estimated from a few of them."""
 
 import numpy as np
 
@@ -8,10 +7,9 @@ from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
 IMAGE_SIZES = (32, 64, 96, 224)
-"""Sizes that `suited_size` chooses from: those of the usual data sets and recipes."""
+"""Sizes in pixels that `suited_size` chooses from: those of common data sets and recipes."""
 PLACES, NEIGHBOURS = 8, 8
-"""How many places of a source are looked at, and how many images at each: so few row groups of
-parquet are read."""
+"""Number of places sampled in a source, and of images at each: few parquet row groups are read."""
 
 
 def typical_size(source: Source) -> int:
@@ -35,7 +33,7 @@ def typical_size(source: Source) -> int:
 
 
 def suited_size(pixels: int) -> int:
-    """The usual image size nearest to a typical size, by ratio.
+    """Common image size nearest to a typical size, by ratio.
 
     Example:
         >>> [suited_size(pixels) for pixels in (28, 50, 240, 4000)]

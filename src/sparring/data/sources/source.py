@@ -1,4 +1,4 @@
-"""From whatever a user hands over to a `Source`: the one place that knows all kinds."""
+"""Opening of any kind of data as a `Source`."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +17,7 @@ __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
 
 Array: TypeAlias = npt.NDArray[np.generic] | Tensor
 ImageData: TypeAlias = str | Path | Array | tuple[Array, Array]
-"""What a user may hand over: a path, images, or images and labels."""
+"""Data that a user may pass: a path, images, or images and labels."""
 
 ACCEPTED = (
     "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
@@ -25,15 +25,15 @@ ACCEPTED = (
 
 
 def open_source(data: ImageData | Source) -> Source:
-    """Source of whatever a user hands over.
+    """Source of the images that a user passes.
 
     Args:
-        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; (N, H, W[,
-            3]) or (N, 3, H, W) values as uint8 or as floats in [0, 1]; a tuple of such values and
-            their labels; or an open source.
+        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; values of
+            shape (N, H, W[, 3]) or (N, 3, H, W) as uint8 or as floats in [0, 1]; a tuple of such
+            values and their labels; or an open source.
 
     Raises:
-        DataError: if there is no such path or nothing in it that can be used.
+        DataError: if the path does not exist or holds no usable images.
     """
     if isinstance(data, Source):
         return data
@@ -54,7 +54,7 @@ def open_source(data: ImageData | Source) -> Source:
             return open_csv(path)
         case ".txt":
             return open_text_list(path)
-    raise DataError(f"{path} is no data set; give {ACCEPTED}")
+    raise DataError(f"{path} is not a data set; give {ACCEPTED}")
 
 
 def _open_folder(root: Path) -> Source:

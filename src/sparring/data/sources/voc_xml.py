@@ -1,8 +1,9 @@
-"""Boxes and outlines of Pascal VOC's layout: `Annotations/*.xml`, `JPEGImages/*.jpg`, and perhaps
-`SegmentationObject/*.png`.
+"""Boxes and outlines of the Pascal VOC layout.
 
-VOC counts pixels from one and includes the last; here boxes count from zero and end at their right
-and lower edges.
+Files: `Annotations/*.xml`, `JPEGImages/*.jpg`, and optionally `SegmentationObject/*.png`.
+
+VOC counts pixels from one and includes the last. Here boxes count from zero and exclude their right
+and bottom edges.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from sparring.data.decode import UnreadableImageError, load_header_size
-from sparring.data.sources.annotations import AnnotatedImages, Mark, Outlines, gathered
+from sparring.data.sources.annotations import (
+    AnnotatedImages,
+    ObjectAnnotation,
+    Outlines,
+    stack_annotations,
+)
 from sparring.data.sources.files import Files
 from sparring.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
-# Border between objects, and pixels that belong to none of the 20 classes.
+# Border between objects, and pixels of none of the 20 classes.
 _VOID = 255
 
 
@@ -35,11 +41,11 @@ def open_voc(path: Path) -> AnnotatedImages:
     """Images and objects of a VOC folder.
 
     Args:
-        path: `VOC2007/ImageSets/Main/trainval.txt`, which names the images, or `VOC2007` itself:
-            all that are annotated.
+        path: list of images, such as `VOC2007/ImageSets/Main/trainval.txt`; or the folder `VOC2007`
+            itself for all annotated images.
 
     Raises:
-        DataError: if it is not VOC or something in it is missing.
+        DataError: if the data is not VOC or something is missing.
     """
     root, names = _names(path)
     trees = [_tree(root / "Annotations" / f"{name}.xml") for name in names]
@@ -51,7 +57,7 @@ def open_voc(path: Path) -> AnnotatedImages:
     labels = {name: label for label, name in enumerate(classes, start=1)}
     source = Files(root / "JPEGImages", _image_files(root, names))
     marks = [
-        Mark(image, item.box, labels[item.name], is_difficult=item.is_difficult)
+        ObjectAnnotation(image, item.box, labels[item.name], is_difficult=item.is_difficult)
         for image, found in enumerate(items)
         for item in found
     ]
@@ -60,12 +66,12 @@ def open_voc(path: Path) -> AnnotatedImages:
     )
     outlines = _outlines(root, names, [len(found) for found in items])
     return AnnotatedImages(
-        source, gathered(marks), sizes=sizes, class_names=classes, outlines=outlines
+        source, stack_annotations(marks), sizes=sizes, class_names=classes, outlines=outlines
     )
 
 
 def _names(path: Path) -> tuple[Path, list[str]]:
-    """The folder of the set, and the names of its images."""
+    """Folder of the set, and the names of its images."""
     if path.is_dir():
         names = sorted(file.stem for file in (path / "Annotations").glob("*.xml"))
         if not names:
@@ -77,7 +83,7 @@ def _names(path: Path) -> tuple[Path, list[str]]:
     root = path.resolve().parents[2] if len(path.resolve().parents) > 2 else path.parent
     if not (root / "Annotations").is_dir():
         raise DataError(
-            f"{path} is no list of a VOC set: {root} has no folder Annotations; lists belong "
+            f"{path} is not a list of a VOC set: {root} has no folder Annotations; lists belong "
             "into ImageSets/Main"
         )
     try:
@@ -106,7 +112,7 @@ def _items(path: Path, tree: ElementTree.Element) -> list[_Item]:
     found = []
     for entry in tree.findall("object"):
         try:
-            # The children only: parts such as heads have boxes of their own.
+            # Direct children only: parts such as heads have their own boxes.
             box = entry.find("bndbox")
             left, top, right, bottom = (
                 float(box.findtext(key))  # type: ignore[union-attr, arg-type]
@@ -140,7 +146,7 @@ def _image_files(root: Path, names: Sequence[str]) -> list[str]:
 
 
 def _size(source: Files, index: int, tree: ElementTree.Element) -> tuple[int, int]:
-    """Height and width as the xml says; from the file where it is silent."""
+    """Height and width from the xml; from the image file if the xml has none."""
     texts = tree.findtext("size/height"), tree.findtext("size/width")
     if all(text is not None and text.strip().isdigit() and int(text) > 0 for text in texts):
         return int(texts[0]), int(texts[1])  # type: ignore[arg-type]
@@ -148,7 +154,7 @@ def _size(source: Files, index: int, tree: ElementTree.Element) -> tuple[int, in
         return load_header_size(source.read, index)
     except UnreadableImageError as error:
         raise DataError(
-            f"{source.key(index)} cannot be read ({error}); mend the image or take it out of "
+            f"{source.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the list"
         ) from None
 
@@ -164,7 +170,7 @@ def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlin
         )
 
     def masks(index: int) -> Tensor:
-        """The pixels of value k are those of the k-th object."""
+        """Masks of an image's objects: pixels of value k belong to the k-th object."""
         with Image.open(files[index]) as image:
             values = np.asarray(image)
         inside = values[values != _VOID]

@@ -1,9 +1,9 @@
-"""Pixel operations on batches, each sample with its own parameters, each equal to torchvision's on
-a single image.
+"""Pixel operations on batches with parameters per sample.
 
-Images are kept as planes, (channels, batch, height, width): a colour operation then reads and
-writes whole contiguous channels, which on a CPU is the difference between vector code and strided
-loops. Values are in [0, 1].
+Each equals torchvision's on a single image.
+
+Images are planes, (channels, batch, height, width), so that a colour operation reads and writes
+whole contiguous channels: vector code instead of strided loops on a CPU. Values are in [0, 1].
 """
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 Planes = Float[Tensor, "3 batch height width"]
 
 LUMA = (0.2989, 0.587, 0.114)
-"""Weights of red, green and blue in grey: ITU-R BT.601, in torchvision's rounding."""
+"""Weights of red, green and blue in grey: ITU-R BT.601, rounded as in torchvision."""
 
 
 def resize_weights(
@@ -25,12 +25,13 @@ def resize_weights(
     source: int,
     target: int,
 ) -> Float[Tensor, "batch target source"]:
-    """Matrices that cut [start, start + length) out of `source` pixels and resize it to `target`,
-    antialiased.
+    """Matrices that cut a range out of `source` pixels and resize it to `target`, antialiased.
+
+    The range is [start, start + length).
 
     Row i is the triangle of half-width max(length / target, 1) around the centre of output pixel i,
-    cut off at the borders of the box and normalised to one. Mirroring reverses the rows and so
-    costs nothing.
+    cut off at the borders of the box and normalised to sum to one. Mirroring reverses the rows at
+    no cost.
     """
     start, length, mirror = (
         start.float()[:, None, None],
@@ -42,8 +43,7 @@ def resize_weights(
     places = torch.arange(target, device=start.device)[:, None] + 0.5
     centres = start + step * torch.where(mirror, target - places, places)
     pixels = torch.arange(source, device=start.device) + 0.5
-    # Pixels outside the box go infinitely far away: a mask on the small tensor instead of the large
-    # one.
+    # Pixels outside the box are moved to infinity, which masks the small tensor, not the large one.
     pixels = torch.where(
         (pixels > start) & (pixels < start + length), pixels / halfwidth, torch.inf
     )
@@ -58,8 +58,16 @@ def resized_crop(
     *,
     size: int,
 ) -> Float[Tensor, "3 batch size size"]:
-    """Box (top, left, height, width) of each image at size x size, mirrored where `flip` says so:
-    two products each."""
+    """Crops of images, resized to size x size and mirrored where `flip` is set.
+
+    Computed as two matrix products per image.
+
+    Args:
+        images: uint8 images.
+        box: top, left, height and width of each crop in pixels.
+        flip: whether to mirror each image.
+        size: side of the result in pixels.
+    """
     batch, channels, height, width = images.shape
     top, left, box_height, box_width = box.unbind(1)
     rows = resize_weights(top, box_height, torch.zeros_like(flip), source=height, target=size)
@@ -71,16 +79,15 @@ def resized_crop(
     planes = torch.empty(channels, batch, size, size, device=images.device)
     for channel in range(channels):
         torch.bmm(rows, narrow[:, channel], out=planes[channel])
-    return planes.clamp_(0, 1)  # sums of weights may exceed one by a rounding error
+    return planes.clamp_(0, 1)  # weights may sum to slightly more than one
 
 
 def flipped(images: UInt8[Tensor, "batch 3 height width"], flip: Bool[Tensor, "batch"]) -> Planes:
-    """Images in [0, 1] as planes, mirrored where `flip`, on the CPU, says so."""
+    """Images in [0, 1] as planes, mirrored where `flip` (on the CPU) is set."""
     batch, channels, height, width = images.shape
     planes = torch.empty(channels, batch, height, width, device=images.device)
-    for channel in range(
-        channels
-    ):  # one by one: whatever the order of memory, no copy has to interleave
+    # Channel by channel, so that no copy interleaves channels, whatever the memory format.
+    for channel in range(channels):
         planes[channel].copy_(images[:, channel])
     planes.div_(255)
     if flip.all():
@@ -93,7 +100,7 @@ def flipped(images: UInt8[Tensor, "batch 3 height width"], flip: Bool[Tensor, "b
 
 
 def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
-    """Brightness of each pixel."""
+    """Luma of each pixel: the weighted mean of red, green and blue."""
     red, green, blue = planes.unbind()
     return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
@@ -105,18 +112,19 @@ def blend(
     to_grey: Float[Tensor, "batch"],
     to_mean: Float[Tensor, "batch"],
 ) -> None:
-    """Replace each image by clamp(keep * image + to_grey * grey(image) + to_mean *
-    mean(grey(image)), 0, 1).
+    """Replace each image by a blend with its grey image and its mean grey.
+
+    clamp(keep * image + to_grey * grey(image) + to_mean * mean(grey(image)), 0, 1)
 
     With factor f: brightness is (f, 0, 0), contrast (f, 0, 1 - f), saturation (f, 1 - f, 0). One
-    form for the three lets samples that are at different operations of their jitter share a pass;
-    what no sample needs is left out.
+    form for the three lets samples at different operations of their jitter share a pass; terms that
+    no sample needs are skipped.
 
     Args:
         planes: changed in place.
-        keep: on the CPU, as the others.
-        to_grey: likewise.
-        to_mean: likewise.
+        keep: weight of the image, on the CPU like the others.
+        to_grey: weight of the grey image.
+        to_mean: weight of the mean of the grey image.
     """
     factor, is_grey, is_mean = (
         keep.to(planes.device)[:, None, None],
@@ -135,32 +143,33 @@ def blend(
 
 
 def shift_hue(planes: Planes, shift: Float[Tensor, "batch"]) -> None:
-    """Move the hue of each image by `shift` turns of the colour circle; saturation and value of HSV
-    stay.
+    """Shift the hue of each image by `shift` turns of the colour circle.
+
+    Saturation and value of HSV stay.
 
     h = sign(g - b) (1 + (g + b - r - low) / chroma), in sixths of a turn from red
     h' = h + 6 shift mod 6
     r', g', b' = low + chroma * (clamp(|h' - 3| - 1), clamp(2 - |h' - 2|), clamp(2 - |h' - 4|))
 
-    Algebraically equal to the six cases of the textbook, but without a mask: on a CPU a comparison
+    Algebraically equal to the six cases of the textbook, but without masks: on a CPU a comparison
     or `where` costs as much as five additions.
     """
     red, green, blue = planes.unbind()
     low = torch.minimum(torch.minimum(red, green), blue)
-    # A grey pixel has chroma 0 and numerator 0: the floor gives it a hue, and 1e-30 of that.
+    # A grey pixel has chroma 0 and numerator 0; the floor gives it some hue, with weight 1e-30.
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low).clamp_min_(1e-30)
     sixths = torch.add(green, blue).sub_(red).sub_(low).div_(chroma).add_(1).copysign_(green - blue)
-    sixths = (
-        torch.add((shift + 1)[:, None, None], sixths, alpha=1 / 6).frac_().mul_(6)
-    )  # + 1: frac wants no sign
+    # + 1 because frac keeps the sign.
+    sixths = torch.add((shift + 1)[:, None, None], sixths, alpha=1 / 6).frac_().mul_(6)
     torch.addcmul(low, chroma, torch.sub(sixths, 3).abs_().sub_(1).clamp_(0, 1), out=red)
     torch.addcmul(low, chroma, torch.sub(sixths, 2).abs_().neg_().add_(2).clamp_(0, 1), out=green)
     torch.addcmul(low, chroma, sixths.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=blue)
 
 
 def blur_kernel_size(size: int) -> int:
-    """Taps of the Gaussian blur for a view of this side: a tenth of it, the next odd number, at
-    least 3.
+    """Taps of the Gaussian blur for a view of this side.
+
+    A tenth of the side, rounded to an odd number, at least 3.
 
     Source: Chen et al. 2020 (SimCLR), arXiv:2002.05709, appendix A (10 % of the side; 23 at 224).
 
@@ -172,17 +181,21 @@ def blur_kernel_size(size: int) -> int:
 
 
 NEGLIGIBLE = 2.0**-20
-"""Taps of less than this share of the central one are left out: all together they weigh a
-thousandth of a grey level at most."""
+"""Share of the central tap below which taps are skipped: together they weigh a thousandth of a grey
+level at most."""
 
 
 def gaussian_blurred(planes: Planes, sigma: Float[Tensor, "batch"], *, kernel_size: int) -> Planes:
-    """Square images blurred by a separable Gaussian of standard deviation `sigma` pixels (on the
-    CPU), borders mirrored.
+    """Square images blurred by a separable Gaussian, borders mirrored.
 
-    Rows with their mirrored borders lie in memory one after the other, so that a neighbour is a
-    fixed number of places away, and a sum over neighbours is one over long contiguous stretches.
-    What it makes of the borders themselves is left out at the end.
+    Rows with their mirrored borders are contiguous in memory, so that a neighbour is at a fixed
+    offset and a sum over neighbours is a sum over long contiguous stretches. The values computed
+    for the borders are dropped at the end.
+
+    Args:
+        planes: square images.
+        sigma: standard deviation per image in pixels, > 0, on the CPU.
+        kernel_size: taps, odd.
     """
     taps = torch.exp(-0.5 * (torch.arange(kernel_size // 2 + 1) / sigma[:, None]) ** 2)
     taps = torch.where(taps < NEGLIGIBLE, 0, taps)

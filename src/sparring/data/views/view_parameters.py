@@ -1,7 +1,8 @@
-"""The random numbers of a view: drawn on the CPU for the whole joint batch, independent of any
-pixel.
+"""Random parameters of views, drawn on the CPU, independent of any pixel.
 
-Each distribution is torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for
+They are drawn for the joint batch of all processes.
+
+The distributions are torchvision's (`RandomResizedCrop`, `ColorJitter`, `RandomApply`), drawn for
 all samples at once.
 """
 
@@ -16,17 +17,17 @@ from torch import Generator, Tensor
 from sparring.data.views.view_settings import ViewSettings
 
 CROP_ATTEMPTS = 10
-"""Boxes tried before the central fallback, as in torchvision."""
+"""Boxes drawn before the central fallback, as in torchvision."""
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-"""Names of the jitter's operations in `ViewParameters.order`, numbered as torchvision does."""
+"""Jitter operations in `ViewParameters.order`, numbered as in torchvision."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewParameters:
-    """One view's random numbers, a row per sample.
+    """Random parameters of one view, a row per sample.
 
-    `box` is (top, left, height, width), or None for images that are cropped already; `order[i]`
-    lists the jitter's operations in the order in which they apply to sample i.
+    `box` is (top, left, height, width) in pixels, or None for images already cropped; `order[i]`
+    lists the jitter operations in the order in which they apply to sample i.
     """
 
     box: Int[Tensor, "batch 4"] | None
@@ -62,8 +63,8 @@ def draw_parameters(
 
     Args:
         recipe: the distributions.
-        heights: of the images in pixels.
-        widths: of the images in pixels.
+        heights: height of each image in pixels.
+        widths: width of each image in pixels.
         generator: on the CPU; advanced by an amount that depends on the batch size alone.
     """
     batch = len(heights)
@@ -89,8 +90,10 @@ def draw_parameters(
 
 
 def jitter_factor(uniform: Float[Tensor, "batch"], strength: float) -> Float[Tensor, "batch"]:
-    """Factor of brightness, contrast or saturation from a uniform draw: within `strength` of 1, not
-    below 0."""
+    """Factor of brightness, contrast or saturation from a draw in [0, 1).
+
+    It is within `strength` of 1 and at least 0.
+    """
     low, high = max(0.0, 1 - strength), 1 + strength
     return low + (high - low) * uniform
 
@@ -103,17 +106,17 @@ def crop_boxes(
     ratio: tuple[float, float],
     generator: Generator,
 ) -> Int[Tensor, "batch 4"]:
-    """Random crops as rows of (top, left, height, width), one per image, within its borders.
+    """Random crops as rows of (top, left, height, width), one per image, inside its borders.
 
     Area uniform in `scale`, log of width / height uniform in log `ratio`; the first of ten draws
-    that fits, else the largest central box whose ratio is allowed. Equal in distribution to
+    that fits, otherwise the largest central box of an allowed ratio. Same distribution as
     torchvision's `RandomResizedCrop`.
 
     Args:
-        heights: of the images in pixels, each its own.
-        widths: likewise.
-        scale: area of the crop as a share of the image.
-        ratio: width / height.
+        heights: height of each image in pixels.
+        widths: width of each image in pixels.
+        scale: range of the crop's area as a share of the image.
+        ratio: range of width / height.
         generator: on the CPU.
     """
     batch = len(heights)
@@ -149,14 +152,15 @@ def crop_box(
     ratio: tuple[float, float],
     generator: Generator,
 ) -> tuple[int, int, int, int]:
-    """The box (top, left, height, width) that `crop_boxes` draws for a single image, without
-    tensors: for files, which come one by one.
+    """Box (top, left, height, width) that `crop_boxes` draws for a single image.
+
+    Computed without tensors, for images decoded one by one.
 
     Args:
-        height: of the image in pixels.
-        width: likewise.
-        scale: area of the crop as a share of the image.
-        ratio: width / height.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        scale: range of the crop's area as a share of the image.
+        ratio: range of width / height.
         generator: on the CPU.
     """
     uniform = torch.rand(2 * CROP_ATTEMPTS + 2, generator=generator, dtype=torch.float64).tolist()

@@ -1,7 +1,6 @@
-"""What a view is made of: the settings of one view, the presets of the literature, and the choice
-between them.
+"""Settings of views, and the presets of the literature.
 
-Only numbers live here; drawing is `view_parameters`, pixels are `image_operations`.
+Holds numbers only; `view_parameters` draws, `image_operations` computes pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,36 +36,35 @@ AreaRange = Annotated[tuple[float, float], AfterValidator(_area)]
 class ViewSettings(Settings):
     """Recipe of one view; the defaults are MoCo v2 without blur, which suits small images.
 
-    The operations run in the order of the fields; flipping commutes with the rest and runs with the
-    crop.
+    The operations run in the order of the fields; flipping commutes with the others and runs with
+    the crop.
 
     Source: Chen et al. 2020 (MoCo v2), arXiv:2003.04297, section 3 and released code, unless a
     field says otherwise.
     """
 
     size: Annotated[int, Field(ge=8)] | None = None
-    """Side of the view in pixels; None means the run's image size."""
+    """Side of the view in pixels; None: the run's image size."""
     crop_scale: AreaRange = (0.2, 1.0)
-    """Area of the crop as a share of the image."""
+    """Range of the crop's area as a share of the image."""
     crop_ratio: Range = (3 / 4, 4 / 3)
-    """Width by height of the crop; torchvision's default, which all these papers use."""
+    """Range of the crop's width / height; torchvision's default, used by all these papers."""
     flip: Probability = 0.5
     jitter: Probability = 0.8
-    """Probability of colour jitter; its four operations run in a random order, as in
-    torchvision."""
+    """Probability of colour jitter; its four operations run in random order, as in torchvision."""
     brightness: Strength = 0.4
     contrast: Strength = 0.4
     saturation: Strength = 0.4
     hue: HueStrength = 0.1
     greyscale: Probability = 0.2
     blur: Probability = 0.0
-    """Probability of Gaussian blur; the kernel is `image_operations.blur_kernel_size`."""
+    """Probability of Gaussian blur; `image_operations.blur_kernel_size` gives the kernel."""
     blur_sigma: Range = (0.1, 2.0)
-    """Standard deviation of the blur in pixels of the view."""
+    """Range of the standard deviation of the blur, in pixels of the view."""
     solarise: Probability = 0.0
     solarise_threshold: Annotated[float, Field(ge=0, le=1)] = 128 / 255
-    """Values from here on are inverted; 128 of 255 is PIL's default and that of the BYOL
-    re-implementations."""
+    """Value, in [0, 1], from which on values are inverted; 128 of 255 is the default of PIL and of
+    the BYOL re-implementations."""
 
 
 _MOCO_V2_SMALL = ViewSettings()
@@ -98,8 +96,8 @@ _ADCO_CROPS = (
     (96, (0.086, 0.429)),
 )
 _SIZE_MULTIPLE = 4
-"""Sizes of smaller crops are rounded to this, so that two halvings stay exact; all published sizes
-are multiples."""
+"""Sizes of smaller crops are rounded to this multiple, so that they can be halved twice; all
+published sizes are multiples."""
 
 
 def _multi_crop_adco(image_size: int) -> tuple[ViewSettings, ...]:
@@ -123,7 +121,7 @@ _CACO_SMALL = ViewSettings(crop_scale=(0.05, 0.14), blur=0.5)
 
 
 def _multi_crop_caco(image_size: int) -> tuple[ViewSettings, ...]:
-    """Two large crops, whose keys choose, and six small ones of 96 / 224 of the image size."""
+    """Two large crops, which give the keys, and six small ones of 96 / 224 of the image size."""
     small = max(8, _SIZE_MULTIPLE * round(image_size * 96 / 224 / _SIZE_MULTIPLE))
     return (_CACO_LARGE,) * 2 + (_CACO_SMALL.model_copy(update={"size": small}),) * 6
 
@@ -139,8 +137,8 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
 }
-"""Recipes by name: the image size in, one recipe per view out. In `multi-crop-adco` the first view
-is the key's."""
+"""Functions by preset name, from the image size to one recipe per view. In `multi-crop-adco` the
+first view is the key's."""
 
 
 def _known(preset: str) -> str:
@@ -150,10 +148,10 @@ def _known(preset: str) -> str:
 
 
 class ViewsSettings(Settings):
-    """A preset, and what every view of it should do differently (None keeps the preset's value)."""
+    """A preset, and changes to all of its views (None keeps the preset's value)."""
 
     preset: Annotated[str, AfterValidator(_known)] = "mocov2-small"
-    """One of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section
+    """Key of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section
     8)."""
     crop_scale: AreaRange | None = None
     crop_ratio: Range | None = None
@@ -170,7 +168,7 @@ class ViewsSettings(Settings):
     solarise_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
     def resolve(self, image_size: int) -> tuple[ViewSettings, ...]:
-        """One complete recipe per view, sizes filled in.
+        """One complete recipe per view, with its size.
 
         Example:
             >>> [view.size for view in ViewsSettings(preset="multi-crop-adco").resolve(32)]

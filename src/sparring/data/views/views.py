@@ -1,5 +1,7 @@
-"""Views of a batch: augmentation on the device of the images, with parameters of its own for every
-sample."""
+"""Views of a batch: augmentation on the device of the images.
+
+Every sample has parameters of its own.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,13 +39,15 @@ Images = UInt8[Tensor, "batch 3 _ _"]
 View = Float[Tensor, "batch 3 _ _"]
 
 CHUNK_PIXELS = 131_072
-"""Pixels worked on at once on a CPU by tensors: few enough for the caches, enough to hide the cost
-of calls."""
+"""Pixels that PyTorch's kernels process at once on a CPU: few enough to stay in cache, enough to
+amortise the calls."""
 
 
 class Views:
-    """Random views of image batches, one per recipe; `recipes` holds them with their sizes filled
-    in."""
+    """Random views of image batches, one per recipe.
+
+    `recipes` holds the recipes with their sizes.
+    """
 
     def __init__(self, recipes: Sequence[ViewSettings], *, image_size: int) -> None:
         self.recipes = tuple(
@@ -57,16 +61,17 @@ class Views:
         generator: Generator,
         shard: tuple[int, int] = (0, 1),
     ) -> list[View]:
-        """One view of every image per recipe: in [0, 1], on the device of the images, channels last
-        in memory.
+        """One view of every image per recipe, in [0, 1].
+
+        The views are on the device of the images, channels last in memory.
 
         Args:
             images: one batch for all views, or one batch per view that is already cropped to that
                 view's size.
             generator: on the CPU, equal in all processes.
             shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of
-                which this one holds rows [rank * batch, (rank + 1) * batch); so the group makes the
-                views that one process would.
+                which this process holds rows [rank * batch, (rank + 1) * batch), so the processes
+                together make the views that one process would.
         """
         batches = [images] * len(self.recipes) if isinstance(images, Tensor) else list(images)
         views = []
@@ -90,26 +95,28 @@ def _shard_parameters(
 
 
 def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
-    """View of each image with the given parameters: crop, flip, jitter, greyscale, blur, solarise.
+    """View of each image with the given parameters.
 
-    A sample's view depends on its own image and parameters only, to the bit.
+    The operations are crop, flip, jitter, greyscale, blur and solarisation, in this order.
+
+    The view of a sample depends on its own image and parameters only, to the bit.
 
     Args:
         images: the batch, on any device.
         parameters: one row per image, on the CPU.
-        recipe: supplies the size and the threshold; its probabilities have done their work in the
-            parameters.
+        recipe: gives the size and the solarisation threshold; its probabilities are already applied
+            in the parameters.
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     if acceleration.is_on() and images.device.type == "cpu" and view_kernel.library() is not None:
-        return by_kernel(images, parameters, recipe, size=size)
-    return by_tensors(images, parameters, recipe, size=size)
+        return view_by_kernel(images, parameters, recipe, size=size)
+    return view_by_tensors(images, parameters, recipe, size=size)
 
 
-def by_kernel(
+def view_by_kernel(
     images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int
 ) -> View:
-    """The view of `make_view` on a CPU, by the compiled kernel."""
+    """View of `make_view` on a CPU, computed by the compiled kernel."""
     p = parameters
     given = KernelParameters(
         boxes=p.box,
@@ -126,11 +133,14 @@ def by_kernel(
     return view_kernel.make_view(images, given, size=size).permute(0, 3, 1, 2)
 
 
-def by_tensors(
+def view_by_tensors(
     images: Images, parameters: ViewParameters, recipe: ViewSettings, *, size: int
 ) -> View:
-    """As `make_view`, on any device: sorted by the place of the hue shift in the jitter, so that
-    many samples share each operation."""
+    """View of `make_view` on any device, computed with PyTorch's own kernels.
+
+    Samples are sorted by the place of the hue shift in their jitter, so that many samples share
+    each operation.
+    """
     chunk = max(1, CHUNK_PIXELS // (size * size)) if images.device.type == "cpu" else len(images)
     order = _hue_place(parameters).argsort(stable=True)
     parameters, blends = parameters.rows(order), _blend_weights(parameters.rows(order))
@@ -150,7 +160,7 @@ def _put(
     index: Int[Tensor, "chosen"],
     planes: Float[Tensor, "3 chosen size size"],
 ) -> None:
-    """Write a chunk to its rows; channel by channel, as a copy that interleaves all three at once
+    """Write a chunk to its rows, channel by channel: a copy that interleaves all three at once
     takes four times as long."""
     rows = torch.empty_like(view[: len(index)])
     for channel, plane in enumerate(planes):
@@ -161,7 +171,7 @@ def _put(
 def _planes(
     images: Images, parameters: ViewParameters, *, size: int
 ) -> Float[Tensor, "3 batch size size"]:
-    """Crops, unless the images are, and flips."""
+    """Images cropped, unless they already are, and flipped."""
     if parameters.box is None:
         return ops.flipped(images, parameters.flip)
     return ops.resized_crop(
@@ -170,7 +180,7 @@ def _planes(
 
 
 def _finish(planes: ops.Planes, parameters: ViewParameters, recipe: ViewSettings) -> None:
-    """Greyscale, blur and solarise, in place."""
+    """Apply greyscale, blur and solarisation in place."""
     blur = parameters.blur
     sigma, taps = parameters.sigma[blur], ops.blur_kernel_size(planes.shape[-1])
     _change(planes, parameters.greyscale, lambda part: ops.grey(part).expand_as(part))
@@ -185,7 +195,7 @@ def _finish(planes: ops.Planes, parameters: ViewParameters, recipe: ViewSettings
 def _change(
     planes: ops.Planes, chosen: Bool[Tensor, "batch"], operation: Callable[[ops.Planes], ops.Planes]
 ) -> None:
-    """Put the chosen samples through the operation, in place; the others cost nothing."""
+    """Apply the operation to the chosen samples, in place; the others cost nothing."""
     if chosen.all():
         planes.copy_(operation(planes))
     elif chosen.any():
@@ -200,12 +210,13 @@ def _jitter(
     *,
     with_hue: bool,
 ) -> None:
-    """Colour jitter in place, every sample in its own order; samples must be sorted by
-    `_hue_place`.
+    """Apply colour jitter in place, every sample in its own order.
 
-    Brightness, contrast and saturation have one form (`blend`), so all samples take their first,
-    second and third of them together. Hue alone differs: it runs between those passes on the
-    neighbours whose turn it is.
+    Samples must be sorted by `_hue_place`.
+
+    Brightness, contrast and saturation have one form (`blend`), so all samples run their first,
+    second and third of them together. Hue differs: it runs between those passes, on the contiguous
+    samples whose turn it is.
     """
     starts = torch.searchsorted(_hue_place(parameters), torch.arange(5)).tolist()
     active = planes[:, : starts[4]]
@@ -220,8 +231,7 @@ def _jitter(
 
 
 def _hue_place(parameters: ViewParameters) -> Int[Tensor, "batch"]:
-    """Place of the hue shift among the four operations of the jitter, 4 for samples without
-    jitter."""
+    """Place of the hue shift among the four jitter operations; 4 for samples without jitter."""
     return torch.where(parameters.jitter, (parameters.order == HUE).byte().argmax(dim=1), 4)
 
 

@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from sparring.data.sources.annotated import ACCEPTED, open_annotated
 from sparring.data.sources.annotations import AnnotatedImages
+from sparring.data.sources.detection_layouts import ACCEPTED, open_detection_images
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
@@ -122,7 +122,7 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
             f"{task.name} learns from annotated images and is scored on others: give both, "
             f"--train-data and --data, {ACCEPTED}"
         )
-    train_set, test_set = open_annotated(data.train), open_annotated(data.test)
+    train_set, test_set = open_detection_images(data.train), open_detection_images(data.test)
     if train_set.fingerprint() == test_set.fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "

@@ -41,6 +41,7 @@ class EpochRecipe(Settings):
     """`sgd` and `lars` with momentum 0.9; `lars` scales the weight and the bias by trust 0.001;
     `adam` as in its paper."""
     learning_rate: float = Field(default=10.0, gt=0)
+    """Rate at the first step."""
     final_learning_rate: float = Field(default=0.01, ge=0)
     """Learning rate at the end of a half cosine with one step per epoch; equal to `learning_rate`:
     a constant rate."""
@@ -48,6 +49,7 @@ class EpochRecipe(Settings):
     """The rates are for this many images per step and grow with the actual number; None: the rates
     as they stand."""
     epochs: int = Field(default=100, ge=1)
+    """Passes over the training images."""
     batch_size: int = Field(default=256, ge=1)
     """Images per step; all of them if there are fewer."""
     crop_scale: AreaRange | None = (0.08, 1.0)

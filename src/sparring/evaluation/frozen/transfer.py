@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
-from sparring.data.sources.named import Metric, NamedSet
+from sparring.data.sources.public_sets import Metric, PublicSet
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import ReportProgress
@@ -179,7 +179,7 @@ def _of_one_class(
 
 
 def _of_several_classes(
-    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: NamedSet
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: PublicSet
 ) -> Result:
     """Result on a public set whose images show several classes."""
     metric = _metric(settings, named, accepted=tuple(AVERAGE_PRECISION))
@@ -229,7 +229,7 @@ def _of_several_classes(
 
 
 def _metric(
-    settings: TransferSettings, named: NamedSet | None, *, accepted: tuple[str, ...]
+    settings: TransferSettings, named: PublicSet | None, *, accepted: tuple[str, ...]
 ) -> str:
     default: Metric = named.metric if named is not None else "top-1"
     metric = default if settings.metric == "auto" else settings.metric
@@ -304,7 +304,7 @@ def _one_against_all(
     return one_against_all_path(features, presence, penalties, progress=progress)
 
 
-def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"]:
+def _presence(dataset: Dataset, named: PublicSet) -> Int[Tensor, "images classes"]:
     """Which classes each image shows: 1, 0, or -1 where that is unknown, as for images that cannot
     be read."""
     unread = {key for key, _ in dataset.quarantine}

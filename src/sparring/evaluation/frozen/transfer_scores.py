@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.data.dataset import Dataset
-from sparring.data.sources.named import NamedSet
+from sparring.data.sources.public_sets import PublicSet
 from sparring.errors import DataError
 from sparring.evaluation.protocol import Result, table
 from sparring.measures.accuracy import class_accuracies
@@ -46,7 +46,7 @@ def average_precisions(
     return found
 
 
-def mean_over_classes(values: Sequence[float | None], named: NamedSet) -> float:
+def mean_over_classes(values: Sequence[float | None], named: PublicSet) -> float:
     """Mean of the values over the classes that occur."""
     known = [value for value in values if value is not None]
     if not known:

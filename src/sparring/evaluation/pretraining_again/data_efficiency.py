@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, field_validator
 
 from sparring.config import Settings, merged, read_toml
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
@@ -113,7 +113,7 @@ class Experiment:
 
     def pretrained(self, method: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
-        images = part(self.data.classes.train, self.rows(count, seed))
+        images = dataset_subset(self.data.classes.train, self.rows(count, seed))
         same_steps = (
             "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
         )
@@ -199,7 +199,10 @@ def _name(config: RunConfig) -> str:
 def _score(encoder: Encoder, experiment: Experiment) -> float:
     """Test accuracy of an encoder, with all labelled training images to learn from."""
     data, known = experiment.data, experiment.data.classes
-    sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
+    sets = (
+        dataset_subset(known.train, known.train_rows.numpy()),
+        dataset_subset(known.test, known.test_rows.numpy()),
+    )
     train, test = (
         extract_features(
             encoder, images, device=data.device, progress=data.progress("features")

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.data.sources.part import part
+from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import FeatureEncoder, extract_features
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
@@ -227,7 +227,9 @@ def _without(
     """The encoder pretrained on the other domains."""
     place = "domains/without-" + re.sub(r"[^\w.-]+", "-", case.name)
     config = run_config(data, epochs=settings.epochs)
-    found = pretrained(part(images.dataset, case.others.numpy()), place, config=config, data=data)
+    found = pretrained(
+        dataset_subset(images.dataset, case.others.numpy()), place, config=config, data=data
+    )
     return EvaluatedEncoder("trained", found.trained)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.config import Settings
-from sparring.data.sources.masked import Masked
-from sparring.data.sources.masked_layouts import open_masked
+from sparring.data.sources.segmentation_images import SegmentationImages
+from sparring.data.sources.segmentation_layouts import open_segmentation_images
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
@@ -56,9 +56,9 @@ class MaskSettings(Settings):
 class Segmented:
     """Images with masks, in a set to learn from and a set to score."""
 
-    train: Masked
+    train: SegmentationImages
     train_rows: tuple[int, ...]
-    test: Masked
+    test: SegmentationImages
     test_rows: tuple[int, ...]
     class_names: tuple[str, ...]
     ignore_index: int
@@ -182,7 +182,9 @@ def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
     )
 
 
-def _sets(data: EvaluationData) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
+def _sets(
+    data: EvaluationData,
+) -> tuple[SegmentationImages, SegmentationImages, tuple[int, ...], tuple[int, ...], str]:
     """Both sets and the rows of each; a single set, or two equal ones, are split."""
     given = data.train if data.train is not None else data.test
     if given is None:
@@ -223,9 +225,9 @@ def _sets(data: EvaluationData) -> tuple[Masked, Masked, tuple[int, ...], tuple[
     )
 
 
-def _opened(data: ImageData | Source, which: str) -> Masked:
+def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
     try:
-        return open_masked(data)
+        return open_segmentation_images(data)
     except DataError as error:
         raise DataError(f"{which}: {error}") from None
 
@@ -240,7 +242,7 @@ def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
     return tuple(rows[place] for place in chosen)
 
 
-def _are_same(train: Masked, test: Masked) -> bool:
+def _are_same(train: SegmentationImages, test: SegmentationImages) -> bool:
     """Whether both sets hold the same images, perhaps read from two files."""
     if train is test or train.fingerprint() == test.fingerprint():
         return True
@@ -252,7 +254,9 @@ def _are_same(train: Masked, test: Masked) -> bool:
     )
 
 
-def _pixels(data: Masked, rows: tuple[int, ...], progress: ReportProgress | None) -> np.ndarray:
+def _pixels(
+    data: SegmentationImages, rows: tuple[int, ...], progress: ReportProgress | None
+) -> np.ndarray:
     """Number of pixels of each id in the masks of the rows."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):

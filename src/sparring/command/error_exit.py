@@ -1,0 +1,56 @@
+"""Ends of a failed command: one line on standard error, and an exit code.
+
+0: done, 1: failed, 2: wrong usage.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from sparring.errors import SparringError
+
+
+@contextmanager
+def exit_on_interrupt(run: Path) -> Iterator[None]:
+    """Exit on Ctrl-C with the command that continues the training."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        has_checkpoint = (run / "checkpoint" / "last.pt").exists()
+        exit_with_message(
+            f"stopped; continue with `sparring resume {run}`"
+            if has_checkpoint
+            else "stopped before the first step; nothing is lost",
+            1,
+        )
+
+
+def exit_with_error(error: Exception) -> NoReturn:
+    """Exit with one line about an error, and the exit code of its kind."""
+    if isinstance(error, SparringError):
+        exit_with_message(str(error), error.exit_code)
+    if hasattr(error, "format_message"):  # typer has its own copy of click's exceptions
+        message = " ".join(str(error.format_message()).split())
+        if not message:  # no command given: the help has been shown
+            raise SystemExit(2)
+        exit_with_message(message.replace(": Input should be", ": it should be"), 2)
+    if isinstance(error, OSError) and error.errno is not None:
+        exit_with_message(
+            f"{error.strerror}: {error.filename}" if error.filename else str(error), 1
+        )
+    exit_with_message(
+        f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1
+    )
+
+
+def exit_with_message(message: str, code: int) -> NoReturn:
+    """Exit with one line on standard error."""
+    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+    sys.stderr.flush()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # The other processes wait in a collective call; exiting at once lets torchrun end them.
+        os._exit(code)
+    raise SystemExit(code)

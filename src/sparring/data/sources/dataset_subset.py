@@ -1,0 +1,68 @@
+"""Chosen images of an open data set; nothing is decoded or written again."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import UInt8
+from torch import Tensor
+
+from sparring.data.dataset import Dataset, FileDataset, Indices
+from sparring.data.sources.source import Labels
+from sparring.data.store import Quarantine
+
+
+def dataset_subset(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+    """Data set of the images at these indices, in their order.
+
+    Args:
+        dataset: the whole set, which the subset keeps using.
+        rows: indices into it.
+    """
+    return (
+        dataset.subset(rows) if isinstance(dataset, FileDataset) else DatasetSubset(dataset, rows)
+    )
+
+
+class DatasetSubset(Dataset):
+    """Chosen images of a stored data set.
+
+    Args:
+        whole: the stored data set.
+        rows: indices into it.
+    """
+
+    def __init__(self, whole: Dataset, rows: npt.NDArray[np.int64]) -> None:
+        self.size, self.class_names = whole.size, whole.class_names
+        self._whole, self._rows = whole, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that changes with the whole set and with the choice of rows."""
+        rows = hashlib.blake2b(
+            np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16
+        ).hexdigest()
+        return f"{self._whole.fingerprint}/{rows}"
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the chosen images."""
+        keys = self._whole.keys
+        return [keys[row] for row in self._rows.tolist()]
+
+    @property
+    def labels(self) -> Labels | None:
+        labels = self._whole.labels
+        return None if labels is None else labels[self._rows]
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Always empty: the whole set already excludes unreadable images."""
+        return ()
+
+    def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
+        """Central squares of the chosen images, from the whole set."""
+        return self._whole.images(self._rows[np.asarray(indices, np.int64)])
