@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sparring.errors import ConfigError
+from sparring.methods.method import MethodSettings
 from sparring.training.settings import RunConfig
 
 
@@ -124,3 +125,52 @@ def test_what_is_set_of_an_opponents_player_leaves_the_rest_of_it_as_it_was() ->
         "learning_rate": 1e-4,
     }
     assert pair["players"]["generator"]["optimizer"] == "adamw"
+
+
+def test_a_changed_configuration_is_the_same_but_for_what_was_changed() -> None:
+    before = RunConfig.from_tree(
+        {
+            "method": "hardgen",
+            "seed": 3,
+            "temperature": 0.5,
+            "training": {"epochs": 7, "batch_size": 32},
+            "generator_pair": {"weight": 0.5},
+        }
+    )
+    after = before.changed(
+        seed=4, training={"epochs": 9}, generator_pair={"players": {"generator": {"momentum": 0.5}}}
+    )
+    wanted = before.tree()
+    wanted["seed"], wanted["training"]["epochs"] = 4, 9
+    wanted["generator_pair"]["players"]["generator"]["momentum"] = 0.5
+    assert after.tree() == wanted
+    assert (before.seed, before.training.epochs) == (3, 7)
+    assert before.changed() == before
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"training": {"epoch": 3}}, r"unknown setting 'training\.epoch'; did you mean"),
+        ({"temprature": 0.1}, r"unknown setting 'temprature'; did you mean 'temperature'"),
+        ({"temperature": -1.0}, r"temperature: .*greater than 0, got -1"),
+        ({"method": "adoc"}, r"unknown method 'adoc'"),
+    ],
+)
+def test_a_change_that_is_a_mistake_is_refused(sections: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RunConfig.from_tree({"method": "simclr"}).changed(**sections)
+
+
+def test_the_image_size_is_that_of_the_views() -> None:
+    config = RunConfig.from_tree({"method": "simclr", "training": {"image_size": 64}})
+    assert config.image_size == 64
+    assert config.changed(training={"image_size": 32}).image_size == 32
+
+
+def test_a_method_without_player_settings_of_its_own_has_the_encoders() -> None:
+    # Its settings go through plain values, in which nothing may be lost.
+    defaults = MethodSettings()
+    assert MethodSettings.build(defaults.model_dump()) == defaults
+    changed = MethodSettings.build({"players": {"encoder": {"momentum": 0.5}}})
+    assert changed.players.encoder.momentum == 0.5

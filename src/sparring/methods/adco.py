@@ -40,13 +40,13 @@ from pydantic import Field
 from torch import nn
 
 from sparring import distributed
-from sparring.config import Settings
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Toy, Twin
 from sparring.methods.method import (
     Context,
+    EncoderOnly,
     Method,
     MethodLoss,
     MethodSettings,
@@ -68,10 +68,9 @@ from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 
 
-class AdCoPlayers(Settings):
+class AdCoPlayers(EncoderOnly):
     """How each side moves."""
 
-    encoder: PlayerSettings = PlayerSettings()
     bank: PlayerSettings = PlayerSettings(
         learning_rate=0.047, schedule="constant", weight_decay=1e-4
     )

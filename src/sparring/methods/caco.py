@@ -37,13 +37,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.config import Settings
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Toy, Twin
 from sparring.methods.method import (
     Context,
+    EncoderOnly,
     Method,
     MethodLoss,
     MethodSettings,
@@ -74,10 +74,9 @@ PUBLISHED = 1024 * 0.08
 temperature)."""
 
 
-class CaCoPlayers(Settings):
+class CaCoPlayers(EncoderOnly):
     """How each side moves."""
 
-    encoder: PlayerSettings = PlayerSettings()
     bank: PlayerSettings = PlayerSettings(
         learning_rate=0.375, schedule="constant", weight_decay=0.0
     )

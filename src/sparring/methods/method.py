@@ -37,7 +37,8 @@ Metrics: TypeAlias = Mapping[str, Tensor | float]
 
 
 class EncoderOnly(Settings):
-    """Player sections of a method whose encoder plays alone."""
+    """Player sections of a method whose encoder plays alone; a method with more players extends
+    it."""
 
     encoder: PlayerSettings = PlayerSettings()
 
@@ -47,7 +48,7 @@ class MethodSettings(Settings):
 
     views: ViewsSettings = ViewsSettings()
     projector: ProjectorSettings = ProjectorSettings()
-    players: Settings = EncoderOnly()
+    players: EncoderOnly = EncoderOnly()
     """One `PlayerSettings` per player, by the player's name."""
 
 
