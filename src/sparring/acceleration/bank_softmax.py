@@ -1,5 +1,5 @@
 """Softmaxes of many queries over a large bank in two passes, chunk by chunk: the arithmetic below
-the games of `closed_form`.
+the games of `bank_games`.
 
 The first pass needs two matrix products per chunk (cosines, and the mean bank vector that a softmax
 picks out), the second one (the mean query that picks out a bank vector). Everything between them is
