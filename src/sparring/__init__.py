@@ -6,8 +6,10 @@ encoder = sparring.load("runs/photos")
 features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sparring.acceleration.garbage_collection import paused_collection
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Torch takes seconds to import; `sparring --help` should not.
-    if name in __all__:
-        from sparring import api
-
-        return getattr(api, name)
+    if name == "api" or name in __all__:
+        with paused_collection():
+            api = import_module("sparring.api")
+        return api if name == "api" else getattr(api, name)
     raise AttributeError(f"module 'sparring' has no attribute '{name}'")

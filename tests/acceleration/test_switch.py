@@ -102,10 +102,10 @@ def test_without_fast_paths_none_is_entered_and_the_losses_stay(
     slow = train(tmp_path / "slow", method)
     assert not working_memory._kept.stretches
     assert len(fast) == len(slow) == 6
-    # Rounding of float32 (6e-8) in views and batch norms, amplified by some 20 layers and by batch
-    # norm over 16 rows: 1e-4 at the first step, more once both have moved apart for five steps.
+    # Rounding of float32 (6e-8) in views, batch norms and softmaxes, amplified by some 20 layers;
+    # 1e-6 was seen. ACSSL may mine another negative where two are nearly equal; 2e-3 was seen.
     assert slow[:1] == pytest.approx(fast[:1], rel=1e-4)
-    assert slow == pytest.approx(fast, rel=2e-3)
+    assert slow == pytest.approx(fast, rel=1e-2 if method == "acssl" else 1e-4)
 
 
 @pytest.mark.parametrize("method", ["simclr", "adco"])
