@@ -1,5 +1,5 @@
 """Every game, its controls and its disarmed twins on one set of real images at an equal budget;
-prints docs/LOG.md's table.
+prints the table of docs/log/games-and-controls.md.
 
     python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet --out STUDY
         [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--images 10000] [--epochs 10] [--table]

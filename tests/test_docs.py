@@ -5,6 +5,7 @@ import doctest
 import importlib
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sparring import api
 from sparring.api import recipes
 from sparring.command import commands as cli
 from sparring.config import merged
-from sparring.methods.registry import METHODS
+from sparring.methods.registry import METHODS, OPPONENTS, section
 from tiny import write_photos
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ PAGES = [
     for path in (
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
         *sorted((ROOT / "docs").rglob("*.md")),
     )
     if path.exists()
@@ -121,7 +123,42 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_files_named_in_the_readmes_map_exist() -> None:
+def map_of_the_readme() -> tuple[set[str], set[str]]:
+    """Names in the README's map: those at the top of the repository, those in src/sparring."""
+    section = (ROOT / "README.md").read_text().partition("## Where things are")[2]
+    tree = section.partition("```\n")[2].partition("```")[0]
+    top = set(re.findall(r"^([^\s/]+)", tree, flags=re.MULTILINE))
+    inside = set(re.findall(r"^  ([^\s/]+)", tree, flags=re.MULTILINE))
+    return top, inside
+
+
+def tracked(folder: Path) -> set[str]:
+    """What git holds directly in a folder, hidden files left out."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: which files belong to the repository is not known")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    names = {Path(line).parts[0] for line in listed.splitlines()}
+    return {name for name in names if not name.startswith(".")}
+
+
+def test_the_readmes_map_names_every_file_and_folder_at_the_top() -> None:
+    assert tracked(ROOT) - map_of_the_readme()[0] == set()
+
+
+def test_the_readmes_map_names_every_module_and_folder_of_the_package() -> None:
+    assert tracked(ROOT / "src" / "sparring") - map_of_the_readme()[1] == set()
+
+
+def test_what_the_readmes_map_names_exists() -> None:
+    top, inside = map_of_the_readme()
+    missing = [name for name in sorted(top) if not (ROOT / name).exists()]
+    missing += [name for name in sorted(inside) if not (SOURCE / name).exists()]
+    assert missing == []
+
+
+def test_files_named_in_the_readmes_section_on_places_exist() -> None:
     shown = (
         (ROOT / "README.md")
         .read_text()
@@ -129,10 +166,7 @@ def test_files_named_in_the_readmes_map_exist() -> None:
         .partition("## Licence")[0]
     )
     for name in re.findall(r"\b([a-z_]+\.py)\b", shown):
-        assert list(SOURCE.rglob(name)), name
-    tree = shown.partition("```\n")[2].partition("```")[0]
-    for name in re.findall(r"^  ([a-z]+)/", tree, flags=re.MULTILINE):
-        assert (SOURCE / name).is_dir(), name
+        assert list(SOURCE.rglob(name)) or list(ROOT.glob(f"examples/{name}")), name
 
 
 def test_every_method_has_a_page_and_a_line_in_the_readme() -> None:
@@ -140,6 +174,65 @@ def test_every_method_has_a_page_and_a_line_in_the_readme() -> None:
     for name in METHODS:
         assert f"`{name}`" in readme
         assert (ROOT / "docs" / "methods" / f"{name}.md").is_file()
+
+
+def test_every_opponent_has_a_page_and_a_line_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in OPPONENTS:
+        assert f"`{name}`" in readme
+        assert (ROOT / "docs" / "methods" / f"{section(name)}.md").is_file()
+
+
+WRITTEN = [page for page in PAGES if page.name != "design.md"]
+"""The pages for users: all but the design, which speaks to those who change the library."""
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_stops_at_column_100(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    # A row of a table and a picture cannot be wrapped.
+    long = [line for line in lines if len(line) > 100 and not line.startswith(("|", "!["))]
+    assert long == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_cell_of_a_table_is_at_most_a_short_sentence(page: Path) -> None:
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    # A link's address is not read.
+    cells = [
+        re.sub(r"\]\([^)]*\)", "]", cell) for row in rows for cell in row.strip("|").split(" | ")
+    ]
+    assert [cell for cell in cells if len(cell) > 100] == []
+
+
+REPLACED = re.compile(
+    r"\b([Rr]ehears(e|al)\w*|Stage|camp|Learner|Turn|teams|[Cc]ontest(ant)?s?|Material|eyes|look_at"
+    r"|Teller|Reporter)\b"
+)
+"""Words that stood for something which the field has a word for; docs/design.md, section 2."""
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_speaks_in_the_words_of_the_field(page: Path) -> None:
+    assert [found.group() for found in REPLACED.finditer(page.read_text())] == []
+
+
+LOG = ROOT / "docs" / "log"
+EXPERIMENTS = sorted(page for page in LOG.glob("*.md") if page.name != "README.md")
+
+
+@pytest.mark.parametrize("page", EXPERIMENTS, ids=lambda page: page.stem)
+def test_a_page_of_the_log_has_question_date_answer_table_command_and_limits(page: Path) -> None:
+    text = page.read_text()
+    assert re.match(r"# .+\?\n", text)
+    assert re.search(r"\b20\d\d-\d\d-\d\d\b", text)
+    for part in ("**Answer.**", "\n| ", "**Command", "**Not done.**"):
+        assert part in text, part
+
+
+def test_the_index_of_the_log_lists_every_page() -> None:
+    linked = re.findall(r"\]\(([^)]+\.md)\)", (LOG / "README.md").read_text())
+    assert sorted(linked) == [page.name for page in EXPERIMENTS]
 
 
 @pytest.mark.parametrize("name", recipes())

@@ -1,9 +1,13 @@
 """Self-supervised visual pretraining in which the encoder trains against worthy opponents.
 
-import sparring
-run = sparring.train("photos/", method="adco", out="runs/photos", epochs=100)
-encoder = sparring.load("runs/photos")
-features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
+    import sparring
+    run = sparring.train("photos/", method="adco", out="runs/photos", epochs=100)
+    encoder = sparring.load("runs/photos")
+    features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
+
+The functions: train, resume, load, evaluate, embed, export, report, plan, list_methods,
+list_protocols, doctor. What a method of your own is made of: Method, MethodSettings, MethodLoss,
+Context, View, Player and their neighbours; see docs/adding_a_method.md and `sparring.testing`.
 """
 
 from importlib import import_module
@@ -13,17 +17,115 @@ from sparring.acceleration.garbage_collection import paused_collection
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.api import Plan, Run, embed, evaluate, export, load, plan, report, resume, train
+    from sparring.api import (
+        Embedded,
+        Plan,
+        Run,
+        doctor,
+        embed,
+        evaluate,
+        export,
+        list_methods,
+        list_protocols,
+        load,
+        plan,
+        report,
+        resume,
+        train,
+    )
+    from sparring.config import Settings
+    from sparring.data.views.view_settings import ViewsSettings
+    from sparring.distributed import JointRows, joint, joint_with_gradient
+    from sparring.evaluation.protocol import Protocol
+    from sparring.measures.metric import Metric
+    from sparring.methods.about import About, Toy, Twin
+    from sparring.methods.method import (
+        Context,
+        EncoderOnly,
+        Method,
+        MethodLoss,
+        MethodSettings,
+        Metrics,
+        Pictures,
+    )
+    from sparring.models.encoder import Encoder
+    from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
+    from sparring.models.teacher import Teacher
+    from sparring.models.view import View
+    from sparring.opponents.opponent import Opponent
+    from sparring.optim.player import Added, Averaged, Player, PlayerSettings
+    from sparring.optim.schedule import Position
+    from sparring.training.listener import Listener
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "sparring.api": (
+        "Embedded Plan Run doctor embed evaluate export list_methods list_protocols load plan "
+        "report resume train"
+    ),
+    "sparring.config": "Settings",
+    "sparring.data.views.view_settings": "ViewsSettings",
+    "sparring.distributed": "JointRows joint joint_with_gradient",
+    "sparring.evaluation.protocol": "Protocol",
+    "sparring.measures.metric": "Metric",
+    "sparring.methods.about": "About Toy Twin",
+    "sparring.methods.method": (
+        "Context EncoderOnly Method MethodLoss MethodSettings Metrics Pictures"
+    ),
+    "sparring.models.encoder": "Encoder",
+    "sparring.models.heads": "PredictorSettings ProjectorSettings make_predictor",
+    "sparring.models.teacher": "Teacher",
+    "sparring.models.view": "View",
+    "sparring.opponents.opponent": "Opponent",
+    "sparring.optim.player": "Added Averaged Player PlayerSettings",
+    "sparring.optim.schedule": "Position",
+    "sparring.training.listener": "Listener",
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
+
 __all__ = [
+    "About",
+    "Added",
+    "Averaged",
+    "Context",
+    "Embedded",
+    "Encoder",
+    "EncoderOnly",
+    "JointRows",
+    "Listener",
+    "Method",
+    "MethodLoss",
+    "MethodSettings",
+    "Metric",
+    "Metrics",
+    "Opponent",
+    "Pictures",
     "Plan",
+    "Player",
+    "PlayerSettings",
+    "Position",
+    "PredictorSettings",
+    "ProjectorSettings",
+    "Protocol",
     "Run",
+    "Settings",
     "SparringError",
+    "Teacher",
+    "Toy",
+    "Twin",
+    "View",
+    "ViewsSettings",
+    "doctor",
     "embed",
     "evaluate",
     "export",
+    "joint",
+    "joint_with_gradient",
+    "list_methods",
+    "list_protocols",
     "load",
+    "make_predictor",
     "plan",
     "report",
     "resume",
@@ -33,8 +135,12 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Torch takes seconds to import; `sparring --help` should not.
-    if name == "api" or name in __all__:
+    if name == "api" or name in _MODULES:
         with paused_collection():
-            api = import_module("sparring.api")
-        return api if name == "api" else getattr(api, name)
+            module = import_module(_MODULES.get(name, "sparring.api"))
+        return module if name == "api" else getattr(module, name)
     raise AttributeError(f"module 'sparring' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -132,7 +132,7 @@ def joint(rows: Tensor) -> JointRows:
 
 
 def joint_with_gradient(rows: Tensor) -> JointRows:
-    """Rows of this process beside those of all processes, with gradient, see `gather_with_gradient`.
+    """Rows of this process beside those of all processes, with gradient.
 
     Args:
         rows: (batch, dim); every process must hold equally many.

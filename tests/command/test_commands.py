@@ -279,7 +279,7 @@ def test_interruption_before_the_first_step_leaves_nothing(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparring.api.open_images", stop)
+    monkeypatch.setattr("sparring.api.training.open_images", stop)
     done = command(*train_arguments(photos, tmp_path / "run"))
     assert (done.code, done.error) == (1, "stopped before the first step; nothing is lost")
     assert not (tmp_path / "run").exists()
@@ -375,11 +375,31 @@ def test_protocols_are_listed_and_described_with_their_variants_and_settings(
     described = command("protocols", "linear").out
     names = json.loads(command("protocols", "--json").out)
     assert listed.count("labels: ") == len(names)
-    assert "can a straight cut tell the classes apart?" in listed
+    assert "how accurate is a linear classifier of the frozen features?" in listed
     assert "linear:adco" in listed
     for part in ("Question:", "Source:", "linear:caco", "[linear]", "validation_share = 0.2"):
         assert part in described
     assert names["linear"]["variants"]["caco"]["recipe"]["optimizer"] == "lars"
+
+
+def test_a_protocol_of_a_file_is_described_and_its_score_is_shown(
+    command: Command, photos: Path, run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from sparring.evaluation.protocol import Protocol\n"
+        "def half(evaluated, data, settings): return {'share': 0.5}\n"
+        "HALF = Protocol(name='one-half', function=half, headline='share', question='half?')\n"
+    )
+    done = command("evaluate", run, "--data", photos, "--protocol", f"{file}:HALF")
+    assert done.code == 0
+    assert any(
+        line.split() == ["one-half", "50.0", "%", "50.0", "%"] for line in done.out.splitlines()
+    )
+    assert "Question:  half?" in command("protocols", f"{file}:HALF").out
+    wrong = command("protocols", f"{file}:HALV")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert "did you mean 'HALF'?" in wrong.err
 
 
 def test_a_protocols_setting_and_variant_come_from_the_command_line(

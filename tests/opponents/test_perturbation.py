@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import ring
 import torch
+from sparring.methods.groups import Group
+from sparring.opponents.perturbed import Perturbed
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
-from sparring.methods.groups import Group
 from sparring.methods.method import Method, Step, Turn
 from sparring.models.split_norm import SplitNorm
 from sparring.objectives.contrastive import nt_xent
 from sparring.objectives.similarity import unit_rows
 from sparring.opponents.perturbation import PerturbedSettings
-from sparring.opponents.perturbed import Perturbed
 from sparring.training.build import Contest
 
 EPSILON = 0.02

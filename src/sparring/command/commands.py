@@ -173,13 +173,27 @@ def train(
 
 
 @app.command()
-def resume(run: RunArgument, max_steps: StepsOption = None, as_json: JsonOption = False) -> None:
+def resume(
+    run: RunArgument,
+    max_steps: StepsOption = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Only for a method that is neither shipped nor installed: the same "
+            "FILE.py:CLASS again, since a run folder never makes this command run code."
+        ),
+    ] = None,
+    opponent: OpponentOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Continue an interrupted run, to the bit."""
     from sparring import api
     from sparring.command.display import Display
 
     with resumable(run), Display() as display:
-        done = api.resume(run, max_steps=max_steps, listener=display)
+        done = api.resume(
+            run, max_steps=max_steps, method=method, opponent=opponent, listener=display
+        )
         _finish(done, display, as_json=as_json)
 
 
@@ -268,6 +282,74 @@ def protocols(
     as_json: JsonOption = False,
 ) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
+    from sparring.evaluation.catalogue import PROTOCOLS, find, installed
+
+    if as_json:
+        shown = [find(name)[0]] if name is not None else list(PROTOCOLS.values())
+        known = {protocol.name: protocol.facts() for protocol in shown}
+        elsewhere = {} if name is not None else installed()
+        packages = {key: {"name": key, "entry_point": it.value} for key, it in elsewhere.items()}
+        typer.echo(json.dumps(known | packages))
+    else:
+        from sparring.command.introductions import describe_protocol, list_protocols
+
+        typer.echo(describe_protocol(name) if name is not None else list_protocols())
+
+
+@app.command()
+def embed(
+    run: RunArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the features of every image: arrays `features`, `keys` and, where known, `labels`."""
+    from sparring import api
+    from sparring.command.display import Display
+
+    with Display() as display:
+        found = api.embed(run, data, out=out, device=device, listener=display)
+    count, channels = found.features.shape
+    typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="timm, torchvision or safetensors.")
+    ] = "timm",
+) -> None:
+    """Write the backbone's weights for another library, and print the lines that load them."""
+    from sparring import api
+
+    typer.echo(api.export(run, form=form, out=out))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    data: Annotated[
+        str | None, typer.Option(help="Images to show; default: the run's own.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page about one or several runs."""
+    from sparring import api
+    from sparring.command.display import Display
+
+    with Display() as display:
+        api.report(runs, out=out, data=data, listener=display)
+    typer.echo(str(out))
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method or an opponent, in full.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the methods and the opponents around them, or describe one."""
     from sparring.command import introductions
 
     if as_json:

@@ -8,12 +8,11 @@ from typing import Any
 
 from sparring.config import toml_text
 from sparring.errors import ConfigError, unknown_name
-from sparring.evaluation.catalogue import PROTOCOLS
+from sparring.evaluation.catalogue import PROTOCOLS, installed
+from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
 from sparring.methods.about import About, section
 from sparring.methods.plugins import is_reference
-
-KINDS: tuple[registry.Kind, ...] = ("method", "opponent")
 
 
 def list_methods() -> str:
@@ -57,7 +56,7 @@ def methods_as_json(name: str | None) -> dict[str, Any]:
         ConfigError: for an unknown name, with the nearest one.
     """
     found: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in registry.KINDS:
         for own in registry.names(kind):
             if name in (None, own):
                 found[own] = {"kind": kind, **asdict(registry.about(kind, own))}
@@ -86,6 +85,10 @@ def list_protocols() -> str:
         lines.append(
             f"{key:{width}}  {entry.question}\n{'':{width}}  labels: {entry.labels}{variants}"
         )
+    lines += [
+        f"{key:{width}}  of the package {point.dist.name if point.dist else '?'}"
+        for key, point in installed().items()
+    ]
     return "\n".join(lines)
 
 
@@ -105,7 +108,7 @@ def describe(name: str) -> str:
             return _describe("method", registry.give("method", name))
         except ConfigError:
             return _describe("opponent", registry.give("opponent", name))
-    for kind in KINDS:
+    for kind in registry.KINDS:
         if name in registry.names(kind):
             return _describe(kind, name)
     raise _unknown(name)
@@ -153,9 +156,8 @@ def _twins(about: About, prefix: str) -> str:
 def describe_protocol(name: str) -> str:
     """Introduction of an evaluation protocol: its question, what it needs, its source, variants and
     settings with defaults."""
-    from sparring.evaluation.choice import function_of, settings_class
-
-    entry = PROTOCOLS[name]
+    entry, _ = find_protocol(name)
+    name = entry.name
     facts = {
         "Question": entry.question,
         "Labels": entry.labels,
@@ -164,8 +166,8 @@ def describe_protocol(name: str) -> str:
         "Source": entry.source,
         "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
     }
-    settings = toml_text({name: settings_class(entry)().model_dump(mode="json")})
-    return _introduction(function_of(entry), facts, settings)
+    settings = toml_text({name: entry.load_settings()().model_dump(mode="json")})
+    return _introduction(entry.load_function(), facts, settings)
 
 
 def _introduction(kind: Any, facts: Mapping[str, str], settings: str) -> str:

@@ -1,5 +1,4 @@
-"""Images with known classes: those to learn from and those to score, their classes matched by
-name."""
+"""Images with known classes, in a set to learn from and a set to score."""
 
 from dataclasses import dataclass
 
@@ -32,18 +31,18 @@ class Classified:
     test: Dataset
     test_rows: Int[Tensor, "test"]
     test_labels: Int[Tensor, "test"]
-    """The same classes by name; a class that training lacks is `len(class_names)`, which nothing
-    predicts: an error."""
+    """Class of each test row, matched by name; a class that training lacks is `len(class_names)`,
+    which is never predicted and so counts as an error."""
     class_names: tuple[str, ...]
     tested_on: str
-    """Says in words which images are scored."""
+    """Which images are scored, in words."""
     validation: Int[Tensor, "validation"] | None = None
     """Positions within `train_rows` of the official validation images of a public set that has
     them."""
 
     @property
     def sizes(self) -> dict[str, int | str]:
-        """What every result on these images tells beside its score."""
+        """Numbers of images, and what is scored, for the result of a protocol."""
         unseen = int((self.test_labels == len(self.class_names)).sum())
         known: dict[str, int | str] = {
             "train_images": len(self.train_rows),
@@ -54,8 +53,8 @@ class Classified:
 
 
 def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
-    """The images of both sets whose classes are known; equal sets are parted, so that no image is
-    scored by itself.
+    """Images of both sets whose classes are known. Equal sets are split, so that no image is scored
+    by a classifier that learned it.
 
     Args:
         train: to learn from.
@@ -129,8 +128,7 @@ def _name(dataset: Dataset, label: int) -> str:
 
 
 def _are_same(train: Dataset, test: Dataset, labels: np.ndarray, others: np.ndarray) -> bool:
-    """Whether both sets are the same images, perhaps from two files: then none may be scored by
-    itself."""
+    """Whether both sets hold the same images, perhaps read from two files."""
     if train is test or train.fingerprint == test.fingerprint:
         return True
     if len(train) != len(test) or not np.array_equal(labels, others):

@@ -1,8 +1,7 @@
-"""What the protocols work on: the two image sets, opened when first asked for, and each
-contestant's features, computed once.
+"""What the protocols work on: the evaluated encoders, the image sets and each encoder's features.
 
-One `Material` serves all protocols and both contestants of one call, so what two protocols need is
-made once.
+One `EvaluationData` serves all protocols and both encoders of one call. Images are opened and
+features computed when first asked for, and only once.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,12 @@ from sparring.data.sources.named import NamedSet, is_named, nearest_name, open_n
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
-from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, extract_features
+from sparring.evaluation.features import (
+    FeatureEncoder,
+    ReportProgress,
+    evaluating,
+    extract_features,
+)
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
@@ -38,8 +42,8 @@ _ALIGNMENT_IMAGES = 1024
 
 
 @runtime_checkable
-class Reporter(Protocol):
-    """Is told what happens: the part of a listener that evaluation needs."""
+class Listener(Protocol):
+    """A listener that is told lines to report and the progress of long work."""
 
     def report(self, line: str) -> None: ...
 
@@ -47,23 +51,23 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """An encoder under evaluation."""
+class EvaluatedEncoder:
+    """An encoder under evaluation: the run's, or the untrained one from which the run started."""
 
     name: str
-    """`trained`, or `untrained`: the encoder from which the run started."""
+    """`trained` or `untrained`; the key of its results in scores.json."""
     encoder: FeatureEncoder
-    """In evaluation mode, its gradients off; a protocol that trains takes `learner()`."""
-    origin: "Contestant | None" = None
-    """The encoder from which a trained one started, for protocols that compare both."""
+    """The encoder in evaluation mode, its gradients off; to train, take `trainable_copy()`."""
+    origin: "EvaluatedEncoder | None" = None
+    """The untrained encoder from which a trained one started, for protocols that compare both."""
 
     @property
     def is_trained(self) -> bool:
-        """Whether this is the run's encoder."""
+        """Whether this is the run's trained encoder."""
         return self.name == "trained"
 
-    def learner(self) -> Encoder:
-        """A copy of the encoder that may learn: in training mode, its gradients on."""
+    def trainable_copy(self) -> Encoder:
+        """A copy of the encoder that can be trained: in training mode, its gradients on."""
         assert isinstance(self.encoder, Encoder)
         return deepcopy(self.encoder).train().requires_grad_(True)
 
@@ -78,8 +82,8 @@ class Labelled:
     test_labels: Int[Tensor, "test"]
 
 
-class Material:
-    """What one evaluation works on.
+class EvaluationData:
+    """The images of one evaluation, with features and splits that all protocols share.
 
     Args:
         train: images to learn from, as `open_dataset` takes them, or the name of a public set: its
@@ -91,11 +95,11 @@ class Material:
         device: where to compute.
         views: makes two views, for the alignment.
         keep: how the images to learn from are kept, and how many of them.
-        limit: look at no more images than this of the test set.
+        limit: largest number of test images.
         config: configuration of the run; for protocols that pretrain again.
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
-        reporter: told what happens.
+        listener: receives lines and progress.
     """
 
     def __init__(
@@ -112,39 +116,40 @@ class Material:
         config: "RunConfig | None" = None,
         folder: Path | None = None,
         root: Path | None = None,
-        reporter: Reporter | None = None,
+        listener: Listener | None = None,
     ) -> None:
+        """Keep what is given; images are opened when first asked for."""
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
-        self._views, self._keep, self._limit, self._reporter = (
+        self._views, self._keep, self._limit, self._listener = (
             views,
             keep or DataSettings(),
             limit,
-            reporter,
+            listener,
         )
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, NamedSet] = {}
 
-    def progress(self, what: str) -> Progress | None:
-        """Progress function of one long piece of work, to be called with what is done and what
-        there is in all."""
-        reporter = self._reporter
-        return None if reporter is None else lambda done, total: reporter.count(what, done, total)
+    def progress(self, what: str) -> ReportProgress | None:
+        """Progress function of one long piece of work, called with the number done and the total;
+        None if nobody listens."""
+        listener = self._listener
+        return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
-        """Tell whoever listens one line worth reading."""
-        if self._reporter is not None:
-            self._reporter.report(line)
+        """Tell the listener, if there is one, a line worth reading."""
+        if self._listener is not None:
+            self._listener.report(line)
 
     @property
     def limits(self) -> tuple[int | None, int | None]:
-        """Most images to learn from and to score, for protocols that open their own kind of
-        images."""
+        """Largest numbers of images to learn from and to score, for protocols that open annotated
+        images themselves."""
         return self._keep.limit, self._limit
 
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
-        """Square images of the run's size; of the test set at most `limit`."""
+        """Open images as squares of the run's size; at most `limit` of a test set."""
         keep = self._keep if not is_test else self._keep.model_copy(update={"limit": self._limit})
         named = self.named(data)
         if named is not None:
@@ -156,7 +161,7 @@ class Material:
         )
 
     def named(self, data: object) -> NamedSet | None:
-        """The public set of that name, opened once; None for anything else."""
+        """The public set of that name, opened once; None if the data is anything else."""
         if not (isinstance(data, str) and is_named(data)):
             return None
         if data not in self._named:
@@ -165,7 +170,7 @@ class Material:
 
     @property
     def learned(self) -> NamedSet | None:
-        """The public set whose images are learned from, if it is one."""
+        """The public set whose images are learned from; None if they are not a public set."""
         return self.named(self.train if self.train is not None else self.test)
 
     @cached_property
@@ -183,7 +188,7 @@ class Material:
 
     @cached_property
     def classes(self) -> Classified:
-        """The images whose classes are known.
+        """Images with known classes, split into those to learn from and those to score.
 
         Raises:
             DataError: without labels, or with a single class.
@@ -206,20 +211,20 @@ class Material:
             return known
         return replace(known, validation=positions(known, self.learned.validation))
 
-    def features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
-        """Of all images to score."""
-        return self._extracted(contestant, is_test=True)
+    def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
+        """An encoder's backbone features of all images to score."""
+        return self._extracted(evaluated, is_test=True)
 
-    def train_features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
-        """Of all images to learn from."""
-        return self._extracted(contestant, is_test=False)
+    def train_features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
+        """An encoder's backbone features of all images to learn from."""
+        return self._extracted(evaluated, is_test=False)
 
-    def labelled(self, contestant: Contestant) -> Labelled:
-        """Features and classes of both sets."""
+    def labelled(self, evaluated: EvaluatedEncoder) -> Labelled:
+        """An encoder's features and the classes of the images to learn from and to score."""
         known = self.classes
         train, test = (
-            self._extracted(contestant, is_test=False),
-            self._extracted(contestant, is_test=True),
+            self._extracted(evaluated, is_test=False),
+            self._extracted(evaluated, is_test=True),
         )
         return Labelled(
             train_features=train[known.train_rows.to(self.device)],
@@ -229,34 +234,35 @@ class Material:
         )
 
     def view_features(
-        self, contestant: Contestant
+        self, evaluated: EvaluatedEncoder
     ) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
-        """Features of two views of a sample of the images to score; None if no views were given."""
+        """An encoder's features of two views of a sample of the images to score; None if no views
+        were given."""
         if self._views is None:
             return None
         dataset, parts = self.images[1], []
         chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[
             :_ALIGNMENT_IMAGES
         ]
-        with evaluating(contestant.encoder.modules()):
+        with evaluating(evaluated.encoder.modules()):
             for start in range(0, len(chosen), 256):
                 first, second = self._views(
                     dataset.images(chosen[start : start + 256].numpy()).to(self.device)
                 )
                 parts.append(
-                    (contestant.encoder.features(first), contestant.encoder.features(second))
+                    (evaluated.encoder.features(first), evaluated.encoder.features(second))
                 )
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
-    def _extracted(self, contestant: Contestant, *, is_test: bool) -> Tensor:
-        """Features of a whole set, computed when first asked for."""
+    def _extracted(self, evaluated: EvaluatedEncoder, *, is_test: bool) -> Tensor:
+        """An encoder's features of one set, computed when first asked for."""
         train, test = self.images
-        key = contestant.name, is_test and test is not train
+        key = evaluated.name, is_test and test is not train
         if key not in self._features:
             which = "test" if key[1] else "training" if test is not train else "all"
-            progress = self.progress(f"features of the {contestant.name} encoder, {which} images")
+            progress = self.progress(f"features of the {evaluated.name} encoder, {which} images")
             features = extract_features(
-                contestant.encoder, test if key[1] else train, device=self.device, progress=progress
+                evaluated.encoder, test if key[1] else train, device=self.device, progress=progress
             )
             self._features[key] = features.to(self.device)
         return self._features[key]

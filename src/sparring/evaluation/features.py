@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
 
 
 @runtime_checkable
 class FeatureEncoder(Protocol):
-    """What evaluation needs of an encoder: a module with `features`."""
+    """The interface of an encoder that evaluation needs."""
 
     def modules(self) -> Iterator[nn.Module]: ...
 
@@ -26,7 +26,7 @@ class FeatureEncoder(Protocol):
 
 @runtime_checkable
 class ImageSet(Protocol):
-    """What evaluation needs of a data set's pixels."""
+    """The interface of a data set's pixels that evaluation needs."""
 
     def __len__(self) -> int: ...
 
@@ -35,7 +35,8 @@ class ImageSet(Protocol):
 
 @contextmanager
 def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; afterwards each module is in the mode it had."""
+    """Context with the modules in evaluation mode and no gradients; afterwards each module has the
+    mode it had."""
     modes = [(module, module.training) for module in modules]
     try:
         for module, _ in modes:
@@ -53,7 +54,7 @@ def extract_features(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Float[Tensor, "images channels"]:
     """Backbone features of every image, float32 on the CPU, in the order of the data set.
 
@@ -83,5 +84,5 @@ def extract_features(
 def unit_images(
     images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Bytes as floats in [0, 1] on the device, in the memory format that convolutions like."""
+    """Images of bytes as floats in [0, 1] on the device, in the channels-last memory format."""
     return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)

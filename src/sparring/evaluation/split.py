@@ -1,5 +1,4 @@
-"""Parting rows into two sets in which every class keeps its share, and drawing the few that are
-labelled."""
+"""Random splits of labelled rows in which every class keeps its share."""
 
 import torch
 from jaxtyping import Int
@@ -42,8 +41,8 @@ def split(
 
 
 def labelled_rows(labels: Int[Tensor, "rows"], *, share: float, seed: int) -> Int[Tensor, "drawn"]:
-    """Indices of rows whose labels may be used, in rising order: the share of each class, at least
-    one row of each.
+    """Indices of the rows whose labels may be used, in rising order: a share of each class, at
+    least one row of each.
 
     With the same seed a smaller share is part of a larger one.
 

@@ -64,6 +64,25 @@ class About:
     pairing: Pairing | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """Settings under which the contract's checks can play a method or an opponent.
+
+    Attributes:
+        small: its opponents take part within a few steps of 16 images: small banks, no warm-up.
+        learning: it learns what views share from 256 small images in about a minute; the encoder is
+            moved by AdamW.
+        processes: further settings of the comparison of two processes with one, under which every
+            player takes steps large enough to compare.
+        off: an opponent in image space does nothing; None: it cannot be switched off.
+    """
+
+    small: Mapping[str, Any] = field(default_factory=dict)
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    processes: Mapping[str, Any] = field(default_factory=dict)
+    off: Mapping[str, Any] | None = None
+
+
 def section(opponent: str) -> str:
     """Name of an opponent's section in a configuration.
 

@@ -37,7 +37,7 @@ from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Twin
+from sparring.methods.about import About, Toy, Twin
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -112,6 +112,15 @@ class ACSSL(Method):
         ),
     )
     settings_class = ACSSLSettings
+    toy = Toy(
+        small={"predictor": {"hidden": 32}},
+        learning={
+            # A teacher that moves within a few hundred steps; 53 % after 40 epochs, 65 % after 60.
+            "teacher_momentum": 0.9,
+            "predictor": {"hidden": 512},
+            "training": {"epochs": 60},
+        },
+    )
     metrics: ClassVar[Mapping[str, Metric]] = MINING_METRICS
     num_views: ClassVar[int | None] = None
 

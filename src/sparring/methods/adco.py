@@ -44,7 +44,7 @@ from sparring.config import Settings
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Twin
+from sparring.methods.about import About, Toy, Twin
 from sparring.methods.method import (
     Context,
     Method,
@@ -125,6 +125,20 @@ class AdCo(Method):
         ),
     )
     settings_class = AdCoSettings
+    toy = Toy(
+        small={"bank": {"size": 40}, "queue_epochs": 0.0},
+        learning={
+            # A bank of half as many vectors as images, at the published rate / (K * temperature).
+            "bank": {"size": 128, "temperature": 0.04},
+            "queue_epochs": 5.0,
+            "players": {"bank": {"learning_rate": 0.012}},
+        },
+        processes={
+            # Far from a saturated softmax, the bank's step is large enough to compare.
+            "bank": {"temperature": 0.1, "size": 40},
+            "players": {"bank": {"learning_rate": 3.0}},
+        },
+    )
     metrics: ClassVar[Mapping[str, Metric]] = LEARNED_BANK_METRICS
     num_views: ClassVar[int | None] = None
 

@@ -35,7 +35,7 @@ from pydantic import Field
 from torch import nn
 
 from sparring.data.views.view_settings import ViewsSettings
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -82,6 +82,14 @@ class BYOL(Method):
         order=3,
     )
     settings_class = BYOLSettings
+    toy = Toy(
+        learning={
+            # Without negatives learning is slower: 49 % after 40 epochs, 60 % after 80.
+            "projector": {"kind": "mocov3", "dim": 64, "hidden": 128},
+            "teacher_momentum": 0.95,
+            "training": {"epochs": 80},
+        },
+    )
 
     def __init__(
         self, encoder: Encoder, settings: BYOLSettings, *, generator: torch.Generator

@@ -41,7 +41,7 @@ from sparring.config import Settings
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Twin
+from sparring.methods.about import About, Toy, Twin
 from sparring.methods.method import (
     Context,
     Method,
@@ -133,6 +133,16 @@ class CaCo(Method):
         ),
     )
     settings_class = CaCoSettings
+    toy = Toy(
+        small={"bank": {"size": 40}, "queue_epochs": 0.0},
+        learning={
+            # It chooses well once embeddings have spread; the first epochs are momentum contrast.
+            "bank": {"size": 128},
+            "queue_epochs": 5.0,
+            "teacher_momentum": 0.95,
+            "training": {"epochs": 80},
+        },
+    )
     metrics: ClassVar[Mapping[str, Metric]] = {**LEARNED_BANK_METRICS, **SHARED_BANK_METRICS}
     num_views: ClassVar[int | None] = None
 

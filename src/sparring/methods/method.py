@@ -23,7 +23,7 @@ from sparring.data.images import Images
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.data.views.views import Views
 from sparring.measures.metric import Metric
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.learning import OpponentCache
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
@@ -134,9 +134,11 @@ class Method(nn.Module, ABC):
         needs_images: whether its steps need the images before augmentation.
         mixes_images: whether its loss takes views of several sets of images and sets all of them
             against each other.
+        toy: settings for the contract's checks, see `sparring.testing`.
     """
 
     about: ClassVar[About]
+    toy: ClassVar[Toy] = Toy()
     settings_class: ClassVar[type[MethodSettings]] = MethodSettings
     metrics: ClassVar[Mapping[str, Metric]] = {}
     num_views: ClassVar[int | None] = 2

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -78,6 +78,10 @@ class MoCoV2(Method):
         order=2,
     )
     settings_class = MoCoV2Settings
+    toy = Toy(
+        small={"queue": {"size": 40}},
+        learning={"queue": {"size": 128}},
+    )
 
     def __init__(
         self, encoder: Encoder, settings: MoCoV2Settings, *, generator: torch.Generator

@@ -34,7 +34,7 @@ from torch import nn
 
 from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -86,6 +86,9 @@ class MoCoV3(Method):
         order=5,
     )
     settings_class = MoCoV3Settings
+    toy = Toy(
+        learning={"projector": {"dim": 64, "hidden": 128}, "teacher_momentum": 0.95},
+    )
 
     def __init__(
         self, encoder: Encoder, settings: MoCoV3Settings, *, generator: torch.Generator

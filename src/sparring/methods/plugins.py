@@ -1,74 +1,128 @@
-"""Objects that someone else wrote, loaded from `FILE.py:NAME` or `package.module:NAME`."""
+"""Loading of an object from a user's file or from any importable module, by `FILE_OR_MODULE:NAME`.
 
-import importlib
-import importlib.util
+Methods, opponents and protocols that are not part of the library are given this way. Importing
+this file does not import torch.
+"""
+
+from __future__ import annotations
+
 import sys
+from difflib import get_close_matches
+from hashlib import blake2b
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from sparring.errors import ConfigError, unknown_name
+from sparring.errors import ConfigError
+
+_FILES: dict[Path, ModuleType] = {}
+"""Modules imported from files, by resolved path, so that a file is executed once per process."""
 
 
 def is_reference(text: str) -> bool:
-    """Whether a name says where the object is: `FILE.py:NAME` or `package.module:NAME`."""
+    """Whether a text says where an object is: `FILE.py:NAME` or `package.module:NAME`."""
     return ":" in text
 
 
 def load_named(text: str, *, what: str) -> object:
-    """The object of that name in a file or a module, which is run for it.
+    """The object that a text names, such as `my_file.py:NAME` or `package.module:NAME`.
 
     Args:
-        text: `FILE.py:NAME` or `package.module:NAME`.
-        what: kind of object, for messages, such as "method".
+        text: a path that ends in `.py`, or the dotted name of a module; a colon; a name in it.
+        what: kind of the object for messages, such as `protocol`.
 
     Raises:
-        ConfigError: if the file, the module or the name does not exist, or running it fails.
+        ConfigError: in one line, if the text has another form, the file or module is missing, its
+            import fails, or it lacks the name.
     """
-    place, _, name = text.rpartition(":")
-    if not place or not name:
-        raise ConfigError(
-            f"{what} '{text}': give FILE.py:NAME or package.module:NAME, such as my_file.py:MyClass"
-        )
-    module = _run(place, text, what=what)
+    where, _, name = text.rpartition(":")
+    if not where or not name.isidentifier():
+        raise ConfigError(f"{what} '{text}': write FILE.py:NAME or package.module:NAME")
+    module = load_module(where, what=what)
     if not hasattr(module, name):
-        public = [key for key in vars(module) if not key.startswith("_")]
-        raise ConfigError(f"{what} '{text}': " + unknown_name("name", name, public))
+        names = _public_names(module)
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise ConfigError(
+            f"{what} '{text}': {where} has no '{name}'{hint} It has: {', '.join(names) or '-'}"
+        )
     return getattr(module, name)
 
 
-def _run(place: str, text: str, *, what: str) -> ModuleType:
+def load_module(where: str, *, what: str) -> ModuleType:
+    """The module of a file or of a dotted name; a file is imported once, under a name of its own.
+
+    Args:
+        where: a path that ends in `.py`, or the dotted name of a module.
+        what: kind of the object that is wanted of it, for messages.
+
+    Raises:
+        ConfigError: in one line, if there is no such file or module, or its import fails.
+    """
+    if where.endswith(".py"):
+        return _load_file(where, what=what)
     try:
-        return _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except FileNotFoundError:
-        raise ConfigError(f"{what} '{text}': there is no file {place}; check the path") from None
+        return import_module(where)
     except ModuleNotFoundError as error:
-        if error.name and place.split(".")[0] == error.name.split(".")[0]:
-            raise ConfigError(
-                f"{what} '{text}': there is no module {error.name}; install it, or name its file"
-            ) from None
-        raise ConfigError(f"{what} '{text}': {place} needs {error.name}; install it") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no message"
+        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise ConfigError(import_failure(what, where, error)) from error
         raise ConfigError(
-            f"{what} '{text}': running {place} failed with {type(error).__name__}: {reason}"
+            f"{what}: no module named '{where}' can be imported; install it, or give a file: "
+            "FILE.py:NAME"
         ) from None
+    except (Exception, SystemExit) as error:  # whatever the code of a user raises
+        raise ConfigError(import_failure(what, where, error)) from error
 
 
-def _file(path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
+def import_failure(what: str, where: str, error: BaseException) -> str:
+    """Sentence for an exception while code from outside the library is imported.
+
+    Example:
+        >>> import_failure("protocol", "mine.py", ZeroDivisionError("division by zero"))
+        'protocol: importing mine.py fails with ZeroDivisionError: division by zero'
+    """
+    reason = " ".join(str(error).split())
+    kind = type(error).__name__
+    return f"{what}: importing {where} fails with {kind}{f': {reason}' if reason else ''}"
+
+
+def _load_file(where: str, *, what: str) -> ModuleType:
+    """The module of a file, from the cache if it was imported before."""
+    path = Path(where).expanduser().resolve()
+    if path in _FILES:
+        return _FILES[path]
     if not path.is_file():
-        raise FileNotFoundError(path)
-    name = f"sparring_plugin_{path.stem}_{abs(hash(str(path))):x}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+        raise ConfigError(f"{what}: no such file: {where}{_nearest_file(path)}")
+    # Named by its whole path, so that two files `mine.py` are two modules, and neither hides an
+    # installed module.
+    name = f"sparring_file_{path.stem}_{blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pydantic look their module up there
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look there
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except (Exception, SystemExit) as error:  # whatever the code of a user raises
         del sys.modules[name]
-        raise
+        raise ConfigError(import_failure(what, where, error)) from error
+    _FILES[path] = module
     return module
+
+
+def _nearest_file(path: Path) -> str:
+    """Hint at the Python file beside a missing one whose name is nearest to it."""
+    near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _public_names(module: ModuleType) -> list[str]:
+    """Names that a module defines itself: no modules, and no classes or functions of others."""
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and (not hasattr(value, "__qualname__") or value.__module__ == module.__name__)
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from sparring.opponents.opponent import Opponent
 
 Kind: TypeAlias = Literal["method", "opponent"]
+KINDS: tuple[Kind, ...] = ("method", "opponent")
 
 DEFAULT_METHOD = "adco"
 """Method of a run that names none."""
@@ -158,11 +158,16 @@ def source_hash(kind: Kind, name: str) -> str | None:
         return None
 
 
-def given_names() -> Iterator[tuple[Kind, str]]:
-    """Classes that were given in this process."""
-    for kind, classes in _given.items():
-        for name in classes:
-            yield kind, name
+def reference(kind: Kind, name: str) -> str:
+    """Text by which another process can load a given class, `FILE.py:NAME` where it has a file."""
+    given = _given[kind][name]
+    path = inspect.getsourcefile(given)
+    return f"{path or given.__module__}:{given.__qualname__}"
+
+
+def given() -> tuple[tuple[Kind, str, str], ...]:
+    """Classes that were given in this process: kind, name, and a text by which each is loaded."""
+    return tuple((kind, name, reference(kind, name)) for kind in _given for name in _given[kind])
 
 
 def _class(kind: Kind, name: str) -> type:

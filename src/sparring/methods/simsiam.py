@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from sparring.data.views.view_settings import ViewsSettings
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -71,6 +71,14 @@ class SimSiam(Method):
         order=4,
     )
     settings_class = SimSiamSettings
+    toy = Toy(
+        learning={
+            # Without negatives learning is slower: 43 % after 40 epochs, 63 % after 160.
+            "projector": {"dim": 64, "hidden": 128},
+            "predictor": {"hidden": 16},
+            "training": {"epochs": 160},
+        },
+    )
 
     def __init__(
         self, encoder: Encoder, settings: SimSiamSettings, *, generator: torch.Generator

@@ -44,7 +44,7 @@ from torch import Tensor
 
 from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Pairing, Twin
+from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.method import Context, Method, Metrics, Pictures
 from sparring.models.split_norm import split_norms, still_statistics
 from sparring.models.view import ForwardCache, View
@@ -77,6 +77,7 @@ class Perturbation(Opponent):
         pairing=Pairing("clae", method="simclr"),
     )
     settings_class = PerturbationSettings
+    toy = Toy(off={"alpha": 0.0})
     metrics: ClassVar[Mapping[str, Metric]] = {
         "perturbation/loss_before": Metric(
             "loss of anchor and attacked image where the attack begins, both through the attacked "
@@ -92,7 +93,7 @@ class Perturbation(Opponent):
         self.settings = settings
         self._asks_first: bool | None = None
         if settings.norms == "split":
-            split_norms(method, momentum=settings.norm_momentum)
+            split_norms(innermost(method), momentum=settings.norm_momentum)
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from sparring.config import Tree
 from sparring.data.sources.source import ImageData
+from sparring.methods import registry
 
 WARM_UP = 2
 """Steps that are not timed: the first ones are slower, and find batches that were fetched while
@@ -26,6 +27,8 @@ class Request:
         count: what is counted: the memory that the process and its device take, or the bytes of
             tensors that are alive.
         folder: where the run's files go, checkpoint included; whoever asks removes it.
+        given: classes that are neither shipped nor installed: whether a method or an opponent, its
+            name in the configuration, and the text by which it is loaded.
     """
 
     tree: Tree
@@ -35,6 +38,7 @@ class Request:
     steps: int
     count: Literal["memory", "tensors"]
     folder: str
+    given: tuple[tuple[registry.Kind, str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from sparring.data.sources.source import ImageData
 from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
 from sparring.evaluation.catalogue import SCORED_IMAGES
+from sparring.methods import registry
 from sparring.planning.measurement import WARM_UP, Measurement, Request
 from sparring.planning.memory import available_bytes
 from sparring.planning.outcome import CONTEXT_BYTES, Plan, Row
@@ -252,6 +253,7 @@ class _Planner:
             steps=steps,
             count=count,
             folder="",
+            given=registry.given(),
         )
         return measured(request, self._listener, title=self._name)
 

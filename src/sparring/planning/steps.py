@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from sparring.data.store import cache_folder
+from sparring.methods import registry
 from sparring.planning.gauges import Gauge
 from sparring.planning.measurement import WARM_UP, Measurement, Request
 from sparring.planning.memory import mapped_bytes
@@ -57,6 +58,8 @@ def make_steps(
         tell: told how far it is.
         gauge: of the memory that is measured.
     """
+    for kind, name, reference in request.given:
+        registry.give(kind, reference, name=name)
     bytes_before = gauge.now()
     config, dataset = open_images(RunConfig.from_tree(request.tree), request.data, None)
     config, first, last = _shortened(config, request, len(dataset))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, TypeAlias, TypeGuard
 
-from sparring.evaluation.catalogue import entry_of, in_order, title_of
+from sparring.evaluation.catalogue import in_order, protocol_of, title_of
 from sparring.reporting.figures import NUM_COLORS, curves_svg
 from sparring.reporting.sections import section, swatch
 from sparring.reporting.summary import RunSummary, Score
@@ -62,7 +62,7 @@ def _protocol(name: str, found: _Found) -> str:
     )
     if not content:
         return ""
-    entry = entry_of(name)
+    entry = protocol_of(name)
     about = (
         f'<p class="note">{escape(f"{entry.question[:1].upper()}{entry.question[1:]} Source: {entry.source}.")}</p>'
         if entry

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from sparring.config import toml_text
-from sparring.evaluation.catalogue import entry_of, title_of
+from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.summary import RunSummary, Score, leaves
@@ -134,7 +134,7 @@ def _protocol_note(protocol: str, score: Score) -> str:
         )
     if protocol == "linear":
         return f"frozen features: share of {images} classified rightly by logistic regression"
-    entry = entry_of(protocol)
+    entry = protocol_of(protocol)
     measure = f"{entry.measure}, on {images}" if entry is not None else images
     return (
         measure

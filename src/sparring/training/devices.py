@@ -1,7 +1,7 @@
 """The one place that decides where and in which precision a run computes, and that asks a device
 about its memory.
 
-CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/LOG.md
+CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/log
 says otherwise.
 """
 

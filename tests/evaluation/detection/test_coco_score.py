@@ -16,7 +16,7 @@ from torch import Tensor
 from sparring.data.sources.annotations import Mark, gathered
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import DataError
-from sparring.evaluation.detection.coco_score import Found, Truth, coco_score
+from sparring.evaluation.detection.coco_score import AnnotatedObjects, DetectedObjects, coco_score
 
 SIZE = (240, 320)
 NAMES = ("a", "b", "c")
@@ -28,7 +28,7 @@ def truth(
     crowd: Sequence[int] = (),
     difficult: Sequence[int] = (),
     masks: Tensor | None = None,
-) -> Truth:
+) -> AnnotatedObjects:
     found = [
         Mark(
             0,
@@ -40,15 +40,15 @@ def truth(
         )
         for number, (box, label) in enumerate(marks)
     ]
-    return Truth(
+    return AnnotatedObjects(
         objects=gathered(found),
         size=SIZE,
         outlines=None if masks is None else run_lengths_of(masks),
     )
 
 
-def found(*detections: tuple[Box, int, float], masks: Tensor | None = None) -> Found:
-    return Found(
+def found(*detections: tuple[Box, int, float], masks: Tensor | None = None) -> DetectedObjects:
+    return DetectedObjects(
         boxes=torch.tensor([box for box, _, _ in detections]).reshape(-1, 4),
         labels=torch.tensor([label for _, label, _ in detections], dtype=torch.long),
         scores=torch.tensor([score for _, _, score in detections]),
@@ -56,7 +56,7 @@ def found(*detections: tuple[Box, int, float], masks: Tensor | None = None) -> F
     )
 
 
-def score(truths: list[Truth], detections: list[Found]) -> dict[str, Any]:
+def score(truths: list[AnnotatedObjects], detections: list[DetectedObjects]) -> dict[str, Any]:
     return coco_score(truths, detections, class_names=NAMES, by="bbox")
 
 
@@ -155,7 +155,9 @@ def test_outlines_are_compared_as_outlines() -> None:
     assert coco_score([shown], [seen], class_names=NAMES, by="bbox")["ap"] == pytest.approx(1)
 
 
-def reference(truths: Sequence[Truth], detections: Sequence[Found], by: str) -> list[float]:
+def reference(
+    truths: Sequence[AnnotatedObjects], detections: Sequence[DetectedObjects], by: str
+) -> list[float]:
     """pycocotools' AP, AP50, AP75, small, medium, large."""
     truths_json: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -207,7 +209,9 @@ def reference(truths: Sequence[Truth], detections: Sequence[Found], by: str) -> 
     return [float(value) for value in scoring.stats[:6]]
 
 
-def random_sets(seed: int, *, with_masks: bool) -> tuple[list[Truth], list[Found]]:
+def random_sets(
+    seed: int, *, with_masks: bool
+) -> tuple[list[AnnotatedObjects], list[DetectedObjects]]:
     """Objects, crowds among them, and detections that are sometimes near them."""
     draw = np.random.default_rng(seed)
     truths, detections = [], []

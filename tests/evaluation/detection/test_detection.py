@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ringside
+import tiny_encoders
 
 import rectangles
 from sparring.data.sources.annotated import open_annotated
 from sparring.errors import DataError
-from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.catalogue import choose
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.detection import TASK, DetectionSettings, detection
 from sparring.evaluation.detection.detector_trial import open_sets, truth
 from sparring.evaluation.detection.instance_segmentation import (
@@ -37,15 +37,15 @@ FAST: dict[str, Any] = {
 QUICK = {**FAST, "steps": 2, "precise_steps": 1, "batch_size": 2}
 
 
-def contestant(name: str = "trained") -> Contestant:
+def evaluated_encoder(name: str = "trained") -> EvaluatedEncoder:
     """An untrained ResNet-18 of a sixteenth of its width, with the usual stem: the other costs ten
     times as much here."""
-    return Contestant(name, ringside.encoder(small_images=False))
+    return EvaluatedEncoder(name, tiny_encoders.encoder(small_images=False))
 
 
 @pytest.fixture(scope="session")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Scenes to learn from and to score, as COCO."""
+    """Images to learn from and to score, as COCO annotations."""
     folder = tmp_path_factory.mktemp("rectangles")
     train, test = (
         rectangles.write_coco(folder / str(seed), rectangles.scenes(count, seed=seed))
@@ -54,8 +54,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return train, test
 
 
-def material(train: Any, test: Any, *, seed: int = 0, **more: Any) -> Material:
-    return Material(train, test, image_size=16, seed=seed, **more)
+def evaluation_data(train: Any, test: Any, *, seed: int = 0, **more: Any) -> EvaluationData:
+    return EvaluationData(train, test, image_size=16, seed=seed, **more)
 
 
 class Told:
@@ -76,9 +76,12 @@ class Told:
 def test_rectangles_are_found_after_seconds_and_not_without_training(
     sets: tuple[Path, Path], architecture: str
 ) -> None:
-    taught, encoder = DetectionSettings.build({**FAST, "architecture": architecture}), contestant()
-    result = detection(encoder, material(*sets), taught)
-    untaught = detection(encoder, material(*sets), taught.model_copy(update={"steps": 1}))
+    taught, encoder = (
+        DetectionSettings.build({**FAST, "architecture": architecture}),
+        evaluated_encoder(),
+    )
+    result = detection(encoder, evaluation_data(*sets), taught)
+    untaught = detection(encoder, evaluation_data(*sets), taught.model_copy(update={"steps": 1}))
     assert result["ap50"] > 0.3
     assert untaught["ap50"] < 0.1
     assert 0 <= result["ap"] <= result["ap50"] <= 1
@@ -90,14 +93,14 @@ def test_rectangles_are_found_after_seconds_and_not_without_training(
 def test_the_encoder_stays_as_it_is_because_a_copy_learns(
     sets: tuple[Path, Path], architecture: str
 ) -> None:
-    encoder = ringside.encoder(small_images=False)
-    before = ringside.state_digest(encoder)
+    encoder = tiny_encoders.encoder(small_images=False)
+    before = tiny_encoders.state_digest(encoder)
     detection(
-        Contestant("trained", encoder),
-        material(*sets, limit=2),
+        EvaluatedEncoder("trained", encoder),
+        evaluation_data(*sets, limit=2),
         DetectionSettings.build({**QUICK, "architecture": architecture}),
     )
-    assert ringside.state_digest(encoder) == before
+    assert tiny_encoders.state_digest(encoder) == before
     assert not encoder.training
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
@@ -106,7 +109,10 @@ def test_two_runs_give_the_same_digits_and_another_seed_gives_others(
     sets: tuple[Path, Path],
 ) -> None:
     settings = DetectionSettings.build({**QUICK, "steps": 4, "score_threshold": 0.0})
-    results = [detection(contestant(), material(*sets, seed=seed), settings) for seed in (3, 3, 4)]
+    results = [
+        detection(evaluated_encoder(), evaluation_data(*sets, seed=seed), settings)
+        for seed in (3, 3, 4)
+    ]
     assert results[0] == results[1]
     assert results[0]["training_loss"] != results[2]["training_loss"]
 
@@ -114,7 +120,9 @@ def test_two_runs_give_the_same_digits_and_another_seed_gives_others(
 def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_path: Path) -> None:
     made = rectangles.scenes(8, seed=2)
     turned = rectangles.write_coco(tmp_path, made, rectangles.coco_tree(made, ids=(3, 7)))
-    opened = [open_sets(material(sets[0], path), TASK, tells=False) for path in (sets[1], turned)]
+    opened = [
+        open_sets(evaluation_data(sets[0], path), TASK, reports=False) for path in (sets[1], turned)
+    ]
     assert opened[0].test.class_names == tuple(reversed(opened[1].test.class_names))
     for row in range(8):
         straight, other = (
@@ -128,7 +136,9 @@ def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_p
 def test_voc_lists_and_open_sets_are_taken(tmp_path: Path) -> None:
     train = rectangles.write_voc(tmp_path / "VOC2007", rectangles.scenes(4))
     test = open_annotated(rectangles.write_voc(tmp_path / "other", rectangles.scenes(3, seed=1)))
-    result = detection(contestant(), material(str(train), test), DetectionSettings.build(QUICK))
+    result = detection(
+        evaluated_encoder(), evaluation_data(str(train), test), DetectionSettings.build(QUICK)
+    )
     assert (result["train_images"], result["test_images"]) == (4, 3)
     assert [row[0] for row in result["table"]["rows"]] == ["blue", "red"]
 
@@ -136,7 +146,7 @@ def test_voc_lists_and_open_sets_are_taken(tmp_path: Path) -> None:
 def test_limits_are_kept_and_progress_is_told(sets: tuple[Path, Path]) -> None:
     told = Told()
     chosen = DetectionSettings.build({**QUICK, "batch_size": 4})
-    result = detection(contestant(), material(*sets, limit=3, reporter=told), chosen)
+    result = detection(evaluated_encoder(), evaluation_data(*sets, limit=3, listener=told), chosen)
     assert (result["train_images"], result["test_images"]) == (24, 3)
     assert told.counted["detection of the trained encoder, training"] == (2, 2)
     assert told.counted["detection of the trained encoder, test images"] == (3, 3)
@@ -145,7 +155,9 @@ def test_limits_are_kept_and_progress_is_told(sets: tuple[Path, Path]) -> None:
 
 
 def test_few_images_per_step_are_noted(sets: tuple[Path, Path]) -> None:
-    result = detection(contestant(), material(*sets, limit=2), DetectionSettings.build(QUICK))
+    result = detection(
+        evaluated_encoder(), evaluation_data(*sets, limit=2), DetectionSettings.build(QUICK)
+    )
     assert result["note"].startswith("the batch norms learned from 2 images per step")
 
 
@@ -159,8 +171,8 @@ def test_boxes_that_had_to_be_cut_are_reported_once(
     path, told = rectangles.write_coco(tmp_path, made, tree), Told()
     for name in ("trained", "untrained"):
         detection(
-            contestant(name),
-            material(path, sets[1], reporter=told, limit=2),
+            evaluated_encoder(name),
+            evaluation_data(path, sets[1], listener=told, limit=2),
             DetectionSettings.build(QUICK),
         )
     assert told.lines == [
@@ -171,7 +183,7 @@ def test_boxes_that_had_to_be_cut_are_reported_once(
 
 def fails(train: Any, test: Any, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        detection(contestant(), material(train, test), DetectionSettings.build(QUICK))
+        detection(evaluated_encoder(), evaluation_data(train, test), DetectionSettings.build(QUICK))
 
 
 def test_what_cannot_be_scored_is_told_before_any_training(
@@ -216,41 +228,43 @@ def test_a_class_that_the_test_set_lists_without_showing_it_may_be_unknown(
     tree = rectangles.coco_tree(made)
     tree["categories"].append({"id": 1, "name": "green"})
     result = detection(
-        contestant(),
-        material(sets[0], rectangles.write_coco(tmp_path, made, tree)),
+        evaluated_encoder(),
+        evaluation_data(sets[0], rectangles.write_coco(tmp_path, made, tree)),
         DetectionSettings.build(QUICK),
     )
     assert result["classes"] == 2
 
 
 def test_outlines_and_their_boxes_are_scored(sets: tuple[Path, Path]) -> None:
-    encoder = contestant()
-    before = ringside.state_digest(encoder.encoder)  # type: ignore[arg-type]
+    encoder = evaluated_encoder()
+    before = tiny_encoders.state_digest(encoder.encoder)  # type: ignore[arg-type]
     settings = InstanceSegmentationSettings.build({**QUICK, "score_threshold": 0.0})
     result, again = (
-        instance_segmentation(encoder, material(*sets, limit=2), settings) for _ in range(2)
+        instance_segmentation(encoder, evaluation_data(*sets, limit=2), settings) for _ in range(2)
     )
     assert result == again
     assert {"ap", "ap50", "ap75", "ar", "box_ap", "box_ap50", "box_ap75"} <= result.keys()
     assert "box_table" not in result
     assert (
         result["training_loss"]
-        != detection(encoder, material(*sets, limit=2), DetectionSettings.build(QUICK))[
+        != detection(encoder, evaluation_data(*sets, limit=2), DetectionSettings.build(QUICK))[
             "training_loss"
         ]
     )
-    assert ringside.state_digest(encoder.encoder) == before  # type: ignore[arg-type]
+    assert tiny_encoders.state_digest(encoder.encoder) == before  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["fpn", "c4"])
 def test_instances_are_outlined_after_seconds(sets: tuple[Path, Path], architecture: str) -> None:
     settings = InstanceSegmentationSettings.build({**FAST, "architecture": architecture})
-    result = instance_segmentation(contestant(), material(*sets), settings)
+    result = instance_segmentation(evaluated_encoder(), evaluation_data(*sets), settings)
     assert result["ap50"] > 0.3
     assert result["box_ap50"] > 0.3
     untaught = instance_segmentation(
-        contestant(), material(*sets, limit=4), settings.model_copy(update={"steps": 1})
+        evaluated_encoder(),
+        evaluation_data(*sets, limit=4),
+        settings.model_copy(update={"steps": 1}),
     )
     assert untaught["ap50"] < 0.1
 
@@ -262,14 +276,16 @@ def test_instances_need_outlines(tmp_path: Path, sets: tuple[Path, Path]) -> Non
     for train, test, which in ((bare, sets[1], "training"), (sets[0], bare, "test")):
         with pytest.raises(DataError, match=f"needs outlines, and the {which} set has none: 1 of"):
             instance_segmentation(
-                contestant(), material(train, test), InstanceSegmentationSettings.build(QUICK)
+                evaluated_encoder(),
+                evaluation_data(train, test),
+                InstanceSegmentationSettings.build(QUICK),
             )
 
 
 def test_the_catalogue_knows_both() -> None:
     for name in ("detection", "instance-segmentation"):
         (chosen,) = choose([name], {name: {"steps": 7}})
-        assert (chosen.settings.steps, chosen.entry.headline, chosen.entry.is_frozen) == (
+        assert (chosen.settings.steps, chosen.protocol.headline, chosen.protocol.is_frozen) == (
             7,
             "ap",
             False,

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def images(tmp_path: Path) -> AnnotatedImages:
-    """Seven scenes with boxes and outlines."""
+    """Seven images with boxes and outlines."""
     return open_annotated(rectangles.write_coco(tmp_path, rectangles.scenes(7)))
 
 
@@ -166,7 +166,8 @@ def test_a_loss_that_is_not_finite_names_the_step() -> None:
     )
     with pytest.raises(
         TrainingError,
-        match=r"loss is not finite at step [1-4]; lower learning_rate \(1e\+30\) or raise warmup_steps",
+        match=r"loss is not finite at step [1-4]; "
+        r"lower learning_rate \(1e\+30\) or raise warmup_steps",
     ):
         train(model, iter(source), settings, device=CPU)
 

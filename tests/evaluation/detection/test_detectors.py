@@ -4,13 +4,13 @@ learns."""
 from typing import Any
 
 import pytest
-import ringside
 import timm
+import tiny_encoders
 import torch
 from torch import nn
 
 from sparring.errors import ConfigError
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.detection.detection import DetectionSettings
 from sparring.evaluation.detection.detectors import (
     LEVELS,
@@ -36,7 +36,7 @@ TINY = {
 def detector(architecture: str, *, small_images: bool = True, **more: object) -> Any:
     torch.manual_seed(0)
     settings = DetectionSettings.build({**TINY, "architecture": architecture, **more})
-    encoder = ringside.encoder(small_images=small_images).train().requires_grad_(True)
+    encoder = tiny_encoders.encoder(small_images=small_images).train().requires_grad_(True)
     return box_detector(encoder, settings, num_classes=2)
 
 
@@ -93,7 +93,7 @@ def test_every_weight_of_the_encoder_learns_and_its_normalisation_is_kept(
     architecture: str,
 ) -> None:
     settings = DetectionSettings.build({**TINY, "architecture": architecture})
-    encoder = ringside.encoder().train().requires_grad_(True)
+    encoder = tiny_encoders.encoder().train().requires_grad_(True)
     model: Any = box_detector(encoder, settings, num_classes=2)
     before = {
         name: buffer.clone()
@@ -119,7 +119,9 @@ def test_masks_come_with_the_boxes(architecture: str) -> None:
     settings = InstanceSegmentationSettings.build(
         {**TINY, "architecture": architecture, "score_threshold": 0}
     )
-    model = mask_detector(ringside.encoder().train().requires_grad_(True), settings, num_classes=2)
+    model = mask_detector(
+        tiny_encoders.encoder().train().requires_grad_(True), settings, num_classes=2
+    )
     losses = model([torch.rand(3, 96, 96)] * 2, [target(masks=True)] * 2)
     assert set(losses) == {
         "loss_classifier",
@@ -135,7 +137,7 @@ def test_masks_come_with_the_boxes(architecture: str) -> None:
 
 def test_boxes_and_masks_share_the_fourth_stage() -> None:
     settings = InstanceSegmentationSettings.build({**TINY, "architecture": "c4"})
-    model: Any = mask_detector(ringside.encoder(), settings, num_classes=2)
+    model: Any = mask_detector(tiny_encoders.encoder(), settings, num_classes=2)
     assert model.roi_heads.box_head[0] is model.roi_heads.mask_head
     names = [name for name, _ in model.named_parameters()]
     assert len(names) == len(set(names))
@@ -160,7 +162,7 @@ def test_other_backbones_are_refused() -> None:
 
 
 def test_the_pyramids_levels_have_batch_norms() -> None:
-    pyramid = Pyramid(ringside.encoder().backbone.network, channels=8)
+    pyramid = Pyramid(tiny_encoders.encoder().backbone.network, channels=8)
     assert (
         sum(isinstance(module, nn.BatchNorm2d) for module in pyramid.pyramid.modules())
         == 2 * pyramid.num_stages

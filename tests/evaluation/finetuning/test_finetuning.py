@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ringside import coloured, contestant, encoder, state_digest
+from tiny_encoders import coloured, encoder, evaluated_encoder, state_digest
 
 from public_folders import write_set
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.errors import DataError, TrainingError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetune import FinetuneSettings, finetune
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
@@ -105,8 +105,10 @@ def test_a_loss_that_is_not_finite_is_one_sentence() -> None:
         tuned(SHORT.model_copy(update={"backbone_learning_rate": 1e30, "head_learning_rate": 1e30}))
 
 
-def material(**named: Any) -> Material:
-    return Material(coloured(40, noise=10), coloured(20, seed=1, noise=10), image_size=16, **named)
+def evaluation_data(**named: Any) -> EvaluationData:
+    return EvaluationData(
+        coloured(40, noise=10), coloured(20, seed=1, noise=10), image_size=16, **named
+    )
 
 
 FEW = SemiSupervisedSettings(fractions=(0.05, 0.25), draws=3, tuning=SHORT, scratch=SHORT)
@@ -127,7 +129,7 @@ def test_few_labels_of_each_class_and_the_smaller_share_within_the_larger() -> N
 
 
 def test_semi_supervised_reports_mean_and_spread_over_draws_and_leaves_the_encoder_alone() -> None:
-    who, data = contestant(), material()
+    who, data = evaluated_encoder(), evaluation_data()
     before = state_digest(who.encoder)  # type: ignore[arg-type]
     result = semi_supervised(who, data, FEW)
     assert state_digest(who.encoder) == before  # type: ignore[arg-type]
@@ -136,7 +138,7 @@ def test_semi_supervised_reports_mean_and_spread_over_draws_and_leaves_the_encod
         assert len(draws) == 3
         assert row[2:4] == pytest.approx([np.mean(draws), np.std(draws, ddof=1)])
     assert result["accuracy"] == result["table"]["rows"][0][2]
-    assert semi_supervised(who, material(), FEW) == result
+    assert semi_supervised(who, evaluation_data(), FEW) == result
 
 
 def test_only_the_drawn_labels_are_used() -> None:
@@ -148,7 +150,7 @@ def test_only_the_drawn_labels_are_used() -> None:
     dataset = open_dataset((images, labels), DataSettings(), image_size=16)
     first, second = (
         fine_tuned(
-            contestant().learner(),
+            evaluated_encoder().trainable_copy(),
             dataset,
             chosen,
             torch.from_numpy(given)[chosen],
@@ -166,8 +168,8 @@ def test_the_untrained_encoder_learns_by_the_scratch_settings() -> None:
     settings = FEW.model_copy(
         update={"tuning": LONG, "scratch": idle, "fractions": (0.25,), "draws": 1}
     )
-    trained = semi_supervised(contestant(), material(), settings)
-    untrained = semi_supervised(contestant(name="untrained"), material(), settings)
+    trained = semi_supervised(evaluated_encoder(), evaluation_data(), settings)
+    untrained = semi_supervised(evaluated_encoder(name="untrained"), evaluation_data(), settings)
     assert trained["accuracy"] > untrained["accuracy"] + 0.2
     assert "from scratch" in untrained["note"]
 
@@ -181,32 +183,35 @@ def test_lists_of_names_take_the_place_of_draws(tmp_path: Path) -> None:
     keys = sorted(
         str(path.relative_to(tmp_path / "photos")) for path in (tmp_path / "photos").rglob("*.png")
     )
-    data = Material(tmp_path / "photos", coloured(8, seed=1), image_size=16)
+    data = EvaluationData(tmp_path / "photos", coloured(8, seed=1), image_size=16)
     names = tmp_path / "names.txt"
     settings = SemiSupervisedSettings(lists=(str(names),), tuning=SHORT)
     chosen = [next(key for key in keys if key.startswith(f"class{label}")) for label in range(3)]
     names.write_text("\n".join([chosen[0], *(Path(key).name for key in chosen[1:])]))
-    assert semi_supervised(contestant(), data, settings)["table"]["rows"][0][:2] == [str(names), 3]
+    assert semi_supervised(evaluated_encoder(), data, settings)["table"]["rows"][0][:2] == [
+        str(names),
+        3,
+    ]
     names.write_text("\n".join(chosen[:2]))
     with pytest.raises(DataError, match="names no image of class class2"):
-        semi_supervised(contestant(), data, settings)
+        semi_supervised(evaluated_encoder(), data, settings)
     names.write_text("other.png\n")
     with pytest.raises(DataError, match=r"none of the 1 names in .* such as class0"):
-        semi_supervised(contestant(), data, settings)
+        semi_supervised(evaluated_encoder(), data, settings)
     names.unlink()
     with pytest.raises(DataError, match=r"cannot read .*names\.txt: No such file"):
-        semi_supervised(contestant(), data, settings)
+        semi_supervised(evaluated_encoder(), data, settings)
 
 
 def test_finetune_learns_from_all_labels_and_its_grid_never_sees_the_test_labels() -> None:
     settings = FinetuneSettings(tuning=LONG, learning_rates=(1e-6, 0.05))
-    result = finetune(contestant(), material(), settings)
+    result = finetune(evaluated_encoder(), evaluation_data(), settings)
     assert result["accuracy"] > 0.9
     assert result["learning_rate"] == 0.05
     assert [row[0] for row in result["table"]["rows"]] == [1e-6, 0.05]
     images, labels = coloured(20, seed=1, noise=10)
-    shuffled = Material(coloured(40, noise=10), (images, (labels + 1) % 3), image_size=16)
-    other = finetune(contestant(), shuffled, settings)
+    shuffled = EvaluationData(coloured(40, noise=10), (images, (labels + 1) % 3), image_size=16)
+    other = finetune(evaluated_encoder(), shuffled, settings)
     assert other["table"] == result["table"]
     assert other["accuracy"] < 0.1
 
@@ -231,7 +236,7 @@ def test_a_public_set_brings_its_validation_images_and_its_measure(
 ) -> None:
     from sparring.evaluation.finetuning.finetune import _metric, _parted
 
-    data = Material(
+    data = EvaluationData(
         None, "flowers102", image_size=16, root=write_set("flowers102", tmp_path, monkeypatch)
     )
     kept, held_out = _parted(data.classes, FinetuneSettings(), seed=0)
@@ -240,22 +245,22 @@ def test_a_public_set_brings_its_validation_images_and_its_measure(
     assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(len(data.classes.train_rows)))
     assert _metric(data, FinetuneSettings()) == "mean-per-class"
     assert _metric(data, FinetuneSettings(metric="top-1")) == "top-1"
-    assert _metric(material(), FinetuneSettings()) == "top-1"
+    assert _metric(evaluation_data(), FinetuneSettings()) == "top-1"
 
 
 def test_finetune_can_count_every_class_alike() -> None:
     images, labels = coloured(20, seed=1)
     keep = (labels != 2) | (np.cumsum(labels == 2) <= 2)
-    data = Material(
+    data = EvaluationData(
         coloured(40), (images[keep], np.where(labels[keep] == 2, 0, labels[keep])), image_size=16
     )
     top, mean = (
-        finetune(contestant(), data, FinetuneSettings(tuning=SHORT, metric=m))
+        finetune(evaluated_encoder(), data, FinetuneSettings(tuning=SHORT, metric=m))
         for m in ("top-1", "mean-per-class")
     )
     assert top["accuracy"] != mean["accuracy"]
 
 
-def test_the_encoder_from_elsewhere_is_a_contestant_too() -> None:
-    who = Contestant("resnet", encoder(seed=3))
-    assert finetune(who, material(), FinetuneSettings(scratch=LONG))["accuracy"] > 0.8
+def test_an_external_encoder_is_evaluated_too() -> None:
+    who = EvaluatedEncoder("resnet", encoder(seed=3))
+    assert finetune(who, evaluation_data(), FinetuneSettings(scratch=LONG))["accuracy"] > 0.8

@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from ringside import coloured, contestant, state_digest
+from tiny_encoders import coloured, evaluated_encoder, state_digest
 from torch import Tensor
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.catalogue import PROTOCOLS
-from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.catalogue import PROTOCOLS, choose
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, LinearHead, probe_accuracies
 from sparring.evaluation.frozen.linear import LinearSettings, linear
 from sparring.models.encoder import Encoder
@@ -19,15 +18,17 @@ from sparring.models.encoder import Encoder
 PLAIN: dict[str, Any] = {"epochs": 3, "batch_size": 16, "crop_scale": None}
 
 
-def material(**named: Any) -> Material:
-    return Material(coloured(20), coloured(10, seed=1), image_size=16, **named)
+def evaluation_data(**named: Any) -> EvaluationData:
+    return EvaluationData(coloured(20), coloured(10, seed=1), image_size=16, **named)
 
 
 def recipe(**changes: Any) -> EpochRecipe:
     return EpochRecipe(**{**PLAIN, **changes})
 
 
-def by_hand(data: Material, who: Contestant, *, settings: EpochRecipe, batch: int) -> float:
+def by_hand(
+    data: EvaluationData, who: EvaluatedEncoder, *, settings: EpochRecipe, batch: int
+) -> float:
     """The same probe written out: momentum SGD with the schedule of the formula, on features
     without augmentation."""
     from sparring.seeding import generator
@@ -69,7 +70,7 @@ def by_hand(data: Material, who: Contestant, *, settings: EpochRecipe, batch: in
 
 @pytest.mark.parametrize(("rate", "epochs"), [(1.0, 1), (0.05, 4)])
 def test_the_probe_is_the_formula(rate: float, epochs: int) -> None:
-    data, who = material(), contestant()
+    data, who = evaluation_data(), evaluated_encoder()
     settings = recipe(learning_rate=rate, final_learning_rate=rate / 10, epochs=epochs)
     assert probe_accuracies(who, data, settings) == [
         pytest.approx(by_hand(data, who, settings=settings, batch=16))
@@ -77,7 +78,7 @@ def test_the_probe_is_the_formula(rate: float, epochs: int) -> None:
 
 
 def test_rates_of_a_reference_batch_grow_with_the_actual_one() -> None:
-    data, who = material(), contestant()
+    data, who = evaluation_data(), evaluated_encoder()
     for batch, nominal, expected in ((16, 256, 1.6), (16, 16, 0.1), (60, 256, 25.6 / 60)):
         scaled = recipe(
             learning_rate=expected,
@@ -111,19 +112,22 @@ def test_lars_scales_the_bias_too_and_moves_a_zero_bias_by_the_plain_rate() -> N
 
 
 def test_the_encoder_is_left_alone_and_two_runs_give_the_same_digits() -> None:
-    who = contestant()
+    who = evaluated_encoder()
     assert isinstance(who.encoder, Encoder)
     before = state_digest(who.encoder)
-    first = probe_accuracies(who, material(), recipe(crop_scale=(0.3, 1.0), learning_rate=0.5))
+    first = probe_accuracies(
+        who, evaluation_data(), recipe(crop_scale=(0.3, 1.0), learning_rate=0.5)
+    )
     assert state_digest(who.encoder) == before
     assert (
-        probe_accuracies(who, material(), recipe(crop_scale=(0.3, 1.0), learning_rate=0.5)) == first
+        probe_accuracies(who, evaluation_data(), recipe(crop_scale=(0.3, 1.0), learning_rate=0.5))
+        == first
     )
 
 
 def test_without_augmentation_each_image_is_seen_once_and_with_it_in_every_epoch() -> None:
     seen: list[int] = []
-    who = contestant()
+    who = evaluated_encoder()
     original = who.encoder.features
 
     def counted(images: Tensor) -> Tensor:
@@ -131,17 +135,17 @@ def test_without_augmentation_each_image_is_seen_once_and_with_it_in_every_epoch
         return original(images)
 
     who.encoder.features = counted  # type: ignore[method-assign]
-    probe_accuracies(who, material(), recipe())
+    probe_accuracies(who, evaluation_data(), recipe())
     assert sum(seen) == 30 + 90  # the test rows once for the head; both sets once for the features
     seen.clear()
-    probe_accuracies(who, material(), recipe(crop_scale=(0.5, 1.0)))
+    probe_accuracies(who, evaluation_data(), recipe(crop_scale=(0.5, 1.0)))
     assert sum(seen) == 30 + 3 * 60
 
 
 def test_embeddings_are_the_projectors_output_at_unit_length() -> None:
     from sparring.evaluation.frozen.epoch_probe import _inputs
 
-    who = contestant()
+    who = evaluated_encoder()
     images = torch.rand(5, 3, 16, 16)
     embeddings = _inputs(who, images, recipe(input="embeddings"))
     assert embeddings.norm(dim=1).tolist() == pytest.approx([1.0] * 5)
@@ -149,7 +153,7 @@ def test_embeddings_are_the_projectors_output_at_unit_length() -> None:
 
 
 def test_the_last_epoch_is_reported_unless_the_option_says_best() -> None:
-    data, who = material(), contestant()
+    data, who = evaluation_data(), evaluated_encoder()
     last = linear(who, data, LinearSettings(recipe=recipe(learning_rate=30.0, epochs=6)))
     best = linear(
         who, data, LinearSettings(recipe=recipe(learning_rate=30.0, epochs=6, report="best"))
@@ -168,7 +172,7 @@ def test_every_variant_of_the_papers_runs_and_tells_the_classes_apart(variant: s
     changes = {"epochs": epochs, "learning_rate": rate, "final_learning_rate": rate / 10}
     (chosen,) = choose([f"linear:{variant}"], {"linear": {"recipe": changes}})
     assert isinstance(chosen.settings, LinearSettings)
-    assert linear(contestant(), material(), chosen.settings)["accuracy"] > 0.8
+    assert linear(evaluated_encoder(), evaluation_data(), chosen.settings)["accuracy"] > 0.8
 
 
 def test_the_published_numbers_stand_in_the_variants() -> None:
@@ -206,5 +210,7 @@ def test_bad_rates_and_losses_that_are_not_finite_are_one_sentence() -> None:
         choose(["linear:adco"], {"linear": {"recipe": {"learning_rate": -1}}})
     with pytest.raises(TrainingError, match=r"lower linear\.recipe\.learning_rate"):
         probe_accuracies(
-            contestant(), material(), recipe(learning_rate=1e38, final_learning_rate=1e38)
+            evaluated_encoder(),
+            evaluation_data(),
+            recipe(learning_rate=1e38, final_learning_rate=1e38),
         )

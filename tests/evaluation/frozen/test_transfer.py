@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from ringside import coloured, contestant, encoder, state_digest
 from sklearn.linear_model import LogisticRegression
+from tiny_encoders import coloured, encoder, evaluated_encoder, state_digest
 from torch import Tensor, nn
 
 import public_folders
 from public_folders import write_set
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen import transfer as module
 from sparring.evaluation.frozen.knn import KnnSettings, knn
 from sparring.evaluation.frozen.logistic import Probe, standardise
@@ -54,16 +54,16 @@ def run(
     root: Path | None = None,
     **settings: Any,
 ) -> Result:
-    material = Material(train, test, image_size=SIZE, seed=seed, root=root)
+    evaluation_data = EvaluationData(train, test, image_size=SIZE, seed=seed, root=root)
     return transfer(
-        Contestant("trained", network or Colours()),
-        material,
+        EvaluatedEncoder("trained", network or Colours()),
+        evaluation_data,
         TransferSettings(**{**FEW, **settings}),
     )
 
 
 def noisy(per_class: int, *, seed: int, classes: int = 4) -> Images:
-    """Images whose colours overlap: `ringside.coloured`, each shifted as a whole."""
+    """Images whose colours overlap: `tiny_encoders.coloured`, each shifted as a whole."""
     images, labels = coloured(per_class, classes=classes, seed=seed)
     shift = np.random.default_rng(seed + 100).normal(0, 45, (len(images), 1, 1, 3))
     return np.clip(images + shift, 0, 255).astype(np.uint8), labels
@@ -92,7 +92,9 @@ def test_the_classifier_is_scikit_learns_at_the_chosen_penalty(
 ) -> None:
     train, test, spy = noisy(40, seed=0), noisy(30, seed=1), Spy(monkeypatch)
     result = run(train, test)
-    data = Material(train, test, image_size=SIZE).labelled(Contestant("trained", Colours()))
+    data = EvaluationData(train, test, image_size=SIZE).labelled(
+        EvaluatedEncoder("trained", Colours())
+    )
     rows, others = standardise(data.train_features.double(), data.test_features.double())
     oracle = LogisticRegression(C=1 / result["penalty"], tol=1e-9, max_iter=10_000).fit(
         rows.numpy(), train[1]
@@ -162,8 +164,10 @@ def test_progress_and_a_result_that_shows_what_it_looked_at() -> None:
         def count(self, what: str, done: int, total: int) -> None:
             told.append((what, done, total))
 
-    material = Material(coloured(10), coloured(5, seed=1), image_size=SIZE, reporter=Listener())
-    result = transfer(contestant(image_size=SIZE), material, TransferSettings(**FEW))
+    evaluation_data = EvaluationData(
+        coloured(10), coloured(5, seed=1), image_size=SIZE, listener=Listener()
+    )
+    result = transfer(evaluated_encoder(image_size=SIZE), evaluation_data, TransferSettings(**FEW))
     assert ("penalties, trained encoder", 6, 6) in told
     assert (result["train_images"], result["test_images"]) == (30, 15)
     assert result["table"]["columns"] == ["class", "test images", "accuracy %"]
@@ -300,8 +304,8 @@ def test_official_validation_images_are_found_among_those_that_are_left(
 ) -> None:
     root = write_set("dtd", tmp_path, monkeypatch)
     (root / "dtd/dtd/images/banded/banded_train0000.jpg").write_bytes(b"no image")
-    material = Material(None, "dtd", image_size=SIZE, root=root)
-    known = material.classes
+    evaluation_data = EvaluationData(None, "dtd", image_size=SIZE, root=root)
+    known = evaluation_data.classes
     assert known.validation is not None
     keys = [known.train.keys[int(known.train_rows[row])] for row in known.validation]
     assert len(known.train_rows) == 9
@@ -314,8 +318,8 @@ def test_other_protocols_take_names_too(tmp_path: Path, monkeypatch: pytest.Monk
 
     def sizes(train: Any, test: Any) -> tuple[int, int, str]:
         result = knn(
-            Contestant("trained", Colours()),
-            Material(train, test, image_size=SIZE, root=root),
+            EvaluatedEncoder("trained", Colours()),
+            EvaluationData(train, test, image_size=SIZE, root=root),
             KnnSettings(),
         )
         return result["train_images"], result["test_images"], result["tested_on"]
@@ -404,15 +408,19 @@ def test_the_score_of_a_class_is_the_measure_of_its_logits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
-    inner = module._average_precisions
+    inner = module.average_precisions
 
     def remember(logits: Tensor, presence: Tensor, metric: str) -> list[float | None]:
         seen[:] = [logits, presence]
         return inner(logits, presence, metric)
 
-    monkeypatch.setattr(module, "_average_precisions", remember)
+    monkeypatch.setattr(module, "average_precisions", remember)
     result = run(
-        None, "voc2007", contestant(image_size=SIZE).encoder, root=voc(tmp_path), candidates=3
+        None,
+        "voc2007",
+        evaluated_encoder(image_size=SIZE).encoder,
+        root=voc(tmp_path),
+        candidates=3,
     )
     logits, presence = seen
     assert presence.shape == logits.shape == (40, 20)
@@ -430,8 +438,12 @@ def test_unread_images_of_voc_are_left_out(
     root = voc(tmp_path)
     (root / "VOCdevkit/VOC2007/JPEGImages/000050.jpg").write_bytes(b"no image")
     (root / "VOCdevkit/VOC2007/JPEGImages/000003.jpg").write_bytes(b"no image")
-    material = Material(None, "voc2007", image_size=SIZE, root=root, keep=DataSettings(store=store))
-    result = transfer(Contestant("trained", Colours()), material, TransferSettings(candidates=3))
+    evaluation_data = EvaluationData(
+        None, "voc2007", image_size=SIZE, root=root, keep=DataSettings(store=store)
+    )
+    result = transfer(
+        EvaluatedEncoder("trained", Colours()), evaluation_data, TransferSettings(candidates=3)
+    )
     assert (result["train_images"], result["test_images"]) == (47, 39)
     assert {row[0]: row[1] for row in result["table"]["rows"]}["bicycle"] == 19
 
@@ -441,13 +453,14 @@ def test_voc_has_no_single_classes_and_no_other_partner(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="an image of voc2007 shows several classes; only the protocol 'transfer'"
     ):
-        _ = Material(None, "voc2007", image_size=SIZE, root=root).classes
+        _ = EvaluationData(None, "voc2007", image_size=SIZE, root=root).classes
     for train, test in ((coloured(5), "voc2007"), ("voc2007", coloured(5)), ("voc2007", None)):
         with pytest.raises(DataError, match="give --data voc2007 and no --train-data"):
             run(train, test, root=root)
     with pytest.raises(
         ConfigError,
-        match=r"transfer\.metric=top-1: these images show several classes each; choose auto, 11-point-mAP",
+        match=r"transfer\.metric=top-1: these images show several classes each; "
+        r"choose auto, 11-point-mAP",
     ):
         run(None, "voc2007", root=root, metric="top-1")
 

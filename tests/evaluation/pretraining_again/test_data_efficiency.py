@@ -8,12 +8,12 @@ import arena
 import numpy as np
 import pytest
 import torch
-from ringside import contestant, encoder, state_digest
+from tiny_encoders import encoder, evaluated_encoder, state_digest
 
 from sparring.config import merged, toml_text
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.pretraining_again import data_efficiency as module
@@ -30,10 +30,12 @@ from sparring.training.settings import RunConfig
 SHARES = (0.25, 0.5, 1.0)
 
 
-def material(folder: Path | None = None, *, test: bool = True, **settings: Any) -> Material:
+def evaluation_data(
+    folder: Path | None = None, *, test: bool = True, **settings: Any
+) -> EvaluationData:
     config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
     given = (arena.images(), np.arange(64) % 2)
-    return Material(
+    return EvaluationData(
         given,
         (arena.images(20, seed=1), np.arange(20) % 2) if test else None,
         image_size=16,
@@ -53,7 +55,9 @@ def pretrainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Dataset, Ru
     """What was handed over to be pretrained on and how, without the pretraining."""
     asked: list[tuple[str, Dataset, RunConfig]] = []
 
-    def noted(images: Dataset, place: str, *, config: RunConfig, material: Material) -> Pretrained:
+    def noted(
+        images: Dataset, place: str, *, config: RunConfig, data: EvaluationData
+    ) -> Pretrained:
         asked.append((place, images, config))
         return Pretrained(encoder(seed=len(images)), encoder(seed=config.seed))
 
@@ -64,7 +68,7 @@ def pretrainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Dataset, Ru
 def test_smaller_sets_lie_within_larger_ones_and_seeds_draw_others(
     pretrainings: list[tuple[str, Dataset, RunConfig]],
 ) -> None:
-    data_efficiency(contestant(), material(), settings(seeds=(0, 3)))
+    data_efficiency(evaluated_encoder(), evaluation_data(), settings(seeds=(0, 3)))
     sets = {place: set(images.keys) for place, images, _ in pretrainings}
     assert list(sets)[:3] == [
         f"data-efficiency/simclr/seed-0/{count}-images" for count in (16, 32, 64)
@@ -86,7 +90,7 @@ def test_smaller_sets_lie_within_larger_ones_and_seeds_draw_others(
 def test_epochs_or_steps_are_the_same_for_all_sets(
     fixed: str, epochs: list[int], pretrainings: list[tuple[str, Dataset, RunConfig]]
 ) -> None:
-    data_efficiency(contestant(), material(), settings(fixed=fixed, epochs=6))
+    data_efficiency(evaluated_encoder(), evaluation_data(), settings(fixed=fixed, epochs=6))
     made = {
         place: (config.training.epochs, len(images) // config.training.batch_size)
         for place, images, config in pretrainings
@@ -101,7 +105,9 @@ def test_the_control_plays_on_the_same_images_with_the_same_seeds(
     pretrainings: list[tuple[str, Dataset, RunConfig]],
 ) -> None:
     result = data_efficiency(
-        contestant(), material(encoder={"width": 0.125}), settings(seeds=(0, 1), control="mocov2")
+        evaluated_encoder(),
+        evaluation_data(encoder={"width": 0.125}),
+        settings(seeds=(0, 1), control="mocov2"),
     )
     by_place = {place: (images, config) for place, images, config in pretrainings}
     for place, (images, config) in by_place.items():
@@ -145,8 +151,8 @@ def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -
 def test_the_score_is_that_of_the_protocol_of_its_name(
     score: str, pretrainings: list[tuple[str, Dataset, RunConfig]]
 ) -> None:
-    work = material()
-    result = data_efficiency(contestant(), work, settings(score=score))
+    work = evaluation_data()
+    result = data_efficiency(evaluated_encoder(), work, settings(score=score))
     train, test = work.images
     expected = []
     for seed in (16, 32, 64, 0):
@@ -169,7 +175,7 @@ def test_tables_and_curves_show_mean_and_spread_over_seeds(monkeypatch: pytest.M
     values = iter([0.1, 0.3, 0.6, 0.3, 0.5, 0.8, 0.05, 0.15])
     monkeypatch.setattr(module, "pretrained", lambda *_, **__: Pretrained(encoder(), encoder()))
     monkeypatch.setattr(module, "_score", lambda *_: next(values))
-    result = data_efficiency(contestant(), material(), settings(seeds=(0, 1)))
+    result = data_efficiency(evaluated_encoder(), evaluation_data(), settings(seeds=(0, 1)))
     assert (result["accuracy"], result["spread"]) == (
         pytest.approx(0.7),
         pytest.approx(0.1414, abs=1e-4),
@@ -214,7 +220,7 @@ def test_a_control_that_learned_nothing_is_pointed_out(
     values = iter([0.5, 0.6, 0.8, 0.4, 0.5, 0.6, untrained])
     monkeypatch.setattr(module, "pretrained", lambda *_, **__: Pretrained(encoder(), encoder()))
     monkeypatch.setattr(module, "_score", lambda *_: next(values))
-    result = data_efficiency(contestant(), material(), settings(control="byol"))
+    result = data_efficiency(evaluated_encoder(), evaluation_data(), settings(control="byol"))
     assert result["factor"]["share"] == pytest.approx(0.5)
     assert ("no better than the untrained encoder" in result.get("warning", "")) == is_warned
     assert (
@@ -236,8 +242,8 @@ def test_the_smallest_share_is_only_an_upper_bound() -> None:
 def test_held_out_images_are_not_pretrained_on(
     pretrainings: list[tuple[str, Dataset, RunConfig]],
 ) -> None:
-    work = material(test=False)
-    result = data_efficiency(contestant(), work, settings(shares=(0.5, 1.0)))
+    work = evaluation_data(test=False)
+    result = data_efficiency(evaluated_encoder(), work, settings(shares=(0.5, 1.0)))
     scored = {work.classes.test.keys[row] for row in work.classes.test_rows.tolist()}
     assert len(scored) == 12
     for _, images, _ in pretrainings:
@@ -248,18 +254,18 @@ def test_held_out_images_are_not_pretrained_on(
 def test_images_without_a_label_are_pretrained_on_too(
     pretrainings: list[tuple[str, Dataset, RunConfig]],
 ) -> None:
-    work = material(test=False)
+    work = evaluation_data(test=False)
     work.train = (arena.images(), np.where(np.arange(64) < 20, -1, np.arange(64) % 2))
-    data_efficiency(contestant(), work, settings(shares=(1.0,)))
+    data_efficiency(evaluated_encoder(), work, settings(shares=(1.0,)))
     assert {f"image {number}" for number in range(20)} <= set(pretrainings[0][1].keys)
 
 
 def test_labels_of_the_test_images_change_nothing_but_the_score(tmp_path: Path) -> None:
     found = []
     for number, turned in enumerate((0, 1)):
-        work = material(tmp_path / str(number))
+        work = evaluation_data(tmp_path / str(number))
         work.test = (arena.images(20, seed=1), (np.arange(20) + turned) % 2)
-        result = data_efficiency(contestant(), work, settings(shares=(1.0,)))
+        result = data_efficiency(evaluated_encoder(), work, settings(shares=(1.0,)))
         weights = (
             tmp_path / str(number) / "data-efficiency/simclr/seed-0/64-images/backbone.safetensors"
         ).read_bytes()
@@ -271,20 +277,24 @@ def test_labels_of_the_test_images_change_nothing_but_the_score(tmp_path: Path) 
 def test_two_evaluations_give_the_same_digits_and_the_second_pretrains_nothing(
     tmp_path: Path,
 ) -> None:
-    own = contestant()
+    own = evaluated_encoder()
     before = state_digest(own.encoder)  # type: ignore[arg-type]
-    first = data_efficiency(own, material(tmp_path / "a"), settings(shares=(0.5, 1.0)))
+    first = data_efficiency(own, evaluation_data(tmp_path / "a"), settings(shares=(0.5, 1.0)))
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")}
-    assert data_efficiency(own, material(tmp_path / "a"), settings(shares=(0.5, 1.0))) == first
+    assert (
+        data_efficiency(own, evaluation_data(tmp_path / "a"), settings(shares=(0.5, 1.0))) == first
+    )
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == written
-    assert data_efficiency(own, material(tmp_path / "b"), settings(shares=(0.5, 1.0))) == first
+    assert (
+        data_efficiency(own, evaluation_data(tmp_path / "b"), settings(shares=(0.5, 1.0))) == first
+    )
     assert state_digest(own.encoder) == before  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_more_images_of_two_blobs_are_learned_from_than_none(tmp_path: Path) -> None:
-    work = material(tmp_path, training={"epochs": 20})
-    result = data_efficiency(contestant(), work, settings(shares=(0.5, 1.0)))
+    work = evaluation_data(tmp_path, training={"epochs": 20})
+    result = data_efficiency(evaluated_encoder(), work, settings(shares=(0.5, 1.0)))
     assert result["accuracy"] >= 0.7
     assert result["accuracy"] > result["scores"]["untrained"][0]
 
@@ -301,8 +311,8 @@ def test_bad_settings_are_said_in_one_line(
     with pytest.raises(
         ConfigError, match=r"share 0.1 of 64 images: 6 images are fewer than the run's batch of 16"
     ):
-        data_efficiency(contestant(), material(), settings(shares=(0.1, 1.0)))
+        data_efficiency(evaluated_encoder(), evaluation_data(), settings(shares=(0.1, 1.0)))
     with pytest.raises(ConfigError, match="unknown method 'mocov3x'"):
-        data_efficiency(contestant(), material(), settings(control="mocov3x"))
+        data_efficiency(evaluated_encoder(), evaluation_data(), settings(control="mocov3x"))
     assert not pretrainings
     assert settings(shares=(1.0, 0.5, 0.5)).shares == (0.5, 1.0)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from domain_images import CLASSES, DOMAINS, in_memory, write_folders, write_parquet
-from ringside import contestant, encoder, state_digest
+from tiny_encoders import encoder, evaluated_encoder, state_digest
 
 from sparring.config import merged
 from sparring.data.dataset import Dataset
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.domains import DomainSource
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.logistic import linear_probe
 from sparring.evaluation.pretraining_again import domains as module
 from sparring.evaluation.pretraining_again.domains import DomainsSettings, domains, linear_accuracy
@@ -26,9 +26,11 @@ from sparring.evaluation.pretraining_again.pretraining import Pretrained, pretra
 LINEAR = {"fractions": (0.25, 0.5), "fine_tune_from": 2.0, "draws": 2}
 
 
-def material(data: Any = None, folder: Path | None = None, **settings: Any) -> Material:
+def evaluation_data(
+    data: Any = None, folder: Path | None = None, **settings: Any
+) -> EvaluationData:
     config = arena.config("simclr", **merged({"training": {"epochs": 1}}, settings))
-    return Material(
+    return EvaluationData(
         data if data is not None else in_memory(), image_size=16, config=config, folder=folder
     )
 
@@ -58,7 +60,7 @@ def pretrainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Dataset]]:
 def test_pretraining_is_never_shown_the_domain_held_out(
     tmp_path: Path, pretrainings: list[tuple[str, Dataset]]
 ) -> None:
-    domains(contestant(), material(write_folders(tmp_path / "images", 6)), settings())
+    domains(evaluated_encoder(), evaluation_data(write_folders(tmp_path / "images", 6)), settings())
     assert [place for place, _ in pretrainings] == [f"domains/without-{name}" for name in DOMAINS]
     for name, (_, images) in zip(DOMAINS, pretrainings, strict=True):
         assert {key.split("/")[0] for key in images.keys} == set(DOMAINS) - {name}
@@ -70,7 +72,7 @@ def test_the_classifier_learns_from_the_others_and_is_scored_on_all_of_the_domai
 ) -> None:
     """Against features and indices looked up by hand, with a probe in the place of ours."""
     seen: list[tuple[int, ...]] = []
-    work, own = material(), contestant()
+    work, own = evaluation_data(), evaluated_encoder()
     images = opened(work)
     pixels = own.encoder.features(
         images.dataset.images(np.arange(len(images.classes))).float() / 255
@@ -110,8 +112,8 @@ def test_the_labels_of_the_domain_held_out_change_nothing_before_its_score(tmp_p
     labels[inside] = np.random.default_rng(0).permutation(labels[inside])
     found = []
     for number, data in enumerate((source, relabelled(source, labels))):
-        work = material(data, tmp_path / str(number))
-        result = domains(contestant(), work, settings(hold_out="photo", draws=1))
+        work = evaluation_data(data, tmp_path / str(number))
+        result = domains(evaluated_encoder(), work, settings(hold_out="photo", draws=1))
         case = held_out(opened(work), "photo")
         weights = (
             tmp_path / str(number) / "domains" / "without-photo" / "backbone.safetensors"
@@ -128,7 +130,9 @@ def test_what_tells_the_classes_apart_is_learned_and_noise_is_not() -> None:
     source = in_memory(20)
     lots = relabelled(source, np.random.default_rng(0).permutation(np.asarray(source.labels())))
     scores = [
-        domains(contestant(), material(data), settings(pretrain="run", draws=1))["accuracy"]
+        domains(evaluated_encoder(), evaluation_data(data), settings(pretrain="run", draws=1))[
+            "accuracy"
+        ]
         for data in (source, lots)
     ]
     assert scores[0] > 0.7
@@ -139,30 +143,30 @@ def test_the_untrained_encoder_is_the_one_from_which_every_pretraining_starts(
     tmp_path: Path,
 ) -> None:
     """So it is scored without pretraining anything."""
-    work = material(in_memory(), tmp_path)
+    work = evaluation_data(in_memory(), tmp_path)
     others = opened(work).dataset
-    start = pretrained(others, "x", config=run_config(work), material=work).untrained
-    again = pretrained(others, "y", config=run_config(work, epochs=2), material=work).untrained
+    start = pretrained(others, "x", config=run_config(work), data=work).untrained
+    again = pretrained(others, "y", config=run_config(work, epochs=2), data=work).untrained
     assert state_digest(start) == state_digest(again)
     before = sorted(tmp_path.rglob("*"))
-    result = domains(Contestant("untrained", start), work, settings(draws=1))
+    result = domains(EvaluatedEncoder("untrained", start), work, settings(draws=1))
     assert sorted(tmp_path.rglob("*")) == before
     assert "from which the pretraining starts" in result["note"]
 
 
 def test_trained_encoders_are_those_of_the_folders(tmp_path: Path) -> None:
     """The protocol's number is that of the encoder that its folder holds."""
-    work = material(in_memory(), tmp_path)
+    work = evaluation_data(in_memory(), tmp_path)
     asked = settings(hold_out=["sketch"], epochs=2, draws=1)
-    result = domains(contestant(), work, asked)
+    result = domains(evaluated_encoder(), work, asked)
     case = held_out(opened(work), "sketch")
     images = module.part(opened(work).dataset, case.others.numpy())
     kept = pretrained(
-        images, "domains/without-sketch", config=run_config(work, epochs=2), material=work
+        images, "domains/without-sketch", config=run_config(work, epochs=2), data=work
     ).trained
     assert (
         domains(
-            Contestant("trained", kept),
+            EvaluatedEncoder("trained", kept),
             work,
             settings(hold_out=["sketch"], draws=1, pretrain="run"),
         )["accuracy"]
@@ -175,11 +179,11 @@ def test_every_domain_is_scored_with_the_encoder_pretrained_without_it(
     pretrainings: list[tuple[str, Dataset]],
 ) -> None:
     asked = {"draws": 1, "fractions": (0.5,)}
-    found = domains(contestant(), material(), settings(**asked))["domains"]
+    found = domains(evaluated_encoder(), evaluation_data(), settings(**asked))["domains"]
     for number, name in enumerate(DOMAINS):
         own = domains(
-            contestant(seed=number + 1),
-            material(),
+            evaluated_encoder(seed=number + 1),
+            evaluation_data(),
             settings(hold_out=name, pretrain="run", **asked),
         )["domains"]
         assert found[name] == own[name]
@@ -191,12 +195,15 @@ def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
         draws=1, fine_tune_from=0.5, tuning={"steps": 3, "batch_size": 8}, hold_out="ink"
     )
     results = [
-        domains(contestant(), material(in_memory(), tmp_path / str(number)), asked)
+        domains(evaluated_encoder(), evaluation_data(in_memory(), tmp_path / str(number)), asked)
         for number in range(2)
     ]
     assert results[0] == results[1]
     # and again from what the second one has kept
-    assert domains(contestant(), material(in_memory(), tmp_path / "1"), asked) == results[1]
+    assert (
+        domains(evaluated_encoder(), evaluation_data(in_memory(), tmp_path / "1"), asked)
+        == results[1]
+    )
 
 
 def test_folders_and_parquet_give_the_same_digits(tmp_path: Path) -> None:
@@ -207,14 +214,14 @@ def test_folders_and_parquet_give_the_same_digits(tmp_path: Path) -> None:
     )
     asked = settings(hold_out="photo", fractions=(0.25,))
     first, second = (
-        domains(contestant(), material(data, tmp_path / str(i)), asked)
+        domains(evaluated_encoder(), evaluation_data(data, tmp_path / str(i)), asked)
         for i, data in enumerate((folders, parquet))
     )
     assert first == second
 
 
 def test_the_encoder_itself_never_learns(tmp_path: Path) -> None:
-    own = contestant()
+    own = evaluated_encoder()
     before = state_digest(own.encoder)  # type: ignore[arg-type]
     asked = {
         "draws": 1,
@@ -222,12 +229,12 @@ def test_the_encoder_itself_never_learns(tmp_path: Path) -> None:
         "fine_tune_from": 0.5,
         "tuning": {"steps": 2, "batch_size": 8},
     }
-    domains(own, material(folder=tmp_path), settings(pretrain="run", **asked))
-    domains(own, material(folder=tmp_path), settings(**asked))
+    domains(own, evaluation_data(folder=tmp_path), settings(pretrain="run", **asked))
+    domains(own, evaluation_data(folder=tmp_path), settings(**asked))
     assert state_digest(own.encoder) == before  # type: ignore[arg-type]
 
 
-def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_the_contestant(
+def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_the_encoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = []
@@ -253,7 +260,7 @@ def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_th
         scratch={"steps": 9},
     )
     for name, steps in {"trained": 7, "untrained": 9}.items():
-        result = domains(contestant(name=name), material(), asked)
+        result = domains(evaluated_encoder(name=name), evaluation_data(), asked)
         assert calls.pop() == (24, steps, True, 3)
         assert not calls
         assert result["domains"]["ink"]["accuracies"][1] == [pytest.approx(1 / 3)]
@@ -261,7 +268,9 @@ def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_th
 
 def test_the_table_shows_every_domain_beside_chance(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("ink", "owl")])
-    table = domains(contestant(), material(source), settings(pretrain="run", draws=1))["table"]
+    table = domains(
+        evaluated_encoder(), evaluation_data(source), settings(pretrain="run", draws=1)
+    )["table"]
     assert table["columns"][2:4] == ["25 % labels %", "25 % labels, spread %"]
     assert table["columns"][-2:] == ["commonest %", "chance %"]
     assert [row[:2] for row in table["rows"]] == [
@@ -283,7 +292,9 @@ def test_the_table_shows_every_domain_beside_chance(tmp_path: Path) -> None:
 def test_a_class_that_only_the_domain_held_out_shows_counts_as_errors(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("photo", "owl"), ("sketch", "owl")])
     found = domains(
-        contestant(), material(source), settings(pretrain="run", draws=1, fractions=(0.5,))
+        evaluated_encoder(),
+        evaluation_data(source),
+        settings(pretrain="run", draws=1, fractions=(0.5,)),
     )["domains"]
     assert found["ink"]["images_of_unseen_classes"] == 6
     assert max(found["ink"]["accuracies"][0]) <= 2 / 3
@@ -291,7 +302,7 @@ def test_a_class_that_only_the_domain_held_out_shows_counts_as_errors(tmp_path: 
 
 
 def test_the_smallest_fraction_labels_one_image_of_each_class_in_each_domain() -> None:
-    work = material()
+    work = evaluation_data()
     images = opened(work)
     case = held_out(images, "ink")
     rows = case.drawn(1e-6, draw=0, seed=0)
@@ -306,7 +317,7 @@ def test_images_of_unknown_class_may_be_pretrained_on_but_are_neither_labelled_n
     source = in_memory()
     labels = np.array([CLASSES[label] for label in source.labels()])  # type: ignore[union-attr]
     labels[[0, 30]] = ""  # one of ink, one of photo
-    case = held_out(opened(material(relabelled(source, labels))), "ink")
+    case = held_out(opened(evaluation_data(relabelled(source, labels))), "ink")
     assert len(case.tested) == 23
     assert 30 in case.others.tolist()
     assert len(case.others) == 48
@@ -334,13 +345,15 @@ def test_labels_too_few_to_choose_a_penalty_on_get_a_fixed_one() -> None:
 
 def test_two_domains_of_one_label_each_are_scored(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("sketch", name) for name in CLASSES])
-    result = domains(contestant(), material(source), settings(pretrain="run", fractions=(0.01,)))
+    result = domains(
+        evaluated_encoder(), evaluation_data(source), settings(pretrain="run", fractions=(0.01,))
+    )
     assert result["domains"]["ink"]["labelled_images"] == [3]
     assert result["accuracy"] > 0.4
 
 
 def test_the_images_given_for_scoring_go_before_those_of_the_run() -> None:
-    work = material((np.zeros((20, 16, 16, 3), np.uint8), np.arange(20) % 2))
+    work = evaluation_data((np.zeros((20, 16, 16, 3), np.uint8), np.arange(20) % 2))
     work.test = in_memory()
     assert len(opened(work).classes) == 72
     work.train, work.test = None, None
@@ -351,11 +364,11 @@ def test_the_images_given_for_scoring_go_before_those_of_the_run() -> None:
 def test_a_run_too_large_for_the_others_is_refused_before_anything_is_pretrained(
     pretrainings: list[tuple[str, Dataset]],
 ) -> None:
-    work = material(training={"batch_size": 64})
+    work = evaluation_data(training={"batch_size": 64})
     with pytest.raises(
         ConfigError, match="ink held out: 48 images are fewer than the run's batch of 64"
     ):
-        domains(contestant(), work, settings())
+        domains(evaluated_encoder(), work, settings())
     assert not pretrainings
 
 
@@ -364,9 +377,10 @@ def test_an_unknown_domain_is_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"domains.hold_out: unknown domain 'photos'; did you mean 'photo'\? Accepted: ink, photo",
+        match=r"domains.hold_out: unknown domain 'photos'; "
+        r"did you mean 'photo'\? Accepted: ink, photo",
     ):
-        domains(contestant(), material(), settings(hold_out=("ink", "photos")))
+        domains(evaluated_encoder(), evaluation_data(), settings(hold_out=("ink", "photos")))
     assert not pretrainings
 
 
@@ -375,11 +389,19 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path) -> None:
     labels = np.array([CLASSES[label] for label in source.labels()])  # type: ignore[union-attr]
     labels[source.domains() == 0] = ""
     with pytest.raises(DataError, match="no image of the domain 'ink' has a class"):
-        domains(contestant(), material(relabelled(source, labels)), settings(pretrain="run"))
+        domains(
+            evaluated_encoder(),
+            evaluation_data(relabelled(source, labels)),
+            settings(pretrain="run"),
+        )
     labels = np.where(source.domains() == 0, labels, "cat")
     labels[0:2] = ["cat", "dog"]
     with pytest.raises(DataError, match="the domains besides 'ink' show fewer than two classes"):
-        domains(contestant(), material(relabelled(source, labels)), settings(pretrain="run"))
+        domains(
+            evaluated_encoder(),
+            evaluation_data(relabelled(source, labels)),
+            settings(pretrain="run"),
+        )
     with pytest.raises(ConfigError, match=r"fractions.0"):
         settings(fractions=(1.5,))
     with pytest.raises(ConfigError, match="fractions"):
@@ -389,7 +411,9 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_domains_are_scored_above_chance(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    work = material(shared_data / "pacs-96px.parquet", tmp_path)
-    result = domains(contestant(), work, settings(pretrain="run", fractions=(0.05,), draws=1))
+    work = evaluation_data(shared_data / "pacs-96px.parquet", tmp_path)
+    result = domains(
+        evaluated_encoder(), work, settings(pretrain="run", fractions=(0.05,), draws=1)
+    )
     assert [row[1] for row in result["table"]["rows"]] == [2048, 2344, 1670, 3929, 9991]
     assert result["accuracy"] > 1.3 / 7

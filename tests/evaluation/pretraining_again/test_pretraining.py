@@ -8,14 +8,14 @@ import arena
 import numpy as np
 import pytest
 import torch
-from ringside import state_digest
+from tiny_encoders import state_digest
 
 from sparring import api, distributed
 from sparring.config import merged
 from sparring.data.dataset import Dataset
 from sparring.data.sources.part import part
 from sparring.errors import ConfigError, RunError
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.pretraining_again.pretraining import (
     pretrained,
     require_batches,
@@ -29,7 +29,7 @@ PLACE = "domains/without-photo"
 METHOD = {"projector": {"dim": 16, "hidden": 32}, "encoder": {"width": 0.0625}}
 
 
-class Diary:
+class Recorder:
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -43,9 +43,13 @@ class Diary:
         self.counts.append((what, done, total))
 
 
-def material(folder: Path | None, *, diary: Diary | None = None, **settings: Any) -> Material:
+def evaluation_data(
+    folder: Path | None, *, recorder: Recorder | None = None, **settings: Any
+) -> EvaluationData:
     config = arena.config("simclr", training={"epochs": 2}, **settings)
-    return Material(None, image_size=arena.SIZE, config=config, folder=folder, reporter=diary)
+    return EvaluationData(
+        None, image_size=arena.SIZE, config=config, folder=folder, listener=recorder
+    )
 
 
 def images(count: int = 48) -> Dataset:
@@ -67,8 +71,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_encoder_is_the_one_that_train_gives(tmp_path: Path) -> None:
-    work = material(tmp_path / "run")
-    found = pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path / "run")
+    found = pretrained(images(), PLACE, config=run_config(work), data=work)
     run = api.train(
         arena.images()[:48],
         out=tmp_path / "other",
@@ -90,10 +94,10 @@ def test_the_encoder_is_the_one_that_train_gives(tmp_path: Path) -> None:
 
 
 def test_a_finished_pretraining_is_taken_over(tmp_path: Path, steps: list[int]) -> None:
-    work = material(tmp_path)
-    first = pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path)
+    first = pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == list(range(6))
-    again = pretrained(images(), PLACE, config=run_config(work), material=work)
+    again = pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == list(range(6))
     assert state_digest(first.trained) == state_digest(again.trained)
     assert state_digest(first.untrained) == state_digest(again.untrained)
@@ -102,10 +106,10 @@ def test_a_finished_pretraining_is_taken_over(tmp_path: Path, steps: list[int]) 
 def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
     tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = material(tmp_path / "whole")
-    whole = pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path / "whole")
+    whole = pretrained(images(), PLACE, config=run_config(work), data=work)
     steps.clear()
-    work = material(tmp_path / "stopped")
+    work = evaluation_data(tmp_path / "stopped")
     with monkeypatch.context() as patch:
         counted = Training._play_step
 
@@ -117,9 +121,9 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
 
         patch.setattr(Training, "_play_step", stopping)
         with pytest.raises(KeyboardInterrupt):
-            pretrained(images(), PLACE, config=run_config(work), material=work)
+            pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == [0, 1, 2]
-    found = pretrained(images(), PLACE, config=run_config(work), material=work)
+    found = pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == [0, 1, 2, 3, 4, 5]
     assert state_digest(found.trained) == state_digest(whole.trained)
 
@@ -127,38 +131,38 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
 def test_a_pretraining_that_was_killed_before_its_first_checkpoint_begins_again(
     tmp_path: Path, steps: list[int]
 ) -> None:
-    work = material(tmp_path)
-    pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
     (tmp_path / PLACE / "checkpoint" / "last.pt").unlink()
-    pretrained(images(), PLACE, config=run_config(work), material=work)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == [*range(6), *range(6)]
 
 
 def test_another_configuration_is_refused_by_its_first_difference(
     tmp_path: Path, steps: list[int]
 ) -> None:
-    work = material(tmp_path)
-    pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
     with pytest.raises(
         RunError,
         match=r"without-photo holds a pretraining with training.epochs=2, and now 3 is asked for",
     ) as caught:
-        pretrained(images(), PLACE, config=run_config(work, epochs=3), material=work)
+        pretrained(images(), PLACE, config=run_config(work, epochs=3), data=work)
     assert "\n" not in str(caught.value)
     with pytest.raises(RunError, match="with seed=0, and now 1"):
-        pretrained(images(), PLACE, config=run_config(work, seed=1), material=work)
+        pretrained(images(), PLACE, config=run_config(work, seed=1), data=work)
     other = RunConfig.from_tree(merged(run_config(work).tree(), {"temperature": 0.5}))
     with pytest.raises(RunError, match="temperature"):
-        pretrained(images(), PLACE, config=other, material=work)
+        pretrained(images(), PLACE, config=other, data=work)
     assert len(steps) == 6
 
 
 def test_other_images_are_refused(tmp_path: Path) -> None:
-    work = material(tmp_path)
-    pretrained(images(48), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(tmp_path)
+    pretrained(images(48), PLACE, config=run_config(work), data=work)
     with pytest.raises(RunError, match="without-photo holds a pretraining on other images"):
         pretrained(
-            part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), material=work
+            part(arena.dataset(), np.arange(16, 64)), PLACE, config=run_config(work), data=work
         )
 
 
@@ -166,39 +170,39 @@ def test_where_the_images_were_and_how_many_were_read_does_not_matter(
     tmp_path: Path, steps: list[int]
 ) -> None:
     for data in ({"path": "/some/where", "limit": 100}, {"path": "", "limit": None}):
-        work = material(tmp_path, data=data)
-        pretrained(images(), PLACE, config=run_config(work), material=work)
+        work = evaluation_data(tmp_path, data=data)
+        pretrained(images(), PLACE, config=run_config(work), data=work)
     assert len(steps) == 6
 
 
 def test_the_games_of_opponents_are_played_too(tmp_path: Path) -> None:
-    work = material(tmp_path, opponent=["perturbation"])
+    work = evaluation_data(tmp_path, opponent=["perturbation"])
     assert run_config(work).opponent == ("perturbation",)
-    found = pretrained(images(), PLACE, config=run_config(work), material=work)
-    plain = material(tmp_path / "plain")
+    found = pretrained(images(), PLACE, config=run_config(work), data=work)
+    plain = evaluation_data(tmp_path / "plain")
     assert state_digest(found.untrained.backbone) == state_digest(
-        pretrained(images(), PLACE, config=run_config(plain), material=plain).untrained.backbone
+        pretrained(images(), PLACE, config=run_config(plain), data=plain).untrained.backbone
     )
     assert torch.isfinite(found.trained.features(torch.rand(2, 3, 16, 16))).all()
 
 
 def test_who_listens_is_told_where_it_is(tmp_path: Path) -> None:
-    diary = Diary()
-    work = material(tmp_path, diary=diary)
-    pretrained(images(), PLACE, config=run_config(work), material=work)
-    assert diary.lines[0] == "domains/without-photo: pretraining on 48 images, 6 steps"
-    assert diary.counts[-1] == ("domains/without-photo: pretraining", 6, 6)
-    told = len(diary.lines)
-    pretrained(images(), PLACE, config=run_config(work), material=work)
-    assert len(diary.lines) == told
+    recorder = Recorder()
+    work = evaluation_data(tmp_path, recorder=recorder)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
+    assert recorder.lines[0] == "domains/without-photo: pretraining on 48 images, 6 steps"
+    assert recorder.counts[-1] == ("domains/without-photo: pretraining", 6, 6)
+    told = len(recorder.lines)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
+    assert len(recorder.lines) == told
 
 
 def test_without_a_folder_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    work = material(None)
-    pretrained(images(), PLACE, config=run_config(work), material=work)
+    work = evaluation_data(None)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
     assert len(steps) == 6
     assert not list(tmp_path.iterdir())
 
@@ -206,7 +210,7 @@ def test_without_a_folder_nothing_is_kept(
 def test_what_cannot_be_pretrained_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = material(tmp_path)
+    work = evaluation_data(tmp_path)
     with pytest.raises(
         ConfigError,
         match=r"photo held out: 15 images are fewer than the run's batch of 16; leave it out",
@@ -214,16 +218,16 @@ def test_what_cannot_be_pretrained_is_said_in_one_line(
         require_batches(15, run_config(work), "photo held out")
     require_batches(16, run_config(work), "photo held out")
     with pytest.raises(ConfigError, match="give it a run"):
-        run_config(Material(None, image_size=16))
-    own = material(tmp_path, encoder={"backbone": "custom:Mine", "width": 1.0})
+        run_config(EvaluationData(None, image_size=16))
+    own = evaluation_data(tmp_path, encoder={"backbone": "custom:Mine", "width": 1.0})
     with pytest.raises(
         ConfigError,
         match=(
             "custom:Mine: evaluations that pretrain again need a backbone that can be made by name"
         ),
     ):
-        pretrained(images(), PLACE, config=run_config(own), material=own)
+        pretrained(images(), PLACE, config=run_config(own), data=own)
     monkeypatch.setattr(distributed, "num_processes", lambda: 2)
     with pytest.raises(ConfigError, match="take a single process, got 2; start without torchrun"):
-        pretrained(images(), PLACE, config=run_config(work), material=work)
+        pretrained(images(), PLACE, config=run_config(work), data=work)
     assert not list(tmp_path.iterdir())

@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from ringside import coloured, contestant, encoder, state_digest
 from safetensors.torch import save_file
+from tiny_encoders import coloured, encoder, evaluated_encoder, state_digest
 
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning import finetuning
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings
-from sparring.evaluation.pretraining_again.rivals import rival_encoder
-from sparring.evaluation.pretraining_again.verdict import Row, VerdictSettings, judgement, verdict
+from sparring.evaluation.pretraining_again.external_encoders import external_encoder
+from sparring.evaluation.pretraining_again.verdict import (
+    Approach,
+    VerdictSettings,
+    judgement,
+    verdict,
+)
 from sparring.models.encoder import Encoder
 
 SHORT = FineTuningSettings(
@@ -23,21 +28,21 @@ SHORT = FineTuningSettings(
 CPU = torch.device("cpu")
 
 
-def both() -> Contestant:
-    untrained = contestant(name="untrained", seed=1)
-    return Contestant("trained", contestant().encoder, untrained)
+def both() -> EvaluatedEncoder:
+    untrained = evaluated_encoder(name="untrained", seed=1)
+    return EvaluatedEncoder("trained", evaluated_encoder().encoder, untrained)
 
 
 def rows(
     ours: list[float], without: list[float], elsewhere: list[float] | None = None
-) -> list[Row]:
+) -> list[Approach]:
     found = [
-        Row("untrained", "linear probe", [0.1] * len(without), 0, is_without=True),
-        Row("untrained", "supervised from scratch", without, 10, is_without=True),
-        Row("this run", "linear probe", [0.2] * len(ours), 5, is_ours=True),
-        Row("this run", "fine-tuned", ours, 15, is_ours=True),
+        Approach("untrained", "linear probe", [0.1] * len(without), 0, is_without=True),
+        Approach("untrained", "supervised from scratch", without, 10, is_without=True),
+        Approach("this run", "linear probe", [0.2] * len(ours), 5, is_ours=True),
+        Approach("this run", "fine-tuned", ours, 15, is_ours=True),
     ]
-    return found + ([Row("resnet50", "fine-tuned", elsewhere, 0)] if elsewhere else [])
+    return found + ([Approach("resnet50", "fine-tuned", elsewhere, 0)] if elsewhere else [])
 
 
 @pytest.mark.parametrize(
@@ -90,8 +95,8 @@ def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(
     settings = VerdictSettings(
         share=0.2, draws=2, tuning=SHORT, scratch=SHORT.model_copy(update={"weight_decay": 1e-3})
     )
-    material = Material(coloured(20), coloured(10, seed=1), image_size=16)
-    result = verdict(who, material, settings)
+    evaluation_data = EvaluationData(coloured(20), coloured(10, seed=1), image_size=16)
+    result = verdict(who, evaluation_data, settings)
     assert [state_digest(e) for e in encoders] == before  # type: ignore[arg-type]
     scratch, ours = asked[:2], asked[2:]
     assert [rows for rows, _ in scratch] == [rows for rows, _ in ours]
@@ -106,9 +111,9 @@ def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(
     best = max(row[2] for row in result["table"]["rows"][2:])
     assert result["accuracy"] == best
     assert (
-        verdict(both(), Material(coloured(20), coloured(10, seed=1), image_size=16), settings)[
-            "draws"
-        ]
+        verdict(
+            both(), EvaluationData(coloured(20), coloured(10, seed=1), image_size=16), settings
+        )["draws"]
         == result["draws"]
     )
 
@@ -119,10 +124,12 @@ def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) 
     from tiny import NUM_STEPS
 
     config = RunFolder(trained).read_config()
-    who = Contestant("trained", load(trained), contestant(name="untrained"))
+    who = EvaluatedEncoder("trained", load(trained), evaluated_encoder(name="untrained"))
     images, labels = coloured(20)
-    material = Material((images, labels), None, image_size=16, config=config, folder=trained)
-    result = verdict(who, material, VerdictSettings(draws=1, tuning=SHORT, scratch=SHORT))
+    evaluation_data = EvaluationData(
+        (images, labels), None, image_size=16, config=config, folder=trained
+    )
+    result = verdict(who, evaluation_data, VerdictSettings(draws=1, tuning=SHORT, scratch=SHORT))
     budget = {row[1]: row[4] for row in result["table"]["rows"] if row[0] == "untrained"}
     pretraining = NUM_STEPS * 16 * 2
     assert budget["supervised from scratch"] == 3 * 8
@@ -130,7 +137,7 @@ def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) 
     ours = {row[1]: row[4] for row in result["table"]["rows"] if row[0] == "this run"}
     assert ours == {"linear probe": pretraining, "fine-tuned": pretraining + 3 * 8}
     short = VerdictSettings(draws=1, tuning=SHORT, scratch=SHORT, whole_budget=False)
-    assert len(verdict(who, material, short)["table"]["rows"]) == 4
+    assert len(verdict(who, evaluation_data, short)["table"]["rows"]) == 4
 
 
 def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
@@ -138,7 +145,7 @@ def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
 ) -> None:
     from sparring.api import load
 
-    assert state_digest(rival_encoder(str(trained), image_size=16, device=CPU)) == state_digest(
+    assert state_digest(external_encoder(str(trained), image_size=16, device=CPU)) == state_digest(
         load(trained)
     )
     network = timm.create_model("resnet10t", num_classes=0)
@@ -151,14 +158,16 @@ def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
         / torch.tensor(shown["std"]).view(3, 1, 1)
     )
     for name in ("weights.safetensors", "weights.pth"):
-        found = rival_encoder(f"resnet10t:{tmp_path / name}", image_size=32, device=CPU)
+        found = external_encoder(f"resnet10t:{tmp_path / name}", image_size=32, device=CPU)
         assert torch.allclose(found.features(images), expected, atol=1e-5)
         assert not any(p.requires_grad for p in found.parameters())
     settings = VerdictSettings(
         draws=1, tuning=SHORT, scratch=SHORT, pretrained=(f"resnet10t:{tmp_path / 'weights.pth'}",)
     )
-    material = Material(coloured(12, size=32), coloured(6, size=32, seed=1), image_size=32)
-    assert [row[1] for row in verdict(both(), material, settings)["table"]["rows"]][2:4] == [
+    evaluation_data = EvaluationData(
+        coloured(12, size=32), coloured(6, size=32, seed=1), image_size=32
+    )
+    assert [row[1] for row in verdict(both(), evaluation_data, settings)["table"]["rows"]][2:4] == [
         "linear probe",
         "fine-tuned",
     ]
@@ -166,9 +175,9 @@ def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
 
 def test_bad_encoders_from_elsewhere_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'resnet50'.*or give a run folder"):
-        rival_encoder("resnet5O", image_size=32, device=CPU)
+        external_encoder("resnet5O", image_size=32, device=CPU)
     with pytest.raises(DataError, match=r"nowhere\.pth holds no weights of resnet10t"):
-        rival_encoder(f"resnet10t:{tmp_path / 'nowhere.pth'}", image_size=32, device=CPU)
+        external_encoder(f"resnet10t:{tmp_path / 'nowhere.pth'}", image_size=32, device=CPU)
     state = timm.create_model("resnet10t", num_classes=0).state_dict()
     torch.save(
         {key: value for key, value in state.items() if key != "conv1.0.weight"},
@@ -177,13 +186,13 @@ def test_bad_encoders_from_elsewhere_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"lacks 1 of the weights of resnet10t, such as conv1\.0\.weight"
     ):
-        rival_encoder(f"resnet10t:{tmp_path / 'few.pth'}", image_size=32, device=CPU)
+        external_encoder(f"resnet10t:{tmp_path / 'few.pth'}", image_size=32, device=CPU)
     torch.save(
         {**state, "projector.weight": torch.zeros(1), "fc.weight": torch.zeros(1)},
         tmp_path / "more.pth",
     )
     with pytest.raises(DataError, match=r"has not, such as projector\.weight"):
-        rival_encoder(f"resnet10t:{tmp_path / 'more.pth'}", image_size=32, device=CPU)
+        external_encoder(f"resnet10t:{tmp_path / 'more.pth'}", image_size=32, device=CPU)
 
 
 def test_timms_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,11 +204,15 @@ def test_timms_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.M
         DataError,
         match=r"timm's weights of resnet10t cannot be had \(no route to host\); .*resnet10t:FILE",
     ):
-        rival_encoder("resnet10t", image_size=32, device=CPU)
+        external_encoder("resnet10t", image_size=32, device=CPU)
 
 
 def test_tiny_sets_of_a_single_image_per_class_are_refused_in_one_sentence() -> None:
-    material = Material(coloured(20), coloured(10, seed=1), image_size=16)
+    evaluation_data = EvaluationData(coloured(20), coloured(10, seed=1), image_size=16)
     with pytest.raises(DataError, match="some class needs at least two images"):
-        verdict(both(), material, VerdictSettings(share=0.01, draws=1, tuning=SHORT, scratch=SHORT))
+        verdict(
+            both(),
+            evaluation_data,
+            VerdictSettings(share=0.01, draws=1, tuning=SHORT, scratch=SHORT),
+        )
     assert isinstance(encoder(), Encoder)

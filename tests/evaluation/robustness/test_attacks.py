@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from sparring.evaluation.robustness.attacks import (
     ATTACKS,
     Attacked,
+    AttackLoss,
     Ball,
     Classifier,
-    Look,
-    Seen,
+    LossAt,
     apgd,
     checkpoints,
-    cross_entropy_look,
+    cross_entropy_loss,
     fgsm,
     pgd,
     random_point,
@@ -64,8 +64,8 @@ def labels_of(classifier: Classifier, images: Tensor) -> Tensor:
     return classifier(images).argmax(dim=1)
 
 
-def run(name: str, look: Look, ball: Ball, *, steps: int = 20, seed: int = 0) -> Attacked:
-    return ATTACKS[name](look, ball, noise(len(ball.centre), seed), steps)
+def run(name: str, loss_of: AttackLoss, ball: Ball, *, steps: int = 20, seed: int = 0) -> Attacked:
+    return ATTACKS[name](loss_of, ball, noise(len(ball.centre), seed), steps)
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd-ce"])
@@ -76,7 +76,7 @@ def test_on_a_linear_model_of_two_classes_every_attack_finds_the_exact_worst_cas
     classifier, weight = linear()
     images = pictures()
     labels = labels_of(classifier, images)
-    found = run(name, cross_entropy_look(classifier, labels), Ball(images, epsilon))
+    found = run(name, cross_entropy_loss(classifier, labels), Ball(images, epsilon))
     towards = (weight[1 - labels] - weight[labels]).view(-1, *SHAPE)
     worst = (images + epsilon * towards.sign()).clamp(
         0, 1
@@ -93,7 +93,7 @@ def test_far_from_black_and_white_the_margin_falls_by_epsilon_times_the_l1_norm(
     labels = labels_of(classifier, images)
     logits = classifier(images)
     margin = (logits.gather(1, labels[:, None]) - logits.gather(1, 1 - labels[:, None])).flatten()
-    found = run("apgd-ce", cross_entropy_look(classifier, labels), Ball(images, 0.1))
+    found = run("apgd-ce", cross_entropy_loss(classifier, labels), Ball(images, 0.1))
     expected = margin - 0.1 * (weight[1] - weight[0]).abs().sum()
     torch.testing.assert_close(found.loss, -expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(found.is_right, expected > 0)
@@ -109,15 +109,15 @@ def test_apgd_reaches_what_trying_everything_reaches() -> None:
 
     images = pictures(12, seed=3)
     labels, ball = labels_of(classifier, images), Ball(images, 0.1)
-    look = cross_entropy_look(classifier, labels)
-    best = look(images).loss
+    loss_of = cross_entropy_loss(classifier, labels)
+    best = loss_of(images).loss
     lost = torch.zeros(12, dtype=torch.bool)
     for shift in itertools.product(torch.linspace(-0.1, 0.1, 21).tolist(), repeat=2):
         tried = images.clone()
         tried[:, 0, 0, :2] += torch.tensor(shift)
-        seen = look(tried.clamp(0, 1))
-        best, lost = torch.maximum(best, seen.loss), lost | ~seen.is_right
-    found = [run("apgd-ce", look, ball, steps=50, seed=seed) for seed in range(4)]
+        current = loss_of(tried.clamp(0, 1))
+        best, lost = torch.maximum(best, current.loss), lost | ~current.is_right
+    found = [run("apgd-ce", loss_of, ball, steps=50, seed=seed) for seed in range(4)]
     reached = torch.stack([attack.loss for attack in found]).amax(dim=0)
     assert (reached > best - 0.05).all()
     assert (reached < best + 0.05).all()  # the grid misses the summit by up to 0.005 in a pixel
@@ -136,7 +136,7 @@ def test_attacked_images_stay_in_the_ball_and_in_the_box(name: str, epsilon: flo
         watched.append(looked_at.detach())
         return classifier(looked_at)
 
-    found = run(name, cross_entropy_look(spy, labels_of(classifier, images)), Ball(images, epsilon))
+    found = run(name, cross_entropy_loss(spy, labels_of(classifier, images)), Ball(images, epsilon))
     for moved in [*watched, found.images]:
         assert moved.min() >= 0
         assert moved.max() <= 1
@@ -150,7 +150,7 @@ def test_attacked_images_stay_in_the_ball_and_in_the_box(name: str, epsilon: flo
 def test_an_attack_of_size_zero_changes_nothing(name: str) -> None:
     classifier, images = curved(), pictures()
     labels = torch.arange(16) % 4
-    found = run(name, cross_entropy_look(classifier, labels), Ball(images, 0.0))
+    found = run(name, cross_entropy_loss(classifier, labels), Ball(images, 0.0))
     assert torch.equal(found.images, images)
     assert torch.equal(found.is_right, classifier(images).argmax(dim=1) == labels)
 
@@ -159,22 +159,23 @@ def test_an_attack_of_size_zero_changes_nothing(name: str) -> None:
 def test_no_attack_ends_at_a_lower_loss_than_it_began(name: str) -> None:
     classifier, images = curved(), pictures(64)
     labels = torch.arange(64) % 4
-    look = cross_entropy_look(classifier, labels)
-    found = run(name, look, Ball(images, 0.05), steps=3)
-    assert (found.loss >= look(images).loss).all()
-    torch.testing.assert_close(found.loss, look(found.images).loss)
-    torch.testing.assert_close(found.gradient, look(found.images).gradient)
+    loss_of = cross_entropy_loss(classifier, labels)
+    found = run(name, loss_of, Ball(images, 0.05), steps=3)
+    assert (found.loss >= loss_of(images).loss).all()
+    torch.testing.assert_close(found.loss, loss_of(found.images).loss)
+    torch.testing.assert_close(found.gradient, loss_of(found.images).gradient)
 
 
 def test_the_stronger_the_attack_the_higher_the_loss_and_chance_is_the_weakest() -> None:
     for seed in range(3):
         classifier, images = curved(seed), pictures(200, seed)
-        look, ball = (
-            cross_entropy_look(classifier, labels_of(classifier, images)),
+        loss_of, ball = (
+            cross_entropy_loss(classifier, labels_of(classifier, images)),
             Ball(images, 0.1),
         )
         found = [
-            run(name, look, ball, seed=seed) for name in ("random-signs", "fgsm", "pgd", "apgd-ce")
+            run(name, loss_of, ball, seed=seed)
+            for name in ("random-signs", "fgsm", "pgd", "apgd-ce")
         ]
         losses = [
             float(nn.functional.softplus(attack.loss).mean()) for attack in found
@@ -189,10 +190,10 @@ def test_the_stronger_the_attack_the_higher_the_loss_and_chance_is_the_weakest()
 def test_images_are_attacked_apart(name: str) -> None:
     classifier, images = curved(), pictures()
     labels = labels_of(classifier, images)
-    together = run(name, cross_entropy_look(classifier, labels), Ball(images, 0.1))
+    together = run(name, cross_entropy_loss(classifier, labels), Ball(images, 0.1))
     rows = torch.tensor([3, 11])
     alone = ATTACKS[name](
-        cross_entropy_look(classifier, labels[rows]), Ball(images[rows], 0.1), noise()[rows], 20
+        cross_entropy_loss(classifier, labels[rows]), Ball(images[rows], 0.1), noise()[rows], 20
     )
     # A sign at zero may flip with the rounding of another batch size; the loss hardly notices.
     torch.testing.assert_close(alone.loss, together.loss[rows], rtol=1e-3, atol=1e-4)
@@ -201,11 +202,12 @@ def test_images_are_attacked_apart(name: str) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_same_noise_gives_the_same_bits(name: str) -> None:
     classifier, images = curved(), pictures()
-    look, ball = cross_entropy_look(classifier, labels_of(classifier, images)), Ball(images, 0.1)
-    assert torch.equal(run(name, look, ball).images, run(name, look, ball).images)
+    loss_of, ball = cross_entropy_loss(classifier, labels_of(classifier, images)), Ball(images, 0.1)
+    assert torch.equal(run(name, loss_of, ball).images, run(name, loss_of, ball).images)
     is_random = name != "fgsm"
     assert (
-        torch.equal(run(name, look, ball).images, run(name, look, ball, seed=1).images) != is_random
+        torch.equal(run(name, loss_of, ball).images, run(name, loss_of, ball, seed=1).images)
+        != is_random
     )
 
 
@@ -217,13 +219,13 @@ def test_the_loss_is_the_cross_entropy_in_disguise_and_its_gradient_has_the_same
     loss = nn.functional.cross_entropy(classifier(images), labels, reduction="none")
     (gradient,) = torch.autograd.grad(loss.sum(), images)
     with torch.no_grad():  # as inside `evaluating`
-        seen = cross_entropy_look(classifier, labels)(images)
-    torch.testing.assert_close(nn.functional.softplus(seen.loss), loss.detach())
+        current = cross_entropy_loss(classifier, labels)(images)
+    torch.testing.assert_close(nn.functional.softplus(current.loss), loss.detach())
     # d softplus(loss) = sigmoid(loss) d loss
     torch.testing.assert_close(
-        torch.sigmoid(seen.loss)[:, None, None, None] * seen.gradient, gradient
+        torch.sigmoid(current.loss)[:, None, None, None] * current.gradient, gradient
     )
-    assert torch.equal(seen.is_right, classifier(images).argmax(dim=1) == labels)
+    assert torch.equal(current.is_right, classifier(images).argmax(dim=1) == labels)
 
 
 def test_a_sure_classifier_hides_its_gradient_from_the_cross_entropy_but_not_from_the_look() -> (
@@ -238,7 +240,7 @@ def test_a_sure_classifier_hides_its_gradient_from_the_cross_entropy_but_not_fro
     )
     assert int((usual.abs().amax(dim=(1, 2, 3)) == 0).sum()) >= 8
     towards = (weight[1 - labels] - weight[labels]).view(-1, *SHAPE).sign()
-    assert torch.equal(cross_entropy_look(classifier, labels)(images).gradient.sign(), towards)
+    assert torch.equal(cross_entropy_loss(classifier, labels)(images).gradient.sign(), towards)
 
 
 def test_checkpoints_follow_the_paper() -> None:
@@ -256,13 +258,15 @@ def test_apgd_halves_the_step_where_it_makes_no_progress() -> None:
     # summit again and again.
     looked: list[Tensor] = []
 
-    def look(images: Tensor) -> Seen:
+    def loss_of(images: Tensor) -> LossAt:
         looked.append(images)
         distance = (images - 0.5).abs().flatten(1).sum(dim=1)
-        return Seen(1 - distance, (0.5 - images).sign(), torch.ones(len(images), dtype=torch.bool))
+        return LossAt(
+            1 - distance, (0.5 - images).sign(), torch.ones(len(images), dtype=torch.bool)
+        )
 
     image = torch.full((1, 3, 1, 1), 0.45)
-    found = apgd(look, Ball(image, 0.2), start=torch.full_like(image, 0.35), steps=100)
+    found = apgd(loss_of, Ball(image, 0.2), start=torch.full_like(image, 0.35), steps=100)
     assert float(found.loss) > 1 - 3 * 0.01
     places = [float(images[0, 0, 0, 0]) for images in looked[2:]]
     moves = [abs(after - before) for before, after in itertools.pairwise(places)]
@@ -274,15 +278,17 @@ def test_apgd_goes_back_to_its_best_at_a_checkpoint() -> None:
     # At 0.7 the loss is 10 for once, elsewhere 1; gradients lead up to there, then down for good.
     places: list[float] = []
 
-    def look(images: Tensor) -> Seen:
+    def loss_of(images: Tensor) -> LossAt:
         places.append(float(images[0, 0, 0, 0]))
         loss, direction = {0: (0.0, 1.0), 1: (0.0, 1.0), 2: (10.0, -1.0)}.get(
             len(places) - 1, (1.0, -1.0)
         )
-        return Seen(torch.tensor([loss]), torch.full_like(images, direction), torch.tensor([True]))
+        return LossAt(
+            torch.tensor([loss]), torch.full_like(images, direction), torch.tensor([True])
+        )
 
     image = torch.full((1, 3, 1, 1), 0.5)
-    apgd(look, Ball(image, 0.2), start=image, steps=20)
+    apgd(loss_of, Ball(image, 0.2), start=image, steps=20)
     moves = places[2:]  # after looks at the start and at the original
     assert moves[0] == pytest.approx(0.7)
     assert moves[4] == pytest.approx(0.3)
@@ -296,8 +302,8 @@ def test_a_random_start_fills_the_ball_and_random_signs_touch_its_edge() -> None
     moves = (random_point(ball, noise(64)) - images).flatten()
     assert float(moves.mean()) == pytest.approx(0, abs=0.01)
     assert float(moves.std()) == pytest.approx(0.2 / 3**0.5, rel=0.03)
-    look = cross_entropy_look(curved(), torch.zeros(64, dtype=torch.long))
-    signs = random_signs(look, ball, noise=noise(64))
+    loss_of = cross_entropy_loss(curved(), torch.zeros(64, dtype=torch.long))
+    signs = random_signs(loss_of, ball, noise=noise(64))
     moved = (signs.images - images).abs().amax(dim=(1, 2, 3))
     assert (
         ((moved - 0.2).abs() < 1e-6) | (moved == 0)
@@ -310,12 +316,12 @@ def test_a_random_start_fills_the_ball_and_random_signs_touch_its_edge() -> None
 def test_an_image_counts_as_broken_even_if_the_loss_is_highest_where_it_is_right() -> None:
     looks = iter([(0.9, True), (0.5, False)])
 
-    def look(images: Tensor) -> Seen:
+    def loss_of(images: Tensor) -> LossAt:
         loss, is_right = next(looks)
-        return Seen(torch.tensor([loss]), torch.ones_like(images), torch.tensor([is_right]))
+        return LossAt(torch.tensor([loss]), torch.ones_like(images), torch.tensor([is_right]))
 
     image = torch.full((1, 3, 1, 1), 0.5)
-    found = fgsm(look, Ball(image, 0.1))
+    found = fgsm(loss_of, Ball(image, 0.1))
     assert torch.equal(found.images, image)
     assert not found.is_right.any()
 
@@ -323,17 +329,20 @@ def test_an_image_counts_as_broken_even_if_the_loss_is_highest_where_it_is_right
 def test_an_image_that_was_broken_on_the_way_stays_broken() -> None:
     looks = iter([(0.1, True), (0.2, False), (0.9, True)])
 
-    def look(images: Tensor) -> Seen:
+    def loss_of(images: Tensor) -> LossAt:
         loss, is_right = next(looks)
-        return Seen(torch.tensor([loss]), torch.ones_like(images), torch.tensor([is_right]))
+        return LossAt(torch.tensor([loss]), torch.ones_like(images), torch.tensor([is_right]))
 
     image = torch.full((1, 3, 1, 1), 0.5)
-    found = pgd(look, Ball(image, 0.1), start=image, steps=1)
+    found = pgd(loss_of, Ball(image, 0.1), start=image, steps=1)
     assert float(found.loss) == pytest.approx(0.9)
     assert not found.is_right.any()
 
 
 def test_pgd_of_one_step_from_the_image_is_fgsm_with_a_longer_step() -> None:
     classifier, images = curved(), pictures()
-    look, ball = cross_entropy_look(classifier, labels_of(classifier, images)), Ball(images, 0.05)
-    assert torch.equal(pgd(look, ball, start=images, steps=1).images, fgsm(look, ball).images)
+    loss_of, ball = (
+        cross_entropy_loss(classifier, labels_of(classifier, images)),
+        Ball(images, 0.05),
+    )
+    assert torch.equal(pgd(loss_of, ball, start=images, steps=1).images, fgsm(loss_of, ball).images)

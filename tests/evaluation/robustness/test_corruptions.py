@@ -17,7 +17,7 @@ from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, 
 from sparring.seeding import generator
 
 
-def scenes(count: int = 6, size: int = 24, seed: int = 0) -> Tensor:
+def images_to_damage(count: int = 6, size: int = 24, seed: int = 0) -> Tensor:
     """Images with the spectrum of photographs: power falls with the square of the frequency."""
     draw = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None, :])
@@ -38,7 +38,7 @@ def damage(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_damaged_images_stay_in_range_and_in_shape(name: str) -> None:
     for images in (
-        scenes(),
+        images_to_damage(),
         torch.zeros(2, 3, 9, 9),
         torch.ones(2, 3, 9, 9),
         torch.rand(1, 3, 8, 8),
@@ -57,7 +57,7 @@ def test_damaged_images_stay_in_range_and_in_shape(name: str) -> None:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("size", [24, 64])
 def test_damage_grows_with_severity(name: str, size: int) -> None:
-    images = scenes(12, size)
+    images = images_to_damage(12, size)
     changes = [
         float((damage(images, name, severity) - images).abs().mean()) for severity in SEVERITIES
     ]
@@ -78,7 +78,7 @@ def test_damage_of_photographs_grows_with_severity(shared_data: Path) -> None:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_equal_generators_give_equal_bits_and_others_do_not(name: str) -> None:
-    images = scenes()
+    images = images_to_damage()
     assert torch.equal(damage(images, name, 3), damage(images, name, 3))
     is_random = name.endswith("noise") or name in ("motion-blur", "fog")
     assert torch.equal(damage(images, name, 3), damage(images, name, 3, seed=1)) != is_random
@@ -88,9 +88,9 @@ def test_unknown_names_and_severities_are_refused() -> None:
     with pytest.raises(
         ConfigError, match="unknown corruption 'defocus'; did you mean 'defocus-blur'"
     ):
-        damage(scenes(1), "defocus", 1)
+        damage(images_to_damage(1), "defocus", 1)
     with pytest.raises(ConfigError, match=r"severity must be 1 \(slight\) to 5 \(severe\), got 6"):
-        damage(scenes(1), "fog", 6)
+        damage(images_to_damage(1), "fog", 6)
 
 
 def test_noise_has_the_deviation_that_is_asked_for() -> None:
@@ -111,7 +111,7 @@ def test_noise_has_the_deviation_that_is_asked_for() -> None:
 
 
 def test_defocus_is_the_mean_over_a_disc() -> None:
-    images, radius = scenes(2, 16), 2.3
+    images, radius = images_to_damage(2, 16), 2.3
     blurred = corruptions.defocus_blur(images, radius / 16, generator(0, "none"))
     for row, column in ((0, 0), (7, 9), (15, 3)):
         total, weights = torch.zeros(2, 3), 0.0
@@ -161,7 +161,7 @@ def test_zoom_keeps_what_has_no_size_and_moves_light_outwards() -> None:
 
 
 def test_fog_brightens_between_two_fifths_and_all_of_its_density() -> None:
-    images = scenes()
+    images = images_to_damage()
     share = (corruptions.fog(images, 0.5, generator(0, "fog")) - images) / (1 - images).clamp_min(
         0.1
     )
@@ -185,7 +185,7 @@ def test_colours_and_contrast_by_hand() -> None:
 
 
 def test_pixels_become_block_means() -> None:
-    images = scenes(2, 8)
+    images = images_to_damage(2, 8)
     blocks = corruptions.pixelate(images, 4.0, generator(0, "none"))
     for row in (0, 4):
         for column in (0, 4):
@@ -196,7 +196,7 @@ def test_pixels_become_block_means() -> None:
 
 def test_a_fine_jpeg_is_close_and_a_coarse_one_is_not() -> None:
     images = (
-        scenes(4, 32).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+        images_to_damage(4, 32).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     )  # colour is halved in size at any quality
     fine, coarse = (corruptions.jpeg(images, loss, generator(0, "none")) for loss in (5.0, 95.0))
     assert float((fine - images).abs().mean()) < 0.02
@@ -223,7 +223,7 @@ def test_a_fine_jpeg_is_close_and_a_coarse_one_is_not() -> None:
     ],
 )
 def test_an_image_is_damaged_alone(name: str) -> None:
-    images = scenes(4)
+    images = images_to_damage(4)
     together = damage(images, name, 4)
     others = torch.cat([images[:1], torch.rand(3, 3, 24, 24, generator=generator(0, "others"))])
     torch.testing.assert_close(damage(others, name, 4)[0], together[0])

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ringside import coloured, contestant, state_digest
+from tiny_encoders import coloured, evaluated_encoder, state_digest
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError
-from sparring.evaluation.catalogue import headline_of
-from sparring.evaluation.choice import choose
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.catalogue import choose, headline_of
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.logistic import fitted_probe, linear_probe
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.robustness.corruptions import corrupted
@@ -43,14 +42,19 @@ class Means(nn.Module):
         return images.mean(dim=(2, 3))
 
 
-def run(train: Images, test: Images, who: Contestant, *, seed: int = 0, **settings: Any) -> Result:
+def run(
+    train: Images, test: Images, who: EvaluatedEncoder, *, seed: int = 0, **settings: Any
+) -> Result:
     (chosen,) = choose(["robustness"], {"robustness": {**QUICK, **settings}})
-    return chosen(who, Material(train, test, image_size=train[0].shape[1], seed=seed))
+    return chosen(who, EvaluationData(train, test, image_size=train[0].shape[1], seed=seed))
 
 
 def rounds(**settings: Any) -> Result:
     return run(
-        coloured(20, size=8), coloured(10, size=8, seed=1), contestant(image_size=8), **settings
+        coloured(20, size=8),
+        coloured(10, size=8, seed=1),
+        evaluated_encoder(image_size=8),
+        **settings,
     )
 
 
@@ -93,7 +97,9 @@ def test_a_linear_encoder_loses_exactly_the_images_whose_margin_is_too_small() -
         coloured(60, classes=2, size=4, noise=400),
         coloured(60, classes=2, size=4, seed=1, noise=400),
     )
-    result = run(train, test, Contestant("trained", Pixels()), steps=20, grey_levels=[2, 8, 20])
+    result = run(
+        train, test, EvaluatedEncoder("trained", Pixels()), steps=20, grey_levels=[2, 8, 20]
+    )
     features, queries = (
         torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 for images in (train[0], test[0])
     )
@@ -125,7 +131,7 @@ def test_a_grey_level_is_one_of_255() -> None:
     run(
         coloured(10, classes=2, size=4),
         grey,
-        Contestant("trained", Watched()),
+        EvaluatedEncoder("trained", Watched()),
         attacks=["fgsm"],
         grey_levels=[51],
         corruptions=[],
@@ -141,9 +147,9 @@ def test_clean_accuracy_is_that_of_the_linear_probe_on_all_test_images() -> None
         coloured(60, classes=2, size=4, noise=400),
         coloured(60, classes=2, size=4, seed=1, noise=400),
     )
-    who = Contestant("trained", Pixels())
+    who = EvaluatedEncoder("trained", Pixels())
     result = run(train, test, who, grey_levels=[1e-9])
-    data = Material(train, test, image_size=4).labelled(who)
+    data = EvaluationData(train, test, image_size=4).labelled(who)
     score = linear_probe(
         data.train_features, data.train_labels, data.test_features, data.test_labels, seed=0
     )
@@ -156,7 +162,7 @@ def test_corrupted_accuracy_is_that_of_the_probe_on_corrupted_images() -> None:
     result = run(
         train,
         test,
-        Contestant("trained", Pixels()),
+        EvaluatedEncoder("trained", Pixels()),
         attacks=[],
         corruptions=["contrast", "impulse-noise"],
     )
@@ -177,14 +183,19 @@ def test_an_encoder_that_averages_noise_away_withstands_it_and_chance_labels_do_
     train, test = coloured(40), coloured(40, seed=1)
     kinds = ["gaussian-noise", "shot-noise", "defocus-blur"]
     means = run(
-        train, test, Contestant("trained", Means()), attacks=[], corruptions=kinds, severities=[3]
+        train,
+        test,
+        EvaluatedEncoder("trained", Means()),
+        attacks=[],
+        corruptions=kinds,
+        severities=[3],
     )
     assert means["corruption_accuracy"] > 0.9
     shuffled = (train[0], np.random.default_rng(0).permutation(train[1]))
     chance = run(
         shuffled,
         test,
-        Contestant("trained", Means()),
+        EvaluatedEncoder("trained", Means()),
         attacks=[],
         corruptions=kinds,
         severities=[3],
@@ -193,7 +204,7 @@ def test_an_encoder_that_averages_noise_away_withstands_it_and_chance_labels_do_
 
 
 def test_encoder_and_batch_norm_stay_as_they_are() -> None:
-    who = contestant(image_size=8)
+    who = evaluated_encoder(image_size=8)
     before = state_digest(who.encoder)
     run(coloured(10, size=8), coloured(5, size=8, seed=1), who)
     assert state_digest(who.encoder) == before
@@ -220,7 +231,7 @@ def test_two_runs_give_the_same_digits_and_another_seed_draws_other_images() -> 
         run(
             train,
             test,
-            Contestant("trained", Watched()),
+            EvaluatedEncoder("trained", Watched()),
             seed=seed,
             images=7,
             attacks=["pgd"],
@@ -247,7 +258,7 @@ def test_more_restarts_never_save_an_image() -> None:
 
 def test_a_test_class_that_training_lacks_is_wrong_and_never_attacked() -> None:
     train, test = coloured(20, classes=2, size=8), coloured(10, classes=3, size=8, seed=1)
-    result = run(train, test, contestant(image_size=8), corruptions=["contrast"])
+    result = run(train, test, evaluated_encoder(image_size=8), corruptions=["contrast"])
     assert result["images_of_unseen_classes"] == 10
     assert result["clean_accuracy"] <= 2 / 3
 
@@ -263,7 +274,10 @@ def test_progress_counts_images_under_every_attack_and_corruption() -> None:
 
     (chosen,) = choose(["robustness"], {"robustness": QUICK})
     train, test = coloured(20, size=8), coloured(10, size=8, seed=1)
-    chosen(contestant(image_size=8), Material(train, test, image_size=8, reporter=Listener()))
+    chosen(
+        evaluated_encoder(image_size=8),
+        EvaluationData(train, test, image_size=8, listener=Listener()),
+    )
     assert told["attacks on the trained encoder"][-1] == (4 * 30, 4 * 30)
     assert told["corruptions of the images of the trained encoder"][-1] == (2 * 30, 2 * 30)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scenes import VOID, Scenes, material, scenes
+from masked_images import VOID, MaskedImages, evaluation_data, masked_images
 
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, DataError
@@ -12,23 +12,23 @@ from sparring.measures.iou import confusion_matrix
 
 
 def opened(
-    train: Scenes | None = None, test: Scenes | None = None, **settings: object
+    train: MaskedImages | None = None, test: MaskedImages | None = None, **settings: object
 ) -> Segmented:
-    return open_segmented(material(train, test), MaskSettings.build(settings))
+    return open_segmented(evaluation_data(train, test), MaskSettings.build(settings))
 
 
-def recoded(data: Scenes, old: int, new: int) -> Scenes:
+def recoded(data: MaskedImages, old: int, new: int) -> MaskedImages:
     images, masks = data
     return images, np.where(masks == old, new, masks)
 
 
 def test_classes_are_counted_up_to_the_highest_id_of_either_set() -> None:
     assert opened().class_names == ("0", "1", "2")
-    assert opened(scenes(4, classes=2), scenes(4, classes=4, seed=1)).num_classes == 4
+    assert opened(masked_images(4, classes=2), masked_images(4, classes=4, seed=1)).num_classes == 4
 
 
 def test_pixels_are_counted_by_class_and_the_ignored_id_is_none() -> None:
-    train = scenes(12)
+    train = masked_images(12)
     data = opened(train)
     assert data.train_pixels.tolist() == [int((train[1] == number).sum()) for number in range(3)]
     assert data.ignore_index == VOID
@@ -38,7 +38,9 @@ def test_pixels_are_counted_by_class_and_the_ignored_id_is_none() -> None:
 def test_a_class_named_void_is_ignored(void: int) -> None:
     names = ["ground", "box", "ball"]
     names[void] = "Void"
-    train, test = (recoded(data, VOID, void) for data in (scenes(12), scenes(6, seed=1)))
+    train, test = (
+        recoded(data, VOID, void) for data in (masked_images(12), masked_images(6, seed=1))
+    )
     data = opened(train, test, class_names=names)
     assert data.ignore_index == void
     assert data.num_classes == (
@@ -60,13 +62,16 @@ def test_names_of_the_settings_win_and_missing_ones_are_numbers() -> None:
 
 
 def test_a_single_set_is_parted_and_nothing_is_scored_that_was_learned() -> None:
-    data = scenes(10)
-    for given in (material(data, data), material(data, (data[0].copy(), data[1].copy()))):
+    data = masked_images(10)
+    for given in (
+        evaluation_data(data, data),
+        evaluation_data(data, (data[0].copy(), data[1].copy())),
+    ):
         parted = open_segmented(given, MaskSettings())
         assert len(parted.test_rows) == 2
         assert sorted(parted.train_rows + parted.test_rows) == list(range(10))
         assert "held out" in parted.tested_on
-    other = open_segmented(material(data, data, seed=1), MaskSettings())
+    other = open_segmented(evaluation_data(data, data, seed=1), MaskSettings())
     assert other.test_rows != parted.test_rows
 
 
@@ -77,7 +82,7 @@ def test_two_sets_are_used_whole() -> None:
 
 
 def test_no_more_images_are_looked_at_than_the_limits_allow() -> None:
-    given = material(keep=DataSettings(limit=5), limit=2)
+    given = evaluation_data(keep=DataSettings(limit=5), limit=2)
     data, again = (open_segmented(given, MaskSettings()) for _ in range(2))
     assert (len(data.train_rows), len(data.test_rows)) == (5, 2)
     assert data.train_rows == again.train_rows == tuple(sorted(set(data.train_rows)))
@@ -96,7 +101,7 @@ def test_large_images_are_shrunk_and_their_masks_along() -> None:
 
 
 def test_a_class_that_training_lacks_is_never_predicted() -> None:
-    data = opened(scenes(4, classes=2), scenes(4, seed=1))
+    data = opened(masked_images(4, classes=2), masked_images(4, seed=1))
     logits = torch.zeros(3, 2, 2)
     logits[2] = 10
     logits[1, 0] = 1
@@ -104,8 +109,10 @@ def test_a_class_that_training_lacks_is_never_predicted() -> None:
 
 
 def test_a_class_that_training_lacks_counts_nothing_and_is_named() -> None:
-    data = opened(scenes(4, classes=2), scenes(4, seed=1), class_names=["ground", "box", "ball"])
-    masks = torch.from_numpy(scenes(4, seed=1)[1])
+    data = opened(
+        masked_images(4, classes=2), masked_images(4, seed=1), class_names=["ground", "box", "ball"]
+    )
+    masks = torch.from_numpy(masked_images(4, seed=1)[1])
     result = data.result(
         confusion_matrix(masks.clamp_max(1), masks, num_classes=3, ignore_index=VOID)
     )
@@ -118,7 +125,7 @@ def test_a_class_that_training_lacks_counts_nothing_and_is_named() -> None:
 
 def test_the_table_has_a_row_for_each_class_of_the_test_masks() -> None:
     data = opened(num_classes=5)
-    masks = torch.from_numpy(scenes(6, seed=1)[1])
+    masks = torch.from_numpy(masked_images(6, seed=1)[1])
     result = data.result(confusion_matrix(masks % 5, masks, num_classes=5, ignore_index=VOID))
     assert result["miou"] == result["pixel_accuracy"] == 1
     assert [row[0] for row in result["table"]["rows"]] == ["0", "1", "2"]
@@ -130,39 +137,43 @@ def test_the_table_has_a_row_for_each_class_of_the_test_masks() -> None:
     ("train", "settings", "words"),
     [
         (
-            scenes(4),
+            masked_images(4),
             {"num_classes": 2},
             "the training masks have the id 2, but the classes are 0 to 1 (and 255: ignored); "
             "set segmentation.num_",
         ),
         (
-            scenes(4),
+            masked_images(4),
             {"class_names": ["a", "b"]},
             "the training masks have the id 2, but the classes are 0 to 1",
         ),
         (
-            scenes(4),
+            masked_images(4),
             {"ignore_index": 2, "num_classes": 3},
             "have the id 255, but the classes are 0 to 2 (and 2: ignored)",
         ),
         (
-            scenes(4, classes=1),
+            masked_images(4, classes=1),
             {},
             "the training masks show a single class, id 0, and telling classes apart needs at "
             "least two; 255 is ignored",
         ),
         (
-            recoded(scenes(4, classes=1), 0, VOID),
+            recoded(masked_images(4, classes=1), 0, VOID),
             {},
             "every pixel of the training masks has the id 255, which is ignored; set "
             "segmentation.ign",
         ),
-        (recoded(scenes(4), 2, 70_000), {}, "has ids from 0 to 70000; accepted are 0 to 65535"),
-        (recoded(scenes(4), 2, -1), {}, "has ids from -1 to 255; accepted are 0 to 65535"),
+        (
+            recoded(masked_images(4), 2, 70_000),
+            {},
+            "has ids from 0 to 70000; accepted are 0 to 65535",
+        ),
+        (recoded(masked_images(4), 2, -1), {}, "has ids from -1 to 255; accepted are 0 to 65535"),
     ],
 )
 def test_unusable_masks_are_refused_in_one_line(
-    train: Scenes, settings: dict[str, object], words: str
+    train: MaskedImages, settings: dict[str, object], words: str
 ) -> None:
     with pytest.raises(DataError) as error:
         opened(train, **settings)
@@ -172,35 +183,37 @@ def test_unusable_masks_are_refused_in_one_line(
 
 def test_test_masks_without_a_class_are_refused() -> None:
     with pytest.raises(DataError, match="every pixel of the test masks has the id 255"):
-        opened(scenes(4), recoded(scenes(4, classes=1, seed=1), 0, VOID))
+        opened(masked_images(4), recoded(masked_images(4, classes=1, seed=1), 0, VOID))
 
 
 def test_names_and_a_number_that_differ_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; set one of them only",
+        match=r"segmentation.num_classes is 4 and segmentation.class_names has 2 names; "
+        r"set one of them only",
     ):
         opened(num_classes=4, class_names=["a", "b"])
 
 
 def test_images_without_masks_are_refused_and_it_is_told_which() -> None:
-    plain = scenes(4)[0]
+    plain = masked_images(4)[0]
     with pytest.raises(
         DataError,
-        match=r"^images to learn from \(--train-data\): images of type ndarray come without masks; give a folder",
+        match=r"^images to learn from \(--train-data\): images of type ndarray "
+        r"come without masks; give a folder",
     ):
-        open_segmented(material(plain), MaskSettings())
+        open_segmented(evaluation_data(plain), MaskSettings())
     with pytest.raises(DataError, match=r"^images to score \(--data\): images of type ndarray"):
-        open_segmented(material(None, plain), MaskSettings())
+        open_segmented(evaluation_data(None, plain), MaskSettings())
 
 
 def test_a_single_image_cannot_be_parted() -> None:
-    data = scenes(1)
+    data = masked_images(1)
     with pytest.raises(DataError, match="cannot be both learned from and scored"):
-        open_segmented(material(data, data), MaskSettings())
+        open_segmented(evaluation_data(data, data), MaskSettings())
 
 
 def test_a_mask_of_another_size_is_found_before_anything_is_learned() -> None:
-    images, masks = scenes(4)
+    images, masks = masked_images(4)
     with pytest.raises(DataError, match="image 0 has 24 x 24 pixels and its mask 20 x 24"):
         opened((images, masks[:, :, :20]))

@@ -4,12 +4,12 @@ set."""
 import json
 
 import pytest
-import ringside
+import tiny_encoders
 import torch
-from scenes import Scenes, material, scenes
+from masked_images import MaskedImages, evaluation_data, masked_images
 
 from sparring.errors import DataError
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.segmentation.pixel_probe import (
     FrozenMap,
@@ -21,7 +21,9 @@ from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
 
 
 def run(
-    data: Material | None = None, contestant: Contestant | None = None, **settings: object
+    data: EvaluationData | None = None,
+    evaluated: EvaluatedEncoder | None = None,
+    **settings: object,
 ) -> Result:
     given = PixelProbeSettings.build(
         {
@@ -32,7 +34,9 @@ def run(
             **settings,
         }
     )
-    return pixel_probe(contestant or ringside.contestant(width=0.25), data or material(), given)
+    return pixel_probe(
+        evaluated or tiny_encoders.evaluated_encoder(width=0.25), data or evaluation_data(), given
+    )
 
 
 def test_coloured_regions_are_told_apart() -> None:
@@ -44,22 +48,27 @@ def test_coloured_regions_are_told_apart() -> None:
 
 def test_regions_that_look_alike_are_not() -> None:
     assert (
-        run(material(scenes(12, colourless=True), scenes(6, seed=1, colourless=True)))["miou"] < 0.4
+        run(
+            evaluation_data(
+                masked_images(12, colourless=True), masked_images(6, seed=1, colourless=True)
+            )
+        )["miou"]
+        < 0.4
     )
 
 
 def test_the_encoder_is_frozen_to_the_bit() -> None:
-    contestant = ringside.contestant()
-    before, text = ringside.state_digest(contestant.encoder), str(contestant.encoder)  # type: ignore[arg-type]
-    run(contestant=contestant)
-    assert ringside.state_digest(contestant.encoder) == before  # type: ignore[arg-type]
-    assert str(contestant.encoder) == text
-    assert not any(module.training for module in contestant.encoder.modules())
+    evaluated = tiny_encoders.evaluated_encoder()
+    before, text = tiny_encoders.state_digest(evaluated.encoder), str(evaluated.encoder)  # type: ignore[arg-type]
+    run(evaluated=evaluated)
+    assert tiny_encoders.state_digest(evaluated.encoder) == before  # type: ignore[arg-type]
+    assert str(evaluated.encoder) == text
+    assert not any(module.training for module in evaluated.encoder.modules())
 
 
 def test_the_map_is_that_of_the_encoder_in_evaluation_mode_and_stays_so() -> None:
     encoder, image = (
-        ringside.encoder(image_size=64, small_images=False),
+        tiny_encoders.encoder(image_size=64, small_images=False),
         torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)),
     )
     expected = encoder.features(image[None])[0]
@@ -74,7 +83,7 @@ def test_the_map_is_that_of_the_encoder_in_evaluation_mode_and_stays_so() -> Non
 def test_two_runs_give_the_same_digits_and_another_seed_others() -> None:
     first, second = run(), run()
     assert first == second
-    assert run(material(seed=1))["validation_miou"] != first["validation_miou"]
+    assert run(evaluation_data(seed=1))["validation_miou"] != first["validation_miou"]
 
 
 def test_the_result_is_plain_data() -> None:
@@ -91,10 +100,10 @@ def test_some_pixels_of_a_map_are_those_of_the_whole_upsampled_map() -> None:
 
 
 def test_the_test_masks_have_no_say_in_the_fit() -> None:
-    images, masks = scenes(6, seed=1)
-    swapped: Scenes = images, masks.copy()
+    images, masks = masked_images(6, seed=1)
+    swapped: MaskedImages = images, masks.copy()
     swapped[1][masks == 1], swapped[1][masks == 2] = 2, 1
-    first, second = run(), run(material(None, swapped))
+    first, second = run(), run(evaluation_data(None, swapped))
     assert first["regularisation"] == second["regularisation"]
     assert first["validation_miou"] == second["validation_miou"]
     assert first["miou"] > second["miou"] + 0.2
@@ -106,14 +115,18 @@ def test_the_regularisation_is_one_of_those_given() -> None:
 
 
 def test_a_class_that_training_lacks_scores_nothing_and_is_named() -> None:
-    result = run(material(scenes(8, classes=2), scenes(4, seed=1)), num_classes=3)
+    result = run(
+        evaluation_data(masked_images(8, classes=2), masked_images(4, seed=1)), num_classes=3
+    )
     assert {row[0]: row[1] for row in result["table"]["rows"]}["2"] == 0
     assert result["note"].endswith(": 2")
 
 
 def test_ids_with_a_gap_are_given_back_as_they_are() -> None:
-    (train, masks), (test, others) = scenes(12), scenes(6, seed=1)
-    gap = run(material((train, masks + 4 * (masks == 2)), (test, others + 4 * (others == 2))))
+    (train, masks), (test, others) = masked_images(12), masked_images(6, seed=1)
+    gap = run(
+        evaluation_data((train, masks + 4 * (masks == 2)), (test, others + 4 * (others == 2)))
+    )
     plain = run()
     assert gap["miou"] == pytest.approx(plain["miou"])
     assert [row[0] for row in gap["table"]["rows"]] == ["0", "1", "6"]
@@ -130,4 +143,4 @@ def test_the_settings_are_called_by_the_name_of_this_protocol() -> None:
 
 def test_one_training_image_is_not_enough() -> None:
     with pytest.raises(DataError, match="needs at least two, got one"):
-        run(material(scenes(1)))
+        run(evaluation_data(masked_images(1)))

@@ -1,4 +1,4 @@
-"""The segmentation protocol: it learns what can be learned, leaves the contestant alone, and
+"""The segmentation protocol: it learns what can be learned, leaves the encoder alone, and
 repeats itself."""
 
 import json
@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-import ringside
+import tiny_encoders
 import torch
-from scenes import material, scenes
+from masked_images import evaluation_data, masked_images
 
 from sparring.errors import ConfigError, TrainingError
-from sparring.evaluation.choice import choose
+from sparring.evaluation.catalogue import choose
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.segmentation.segmentation import (
     SegmentationSettings,
@@ -35,9 +35,11 @@ QUICK = {
 def run(
     data: object = None, *, variant: str = "fcn", seed: int = 0, start: int = 0, **settings: object
 ) -> Result:
-    """Result of the protocol on tiny scenes."""
+    """Result of the protocol on tiny masked_images."""
     (chosen,) = choose([f"segmentation:{variant}"], {"segmentation": {**QUICK, **settings}})
-    return chosen(ringside.contestant(width=0.125, seed=start), data or material(seed=seed))  # type: ignore[arg-type]
+    return chosen(
+        tiny_encoders.evaluated_encoder(width=0.125, seed=start), data or evaluation_data(seed=seed)
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", ["fcn", "deeplabv3", "moco", "deeplabv3-paper"])
@@ -49,7 +51,9 @@ def test_coloured_regions_are_learned(variant: str) -> None:
 
 
 def test_regions_that_look_alike_are_not() -> None:
-    alike = material(scenes(12, colourless=True), scenes(6, seed=1, colourless=True))
+    alike = evaluation_data(
+        masked_images(12, colourless=True), masked_images(6, seed=1, colourless=True)
+    )
     result = run(alike)
     assert result["miou"] < 0.4
     assert result["classes"] == 3
@@ -81,17 +85,17 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_contestant_is_left_alone_while_a_copy_learns() -> None:
-    contestant = ringside.contestant()
+def test_the_evaluated_encoder_is_left_alone_while_a_copy_learns() -> None:
+    evaluated = tiny_encoders.evaluated_encoder()
     before, modes = (
-        ringside.state_digest(contestant.encoder),
-        [module.training for module in contestant.encoder.modules()],
+        tiny_encoders.state_digest(evaluated.encoder),
+        [module.training for module in evaluated.encoder.modules()],
     )  # type: ignore[arg-type]
-    text = str(contestant.encoder)
-    segmentation(contestant, material(), SegmentationSettings.build({**QUICK, "steps": 2}))
-    assert ringside.state_digest(contestant.encoder) == before  # type: ignore[arg-type]
-    assert [module.training for module in contestant.encoder.modules()] == modes
-    assert str(contestant.encoder) == text
+    text = str(evaluated.encoder)
+    segmentation(evaluated, evaluation_data(), SegmentationSettings.build({**QUICK, "steps": 2}))
+    assert tiny_encoders.state_digest(evaluated.encoder) == before  # type: ignore[arg-type]
+    assert [module.training for module in evaluated.encoder.modules()] == modes
+    assert str(evaluated.encoder) == text
 
 
 def test_it_matters_where_the_encoder_starts() -> None:
@@ -108,7 +112,7 @@ def test_images_are_scored_at_the_size_of_their_masks() -> None:
 
 
 def test_fewer_images_than_a_batch_come_by_again() -> None:
-    assert run(material(scenes(3)), batch_size=8, steps=2)["steps"] == 2
+    assert run(evaluation_data(masked_images(3)), batch_size=8, steps=2)["steps"] == 2
 
 
 def test_epochs_make_steps() -> None:
@@ -117,14 +121,18 @@ def test_epochs_make_steps() -> None:
 
 
 def test_the_crop_is_the_shorter_side_if_none_is_set() -> None:
-    images, masks = scenes(12)
-    assert run(material((images[:, :18], masks[:, :18])), crop=None, steps=2) == run(
-        material((images[:, :18], masks[:, :18])), crop=18, steps=2
+    images, masks = masked_images(12)
+    assert run(evaluation_data((images[:, :18], masks[:, :18])), crop=None, steps=2) == run(
+        evaluation_data((images[:, :18], masks[:, :18])), crop=18, steps=2
     )
 
 
 def test_a_class_that_training_lacks_scores_nothing() -> None:
-    result = run(material(scenes(8, classes=2), scenes(4, seed=1)), steps=10, num_classes=3)
+    result = run(
+        evaluation_data(masked_images(8, classes=2), masked_images(4, seed=1)),
+        steps=10,
+        num_classes=3,
+    )
     assert {row[0]: row[1] for row in result["table"]["rows"]}["2"] == 0
     assert result["note"].endswith(": 2")
 
@@ -138,21 +146,23 @@ def test_a_loss_that_is_not_finite_stops_with_one_line() -> None:
 
 
 def test_a_crop_without_a_class_changes_nothing_to_nan() -> None:
-    images, masks = scenes(2)
+    images, masks = masked_images(2)
     masks[0] = 255
-    assert math.isfinite(run(material((images, masks)), batch_size=2, steps=4)["training_loss"])
+    assert math.isfinite(
+        run(evaluation_data((images, masks)), batch_size=2, steps=4)["training_loss"]
+    )
 
 
 def test_progress_is_told_of_each_step_and_image() -> None:
     told: list[tuple[str, int, int]] = []
 
-    class Ear:
+    class Listener:
         def report(self, line: str) -> None: ...
 
         def count(self, what: str, done: int, total: int) -> None:
             told.append((what, done, total))
 
-    run(material(reporter=Ear()), steps=3)
+    run(evaluation_data(listener=Listener()), steps=3)
     assert [entry for entry in told if "training to segment" in entry[0]][-1][1:] == (3, 3)
     assert [entry for entry in told if entry[0].startswith("segmenting")][-1][1:] == (6, 6)
 

@@ -1,7 +1,7 @@
 """Heads and the whole network: shapes, the reference's form, and the encoder's own maps."""
 
 import pytest
-import ringside
+import tiny_encoders
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -88,12 +88,14 @@ def segmenter(encoder: Encoder, *, output_stride: int = 8) -> Segmenter:
 
 def test_logits_come_at_the_stride_asked_for() -> None:
     for stride, side in ((4, 16), (8, 8), (16, 4), (32, 2)):
-        model = segmenter(ringside.encoder(image_size=64, small_images=False), output_stride=stride)
+        model = segmenter(
+            tiny_encoders.encoder(image_size=64, small_images=False), output_stride=stride
+        )
         assert model(torch.rand(1, 3, 64, 64)).shape == (1, stride, side, side)
 
 
 def test_the_maps_are_those_of_the_encoder_on_normalised_images() -> None:
-    encoder = ringside.encoder(image_size=64, small_images=False)
+    encoder = tiny_encoders.encoder(image_size=64, small_images=False)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     expected = encoder.features(images)
     model = segmenter(

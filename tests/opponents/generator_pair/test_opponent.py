@@ -11,10 +11,10 @@ import arena
 import pytest
 import ring
 import torch
+from sparring.methods.groups import Group
 from torch import Tensor, nn
 
 from sparring.data.views.views import Views, ViewSettings
-from sparring.methods.groups import Group
 from sparring.methods.method import Step
 from sparring.models.split_norm import SplitNorm
 from sparring.objectives.contrastive import nt_xent

@@ -16,14 +16,14 @@ from sparring.errors import DataError
 from sparring.evaluation.protocol import Result, table
 
 MAX_DETECTIONS = 100
-"""Per image, the best-scored ones: COCO's rule."""
+"""Number of best-scored detections per image that count, by COCO's rule."""
 # Rows of the precision array: thresholds 0.5, 0.55, ... 0.95.
 _AT_50, _AT_75 = 0, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What an image shows."""
+class AnnotatedObjects:
+    """The annotated objects of one image."""
 
     objects: Objects
     size: tuple[int, int]
@@ -33,8 +33,8 @@ class Truth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a detector says an image shows."""
+class DetectedObjects:
+    """The objects that a detector finds in one image."""
 
     boxes: Float[Tensor, "found 4"]
     """Left, top, right, bottom in pixels."""
@@ -44,13 +44,14 @@ class Found:
 
 
 def coco_score(
-    truths: Sequence[Truth],
-    found: Sequence[Found],
+    truths: Sequence[AnnotatedObjects],
+    found: Sequence[DetectedObjects],
     *,
     class_names: Sequence[str],
     by: Literal["bbox", "segm"],
 ) -> Result:
-    """Average precision over ten thresholds of overlap, all classes and 101 recalls, and its parts.
+    """COCO average precision over ten thresholds of overlap, and its parts by threshold, size and
+    class.
 
     A detection is right if it overlaps an object of its class, not yet found by a better-scored
     one, with intersection / union >= threshold. Where crowds or difficult objects are, detections
@@ -93,10 +94,14 @@ def coco_score(
 
 
 def _counted(
-    truths: Sequence[Truth], found: Sequence[Found], *, num_classes: int, by: str
+    truths: Sequence[AnnotatedObjects],
+    found: Sequence[DetectedObjects],
+    *,
+    num_classes: int,
+    by: str,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1
-    where there is nothing to find."""
+    where no object is annotated."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
@@ -125,7 +130,7 @@ def _counted(
     ]
 
 
-def _true_annotations(truths: Sequence[Truth]) -> list[dict[str, Any]]:
+def _true_annotations(truths: Sequence[AnnotatedObjects]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths, start=1):
         objects = truth.objects
@@ -142,7 +147,7 @@ def _true_annotations(truths: Sequence[Truth]) -> list[dict[str, Any]]:
     return annotations
 
 
-def _found_annotations(found: Sequence[Found]) -> list[dict[str, Any]]:
+def _found_annotations(found: Sequence[DetectedObjects]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     for image, one in enumerate(found, start=1):
         for row, box in enumerate(one.boxes.tolist()):
@@ -170,13 +175,13 @@ def _entry(number: int, image: int, label: int, box: Sequence[float]) -> dict[st
 
 
 def _mean(values: npt.NDArray[Any]) -> float | None:
-    """Mean over what there is to find."""
+    """Mean over the entries for which objects are annotated."""
     known = values[values > -1]
     return float(known.mean()) if known.size else None
 
 
 def _by_class(
-    precision: npt.NDArray[Any], truths: Sequence[Truth], class_names: Sequence[str]
+    precision: npt.NDArray[Any], truths: Sequence[AnnotatedObjects], class_names: Sequence[str]
 ) -> Result:
     labels = torch.cat([truth.objects.labels[~truth.objects.is_ignored] for truth in truths])
     rows = [
@@ -192,4 +197,4 @@ def _by_class(
 
 
 def _silent(*_: object) -> None:
-    """Takes what the package would print."""
+    """Suppress what the counting package prints."""

@@ -1,20 +1,41 @@
 """Object detection: a Faster R-CNN that starts from the encoder, trained on boxes and scored as
 COCO does."""
 
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.detection.detector_trial import Task, trial
+from sparring.evaluation.detection.detector_trial import DetectionTask, trial
 from sparring.evaluation.detection.detectors import box_detector
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 
-TASK = Task(name="detection", build=box_detector, scores={"": "bbox"})
+TASK = DetectionTask(name="detection", build=box_detector, scores={"": "bbox"})
+
+
+PROTOCOL = Protocol(
+    name="detection",
+    function="detection",
+    settings="DetectionSettings",
+    title="Object detection",
+    question="how well does a detector that starts from the encoder find objects?",
+    labels="boxes",
+    headline="ap",
+    measure="average precision (COCO)",
+    source=(
+        "Faster R-CNN, Ren et al. 2015, arXiv:1506.01497, with the recipes of MoCo, He et al. "
+        "2020, arXiv:1911.05722"
+    ),
+    variants=detector_variants("fpn", "c4", "voc-c4", "coco-fpn-1x", "coco-fpn-2x", "coco-c4-2x"),
+    is_frozen=False,
+)
 
 
 class DetectionSettings(DetectorSettings):
     """Settings of `detection`."""
 
 
-def detection(contestant: Contestant, material: Material, settings: DetectionSettings) -> Result:
+def detection(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DetectionSettings
+) -> Result:
     """Average precision of boxes; `ap` is COCO's mean over thresholds of overlap, `ap50` the one
     that VOC reports.
 
@@ -29,4 +50,4 @@ def detection(contestant: Contestant, material: Material, settings: DetectionSet
 
     Source: He et al. 2020, arXiv:1911.05722, section 4.2.
     """
-    return trial(contestant, material, settings, TASK)
+    return trial(evaluated, data, settings, TASK)

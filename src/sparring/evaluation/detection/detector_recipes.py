@@ -1,4 +1,5 @@
-"""Settings of the detectors by name. Nothing here imports torch: the catalogue reads it."""
+"""Settings of the detectors by name. Importing this file does not import torch: the catalogue reads
+it."""
 
 from sparring.config import Tree
 
@@ -17,32 +18,27 @@ _PAPER: Tree = {
 }
 _COCO: Tree = {"min_size": tuple(range(640, 801, 32)), "drops": (2 / 3, 8 / 9)}
 
-SMALL: dict[str, Tree] = {"fpn": {"architecture": "fpn"}, "c4": {"architecture": "c4"}}
-"""Either architecture, with everything else as it is by default."""
+_COCO_C4_2X: Tree = {**_PAPER, **_COCO, "architecture": "c4", "steps": 180_000}
 
-VOC_C4: Tree = {
-    **_PAPER,
-    "architecture": "c4",
-    "steps": 24_000,
-    "drops": (0.75, 22 / 24),
-    "min_size": tuple(range(480, 801, 32)),
+_RECIPES: dict[str, Tree] = {
+    # Either architecture, with everything else as it is by default.
+    "fpn": {"architecture": "fpn"},
+    "c4": {"architecture": "c4"},
+    # Faster R-CNN with a ResNet-50's fourth stage as head, 24k steps of 16 images of VOC 07 and 12.
+    "voc-c4": {
+        **_PAPER,
+        "architecture": "c4",
+        "steps": 24_000,
+        "drops": (0.75, 22 / 24),
+        "min_size": tuple(range(480, 801, 32)),
+    },
+    # 180k steps of 16 images of COCO train2017: twice detectron2's standard schedule.
+    "coco-c4-2x": _COCO_C4_2X,
+    "coco-fpn-2x": {**_COCO_C4_2X, "architecture": "fpn"},
+    "coco-fpn-1x": {**_COCO_C4_2X, "architecture": "fpn", "steps": 90_000},
 }
-"""Faster R-CNN with a ResNet-50's fourth stage as head, 24k steps of 16 images of VOC 07 and 12."""
-COCO_C4_2X: Tree = {**_PAPER, **_COCO, "architecture": "c4", "steps": 180_000}
-"""180k steps of 16 images of COCO train2017: twice detectron2's standard schedule."""
-COCO_FPN_2X: Tree = {**COCO_C4_2X, "architecture": "fpn"}
-COCO_FPN_1X: Tree = {**COCO_FPN_2X, "steps": 90_000}
 
-DETECTION: dict[str, Tree] = {
-    **SMALL,
-    "voc-c4": VOC_C4,
-    "coco-fpn-1x": COCO_FPN_1X,
-    "coco-fpn-2x": COCO_FPN_2X,
-    "coco-c4-2x": COCO_C4_2X,
-}
-INSTANCES: dict[str, Tree] = {
-    **SMALL,
-    "coco-fpn-1x": COCO_FPN_1X,
-    "coco-fpn-2x": COCO_FPN_2X,
-    "coco-c4-2x": COCO_C4_2X,
-}
+
+def detector_variants(*names: str) -> dict[str, Tree]:
+    """Settings of the named recipes, as variants of a protocol that trains a detector."""
+    return {name: _RECIPES[name] for name in names}

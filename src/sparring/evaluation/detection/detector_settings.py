@@ -1,5 +1,4 @@
-"""How detectors learn: the settings that detection and instance segmentation share, and the recipes
-of the papers."""
+"""Settings that object detection and instance segmentation share."""
 
 from typing import Literal, Self
 
@@ -13,7 +12,7 @@ _SMALLEST = 96
 
 
 class DetectorSettings(Settings):
-    """Base of the settings of `detection` and `instance-segmentation`. The defaults learn small
+    """Base of the settings of `detection` and `instance-segmentation`; the defaults train on small
     sets of small images within minutes."""
 
     architecture: Literal["fpn", "c4"] = "fpn"
@@ -25,14 +24,14 @@ class DetectorSettings(Settings):
     batch_size: int = Field(default=4, ge=1)
     """Images per step; the batch norms learn from them together, and the papers take 16."""
     learning_rate: float = Field(default=0.05, gt=0)
-    """Of SGD with momentum 0.9; 0.02 in the papers, which take many more steps."""
+    """Learning rate of SGD with momentum 0.9; 0.02 in the papers, which take many more steps."""
     drops: tuple[float, ...] = (0.75, 0.92)
     """Shares of the steps after which the rate falls to a tenth; 18k and 22k of 24k in MoCo's
     recipe for VOC."""
     warmup_steps: int = Field(default=50, ge=0)
     """Steps on which the rate rises from a thousandth; 100 in the recipe for VOC."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """1e-4 in the papers."""
+    """Weight decay of SGD; 1e-4 in the papers."""
     min_size: tuple[int, ...] = (208, 240, 272)
     """Shorter sides in pixels, of which one is drawn per image and step."""
     max_size: int = Field(default=480, ge=_SMALLEST)
@@ -44,7 +43,7 @@ class DetectorSettings(Settings):
     512 px) in the papers, for images of 800 px. On one map this scales those five: half of them at
     4."""
     channels: int = Field(default=32, ge=1)
-    """Of the pyramid and the mask head; 256 in the papers."""
+    """Channels of the pyramid and of the mask head; 256 in the papers."""
     hidden: int = Field(default=256, ge=1)
     """Width of the pyramid's two linear layers; 1024 in the papers."""
     regions: int = Field(default=128, ge=1)
@@ -58,7 +57,7 @@ class DetectorSettings(Settings):
     score_threshold: float = Field(default=0.05, ge=0, lt=1)
     """Detections below this are left out; 0.05 in the papers."""
     max_detections: int = Field(default=100, ge=1)
-    """Per image; COCO counts the first 100."""
+    """Largest number of detections per image; COCO counts the first 100."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,4 +1,4 @@
-"""Training a detector on annotated images, and letting it look at others."""
+"""Training a detector on annotated images, and running it on others."""
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import TrainingError
-from sparring.evaluation.detection.coco_score import Found
+from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.features import Progress, evaluating
+from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.seeding import derived_seed, generator
 
 Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
-"""Pixels (3, height, width) as bytes, and what a detector learns from: `boxes`, `labels` and
-perhaps `masks`."""
+"""Pixels (3, height, width) as bytes, and the targets of a detector: `boxes`, `labels` and perhaps
+`masks`."""
 
 _AHEAD = 2  # batches that are decoded while the device works
 _THREADS = 4
@@ -28,14 +28,15 @@ _MASK_SHARE = 0.5  # a pixel belongs to an object from this probability on
 
 
 def learnable(images: AnnotatedImages) -> list[int]:
-    """Images that show an object to learn from; detectron2 leaves the others out too."""
+    """Indices of the images with an object to learn from; like detectron2, the others are left
+    out."""
     objects = images.everything
     rows: list[int] = torch.unique(objects.image[~objects.is_ignored]).tolist()
     return rows
 
 
 def example(images: AnnotatedImages, index: int, *, is_flipped: bool, with_masks: bool) -> Example:
-    """An image and its objects, crowds and difficult ones left out, mirrored if asked for."""
+    """One image and its objects without crowds and difficult ones, mirrored if asked for."""
     pixels, objects = images.image(index), images.objects(index)
     kept = ~objects.is_ignored
     target = {"boxes": objects.boxes[kept], "labels": objects.labels[kept]}
@@ -52,8 +53,8 @@ def example(images: AnnotatedImages, index: int, *, is_flipped: bool, with_masks
 def batches(
     images: AnnotatedImages, rows: Sequence[int], *, batch_size: int, seed: int, with_masks: bool
 ) -> Generator[list[Example]]:
-    """Batches without end: every image once, in random order, before any comes again; half of them
-    mirrored."""
+    """Endless training batches: every image once, in random order, before any is repeated; each
+    mirrored with probability 1/2."""
 
     def draw(step: int) -> list[Future[Example]]:
         """Start reading a step's images."""
@@ -77,8 +78,8 @@ def batches(
 
 
 class _Orders:
-    """Order of the images by epoch; the last two are kept, since a batch may reach from one into
-    the next."""
+    """Random order of the images in each epoch; the last two are kept, since a batch may span two
+    epochs."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
@@ -96,7 +97,7 @@ class _Orders:
 
 
 def rate(step: int, settings: DetectorSettings) -> float:
-    """Learning rate of a step: a straight rise, then tenths.
+    """Learning rate of a step: linear warm-up, then a division by ten at each drop.
 
     Example:
         >>> settings = DetectorSettings(steps=100, warmup_steps=10, drops=(0.5,), learning_rate=0.1)
@@ -114,9 +115,9 @@ def train(
     settings: DetectorSettings,
     *,
     device: torch.device,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> float:
-    """Train in place, renew the batch norms' statistics, and leave the model in evaluation mode.
+    """Train a detector in place, renew its batch-norm statistics, and leave it in evaluation mode.
 
     Args:
         model: from `detectors`.
@@ -163,8 +164,7 @@ def train(
 def renew_statistics(
     model: nn.Module, source: Iterator[list[Example]], *, device: torch.device
 ) -> None:
-    """Replace the batch norms' running averages by plain means over batches, which no earlier
-    weights have entered.
+    """Replace running averages of batch norms by plain means over batches, at the final weights.
 
     Source: Wu & Johnson 2021 ("precise" batch norm), arXiv:2105.07576, section 3.
     """
@@ -187,9 +187,9 @@ def detect(
     rows: Sequence[int],
     *,
     device: torch.device,
-    progress: Progress | None = None,
-) -> list[Found]:
-    """What a trained detector finds in each image, the best first.
+    progress: ReportProgress | None = None,
+) -> list[DetectedObjects]:
+    """Detections of a trained detector in each image, the best first.
 
     Args:
         model: from `detectors`.
@@ -217,8 +217,8 @@ def detect(
 
 @contextmanager
 def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """PyTorch's global generators, from which torchvision draws layers, sizes and regions, follow
-    the seed inside and go on after."""
+    """Seed PyTorch's global generators, from which torchvision draws layers, sizes and regions, and
+    restore them afterwards."""
     devices: Sequence[Any] = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derived_seed(seed, "detector"))
@@ -238,10 +238,10 @@ def _unit(pixels: Tensor, device: torch.device) -> Tensor:
     return pixels.to(device).float().div_(255)
 
 
-def _found(output: dict[str, Tensor]) -> Found:
+def _found(output: dict[str, Tensor]) -> DetectedObjects:
     masks = output.get("masks")
     outlines = None if masks is None else run_lengths_of((masks[:, 0] >= _MASK_SHARE).cpu())
-    return Found(
+    return DetectedObjects(
         boxes=output["boxes"].cpu(),
         labels=output["labels"].cpu(),
         scores=output["scores"].cpu(),

@@ -1,5 +1,5 @@
-"""What detection and instance segmentation have in common: open both sets, train a detector, score
-what it finds."""
+"""Shared by object detection and instance segmentation: open both sets, train a detector, score
+it."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from sparring.data.sources.annotated import ACCEPTED, open_annotated
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.detection.coco_score import Truth, coco_score
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.detection.coco_score import AnnotatedObjects, coco_score
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_training import (
     batches,
@@ -31,7 +31,7 @@ _FEW_IMAGES = 4
 
 
 class Build(Protocol):
-    """Makes a detector; see `detectors`."""
+    """Makes a detector from an encoder; see `detectors`."""
 
     def __call__(
         self, encoder: Encoder, settings: DetectorSettings, *, num_classes: int
@@ -39,60 +39,64 @@ class Build(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is to be found."""
+class DetectionTask:
+    """The kind of objects a detector is trained to find: boxes, or outlines too."""
 
     name: str
     build: Build
     scores: dict[str, Literal["bbox", "segm"]]
-    """How overlap is counted, by the prefix of the numbers; the one without prefix comes first."""
+    """Kind of overlap that is counted, by the prefix of its numbers; the one without prefix comes
+    first."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether outlines are learned."""
+        """Whether the detector learns outlines."""
         return "segm" in self.scores.values()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sets:
-    """Annotated images to learn from and to score, with the same numbers for the same classes."""
+class DetectionSets:
+    """Annotated images to learn from and to score, their classes under the same numbers."""
 
     train: AnnotatedImages
     train_rows: list[int]
     test: AnnotatedImages
     test_rows: list[int]
     test_labels: Tensor
-    """Label that the detector has learned for each of the test set's classes; 0 where there is
-    none, and no object either."""
+    """The detector's label of each class of the test set; 0 where it has none and no object
+    either."""
 
 
 def trial(
-    contestant: Contestant, material: Material, settings: DetectorSettings, task: Task
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
+    settings: DetectorSettings,
+    task: DetectionTask,
 ) -> Result:
-    """Train a detector on the encoder, and score it.
+    """Train a detector that starts from the encoder, and score it.
 
     Raises:
         DataError: for sets that cannot be used.
         ConfigError: for a backbone that is no ResNet.
         TrainingError: for a loss that is not finite.
     """
-    sets = open_sets(material, task, tells=contestant.is_trained)
+    sets = open_sets(data, task, reports=evaluated.is_trained)
     names = sets.train.class_names
-    with drawing(material.seed, material.device):
-        model = task.build(contestant.learner(), settings, num_classes=len(names))
+    with drawing(data.seed, data.device):
+        model = task.build(evaluated.trainable_copy(), settings, num_classes=len(names))
         source = batches(
             sets.train,
             sets.train_rows,
             batch_size=settings.batch_size,
-            seed=material.seed,
+            seed=data.seed,
             with_masks=task.has_masks,
         )
         with closing(source):
-            steps = material.progress(f"{task.name} of the {contestant.name} encoder, training")
-            loss = train(model, source, settings, device=material.device, progress=steps)
+            steps = data.progress(f"{task.name} of the {evaluated.name} encoder, training")
+            loss = train(model, source, settings, device=data.device, progress=steps)
     resize_to(model, settings.test_size)
-    looked = material.progress(f"{task.name} of the {contestant.name} encoder, test images")
-    found = detect(model, sets.test, sets.test_rows, device=material.device, progress=looked)
+    detecting = data.progress(f"{task.name} of the {evaluated.name} encoder, test images")
+    found = detect(model, sets.test, sets.test_rows, device=data.device, progress=detecting)
     truths = [truth(sets, row, with_masks=task.has_masks) for row in sets.test_rows]
     result: Result = {}
     for prefix, by in task.scores.items():
@@ -102,23 +106,23 @@ def trial(
             if not prefix
             else {f"{prefix}{key}": value for key, value in scored.items() if key.startswith("ap")}
         )
-    return {**result, **_told(sets, settings, loss)}
+    return {**result, **_facts(sets, settings, loss)}
 
 
-def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
-    """Both sets, looked at for whatever would stop the trial later.
+def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> DetectionSets:
+    """Open both sets and check them for whatever would stop the trial later.
 
     Raises:
         DataError: if one is missing, has no objects or no outlines, or an image is not as
             annotated.
     """
     needs_coco_eval()
-    if material.train is None or material.test is None:
+    if data.train is None or data.test is None:
         raise DataError(
             f"{task.name} learns from annotated images and is scored on others: give both, "
             f"--train-data and --data, {ACCEPTED}"
         )
-    train_set, test_set = open_annotated(material.train), open_annotated(material.test)
+    train_set, test_set = open_annotated(data.train), open_annotated(data.test)
     if train_set.fingerprint() == test_set.fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "
@@ -130,9 +134,9 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
                 f"{task.name} needs outlines, and the {which} set has none: "
                 f"{images.outlines_missing}"
             )
-        for line in _oddities(which, images) if tells else ():
-            material.report(line)
-    limits = material.limits
+        for line in _oddities(which, images) if reports else ():
+            data.report(line)
+    limits = data.limits
     learned = learnable(train_set)
     if not learned:
         raise DataError(
@@ -140,12 +144,12 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
         )
     chosen = _limited(list(range(len(test_set))), limits[1])
     labels = _matched(train_set.class_names, test_set, chosen)
-    look = material.progress("sizes of the test images")
+    checking = data.progress("sizes of the test images")
     for number, row in enumerate(chosen, start=1):
         test_set.check(row)  # before the hours that training takes
-        if look is not None:
-            look(number, len(chosen))
-    return Sets(
+        if checking is not None:
+            checking(number, len(chosen))
+    return DetectionSets(
         train=train_set,
         train_rows=_limited(learned, limits[0]),
         test=test_set,
@@ -154,14 +158,14 @@ def open_sets(material: Material, task: Task, *, tells: bool) -> Sets:
     )
 
 
-def truth(sets: Sets, row: int, *, with_masks: bool) -> Truth:
-    """What a test image shows, in the labels that the detector has learned."""
+def truth(sets: DetectionSets, row: int, *, with_masks: bool) -> AnnotatedObjects:
+    """The annotated objects of a test image, in the detector's labels."""
     objects = sets.test.objects(row)
     height, width = sets.test.sizes[row].tolist()
     outlines = None
     if with_masks:
         outlines = run_lengths_of(sets.test.masks(row))
-    return Truth(
+    return AnnotatedObjects(
         objects=replace(objects, labels=sets.test_labels[objects.labels - 1]),
         size=(height, width),
         outlines=outlines,
@@ -191,7 +195,7 @@ def _limited(rows: list[int], limit: int | None) -> list[int]:
 
 
 def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int]) -> Tensor:
-    """Learned label of each class of the test set."""
+    """The detector's label of each class of the test set."""
     objects = test_set.everything
     counted = objects.labels[torch.isin(objects.image, torch.tensor(rows)) & ~objects.is_ignored]
     if not len(counted):
@@ -208,9 +212,9 @@ def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int])
     )
 
 
-def _told(sets: Sets, settings: DetectorSettings, loss: float) -> Result:
-    """What stands beside the score."""
-    told: Result = {
+def _facts(sets: DetectionSets, settings: DetectorSettings, loss: float) -> Result:
+    """Facts that stand beside the score in the result."""
+    facts: Result = {
         "architecture": settings.architecture,
         "steps": settings.steps,
         "batch_size": settings.batch_size,
@@ -221,8 +225,8 @@ def _told(sets: Sets, settings: DetectorSettings, loss: float) -> Result:
         "test_images": len(sets.test_rows),
     }
     if settings.batch_size < _FEW_IMAGES:
-        told["note"] = (
+        facts["note"] = (
             f"the batch norms learned from {settings.batch_size} images per step; the papers "
             "take 16, and fewer cost precision"
         )
-    return told
+    return facts

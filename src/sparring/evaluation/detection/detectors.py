@@ -1,4 +1,5 @@
-"""Faster R-CNN and Mask R-CNN on an encoder's backbone: all of it learns, its batch norms included.
+"""Faster R-CNN and Mask R-CNN on an encoder's backbone; every layer is trained, batch norms
+included.
 
 Two forms. `fpn`: a feature pyramid over the stages, boxes and masks from its levels. `c4`:
 proposals and regions from the third stage's map, and the fourth stage as the head of every region.
@@ -34,7 +35,7 @@ from sparring.models.feature_maps import STAGES, FeatureMaps
 RATIOS = (0.5, 1.0, 2.0)
 """Height by width of the anchors."""
 LEVELS = 5
-"""Of the pyramid."""
+"""Number of levels of the pyramid."""
 FINEST_STRIDE = 4
 """Pixels per pixel of the pyramid's finest level, as in the paper; stages of the small-image stem
 that are finer are left out."""
@@ -46,17 +47,17 @@ PAPER_SCALE = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """What `fpn` and `c4` differ in."""
+    """The parts in which the architectures `fpn` and `c4` differ."""
 
     body: nn.Module
-    """Images to maps of `out_channels`."""
+    """Network from images to maps of `out_channels`."""
     anchors: AnchorGenerator
     candidates: int
-    """How many times as many boxes as proposals compete for being one."""
+    """Candidate boxes per proposal that is kept."""
     pool: Callable[[int], MultiScaleRoIAlign]
-    """Cuts regions of that side out of the maps."""
+    """Pooling that cuts regions of a given side out of the maps."""
     region: int
-    """Side of the regions of the box head."""
+    """Side of the regions that the box head reads."""
     box_head: nn.Module
     box_width: int
     mask_head: nn.Module
@@ -64,8 +65,7 @@ class _Form:
 
 
 def box_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: int) -> nn.Module:
-    """Faster R-CNN that takes lists of images in [0, 1]; new layers come from PyTorch's global
-    generator.
+    """A Faster R-CNN on the encoder's backbone, which takes lists of images in [0, 1].
 
     Args:
         encoder: taken over as it is: hand over a copy that may learn.
@@ -82,8 +82,7 @@ def box_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: i
 
 
 def mask_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: int) -> nn.Module:
-    """Mask R-CNN: `box_detector` with a branch that draws the outline within each box; see
-    there."""
+    """A Mask R-CNN: `box_detector` with a branch that predicts the outline within each box."""
     form = _form(encoder, settings)
     model: nn.Module = _faster_rcnn(form, encoder, settings, num_classes=num_classes)
     heads: Any = model.get_submodule("roi_heads")
@@ -94,7 +93,7 @@ def mask_detector(encoder: Encoder, settings: DetectorSettings, *, num_classes: 
 
 
 def resize_to(model: nn.Module, size: int) -> None:
-    """Let a detector resize every image to this shorter side in pixels from now on."""
+    """Set the shorter side in pixels to which a detector resizes every image."""
     transform: Any = model.get_submodule("transform")
     transform.min_size = (size,)
 
@@ -129,8 +128,8 @@ def _faster_rcnn(
 
 
 class Pyramid(nn.Module):
-    """Maps of equal width at five strides, usually 4 to 64, that join what coarse maps mean to
-    where fine ones place it.
+    """Feature pyramid: maps of equal width at five strides, usually 4 to 64, from a ResNet's
+    stages.
 
     Args:
         network: timm's ResNet.
@@ -161,13 +160,13 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> OrderedDict[str, Tensor]:
-        """Levels by number, the finest first."""
+        """Maps by level, the finest first."""
         levels = self.pyramid(OrderedDict(self.maps(_fast(images))))
         return OrderedDict((str(number), level) for number, level in enumerate(levels.values()))
 
 
 class _Halvings(ExtraFPNBlock):  # type: ignore[misc]
-    """Further levels, each every second pixel of the one before."""
+    """Further levels of a pyramid, each of every second pixel of the one before."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -176,7 +175,7 @@ class _Halvings(ExtraFPNBlock):  # type: ignore[misc]
     def forward(
         self, results: list[Tensor], x: list[Tensor], names: list[str]
     ) -> tuple[list[Tensor], list[str]]:
-        """The levels and their names, longer."""
+        """The levels and their names, with the further ones at the end."""
         for number in range(self.count):
             results.append(F.max_pool2d(results[-1], kernel_size=1, stride=2))
             names.append(f"halved{number}")
@@ -217,12 +216,12 @@ class SingleMap(nn.Module):
         self.out_channels, self.stride = self.maps.channels["layer3"], self.maps.strides["layer3"]
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> OrderedDict[str, Tensor]:
-        """The map, by a name."""
+        """The map under a name, as torchvision expects it."""
         return OrderedDict({"0": self.maps(_fast(images))["layer3"]})
 
 
 def _fast(images: Tensor) -> Tensor:
-    """The memory format that convolutions like."""
+    """A module in the channels-last memory format, which convolutions run fastest in."""
     return images.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on all labels: what the whole network reaches from this start."""
+"""Fine-tuning protocol: test accuracy of the whole network trained on all labels."""
 
 from itertools import product
 from typing import Literal
@@ -10,17 +10,38 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
     predictions,
     tuned_copy,
 )
-from sparring.evaluation.protocol import Result, table
+from sparring.evaluation.protocol import Protocol, Result, table
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
 from sparring.seeding import derived_seed
+
+PROTOCOL = Protocol(
+    name="finetune",
+    function="finetune",
+    settings="FinetuneSettings",
+    title="Fine-tuning",
+    question="how accurate is the network fine-tuned on all labels?",
+    labels="classes",
+    source=(
+        "Kornblith et al. 2019, arXiv:1805.08974; the variant after Ericsson et al. 2021, "
+        "arXiv:2011.13377"
+    ),
+    variants={
+        "ssl-transfer": {
+            "tuning": {"steps": 5000, "nesterov": True},
+            "learning_rates": [1e-4, 1e-3, 1e-2, 1e-1],
+            "weight_decays": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+        }
+    },
+    is_frozen=False,
+)
 
 
 class FinetuneSettings(Settings):
@@ -29,11 +50,11 @@ class FinetuneSettings(Settings):
     tuning: FineTuningSettings = FineTuningSettings(
         steps=1000, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
     )
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         steps=1000, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained one: supervised learning from scratch."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch."""
     learning_rates: tuple[float, ...] = ()
     """Rates to choose from on held-out training images, for backbone and head alike; empty: those
     above."""
@@ -47,28 +68,32 @@ class FinetuneSettings(Settings):
     a public set, else `top-1`."""
 
 
-def finetune(contestant: Contestant, material: Material, settings: FinetuneSettings) -> Result:
-    """Accuracy of the network fine-tuned on all training labels; of the untrained encoder:
-    supervised from scratch.
+def finetune(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: FinetuneSettings
+) -> Result:
+    """Test accuracy of the network fine-tuned on all training labels; for the untrained encoder
+    this is supervised learning from scratch.
 
     Raises:
         TrainingError: if a loss is not finite.
     """
-    data, tried, metric = material.classes, [], _metric(material, settings)
+    classified, tried, metric = data.classes, [], _metric(data, settings)
     measure = ACCURACIES[metric]
     candidates = _candidates(
-        settings, settings.tuning if contestant.is_trained else settings.scratch
+        settings, settings.tuning if evaluated.is_trained else settings.scratch
     )
     best = candidates[0]
     if len(candidates) > 1:
-        kept, held_out = _parted(data, settings, seed=material.seed)
+        kept, held_out = _parted(classified, settings, seed=data.seed)
         for candidate in candidates:
-            classifier = _tuned(contestant, material, kept, candidate)
-            predicted = predictions(classifier, data.train, data.train_rows[held_out])
-            tried.append(measure(predicted, data.train_labels[held_out]))
+            classifier = _tuned(evaluated, data, kept, candidate)
+            predicted = predictions(classifier, classified.train, classified.train_rows[held_out])
+            tried.append(measure(predicted, classified.train_labels[held_out]))
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
-    classifier = _tuned(contestant, material, None, best)
-    accuracy = measure(predictions(classifier, data.test, data.test_rows), data.test_labels)
+    classifier = _tuned(evaluated, data, None, best)
+    accuracy = measure(
+        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
+    )
     rows = [
         [c.backbone_learning_rate, c.weight_decay, score]
         for c, score in zip(candidates, tried, strict=False)
@@ -89,30 +114,31 @@ def finetune(contestant: Contestant, material: Material, settings: FinetuneSetti
         if rows
         else {}
     )
-    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **data.sizes}
+    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **classified.sizes}
 
 
-def _metric(material: Material, settings: FinetuneSettings) -> AccuracyName:
+def _metric(data: EvaluationData, settings: FinetuneSettings) -> AccuracyName:
     if settings.metric != "auto":
         return settings.metric
-    usual = material.learned.metric if material.learned is not None else "top-1"
+    usual = data.learned.metric if data.learned is not None else "top-1"
     return "mean-per-class" if usual == "mean-per-class" else "top-1"
 
 
 def _parted(
-    data: Classified, settings: FinetuneSettings, *, seed: int
+    classified: Classified, settings: FinetuneSettings, *, seed: int
 ) -> tuple[Int[Tensor, "kept"], Int[Tensor, "held_out"]]:
     """Positions of the training rows to learn from and to choose on: the official validation images
     where the set has some."""
-    if data.validation is None:
-        return split(data.train_labels, share=settings.validation_share, seed=seed)
-    is_validation = torch.zeros(len(data.train_rows), dtype=torch.bool)
-    is_validation[data.validation] = True
-    return (~is_validation).nonzero().flatten(), data.validation
+    if classified.validation is None:
+        return split(classified.train_labels, share=settings.validation_share, seed=seed)
+    is_validation = torch.zeros(len(classified.train_rows), dtype=torch.bool)
+    is_validation[classified.validation] = True
+    return (~is_validation).nonzero().flatten(), classified.validation
 
 
 def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[FineTuningSettings]:
-    """The grid; the base alone where there is no choice."""
+    """Fine-tuning settings to choose from: every pair of rate and decay; only the base if there is
+    nothing to choose."""
     rates = [
         {"backbone_learning_rate": r, "head_learning_rate": r} for r in settings.learning_rates
     ] or [{}]
@@ -128,15 +154,15 @@ def _candidates(settings: FinetuneSettings, base: FineTuningSettings) -> list[Fi
 
 
 def _tuned(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Int[Tensor, "chosen"] | None,
     tuning: FineTuningSettings,
 ) -> Classifier:
-    """Learned from the chosen training rows; None: from all."""
-    rows = torch.arange(len(material.classes.train_rows)) if chosen is None else chosen
+    """A classifier fine-tuned on the chosen training rows; None: on all rows."""
+    rows = torch.arange(len(data.classes.train_rows)) if chosen is None else chosen
     seed, what = (
-        derived_seed(material.seed, "finetune"),
+        derived_seed(data.seed, "finetune"),
         f"fine-tuning at rate {tuning.backbone_learning_rate:g}",
     )
-    return tuned_copy(contestant, material, rows, settings=tuning, seed=seed, what=what)
+    return tuned_copy(evaluated, data, rows, settings=tuning, seed=seed, what=what)

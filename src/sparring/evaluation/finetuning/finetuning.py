@@ -1,5 +1,5 @@
-"""Fine-tuning: the whole network learns to classify, with rates of their own for the backbone and
-the new head."""
+"""Fine-tuning of a whole network as a classifier, with separate learning rates for backbone and
+head."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.features import Progress, evaluating, unit_images
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import ReportProgress, evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
 from sparring.seeding import generator
@@ -33,9 +33,9 @@ class FineTuningSettings(Settings):
     batch_size: int = Field(default=64, ge=2)
     """Images per step; all of them if there are fewer."""
     backbone_learning_rate: float = Field(default=0.02, ge=0)
-    """Of the backbone; SwAV's for 1 % of the labels."""
+    """Learning rate of the backbone; SwAV's for 1 % of the labels."""
     head_learning_rate: float = Field(default=0.2, ge=0)
-    """Of the new linear layer; SwAV's for 10 %."""
+    """Learning rate of the new linear layer; SwAV's for 10 % of the labels."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
@@ -50,7 +50,7 @@ class FineTuningSettings(Settings):
 
 
 class Classifier(nn.Module):
-    """An encoder's features and a linear layer.
+    """Classifier of an encoder's backbone and a linear layer.
 
     Args:
         encoder: learns along with the layer.
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """Logits."""
+        """Logits of images in [0, 1]."""
         logits: Tensor = self.head(self.encoder.features(images))
         return logits
 
@@ -87,7 +87,7 @@ def fine_tuned(
     num_classes: int,
     settings: FineTuningSettings,
     seed: int,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Classifier:
     """A classifier fine-tuned from the encoder, in evaluation mode.
 
@@ -132,37 +132,37 @@ def fine_tuned(
 
 
 def tuned_copy(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Int[Tensor, "chosen"],
     *,
     settings: FineTuningSettings,
     seed: int,
     what: str,
 ) -> Classifier:
-    """A classifier fine-tuned from a copy of the contestant's encoder on some of the training rows.
+    """A classifier fine-tuned from a copy of an encoder on some of the training rows.
 
     Args:
-        contestant: left as it is.
-        material: its classes are learned.
+        evaluated: left as it is.
+        data: its classes are learned.
         chosen: positions among the training rows.
         settings: rates, length, crops.
         seed: see `fine_tuned`.
-        what: name of this work for whoever is told of its progress.
+        what: name of this work in reports of progress.
 
     Raises:
         TrainingError: if the loss is not finite.
     """
-    data = material.classes
+    classified = data.classes
     return fine_tuned(
-        contestant.learner(),
-        data.train,
-        data.train_rows[chosen],
-        data.train_labels[chosen],
-        num_classes=len(data.class_names),
+        evaluated.trainable_copy(),
+        classified.train,
+        classified.train_rows[chosen],
+        classified.train_labels[chosen],
+        num_classes=len(classified.class_names),
         settings=settings,
         seed=seed,
-        progress=material.progress(f"{contestant.name} encoder, {what}"),
+        progress=data.progress(f"{evaluated.name} encoder, {what}"),
     )
 
 
@@ -206,7 +206,7 @@ def _set_rates(optimizer: torch.optim.SGD, settings: FineTuningSettings, step: i
 
 
 def _batch(count: int, step: int, *, batch_size: int, seed: int) -> Int[Tensor, "batch"]:
-    """Positions of a step's images: passes over all of them, each in an order of its own."""
+    """Positions of one step's images, from passes over all of them in random order."""
     per_epoch = count // batch_size
     order = torch.randperm(count, generator=generator(seed, "fine-tuning order", step // per_epoch))
     start = step % per_epoch * batch_size

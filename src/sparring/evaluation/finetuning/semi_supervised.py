@@ -12,14 +12,56 @@ from torch import Tensor
 from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+PROTOCOL = Protocol(
+    name="semi-supervised",
+    function="semi_supervised",
+    settings="SemiSupervisedSettings",
+    title="Semi-supervised",
+    question="how accurate is the network fine-tuned on few labels?",
+    labels="classes",
+    measure="accuracy at the smallest share of the labels, mean over draws",
+    source=(
+        "Zhai et al. 2019, arXiv:1905.03670 (1 % and 10 %); rates and length after Caron et "
+        "al. 2020 (SwAV), arXiv:2006.09882"
+    ),
+    # Caron et al. 2020 (SwAV), released code: 20 epochs of batch 256 on ImageNet's 1 % (1,000
+    # steps) or 10 %, drops at 12 and 16.
+    variants={
+        "swav-1": {
+            "fractions": [0.01],
+            "tuning": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 1000,
+                "backbone_learning_rate": 0.02,
+                "head_learning_rate": 5.0,
+            },
+        },
+        "swav-10": {
+            "fractions": [0.1],
+            "tuning": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 10000,
+                "backbone_learning_rate": 0.01,
+                "head_learning_rate": 0.2,
+            },
+        },
+    },
+    is_frozen=False,
+)
 
 
 class SemiSupervisedSettings(Settings):
@@ -34,19 +76,19 @@ class SemiSupervisedSettings(Settings):
     """Text files of image names, one per line, in the place of drawn fractions: such as the
     published lists of ImageNet."""
     tuning: FineTuningSettings = FineTuningSettings()
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder: supervised learning from scratch on the same labels, with a scratch
-    rate (He et al. 2016)."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch on the same labels,
+    with a scratch rate (He et al. 2016)."""
 
 
 def semi_supervised(
-    contestant: Contestant, material: Material, settings: SemiSupervisedSettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: SemiSupervisedSettings
 ) -> Result:
-    """Accuracy after fine-tuning on few labels; of the untrained encoder: supervised from scratch
-    on the same labels.
+    """Test accuracy after fine-tuning on few labels; for the untrained encoder this is supervised
+    learning from scratch.
 
     The headline is the mean over draws at the first fraction.
 
@@ -54,25 +96,27 @@ def semi_supervised(
         DataError: for a list that names none of the training images, or leaves a class without one.
         TrainingError: if a loss is not finite.
     """
-    data = material.classes
-    budgets = {name: [_listed(data, name)] for name in settings.lists} or {
+    classified = data.classes
+    budgets = {name: [_listed(classified, name)] for name in settings.lists} or {
         f"{100 * fraction:.4g} %": [
-            labelled_rows(data.train_labels, share=fraction, seed=derived_seed(material.seed, draw))
+            labelled_rows(
+                classified.train_labels, share=fraction, seed=derived_seed(data.seed, draw)
+            )
             for draw in range(settings.draws)
         ]
         for fraction in settings.fractions
     }
-    tuning = settings.tuning if contestant.is_trained else settings.scratch
+    tuning = settings.tuning if evaluated.is_trained else settings.scratch
     accuracies = {}
     for name, draws in budgets.items():
         accuracies[name] = [
             _accuracy(
-                contestant,
-                material,
+                evaluated,
+                data,
                 chosen,
                 tuning=tuning,
                 name=f"{name} of the labels, draw {number + 1}",
-                seed=derived_seed(material.seed, "tuning", number),
+                seed=derived_seed(data.seed, "tuning", number),
             )
             for number, chosen in enumerate(draws)
         ]
@@ -86,33 +130,35 @@ def semi_supervised(
         "spread": first_spread,
         "draws": accuracies,
         "note": "fine-tuned from the pretrained encoder"
-        if contestant.is_trained
+        if evaluated.is_trained
         else "supervised from scratch on the same labels",
         "table": table(
             ["labels", "images", "accuracy %", "spread %", "draws"],
             rows,
             title="Accuracy over draws of the labelled images",
         ),
-        **data.sizes,
+        **classified.sizes,
     }
 
 
 def _accuracy(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     chosen: Tensor,
     *,
     tuning: FineTuningSettings,
     name: str,
     seed: int,
 ) -> float:
-    """Of a copy of the encoder that has learned from the chosen training rows."""
-    data = material.classes
-    classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=name)
-    return top_1(predictions(classifier, data.test, data.test_rows), data.test_labels)
+    """Test accuracy of a copy of the encoder fine-tuned on the chosen training rows."""
+    classified = data.classes
+    classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=name)
+    return top_1(
+        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
+    )
 
 
-def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
+def _listed(classified: Classified, path: str) -> Int[Tensor, "listed"]:
     """Positions among the training rows of the images that a file names, by their whole name or its
     last part."""
     try:
@@ -126,7 +172,7 @@ def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
             f"semi-supervised.lists: cannot read {path}: "
             f"{getattr(error, 'strerror', None) or error}"
         ) from None
-    keys = [data.train.keys[int(row)] for row in data.train_rows]
+    keys = [classified.train.keys[int(row)] for row in classified.train_rows]
     listed = torch.tensor(
         [i for i, key in enumerate(keys) if key in names or PurePath(key).name in names],
         dtype=torch.long,
@@ -136,10 +182,12 @@ def _listed(data: Classified, path: str) -> Int[Tensor, "listed"]:
             f"semi-supervised.lists: none of the {len(names):,} names in {path} is a training "
             f"image, such as {keys[0]}"
         )
-    missing = set(range(len(data.class_names))) - set(data.train_labels[listed].tolist())
+    missing = set(range(len(classified.class_names))) - set(
+        classified.train_labels[listed].tolist()
+    )
     if missing:
         raise DataError(
             f"semi-supervised.lists: {path} names no image of class "
-            f"{data.class_names[min(missing)]}; name at least one of each"
+            f"{classified.class_names[min(missing)]}; name at least one of each"
         )
     return listed

@@ -21,7 +21,7 @@ from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
@@ -31,8 +31,8 @@ from sparring.seeding import generator
 
 
 class EpochRecipe(Settings):
-    """How such a probe is trained. The defaults are AdCo's, which are MoCo's but for the rate and
-    the cosine.
+    """Settings of a linear probe trained for a fixed number of epochs. The defaults are AdCo's,
+    which are MoCo's but for the rate and the cosine.
 
     Source: Hu et al. 2021 (AdCo), arXiv:2011.08435, released code.
     """
@@ -42,8 +42,8 @@ class EpochRecipe(Settings):
     `adam` as in its paper."""
     learning_rate: float = Field(default=10.0, gt=0)
     final_learning_rate: float = Field(default=0.01, ge=0)
-    """Half a cosine from the one to the other, a step per epoch; equal to `learning_rate`:
-    constant."""
+    """Learning rate at the end of a half cosine with one step per epoch; equal to `learning_rate`:
+    a constant rate."""
     reference_batch: int | None = Field(default=None, ge=1)
     """The rates are for this many images per step and grow with the actual number; None: the rates
     as they stand."""
@@ -61,7 +61,7 @@ class EpochRecipe(Settings):
 
 
 class LinearHead(nn.Module):
-    """Linear classifier, its bias as a row so that LARS scales it too.
+    """Linear classifier whose bias is a row of its weight, so that LARS scales it too.
 
     Args:
         channels: of the inputs.
@@ -77,35 +77,35 @@ class LinearHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, num_classes))
 
     def forward(self, inputs: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch classes"]:
-        """Logits."""
+        """Logits of features."""
         return inputs @ self.weight.T + self.bias
 
 
 def probe_accuracies(
-    contestant: Contestant, material: Material, recipe: EpochRecipe
+    evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
 ) -> list[float]:
-    """Test accuracy in [0, 1] after the last epoch; after every epoch if the recipe reports the
+    """Test accuracy in [0, 1] after the last epoch, or after every epoch if the recipe reports the
     best.
 
     Raises:
         TrainingError: if the loss is not finite.
     """
-    data, encoder = material.classes, contestant.encoder
+    classified, encoder = data.classes, evaluated.encoder
     assert isinstance(encoder, Encoder) or recipe.input == "features"
-    batch = min(recipe.batch_size, len(data.train_rows))
+    batch = min(recipe.batch_size, len(classified.train_rows))
     test = torch.cat(
         [
-            _inputs(contestant, unit_images(pixels, material.device), recipe)
-            for pixels in _pixels(data.test, data.test_rows)
+            _inputs(evaluated, unit_images(pixels, data.device), recipe)
+            for pixels in _pixels(classified.test, classified.test_rows)
         ]
     )
-    cached = _cached(contestant, material, recipe)
-    head = LinearHead(test.shape[1], num_classes=len(data.class_names), seed=material.seed).to(
-        material.device
+    cached = _cached(evaluated, data, recipe)
+    head = LinearHead(test.shape[1], num_classes=len(classified.class_names), seed=data.seed).to(
+        data.device
     )
     optimizer, progress, accuracies = (
         _optimizer(head, recipe),
-        material.progress(f"linear probe of the {contestant.name} encoder"),
+        data.progress(f"linear probe of the {evaluated.name} encoder"),
         [],
     )
     scale = batch / recipe.reference_batch if recipe.reference_batch is not None else 1.0
@@ -117,12 +117,12 @@ def probe_accuracies(
         _epoch(
             head,
             optimizer,
-            _batches(contestant, material, recipe, cached=cached, epoch=epoch, batch=batch),
+            _batches(evaluated, data, recipe, cached=cached, epoch=epoch, batch=batch),
         )
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
         if recipe.report == "best" or epoch + 1 == recipe.epochs:
-            accuracies.append(_accuracy(head, test, data))
+            accuracies.append(_accuracy(head, test, classified))
     return accuracies
 
 
@@ -141,62 +141,62 @@ def _epoch(
 
 
 def _batches(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     recipe: EpochRecipe,
     *,
     cached: Tensor | None,
     epoch: int,
     batch: int,
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
-    """Inputs and labels of an epoch in an order of its own; a ragged last batch is used too."""
-    data = material.classes
+    """Inputs and labels of one epoch in random order, a smaller last batch included."""
+    classified = data.classes
     for number, chosen in enumerate(
         torch.split(
             torch.randperm(
-                len(data.train_rows), generator=generator(material.seed, "probe order", epoch)
+                len(classified.train_rows), generator=generator(data.seed, "probe order", epoch)
             ),
             batch,
         )
     ):
         if cached is not None:
-            inputs = cached[chosen.to(material.device)]
+            inputs = cached[chosen.to(data.device)]
         else:
             assert recipe.crop_scale is not None
             augment = Views(
                 [ViewSettings(crop_scale=recipe.crop_scale, jitter=0, greyscale=0)],
-                image_size=data.train.size,
+                image_size=classified.train.size,
             )
-            pixels = data.train.images(data.train_rows[chosen].numpy()).to(material.device)
-            (views,) = augment(
-                pixels, generator=generator(material.seed, "probe views", epoch, number)
-            )
-            inputs = _inputs(contestant, views, recipe)
-        yield inputs, data.train_labels[chosen].to(material.device)
+            pixels = classified.train.images(classified.train_rows[chosen].numpy()).to(data.device)
+            (views,) = augment(pixels, generator=generator(data.seed, "probe views", epoch, number))
+            inputs = _inputs(evaluated, views, recipe)
+        yield inputs, classified.train_labels[chosen].to(data.device)
 
 
-def _cached(contestant: Contestant, material: Material, recipe: EpochRecipe) -> Tensor | None:
-    """Inputs of all training rows, if no augmentation changes them."""
+def _cached(
+    evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
+) -> Tensor | None:
+    """Inputs of all training rows if they are not augmented; else None."""
     if recipe.crop_scale is not None:
         return None
     if recipe.input == "features":
-        return material.labelled(contestant).train_features
-    data = material.classes
+        return data.labelled(evaluated).train_features
+    classified = data.classes
     return torch.cat(
         [
-            _inputs(contestant, unit_images(pixels, material.device), recipe)
-            for pixels in _pixels(data.train, data.train_rows)
+            _inputs(evaluated, unit_images(pixels, data.device), recipe)
+            for pixels in _pixels(classified.train, classified.train_rows)
         ]
     )
 
 
-def _inputs(contestant: Contestant, images: Tensor, recipe: EpochRecipe) -> Tensor:
-    """What the probe sees of a batch; nothing of the encoder changes."""
-    with evaluating(contestant.encoder.modules()):
+def _inputs(evaluated: EvaluatedEncoder, images: Tensor, recipe: EpochRecipe) -> Tensor:
+    """Inputs of the probe for one batch: features, or embeddings at unit length."""
+    with evaluating(evaluated.encoder.modules()):
         if recipe.input == "features":
-            return contestant.encoder.features(images)
-        assert isinstance(contestant.encoder, Encoder)
-        return unit_rows(contestant.encoder(images))
+            return evaluated.encoder.features(images)
+        assert isinstance(evaluated.encoder, Encoder)
+        return unit_rows(evaluated.encoder(images))
 
 
 def _pixels(images: Dataset, rows: Int[Tensor, "rows"]) -> Iterator[Tensor]:
@@ -216,6 +216,6 @@ def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:
 
 
 @torch.no_grad()
-def _accuracy(head: LinearHead, test: Tensor, data: Classified) -> float:
+def _accuracy(head: LinearHead, test: Tensor, classified: Classified) -> float:
     predicted: Tensor = head(test).argmax(dim=1).cpu()
-    return (predicted == data.test_labels).double().mean().item()
+    return (predicted == classified.test_labels).double().mean().item()

@@ -3,8 +3,8 @@
 import torch
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.measures.geometry import (
     alignment,
     collapse_warning,
@@ -18,17 +18,30 @@ from sparring.seeding import generator
 _IMAGES = 5000
 
 
+PROTOCOL = Protocol(
+    name="geometry",
+    function="geometry",
+    settings="GeometrySettings",
+    title="Geometry of the features",
+    question="are the features spread out, or have they collapsed?",
+    labels="none",
+    headline="",
+    measure="",
+    source="Wang & Isola 2020, arXiv:2005.10242; Roy & Vetterli 2007",
+)
+
+
 class GeometrySettings(Settings):
-    """`geometry` has nothing to set."""
+    """Settings of `geometry`: there are none."""
 
 
-def geometry(contestant: Contestant, material: Material, settings: GeometrySettings) -> Result:
+def geometry(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: GeometrySettings
+) -> Result:
     """Label-free measures of the features of the images to score, and a warning if they have
     collapsed."""
-    everything = material.features(contestant)
-    order = torch.randperm(len(everything), generator=generator(material.seed, "geometry"))[
-        :_IMAGES
-    ]
+    everything = data.features(evaluated)
+    order = torch.randperm(len(everything), generator=generator(data.seed, "geometry"))[:_IMAGES]
     features = everything[order.to(everything.device)]
     measures = {
         "effective_rank": effective_rank(features),
@@ -36,7 +49,7 @@ def geometry(contestant: Contestant, material: Material, settings: GeometrySetti
     }
     if len(everything) > 1:
         measures["uniformity"] = uniformity(features)
-    views = material.view_features(contestant)
+    views = data.view_features(evaluated)
     if views is not None:
         measures["alignment"] = alignment(*views)
     channels = everything.shape[1]

@@ -3,31 +3,42 @@
 from pydantic import Field
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.measures.knn import knn_accuracy
+
+PROTOCOL = Protocol(
+    name="knn",
+    function="knn",
+    settings="KnnSettings",
+    title="Nearest neighbours (kNN)",
+    short="kNN",
+    question="how accurate is a vote of the nearest training features?",
+    labels="classes",
+    source="Wu et al. 2018, arXiv:1805.01978",
+)
 
 
 class KnnSettings(Settings):
     """Settings of `knn`."""
 
     num_neighbors: int = Field(default=200, ge=1)
-    """As in Wu et al. 2018; at most the training images."""
+    """Number of neighbours that vote, as in Wu et al. 2018; at most the training images."""
     temperature: float = Field(default=0.1, gt=0)
-    """Of the weight exp(cosine / temperature); theirs is 0.07, the training monitor's and ours
-    0.1."""
+    """Temperature of a vote's weight exp(cosine / temperature); 0.07 in Wu et al., 0.1 in the
+    training monitor and here."""
 
 
-def knn(contestant: Contestant, material: Material, settings: KnnSettings) -> Result:
-    """Share of test images whose neighbours vote for their class (Wu et al. 2018,
+def knn(evaluated: EvaluatedEncoder, data: EvaluationData, settings: KnnSettings) -> Result:
+    """Share of test images whose nearest training features vote for their class (Wu et al. 2018,
     arXiv:1805.01978)."""
-    data = material.labelled(contestant)
-    neighbors = min(settings.num_neighbors, len(data.train_labels))
+    labelled = data.labelled(evaluated)
+    neighbors = min(settings.num_neighbors, len(labelled.train_labels))
     accuracy = knn_accuracy(
-        data.train_features,
-        data.train_labels,
-        data.test_features,
-        data.test_labels,
+        labelled.train_features,
+        labelled.train_labels,
+        labelled.test_features,
+        labelled.test_labels,
         num_neighbors=neighbors,
         temperature=settings.temperature,
     )
@@ -35,5 +46,5 @@ def knn(contestant: Contestant, material: Material, settings: KnnSettings) -> Re
         "accuracy": accuracy,
         "num_neighbors": neighbors,
         "temperature": settings.temperature,
-        **material.classes.sizes,
+        **data.classes.sizes,
     }

@@ -6,10 +6,71 @@ from dataclasses import asdict
 from pydantic import Field
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
+
+PROTOCOL = Protocol(
+    name="linear",
+    function="linear",
+    settings="LinearSettings",
+    title="Linear probe",
+    short="linear probe",
+    question="how accurate is a linear classifier of the frozen features?",
+    labels="classes",
+    source=(
+        "logistic regression, after Kornblith et al. 2019, arXiv:1805.08974; the variants as "
+        "in the papers of their names"
+    ),
+    variants={
+        "adco": {"recipe": {}},
+        "adco-best": {"recipe": {"report": "best"}},
+        # Wang et al. 2022 (CaCo), released code: LARS, 0.025 per 256 images at a batch of
+        # 4,096, to zero.
+        "caco": {
+            "recipe": {
+                "optimizer": "lars",
+                "learning_rate": 0.025,
+                "final_learning_rate": 0.0,
+                "reference_batch": 256,
+                "batch_size": 4096,
+            }
+        },
+        # Ho & Vasconcelos 2020 (CLAE), released code: Adam at a constant rate on features
+        # computed once.
+        "clae": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+            }
+        },
+        "clae-best": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+                "report": "best",
+            }
+        },
+        "clae-uel": {
+            "recipe": {
+                "optimizer": "adam",
+                "learning_rate": 3e-4,
+                "final_learning_rate": 3e-4,
+                "epochs": 1000,
+                "crop_scale": None,
+                "batch_size": 128,
+                "input": "embeddings",
+            }
+        },
+    },
+)
 
 
 class LinearSettings(Settings):
@@ -24,27 +85,27 @@ class LinearSettings(Settings):
     with the two settings above."""
 
 
-def linear(contestant: Contestant, material: Material, settings: LinearSettings) -> Result:
-    """Share of test images that a linear classifier of the frozen features classifies rightly; the
-    test images are looked at once."""
+def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSettings) -> Result:
+    """Test accuracy of a linear classifier of the frozen features; the test images are used
+    once."""
     if settings.recipe is not None:
-        return _by_recipe(contestant, material, settings.recipe)
-    data = material.labelled(contestant)
+        return _by_recipe(evaluated, data, settings.recipe)
+    labelled = data.labelled(evaluated)
     score = linear_probe(
-        data.train_features,
-        data.train_labels,
-        data.test_features,
-        data.test_labels,
-        seed=material.seed,
+        labelled.train_features,
+        labelled.train_labels,
+        labelled.test_features,
+        labelled.test_labels,
+        seed=data.seed,
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )
-    return {**asdict(score), **material.classes.sizes}
+    return {**asdict(score), **data.classes.sizes}
 
 
-def _by_recipe(contestant: Contestant, material: Material, recipe: EpochRecipe) -> Result:
-    accuracies = probe_accuracies(contestant, material, recipe)
-    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **material.classes.sizes}
+def _by_recipe(evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe) -> Result:
+    accuracies = probe_accuracies(evaluated, data, recipe)
+    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **data.classes.sizes}
     if recipe.report == "best":
         best = (
             f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last "

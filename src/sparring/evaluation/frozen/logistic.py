@@ -5,7 +5,7 @@ Features are standardised by the training rows' mean and deviation. The fit is f
 with a strong Wolfe search in the precision of the features (float32 as `extract_features` gives
 them), from the strongest regularisation to the weakest, each starting at the last solution. The
 regularisation that scores best on held-out training rows is fitted again on all training rows, and
-the test rows are looked at once.
+the test rows are used once.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.split import split
 
 REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -37,16 +37,16 @@ fit by one at most (50k x 512)."""
 
 @dataclass(frozen=True, kw_only=True)
 class LinearScore:
-    """Outcome of a linear probe."""
+    """Scores of a linear probe."""
 
     accuracy: float
     """Share of test rows classified correctly, in [0, 1]."""
     validation_accuracy: float
-    """The same on the held-out training rows, for the chosen regularisation."""
+    """Accuracy on the held-out training rows with the chosen regularisation, in [0, 1]."""
     regularisation: float
     """The chosen weight penalty."""
     iterations: int
-    """L-BFGS iterations of all fits together."""
+    """Number of L-BFGS iterations of all fits together."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +58,33 @@ class Probe:
     iterations: int
 
     def accuracy(self, features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"]) -> float:
-        """Share of rows whose largest logit is that of their class."""
+        """Share of rows whose largest logit is that of their class, in [0, 1]."""
         predicted = torch.addmm(self.bias, features, self.weight.T).argmax(dim=1)
         return (predicted == targets).double().mean().item()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedProbe:
-    """A linear classifier of raw features, with what its fit found."""
+    """A linear classifier of raw features, and how its fit went."""
 
     probe: Probe
-    """Of standardised features."""
+    """Classifier of standardised features."""
     mean: Float[Tensor, "dim"]
     scale: Float[Tensor, "dim"]
-    """Of the training rows; infinite for a constant channel."""
+    """Standard deviation of the training rows; infinite for a constant channel."""
     classes: Int[Tensor, "classes"]
     """Label of each logit, rising."""
     validation_accuracy: float
     regularisation: float
     iterations: int
-    """As told by `LinearScore`."""
+    """Number of L-BFGS iterations of all fits together."""
 
     def standardised(self, features: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
-        """Features as the training rows' were for the fit."""
+        """Features standardised by the mean and deviation of the training rows."""
         return (features - self.mean) / self.scale
 
     def logits(self, features: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows classes"]:
-        """Of raw features; gradients pass."""
+        """Logits of raw features; gradients pass."""
         return torch.addmm(self.probe.bias, self.standardised(features), self.probe.weight.T)
 
 
@@ -105,7 +105,7 @@ def linear_probe(
     Args:
         train_features: raw backbone features.
         train_labels: class indices; any integers, all known.
-        test_features: looked at once, after everything is chosen.
+        test_features: used once, after everything is chosen.
         test_labels: a class that training lacks counts as an error.
         seed: draws the validation rows.
         regularisations: candidates, each > 0.
@@ -179,8 +179,8 @@ def fitted_probe(
 def standardise(
     train: Float[Tensor, "train dim"], other: Float[Tensor, "other dim"]
 ) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "other dim"]]:
-    """Both matrices with the training rows' mean and deviation taken out; constant channels become
-    zero."""
+    """Training and test features less the mean and divided by the deviation of the training rows;
+    constant channels become zero."""
     mean, scale = _moments(train)
     return (train - mean) / scale, (other - mean) / scale
 
@@ -200,7 +200,7 @@ def regularisation_path(
     targets: Int[Tensor, "rows"],
     regularisations: Sequence[float],
     *,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> list[Probe]:
     """Logistic regressions from the strongest penalty to the weakest, each starting at the one
     before.
@@ -242,14 +242,14 @@ def regularisation_path(
 def principal_components(
     features: Float[Tensor, "rows dim"],
 ) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
-    """Variance along each component, from the least, and the components as columns; of rows whose
-    mean is zero."""
+    """Variances of centred rows along their principal components, rising, and the components as
+    columns."""
     variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
     return variances.clamp_min(0).to(features), basis.to(features)
 
 
 def minimise(value: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor]) -> int:
-    """Let full-batch L-BFGS find the least value, in place; the number of its iterations.
+    """Minimise a function in place by full-batch L-BFGS; returns the number of iterations.
 
     Args:
         value: of the parameters as they are; convex, and scaled so that all directions curve about

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.evaluation.features import Progress
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.frozen.logistic import Probe, minimise, principal_components
 
 
@@ -17,7 +17,7 @@ def one_against_all_path(
     presence: Int[Tensor, "rows classes"],
     penalties: Sequence[float],
     *,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> list[Probe]:
     """Binary logistic regressions from the strongest penalty to the weakest, each starting at the
     one before.
@@ -50,8 +50,8 @@ def one_against_all_path(
 
 
 def _base_rates(features: Tensor, presence: Tensor) -> Probe:
-    """What an infinite penalty leaves: each class as often as it occurs, and half a row more of
-    both kinds."""
+    """Logits of the classes under an infinite penalty: their frequencies, smoothed by half a row of
+    each kind."""
     positive, negative = ((presence == sign).sum(dim=0).to(features) + 0.5 for sign in (1, 0))
     return Probe(
         features.new_zeros(presence.shape[1], features.shape[1]), (positive / negative).log(), 0
@@ -61,8 +61,8 @@ def _base_rates(features: Tensor, presence: Tensor) -> Probe:
 def _fit(
     rotated: Tensor, presence: Tensor, variances: Tensor, *, penalty: float, start: Probe
 ) -> Probe:
-    """All classes at once, in the basis of principal components, where the curvature is about
-    variance * p (1 - p) + penalty per row."""
+    """One fit of all classes at once, in the basis of principal components, where the curvature is
+    about variance * p (1 - p) + penalty per row."""
     known, truth = (presence >= 0).to(rotated), (presence == 1).to(rotated)
     rows = known.sum(dim=0).clamp_min(1)
     per_row = penalty / rows

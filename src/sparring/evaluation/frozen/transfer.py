@@ -4,7 +4,7 @@ transfer literature.
 After Kornblith et al. 2019, arXiv:1805.08974, and Ericsson et al. 2021, arXiv:2011.13377: one view
 of each image, no augmentation, a full fit by L-BFGS; the penalty is chosen among 45 on validation
 images, the classifier is fitted again on training and validation images together, and the test
-images are looked at once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in
+images are used once. The penalty is that of the summed loss, 1 / C for scikit-learn's C, as in
 the code of the latter; a fit on n images minimises mean loss + penalty / (2 n) ||W||^2, so both
 fits trade loss for weights alike.
 
@@ -23,7 +23,7 @@ from math import log10
 from typing import Literal, Self, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -31,36 +31,44 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.data.sources.named import Metric, NamedSet
 from sparring.errors import ConfigError, DataError
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.features import Progress
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.frozen.logistic import Probe, regularisation_path, standardise
 from sparring.evaluation.frozen.one_against_all import one_against_all_path
-from sparring.evaluation.protocol import Result, curves, table
-from sparring.evaluation.split import split
-from sparring.measures.accuracy import class_accuracies
-from sparring.measures.average_precision import (
-    area_average_precision,
-    eleven_point_average_precision,
+from sparring.evaluation.frozen.transfer_scores import (
+    AVERAGE_PRECISION,
+    accuracies_by_metric,
+    average_precisions,
+    hardest_classes,
+    mean_over_classes,
 )
+from sparring.evaluation.protocol import Protocol, Result, curves, table
+from sparring.evaluation.split import split
 
 Logits: TypeAlias = Float[Tensor, "rows classes"]
-Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], Progress | None], list[Probe]]
+Fit: TypeAlias = Callable[[Tensor, Tensor, Sequence[float], ReportProgress | None], list[Probe]]
 Score: TypeAlias = Callable[[Tensor, Tensor], float]
 _Rows: TypeAlias = tuple[Tensor, Tensor, str]
 """Rows to fit on, rows to choose the penalty on, and which these are in words."""
 
-_AVERAGE_PRECISION = {
-    "11-point-mAP": eleven_point_average_precision,
-    "area-mAP": area_average_precision,
-}
-_LISTED_CLASSES = 20
+PROTOCOL = Protocol(
+    name="transfer",
+    function="transfer",
+    settings="TransferSettings",
+    title="Linear transfer",
+    question="how well do frozen features classify another set?",
+    labels="tags",
+    headline="score",
+    measure="accuracy, mean-per-class accuracy or mAP, as is usual for the set",
+    source="Kornblith et al. 2019, arXiv:1805.08974; Ericsson et al. 2021, arXiv:2011.13377",
+)
 
 
 class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     metric: Literal["auto", "top-1", "mean-per-class", "11-point-mAP", "area-mAP"] = "auto"
-    """What is the score, and what the penalty is chosen by; auto: the convention of a public set,
+    """Metric of the score and of the choice of the penalty; auto: the convention of a public set,
     else `top-1`.
 
     Mean average precision is for images that show several classes, and only for them."""
@@ -68,9 +76,9 @@ class TransferSettings(Settings):
     """Penalties to choose from, evenly spaced on a logarithmic scale; Kornblith et al. 2019 and
     Ericsson et al. 2021."""
     weakest: float = Field(default=1e-6, gt=0)
-    """Least penalty of the summed loss: 1 / C for scikit-learn's C; the same source."""
+    """Smallest penalty of the summed loss: 1 / C for scikit-learn's C; Ericsson et al. 2021."""
     strongest: float = Field(default=1e5, gt=0)
-    """Greatest penalty; the same source."""
+    """Largest penalty of the summed loss; Ericsson et al. 2021."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     """Part of the images to learn from to choose the penalty on, where there are no official
     validation images; Ericsson et al. 2021."""
@@ -85,7 +93,7 @@ class TransferSettings(Settings):
 
     @property
     def penalties(self) -> list[float]:
-        """From the strongest to the weakest."""
+        """Penalties to choose from, the strongest first."""
         ratio = self.weakest / self.strongest
         return [
             self.strongest * ratio ** (step / (self.candidates - 1))
@@ -93,22 +101,24 @@ class TransferSettings(Settings):
         ]
 
 
-def transfer(contestant: Contestant, material: Material, settings: TransferSettings) -> Result:
-    """How well a linear classifier of frozen features does on another set, scored as the literature
-    scores that set."""
-    for named in (material.learned, material.named(material.test)):
+def transfer(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
+) -> Result:
+    """Score of a linear classifier of frozen features on another set, by the metric that the
+    literature uses for that set."""
+    for named in (data.learned, data.named(data.test)):
         if named is not None and named.presence:
-            return _of_several_classes(contestant, material, settings, named)
-    return _of_one_class(contestant, material, settings)
+            return _of_several_classes(evaluated, data, settings, named)
+    return _of_one_class(evaluated, data, settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """What there is to learn: one class, or several."""
+    """How a classifier is fitted and scored, for images of one class or of several."""
 
     fit: Fit
     score: Score
-    progress: Progress | None
+    progress: ReportProgress | None
 
 
 @dataclass(frozen=True)
@@ -119,36 +129,44 @@ class _Chosen:
     result: Result
 
 
-def _of_one_class(contestant: Contestant, material: Material, settings: TransferSettings) -> Result:
-    metric = _metric(settings, material.learned, accepted=("top-1", "mean-per-class"))
-    known, data = material.classes, material.labelled(contestant)
-    official = None if known.validation is None else known.validation.to(data.train_labels.device)
-    rows = _validation_rows(official, data.train_labels, settings, seed=material.seed)
+def _of_one_class(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings
+) -> Result:
+    """Result on images that each show one class."""
+    metric = _metric(settings, data.learned, accepted=("top-1", "mean-per-class"))
+    known, labelled = data.classes, data.labelled(evaluated)
+    official = (
+        None if known.validation is None else known.validation.to(labelled.train_labels.device)
+    )
+    rows = _validation_rows(official, labelled.train_labels, settings, seed=data.seed)
 
     def score(logits: Tensor, targets: Tensor) -> float:
-        return _accuracies(logits.argmax(dim=1) == targets, targets)[metric]
+        return accuracies_by_metric(logits.argmax(dim=1) == targets, targets)[metric]
 
     def fit(
-        features: Tensor, targets: Tensor, penalties: Sequence[float], progress: Progress | None
+        features: Tensor,
+        targets: Tensor,
+        penalties: Sequence[float],
+        progress: ReportProgress | None,
     ) -> list[Probe]:
         return regularisation_path(
             features, targets, [penalty / len(features) for penalty in penalties], progress=progress
         )
 
-    task = _Task(fit=fit, score=score, progress=_progress(contestant, material))
+    task = _Task(fit=fit, score=score, progress=_progress(evaluated, data))
     chosen = _choose(
-        (data.train_features, data.test_features),
-        data.train_labels,
+        (labelled.train_features, labelled.test_features),
+        labelled.train_labels,
         rows=rows,
         settings=settings,
         task=task,
     )
     # Of the test set's own classes: those that training lacks are several, and wrong.
     is_right, classes = (
-        (chosen.test_logits.argmax(dim=1) == data.test_labels).cpu(),
+        (chosen.test_logits.argmax(dim=1) == labelled.test_labels).cpu(),
         _labels(known.test)[known.test_rows],
     )
-    found = _accuracies(is_right, classes)
+    found = accuracies_by_metric(is_right, classes)
     return {
         "score": found[metric],
         "metric": metric,
@@ -156,40 +174,38 @@ def _of_one_class(contestant: Contestant, material: Material, settings: Transfer
         "mean_per_class_accuracy": found["mean-per-class"],
         **chosen.result,
         **known.sizes,
-        "table": _hardest(is_right, classes, known.test),
+        "table": hardest_classes(is_right, classes, known.test),
     }
 
 
 def _of_several_classes(
-    contestant: Contestant, material: Material, settings: TransferSettings, named: NamedSet
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: TransferSettings, named: NamedSet
 ) -> Result:
-    metric = _metric(settings, named, accepted=tuple(_AVERAGE_PRECISION))
-    if material.test != named.name or material.train not in (None, named.name):
+    """Result on a public set whose images show several classes."""
+    metric = _metric(settings, named, accepted=tuple(AVERAGE_PRECISION))
+    if data.test != named.name or data.train not in (None, named.name):
         raise DataError(
             f"{named.name} is learned from and scored on its own images only; give --data "
             f"{named.name} and no --train-data"
         )
-    train, test = material.images
-    features = material.train_features(contestant), material.features(contestant)
+    train, test = data.images
+    features = data.train_features(evaluated), data.features(evaluated)
     # Read after the features, for only then is it known which files cannot be read.
-    truth, test_truth = (_presence(dataset, named).to(material.device) for dataset in (train, test))
+    truth, test_truth = (_presence(dataset, named).to(data.device) for dataset in (train, test))
     validation = named.validation
     keys = set() if validation is None else {validation.key(row) for row in range(len(validation))}
-    official = (
-        torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(material.device)
-    )
-    rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=material.seed)
+    official = torch.tensor([key in keys for key in train.keys]).nonzero().flatten().to(data.device)
+    rows = _validation_rows(official, torch.zeros_like(truth[:, 0]), settings, seed=data.seed)
 
     def score(logits: Tensor, presence: Tensor) -> float:
-        return _mean(_average_precisions(logits, presence, metric), named)
+        return mean_over_classes(average_precisions(logits, presence, metric), named)
 
-    task = _Task(fit=_one_against_all, score=score, progress=_progress(contestant, material))
+    task = _Task(fit=_one_against_all, score=score, progress=_progress(evaluated, data))
     chosen = _choose(features, truth, rows=rows, settings=settings, task=task)
     found = {
-        name: _average_precisions(chosen.test_logits, test_truth, name)
-        for name in _AVERAGE_PRECISION
+        name: average_precisions(chosen.test_logits, test_truth, name) for name in AVERAGE_PRECISION
     }
-    means = {name: _mean(values, named) for name, values in found.items()}
+    means = {name: mean_over_classes(values, named) for name, values in found.items()}
     counts = (test_truth == 1).sum(dim=0).tolist()
     return {
         "score": means[metric],
@@ -229,7 +245,8 @@ def _metric(
 def _validation_rows(
     official: Tensor | None, labels: Int[Tensor, "rows"], settings: TransferSettings, *, seed: int
 ) -> _Rows:
-    """The official ones if there are any and others too, else a part of each class."""
+    """Rows to fit on and rows to choose on: the official validation images if there are some and
+    others too, else a share of each class."""
     if official is not None and 0 < len(official) < len(labels):
         is_kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         is_kept[official] = False
@@ -248,8 +265,8 @@ def _choose(
     settings: TransferSettings,
     task: _Task,
 ) -> _Chosen:
-    """The penalty that scores best on the validation rows, the strongest among equals, and the test
-    logits of the fit on all rows."""
+    """Choice of the penalty with the best validation score, the strongest among equals, and the
+    test logits of the fit on all rows."""
     kept, held_out, words = rows
     fitting, validating = standardise(features[0][kept], features[0][held_out])
     penalties = settings.penalties
@@ -282,46 +299,14 @@ def _logits(probe: Probe, features: Tensor) -> Tensor:
 
 
 def _one_against_all(
-    features: Tensor, presence: Tensor, penalties: Sequence[float], progress: Progress | None
+    features: Tensor, presence: Tensor, penalties: Sequence[float], progress: ReportProgress | None
 ) -> list[Probe]:
     return one_against_all_path(features, presence, penalties, progress=progress)
 
 
-def _accuracies(
-    is_right: Bool[Tensor, "images"], labels: Int[Tensor, "images"]
-) -> dict[str, float]:
-    return {
-        "top-1": is_right.double().mean().item(),
-        "mean-per-class": class_accuracies(is_right, labels)[1].mean().item(),
-    }
-
-
-def _average_precisions(
-    logits: Logits, presence: Int[Tensor, "rows classes"], metric: str
-) -> list[float | None]:
-    """Of each class, on the images that are not only difficult; None for a class that no image
-    shows."""
-    measure, found = _AVERAGE_PRECISION[metric], []
-    for scores, there in zip(logits.T, presence.T, strict=True):
-        is_known = there >= 0
-        found.append(
-            measure(scores[is_known], there[is_known] == 1) if bool((there == 1).any()) else None
-        )
-    return found
-
-
-def _mean(values: Sequence[float | None], named: NamedSet) -> float:
-    """Over the classes that occur."""
-    known = [value for value in values if value is not None]
-    if not known:
-        raise DataError(
-            f"no image of {named.name} that is to be scored shows any class; look at more images"
-        )
-    return sum(known) / len(known)
-
-
 def _presence(dataset: Dataset, named: NamedSet) -> Int[Tensor, "images classes"]:
-    """What each image shows; nothing is known of those that could not be read."""
+    """Which classes each image shows: 1, 0, or -1 where that is unknown, as for images that cannot
+    be read."""
     unread = {key for key, _ in dataset.quarantine}
     unknown = torch.full((len(named.class_names),), -1)
     rows = [
@@ -340,21 +325,5 @@ def _labels(dataset: Dataset) -> Int[Tensor, "images"]:
     return torch.from_numpy(dataset.labels)
 
 
-def _hardest(is_right: Tensor, labels: Tensor, dataset: Dataset) -> Result:
-    classes, accuracies = class_accuracies(is_right, labels)
-    names, order = dataset.class_names, accuracies.argsort(stable=True)[:_LISTED_CLASSES].tolist()
-    rows = []
-    for place in order:
-        label = int(classes[place])
-        name = names[label] if names is not None and label < len(names) else str(label)
-        rows.append((name, int((labels == label).sum()), accuracies[place].item()))
-    title = (
-        "Accuracy by class"
-        if len(classes) <= _LISTED_CLASSES
-        else f"The {_LISTED_CLASSES} hardest of {len(classes)} classes"
-    )
-    return table(["class", "test images", "accuracy %"], rows, title=title)
-
-
-def _progress(contestant: Contestant, material: Material) -> Progress | None:
-    return material.progress(f"penalties, {contestant.name} encoder")
+def _progress(evaluated: EvaluatedEncoder, data: EvaluationData) -> ReportProgress | None:
+    return data.progress(f"penalties, {evaluated.name} encoder")

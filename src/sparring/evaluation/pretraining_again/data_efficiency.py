@@ -1,10 +1,10 @@
 """The data-efficiency protocol: how the score grows with the images that pretraining sees.
 
-For every seed the run's training images are put in a random order, and its game is played again on
-the first part of them, so smaller sets lie within larger ones. All labelled training images serve
-the scoring at every size: only pretraining is starved. A control plays on the same images with the
-same seeds; the share at which the run's method reaches the control's score on all images is the
-factor by which it saves them.
+For every seed the run's training images are put in a random order, and its method is trained again
+on the first part of them, so that smaller sets are part of larger ones. At every size the scores
+use all labelled training images. A control is trained on the same images with the same seeds; the
+share at which the run's method reaches the control's score on all images is the factor by which it
+saves images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,39 +19,52 @@ from pydantic import Field, field_validator
 
 from sparring.config import Settings, merged, read_toml
 from sparring.data.sources.part import part
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
 from sparring.evaluation.frozen.logistic import linear_probe
-from sparring.evaluation.pretraining_again.crossing import crossing
+from sparring.evaluation.pretraining_again.interpolation import smallest_x_reaching
 from sparring.evaluation.pretraining_again.pretraining import (
     Pretrained,
     pretrained,
     require_batches,
     run_config,
 )
-from sparring.evaluation.protocol import Result, curves, spread, table
+from sparring.evaluation.protocol import Protocol, Result, curves, spread, table
 from sparring.measures.knn import knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 from sparring.training.settings import RunConfig
+
+PROTOCOL = Protocol(
+    name="data-efficiency",
+    function="data_efficiency",
+    settings="DataEfficiencySettings",
+    title="Data efficiency",
+    question="how does the score grow with the unlabelled images?",
+    labels="classes",
+    measure="accuracy after pretraining on all images, mean over seeds",
+    source="ours; the factor is read off the curves of a method and its control",
+    variants={"same-steps": {"fixed": "steps"}},
+    is_joint=True,
+)
 
 
 class DataEfficiencySettings(Settings):
     """Settings of `data-efficiency`."""
 
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.5, 1.0)
-    """Of the training images; the whole set, 1.0, must be among them."""
+    """Shares of the training images; the whole set, 1.0, must be among them."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
-    """Of the order of the images and of the pretraining; the spread is over them, so one seed costs
-    a third and tells no spread."""
+    """Seeds of the order of the images and of the pretraining; the spread is over them, so one seed
+    costs a third and has no spread."""
     epochs: int | None = Field(default=None, ge=1)
-    """Of the pretraining on all images; None: the run's."""
+    """Epochs of the pretraining on all images; None: the run's."""
     fixed: Literal["epochs", "steps"] = "epochs"
     """What smaller sets keep: `epochs`, with fewer steps; `steps`, as nearly as whole epochs allow,
     with each image seen more often."""
     score: Literal["knn", "linear"] = "knn"
-    """With the defaults of the protocol of that name."""
+    """Protocol that scores each encoder, with its default settings."""
     control: str | None = None
     """Name of another method, which takes its own defaults, or a TOML file with its settings;
     images, encoder, training are the run's."""
@@ -65,20 +78,20 @@ class DataEfficiencySettings(Settings):
 
 
 Line: TypeAlias = list[list[float]]
-"""Scores of one game: for each seed, one per share."""
+"""Scores of one method: for each seed, one per share."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is pretrained and how it is scored."""
+class Experiment:
+    """The pretrainings of one evaluation, and how they are scored."""
 
-    games: dict[str, RunConfig]
-    """The run's configuration by its name, then its control's."""
+    configs: dict[str, RunConfig]
+    """Configurations by name: the run's, then its control's."""
     counts: tuple[int, ...]
-    """Images of each share."""
+    """Number of images of each share."""
     available: npt.NDArray[np.int64]
     """Indices of the images that pretraining may see: all but those held out for the score."""
-    material: Material
+    data: EvaluationData
     settings: DataEfficiencySettings
 
     def rows(self, count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -88,9 +101,9 @@ class Plan:
         ).numpy()
         return np.sort(self.available[order[:count]])
 
-    def config(self, game: str, count: int, seed: int) -> RunConfig:
+    def config(self, method: str, count: int, seed: int) -> RunConfig:
         """Configuration of one pretraining."""
-        config = self.games[game]
+        config = self.configs[method]
         epochs, batch = self.settings.epochs or config.training.epochs, config.training.batch_size
         if self.settings.fixed == "steps":
             epochs = max(1, round(epochs * (self.counts[-1] // batch) / (count // batch)))
@@ -98,49 +111,50 @@ class Plan:
             merged(config.tree(), {"seed": seed, "training": {"epochs": epochs}})
         )
 
-    def pretrained(self, game: str, count: int, seed: int) -> Pretrained:
+    def pretrained(self, method: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
-        images = part(self.material.classes.train, self.rows(count, seed))
+        images = part(self.data.classes.train, self.rows(count, seed))
         same_steps = (
             "-same-steps" if self.settings.fixed == "steps" and count < self.counts[-1] else ""
         )
-        place = f"data-efficiency/{game}/seed-{seed}/{count}-images{same_steps}"
-        return pretrained(
-            images, place, config=self.config(game, count, seed), material=self.material
-        )
+        place = f"data-efficiency/{method}/seed-{seed}/{count}-images{same_steps}"
+        return pretrained(images, place, config=self.config(method, count, seed), data=self.data)
 
 
 def data_efficiency(
-    contestant: Contestant, material: Material, settings: DataEfficiencySettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: DataEfficiencySettings
 ) -> Result:
-    """Score after pretraining on every share of the images, and the share that equals the control
-    on all of them.
+    """Scores after pretraining on growing shares of the images, and the share with which the method
+    reaches the score of its control on all images.
 
-    The contestant itself is not looked at: everything is pretrained anew, so that all shares are
-    treated alike.
+    The evaluated encoder itself is not scored: everything is pretrained anew, so that all shares
+    are treated alike.
     """
-    plan = _plan(material, settings)
-    total = len(plan.games) * len(settings.seeds) * len(settings.shares)
-    material.report(
+    experiment = _experiment(data, settings)
+    total = len(experiment.configs) * len(settings.seeds) * len(settings.shares)
+    data.report(
         f"data-efficiency: {total} pretrainings, one after the other; an interrupted "
         "evaluation goes on where it was"
     )
     lines: dict[str, Line] = {}
-    for game in plan.games:
-        lines[game] = [
-            [_score(plan.pretrained(game, count, seed).trained, plan) for count in plan.counts]
+    for method in experiment.configs:
+        lines[method] = [
+            [
+                _score(experiment.pretrained(method, count, seed).trained, experiment)
+                for count in experiment.counts
+            ]
             for seed in settings.seeds
         ]
-    first = next(iter(plan.games))
+    first = next(iter(experiment.configs))
     untrained = [
-        _score(plan.pretrained(first, plan.counts[0], seed).untrained, plan)
+        _score(experiment.pretrained(first, experiment.counts[0], seed).untrained, experiment)
         for seed in settings.seeds
     ]
-    return _result(plan, lines, untrained)
+    return _result(experiment, lines, untrained)
 
 
 def control_config(name: str, run: RunConfig) -> RunConfig:
-    """Another method with the run's images, encoder and training.
+    """Configuration of another method with the run's images, encoder and training.
 
     Args:
         name: of a method, which then has its own defaults; or a TOML file with its settings, whose
@@ -159,12 +173,12 @@ def control_config(name: str, run: RunConfig) -> RunConfig:
     return RunConfig.from_tree(merged(own, general))
 
 
-def _plan(material: Material, settings: DataEfficiencySettings) -> Plan:
-    config, known = run_config(material), material.classes
-    games = {_name(config): config}
+def _experiment(data: EvaluationData, settings: DataEfficiencySettings) -> Experiment:
+    config, known = run_config(data), data.classes
+    configs = {_name(config): config}
     if settings.control is not None:
         control = control_config(settings.control, config)
-        games[f"control-{_name(control)}"] = control
+        configs[f"control-{_name(control)}"] = control
     labels = known.train.labels
     assert labels is not None
     held_out = labels >= 0
@@ -173,8 +187,8 @@ def _plan(material: Material, settings: DataEfficiencySettings) -> Plan:
     counts = tuple(round(share * len(available)) for share in settings.shares)
     for share, count in zip(settings.shares, counts, strict=True):
         require_batches(count, config, f"share {share:g} of {len(available):,} images")
-    return Plan(
-        games=games, counts=counts, available=available, material=material, settings=settings
+    return Experiment(
+        configs=configs, counts=counts, available=available, data=data, settings=settings
     )
 
 
@@ -182,19 +196,19 @@ def _name(config: RunConfig) -> str:
     return "+".join((config.method, *config.opponent))
 
 
-def _score(encoder: Encoder, plan: Plan) -> float:
-    """Accuracy on the test images, learned from all labelled training images."""
-    material, known = plan.material, plan.material.classes
+def _score(encoder: Encoder, experiment: Experiment) -> float:
+    """Test accuracy of an encoder, with all labelled training images to learn from."""
+    data, known = experiment.data, experiment.data.classes
     sets = (part(known.train, known.train_rows.numpy()), part(known.test, known.test_rows.numpy()))
     train, test = (
         extract_features(
-            encoder, images, device=material.device, progress=material.progress("features")
-        ).to(material.device)
+            encoder, images, device=data.device, progress=data.progress("features")
+        ).to(data.device)
         for images in sets
     )
-    labels, targets = known.train_labels.to(material.device), known.test_labels.to(material.device)
-    if plan.settings.score == "linear":
-        return linear_probe(train, labels, test, targets, seed=material.seed).accuracy
+    labels, targets = known.train_labels.to(data.device), known.test_labels.to(data.device)
+    if experiment.settings.score == "linear":
+        return linear_probe(train, labels, test, targets, seed=data.seed).accuracy
     defaults = KnnSettings()
     return knn_accuracy(
         train,
@@ -207,7 +221,8 @@ def _score(encoder: Encoder, plan: Plan) -> float:
 
 
 def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
-    """Share of the images with which a method equals its control on all of them, seed by seed.
+    """Share of the images with which a method reaches the score of its control on all of them, seed
+    by seed.
 
     Args:
         shares: rising, the last 1.
@@ -221,7 +236,7 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
         may be less.
     """
     found = [
-        crossing(list(zip(shares, own, strict=True)), other[-1])
+        smallest_x_reaching(list(zip(shares, own, strict=True)), other[-1])
         for own, other in zip(line, control, strict=True)
     ]
     reached = [share for share in found if share is not None]
@@ -234,8 +249,11 @@ def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
     }
 
 
-def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
-    settings, run = plan.settings, next(iter(lines))
+def _result(
+    experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]
+) -> Result:
+    """Result of the protocol: headline, factor, table and curves."""
+    settings, run = experiment.settings, next(iter(lines))
     accuracy, deviation = spread([scores[-1] for scores in lines[run]])
     result: Result = {
         "accuracy": accuracy,
@@ -244,11 +262,11 @@ def _result(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -
         "fixed": settings.fixed,
         "seeds": list(settings.seeds),
         "shares": list(settings.shares),
-        "images": list(plan.counts),
+        "images": list(experiment.counts),
         "scores": {**lines, "untrained": list(untrained)},
-        **plan.material.classes.sizes,
-        "table": _table(plan, lines, untrained),
-        "curves": _curves(plan, lines, untrained),
+        **experiment.data.classes.sizes,
+        "table": _table(experiment, lines, untrained),
+        "curves": _curves(experiment, lines, untrained),
     }
     notes = (
         ["smaller sets have fewer steps too"]
@@ -285,16 +303,19 @@ def _sentence(run: str, factor: Mapping[str, Any], seeds: int) -> str:
     )
 
 
-def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+def _table(experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+    """Table of the scores by share."""
     columns = [
         "share %",
         "images",
-        *(name for game in lines for name in (f"{game} %", f"{game}, spread %")),
+        *(name for method in lines for name in (f"{method} %", f"{method}, spread %")),
     ]
     rows: list[list[str | float | int | None]] = [
         [0.0, 0, *(value for _ in lines for value in spread(untrained))]
     ]
-    for number, (share, count) in enumerate(zip(plan.settings.shares, plan.counts, strict=True)):
+    for number, (share, count) in enumerate(
+        zip(experiment.settings.shares, experiment.counts, strict=True)
+    ):
         measured = [
             value
             for line in lines.values()
@@ -310,15 +331,20 @@ def _table(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) ->
     )
 
 
-def _curves(plan: Plan, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:
+def _curves(
+    experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]
+) -> Result:
     drawn = {
-        game: [
+        method: [
             (float(count), spread([scores[number] for scores in line])[0])
-            for number, count in enumerate(plan.counts)
+            for number, count in enumerate(experiment.counts)
         ]
-        for game, line in lines.items()
+        for method, line in lines.items()
     }
     floor = spread(untrained)[0]
-    drawn["untrained"] = [(float(plan.counts[0]), floor), (float(plan.counts[-1]), floor)]
-    y = "kNN accuracy %" if plan.settings.score == "knn" else "linear probe accuracy %"
+    drawn["untrained"] = [
+        (float(experiment.counts[0]), floor),
+        (float(experiment.counts[-1]), floor),
+    ]
+    y = "kNN accuracy %" if experiment.settings.score == "knn" else "linear probe accuracy %"
     return curves(drawn, title="Accuracy by images seen without labels", x="training images", y=y)

@@ -1,4 +1,4 @@
-"""The domains protocol: what was learned without labels, in a domain that was not there.
+"""The domains protocol: accuracy on a domain that neither pretraining nor the labels contained.
 
 Each domain is held out in turn. An encoder is pretrained on the images of the others, a stated
 fraction of those is labelled, a classifier learns from these, and all images of the held-out domain
@@ -21,13 +21,13 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.data.sources.part import part
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import FeatureEncoder, extract_features
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
 from sparring.evaluation.frozen.logistic import linear_probe, regularisation_path, standardise
 from sparring.evaluation.pretraining_again.held_out_domains import (
-    Case,
-    Images,
+    DomainImages,
+    HeldOutDomain,
     chosen,
     held_out,
     opened,
@@ -37,13 +37,31 @@ from sparring.evaluation.pretraining_again.pretraining import (
     require_batches,
     run_config,
 )
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 
 FALLBACK_PENALTY = 0.1
-"""Weight penalty where no class has two labelled images, so that none can be held out to choose it
-on."""
+"""Weight penalty where no class has two labelled images, so that no image can be held out to choose
+the penalty on."""
+
+
+PROTOCOL = Protocol(
+    name="domains",
+    function="domains",
+    settings="DomainsSettings",
+    title="Unseen domain",
+    question="how accurate is it on a domain that pretraining has not seen?",
+    labels="domains",
+    measure="accuracy at the smallest share of the labels, mean over domains held out",
+    source="Zhang et al. 2022, arXiv:2107.06219 (fractions and classifiers, not verified)",
+    variants={
+        "linear": {"fractions": [0.01, 0.1, 1.0], "fine_tune_from": 2.0},
+        "udg": {"fractions": [0.01, 0.05, 0.1, 1.0]},
+        "own-encoder": {"pretrain": "run"},
+    },
+    is_frozen=False,
+)
 
 
 class DomainsSettings(Settings):
@@ -60,19 +78,19 @@ class DomainsSettings(Settings):
     """Fraction from which the whole network is fine-tuned instead of a linear classifier on its
     features; 2: never. Zhang et al. 2022."""
     tuning: FineTuningSettings = FineTuningSettings()
-    """Of a pretrained encoder."""
+    """Fine-tuning of a pretrained encoder."""
     scratch: FineTuningSettings = FineTuningSettings(
         backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder, as in `semi-supervised`: supervised learning from scratch on the
-    same labels."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch on the same labels, as
+    in `semi-supervised`."""
     pretrain: Literal["leave-one-out", "run"] = "leave-one-out"
-    """`leave-one-out`: anew for every held-out domain, without its images; `run`: the run's own
-    encoder, which may have seen them."""
+    """`leave-one-out`: pretrain for every held-out domain, without its images; `run`: take the
+    run's own encoder, which may have seen them."""
     epochs: int | None = Field(default=None, ge=1)
-    """Of each pretraining; None: the run's."""
+    """Epochs of each pretraining; None: the run's."""
     hold_out: tuple[str, ...] = ()
-    """Only these domains; none named: each in turn."""
+    """Domains to hold out, one after the other; empty: all."""
 
     @field_validator("hold_out", mode="before")
     @classmethod
@@ -84,85 +102,95 @@ Scores: TypeAlias = list[list[float]]
 """Accuracies of one held-out domain: for each fraction, one per draw."""
 
 
-def domains(contestant: Contestant, material: Material, settings: DomainsSettings) -> Result:
-    """Share of a held-out domain's images classified correctly after learning from few labels of
-    the others; its mean over domains."""
-    images = opened(material)
+def domains(evaluated: EvaluatedEncoder, data: EvaluationData, settings: DomainsSettings) -> Result:
+    """Accuracy on a held-out domain after learning from few labels of the other domains; mean over
+    the domains held out."""
+    images = opened(data)
     cases = [held_out(images, name) for name in chosen(images, settings.hold_out)]
-    pretrains = contestant.is_trained and settings.pretrain == "leave-one-out"
+    pretrains = evaluated.is_trained and settings.pretrain == "leave-one-out"
     if pretrains:
         for case in cases:
-            require_batches(len(case.others), run_config(material), f"{case.name} held out")
-    scorer, scores = Scorer(images, material, settings), {}
+            require_batches(len(case.others), run_config(data), f"{case.name} held out")
+    scorer, scores = Scorer(images, data, settings), {}
     for case in cases:
-        own = _without(case, images, material, settings) if pretrains else contestant
+        own = _without(case, images, data, settings) if pretrains else evaluated
         scores[case.name] = scorer.scores(own, case)
-    return _result(cases, scores, settings) | {"note": _note(contestant, settings, material)}
+    return _result(cases, scores, settings) | {"note": _note(evaluated, settings, data)}
 
 
 class Scorer:
-    """Learns from few labels and scores; features of one encoder are computed once.
+    """Learns from few labels and scores; the features of an encoder are computed once.
 
     Args:
         images: all of them.
-        material: device, seed, and who is told.
+        data: device, seed, and who is told.
         settings: fractions, draws, kinds of classifiers.
     """
 
-    def __init__(self, images: Images, material: Material, settings: DomainsSettings) -> None:
-        self._images, self._material, self._settings = images, material, settings
+    def __init__(
+        self, images: DomainImages, data: EvaluationData, settings: DomainsSettings
+    ) -> None:
+        self._images, self._data, self._settings = images, data, settings
         self._known: tuple[FeatureEncoder, Tensor] | None = None
 
-    def scores(self, contestant: Contestant, case: Case) -> Scores:
-        """Accuracy on the held-out domain."""
+    def scores(self, evaluated: EvaluatedEncoder, case: HeldOutDomain) -> Scores:
+        """An encoder's accuracies on the held-out domain: for each fraction, one per draw."""
         draws = range(self._settings.draws)
         return [
-            [self._accuracy(contestant, case, fraction, draw) for draw in draws]
+            [self._accuracy(evaluated, case, fraction, draw) for draw in draws]
             for fraction in self._settings.fractions
         ]
 
-    def _accuracy(self, contestant: Contestant, case: Case, fraction: float, draw: int) -> float:
-        rows = case.drawn(fraction, draw=draw, seed=self._material.seed)
-        seed = derived_seed(self._material.seed, "domains", case.name, draw)
+    def _accuracy(
+        self, evaluated: EvaluatedEncoder, case: HeldOutDomain, fraction: float, draw: int
+    ) -> float:
+        rows = case.drawn(fraction, draw=draw, seed=self._data.seed)
+        seed = derived_seed(self._data.seed, "domains", case.name, draw)
         if fraction >= self._settings.fine_tune_from:
             what = (
-                f"{contestant.name} encoder, {case.name} held out, fine-tuning on "
+                f"{evaluated.name} encoder, {case.name} held out, fine-tuning on "
                 f"{100 * fraction:g} % of the labels, draw {draw + 1}"
             )
-            return self._fine_tuned(contestant, case, rows, seed=seed, what=what)
-        features, targets = self._features(contestant), case.targets.to(self._material.device)
+            return self._fine_tuned(evaluated, case, rows, seed=seed, what=what)
+        features, targets = self._features(evaluated), case.targets.to(self._data.device)
         rows, tested = rows.to(features.device), case.tested.to(features.device)
         return linear_accuracy(
             features[rows], targets[rows], features[tested], targets[tested], seed=seed
         )
 
     def _fine_tuned(
-        self, contestant: Contestant, case: Case, rows: Tensor, *, seed: int, what: str
+        self,
+        evaluated: EvaluatedEncoder,
+        case: HeldOutDomain,
+        rows: Tensor,
+        *,
+        seed: int,
+        what: str,
     ) -> float:
         classifier = fine_tuned(
-            contestant.learner(),
+            evaluated.trainable_copy(),
             self._images.dataset,
             rows,
             case.targets[rows],
             num_classes=case.num_classes,
-            settings=self._settings.tuning if contestant.is_trained else self._settings.scratch,
+            settings=self._settings.tuning if evaluated.is_trained else self._settings.scratch,
             seed=seed,
-            progress=self._material.progress(what),
+            progress=self._data.progress(what),
         )
         return top_1(
             predictions(classifier, self._images.dataset, case.tested), case.targets[case.tested]
         )
 
-    def _features(self, contestant: Contestant) -> Float[Tensor, "images channels"]:
-        if self._known is None or self._known[0] is not contestant.encoder:
+    def _features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
+        if self._known is None or self._known[0] is not evaluated.encoder:
             device, progress = (
-                self._material.device,
-                self._material.progress(f"features of the {contestant.name} encoder"),
+                self._data.device,
+                self._data.progress(f"features of the {evaluated.name} encoder"),
             )
             features = extract_features(
-                contestant.encoder, self._images.dataset, device=device, progress=progress
+                evaluated.encoder, self._images.dataset, device=device, progress=progress
             )
-            self._known = contestant.encoder, features.to(device)
+            self._known = evaluated.encoder, features.to(device)
         return self._known[1]
 
 
@@ -174,8 +202,8 @@ def linear_accuracy(
     *,
     seed: int,
 ) -> float:
-    """The linear probe's accuracy, in [0, 1], also for labels too few to choose its penalty on:
-    then that is `FALLBACK_PENALTY`.
+    """Linear probe's accuracy in [0, 1]; where labels are too few to choose the penalty on, it is
+    `FALLBACK_PENALTY`.
 
     Args:
         train_features: rows to learn from.
@@ -194,25 +222,23 @@ def linear_accuracy(
 
 
 def _without(
-    case: Case, images: Images, material: Material, settings: DomainsSettings
-) -> Contestant:
+    case: HeldOutDomain, images: DomainImages, data: EvaluationData, settings: DomainsSettings
+) -> EvaluatedEncoder:
     """The encoder pretrained on the other domains."""
     place = "domains/without-" + re.sub(r"[^\w.-]+", "-", case.name)
-    config = run_config(material, epochs=settings.epochs)
-    found = pretrained(
-        part(images.dataset, case.others.numpy()), place, config=config, material=material
-    )
-    return Contestant("trained", found.trained)
+    config = run_config(data, epochs=settings.epochs)
+    found = pretrained(part(images.dataset, case.others.numpy()), place, config=config, data=data)
+    return EvaluatedEncoder("trained", found.trained)
 
 
-def _note(contestant: Contestant, settings: DomainsSettings, material: Material) -> str:
-    if not contestant.is_trained:
+def _note(evaluated: EvaluatedEncoder, settings: DomainsSettings, data: EvaluationData) -> str:
+    if not evaluated.is_trained:
         return "the encoder from which the pretraining starts"
     if settings.pretrain == "run":
         return (
             "the run's own encoder, which may have seen the held-out domains' images without labels"
         )
-    epochs = run_config(material, epochs=settings.epochs).training.epochs
+    epochs = run_config(data, epochs=settings.epochs).training.epochs
     length = f"{epochs} epoch{'s' * (epochs > 1)} each"
     return (
         f"pretrained anew for each held-out domain, without its images, {length}; the run's own "
@@ -221,8 +247,9 @@ def _note(contestant: Contestant, settings: DomainsSettings, material: Material)
 
 
 def _result(
-    cases: Sequence[Case], scores: Mapping[str, Scores], settings: DomainsSettings
+    cases: Sequence[HeldOutDomain], scores: Mapping[str, Scores], settings: DomainsSettings
 ) -> Result:
+    """Result of the protocol: the headline, chance and the table."""
     fractions = settings.fractions
     over_domains = [
         [spread([scores[case.name][f][d] for case in cases])[0] for d in range(settings.draws)]
@@ -251,11 +278,12 @@ def _result(
 
 
 def _table(
-    cases: Sequence[Case],
+    cases: Sequence[HeldOutDomain],
     scores: Sequence[Scores],
     over_domains: Scores,
     fractions: Sequence[float],
 ) -> Result:
+    """Table of the accuracies by domain and fraction."""
     columns = ["held out", "images"]
     for fraction in fractions:
         columns += [f"{100 * fraction:g} % labels %", f"{100 * fraction:g} % labels, spread %"]

@@ -1,5 +1,4 @@
-"""Images of several domains, and one of them held out: what may be pretrained on, what may be
-labelled, what is scored."""
+"""Images of several domains, with one domain held out of pretraining and labels and scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,26 +11,26 @@ from torch import Tensor
 from sparring.data.dataset import Dataset
 from sparring.data.sources.domains import open_domains
 from sparring.errors import ConfigError, DataError, unknown_name
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.split import labelled_rows
 from sparring.seeding import derived_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """All images, with what is known about them."""
+class DomainImages:
+    """All images with their classes and domains."""
 
     dataset: Dataset
     classes: Int[Tensor, "images"]
-    """-1 where unknown."""
+    """Class of each image; -1 where unknown."""
     domains: Int[Tensor, "images"]
     domain_names: tuple[str, ...]
-    """Name of each number."""
+    """Names of the domains by number."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """One domain held out."""
+class HeldOutDomain:
+    """One domain held out: which images are pretrained on, may be labelled, and are scored."""
 
     name: str
     others: Int[Tensor, "others"]
@@ -39,39 +38,40 @@ class Case:
     pool: Int[Tensor, "pool"]
     """Indices of the other domains' images of known class: those that may be labelled."""
     cells: Int[Tensor, "pool"]
-    """A number for each class in each domain."""
+    """Number of the pair of class and domain of each image of `pool`."""
     targets: Int[Tensor, "images"]
-    """Place of each image's class among those of the other domains; -1 for any other class."""
+    """Number of each image's class among the classes of the other domains; -1 for any other
+    class."""
     num_classes: int
     tested: Int[Tensor, "tested"]
     """Indices of the held-out domain's images of known class."""
     commonest: float
-    """Share of the most frequent class among these: the score of a classifier that always names
+    """Share of the most frequent class among the tested images: the accuracy of always predicting
     it."""
 
     def drawn(self, fraction: float, *, draw: int, seed: int) -> Int[Tensor, "labelled"]:
-        """Indices of the images that are labelled: of every cell this fraction, at least one;
-        smaller fractions lie within larger ones."""
+        """Indices of the images to label: the fraction of each pair of class and domain, at least
+        one; smaller fractions are part of larger ones."""
         seed = derived_seed(seed, "domain labels", self.name, draw)
         return self.pool[labelled_rows(self.cells, share=fraction, seed=seed)]
 
 
-def opened(material: Material) -> Images:
-    """The images given to be scored, else those of the run: one set with all domains."""
-    is_test = material.test is not None
-    given = material.test if is_test else material.train
+def opened(data: EvaluationData) -> DomainImages:
+    """All images of all domains: those given to be scored, else those of the run."""
+    is_test = data.test is not None
+    given = data.test if is_test else data.train
     if given is None:
         raise DataError("no images given; name some with --data")
     source = open_domains(given)
     # The same images from the same store, once with their classes as labels and once with their
     # domains.
     by_class, by_domain = (
-        material.open(view, is_test=is_test) for view in (source, source.by_domain())
+        data.open(view, is_test=is_test) for view in (source, source.by_domain())
     )
     classes, numbers = by_class.labels, by_domain.labels
     assert classes is not None
     assert numbers is not None
-    return Images(
+    return DomainImages(
         dataset=by_class,
         classes=torch.from_numpy(np.array(classes)),
         domains=torch.from_numpy(np.array(numbers)),
@@ -79,8 +79,8 @@ def opened(material: Material) -> Images:
     )
 
 
-def chosen(images: Images, asked: Sequence[str]) -> list[str]:
-    """Domains to hold out, in the order of their numbers or as asked for."""
+def chosen(images: DomainImages, asked: Sequence[str]) -> list[str]:
+    """Names of the domains to hold out: those asked for, else all."""
     present = [images.domain_names[number] for number in torch.unique(images.domains).tolist()]
     if len(present) < 2:
         raise DataError(
@@ -92,8 +92,8 @@ def chosen(images: Images, asked: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(asked)) or present
 
 
-def held_out(images: Images, name: str) -> Case:
-    """A domain held out of all images.
+def held_out(images: DomainImages, name: str) -> HeldOutDomain:
+    """The case in which one domain is held out of all images.
 
     Raises:
         DataError: if nothing of it can be scored, or the others show fewer than two classes.
@@ -114,7 +114,7 @@ def held_out(images: Images, name: str) -> Case:
         )
     places = torch.searchsorted(classes, images.classes).clamp_max(len(classes) - 1)
     targets = torch.where(classes[places] == images.classes, places, -1)
-    return Case(
+    return HeldOutDomain(
         name=name,
         others=(~is_inside).nonzero().flatten(),
         pool=pool,

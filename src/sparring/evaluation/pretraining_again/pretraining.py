@@ -1,5 +1,4 @@
-"""Pretraining inside an evaluation: the run's own game on other images, kept in a folder of its own
-and never made twice."""
+"""Pretraining inside an evaluation: the run's method on other images, in a folder of its own."""
 
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from sparring import distributed
 from sparring.config import Tree, merged
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError, RunError
-from sparring.evaluation.data import Material
+from sparring.evaluation.data import EvaluationData
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Position
@@ -32,11 +31,14 @@ class Pretrained:
 
     trained: Encoder
     untrained: Encoder
-    """The one from which it started."""
+    """The encoder from which the pretraining started."""
 
 
-def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Material) -> Pretrained:
-    """The encoder that a configuration makes of these images, and the one from which it starts.
+def pretrained(
+    images: Dataset, place: str, *, config: RunConfig, data: EvaluationData
+) -> Pretrained:
+    """The encoders of a pretraining with this configuration on these images: the trained one, and
+    the untrained one.
 
     A pretraining that was finished is read, an interrupted one goes on: no step is made twice.
 
@@ -45,7 +47,7 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
         place: folder below the run's, such as `domains/without-photo`; a whole run folder
             afterwards.
         config: see `run_config`.
-        material: where to compute, whom to tell, and the run's folder; without a folder nothing is
+        data: where to compute, whom to tell, and the run's folder; without a folder nothing is
             kept.
 
     Raises:
@@ -55,34 +57,34 @@ def pretrained(images: Dataset, place: str, *, config: RunConfig, material: Mate
             is in use.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
     """
-    config = _plain(config, material)
-    teller = None if material.progress(place) is None else _Teller(material, place)
-    if material.folder is not None:
-        return _pretrained(images, RunFolder(material.folder / place), config=config, teller=teller)
+    config = _plain(config, data)
+    listener = None if data.progress(place) is None else _PretrainingListener(data, place)
+    if data.folder is not None:
+        return _pretrained(images, RunFolder(data.folder / place), config=config, listener=listener)
     with tempfile.TemporaryDirectory() as folder:
-        return _pretrained(images, RunFolder(folder), config=config, teller=teller)
+        return _pretrained(images, RunFolder(folder), config=config, listener=listener)
 
 
 def run_config(
-    material: Material, *, epochs: int | None = None, seed: int | None = None
+    data: EvaluationData, *, epochs: int | None = None, seed: int | None = None
 ) -> RunConfig:
     """The run's configuration, perhaps with another length or seed.
 
     Raises:
         ConfigError: if the protocol was not handed a run.
     """
-    if material.config is None:
+    if data.config is None:
         raise ConfigError(
             "this protocol pretrains again as the run did; give it a run with a configuration"
         )
     changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
     return RunConfig.from_tree(
-        merged(material.config.tree(), changes, {"seed": seed} if seed is not None else {})
+        merged(data.config.tree(), changes, {"seed": seed} if seed is not None else {})
     )
 
 
 def require_batches(num_images: int, config: RunConfig, what: str) -> None:
-    """Refuse a set that is too small before hours are spent on others.
+    """Check that a set has at least one batch of images, before hours are spent on other sets.
 
     Raises:
         ConfigError: if there are fewer images than a batch holds.
@@ -95,31 +97,31 @@ def require_batches(num_images: int, config: RunConfig, what: str) -> None:
         )
 
 
-class _Teller:
-    """A listener of one pretraining, which says where it is."""
+class _PretrainingListener:
+    """Listener of one pretraining, which puts its name before every line."""
 
-    def __init__(self, material: Material, place: str) -> None:
-        self._material, self._place = material, place
+    def __init__(self, data: EvaluationData, place: str) -> None:
+        self._data, self._place = data, place
         self._warned = False
 
     def report(self, line: str) -> None:
-        """The line, and what it is about."""
-        self._material.report(f"{self._place}: {line}")
+        """Report a line with the pretraining's name before it."""
+        self._data.report(f"{self._place}: {line}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Passed on."""
-        if (progress := self._material.progress(f"{self._place}: {what}")) is not None:
+        """Report the progress of a part of the pretraining."""
+        if (progress := self._data.progress(f"{self._place}: {what}")) is not None:
             progress(done, total)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """Steps as a count; a warning once."""
+        """Report each step as progress, and the first warning."""
         self.count("pretraining", position.step + 1, position.num_steps)
         if warning is not None and not self._warned:
             self._warned = True
             self.report(warning)
 
 
-def _plain(config: RunConfig, material: Material) -> RunConfig:
+def _plain(config: RunConfig, data: EvaluationData) -> RunConfig:
     """The configuration for images that are open already, on the evaluation's device."""
     if distributed.num_processes() > 1:
         raise ConfigError(
@@ -134,33 +136,39 @@ def _plain(config: RunConfig, material: Material) -> RunConfig:
         )
     changes = {
         "data": {"path": "", "limit": None},
-        "training": {"device": str(material.device), "sync_batch_norm": False},
+        "training": {"device": str(data.device), "sync_batch_norm": False},
     }
     return RunConfig.from_tree(merged(config.tree(), changes))
 
 
 def _pretrained(
-    images: Dataset, folder: RunFolder, *, config: RunConfig, teller: "_Teller | None"
+    images: Dataset,
+    folder: RunFolder,
+    *,
+    config: RunConfig,
+    listener: "_PretrainingListener | None",
 ) -> Pretrained:
+    """Both encoders of the pretraining in this folder, which is begun, continued or only read."""
     run = prepare(config, images, folder, backbone=None, listener=None)
     is_begun = folder.checkpoint.exists()
     if is_begun:
         _refuse_another(folder, config, images)
         run.restore()
     if run.step < run.last_step:
-        if teller is not None:
-            run.observe = teller.observe
-            teller.report(
+        if listener is not None:
+            run.observe = listener.observe
+            listener.report(
                 f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
             )
         if not is_begun:
             write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
-            pretrain_opponent(run, teller)
+            pretrain_opponent(run, listener)
         run_training(run, folder)
     return Pretrained(*load_encoders(folder, device=config.training.device))
 
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
+    """Check that the folder holds a pretraining of this configuration on these images."""
     before, now = _leaves(folder.read_config().tree()), _leaves(config.tree())
     changed = [
         key
@@ -183,7 +191,7 @@ def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> No
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
+    """Values of a nested dictionary by dotted key."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= (

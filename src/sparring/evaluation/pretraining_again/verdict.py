@@ -1,5 +1,4 @@
-"""The verdict: is this pretraining worth it on these images, with these labels? One table, one
-sentence."""
+"""The verdict protocol: whether this pretraining pays on these images with these labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +8,31 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.evaluation.data import Contestant, Material
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
 from sparring.evaluation.frozen.logistic import linear_probe
-from sparring.evaluation.pretraining_again.rivals import rival_encoder
-from sparring.evaluation.protocol import Result, spread, table
+from sparring.evaluation.pretraining_again.external_encoders import external_encoder
+from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
 from sparring.training.metrics import read_metrics
+
+PROTOCOL = Protocol(
+    name="verdict",
+    function="verdict",
+    settings="VerdictSettings",
+    title="Verdict",
+    question="should I pretrain at all?",
+    labels="classes",
+    measure="accuracy of this run's better classifier",
+    source=(
+        "our own; equal labels, and supervised learning from scratch with equal steps and "
+        "with the whole budget"
+    ),
+    is_frozen=False,
+    is_joint=True,
+)
 
 
 class VerdictSettings(Settings):
@@ -30,64 +45,64 @@ class VerdictSettings(Settings):
     tuning: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
     )
-    """Of pretrained encoders."""
+    """Fine-tuning of pretrained encoders."""
     scratch: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
-    """Of the untrained encoder."""
+    """Fine-tuning of the untrained encoder: supervised learning from scratch."""
     whole_budget: bool = True
     """Also let the untrained encoder learn from the labels for as many images as pretraining and
     fine-tuning see together."""
     pretrained: tuple[str, ...] = ()
-    """Encoders from elsewhere to set beside: run folders, `NAME` of timm, or `NAME:FILE` with
-    timm's names."""
+    """Other pretrained encoders to compare with: run folders, `NAME` of timm, or `NAME:FILE` with
+    weights under timm's names."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to a classifier."""
+class Approach:
+    """A row of the table: an encoder with a classifier, and its accuracies."""
 
     name: str
     how: str
     accuracies: list[float]
     images: int
-    """Images through the network forwards and backwards, pretraining included; unknown for encoders
-    from elsewhere: 0."""
+    """Images through the network forwards and backwards, pretraining included; 0 if unknown, as for
+    external encoders."""
     is_ours: bool = False
     is_without: bool = False
-    """Needs no pretraining."""
+    """Whether the row needs no pretraining."""
 
     @property
     def mean(self) -> float:
-        """Over draws."""
+        """Mean accuracy over the draws."""
         return spread(self.accuracies)[0]
 
 
-def verdict(contestant: Contestant, material: Material, settings: VerdictSettings) -> Result:
-    """This run beside the untrained encoder, supervised learning from scratch and encoders from
-    elsewhere, with the same labels.
+def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: VerdictSettings) -> Result:
+    """Accuracy of this run beside the untrained encoder, supervised learning from scratch and
+    external encoders, with equal labels.
 
     Raises:
         ConfigError: for an encoder from elsewhere that does not exist.
         DataError: for weights that do not fit.
         TrainingError: if a loss is not finite.
     """
-    assert contestant.origin is not None
+    assert evaluated.origin is not None
     others = [
-        Contestant(
-            text, rival_encoder(text, image_size=material.image_size, device=material.device)
+        EvaluatedEncoder(
+            text, external_encoder(text, image_size=data.image_size, device=data.device)
         )
         for text in settings.pretrained
     ]
     draws = [
         labelled_rows(
-            material.classes.train_labels,
+            data.classes.train_labels,
             share=settings.share,
-            seed=derived_seed(material.seed, draw),
+            seed=derived_seed(data.seed, draw),
         )
         for draw in range(settings.draws)
     ]
-    rows = list(_rows(contestant, others, material, settings, draws))
+    rows = list(_rows(evaluated, others, data, settings, draws))
     cells: list[list[str | float | int | None]] = [
         [row.name, row.how, *spread(row.accuracies), row.images or None] for row in rows
     ]
@@ -103,13 +118,13 @@ def verdict(contestant: Contestant, material: Material, settings: VerdictSetting
         "draws": {f"{row.name}, {row.how}": row.accuracies for row in rows},
         "note": sentence,
         "table": table(columns, cells, title=f"{len(draws[0]):,} labels, {len(draws)} draws"),
-        **material.classes.sizes,
+        **data.classes.sizes,
     }
 
 
-def judgement(rows: list[Row], *, labels: int) -> str:
-    """One sentence: a difference counts if every draw of the better is above every draw of the
-    other.
+def judgement(rows: list[Approach], *, labels: int) -> str:
+    """Sentence that says whether pretraining pays: a difference counts if every draw of the better
+    is above every draw of the other.
 
     Args:
         rows: at least one of this run and one without pretraining.
@@ -143,24 +158,25 @@ def judgement(rows: list[Row], *, labels: int) -> str:
 
 
 def _rows(
-    contestant: Contestant,
-    others: list[Contestant],
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    others: list[EvaluatedEncoder],
+    data: EvaluationData,
     settings: VerdictSettings,
     draws: list[Tensor],
-) -> Iterator[Row]:
-    untrained = contestant.origin
+) -> Iterator[Approach]:
+    """Rows of the table, one after the other."""
+    untrained = evaluated.origin
     assert untrained is not None
     pretraining, tuned = (
-        _pretraining_images(material),
+        _pretraining_images(data),
         settings.tuning.steps * settings.tuning.batch_size,
     )
-    yield Row("untrained", "linear probe", _linear(untrained, material, draws), 0, is_without=True)
+    yield Approach("untrained", "linear probe", _linear(untrained, data, draws), 0, is_without=True)
     scratch = settings.scratch
-    yield Row(
+    yield Approach(
         "untrained",
         "supervised from scratch",
-        _tuned(untrained, material, scratch, draws),
+        _tuned(untrained, data, scratch, draws),
         tuned,
         is_without=True,
     )
@@ -169,40 +185,40 @@ def _rows(
             update={"steps": scratch.steps + round(pretraining / scratch.batch_size)}
         )
         how = "supervised from scratch, whole budget"
-        yield Row(
+        yield Approach(
             "untrained",
             how,
-            _tuned(untrained, material, long, draws),
+            _tuned(untrained, data, long, draws),
             tuned + pretraining,
             is_without=True,
         )
     for other in others:
-        yield Row(other.name, "linear probe", _linear(other, material, draws), 0)
-        yield Row(other.name, "fine-tuned", _tuned(other, material, settings.tuning, draws), 0)
-    yield Row(
-        "this run", "linear probe", _linear(contestant, material, draws), pretraining, is_ours=True
+        yield Approach(other.name, "linear probe", _linear(other, data, draws), 0)
+        yield Approach(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
+    yield Approach(
+        "this run", "linear probe", _linear(evaluated, data, draws), pretraining, is_ours=True
     )
-    yield Row(
+    yield Approach(
         "this run",
         "fine-tuned",
-        _tuned(contestant, material, settings.tuning, draws),
+        _tuned(evaluated, data, settings.tuning, draws),
         pretraining + tuned,
         is_ours=True,
     )
 
 
 def _linear(
-    contestant: Contestant, material: Material, draws: list[Int[Tensor, "drawn"]]
+    evaluated: EvaluatedEncoder, data: EvaluationData, draws: list[Int[Tensor, "drawn"]]
 ) -> list[float]:
-    data = material.labelled(contestant)
+    labelled = data.labelled(evaluated)
     found = []
     for number, chosen in enumerate(draws):
-        rows, seed = chosen.to(material.device), derived_seed(material.seed, "verdict", number)
+        rows, seed = chosen.to(data.device), derived_seed(data.seed, "verdict", number)
         score = linear_probe(
-            data.train_features[rows],
-            data.train_labels[rows],
-            data.test_features,
-            data.test_labels,
+            labelled.train_features[rows],
+            labelled.train_labels[rows],
+            labelled.test_features,
+            labelled.test_labels,
             seed=seed,
         )
         found.append(score.accuracy)
@@ -210,27 +226,32 @@ def _linear(
 
 
 def _tuned(
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     tuning: FineTuningSettings,
     draws: list[Int[Tensor, "drawn"]],
 ) -> list[float]:
-    data, found = material.classes, []
+    classified, found = data.classes, []
     for number, chosen in enumerate(draws):
         seed, what = (
-            derived_seed(material.seed, "verdict", number),
+            derived_seed(data.seed, "verdict", number),
             f"{tuning.steps:,} steps, draw {number + 1}",
         )
-        classifier = tuned_copy(contestant, material, chosen, settings=tuning, seed=seed, what=what)
-        found.append(top_1(predictions(classifier, data.test, data.test_rows), data.test_labels))
+        classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=what)
+        found.append(
+            top_1(
+                predictions(classifier, classified.test, classified.test_rows),
+                classified.test_labels,
+            )
+        )
     return found
 
 
-def _pretraining_images(material: Material) -> int:
-    """Views that the run's encoder has learned from; 0 if nothing is known of the run."""
-    if material.config is None or material.folder is None:
+def _pretraining_images(data: EvaluationData) -> int:
+    """Number of views that the run's encoder was trained on; 0 if nothing is known of the run."""
+    if data.config is None or data.folder is None:
         return 0
-    records = read_metrics(material.folder / "metrics.jsonl")
+    records = read_metrics(data.folder / "metrics.jsonl")
     steps = max((int(record["step"] or 0) for record in records), default=-1) + 1
-    views = len(material.config.method_settings.views.resolve(material.image_size))
-    return steps * material.config.training.batch_size * views
+    views = len(data.config.method_settings.views.resolve(data.image_size))
+    return steps * data.config.training.batch_size * views

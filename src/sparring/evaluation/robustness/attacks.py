@@ -1,10 +1,9 @@
-"""Attacks on a frozen classifier: images moved within a ball of pixels so that the loss of their
-true class rises.
+"""Adversarial attacks on a frozen classifier, within a ball around each image.
 
 Images are in [0, 1]; a moved image stays there and within epsilon of its original in every pixel
-(the L-infinity ball). An attack knows neither encoders nor heads: it looks at images, and each look
-tells loss, gradient and whether the class is still found. An image counts as broken as soon as one
-look finds its class lost.
+(the L-infinity ball). An attack knows neither encoders nor heads: it evaluates a loss on images,
+which gives the loss, its gradient, and whether the class is still predicted. An image counts as
+broken as soon as one evaluation predicts another class.
 """
 
 from collections.abc import Callable
@@ -21,21 +20,21 @@ Classifier: TypeAlias = Callable[[Images], Float[Tensor, "batch classes"]]
 MOMENTUM = 0.75
 """Share of APGD's new step in its move; Croce & Hein 2020, section 4.1."""
 PROGRESS_SHARE = 0.75
-"""Of the steps between two checkpoints that must raise the loss, or the step is halved; their
-rho."""
+"""Share of the steps between two checkpoints that must raise the loss, or the step is halved; rho
+in Croce & Hein 2020."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one look at images tells."""
+class LossAt:
+    """Loss, gradient and correctness of images under attack."""
 
     loss: Float[Tensor, "batch"]
     gradient: Images
-    """Of each image's loss with respect to the image."""
+    """Gradient of each image's loss with respect to the image."""
     is_right: Bool[Tensor, "batch"]
 
 
-Look: TypeAlias = Callable[[Images], Seen]
+AttackLoss: TypeAlias = Callable[[Images], LossAt]
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,13 @@ class Ball:
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack has found.
+    """The result of an attack so far.
 
     Attributes:
-        images: of highest loss among those looked at, the originals included.
-        loss: theirs.
-        gradient: theirs.
-        is_right: whether the class was found at every look.
+        images: images of highest loss among those evaluated, the originals included.
+        loss: loss of these images.
+        gradient: gradient of the loss at these images.
+        is_right: whether the class was predicted in every evaluation.
     """
 
     images: Images
@@ -74,19 +73,20 @@ class Attacked:
     gradient: Images
     is_right: Bool[Tensor, "batch"]
 
-    def also(self, images: Images, seen: Seen) -> "Attacked":
-        """The same after one more look."""
-        is_higher = seen.loss > self.loss
+    def also(self, images: Images, current: LossAt) -> "Attacked":
+        """The result extended by one more evaluation."""
+        is_higher = current.loss > self.loss
         return Attacked(
             images=_chosen(is_higher, images, self.images),
-            loss=torch.where(is_higher, seen.loss, self.loss),
-            gradient=_chosen(is_higher, seen.gradient, self.gradient),
-            is_right=self.is_right & seen.is_right,
+            loss=torch.where(is_higher, current.loss, self.loss),
+            gradient=_chosen(is_higher, current.gradient, self.gradient),
+            is_right=self.is_right & current.is_right,
         )
 
 
-def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> Look:
-    """A look whose loss rises and falls with the cross-entropy of the true class.
+def cross_entropy_loss(classifier: Classifier, labels: Int[Tensor, "batch"]) -> AttackLoss:
+    """Evaluation of a classifier by a loss that rises and falls with the cross-entropy of the true
+    class.
 
     loss = logsumexp_{j != y}(z_j) - z_y = log(exp(cross_entropy(z, y)) - 1)
 
@@ -99,7 +99,7 @@ def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> 
         labels: true classes, 0 .. classes - 1.
     """
 
-    def look(images: Images) -> Seen:
+    def loss_of(images: Images) -> LossAt:
         """Loss, its gradient, and which images are still classified rightly."""
         with torch.enable_grad():
             watched = images.detach().requires_grad_()
@@ -107,43 +107,43 @@ def cross_entropy_look(classifier: Classifier, labels: Int[Tensor, "batch"]) -> 
             own = logits.gather(1, labels[:, None])
             loss = (logits - own).scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
             (gradient,) = torch.autograd.grad(loss.sum(), watched)
-        return Seen(loss.detach(), gradient, logits.detach().argmax(dim=1) == labels)
+        return LossAt(loss.detach(), gradient, logits.detach().argmax(dim=1) == labels)
 
-    return look
+    return loss_of
 
 
-def fgsm(look: Look, ball: Ball) -> Attacked:
+def fgsm(loss_of: AttackLoss, ball: Ball) -> Attacked:
     """The fast gradient sign method: x + epsilon sign(dL/dx).
 
     Source: Goodfellow et al. 2015, arXiv:1412.6572, section 4.
     """
-    seen = look(ball.centre)
-    moved = ball.nearest(ball.centre + ball.epsilon * seen.gradient.sign())
-    return _original(ball, seen).also(moved, look(moved))
+    current = loss_of(ball.centre)
+    moved = ball.nearest(ball.centre + ball.epsilon * current.gradient.sign())
+    return _original(ball, current).also(moved, loss_of(moved))
 
 
-def pgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
+def pgd(loss_of: AttackLoss, ball: Ball, *, start: Images, steps: int) -> Attacked:
     """Projected gradient ascent with steps of 2.5 epsilon / steps: x <- nearest(x + step
     sign(dL/dx)).
 
     Args:
-        look: tells loss and gradient.
+        loss_of: loss of images, with its gradient.
         ball: where to stay.
         start: images of the ball.
-        steps: at least 1; the attack looks twice more, at the originals and at the end.
+        steps: at least 1; two more evaluations are of the originals and of the last images.
 
     Source: Madry et al. 2018, arXiv:1706.06083, section 2.1; the step is theirs for balls of
     several sizes.
     """
-    found, moved = _original(ball, look(ball.centre)), start
+    found, moved = _original(ball, loss_of(ball.centre)), start
     for _ in range(steps):
-        seen = look(moved)
-        found = found.also(moved, seen)
-        moved = ball.nearest(moved + 2.5 * ball.epsilon / steps * seen.gradient.sign())
-    return found.also(moved, look(moved))
+        current = loss_of(moved)
+        found = found.also(moved, current)
+        moved = ball.nearest(moved + 2.5 * ball.epsilon / steps * current.gradient.sign())
+    return found.also(moved, loss_of(moved))
 
 
-def apgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
+def apgd(loss_of: AttackLoss, ball: Ball, *, start: Images, steps: int) -> Attacked:
     """Auto-PGD: ascent with momentum whose step is halved, image by image, where it makes no
     progress.
 
@@ -156,29 +156,29 @@ def apgd(look: Look, ball: Ball, *, start: Images, steps: int) -> Attacked:
     candidates.
 
     Args:
-        look: tells loss and gradient.
+        loss_of: loss of images, with its gradient.
         ball: where to stay.
         start: images of the ball.
-        steps: at least 1; the attack looks twice more, at the originals and at the end.
+        steps: at least 1; two more evaluations are of the originals and of the last images.
 
     Source: Croce & Hein 2020, arXiv:2003.01690, algorithm 1.
     """
-    seen = look(start)
-    found = _original(ball, look(ball.centre)).also(start, seen)
-    now, before, loss, gradient = start, start, seen.loss, seen.gradient
+    current = loss_of(start)
+    found = _original(ball, loss_of(ball.centre)).also(start, current)
+    now, before, loss, gradient = start, start, current.loss, current.gradient
     best, raised, last = found.loss, torch.zeros_like(loss), 0
     size, halved, marks = (
         torch.full_like(loss, 2 * ball.epsilon),
-        torch.zeros_like(seen.is_right),
+        torch.zeros_like(current.is_right),
         checkpoints(steps),
     )
     for step in range(1, steps + 1):
         moved = ball.nearest(now + size[:, None, None, None] * gradient.sign())
         if step > 1:
             moved = ball.nearest(now + MOMENTUM * (moved - now) + (1 - MOMENTUM) * (now - before))
-        seen = look(moved)
-        found, raised = found.also(moved, seen), raised + (seen.loss > loss)
-        before, now, loss, gradient = now, moved, seen.loss, seen.gradient
+        current = loss_of(moved)
+        found, raised = found.also(moved, current), raised + (current.loss > loss)
+        before, now, loss, gradient = now, moved, current.loss, current.gradient
         if step in marks:
             halved = (raised < PROGRESS_SHARE * (step - last)) | (~halved & (found.loss <= best))
             size = torch.where(halved, size / 2, size)
@@ -219,22 +219,22 @@ def random_point(ball: Ball, noise: Float[Tensor, "batch 3 height width"]) -> Im
 
 
 def random_signs(
-    look: Look, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]
+    loss_of: AttackLoss, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]
 ) -> Attacked:
-    """Every pixel moved by epsilon, up or down at random: an attack's size without its aim.
+    """Every pixel moved by epsilon, up or down at random: the control of the attacks.
 
     Args:
-        look: tells loss and gradient; only the loss is used.
+        loss_of: loss of images; its gradient is not used.
         ball: where to stay.
         noise: uniform in [0, 1).
     """
     moved = ball.nearest(ball.centre + ball.epsilon * (2 * (noise < 0.5).to(ball.centre) - 1))
-    return _original(ball, look(ball.centre)).also(moved, look(moved))
+    return _original(ball, loss_of(ball.centre)).also(moved, loss_of(moved))
 
 
-def _original(ball: Ball, seen: Seen) -> Attacked:
+def _original(ball: Ball, current: LossAt) -> Attacked:
     return Attacked(
-        images=ball.centre, loss=seen.loss, gradient=seen.gradient, is_right=seen.is_right
+        images=ball.centre, loss=current.loss, gradient=current.gradient, is_right=current.is_right
     )
 
 
@@ -242,17 +242,18 @@ def _chosen(which: Bool[Tensor, "batch"], images: Images, others: Images) -> Ima
     return torch.where(which[:, None, None, None], images, others)
 
 
-Attack: TypeAlias = Callable[[Look, Ball, Tensor, int], Attacked]
-"""Look, ball, noise uniform in [0, 1) of the images' shape, and steps."""
+Attack: TypeAlias = Callable[[AttackLoss, Ball, Tensor, int], Attacked]
+"""Function of a loss, a ball, noise uniform in [0, 1) of the shape of the images, and a number of
+steps."""
 
 ATTACKS: dict[str, Attack] = {
-    "random-signs": lambda look, ball, noise, _: random_signs(look, ball, noise=noise),
-    "fgsm": lambda look, ball, _, __: fgsm(look, ball),
-    "pgd": lambda look, ball, noise, steps: pgd(
-        look, ball, start=random_point(ball, noise), steps=steps
+    "random-signs": lambda loss_of, ball, noise, _: random_signs(loss_of, ball, noise=noise),
+    "fgsm": lambda loss_of, ball, _, __: fgsm(loss_of, ball),
+    "pgd": lambda loss_of, ball, noise, steps: pgd(
+        loss_of, ball, start=random_point(ball, noise), steps=steps
     ),
-    "apgd-ce": lambda look, ball, noise, steps: apgd(
-        look, ball, start=random_point(ball, noise), steps=steps
+    "apgd-ce": lambda loss_of, ball, noise, steps: apgd(
+        loss_of, ball, start=random_point(ball, noise), steps=steps
     ),
 }
-"""The control, then the attacks from the weakest to the strongest."""
+"""Attacks by name: the control first, then from the weakest to the strongest."""

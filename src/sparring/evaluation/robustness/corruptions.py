@@ -26,7 +26,7 @@ Images: TypeAlias = Float[Tensor, "batch 3 size size"]
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _ZOOMS = 12
-"""Images that a zoom blur averages."""
+"""Number of enlarged images that a zoom blur averages."""
 _FOG_OCTAVES = 5
 
 

@@ -20,17 +20,17 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.classified import Classified
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.features import FeatureEncoder, Progress, evaluating, unit_images
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import FeatureEncoder, ReportProgress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.robustness.attacks import (
     ATTACKS,
     Attack,
     Ball,
     Classifier,
     Images,
-    cross_entropy_look,
+    cross_entropy_loss,
 )
 from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from sparring.evaluation.robustness.robustness_result import attack_result, corruption_result, share
@@ -45,6 +45,20 @@ _NOTE = (
 
 # Images per forward pass. Noise is drawn by batch, so another number would be another draw.
 _BATCH = 100
+
+
+PROTOCOL = Protocol(
+    name="robustness",
+    function="robustness",
+    settings="RobustnessSettings",
+    title="Robustness of a linear probe",
+    question="how much accuracy is lost under corruptions and attacks?",
+    labels="classes",
+    headline="corruption_accuracy",
+    measure="accuracy under common corruptions, mean over kinds and severities",
+    source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
+    variants={"corruptions": {"attacks": ()}},
+)
 
 
 class RobustnessSettings(Settings):
@@ -129,7 +143,7 @@ class _Sample:
             )
 
     def sizes(self, known: Classified) -> dict[str, int | str]:
-        """What the result tells beside its accuracies."""
+        """Numbers of images for the result."""
         if len(self.rows) == len(known.test_rows):
             return known.sizes
         part = replace(known, test_rows=self.rows, test_labels=self.labels)
@@ -139,17 +153,19 @@ class _Sample:
         }
 
 
-def robustness(contestant: Contestant, material: Material, settings: RobustnessSettings) -> Result:
+def robustness(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: RobustnessSettings
+) -> Result:
     """Accuracy of the probe on clean images, under attacks by grey level, and under corruptions by
     severity.
 
     Source: Croce & Hein 2020, arXiv:2003.01690; Hendrycks & Dietterich 2019, arXiv:1903.12261.
     """
-    sample = _sample(material, settings.images)
-    encoder = _in_full_precision(contestant.encoder)
-    classifier = _classifier(encoder, contestant, material, settings)
-    attacking = material.progress(f"attacks on the {contestant.name} encoder")
-    corrupting = material.progress(f"corruptions of the images of the {contestant.name} encoder")
+    sample = _sample(data, settings.images)
+    encoder = _in_full_precision(evaluated.encoder)
+    classifier = _classifier(encoder, evaluated, data, settings)
+    attacking = data.progress(f"attacks on the {evaluated.name} encoder")
+    corrupting = data.progress(f"corruptions of the images of the {evaluated.name} encoder")
     with evaluating(encoder.modules()):
         clean = share(
             torch.cat(
@@ -174,16 +190,16 @@ def robustness(contestant: Contestant, material: Material, settings: RobustnessS
         "table": [result["table"] for result in found if result],
         "curves": [result["curves"] for result in found if result],
         "note": _NOTE,
-        **sample.sizes(material.classes),
+        **sample.sizes(data.classes),
     }
 
 
-def _sample(material: Material, count: int) -> _Sample:
-    known = material.classes
+def _sample(data: EvaluationData, count: int) -> _Sample:
+    known = data.classes
     chosen = (
-        torch.randperm(
-            len(known.test_rows), generator=generator(material.seed, "robustness images")
-        )[:count]
+        torch.randperm(len(known.test_rows), generator=generator(data.seed, "robustness images"))[
+            :count
+        ]
         .sort()
         .values
     )
@@ -191,13 +207,14 @@ def _sample(material: Material, count: int) -> _Sample:
         dataset=known.test,
         rows=known.test_rows[chosen],
         labels=known.test_labels[chosen],
-        device=material.device,
-        seed=material.seed,
+        device=data.device,
+        seed=data.seed,
     )
 
 
 def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
-    """A copy: half precision would round away moves of a grey level, and the attack with them."""
+    """A copy of the encoder in full precision: half precision would round away changes of a grey
+    level."""
     encoder = deepcopy(encoder)
     if isinstance(encoder, Encoder):
         encoder.autocast_dtype = None
@@ -206,15 +223,15 @@ def _in_full_precision(encoder: FeatureEncoder) -> FeatureEncoder:
 
 def _classifier(
     encoder: FeatureEncoder,
-    contestant: Contestant,
-    material: Material,
+    evaluated: EvaluatedEncoder,
+    data: EvaluationData,
     settings: RobustnessSettings,
 ) -> Classifier:
-    data = material.labelled(contestant)
+    labelled = data.labelled(evaluated)
     head = fitted_probe(
-        data.train_features,
-        data.train_labels,
-        seed=material.seed,
+        labelled.train_features,
+        labelled.train_labels,
+        seed=data.seed,
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )
@@ -228,9 +245,12 @@ def _is_right(
 
 
 def _under_attack(
-    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+    classifier: Classifier,
+    sample: _Sample,
+    settings: RobustnessSettings,
+    progress: ReportProgress | None,
 ) -> dict[str, Bool[Tensor, "levels sample"]]:
-    """By attack: which images are still classified rightly at each grey level."""
+    """For each attack, which images are still classified correctly at each grey level."""
     withstood: dict[str, list[Tensor]] = {name: [] for name in settings.attacks}
     total, done = len(settings.attacks) * len(sample.rows), 0
     for number, (images, labels) in enumerate(sample.batches()):
@@ -265,19 +285,22 @@ def _withstood(
     for level, grey_levels in enumerate(settings.grey_levels):
         for noise in noises:
             if len(left):
-                look, ball = (
-                    cross_entropy_look(classifier, labels[left]),
+                loss_of, ball = (
+                    cross_entropy_loss(classifier, labels[left]),
                     Ball(images[left], grey_levels / 255),
                 )
-                left = left[attack(look, ball, noise[left], settings.steps).is_right]
+                left = left[attack(loss_of, ball, noise[left], settings.steps).is_right]
         withstood[level, left.cpu()] = True
     return withstood
 
 
 def _under_corruption(
-    classifier: Classifier, sample: _Sample, settings: RobustnessSettings, progress: Progress | None
+    classifier: Classifier,
+    sample: _Sample,
+    settings: RobustnessSettings,
+    progress: ReportProgress | None,
 ) -> dict[str, list[float]]:
-    """By corruption: accuracy at each severity."""
+    """For each corruption, the accuracy at each severity."""
     right = {name: [0] * len(settings.severities) for name in settings.corruptions}
     total, done = len(settings.corruptions) * len(sample.rows), 0
     for number, (images, labels) in enumerate(sample.batches()):

@@ -1,4 +1,4 @@
-"""What the robustness protocol found, as a result: mean accuracies, tables and curves."""
+"""Results of the robustness protocol: mean accuracies, tables and curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -105,7 +105,7 @@ def _points(
 
 
 def _means(lists: Sequence[Sequence[float]]) -> list[float]:
-    """Mean over lists, place by place."""
+    """Mean of several lists at each position."""
     return [_mean(values) for values in zip(*lists, strict=True)]
 
 
@@ -114,5 +114,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def share(flags: Bool[Tensor, "images"]) -> float:
-    """Part of the flags that are set, in [0, 1]."""
+    """Share of the flags that are set, in [0, 1]."""
     return flags.double().mean().item()

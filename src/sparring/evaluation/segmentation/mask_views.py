@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class MaskViews:
-    """A square cut out at a random place and size, brought to one size and mirrored with
-    probability 1/2; the mask goes along.
+    """Random square crops of an image and its mask, resized and mirrored with probability 1/2.
 
     Where the square reaches beyond the image, the image continues with one colour and the mask with
     the ignored id.
@@ -22,7 +21,7 @@ class MaskViews:
     scale: tuple[float, float]
     """Range of the factor by which the image is enlarged; drawn uniformly."""
     fill: Float[Tensor, "3"]
-    """Colour beyond the image, in [0, 1]."""
+    """Colour of pixels beyond the image, in [0, 1]."""
     ignore_index: int
 
     def __call__(
@@ -32,7 +31,7 @@ class MaskViews:
         *,
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, "3 crop crop"], Int[Tensor, "crop crop"]]:
-        """A view of an image and the ids of its pixels."""
+        """A random view of an image in [0, 1], and the ids of its pixels."""
         low, high = self.scale
         across, down, size, mirror = torch.rand(4, generator=generator).tolist()
         side = max(1, round(self.crop / (low + size * (high - low))))
@@ -48,7 +47,7 @@ class MaskViews:
     def _cut(
         self, image: Tensor, mask: Tensor, *, top: int, left: int, side: int
     ) -> tuple[Tensor, Tensor]:
-        """The square of an image and of its mask, filled up where it reaches beyond them."""
+        """A square of an image and of its mask, padded where it reaches beyond them."""
         view = self.fill[:, None, None].expand(3, side, side).clone()
         ids = torch.full((side, side), self.ignore_index, dtype=mask.dtype)
         rows, columns = (slice(max(start, 0), start + side) for start in (top, left))

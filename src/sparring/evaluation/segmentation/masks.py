@@ -1,5 +1,4 @@
-"""What the protocols on masks share: the two sets, the classes and the ignored id, checked at the
-start, and the score."""
+"""Images with masks for segmentation protocols: opening and checking both sets, and scoring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from sparring.data.sources.masked_layouts import open_masked
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
-from sparring.evaluation.data import Material
-from sparring.evaluation.features import Progress
+from sparring.evaluation.data import EvaluationData
+from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.segmentation.mask_views import resized_mask
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
@@ -28,7 +27,7 @@ from sparring.seeding import generator
 IGNORED = 255
 """The id of pixels without a class in VOC's masks and most others."""
 VOID_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
-"""Names, in any case, of a class that means: no class."""
+"""Names, in any case, of a class that means "no class"."""
 
 # That many equal masks tell that two sets are one.
 _COMPARED_MASKS = 8
@@ -55,7 +54,7 @@ class MaskSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Segmented:
-    """Images with masks: those to learn from, and those to score."""
+    """Images with masks, in a set to learn from and a set to score."""
 
     train: Masked
     train_rows: tuple[int, ...]
@@ -67,7 +66,7 @@ class Segmented:
     test_pixels: Int[Tensor, "classes"]
     """Pixels of each class in the rows to learn from and in those to score."""
     tested_on: str
-    """Says in words which images are scored."""
+    """Which images are scored, in words."""
     longer_side: int | None
 
     @property
@@ -78,23 +77,23 @@ class Segmented:
     def train_pair(
         self, row: int
     ) -> tuple[Float[Tensor, "3 height width"], Int[Tensor, "height width"]]:
-        """Image to learn from, in [0, 1], and its mask, both shrunk if they are large."""
+        """An image to learn from, in [0, 1], and its mask, both shrunk if they are large."""
         image, mask = shrunk(self.train.image(row), self.longer_side), self.train.mask(row)
         return image, mask if mask.shape == image.shape[1:] else resized_mask(mask, image.shape[1:])
 
     def test_image(self, row: int) -> Float[Tensor, "3 height width"]:
-        """Image to score, in [0, 1]."""
+        """An image to score, in [0, 1]."""
         return shrunk(self.test.image(row), self.longer_side)
 
     def prediction(
         self, logits: Float[Tensor, "classes height width"]
     ) -> Int[Tensor, "height width"]:
-        """Class of each pixel; a class that training lacks is never predicted."""
+        """Predicted class of each pixel; a class that training lacks is never predicted."""
         unseen = (self.train_pixels == 0).to(logits.device)
         return logits.masked_fill(unseen[:, None, None], -torch.inf).argmax(dim=0)
 
     def result(self, confusion: Int[Tensor, "classes classes"]) -> Result:
-        """Score of a confusion matrix on the images to score, and what it was made of."""
+        """Result of a confusion matrix on the images to score, with the numbers of images."""
         ious = intersection_over_union(confusion)
         present = [number for number in range(self.num_classes) if self.test_pixels[number] > 0]
         shares = self.test_pixels / self.test_pixels.sum()
@@ -144,17 +143,17 @@ def shrunk(image: Tensor, longer_side: int | None) -> Float[Tensor, "3 height wi
     )[0].clamp(0, 1)
 
 
-def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
-    """The images with masks, every mask looked at once.
+def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
+    """Open the images with masks, and check every mask once.
 
     Raises:
         ConfigError: names and a number of classes that differ.
         DataError: no masks, masks that do not fit their images, ids beyond the classes, or nothing
             to learn or to score.
     """
-    train, test, train_rows, test_rows, tested_on = _sets(material)
-    train_counts = _pixels(train, train_rows, material.progress("checking the training masks"))
-    test_counts = _pixels(test, test_rows, material.progress("checking the test masks"))
+    train, test, train_rows, test_rows, tested_on = _sets(data)
+    train_counts = _pixels(train, train_rows, data.progress("checking the training masks"))
+    test_counts = _pixels(test, test_rows, data.progress("checking the test masks"))
     names, ignore_index = _classes(
         train.class_names, np.maximum(train_counts, test_counts), settings
     )
@@ -183,21 +182,20 @@ def open_segmented(material: Material, settings: MaskSettings) -> Segmented:
     )
 
 
-def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
-    """Both sets and the rows of each; of a single set, or of two equal ones, a part is held out and
-    scored."""
-    given = material.train if material.train is not None else material.test
+def _sets(data: EvaluationData) -> tuple[Masked, Masked, tuple[int, ...], tuple[int, ...], str]:
+    """Both sets and the rows of each; a single set, or two equal ones, are split."""
+    given = data.train if data.train is not None else data.test
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
-        given, "images to learn from (--train-data)" if material.train is not None else "images"
+        given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
     test = (
         train
-        if material.train is None or material.test is None
-        else _opened(material.test, "images to score (--data)")
+        if data.train is None or data.test is None
+        else _opened(data.test, "images to score (--data)")
     )
-    most_train, most_test = material.limits
+    most_train, most_test = data.limits
     if not _are_same(train, test):
         return (
             train,
@@ -210,9 +208,7 @@ def _sets(material: Material) -> tuple[Masked, Masked, tuple[int, ...], tuple[in
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(
-        len(train), generator=generator(material.seed, "held-out masks")
-    ).tolist()
+    order = torch.randperm(len(train), generator=generator(data.seed, "held-out masks")).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(train)))
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "
@@ -235,7 +231,7 @@ def _opened(data: ImageData | Source, which: str) -> Masked:
 
 
 def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
-    """Some of the rows, drawn at random once and for all, if there are more."""
+    """At most so many of the rows, drawn at random with a fixed seed."""
     if limit is None or len(rows) <= limit:
         return tuple(rows)
     chosen: list[int] = (
@@ -245,7 +241,7 @@ def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
 
 
 def _are_same(train: Masked, test: Masked) -> bool:
-    """Whether both sets are the same, perhaps from two files: then none may be scored by itself."""
+    """Whether both sets hold the same images, perhaps read from two files."""
     if train is test or train.fingerprint() == test.fingerprint():
         return True
     rows = np.linspace(0, len(train) - 1, _COMPARED_MASKS).astype(int).tolist()
@@ -256,8 +252,8 @@ def _are_same(train: Masked, test: Masked) -> bool:
     )
 
 
-def _pixels(data: Masked, rows: tuple[int, ...], progress: Progress | None) -> np.ndarray:
-    """Pixels of each id."""
+def _pixels(data: Masked, rows: tuple[int, ...], progress: ReportProgress | None) -> np.ndarray:
+    """Number of pixels of each id in the masks of the rows."""
     counts = np.zeros(65_536, np.int64)
     for done, row in enumerate(rows, start=1):
         ids = data.checked_mask(row).flatten().numpy()
@@ -298,6 +294,7 @@ def _classes(
 def _refuse_unusable(
     counts: np.ndarray, which: str, *, ignore_index: int, num_classes: int, protocol: str
 ) -> None:
+    """Check that the masks have the classes that the settings promise."""
     ids = np.flatnonzero(counts)
     known = ids[ids != ignore_index]
     if len(known) and known[-1] >= num_classes:
@@ -325,7 +322,7 @@ def _refuse_unusable(
 
 
 def _of_classes(counts: np.ndarray, num_classes: int, ignore_index: int) -> Tensor:
-    """Pixels of each class; the ignored id counts none."""
+    """Number of pixels of each class; the ignored id does not count."""
     kept = counts[:num_classes].copy()
     if ignore_index < num_classes:
         kept[ignore_index] = 0

@@ -1,4 +1,4 @@
-"""Pixel probe: a linear classifier of single pixels on the frozen maps of the encoder.
+"""Pixel probe: a linear classifier of single pixels on frozen feature maps.
 
 It is a 1 x 1 convolution on a map whose logits are upsampled to the mask and compared with it pixel
 by pixel. Upsampling is linear, so the loss is that of logistic regression on interpolated features.
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.errors import DataError
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.features import Progress, evaluating
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.frozen.logistic import (
     REGULARISATIONS,
     FittedProbe,
@@ -25,13 +25,25 @@ from sparring.evaluation.frozen.logistic import (
     regularisation_path,
     standardise,
 )
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
 from sparring.measures.iou import confusion_matrix, mean_iou
 from sparring.models.encoder import Encoder
 from sparring.models.feature_maps import FeatureMaps
 from sparring.seeding import generator
+
+PROTOCOL = Protocol(
+    name="pixel-probe",
+    function="pixel_probe",
+    settings="PixelProbeSettings",
+    title="Linear probe of pixels",
+    question="how well does a linear classifier of frozen pixel features segment?",
+    labels="masks",
+    headline="miou",
+    measure="mean IoU",
+    source=("logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915"),
+)
 
 
 class PixelProbeSettings(MaskSettings):
@@ -52,46 +64,48 @@ class PixelProbeSettings(MaskSettings):
     """Part of the training images to choose on."""
 
 
-def pixel_probe(contestant: Contestant, material: Material, settings: PixelProbeSettings) -> Result:
+def pixel_probe(
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: PixelProbeSettings
+) -> Result:
     """Mean IoU of a linear classifier of the pixels of a frozen, dilated encoder."""
-    data = open_segmented(material, settings)
-    if len(data.train_rows) < 2:
+    segmented = open_segmented(data, settings)
+    if len(segmented.train_rows) < 2:
         raise DataError(
             "the pixel probe chooses its regularisation on held-out training images and needs "
             "at least two, got one"
         )
-    encoder = contestant.learner()  # a copy, since dilation changes it
+    encoder = evaluated.trainable_copy()  # a copy, since dilation changes it
     maps = dilated_maps(encoder, output_stride=settings.output_stride, stage=settings.stage)
     network = FrozenMap(encoder, maps, stage=settings.stage)
-    progress = material.progress(f"maps of the {contestant.name} encoder, training images")
-    sample = _sampled(network, data, pixels=settings.pixels, material=material, progress=progress)
+    progress = data.progress(f"maps of the {evaluated.name} encoder, training images")
+    sample = _sampled(network, segmented, pixels=settings.pixels, data=data, progress=progress)
     penalty, validation_miou = _chosen_penalty(
-        sample, settings, num_classes=data.num_classes, seed=material.seed
+        sample, settings, num_classes=segmented.num_classes, seed=data.seed
     )
     fitted = fitted_probe(
         sample.features,
         sample.targets,
-        seed=material.seed,
+        seed=data.seed,
         regularisations=(penalty,),
         validation_share=settings.validation_share,
     )
     confusion = _confusion(
         network,
         fitted,
-        data,
-        progress=material.progress(f"segmenting with the {contestant.name} encoder"),
+        segmented,
+        progress=data.progress(f"segmenting with the {evaluated.name} encoder"),
     )
     known = {
         "validation_miou": validation_miou,
         "regularisation": penalty,
         "channels": maps.channels[settings.stage],
     }
-    return {**data.result(confusion), **known, "train_pixels": len(sample.targets)}
+    return {**segmented.result(confusion), **known, "train_pixels": len(sample.targets)}
 
 
 @dataclass(frozen=True)
 class FrozenMap:
-    """The map of one stage for single images; nothing of it learns."""
+    """Frozen feature map of one stage of an encoder, for single images."""
 
     encoder: Encoder
     maps: FeatureMaps
@@ -101,7 +115,7 @@ class FrozenMap:
     def __call__(
         self, image: Float[Tensor, "3 height width"]
     ) -> Float[Tensor, "channels rows columns"]:
-        """Map of an image in [0, 1], on the encoder's device."""
+        """Feature map of an image in [0, 1], on the encoder's device."""
         mean, std = self.encoder.mean, self.encoder.std
         with evaluating(self.maps.modules()):
             map_: Tensor = self.maps((image.to(mean.device)[None] - mean) / std)[self.stage][0]
@@ -109,11 +123,11 @@ class FrozenMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class PixelSample:
     """Pixels of the training images."""
 
     features: Float[Tensor, "pixels channels"]
-    """Interpolated."""
+    """Features of each pixel, interpolated in the map."""
     targets: Int[Tensor, "pixels"]
     images: Int[Tensor, "pixels"]
     """Number of the image that each pixel is from."""
@@ -124,7 +138,7 @@ def interpolated(
     places: Int[Tensor, "pixels 2"],
     size: tuple[int, ...],
 ) -> Float[Tensor, "pixels channels"]:
-    """Values of a map at some pixels of its image: those of `upsampled`, without making the others.
+    """Features at some pixels of an image: those of `upsampled`, without computing the others.
 
     Args:
         map_: cells.
@@ -145,41 +159,39 @@ def interpolated(
 
 def _sampled(
     network: FrozenMap,
-    data: Segmented,
+    segmented: Segmented,
     *,
     pixels: int,
-    material: Material,
-    progress: Progress | None,
-) -> Sample:
-    """The same number of pixels from every training image; fewer from one that has fewer with a
-    class."""
-    per_image, features, targets = max(1, pixels // len(data.train_rows)), [], []
-    for done, row in enumerate(data.train_rows, start=1):
-        image, mask = data.train_pair(row)
-        known = (mask != data.ignore_index).nonzero()
+    data: EvaluationData,
+    progress: ReportProgress | None,
+) -> PixelSample:
+    """Pixels of all training images, the same number from each, or all where an image has fewer
+    with a class."""
+    per_image, features, targets = max(1, pixels // len(segmented.train_rows)), [], []
+    for done, row in enumerate(segmented.train_rows, start=1):
+        image, mask = segmented.train_pair(row)
+        known = (mask != segmented.ignore_index).nonzero()
         chosen = known[
-            torch.randperm(len(known), generator=generator(material.seed, "pixels", row))[
-                :per_image
-            ]
+            torch.randperm(len(known), generator=generator(data.seed, "pixels", row))[:per_image]
         ]
-        features.append(interpolated(network(image), chosen.to(material.device), mask.shape))
+        features.append(interpolated(network(image), chosen.to(data.device), mask.shape))
         targets.append(mask[chosen[:, 0], chosen[:, 1]])
         if progress is not None:
-            progress(done, len(data.train_rows))
+            progress(done, len(segmented.train_rows))
     counts = torch.tensor([len(part) for part in targets])
     images = torch.repeat_interleave(torch.arange(len(targets)), counts)
-    return Sample(
+    return PixelSample(
         features=torch.cat(features),
-        targets=torch.cat(targets).to(material.device),
-        images=images.to(material.device),
+        targets=torch.cat(targets).to(data.device),
+        images=images.to(data.device),
     )
 
 
 def _chosen_penalty(
-    sample: Sample, settings: PixelProbeSettings, *, num_classes: int, seed: int
+    sample: PixelSample, settings: PixelProbeSettings, *, num_classes: int, seed: int
 ) -> tuple[float, float]:
-    """The penalty of the best mean IoU on pixels of held-out images, and that mean IoU; the
-    strongest among equals."""
+    """The penalty with the best mean IoU on pixels of held-out images, the strongest among equals,
+    and that mean IoU."""
     count = int(sample.images.max()) + 1
     order = torch.randperm(count, generator=generator(seed, "pixel probe's held-out images")).to(
         sample.images.device
@@ -204,17 +216,21 @@ def _chosen_penalty(
 
 
 def _confusion(
-    network: FrozenMap, fitted: FittedProbe, data: Segmented, *, progress: Progress | None
+    network: FrozenMap,
+    fitted: FittedProbe,
+    segmented: Segmented,
+    *,
+    progress: ReportProgress | None,
 ) -> Int[Tensor, "classes classes"]:
-    """Of the images to score, each segmented at once and whole."""
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
-    for done, row in enumerate(data.test_rows, start=1):
-        mask, map_ = data.test.mask(row), network(data.test_image(row))
+    """Confusion matrix over the images to score, each segmented as a whole."""
+    confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
+    for done, row in enumerate(segmented.test_rows, start=1):
+        mask, map_ = segmented.test.mask(row), network(segmented.test_image(row))
         logits = fitted.logits(map_.flatten(1).T).T.view(-1, *map_.shape[1:])
         predicted = fitted.classes[upsampled(logits[None], mask.shape)[0].argmax(dim=0)].cpu()
         confusion += confusion_matrix(
-            predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+            predicted, mask, num_classes=segmented.num_classes, ignore_index=segmented.ignore_index
         )
         if progress is not None:
-            progress(done, len(data.test_rows))
+            progress(done, len(segmented.test_rows))
     return confusion

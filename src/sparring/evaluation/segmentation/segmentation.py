@@ -1,5 +1,4 @@
-"""Semantic segmentation: a dilated encoder and a head learn the class of every pixel, and are
-scored by mean IoU."""
+"""Segmentation protocol: mean IoU of a dilated encoder and a head fine-tuned on masks."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from torch.nn import functional as F
 
 from sparring.data.views.view_settings import Range
 from sparring.errors import TrainingError
-from sparring.evaluation.data import Contestant, Material
-from sparring.evaluation.features import Progress, evaluating
-from sparring.evaluation.protocol import Result, curves
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import ReportProgress, evaluating
+from sparring.evaluation.protocol import Protocol, Result, curves
 from sparring.evaluation.segmentation.mask_views import MaskViews
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import HEADS, HeadShape, Segmenter, upsampled
@@ -28,22 +27,69 @@ MAX_CROP = 480
 cropped to that."""
 
 STEPS = 500
-"""Length of the training if the settings tell none: minutes on two cores for a narrow network and
-images of 240 x 180 pixels."""
+"""Default number of training steps: minutes on two cores for a narrow network and images of 240 x
+180 pixels."""
 
 # Points of the curve of the loss.
 _POINTS = 20
+
+
+PROTOCOL = Protocol(
+    name="segmentation",
+    function="segmentation",
+    settings="SegmentationSettings",
+    title="Segmentation",
+    question="how well does a network that starts from the encoder segment?",
+    labels="masks",
+    headline="miou",
+    measure="mean IoU",
+    source=(
+        "Long et al. 2015, arXiv:1411.4038; variants Chen et al. 2017, arXiv:1706.05587, and "
+        "He et al. 2020, arXiv:1911.05722"
+    ),
+    variants={
+        "fcn": {},
+        "deeplabv3": {"head": "deeplabv3", "dropout": 0.5},
+        # He et al. 2020, appendix; dropout is not spoken of.
+        "moco": {
+            "head": "dilated-fcn",
+            "head_channels": 256,
+            "dropout": 0.0,
+            "output_stride": 16,
+            "crop": 513,
+            "batch_size": 16,
+            "epochs": 50,
+            "backbone_learning_rate": 0.003,
+            "head_learning_rate": 0.003,
+            "schedule": "steps",
+        },
+        # Chen et al. 2017, section 4, first of two stages; dropout and weight decay are not
+        # verified.
+        "deeplabv3-paper": {
+            "head": "deeplabv3",
+            "head_channels": 256,
+            "dropout": 0.5,
+            "output_stride": 16,
+            "crop": 513,
+            "batch_size": 16,
+            "steps": 30_000,
+            "backbone_learning_rate": 0.007,
+            "head_learning_rate": 0.007,
+        },
+    },
+    is_frozen=False,
+)
 
 
 class SegmentationSettings(MaskSettings):
     """Settings of `segmentation`."""
 
     head: Literal["fcn", "dilated-fcn", "deeplabv3"] = "fcn"
-    """What reads the last map; see `HEADS`."""
+    """Head on the last map; see `HEADS`."""
     head_channels: int | None = Field(default=None, ge=1)
-    """Inner channels of the head; None: as the head's source says, adapted to narrow networks."""
+    """Inner channels of the head; None: the default of the head, adapted to narrow networks."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Before the head's last layer; torchvision's FCN."""
+    """Dropout before the head's last layer; 0.1 in torchvision's FCN."""
     output_stride: Literal[4, 8, 16, 32] = 8
     """Pixels of the image per pixel of the last map; coarser stages are dilated. 8 in torchvision's
     FCN."""
@@ -58,39 +104,39 @@ class SegmentationSettings(MaskSettings):
     """Steps in all; None: as many as `epochs` makes, and 500 without those, since small sets make
     few in an epoch."""
     epochs: int | None = Field(default=None, ge=1)
-    """Passes over the training images, where `steps` says nothing."""
+    """Passes over the training images, if `steps` is not given."""
     backbone_learning_rate: float = Field(default=0.05, gt=0)
-    """Of the encoder, at the start. Chosen with narrow ResNet-18s on CamVid's validation images,
-    where 0.02 to 0.1 differ by a point."""
+    """Initial learning rate of the encoder. Chosen with narrow ResNet-18s on CamVid's validation
+    images, where 0.02 to 0.1 differ by a point."""
     head_learning_rate: float = Field(default=0.1, gt=0)
-    """Of the head, at the start; chosen likewise."""
+    """Initial learning rate of the head, chosen in the same way."""
     schedule: Literal["poly", "cosine", "steps"] = "poly"
-    """How both rates fall: (1 - t) ** 0.9 (Chen et al. 2017), half a cosine, or to a tenth at 70 %
-    and again at 90 % of the steps."""
+    """How both rates fall: `poly`: (1 - t) ** 0.9 (Chen et al. 2017); `cosine`: half a cosine;
+    `steps`: to a tenth at 70 % and again at 90 % of the steps."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """As in torchvision's reference and He et al. 2020."""
+    """Weight decay of SGD, as in torchvision's reference and He et al. 2020."""
 
 
 def segmentation(
-    contestant: Contestant, material: Material, settings: SegmentationSettings
+    evaluated: EvaluatedEncoder, data: EvaluationData, settings: SegmentationSettings
 ) -> Result:
-    """Mean IoU of a copy of the encoder that learned, with a head, to segment."""
-    data = open_segmented(material, settings)
+    """Mean IoU of a copy of the encoder, fine-tuned with a head to segment."""
+    segmented = open_segmented(data, settings)
     # Layers and dropout draw from PyTorch's global generator, which is put back afterwards.
-    with torch.random.fork_rng(devices=[material.device] if material.device.type == "cuda" else []):
-        torch.manual_seed(derived_seed(material.seed, "segmentation"))
-        model = _segmenter(contestant, data, settings).to(material.device)
-        losses = _train(model, data, settings, material, name=contestant.name)
+    with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+        torch.manual_seed(derived_seed(data.seed, "segmentation"))
+        model = _segmenter(evaluated, segmented, settings).to(data.device)
+        losses = _train(model, segmented, settings, data, name=evaluated.name)
         confusion = _confusion(
             model,
-            data,
-            device=material.device,
-            progress=material.progress(f"segmenting, {contestant.name} encoder"),
+            segmented,
+            device=data.device,
+            progress=data.progress(f"segmenting, {evaluated.name} encoder"),
         )
     return {
-        **data.result(confusion),
+        **segmented.result(confusion),
         "steps": len(losses),
         "training_loss": _mean(losses[-max(1, len(losses) // _POINTS) :]),
         "curves": curves(
@@ -103,7 +149,7 @@ def segmentation(
 
 
 def learning_rate_factor(schedule: str, fraction: float) -> float:
-    """Factor on the first learning rate after this fraction of the steps, in [0, 1].
+    """Factor of both learning rates after a fraction of the steps, in [0, 1].
 
     Example:
         >>> [learning_rate_factor("steps", fraction) for fraction in (0.5, 0.75)]
@@ -138,56 +184,56 @@ def pixel_loss(
 
 
 def _segmenter(
-    contestant: Contestant, data: Segmented, settings: SegmentationSettings
+    evaluated: EvaluatedEncoder, segmented: Segmented, settings: SegmentationSettings
 ) -> Segmenter:
     def make_head(channels: int, stride: int) -> nn.Module:
         """The head that the settings name, for maps of so many channels."""
         shape = HeadShape(
             channels=channels,
             width=settings.head_channels,
-            num_classes=data.num_classes,
+            num_classes=segmented.num_classes,
             dropout=settings.dropout,
             output_stride=stride,
         )
         return HEADS[settings.head](shape)
 
     return Segmenter(
-        contestant.learner(), output_stride=settings.output_stride, make_head=make_head
+        evaluated.trainable_copy(), output_stride=settings.output_stride, make_head=make_head
     )
 
 
 def _train(
     model: Segmenter,
-    data: Segmented,
+    segmented: Segmented,
     settings: SegmentationSettings,
-    material: Material,
+    data: EvaluationData,
     *,
     name: str,
 ) -> list[float]:
-    """Loss of each step."""
-    per_epoch = math.ceil(len(data.train_rows) / settings.batch_size)
+    """Train the segmenter in place; returns the loss of each step."""
+    per_epoch = math.ceil(len(segmented.train_rows) / settings.batch_size)
     num_steps, losses = (
         settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS),
         list[float](),
     )
     optimizer, progress = (
         _optimizer(model, settings),
-        material.progress(f"training to segment, {name} encoder"),
+        data.progress(f"training to segment, {name} encoder"),
     )
-    views = _views(data, settings, fill=model.mean.flatten().cpu())
+    views = _views(segmented, settings, fill=model.mean.flatten().cpu())
     model.train()
     for step in range(num_steps):
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["first"]
         images, masks = (
-            part.to(material.device)
+            part.to(data.device)
             for part in _batch(
-                data, views, step, batch_size=settings.batch_size, seed=material.seed
+                segmented, views, step, batch_size=settings.batch_size, seed=data.seed
             )
         )
         loss = pixel_loss(
-            upsampled(model(images), masks.shape[1:]), masks, ignore_index=data.ignore_index
+            upsampled(model(images), masks.shape[1:]), masks, ignore_index=segmented.ignore_index
         )
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
@@ -219,18 +265,19 @@ def _optimizer(model: Segmenter, settings: SegmentationSettings) -> torch.optim.
 
 
 def _views(
-    data: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]
+    segmented: Segmented, settings: SegmentationSettings, *, fill: Float[Tensor, "3"]
 ) -> MaskViews:
-    crop = settings.crop or min(MAX_CROP, *data.train_pair(data.train_rows[0])[1].shape)
-    return MaskViews(crop=crop, scale=settings.scale, fill=fill, ignore_index=data.ignore_index)
+    crop = settings.crop or min(MAX_CROP, *segmented.train_pair(segmented.train_rows[0])[1].shape)
+    return MaskViews(
+        crop=crop, scale=settings.scale, fill=fill, ignore_index=segmented.ignore_index
+    )
 
 
 def _batch(
-    data: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
+    segmented: Segmented, views: MaskViews, step: int, *, batch_size: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Crops of a step and their masks: the images pass by again and again, each time in an order of
-    its own."""
-    count = len(data.train_rows)
+    """Crops and masks of one step, from passes over all images in random order."""
+    count = len(segmented.train_rows)
     draws = generator(seed, "segmentation crops", step)
     orders = {
         epoch: _order(count, epoch, seed)
@@ -238,7 +285,7 @@ def _batch(
     }
     places = [divmod(place, count) for place in range(step * batch_size, (step + 1) * batch_size)]
     pairs = [
-        views(*data.train_pair(data.train_rows[orders[epoch][place]]), generator=draws)
+        views(*segmented.train_pair(segmented.train_rows[orders[epoch][place]]), generator=draws)
         for epoch, place in places
     ]
     return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
@@ -252,20 +299,23 @@ def _order(count: int, epoch: int, seed: int) -> list[int]:
 
 
 def _confusion(
-    model: Segmenter, data: Segmented, *, device: torch.device, progress: Progress | None
+    model: Segmenter, segmented: Segmented, *, device: torch.device, progress: ReportProgress | None
 ) -> Int[Tensor, "classes classes"]:
-    """Of the images to score, each segmented at once and whole."""
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.long)
+    """Confusion matrix over the images to score, each segmented as a whole."""
+    confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     with evaluating(model.modules()):
-        for done, row in enumerate(data.test_rows, start=1):
-            mask = data.test.mask(row)
-            logits = upsampled(model(data.test_image(row)[None].to(device)), mask.shape)
-            predicted = data.prediction(logits[0]).cpu()
+        for done, row in enumerate(segmented.test_rows, start=1):
+            mask = segmented.test.mask(row)
+            logits = upsampled(model(segmented.test_image(row)[None].to(device)), mask.shape)
+            predicted = segmented.prediction(logits[0]).cpu()
             confusion += confusion_matrix(
-                predicted, mask, num_classes=data.num_classes, ignore_index=data.ignore_index
+                predicted,
+                mask,
+                num_classes=segmented.num_classes,
+                ignore_index=segmented.ignore_index,
             )
             if progress is not None:
-                progress(done, len(data.test_rows))
+                progress(done, len(segmented.test_rows))
     return confusion
 
 
@@ -274,7 +324,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _points(losses: Sequence[float]) -> list[tuple[float, float]]:
-    """Means over stretches of the training, at their last steps."""
+    """Mean losses over equal parts of the training, each at its last step."""
     length = math.ceil(len(losses) / _POINTS)
     return [
         (min(start + length, len(losses)), _mean(losses[start : start + length]))

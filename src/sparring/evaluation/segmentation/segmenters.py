@@ -1,5 +1,4 @@
-"""Networks that give every pixel of an image the logits of the classes: a dilated ResNet and a head
-of convolutions on its last map."""
+"""Segmentation networks: a dilated ResNet with a convolutional head."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ _ATROUS_RATES_AT_8 = (12, 24, 36)
 
 @dataclass(frozen=True, kw_only=True)
 class HeadShape:
-    """What a head is built from."""
+    """Sizes of a segmentation head."""
 
     channels: int
-    """Of the map that it reads."""
+    """Channels of the map that the head reads."""
     width: int | None
-    """Its inner channels; None: the head's own default."""
+    """Inner channels of the head; None: the head's default."""
     num_classes: int
     dropout: float
     """Share of the inner channels set to zero before the last convolution."""
@@ -33,8 +32,8 @@ class HeadShape:
 
 
 class Segmenter(nn.Module):
-    """Images in [0, 1] to the class logits of each cell of the last map; `upsampled` brings them to
-    the size of a mask.
+    """Network from images in [0, 1] to the class logits of each cell of the last map; `upsampled`
+    brings them to the size of a mask.
 
     Args:
         encoder: gives its network, which is dilated in place, and its normalisation.
@@ -58,13 +57,13 @@ class Segmenter(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Logits."""
+        """Class logits of each cell of the last map."""
         logits: Tensor = self.head(self.maps((images - self.mean) / self.std)[LAST_STAGE])
         return logits
 
 
 def dilated_maps(encoder: Encoder, *, output_stride: int, stage: str) -> FeatureMaps:
-    """Maps of one stage of an encoder's network, which is dilated in place.
+    """Module that computes the maps of one stage of an encoder, whose network it dilates in place.
 
     Raises:
         ConfigError: if the network is no ResNet that can be dilated.
@@ -141,4 +140,4 @@ HEADS: Mapping[str, Callable[[HeadShape], nn.Module]] = {
     "dilated-fcn": dilated_fcn_head,
     "deeplabv3": deeplabv3_head,
 }
-"""Heads by the names that `segmentation.head` takes."""
+"""Heads by name, for the setting `segmentation.head`."""

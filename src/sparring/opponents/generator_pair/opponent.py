@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.data.images import Images
 from sparring.measures.metric import Metric
-from sparring.methods.about import About, Pairing, Twin
+from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Context, Method, Metrics, Pictures
 from sparring.models.split_norm import split_norms
@@ -61,7 +61,7 @@ from sparring.opponents.generator_pair.pretraining import Pretraining
 from sparring.opponents.generator_pair.realism import crowding_warning
 from sparring.opponents.generator_pair.realism_losses import judge_hinge
 from sparring.opponents.generator_pair.supply import Supply, draws_for
-from sparring.opponents.opponent import Opponent
+from sparring.opponents.opponent import Opponent, innermost
 from sparring.optim.player import Added, Averaged, Player
 
 
@@ -93,6 +93,18 @@ class GeneratorPair(Opponent):
         pairing=Pairing("hardgen", method="simclr"),
     )
     settings_class = GeneratorPairSettings
+    toy = Toy(
+        small={
+            "generator": {"width": 4, "latent": 8},
+            "pretraining": {"steps": 0},
+            "real_only": 0.0,
+            "players": {
+                "generator": {"learning_rate": 1e-3},
+                "discriminator": {"learning_rate": 1e-3},
+            },
+        },
+        off={"real_only": 0.99},
+    )
     metrics: ClassVar[Mapping[str, Metric]] = GENERATOR_PAIR_METRICS
     needs_images: ClassVar[bool] = True
 
@@ -106,7 +118,7 @@ class GeneratorPair(Opponent):
         self._last: Metrics = {}  # of the generators' last move, to be logged until the next
         self._supply = Supply(self.pair, settings)
         if settings.norms == "split":
-            split_norms(method, momentum=0.1)
+            split_norms(innermost(method), momentum=0.1)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The method's players, the generators and their discriminator."""

@@ -1,0 +1,186 @@
+"""Public functions that look at a trained encoder: evaluate, embed."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from sparring.api.common import Run, folder_of, heard_by
+from sparring.api.training import load
+from sparring.data.dataset import open_dataset
+from sparring.data.sources.named import is_named
+from sparring.data.sources.source import ImageData
+from sparring.data.views.views import Views
+from sparring.errors import DataError
+from sparring.evaluation.catalogue import SCORED_IMAGES, choose
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.features import extract_features
+from sparring.evaluation.protocol import Protocol, Result
+from sparring.evaluation.protocol import evaluate as run_protocols
+from sparring.seeding import generator
+from sparring.training.checkpoint import write_atomically
+from sparring.training.encoders import load_encoders
+from sparring.training.listener import Listener, counter
+from sparring.training.opening import data_path
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    data: ImageData | None = None,
+    train_data: ImageData | None = None,
+    protocols: str | Protocol | Sequence[str | Protocol] = ("knn", "linear"),
+    settings: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    seed: int | None = None,
+    backbone: nn.Module | None = None,
+    device: str = "auto",
+    limit: int | None = None,
+    listener: Listener | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score a run's encoder beside the untrained one from which it started; each result is added to
+    scores.json as soon as there is one.
+
+    Args:
+        run: run folder.
+        data: images to be scored on, with the labels that the protocol needs; default: a part of
+            `train_data`, not learned from.
+        train_data: images to learn from, with labels; default: those of the run, or of a public set
+            given by name as `data`.
+        protocols: names as `sparring protocols` lists them, perhaps with a variant (`linear:adco`),
+            `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
+        settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
+        root: folder of the public sets that are given by name.
+        seed: of every split and draw; default: the run's.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to compute.
+        limit: look at no more images than this of each set.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+
+    Returns:
+        {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
+    """
+    asked = [protocols] if isinstance(protocols, str | Protocol) else protocols
+    chosen = choose(asked, settings)
+    folder = folder_of(run)
+    config = folder.read_config()
+    own = train_data is None and not is_named(data)
+    limits = [
+        number for number in (limit, config.data.limit if own else None) if number is not None
+    ]
+    size, seed = config.image_size, config.seed if seed is None else seed
+    augment, draws = (
+        Views(config.method_settings.views.resolve(size), image_size=size),
+        generator(seed, "evaluation views"),
+    )
+    encoders = load_encoders(folder, backbone=backbone, device=device)
+    tested = (
+        "held-out images"
+        if data is None
+        else str(data)
+        if isinstance(data, str | Path)
+        else "given images"
+    )
+
+    def keep_result(encoder: str, protocol: str, result: Result) -> None:
+        """Write a result beside those that are there."""
+        # A protocol's result is replaced whole, so that no old warning stays.
+        before = folder.read_scores()
+        folder.write_scores(
+            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
+        )
+
+    untrained = EvaluatedEncoder("untrained", encoders[1])
+    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+    with heard_by(listener, progress=progress) as heard:
+        evaluation_data = EvaluationData(
+            data_path(config) if own else train_data,
+            data,
+            image_size=size,
+            seed=seed,
+            device=encoders[0].mean.device,
+            views=lambda images: augment(images, generator=draws)[:2],
+            keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
+            limit=limit,
+            config=config,
+            folder=folder.path,
+            root=Path(root) if root is not None else None,
+            listener=heard,
+        )
+        results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
+    return {**results, "test": tested}
+
+
+def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
+    """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else
+    geometry alone."""
+    if not run.config.data.path:
+        return {}
+    try:
+        return evaluate(
+            run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener
+        )
+    except DataError:  # no labels, or a single class
+        return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Features of images.
+
+    Attributes:
+        features: the backbone's output, float32 (images, channels).
+        keys: what a user recognises each image by: its path, or file and row.
+        labels: class numbers, -1 where unknown; None without labels.
+    """
+
+    features: npt.NDArray[np.float32]
+    keys: list[str]
+    labels: npt.NDArray[np.int64] | None = None
+
+
+def embed(
+    run: str | Path | Run,
+    data: ImageData,
+    *,
+    out: str | Path | None = None,
+    backbone: nn.Module | None = None,
+    device: str = "auto",
+    listener: Listener | None = None,
+    progress: bool = True,
+) -> Embedded:
+    """Features of images, by a run's trained encoder.
+
+    Args:
+        run: run folder.
+        data: images.
+        out: an .npz file to write, with `features`, `keys`, and `labels` where known; None: none.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to compute.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+    """
+    config = folder_of(run).read_config()
+    encoder = load(run, backbone=backbone, device=device)
+    keep = config.data.model_copy(update={"limit": None})
+    dataset = open_dataset(data, keep, image_size=config.image_size)
+    with heard_by(listener, progress=progress) as heard:
+        shown = counter("features", heard)
+        features = extract_features(encoder, dataset, device=encoder.mean.device, progress=shown)
+    labels = None if dataset.labels is None else np.asarray(dataset.labels)
+    found = Embedded(features.numpy(), list(dataset.keys), labels)
+    if out is not None:
+        content = io.BytesIO()
+        arrays: dict[str, Any] = {"features": found.features, "keys": np.array(found.keys)}
+        if labels is not None:
+            arrays["labels"] = labels
+        np.savez(content, allow_pickle=False, **arrays)
+        write_atomically(Path(out), content.getvalue())
+    return found

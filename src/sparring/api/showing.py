@@ -1,0 +1,93 @@
+"""Public functions that hand out what there is: export, report, lists, doctor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from sparring.api.common import Run, folder_of, heard_by
+from sparring.api.training import load
+from sparring.data.sources.source import ImageData
+from sparring.evaluation.catalogue import PROTOCOLS
+from sparring.evaluation.protocol import Protocol
+from sparring.formats.weights import export_weights
+from sparring.methods import registry
+from sparring.methods.about import About
+from sparring.training.listener import Listener
+
+if TYPE_CHECKING:
+    from sparring.command.doctor import Finding
+
+
+def export(
+    run: str | Path | Run, *, out: str | Path, form: str = "timm", backbone: nn.Module | None = None
+) -> str:
+    """Write the backbone's weights for another library; returns the Python lines that load them.
+
+    Args:
+        run: run folder.
+        out: file to write.
+        form: `timm`, `torchvision` or `safetensors`.
+        backbone: the network of your own with which the run was trained, if any.
+    """
+    folder = folder_of(run)
+    return export_weights(
+        load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out)
+    )
+
+
+def report(
+    runs: str | Path | Run | Sequence[str | Path | Run],
+    *,
+    out: str | Path = "report.html",
+    data: ImageData | None = None,
+    backbone: nn.Module | None = None,
+    listener: Listener | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write one self-contained HTML page about one or several runs.
+
+    Args:
+        runs: one run folder, or several in the order of the page.
+        out: HTML file to write.
+        data: images to show; default: each run's own.
+        backbone: the network of your own with which the runs were trained, if any.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+    """
+    # They bring matplotlib, for which no training should wait.
+    from sparring.reporting.illustration import illustrated
+    from sparring.reporting.report import write_report
+
+    summaries, runs = [], [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    with heard_by(listener, progress=progress) as heard:
+        for number, run in enumerate(runs):
+            folder = folder_of(run)
+            folder.require()
+            summaries.append(illustrated(folder, data, backbone=backbone))
+            if heard is not None:
+                heard.count("reading runs", number + 1, len(runs))
+    return write_report(summaries, out)
+
+
+def list_methods() -> dict[str, About]:
+    """Introductions of all methods and of all opponents around them, by name.
+
+    Shipped ones come first, then those of installed packages.
+    """
+    return {
+        name: registry.about(kind, name) for kind in registry.KINDS for name in registry.names(kind)
+    }
+
+
+def list_protocols() -> dict[str, Protocol]:
+    """Evaluation protocols that the library ships, by name, in the order of its lists."""
+    return dict(PROTOCOLS)
+
+
+def doctor() -> "list[Finding]":
+    """Findings about this installation: versions that fit together, devices, decoding, disk."""
+    from sparring.command.doctor import examine
+
+    return list(examine())

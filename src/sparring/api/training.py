@@ -1,0 +1,167 @@
+"""Public functions that train: train, resume, load."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sparring import distributed
+from sparring.api.common import Run, folder_of, heard_by
+from sparring.data.sources.source import ImageData
+from sparring.methods import registry
+from sparring.methods.method import Method
+from sparring.models.encoder import Encoder
+from sparring.training.checkpoint import read_checkpoint
+from sparring.training.configure import configure
+from sparring.training.devices import choose_device
+from sparring.training.encoders import load_encoders
+from sparring.training.listener import Listener
+from sparring.training.opening import data_path, open_images
+from sparring.training.run import (
+    prepare,
+    pretrain_opponent,
+    require_unchanged_classes,
+    run_training,
+)
+from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
+
+
+def train(
+    data: ImageData,
+    *,
+    out: str | Path,
+    method: str | type[Method] | None = None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    backbone: nn.Module | None = None,
+    listener: Listener | None = None,
+    progress: bool = True,
+    **training: int | str | None,
+) -> Run:
+    """Pretrain an encoder on images without labels.
+
+    Args:
+        data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring
+            only.
+        out: run folder to create.
+        method: name of a method, its class, `"FILE.py:CLASS"` or `"package.module:CLASS"`;
+            default: the recipe's, or adco.
+        opponent: opponents in image space around the method, the innermost first, each by its name,
+            such as "perturbation", or as a method is given; default: the recipe's.
+        recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
+        settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
+        backbone: a network of your own; resuming or loading such a run needs it again.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
+            device="cpu"; and seed.
+
+    Raises:
+        UsageError: for wrong input; nothing has been written then.
+        TrainingError: if the loss is not finite; the last checkpoint is kept.
+    """
+    config = configure(
+        data,
+        method=method,
+        opponent=opponent,
+        recipe=recipe,
+        settings=settings,
+        backbone=backbone,
+        **training,
+    )
+    choose_device(config.training.device)  # before the images, which may take minutes
+    distributed.start()
+    folder = RunFolder(out)
+    if distributed.is_main():
+        folder.create()
+    distributed.barrier()
+    with heard_by(listener, progress=progress) as heard:
+        try:
+            config, dataset = open_images(config, data, heard)
+            training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+            pretrain_opponent(training_run, heard, backbone=backbone)
+        except BaseException:
+            if distributed.is_main() and not any(folder.path.iterdir()):
+                folder.path.rmdir()
+            raise
+        run_training(training_run, folder)
+    return Run(folder.path)
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    data: ImageData | None = None,
+    max_steps: int | None = None,
+    method: str | type[Method] | None = None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
+    backbone: nn.Module | None = None,
+    listener: Listener | None = None,
+    progress: bool = True,
+) -> Run:
+    """Continue a run to its end, to the bit as if it had never stopped.
+
+    Args:
+        run: run folder.
+        data: only for a run on images in memory: the same images.
+        max_steps: stop after this many steps in total; default: the whole plan.
+        method: only for a method that is neither shipped nor installed: the same again, since a run
+            folder never makes this library import code.
+        opponent: likewise, the opponents that are neither shipped nor installed.
+        backbone: the network of your own with which the run was started, if any.
+        listener: told what happens; None: progress is shown on standard error.
+        progress: False shows nothing.
+
+    Raises:
+        UsageError: if there is no run, no checkpoint, or a class of it is missing.
+    """
+    folder = folder_of(run)
+    _give_again(folder.read_config(), method, opponent)
+    config = folder.read_config()
+    read_checkpoint(folder.checkpoint)
+    config = config.changed(training={"max_steps": max_steps})
+    distributed.start()
+    with heard_by(listener, progress=progress) as heard:
+        require_unchanged_classes(config, folder, heard)
+        config, dataset = open_images(
+            config, data if data is not None else data_path(config), heard
+        )
+        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+        training_run.restore()
+        if training_run.step >= training_run.last_step and heard is not None:
+            heard.report(
+                f"{folder.path} has made all its {training_run.step:,} steps; there is nothing "
+                "left to train"
+            )
+        run_training(training_run, folder)
+    return Run(folder.path)
+
+
+def _give_again(
+    config: RunConfig,
+    method: str | type[Method] | None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None,
+) -> None:
+    """Let the classes that a stored configuration names be those that are given now."""
+    if method is not None:
+        registry.give("method", method, name=config.method)
+    around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
+    missing = [name for name in config.opponent if not registry.is_known("opponent", name)]
+    for name, given in zip(missing, around, strict=False):
+        registry.give("opponent", given, name=name)
+
+
+def load(
+    run: str | Path | Run, *, backbone: nn.Module | None = None, device: str = "cpu"
+) -> Encoder:
+    """The trained encoder of a run, in evaluation mode, with its gradients off.
+
+    Args:
+        run: run folder; an unfinished run gives the encoder of its last checkpoint.
+        backbone: the network of your own with which the run was trained, if any.
+        device: where to put it.
+    """
+    return load_encoders(folder_of(run), backbone=backbone, device=device)[0]

@@ -1,0 +1,1 @@
+"""The contract of methods, opponents and protocols, as checks that `sparring.testing` offers."""

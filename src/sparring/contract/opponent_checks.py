@@ -1,0 +1,131 @@
+"""What every opponent in image space must do, whoever wrote it, around any method."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from sparring.config import Settings
+from sparring.contract.check import Check
+from sparring.contract.method_checks import (
+    encoder_needs_no_class,
+    resumes_to_the_bit,
+    twin_plays_another_game,
+)
+from sparring.contract.processes import by_two_processes, outcome, require_equal
+from sparring.contract.settings import models, require_explained
+from sparring.contract.toy import FILLED, Subject, changed, state
+from sparring.methods import registry
+from sparring.models.split_norm import SplitNorm
+from sparring.models.teacher import Teacher
+from sparring.opponents.opponent import Opponent, innermost
+from sparring.training.metrics import metrics_of
+
+
+def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
+    """The contract of one opponent around some methods, as checks that each stand alone.
+
+    Args:
+        opponent: its name in a configuration.
+        around: names of methods.
+    """
+    promises: list[tuple[str, Callable[[Subject], None]]] = [
+        ("it plays, and says what it did", plays),
+        ("it begins where the method begins", begins_where_the_method_begins),
+        ("a resumed run repeats every bit", resumes_to_the_bit),
+        ("what a run leaves behind is the clean network", encoder_needs_no_class),
+    ]
+    own = registry.opponent_class(opponent)
+    if own.toy.off is not None:
+        promises.append(("switched off, it vanishes", vanishes))
+    checks = [Check("it introduces itself", partial(introduces_itself, opponent))]
+    for method in around:
+        subject = Subject(method, (opponent,))
+        checks += [Check(f"around {method}, {name}", partial(r, subject)) for name, r in promises]
+    subjects = [Subject(method, (opponent,)) for method in around]
+    checks.append(Check("two processes play as one", partial(two_processes_play_as_one, subjects)))
+    for twin in registry.about("opponent", opponent).twins:
+        armed = Subject(around[0], (opponent,))
+        settings = {registry.section_of(opponent): twin.tree()}
+        disarmed = Subject(around[0], (opponent,), settings=settings)
+        checks += [
+            Check(
+                f"twin {twin.name} plays another game from the same start",
+                partial(twin_plays_another_game, armed, disarmed),
+            ),
+            Check(
+                f"twin {twin.name} repeats every bit when resumed",
+                partial(resumes_to_the_bit, disarmed),
+            ),
+        ]
+    return checks
+
+
+def introduces_itself(opponent: str) -> None:
+    """Name, summary, opponent, settings and their explanations are declared."""
+    about, own = registry.about("opponent", opponent), registry.opponent_class(opponent)
+    assert about.name, "about.name is empty"
+    assert about.summary, "about.summary is empty: one line for `sparring methods`"
+    assert issubclass(own.settings_class, Settings), "settings_class must be a settings model"
+    for model in models(own.settings_class):
+        require_explained(model)
+
+
+def plays(subject: Subject) -> None:
+    """Losses are finite, metrics have a meaning, and the encoder moves in both norm sets."""
+    game = subject.game()
+    assert isinstance(game.method, Opponent)
+    assert type(innermost(game.method)) is subject.method_class
+    before, found = state(game.method), {}
+    for number in range(FILLED + 1):
+        found = subject.play(game, number)
+    moved = changed(before, state(game.method))
+    assert all(torch.isfinite(torch.tensor(value)) for value in found.values())
+    unknown = found.keys() - metrics_of(subject.method, subject.opponents).keys()
+    assert not unknown, f"metrics without a meaning: {', '.join(sorted(unknown))}"
+    for opponent in subject.opponents:
+        section = registry.section_of(opponent)
+        assert any(name.startswith(section) for name in found), f"no metric {section}/..."
+    parts = list(game.method.modules())
+    sides = ("clean", "adversarial") if any(isinstance(p, SplitNorm) for p in parts) else ("",)
+    for side in sides:
+        assert any(side in name and "encoder" in name for name in moved), f"encoder, {side}"
+        if any(isinstance(part, Teacher) for part in parts):
+            assert any(side in name and "teacher" in name for name in moved), f"teacher, {side}"
+
+
+def begins_where_the_method_begins(subject: Subject) -> None:
+    """The method's own tensors are those of the method alone, to the bit."""
+    alone, around = Subject(subject.method).game(), subject.game()
+    theirs = {
+        re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
+        for name, value in state(around.method).items()
+    }
+    different = changed(state(alone.method), theirs)
+    assert not different, f"{', '.join(sorted(different)[:5])} differ"
+
+
+def vanishes(subject: Subject) -> None:
+    """Switched off, the method's clean tensors are those of the method alone, to the bit."""
+    (opponent,) = subject.opponents
+    off = dict(registry.opponent_class(opponent).toy.off or {})
+    disarmed = Subject(subject.method, subject.opponents, {registry.section_of(opponent): off})
+    alone, around = Subject(subject.method), disarmed.game()
+    game = alone.game()
+    for number in range(FILLED + 1):
+        alone.play(game, number)
+        disarmed.play(around, number)
+    theirs = {
+        re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
+        for name, value in state(around.method).items()
+    }
+    different = changed(state(game.method), theirs)
+    assert not different, f"{', '.join(sorted(different)[:5])} differ from the method alone"
+
+
+def two_processes_play_as_one(subjects: Sequence[Subject]) -> None:
+    """Ranks are equal to the bit, and equal one process on the joint batch up to rounding."""
+    ranks = by_two_processes(list(subjects))
+    for number, subject in enumerate(subjects):
+        require_equal(subject, [rank[number] for rank in ranks], outcome(subject))
