@@ -14,7 +14,11 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 # One thread per test worker: two workers on two cores would otherwise wait for each other.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help env demo test test-fast test-slow check clean
+# Tests that compute something which has a fast path; tests/acceleration sets the switch by itself.
+PLAIN := tests/objectives tests/measures tests/negatives tests/data/views \
+  tests/acceleration/test_switch.py tests/contract/test_golden_losses.py
+
+.PHONY: help env demo test test-plain test-fast test-slow check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,6 +30,9 @@ demo: demo/report.html  ## pretrain on Fashion-MNIST, score, and write demo/repo
 
 test: $(STAMP)  ## all tests: what CI runs
 	$(PYTEST)
+
+test-plain: $(STAMP)  ## the tests of what has a fast path, with the slow twins: CI runs them too
+	SPARRING_ACCELERATION=off $(PYTEST) $(PLAIN)
 
 test-fast: $(STAMP)  ## the tests that take seconds
 	$(PYTEST) -m "not slow"

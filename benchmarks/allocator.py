@@ -7,7 +7,7 @@ SimCLR's step on ready views, batch 256, 32 pixels, one thread, CPU time; two pr
 Peak memory beside it.
 """
 
-from contest import OURS, Worker, arguments, compared, in_words, take_turns, write_json
+from side_by_side import OURS, Worker, arguments, compared, in_words, take_turns, write_json
 
 BATCH, BATCHES = 256, 4
 

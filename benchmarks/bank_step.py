@@ -1,12 +1,12 @@
-"""Cost of one look at AdCo's bank: the closed form against autograd, both sides' losses and
+"""Cost of AdCo's game with its bank: the closed form against autograd, both players' losses and
 gradients.
 
     python benchmarks/bank_step.py [--json bank_step.json] [--rounds 7]
 
-One torch thread, CPU time of the process, batch 256, 128 dimensions. Two plain losses by autograd,
-the closed form, and its three matrix products alone, into memory that is there, take turns.
-Gradients are compared too. Memory is the most that a process of its own takes in five looks beyond
-what it had before the first, without the bank's gradient itself (Linux).
+One torch thread, CPU time of the process, batch 256, 128 dimensions. The game by autograd, as
+written for reading, the closed form, and its three matrix products alone, into memory that is
+there, take turns. Gradients are compared too. Memory is the most that a process of its own takes in
+five steps beyond what it had before the first, without the bank's gradient itself (Linux).
 """
 
 import functools
@@ -17,16 +17,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from contest import alternate, arguments, compared, in_words, inverse, write_json
+from side_by_side import alternate, arguments, compared, in_words, inverse, write_json
+from sparring import acceleration
 from sparring.acceleration.bank_softmax import CHUNK
-from sparring.objectives.closed_form import adversarial_bank_game
-from sparring.objectives.contrastive import in_batch_info_nce
+from sparring.objectives.bank_games import adversarial_bank_game
 
 BATCH, DIM = 256, 128
 SIZES = (4_096, 16_384, 65_536, 262_144)
 ENCODER, BANK = 0.12, 0.02
 MEBIBYTE = 1 << 20
-LOOKS = 5
+GAMES = 5
 
 
 def material(size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,10 +47,12 @@ def closed_form(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tenso
 
 
 def autograd(query: Tensor, key: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by two plain losses."""
-    loss = in_batch_info_nce(query, key, bank.detach(), temperature=ENCODER)
-    bank_loss = -in_batch_info_nce(query.detach(), key, bank, temperature=BANK)
-    return torch.autograd.grad(loss, query)[0], torch.autograd.grad(bank_loss, bank)[0]
+    """The same with fast paths off."""
+    acceleration.allow(False)
+    try:
+        return closed_form(query, key, bank)
+    finally:
+        acceleration.allow(True)
 
 
 def products(query: Tensor, key: Tensor, bank: Tensor) -> Callable[[], None]:
@@ -79,20 +81,20 @@ def difference(size: int) -> float:
     )
 
 
-def extra_mebibytes(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float:
-    """Memory of a look in a fresh process, beyond the bank's gradient."""
+def extra_mebibytes(size: int, game: Callable[[Tensor, Tensor, Tensor], object]) -> float:
+    """Memory of a game in a fresh process, beyond the bank's gradient."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_extra, (size, look))
+        return pool.apply(_extra, (size, game))
 
 
-def _extra(size: int, look: Callable[[Tensor, Tensor, Tensor], object]) -> float:
+def _extra(size: int, game: Callable[[Tensor, Tensor, Tensor], object]) -> float:
     torch.set_num_threads(1)
-    look(*material(CHUNK))  # what libraries allocate once
+    game(*material(CHUNK))  # what libraries allocate once
     tensors = material(size)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
-    for _ in range(LOOKS):  # the worst counts: how the heap lies differs from look to look
-        look(*tensors)
+    for _ in range(GAMES):  # the worst counts: how the heap lies differs from one to the next
+        game(*tensors)
     return (_status("VmHWM") - before - size * DIM * 4) / MEBIBYTE
 
 
@@ -119,7 +121,7 @@ def main() -> None:
         row = compared(turns, "closed form")
         row["largest gradient difference"] = difference(size)
         row["extra MiB"] = {
-            look.__name__: extra_mebibytes(size, look) for look in (closed_form, autograd)
+            game.__name__: extra_mebibytes(size, game) for game in (closed_form, autograd)
         }
         found[size] = row
         print(

@@ -1,8 +1,10 @@
 """Outlines of single objects out of CamVid's class masks, as COCO json, to try instance
 segmentation on real pictures.
 
-    python benchmarks/camvid_instances.py DATA OUT [--min-pixels 60] [--classes sign car pedestrian bicyclist]
-    sparring evaluate RUN --protocol instance-segmentation --train-data OUT/train/instances.json --data OUT/test/instances.json
+    python benchmarks/camvid_instances.py DATA OUT [--min-pixels 60]
+        [--classes sign car pedestrian bicyclist]
+    sparring evaluate RUN --protocol instance-segmentation
+        --train-data OUT/train/instances.json --data OUT/test/instances.json
 
 DATA is the folder with camvid-240x180-train.parquet and camvid-240x180-test.parquet. An object is a
 connected piece of a class of at least so many pixels (diagonal neighbours are connected). Two cars

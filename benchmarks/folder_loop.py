@@ -1,7 +1,8 @@
 """Images per second of a run from a folder of images: ours against lightly-train's `simclr`.
 
     benchmarks/setup
-    python benchmarks/folder_loop.py [--json folder_loop.json] [--rounds 5] [--width 0.25] [--images 2560] [--epochs 4]
+    python benchmarks/folder_loop.py [--json folder_loop.json] [--rounds 5] [--width 0.25]
+        [--images 2560] [--epochs 4]
 
 PNG files of 32 x 32 pixels, ResNet-18 with the small stem, batch 256, 2 threads, wall time; both
 share the batch norm between the views and have the same head and augmentation. Rates of the epochs
@@ -15,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
-from contestants.pictures import small
-from sparring.acceleration import thread_waiting as starting
+from entrants.pictures import small
+from side_by_side import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
+from sparring.acceleration import thread_waiting
 
 BATCH, THREADS = 256, 2
 
@@ -71,13 +72,13 @@ def main() -> None:
         batches = options.images // BATCH * (options.epochs - 1)
         numbers = (str(options.width), str(batches), str(BATCH), str(THREADS), "folder", folder)
         workers["ours"] = Worker(
-            OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": starting.SPINS}
+            OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": thread_waiting.SPINS}
         )
-        contestants = {
+        entrants = {
             "lightly-train": steady(workers["lightly-train"]),
             "ours": workers["ours"].per_second("images"),
         }
-        rows = compared(take_turns(contestants, rounds=options.rounds, warmup=1), "lightly-train")
+        rows = compared(take_turns(entrants, rounds=options.rounds, warmup=1), "lightly-train")
         for name, row in rows.items():
             peak = workers[name].last["peak"] / 1e9
             print(f"{name:15} {in_words(row, '4.0f'):24} {in_words(row['ratio']):22} {peak:.2f} GB")

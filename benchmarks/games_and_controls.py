@@ -1,8 +1,9 @@
 """Every game, its controls and its disarmed twins on one set of real images at an equal budget;
 prints the table of docs/log/games-and-controls.md.
 
-    python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet --out STUDY
-        [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1] [--images 10000] [--epochs 10] [--table]
+    python benchmarks/games_and_controls.py --data cifar10-train.parquet --test cifar10-test.parquet
+        --out STUDY [--only caco acssl/random simclr+perturbation ...] [--seeds 0 1]
+        [--images 10000] [--epochs 10] [--table]
 
 Each run takes the small recipe of its method, and of its opponent, at width 0.125 on 10,000 images,
 one torch thread; a part of a run that a recipe gives in epochs of 15 is scaled to the epochs asked
@@ -22,16 +23,24 @@ import torch
 
 from sparring import api
 from sparring.config import Tree, merged
-from sparring.methods.registry import METHODS, OPPONENTS, PAIRINGS, section, settings_class, twins
+from sparring.methods import registry
 
 RECIPE_EPOCHS = 15
+METHODS, OPPONENTS = registry.shipped("method"), registry.shipped("opponent")
+
+
+def twins_of(kind: registry.Kind, name: str) -> list[str]:
+    """Names of the controls that an introduction declares."""
+    return [twin.name for twin in registry.about(kind, name).twins]
+
+
 AROUND = [f"{method}+{opponent}" for opponent in OPPONENTS for method in METHODS]
 """Every method with an opponent around it; simclr+perturbation is clae."""
 RUNS = [
     *METHODS,
-    *(f"{method}/{twin}" for method in METHODS for twin in twins(method)),
+    *(f"{method}/{twin}" for method in METHODS for twin in twins_of("method", method)),
     *AROUND,
-    *(f"{pair}/{twin}" for pair in AROUND for twin in twins(pair.partition("+")[2])),
+    *(f"{pair}/{twin}" for pair in AROUND for twin in twins_of("opponent", pair.partition("+")[2])),
 ]
 
 
@@ -45,14 +54,16 @@ def settings(name: str, *, epochs: int, images: int) -> Tree:
         "training": {"epochs": epochs, "monitor_epochs": 5, "checkpoint_minutes": 60.0},
     }
     recipe = api.find_recipe(f"{method}-small")
-    if "queue_epochs" in settings_class(method).model_fields:
+    if "queue_epochs" in registry.method_class(method).settings_class.model_fields:
         tree["queue_epochs"] = recipe["queue_epochs"] * epochs / RECIPE_EPOCHS
     disarmed = {"disarmed": twin} if twin else {}
     if not opponent:
         return merged(tree, disarmed)
-    pairing = next(name for name, pairing in PAIRINGS.items() if pairing.opponents == (opponent,))
-    small = api.find_recipe(f"{pairing}-small")[section(opponent)]
-    return merged(tree, {"opponent": [opponent], section(opponent): merged(small, disarmed)})
+    pairing = registry.about("opponent", opponent).pairing
+    assert pairing is not None, f"{opponent} has no recipe"
+    section = registry.section_of(opponent)
+    small = api.find_recipe(f"{pairing.name}-small")[section]
+    return merged(tree, {"opponent": [opponent], section: merged(small, disarmed)})
 
 
 def play(name: str, seed: int, arguments: argparse.Namespace) -> None:

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contest import PEERS, Worker, arguments, compared, in_words, take_turns, timed, write_json
-from contestants.features import features
+from entrants.features import features
+from side_by_side import PEERS, Worker, arguments, compared, in_words, take_turns, timed, write_json
 from sparring.measures.knn import knn_accuracy, nearest
 
 DIM, NEIGHBORS, BLOCK = 128, 200, 320
@@ -40,12 +40,12 @@ def main() -> None:
         file = Path(folder) / "neighbours.npy"
         faiss = Worker(PEERS, "faiss_search.py", str(DIM), str(NEIGHBORS), str(file))
         theirs = torch.from_numpy(np.load(file))
-    contestants = {
+    entrants = {
         "ours": timed(lambda: knn_accuracy(train, labels, test, truth, num_neighbors=NEIGHBORS)),
         "faiss": lambda: float(faiss.turn()["cpu"]),
         "product": timed(lambda: products(unit_train, unit_test)),
     }
-    turns = take_turns(contestants, rounds=options.rounds)
+    turns = take_turns(entrants, rounds=options.rounds)
     faiss.close()
     over = {name: compared(turns, name)["ours"]["ratio"] for name in ("faiss", "product")}
     ours = nearest(train, test[: len(theirs)], NEIGHBORS)[1]

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from contest import (
+from entrants.pictures import write_photographs
+from side_by_side import (
     PEERS,
     Worker,
     arguments,
@@ -29,7 +30,6 @@ from contest import (
     take_turns,
     write_json,
 )
-from contestants.pictures import write_photographs
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.data.loader import Loader
 from sparring.data.views.views import Views, ViewSettings, ViewsSettings
@@ -81,28 +81,27 @@ def main() -> None:
     recipes = ViewsSettings(preset=PRESET).resolve(SIZE)
     with tempfile.TemporaryDirectory() as place:
         paths = write_photographs(Path(place), FILES)
-        print(
-            f"{FILES} files of {sum(path.stat().st_size for path in paths) / FILES / 1000:.0f} kB, views as {PRESET}"
-        )
+        kilobytes = sum(path.stat().st_size for path in paths) / FILES / 1000
+        print(f"{FILES} files of {kilobytes:.0f} kB, views as {PRESET}")
         recipe = json.dumps(recipes[0].model_dump())
         peers = {
             name: Worker(PEERS, "views_of_peers.py", name, str(SIZE), recipe, place)
             for name in ("lightly", "albumentations")
         }
-        contestants = {
+        entrants = {
             "ready": per_cpu_second(ready(Path(place), recipes)),
             "complete": per_cpu_second(complete(Path(place), recipes)),
         }
         turns = take_turns(
-            contestants | {name: peer.per_cpu_second("views") for name, peer in peers.items()},
+            entrants | {name: peer.per_cpu_second("views") for name, peer in peers.items()},
             rounds=options.rounds,
         )
         for peer in peers.values():
             peer.close()
-    found = {base: compared(turns, base) for base in contestants}
+    found = {base: compared(turns, base) for base in entrants}
     print(f"{'views per CPU second':38} {'ready for the device / this':26} {'complete / this':20}")
     for name in turns:
-        ratios = [in_words(inverse(found[base][name]["ratio"])) for base in contestants]
+        ratios = [in_words(inverse(found[base][name]["ratio"])) for base in entrants]
         print(
             f"{name:15} {in_words(found['ready'][name], '5.0f'):22} {ratios[0]:26} {ratios[1]:20}"
         )

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from contest import alternate, arguments, in_words, ratio, spread, write_json
-from contestants.features import features
+from entrants.features import features
+from side_by_side import alternate, arguments, in_words, ratio, spread, write_json
 from sparring.evaluation.frozen.logistic import (
     REGULARISATIONS,
     Probe,
@@ -59,7 +59,7 @@ def measure(penalties: Sequence[float], rounds: int) -> dict[str, Any]:
     def keeping(
         name: str, fit: Callable[[Tensor, Tensor, Sequence[float]], list[Probe]]
     ) -> Callable[[], None]:
-        """The fit as a contestant that leaves its probes."""
+        """The fit as a entrant that leaves its probes."""
         return lambda: last.update({name: fit(rows, labels, penalties)})
 
     turns = alternate(

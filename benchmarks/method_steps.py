@@ -1,7 +1,8 @@
 """Cost of one training step of every method relative to SimCLR's, and of every method with an
 opponent around it relative to the method's.
 
-    python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25] [--only simclr simclr+perturbation ...]
+    python benchmarks/method_steps.py [--json method_steps.json] [--rounds 5] [--width 0.25]
+        [--only simclr simclr+perturbation ...]
 
 Each method's defaults on noise of 32 x 32 pixels, batch 256, ResNet-18 with the small stem, the
 views included; one torch thread, CPU time of the process, in the middle of a run. In every round
@@ -20,11 +21,12 @@ import torch
 
 from sparring.config import merged
 from sparring.data.views.views import Views
-from sparring.methods.method import Step
-from sparring.methods.registry import METHODS, OPPONENTS
+from sparring.methods.method import Context
+from sparring.methods.registry import shipped
+from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
-from sparring.training.build import Contest, make_contest
+from sparring.training.build import Game, build
 from sparring.training.settings import RunConfig
 
 BATCH, SIZE = 256, 32
@@ -32,10 +34,13 @@ AT_ONCE = {"adco": {"queue_epochs": 0.0}, "caco": {"queue_epochs": 0.0}}
 """The bank plays as soon as it is full, which it is after two steps."""
 
 
-NAMES = [*METHODS, *(f"{method}+{opponent}" for opponent in OPPONENTS for method in METHODS)]
+NAMES = [
+    *shipped("method"),
+    *(f"{method}+{opponent}" for opponent in shipped("opponent") for method in shipped("method")),
+]
 
 
-def contestant(name: str, width: float) -> tuple[Contest, Views]:
+def game_of(name: str, width: float) -> tuple[Game, Views]:
     """Method with its defaults, the opponent around it if any, and its augmentation."""
     method, _, opponent = name.partition("+")
     tree = {
@@ -45,7 +50,8 @@ def contestant(name: str, width: float) -> tuple[Contest, Views]:
         "training": {"image_size": SIZE, "batch_size": BATCH, "device": "cpu"},
     }
     config = RunConfig.from_tree(merged(tree, AT_ONCE.get(method, {}), small_bank(method)))
-    return make_contest(config), Views(config.game.views.resolve(SIZE), image_size=SIZE)
+    views = Views(config.method_settings.views.resolve(SIZE), image_size=SIZE)
+    return build(config), views
 
 
 def small_bank(method: str) -> dict[str, object]:
@@ -53,24 +59,23 @@ def small_bank(method: str) -> dict[str, object]:
     return {"bank": {"size": 2 * BATCH}} if method in AT_ONCE else {}
 
 
-def step_seconds(contest: Contest, views: Views, number: int) -> float:
+def step_seconds(game: Game, views: Views, number: int) -> float:
     """CPU time of one step on images of that number."""
     images = torch.randint(
         0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images", number)
     )
-    now = Step(
-        progress=Position(step=500 + number, num_steps=1000, steps_per_epoch=39),
+    context = Context(
+        position=Position(step=500 + number, num_steps=1000, steps_per_epoch=39),
         indices=torch.arange(BATCH),
         generator=generator(0, "step", number),
         images=images,
         augment=views,
     )
-    for player in contest.players.values():
-        player.prepare(now.progress)
+    for player in game.players.values():
+        player.prepare(context.position)
     start = time.process_time()
-    contest.method.step(
-        views(images, generator=generator(0, "views", number)), contest.players, now
-    )
+    shown = as_views(views(images, generator=generator(0, "views", number)))
+    game.method.step(shown, game.players, context)
     return time.process_time() - start
 
 
@@ -84,12 +89,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     base = {name: name.partition("+")[0] if "+" in name else "simclr" for name in arguments.only}
-    contests = {
-        name: contestant(name, arguments.width) for name in dict.fromkeys([*base.values(), *base])
+    games = {
+        name: game_of(name, arguments.width) for name in dict.fromkeys([*base.values(), *base])
     }
     rounds: list[dict[str, float]] = []
     for number in range(3 + arguments.rounds):
-        seconds = {name: step_seconds(*contest, number) for name, contest in contests.items()}
+        seconds = {name: step_seconds(*game, number) for name, game in games.items()}
         if number >= 3:
             rounds.append(seconds)
     found = {}
@@ -97,7 +102,7 @@ def main() -> None:
         f"{'method':21} {'seconds':>8} {'ratio':>6}  (of SimCLR's step, or of the method's "
         "without its opponent; smallest to largest)"
     )
-    for name in contests:
+    for name in games:
         ratios = sorted(seconds[name] / seconds[base.get(name, "simclr")] for seconds in rounds)
         found[name] = {
             "seconds": statistics.median(seconds[name] for seconds in rounds),

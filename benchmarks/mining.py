@@ -11,7 +11,7 @@ to each other.
 import torch
 from torch import Tensor
 
-from contest import alternate, arguments, compared, in_words, write_json
+from side_by_side import alternate, arguments, compared, in_words, write_json
 from sparring.negatives.mining import Pool, allowed, hardest
 from sparring.objectives.similarity import unit_rows
 
@@ -56,16 +56,16 @@ def main() -> None:
         .mean()
         .item()
     )
-    contestants = {
+    entrants = {
         "product": lambda: torch.mm(query, pool.keys.T, out=block),
         "ours": lambda: hardest(query, pool, count=COUNT, skip=SKIP),
         "product, mask, topk": lambda: plainly(query, pool),
     }
-    found = compared(alternate(contestants, rounds=options.rounds), "product")
+    found = compared(alternate(entrants, rounds=options.rounds), "product")
     for name, row in found.items():
         print(f"{name:20} {in_words(row, '.3f')} s  over the product {in_words(row['ratio'])}")
     print(f"share of equal columns {equal:.6f}")
-    write_json(options.json, {"contestants": found, "equal columns": equal})
+    write_json(options.json, {"entrants": found, "equal columns": equal})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from contest import alternate, arguments, compared, in_words, write_json
+from side_by_side import alternate, arguments, compared, in_words, write_json
 from sparring.acceleration.allocator import keep_freed_memory
 from sparring.acceleration.narrow_batch_norm import with_narrow_batch_norms
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from contest import OURS, Worker, arguments, compared, in_words, take_turns, write_json
+from side_by_side import OURS, Worker, arguments, compared, in_words, take_turns, write_json
 from sparring.acceleration.thread_waiting import SPINS as OUR_SPINS
 
 SPINS = ("1000", OUR_SPINS, "20000", "300000")
@@ -30,14 +30,14 @@ def main() -> None:
         spin: Worker(OURS, "our_loop.py", *numbers, environment={"GOMP_SPINCOUNT": spin})
         for spin in SPINS
     }
-    contestants = {spin: worker.per_second("images") for spin, worker in workers.items()}
+    entrants = {spin: worker.per_second("images") for spin, worker in workers.items()}
     found = {}
     for num_others in (0, 1, os.cpu_count() or 1):
         others = [
             subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(num_others)
         ]
         try:
-            rows = compared(take_turns(contestants, rounds=options.rounds), SPINS[0])
+            rows = compared(take_turns(entrants, rounds=options.rounds), SPINS[0])
         finally:
             for other in others:
                 other.kill()

@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import torch
 
-from contest import alternate, arguments, compared, in_words, write_json
+from side_by_side import alternate, arguments, compared, in_words, write_json
 from sparring.data.views.views import Views
-from sparring.methods.method import Step
+from sparring.methods.method import Context
+from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
-from sparring.training.build import Contest, make_contest
+from sparring.training.build import Game, build
 from sparring.training.settings import RunConfig
 
 BATCH, SIZE, VECTORS = 256, 32, 4096
@@ -27,7 +28,7 @@ OWN = {
 }
 
 
-def contest_of(name: str, width: float) -> tuple[Contest, Views]:
+def game_of(name: str, width: float) -> tuple[Game, Views]:
     """A method with its bank or queue full, and its views."""
     method, _, opponent = name.partition("+")
     tree = {
@@ -38,35 +39,35 @@ def contest_of(name: str, width: float) -> tuple[Contest, Views]:
         **OWN.get(method, {}),
     }
     config = RunConfig.from_tree(tree)
-    contest = make_contest(config)
+    game = build(config)
     if method == "adco":
-        contest.method.get_submodule("bank").fill(
+        game.method.get_submodule("bank").fill(
             torch.randn(VECTORS, 128, generator=generator(0, "keys"))
         )
-    return contest, Views(config.game.views.resolve(SIZE), image_size=SIZE)
+    return game, Views(config.method_settings.views.resolve(SIZE), image_size=SIZE)
 
 
-def steps(contest: Contest, augment: Views) -> Callable[[], object]:
+def steps(game: Game, augment: Views) -> Callable[[], object]:
     """One step per call, always on the same views."""
     images = torch.randint(
         0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "images")
     )
-    views = augment(images, generator=generator(0, "views"))
+    views = as_views(augment(images, generator=generator(0, "views")))
     now = Position(step=500, num_steps=1000, steps_per_epoch=39)
 
     def step() -> object:
         """The round."""
-        for player in contest.players.values():
+        for player in game.players.values():
             player.prepare(now)
         draws = generator(0, "step")
-        given = Step(
-            progress=now,
+        context = Context(
+            position=now,
             indices=torch.arange(BATCH),
             generator=draws,
             images=images,
             augment=augment,
         )
-        return contest.method.step(views, contest.players, given)
+        return game.method.step(views, game.players, context)
 
     return step
 
@@ -80,7 +81,7 @@ def main() -> None:
     found = {}
     for opponent, base in PAIRS:
         turns = alternate(
-            {name: steps(*contest_of(name, options.width)) for name in (opponent, base)},
+            {name: steps(*game_of(name, options.width)) for name in (opponent, base)},
             rounds=options.rounds,
             warmup=2,
         )

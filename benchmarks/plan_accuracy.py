@@ -1,7 +1,8 @@
 """What `sparring plan` predicts beside what the runs then take: peak memory of the process, and the
 time of an epoch.
 
-    python benchmarks/plan_accuracy.py --data PATH [--json plan_accuracy.json] [--only simclr adco ...] [--images 5000] [--width 0.25]
+    python benchmarks/plan_accuracy.py --data PATH [--json plan_accuracy.json]
+        [--only simclr adco ...] [--images 5000] [--width 0.25]
 
 Per method a plan and two epochs of a real run, one process at a time, with one thread; every run is
 `sparring train` with its scores at the end. Memory is the largest resident memory that the system

@@ -11,8 +11,8 @@ stands for: pages of the mapped store give way where memory is short.
 import tempfile
 from pathlib import Path
 
-from contest import OURS, Worker, arguments, compared, in_words, take_turns, write_json
-from contestants.pictures import small
+from entrants.pictures import small
+from side_by_side import OURS, Worker, arguments, compared, in_words, take_turns, write_json
 
 BATCH, BATCHES, WIDTH, BLOCK = 256, 12, 0.125, 1000
 

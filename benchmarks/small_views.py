@@ -2,9 +2,10 @@
 albumentations' and torchvision's.
 
     benchmarks/setup
-    python benchmarks/small_views.py [--json small_views.json] [--rounds 7] [--size 32 96] [--preset simclr-cifar mocov2]
+    python benchmarks/small_views.py [--json small_views.json] [--rounds 7] [--size 32 96]
+        [--preset simclr-cifar mocov2]
 
-One thread each, CPU time. Every contestant draws parameters of its own for every sample, from the
+One thread each, CPU time. Every entrant draws parameters of its own for every sample, from the
 same distributions. Ours are equal to torchvision's operations (tests/data/test_views.py); kornia's
 crop reads beyond the box and has no antialiasing. Pictures are noise, which no operation is faster
 or slower on, and in memory; lightly gets them as PIL images.
@@ -15,7 +16,8 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms import v2
 
-from contest import (
+from entrants.pictures import small
+from side_by_side import (
     PEERS,
     Worker,
     arguments,
@@ -26,7 +28,6 @@ from contest import (
     take_turns,
     write_json,
 )
-from contestants.pictures import small
 from sparring.data.views.image_operations import blur_kernel_size
 from sparring.data.views.views import (
     Views,
@@ -126,11 +127,9 @@ def main() -> None:
                 for name in PEERS_OF_SMALL
             }
             makers = {"ours": ours, "ours, by tensors": ours_by_tensors, "torchvision": torchvision}
-            contestants = {
-                name: per_cpu_second(make(recipe, images)) for name, make in makers.items()
-            }
+            entrants = {name: per_cpu_second(make(recipe, images)) for name, make in makers.items()}
             turns = take_turns(
-                contestants
+                entrants
                 | {name: worker.per_cpu_second("views") for name, worker in workers.items()},
                 rounds=options.rounds,
             )

@@ -5,19 +5,20 @@ that exists.
 
 --help: CPU time of the process. First step: seconds of the clock from the moment at which torch is
 imported, in a process of its own, for a folder of PNG files of 32 x 32 pixels; SimCLR, ResNet-18 at
-width 0.125, batch 256, 2 threads. The store is made before, outside the figure. Imports: of
-`sparring.api` after torch, and the same after torchvision and timm were imported as usual, with
-PyTorch's compiler; in turns, with the memory of the process afterwards.
+width 0.125, batch 256, 2 threads. The store is made before, outside the figure. Imports: CPU time
+of a process that imports `sparring.api`, PyTorch included, with fast paths and without, in turns,
+with the memory of the process afterwards.
 """
 
 import json
+import os
 import resource
 import subprocess
 import tempfile
 from pathlib import Path
 
-from contest import HERE, OURS, arguments, in_words, ratio, spread, write_json
 from folder_loop import write_pictures
+from side_by_side import HERE, OURS, arguments, in_words, ratio, spread, write_json
 
 
 def help_seconds() -> float:
@@ -28,19 +29,25 @@ def help_seconds() -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-IMPORTS = {
-    "imports": "from sparring import api",
-    "imports with the compiler": "import torchvision, timm\nfrom sparring import api",
-}
+IMPORTS = {"imports": "on", "imports, collecting": "off"}
+"""Whether fast paths are on, of which one pauses the search for garbage."""
 
 
-def imported(how: str) -> dict[str, float]:
-    """Seconds of the clock in which a new process that has torch imports `sparring.api`, and its
+def imported(switch: str) -> dict[str, float]:
+    """CPU seconds in which a new process imports `sparring.api` as the command line does, and its
     memory then."""
-    before = "import time, torch\nfrom contest import memory_resident\nstart = time.perf_counter()"
-    program = f"{before}\n{how}\nprint(time.perf_counter() - start, memory_resident())"
+    program = (
+        "import time\nfrom side_by_side import memory_resident\nfrom sparring import api\n"
+        "print(time.process_time(), memory_resident())"
+    )
+    environment = {**os.environ, "SPARRING_ACCELERATION": switch}
     done = subprocess.run(
-        [OURS, "-c", program], check=True, capture_output=True, text=True, cwd=HERE
+        [OURS, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=HERE,
+        env=environment,
     )
     seconds, memory = map(float, done.stdout.split())
     return {"seconds": seconds, "memory": memory}
@@ -48,7 +55,7 @@ def imported(how: str) -> dict[str, float]:
 
 def first_step(folder: Path, cache: Path) -> dict[str, float]:
     """What one process says of its start."""
-    script = HERE / "contestants" / "first_step.py"
+    script = HERE / "entrants" / "first_step.py"
     done = subprocess.run([OURS, script, folder, cache], check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -61,12 +68,13 @@ def main() -> None:
     options = parser.parse_args()
     found = {"help, CPU seconds": spread([help_seconds() for _ in range(options.rounds + 1)][1:])}
     rounds = [
-        {name: imported(how) for name, how in IMPORTS.items()} for _ in range(options.rounds + 1)
+        {name: imported(switch) for name, switch in IMPORTS.items()}
+        for _ in range(options.rounds + 1)
     ][1:]
     seconds = {name: [row[name]["seconds"] for row in rounds] for name in IMPORTS}
     for name, figures in seconds.items():
         found |= {
-            f"{name}, seconds": spread(figures),
+            f"{name}, CPU seconds": spread(figures),
             f"{name}, GB": spread([row[name]["memory"] / 1e9 for row in rounds]),
         }
         found |= {f"{name}, ratio": ratio(seconds, name, "imports")}

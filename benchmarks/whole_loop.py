@@ -2,7 +2,8 @@
 against our bare training step.
 
     benchmarks/setup
-    python benchmarks/whole_loop.py [--json whole_loop.json] [--rounds 5] [--width 0.25] [--batches 12] [--workers 0 1 2] [--forms apart]
+    python benchmarks/whole_loop.py [--json whole_loop.json] [--rounds 5] [--width 0.25]
+        [--batches 12] [--workers 0 1 2] [--forms apart]
 
 ResNet-18 with the small stem, 32 x 32 pictures in memory, batch 256, 2 threads, wall time; the same
 distribution of views. lightly runs with 0, 1 and 2 workers once, and then with the number that was
@@ -11,8 +12,8 @@ fastest. Ours in the same semantics of the batch norm (each view by itself) and 
 counted.
 """
 
-from contest import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
-from sparring.acceleration import thread_waiting as starting
+from side_by_side import OURS, PEERS, Worker, arguments, compared, in_words, take_turns, write_json
+from sparring.acceleration import thread_waiting
 
 BATCH, THREADS = 256, 2
 
@@ -64,9 +65,8 @@ def main() -> None:
     workers = {"lightly": lightly}
     for name, form in ((OURS_BY_FORM[form], form) for form in options.forms):
         numbers = (str(number) for number in (options.width, options.batches, BATCH, THREADS))
-        workers[name] = Worker(
-            OURS, "our_loop.py", *numbers, form, environment={"GOMP_SPINCOUNT": starting.SPINS}
-        )
+        waiting = {"GOMP_SPINCOUNT": thread_waiting.SPINS}
+        workers[name] = Worker(OURS, "our_loop.py", *numbers, form, environment=waiting)
     turns = take_turns(
         {name: worker.per_second("images") for name, worker in workers.items()},
         rounds=options.rounds,

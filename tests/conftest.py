@@ -8,7 +8,9 @@ from jaxtyping import install_import_hook
 
 # beartype cannot check typing.Self or plain protocols, so packages that use them stay outside.
 WITH_SHAPES = (
+    "acceleration.bank_games",
     "acceleration.bank_softmax",
+    "acceleration.given_gradient",
     "acceleration.largest",
     "acceleration.narrow_batch_norm",
     "data.views",

@@ -13,6 +13,7 @@ Context, View, Player and their neighbours; see docs/adding_a_method.md and `spa
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sparring.acceleration.garbage_collection import paused_collection
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
@@ -134,8 +135,10 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Torch takes seconds to import; `sparring --help` should not.
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
+    if name == "api" or name in _MODULES:
+        with paused_collection():
+            module = import_module(_MODULES.get(name, "sparring.api"))
+        return module if name == "api" else getattr(module, name)
     raise AttributeError(f"module 'sparring' has no attribute '{name}'")
 
 

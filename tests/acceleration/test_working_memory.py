@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -35,3 +36,10 @@ def test_another_thread_writes_elsewhere() -> None:
 
 def test_it_takes_no_part_in_differentiation() -> None:
     assert not scratch("a test", 2, 2, like=torch.zeros(1, requires_grad=True)).requires_grad
+
+
+def test_without_fast_paths_memory_is_new_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARRING_ACCELERATION", "off")
+    first, second = (scratch("a test", 4, 6, like=LIKE) for _ in range(2))
+    assert first.shape == second.shape == (4, 6)
+    assert first.data_ptr() != second.data_ptr()

@@ -1,15 +1,20 @@
-"""The shared bank's closed form against autograd in float64: both roles, their signs, and several
-choices per query."""
+"""The game of a shared bank, with and without its fast path, against loops in float64: both roles,
+their signs, and several choices per query."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from sparring.acceleration import bank_softmax
-from sparring.objectives.closed_form import SharedBankGame, shared_bank_game, summed
+from sparring.objectives.bank_games import SharedBankGame, shared_bank_game, summed
 from sparring.objectives.similarity import cosine
 
 ENCODER, BANK = 0.2, 0.1
+
+
+@pytest.fixture(params=["on", "off"], ids=["closed form", "autograd"], autouse=True)
+def acceleration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds for both ways to compute the game."""
+    monkeypatch.setenv("SPARRING_ACCELERATION", request.param)
 
 
 def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,11 +76,7 @@ def bank_gradient(game: SharedBankGame, bank: Tensor) -> Tensor:
     return torch.autograd.grad(game.bank_loss, bank)[0]
 
 
-@pytest.mark.parametrize("chunk", [8, 1024])
-def test_loss_and_query_gradient_equal_autograd(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
+def test_loss_and_query_gradient_equal_autograd() -> None:
     query, positives, bank = material()
     game, plain = played(query, positives, bank), cross_entropy(query, positives, bank, ENCODER)
     torch.testing.assert_close(game.loss, plain, rtol=1e-9, atol=1e-12)
@@ -87,11 +88,7 @@ def test_loss_and_query_gradient_equal_autograd(
     assert torch.autograd.grad(game.bank_loss, query, allow_unused=True)[0] is None
 
 
-@pytest.mark.parametrize("chunk", [8, 1024])
-def test_the_banks_gradient_descends_through_positives_and_ascends_through_negatives(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
+def test_the_banks_gradient_descends_through_positives_and_ascends_through_negatives() -> None:
     query, positives, bank = material()
     found = bank_gradient(played(query, positives, bank), bank)
     torch.testing.assert_close(found, role_gradient(query, positives, bank), rtol=1e-9, atol=1e-12)
@@ -141,7 +138,7 @@ def test_the_roles_add_up_and_each_moves_its_own_entries() -> None:
     assert moved == set(positives.flatten().tolist())
     one_query, one_positive = query[:1], positives[:, :1]
     alone = bank_gradient(played(one_query, one_positive, bank, cooperative=False), bank)
-    # What `_gradients` gave the positive is taken back: rounding of float64 is left.
+    # The closed form takes back what it gave the positive: rounding of float64 is left.
     assert set((alone.norm(dim=1) < 1e-12).nonzero().flatten().tolist()) == {3}
 
 

@@ -1,6 +1,6 @@
 """Softmax of many queries over a large bank, chunk by chunk in two passes.
 
-Holds the arithmetic of `closed_form`.
+Holds the arithmetic of `bank_games`.
 
 The first pass needs two matrix products per chunk (cosines, and the mean bank vector under a
 query's softmax), the second one (the mean query under a bank vector's weights). Everything between

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring import acceleration
 from sparring.acceleration.working_memory import scratch
 
 _FOLD = 4
@@ -38,7 +39,10 @@ def largest(
         >>> falling(*largest(torch.tensor([[3.0, 1.0, 4.0, 1.0, 5.0]]), 2))[1].tolist()
         [[4, 2]]
     """
-    columns = _columns(rows, count)
+    if not acceleration.is_on():
+        values, columns = torch.topk(rows, count, dim=1)
+        return values, columns
+    columns = _folded_search(rows, count)
     return rows.gather(1, columns), columns
 
 
@@ -70,7 +74,7 @@ def largest_products(
         yield largest(torch.mm(rows, right.T, out=block[: len(rows)]), count)
 
 
-def _columns(rows: Tensor, count: int, level: int = 0) -> Tensor:
+def _folded_search(rows: Tensor, count: int, level: int = 0) -> Tensor:
     """Columns of the largest entries, in any order.
 
     The row is folded: columns of equal remainder share a maximum. The `count` folds with the
@@ -81,7 +85,7 @@ def _columns(rows: Tensor, count: int, level: int = 0) -> Tensor:
     if num_columns <= _SHORT * count or width < count or rows.device.type != "cpu":
         return rows.topk(count, dim=1, sorted=False).indices
     maxima = scratch(f"maxima, level {level}", len(rows), width, like=rows)
-    folds = _columns(
+    folds = _folded_search(
         torch.amax(rows[:, : _FOLD * width].view(len(rows), _FOLD, width), dim=1, out=maxima),
         count,
         level + 1,

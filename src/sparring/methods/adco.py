@@ -63,7 +63,7 @@ from sparring.negatives.bank import (
     BankSettings,
     bank_alarm,
 )
-from sparring.objectives.closed_form import BankGame, adversarial_bank_game, summed
+from sparring.objectives.bank_games import BankGame, adversarial_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 

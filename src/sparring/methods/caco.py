@@ -62,7 +62,7 @@ from sparring.negatives.bank import (
     Usage,
     bank_alarm,
 )
-from sparring.objectives.closed_form import adversarial_bank_game, shared_bank_game, summed
+from sparring.objectives.bank_games import adversarial_bank_game, shared_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import ScheduleName, teacher_momentum

@@ -72,6 +72,7 @@ def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encod
         config: with a resolved image size.
         backbone: a network of your own instead of `encoder.backbone`.
     """
+    acceleration.allow(config.training.acceleration)
     with torch.random.fork_rng(devices=[]):
         encoder = _make_encoder(config, backbone)
     return _placed(encoder, config, choose_device(config.training.device))

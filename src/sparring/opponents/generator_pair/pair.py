@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sparring import distributed
+from sparring.acceleration.given_gradient import with_gradient
 from sparring.config import Settings
 from sparring.measures.metric import Metric
-from sparring.objectives.closed_form import with_gradient
 from sparring.opponents.generator_pair.hardness import (
     crowding,
     diversity_loss,

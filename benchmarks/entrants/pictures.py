@@ -1,4 +1,4 @@
-"""What the contestants look at: pictures made of noise of several grains, as a photograph has large
+"""What the entrants look at: pictures made of noise of several grains, as a photograph has large
 and small things.
 
 With numpy and Pillow alone, so that every environment can make them.

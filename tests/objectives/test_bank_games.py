@@ -1,17 +1,22 @@
-"""The bank's closed form against autograd in float64, and the properties that follow from the
-equations."""
+"""The adversarial game of a bank, with and without its fast path, against the objectives without a
+bank's player in float64, and the properties that follow from the equations."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from sparring.acceleration import bank_softmax
 from sparring.distributed import JointRows
-from sparring.objectives.closed_form import BankGame, adversarial_bank_game, with_gradient
+from sparring.objectives.bank_games import BankGame, adversarial_bank_game
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import cosine
 
 ENCODER, BANK = 0.12, 0.02
+
+
+@pytest.fixture(params=["on", "off"], ids=["closed form", "autograd"], autouse=True)
+def acceleration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds for both ways to compute the game."""
+    monkeypatch.setenv("SPARRING_ACCELERATION", request.param)
 
 
 def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,8 +31,8 @@ def material(num_vectors: int = 37) -> tuple[Tensor, Tensor, Tensor]:
     return query.requires_grad_(), key, (bank * 1.7).requires_grad_()
 
 
-def joint(key: Tensor) -> JointRows:
-    """Keys of both processes, of which the second holds its own."""
+def of_second(key: Tensor) -> JointRows:
+    """Keys of both processes, as the second one holds them."""
     return JointRows(key[4:], key, first=4)
 
 
@@ -35,14 +40,14 @@ def oracle(
     query: Tensor, key: Tensor, bank: Tensor, temperature: float, *, in_batch: bool
 ) -> Tensor:
     if in_batch:
-        return in_batch_info_nce(query, joint(key), bank, temperature=temperature)
+        return in_batch_info_nce(query, of_second(key), bank, temperature=temperature)
     return info_nce(query, key[4:], bank, temperature=temperature)
 
 
 def game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = True) -> BankGame:
     return adversarial_bank_game(
         query,
-        joint(key),
+        of_second(key),
         bank,
         temperature=ENCODER,
         bank_temperature=BANK,
@@ -55,11 +60,9 @@ def bank_gradient(query: Tensor, key: Tensor, bank: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("in_batch", [True, False])
-@pytest.mark.parametrize("chunk", [8, 1024])
 def test_both_losses_and_both_gradients_equal_autograd(
-    in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+    in_batch: bool,
 ) -> None:
-    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, key, bank = material()
     played = game(query, key, bank, in_batch=in_batch)
     loss, bank_loss = (
@@ -125,7 +128,7 @@ def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = Tru
     """As `game`, with a bank that does not see the keys."""
     return adversarial_bank_game(
         query,
-        joint(key),
+        of_second(key),
         bank,
         temperature=ENCODER,
         bank_temperature=BANK,
@@ -135,11 +138,9 @@ def blind_game(query: Tensor, key: Tensor, bank: Tensor, *, in_batch: bool = Tru
 
 
 @pytest.mark.parametrize("in_batch", [True, False])
-@pytest.mark.parametrize("chunk", [8, 1024])
 def test_a_bank_that_sees_no_keys_climbs_the_log_sum_over_its_own_vectors(
-    in_batch: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+    in_batch: bool,
 ) -> None:
-    monkeypatch.setattr(bank_softmax, "CHUNK", chunk)
     query, key, bank = material()
     played = blind_game(query, key, bank, in_batch=in_batch)
     plain = -torch.logsumexp(cosine(query.detach(), bank) / BANK, dim=1).mean()
@@ -210,28 +211,3 @@ def test_far_away_banks_give_finite_losses_and_no_gradient() -> None:
     )
     assert played.bank_loss.isfinite()
     assert torch.autograd.grad(played.bank_loss, bank)[0].abs().max() == 0
-
-
-def test_with_gradient_scales_with_what_stands_around_it() -> None:
-    source = torch.zeros(3, requires_grad=True)
-    value = with_gradient(torch.tensor(5.0), source, torch.tensor([1.0, 2.0, 3.0]))
-    assert value.item() == 5.0
-    torch.testing.assert_close(
-        torch.autograd.grad(2 * value, source)[0], torch.tensor([2.0, 4.0, 6.0])
-    )
-
-
-def test_with_gradient_refuses_a_second_differentiation_of_what_it_has_scaled() -> None:
-    source = torch.zeros(3, requires_grad=True)
-    value = with_gradient(torch.tensor(5.0), source, torch.ones(3))
-    torch.autograd.grad(2 * value, source, retain_graph=True)
-    with pytest.raises(RuntimeError, match="differentiated once"):
-        torch.autograd.grad(2 * value, source)
-
-
-def test_a_second_look_before_the_first_is_differentiated_changes_nothing() -> None:
-    query, key, bank = material()
-    alone = bank_gradient(query, key, bank)
-    first = game(query, key, bank)
-    game(query.flip(1), key, bank.flip(0))  # writes in the memory of the first look
-    assert torch.equal(torch.autograd.grad(first.bank_loss, bank)[0], alone)

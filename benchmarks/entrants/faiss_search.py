@@ -13,8 +13,8 @@ import faiss
 import numpy as np
 import torch.nn.functional as F
 
-from contest import serve
-from contestants.features import features
+from entrants.features import features
+from side_by_side import serve
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from contest import serve
-from contestants.pictures import small
+from entrants.pictures import small
+from side_by_side import serve
 
 BATCH = 256
 SAMPLE = 64

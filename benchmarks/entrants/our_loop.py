@@ -1,7 +1,9 @@
 """Our SimCLR as `sparring train` trains it, one epoch per turn: loader, views, players, records, a
 look of the monitor, a checkpoint.
 
-    python our_loop.py WIDTH BATCHES BATCH THREADS {together|apart|bare|bare-default-allocator|folder|store} [FOLDER|FILE]
+    python our_loop.py WIDTH BATCHES BATCH THREADS FORM [FOLDER|FILE]
+
+FORM is together, apart, bare, bare-default-allocator, folder or store.
 
 together: both views share the batch norm's statistics, as by default. apart: each view goes through
 the network by itself. bare: nothing but the training step, on views that were made beforehand: the
@@ -18,15 +20,18 @@ import numpy as np
 import torch
 from sparring.training.start import open_images, prepare
 
-from contest import memory_held, memory_peak, serve
-from contestants.pictures import small
+from entrants.pictures import small
+from side_by_side import memory_held, memory_peak, serve
 from sparring.data.dataset import StoredDataset
 from sparring.data.sources.source import Source
 from sparring.data.views.views import Views
-from sparring.methods.method import Step
+from sparring.methods.method import Context
+from sparring.models.view import as_views
 from sparring.seeding import generator
 from sparring.training import build
 from sparring.training.loop import Training
+from sparring.training.opening import open_images
+from sparring.training.run import prepare
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -101,7 +106,7 @@ def whole(training: Training, batches: int) -> Callable[[], dict[str, float]]:
         """The next epoch."""
         more = settings.model_copy(update={"max_steps": training.step + batches})
         training.config = training.config.model_copy(update={"training": more})
-        training.play()
+        training.run()
         return {
             "images": batches * settings.batch_size,
             "peak": memory_peak(),
@@ -115,22 +120,22 @@ def bare(training: Training, batches: int) -> Callable[[], dict[str, float]]:
     """The training steps alone."""
     images = next(iter(training.loader.batches(0))).images[0]
     views: Views = training.views
-    shown, contest = views(images, generator=generator(0, "views")), training.contest
-    contest.method.train()
-    step = Step(
-        progress=training.progress(),
-        indices=torch.arange(len(images)),
-        generator=generator(0, "step"),
-        images=images,
-        augment=views,
-    )
+    shown, game = as_views(views(images, generator=generator(0, "views"))), training.game
+    game.method.train()
 
     def steps() -> dict[str, float]:
         """As many as an epoch has."""
         for _ in range(batches):
-            for player in contest.players.values():
-                player.prepare(step.progress)
-            contest.method.step(shown, contest.players, step)
+            context = Context(
+                position=training.position(),
+                indices=torch.arange(len(images)),
+                generator=generator(0, "step"),
+                images=images,
+                augment=views,
+            )
+            for player in game.players.values():
+                player.prepare(context.position)
+            game.method.step(shown, game.players, context)
         return {"images": batches * len(images), "peak": memory_peak()}
 
     return steps

@@ -1,8 +1,8 @@
-"""What the benchmarks share: contestants take turns, round by round, and are compared round by
+"""What the benchmarks share: entrants take turns, round by round, and are compared round by
 round.
 
 A disturbance of the machine then hits both sides of a ratio, and the spread of the ratios says how
-much of it is left. A contestant from another environment is a process of its own that makes a turn
+much of it is left. A entrant from another environment is a process of its own that makes a turn
 whenever it is asked to (`Worker` here, `serve` there); this file needs nothing beyond the standard
 library, so that those can import it.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 Turns = dict[str, list[float]]
-"""Figures of each contestant, one per round."""
+"""Figures of each entrant, one per round."""
 
 HERE = Path(__file__).parent
 PEERS = HERE / ".peers" / "bin" / "python"
@@ -29,27 +29,27 @@ OURS = Path(sys.executable)
 
 
 def take_turns(
-    contestants: Mapping[str, Callable[[], float]], *, rounds: int = 5, warmup: int = 1
+    entrants: Mapping[str, Callable[[], float]], *, rounds: int = 5, warmup: int = 1
 ) -> Turns:
-    """What each contestant's call returned in each round; those of the first `warmup` rounds are
+    """What each entrant's call returned in each round; those of the first `warmup` rounds are
     dropped."""
-    found: Turns = {name: [] for name in contestants}
+    found: Turns = {name: [] for name in entrants}
     for _ in range(warmup + rounds):
-        for name, turn in contestants.items():
+        for name, turn in entrants.items():
             found[name].append(turn())
     return {name: figures[warmup:] for name, figures in found.items()}
 
 
 def alternate(
-    contestants: Mapping[str, Callable[[], object]],
+    entrants: Mapping[str, Callable[[], object]],
     *,
     rounds: int = 5,
     warmup: int = 1,
     clock: Callable[[], float] = time.process_time,
 ) -> Turns:
-    """Seconds of each contestant in each round, by the clock."""
+    """Seconds of each entrant in each round, by the clock."""
     return take_turns(
-        {name: timed(work, clock) for name, work in contestants.items()},
+        {name: timed(work, clock) for name, work in entrants.items()},
         rounds=rounds,
         warmup=warmup,
     )
@@ -58,7 +58,7 @@ def alternate(
 def timed(
     work: Callable[[], object], clock: Callable[[], float] = time.process_time
 ) -> Callable[[], float]:
-    """The work as a contestant whose figure is its seconds."""
+    """The work as a entrant whose figure is its seconds."""
 
     def turn() -> float:
         """Seconds of one call."""
@@ -70,7 +70,7 @@ def timed(
 
 
 def per_cpu_second(work: Callable[[], int]) -> Callable[[], float]:
-    """A function that does some number of things and says how many, as a contestant whose figure is
+    """A function that does some number of things and says how many, as a entrant whose figure is
     that number per CPU second."""
 
     def turn() -> float:
@@ -88,12 +88,12 @@ def spread(figures: list[float]) -> dict[str, float]:
 
 
 def ratio(turns: Turns, over: str, under: str) -> dict[str, float]:
-    """Spread of one contestant's figure over another's, round by round."""
+    """Spread of one entrant's figure over another's, round by round."""
     return spread([a / b for a, b in zip(turns[over], turns[under], strict=True)])
 
 
 def compared(turns: Turns, base: str) -> dict[str, Any]:
-    """Each contestant's figures, and their ratio to the base's round by round."""
+    """Each entrant's figures, and their ratio to the base's round by round."""
     return {
         name: {**spread(figures), "ratio": ratio(turns, name, base)}
         for name, figures in turns.items()
@@ -149,11 +149,11 @@ def _processor() -> str:
 
 
 class Worker:
-    """A contestant in a process of its own; `last` is what it said of its latest turn.
+    """A entrant in a process of its own; `last` is what it said of its latest turn.
 
     Args:
         python: `OURS` or `PEERS`.
-        script: file in contestants/.
+        script: file in entrants/.
         options: its command line.
         environment: variables beside those of this process.
     """
@@ -165,7 +165,7 @@ class Worker:
             raise SystemExit(f"error: {python} is not there; run benchmarks/setup first")
         self.name = " ".join((script, *options))
         self._process = subprocess.Popen(
-            [str(python), str(HERE / "contestants" / script), *options],
+            [str(python), str(HERE / "entrants" / script), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
@@ -186,7 +186,7 @@ class Worker:
         return self.last
 
     def per_cpu_second(self, what: str) -> Callable[[], float]:
-        """The worker as a contestant whose figure is how many of these it makes per CPU second."""
+        """The worker as a entrant whose figure is how many of these it makes per CPU second."""
 
         def turn() -> float:
             """Rate of one turn."""
@@ -196,7 +196,7 @@ class Worker:
         return turn
 
     def per_second(self, what: str) -> Callable[[], float]:
-        """The worker as a contestant whose figure is how many of these it makes per second of the
+        """The worker as a entrant whose figure is how many of these it makes per second of the
         clock."""
 
         def turn() -> float:

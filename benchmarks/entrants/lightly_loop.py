@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from contest import memory_peak, serve
-from contestants.pictures import small
+from entrants.pictures import small
+from side_by_side import memory_peak, serve
 from sparring.models.backbones import EncoderSettings, make_backbone
 
 

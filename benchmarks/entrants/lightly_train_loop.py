@@ -20,7 +20,7 @@ import lightly_train
 import torch
 from lightly_train._methods.simclr.simclr import SimCLR
 
-from contest import memory_peak, serve
+from side_by_side import memory_peak, serve
 from sparring.models.backbones import EncoderSettings, make_backbone
 
 TRANSFORM = {
