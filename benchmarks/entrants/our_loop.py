@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sparring.training.start import open_images, prepare
 
 from entrants.pictures import small
 from side_by_side import memory_held, memory_peak, serve
