@@ -56,7 +56,7 @@ def by_two_processes(subjects: list[Subject]) -> list[list[dict[str, Any]]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sparring.contract.processes"])
     names = {name for subject in subjects for name in (subject.method, *subject.opponents)}
-    given = [entry for entry in registry.given() if entry[1] in names]
+    given = registry.given(names)
     with tempfile.TemporaryDirectory() as folder:
         arguments = [(rank, folder, subjects, given) for rank in range(2)]
         workers = [context.Process(target=_work, args=each) for each in arguments]
@@ -72,7 +72,10 @@ def by_two_processes(subjects: list[Subject]) -> list[list[dict[str, Any]]]:
 
 
 def _work(
-    rank: int, folder: str, subjects: list[Subject], given: list[tuple[registry.Kind, str, str]]
+    rank: int,
+    folder: str,
+    subjects: list[Subject],
+    given: tuple[tuple[registry.Kind, str, str], ...],
 ) -> None:
     torch.set_num_threads(1)
     for kind, name, reference in given:

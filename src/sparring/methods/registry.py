@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Collection
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -168,9 +169,21 @@ def reference(kind: Kind, name: str) -> str:
     return f"{path or given.__module__}:{given.__qualname__}"
 
 
-def given() -> tuple[tuple[Kind, str, str], ...]:
-    """Classes that were given in this process: kind, name, and a text by which each is loaded."""
-    return tuple((kind, name, reference(kind, name)) for kind in _given for name in _given[kind])
+def given(names: Collection[str]) -> tuple[tuple[Kind, str, str], ...]:
+    """Classes of these names that were given in this process.
+
+    Args:
+        names: names in a configuration.
+
+    Returns:
+        Kind, name, and a text by which another process can load each.
+    """
+    return tuple(
+        (kind, name, reference(kind, name))
+        for kind in _given
+        for name in _given[kind]
+        if name in names
+    )
 
 
 def _class(kind: Kind, name: str) -> type:

@@ -272,7 +272,7 @@ class _MethodPlanner:
             steps=steps,
             count=count,
             folder="",
-            given=registry.given(),
+            given=registry.given({self.config.method, *self.config.opponent}),
         )
         return measure_in_subprocess(request, self._listener, title=self._name)
 

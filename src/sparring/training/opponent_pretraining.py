@@ -1,4 +1,4 @@
-"""What opponents learn from the images before the first step, such as a generator: exit_on_interrupt, and
+"""What opponents learn from the images before the first step, such as a generator: resumable, and
 kept for later runs on these images."""
 
 import hashlib
