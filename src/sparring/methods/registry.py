@@ -164,9 +164,12 @@ def source_hash(kind: Kind, name: str) -> str | None:
 
 def reference(kind: Kind, name: str) -> str:
     """Text by which another process can load a given class, `FILE.py:NAME` where it has a file."""
-    given = _given[kind][name]
-    path = inspect.getsourcefile(given)
-    return f"{path or given.__module__}:{given.__qualname__}"
+    found = _given[kind][name]
+    try:
+        place = inspect.getsourcefile(found) or found.__module__
+    except (OSError, TypeError):  # defined on a command line or in a notebook
+        place = found.__module__
+    return f"{place}:{found.__qualname__}"
 
 
 def given(names: Collection[str]) -> tuple[tuple[Kind, str, str], ...]:
