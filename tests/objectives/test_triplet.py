@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
+from sparring.objectives.debiased import hcl
 from sparring.objectives.similarity import cosine, unit_rows
 from sparring.objectives.triplet import (
     TripletSettings,
     byol_plus,
-    hcl,
     hinge,
     linear,
     soft,

@@ -13,14 +13,14 @@ from sparring.errors import ConfigError, unknown_name
 from sparring.evaluation.catalogue import PROTOCOLS, installed
 from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
-from sparring.methods.about import About, section
+from sparring.methods.about import About, assignments, section
 from sparring.methods.plugins import is_reference
 
 
 def list_methods() -> str:
-    """Every method, every opponent in image space, and the published pairings; two lines each."""
-    pairings = registry.pairings()
-    every = [*registry.names("method"), *registry.names("opponent"), *pairings]
+    """Every method and its variants, every opponent in image space, and the published pairings."""
+    variants, pairings = registry.variants(), registry.pairings()
+    every = [*registry.names("method"), *registry.names("opponent"), *variants, *pairings]
     width = max(map(len, every))
 
     def lines_of(kind: registry.Kind) -> list[str]:
@@ -41,6 +41,8 @@ def list_methods() -> str:
             *lines_of("method"),
             "\naround any of these, with --opponent NAME (repeatable; the first is the innermost):",
             *lines_of("opponent"),
+            "\nnames for a method with settings:",
+            *(f"{name:{width}}  {_spelt_out(name)}" for name in variants),
             "\nnames for a method with an opponent:",
             *(f"{name:{width}}  {' + '.join(pair)}" for name, pair in pairings.items()),
             "\nyour own: --method FILE.py:CLASS or package.module:CLASS (docs/adding_a_method.md)",
@@ -49,7 +51,7 @@ def list_methods() -> str:
 
 
 def methods_as_json(name: str | None) -> dict[str, Any]:
-    """Introductions of one or of all methods, opponents and pairings, for programs.
+    """Introductions of one or of all methods, opponents, variants and pairings, for programs.
 
     Args:
         name: one of them; None: all.
@@ -62,6 +64,9 @@ def methods_as_json(name: str | None) -> dict[str, Any]:
         for own in registry.names(kind):
             if name in (None, own):
                 found[own] = {"kind": kind, **asdict(registry.about(kind, own))}
+    for own, (method, variant) in registry.variants().items():
+        if name in (None, own):
+            found[own] = {"kind": "variant", "method": method, **asdict(variant)}
     for own, (method, opponent) in registry.pairings().items():
         if name in (None, own):
             found[own] = {"kind": "pairing", "method": method, "opponents": [opponent]}
@@ -71,7 +76,7 @@ def methods_as_json(name: str | None) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> ConfigError:
-    known = [*registry.names("method"), *registry.names("opponent"), *registry.pairings()]
+    known = [*registry.names("method"), *registry.names("opponent"), *registry.further_names()]
     return ConfigError(unknown_name("method or opponent", name, known))
 
 
@@ -95,7 +100,7 @@ def list_protocols() -> str:
 
 
 def describe(name: str) -> str:
-    """A method, an opponent or a published pairing, in full.
+    """A method, an opponent, a variant or a published pairing, in full.
 
     Args:
         name: of any of these, or FILE.py:CLASS or package.module:CLASS.
@@ -103,6 +108,8 @@ def describe(name: str) -> str:
     Raises:
         ConfigError: for an unknown name, with the nearest one.
     """
+    if name in registry.variants():
+        return describe_variant(name)
     if name in registry.pairings():
         return describe_pairing(name)
     if is_reference(name):
@@ -114,6 +121,25 @@ def describe(name: str) -> str:
         if name in registry.names(kind):
             return _describe(kind, name)
     raise _unknown(name)
+
+
+def _spelt_out(variant: str) -> str:
+    """A variant as method and settings, what it is and its source, in one line."""
+    method, found = registry.variants()[variant]
+    return (
+        f"{method} with {', '.join(assignments(found.settings))}: {found.summary}; {found.source}"
+    )
+
+
+def describe_variant(name: str) -> str:
+    """What a name such as dcl stands for, and its method in full."""
+    method, found = registry.variants()[name]
+    settings = " ".join(f"--set {each}" for each in assignments(found.settings))
+    return (
+        f"--method {name} is --method {method} {settings}\n"
+        f"{found.title}: {found.summary}; {found.source}\n\n"
+        f"{_describe('method', method)}"
+    )
 
 
 def describe_pairing(name: str) -> str:
@@ -153,7 +179,11 @@ def _describe(kind: registry.Kind, name: str) -> str:
 
 def _twins(about: About, prefix: str) -> str:
     names = [twin.name for twin in about.twins if not twin.settings]
-    return f"--set {prefix}disarmed={'|'.join(names)}" if names else ""
+    found = [f"--set {prefix}disarmed={'|'.join(names)}"] if names else []
+    for twin in about.twins:
+        settings = " ".join(f"--set {prefix}{each}" for each in assignments(twin.settings))
+        found += [f"{settings} ({twin.disarms})"] if settings else []
+    return "; ".join(found)
 
 
 def describe_protocol(name: str) -> str:

@@ -1,5 +1,6 @@
 """How a method or an opponent introduces itself. Importing this file does not import torch."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,6 +27,25 @@ class Twin:
         return dict(self.settings) or {"disarmed": self.name}
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A published method that is another one with some settings fixed, under a name of its own.
+
+    Attributes:
+        name: name on the command line, such as `dcl`.
+        title: name in reports, such as `DCL`.
+        summary: one line for `sparring methods`.
+        source: authors, year and arXiv id.
+        settings: what is fixed, as a nested dictionary below the method's own settings.
+    """
+
+    name: str
+    title: str = ""
+    summary: str = ""
+    source: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Pairing(NamedTuple):
     """A published game that is a method with an opponent around it."""
 
@@ -49,6 +69,7 @@ class About:
         good_for: when to take it.
         order: place in the list of methods, the smallest first; equals by name.
         twins: disarmed twins; the primary one first.
+        variants: published methods that are this one with some settings fixed.
         pairing: published game that an opponent makes with a method.
     """
 
@@ -61,6 +82,7 @@ class About:
     good_for: str = ""
     order: int = 100
     twins: tuple[Twin, ...] = ()
+    variants: tuple[Variant, ...] = ()
     pairing: Pairing | None = None
 
 
@@ -81,6 +103,25 @@ class Toy:
     learning: Mapping[str, Any] = field(default_factory=dict)
     processes: Mapping[str, Any] = field(default_factory=dict)
     off: Mapping[str, Any] | None = None
+
+
+def assignments(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as `--set` takes them, one text each.
+
+    Args:
+        settings: a nested dictionary.
+
+    Example:
+        >>> assignments({"beta": 0.0, "bank": {"size": 40}})
+        ['beta=0.0', 'bank.size=40']
+    """
+    found = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found += [f"{key}.{part}" for part in assignments(value)]
+        else:
+            found.append(f"{key}={json.dumps(value)}")
+    return found
 
 
 def section(opponent: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from sparring.errors import ConfigError, unknown_name
-from sparring.methods.about import About, Pairing, Twin, section
+from sparring.methods.about import About, Pairing, Twin, Variant, section
 from sparring.methods.declarations import declarations
 from sparring.methods.plugins import is_reference, load_named
 
@@ -36,7 +36,7 @@ _BASES: dict[Kind, str] = {
     "method": "sparring.methods.method:Method",
     "opponent": "sparring.opponents.opponent:Opponent",
 }
-_MAKERS = {"About": About, "Twin": Twin, "Pairing": Pairing}
+_MAKERS = {"About": About, "Twin": Twin, "Pairing": Pairing, "Variant": Variant}
 _given: dict[Kind, dict[str, type]] = {"method": {}, "opponent": {}}
 
 
@@ -73,6 +73,19 @@ def pairings() -> dict[str, tuple[str, str]]:
         for about in found
         if about.pairing is not None
     }
+
+
+@cache
+def variants() -> dict[str, tuple[str, Variant]]:
+    """Method and fixed settings of each published method that is a variant of another, by its
+    name."""
+    found = [about for about, _ in shipped("method").values()]
+    return {variant.name: (about.name, variant) for about in found for variant in about.variants}
+
+
+def further_names() -> list[str]:
+    """Names that `--method` accepts besides those of methods: variants and pairings."""
+    return [*variants(), *pairings()]
 
 
 def about(kind: Kind, name: str) -> About:
@@ -216,7 +229,7 @@ def _unknown(kind: Kind, name: str) -> ConfigError:
             f"'{name}' is no method but an opponent around one: use --opponent {name}, with a "
             "--method"
         )
-    accepted = [*names(kind), *(pairings() if kind == "method" else ())]
+    accepted = [*names(kind), *(further_names() if kind == "method" else ())]
     return ConfigError(unknown_name(kind, name, accepted) + "; or FILE.py:CLASS")
 
 

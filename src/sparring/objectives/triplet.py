@@ -6,7 +6,6 @@ arXiv:2202.13072; only its abstract was available, so none is verified as the pa
 the published work that it is taken from.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeAlias
@@ -18,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
+from sparring.objectives.debiased import hcl
 
 Form: TypeAlias = Literal["linear", "hinge", "soft", "topk_nce", "byol_plus", "hcl"]
 Objective: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -159,41 +159,3 @@ def byol_plus(
     return (2 - 2 * positive).mean() + weight * soft(
         positive, negative, margin=margin, temperature=temperature
     )
-
-
-def hcl(
-    positive: Float[Tensor, "batch"],
-    negative: Float[Tensor, "batch all"],
-    *,
-    beta: float,
-    tau_plus: float,
-    temperature: float,
-) -> Float[Tensor, ""]:
-    """InfoNCE whose negatives weigh more the harder they are, corrected for false ones; needs all
-    negatives.
-
-    mean_i -log( p_i / (p_i + G_i) ),   p_i = exp(s_i+ / t),   n_ik = exp(s_ik / t),   w_ik =
-    n_ik^beta R_i = sum_k w_ik n_ik / mean_k w_ik,   G_i = max( (R_i - tau_plus N p_i) / (1 -
-    tau_plus), N exp(-1 / t) )
-
-    Args:
-        positive: cosine of each query with its key.
-        negative: cosines of each query with all N candidates.
-        beta: hardness; 0 weighs all alike.
-        tau_plus: assumed share of false negatives in [0, 1); 0 corrects nothing.
-        temperature: t > 0.
-
-    Source: Robinson et al. 2021, arXiv:2010.04592, section 4 and released code.
-    """
-    num_negatives = negative.shape[1]
-    own, others = positive / temperature, negative / temperature
-    log_reweighted = (
-        torch.logsumexp((1 + beta) * others, dim=1)
-        - torch.logsumexp(beta * others, dim=1)
-        + math.log(num_negatives)
-    )
-    # Both sides of the maximum are divided by p_i: differences of logits overflow much later than
-    # exp(s / t) itself.
-    corrected = (torch.exp(log_reweighted - own) - tau_plus * num_negatives) / (1 - tau_plus)
-    smallest = num_negatives * torch.exp(-1 / temperature - own)
-    return torch.log1p(torch.maximum(corrected, smallest)).mean()

@@ -10,7 +10,7 @@ from sparring.config import Settings, Tree, merged
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods import registry
-from sparring.methods.about import section
+from sparring.methods.about import assignments, section
 from sparring.methods.method import MethodSettings
 from sparring.models.backbones import EncoderSettings
 
@@ -89,9 +89,9 @@ class RunConfig(Settings):
             ConfigError: for an unknown method, key or value.
         """
         if "method" not in tree:
-            accepted = [*registry.names("method"), *registry.pairings()]
+            accepted = [*registry.names("method"), *registry.further_names()]
             raise ConfigError(f"no method given; choose one of {', '.join(accepted)}")
-        tree = _without_pairing(tree)
+        tree = _without_pairing(_without_variant(tree))
         method, opponents = tree["method"], tree["opponent"]
         if len(set(opponents)) < len(opponents):
             raise ConfigError(
@@ -167,6 +167,24 @@ class RunConfig(Settings):
 
 def _on_defaults(settings: type[Settings], given: Mapping[str, Any]) -> Tree:
     return merged(settings.model_validate({}).model_dump(), given)
+
+
+def _without_variant(tree: Mapping[str, Any]) -> Tree:
+    """The tree with a variant, such as dcl, spelt out as its method and fixed settings.
+
+    Raises:
+        ConfigError: if the tree sets what the variant fixes to another value.
+    """
+    name = str(tree["method"])
+    if name not in registry.variants():
+        return dict(tree)
+    method, variant = registry.variants()[name]
+    if merged(tree, variant.settings) != merged(variant.settings, tree):
+        raise ConfigError(
+            f"method '{name}' is {method} with {', '.join(assignments(variant.settings))} and "
+            f"cannot have another value; leave it out, or use --method {method}"
+        )
+    return {**merged(tree, variant.settings), "method": method}
 
 
 def _without_pairing(tree: Mapping[str, Any]) -> Tree:
