@@ -61,8 +61,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "sparring.api": (
-        "Embedded ResourcePlan Run doctor embed evaluate export list_methods list_protocols load plan "
-        "report resume train"
+        "Embedded ResourcePlan Run doctor embed evaluate export list_methods list_protocols load "
+        "plan report resume train"
     ),
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",

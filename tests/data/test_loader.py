@@ -1,4 +1,4 @@
-"""Batches: each image once per epoch, shared among processes, exit_on_interrupt, and independent of the
+"""Batches: each image once per epoch, shared among processes, resumable, and independent of the
 number of workers."""
 
 import threading

@@ -1,4 +1,4 @@
-"""Training batches: shuffled by (seed, epoch), sharded, prefetched, exit_on_interrupt at any step."""
+"""Training batches: shuffled by (seed, epoch), sharded, prefetched, resumable at any step."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
