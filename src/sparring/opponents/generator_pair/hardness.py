@@ -26,8 +26,10 @@ def hardness(
     """Contrastive loss of generated pairs among real images, in both directions; the generators
     maximise it.
 
-    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],  s_i = u_i.u_i', with u from
-    `first` and u' from `second`, averaged with the same from u'
+    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],   s_i = u_i.u_i'
+
+    u are unit rows of `first`, u' of `second`; the value is averaged with that for u' in place of u
+    in the sum.
 
     Args:
         first: embeddings of augmented images from one generator.
