@@ -1,4 +1,4 @@
-"""Random generators derived from names instead of carried along.
+"""Random generators derived from a seed and names, without stored state.
 
 A draw at step 812 comes from `generator(seed, "views", 812)`, whatever happened before: a resumed
 run repeats the same bits without any stored generator state, and every process of a group can draw

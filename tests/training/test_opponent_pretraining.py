@@ -68,7 +68,7 @@ def test_a_generator_learns_once_per_images(tmp_path: Path) -> None:
     told = Told()
     first = learn(camp(), tmp_path, told=told)
     assert told.counts[-1] == ("generator learns the images", 6, 6)
-    assert "learns the images first, 6 moves, about" in told.lines[0]
+    assert "learns the images first, 6 steps, about" in told.lines[0]
     assert not same(first, {name: tensor.clone() for name, tensor in camp().state_dict().items()})
     again = Told()
     assert same(first, learn(camp(), tmp_path, told=again))
@@ -106,7 +106,7 @@ def test_an_interrupted_generator_goes_on_to_the_same_bits(
     monkeypatch.setattr(part, "train_step", step_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         learn(part, tmp_path / "parts", told=told)
-    assert told.lines == ["generator: stopped after 2 of 6 moves; the same run goes on from there"]
+    assert told.lines == ["generator: stopped after 2 of 6 steps; the same run goes on from there"]
     told = Told()
     assert same(whole, learn(camp(), tmp_path / "parts", told=told))
     assert [done for _, done, _ in told.counts] == [3, 4, 5, 6]
@@ -204,7 +204,7 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
         and "times one of simclr alone (2 timed); all 12 steps at most" in text
         for text in lines
     )
-    assert "generator: learns the images first, 6 moves" in lines[0]
+    assert "generator: learns the images first, 6 steps" in lines[0]
     assert "generator: learned from these images before" in lines[1]
     metrics = (tmp_path / "0" / "metrics.jsonl").read_text()
     assert '"generator_pair/frechet":' in metrics

@@ -5,8 +5,8 @@ import os
 from sparring import acceleration
 
 SPINS = "5000"
-"""Iterations that GNU OpenMP spins before a thread sleeps; its default is 300,000, or 1,000 if it
-knows that there are more threads than cores."""
+"""Number of iterations that GNU OpenMP spins before a thread sleeps; its default is 300,000, or
+1,000 if it knows that there are more threads than cores."""
 
 
 def settle_waiting() -> None:

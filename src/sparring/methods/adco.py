@@ -124,7 +124,7 @@ class AdCo(Method):
         order=8,
         twins=(
             Twin("queue", "the bank goes on as a queue of past keys", primary=True),
-            Twin("frozen", "the bank stands still where it would begin to learn"),
+            Twin("frozen", "the bank stays fixed from where it would begin to learn"),
         ),
     )
     settings_class = AdCoSettings

@@ -131,7 +131,7 @@ class CaCo(Method):
         order=9,
         twins=(
             Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
-            Twin("frozen", "the bank stands still"),
+            Twin("frozen", "the bank stays fixed"),
             Twin("positives-only", "only the entries that are positives move"),
             Twin("negatives-only", "only the entries that are negatives move"),
             Twin("own-choice", "the query chooses its positive, not the teacher"),

@@ -214,7 +214,7 @@ def _loaded(kind: Kind, point: EntryPoint) -> object:
         reason = str(error).splitlines()[0] if str(error) else "no message"
         raise ConfigError(
             f"{kind} '{point.name}' of an installed package cannot be loaded from {point.value} "
-            f"({type(error).__name__}: {reason}); mend or uninstall that package"
+            f"({type(error).__name__}: {reason}); repair or uninstall that package"
         ) from None
 
 

@@ -74,7 +74,7 @@ class Perturbation(Opponent):
         "perturbation.disarmed=random-signs",
         order=1,
         twins=(
-            Twin("random-signs", "every pixel moves by epsilon in a random sign", primary=True),
+            Twin("random-signs", "every pixel changes by epsilon with a random sign", primary=True),
         ),
         pairing=Pairing("clae", method="simclr"),
     )

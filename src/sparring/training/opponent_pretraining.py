@@ -51,14 +51,14 @@ class PretrainingCache:
             if was_there:
                 self._report(
                     f"{name}: learned from these images before, in {pretraining.total:,} "
-                    f"moves ({path})"
+                    f"steps ({path})"
                 )
             return
         with stop_on_signal() as request:
             self._train(pretraining, name, path, request)
         if request.is_set:
             self._report(
-                f"{name}: stopped after {pretraining.done:,} of {pretraining.total:,} moves; the "
+                f"{name}: stopped after {pretraining.done:,} of {pretraining.total:,} steps; the "
                 "same run goes on from there"
             )
             raise KeyboardInterrupt
@@ -128,7 +128,7 @@ def _estimate(name: str, pretraining: Pretrainable, *, seconds: float) -> str:
     time_left = lasting(seconds * (pretraining.total - pretraining.done))
     done = f" from move {pretraining.done - TIMED - 1:,}" if pretraining.done > TIMED + 1 else ""
     return (
-        f"{name}: learns the images first{done}, {pretraining.total:,} moves, about {time_left} "
+        f"{name}: learns the images first{done}, {pretraining.total:,} steps, about {time_left} "
         "here; kept for later runs on these images"
     )
 

@@ -47,7 +47,7 @@ def prepare(
         folder=folder,
         observe=observe,
     )
-    # Only now: a wrong batch size or device is told without it.
+    # Only now, so that a wrong batch size or device is reported before it.
     if listener is not None:
         listener.report(_summary(config, dataset))
     return training

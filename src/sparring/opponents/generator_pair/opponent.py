@@ -85,9 +85,9 @@ class GeneratorPair(Opponent):
         "generator_pair.disarmed=real-views, which costs less",
         order=2,
         twins=(
-            Twin("static", "one generator that stands still, two views per image", primary=True),
+            Twin("static", "one fixed generator, two views per image", primary=True),
             Twin("single", "one generator, made hard, two views per image"),
-            Twin("latent-noise", "two images of neighbouring latents of one that stands still"),
+            Twin("latent-noise", "two images of neighbouring latents of one fixed generator"),
             Twin("real-views", "further views of the real images instead of generated ones"),
         ),
         pairing=Pairing("hardgen", method="simclr"),
