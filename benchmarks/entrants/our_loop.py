@@ -155,7 +155,7 @@ def main() -> None:
         (Path(folder) / "run").mkdir()
         training = training_of(Path(folder), width=width, batches=batches, batch=batch, data=data)
         if form == "apart":
-            encoder = training.contest.encoder
+            encoder = training.game.encoder
             encoder.together = lambda views: [encoder(view) for view in views]  # type: ignore[method-assign]
         serve((bare if form.startswith("bare") else whole)(training, batches))
 

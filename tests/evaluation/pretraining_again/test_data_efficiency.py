@@ -141,7 +141,7 @@ def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -
     path = tmp_path / "mine.toml"
     path.write_text(toml_text({"method": "simclr", "temperature": 0.7, "training": {"epochs": 99}}))
     mine = control_config(str(path), run)
-    assert (mine.game.model_dump()["temperature"], mine.training) == (0.7, run.training)
+    assert (mine.method_settings.model_dump()["temperature"], mine.training) == (0.7, run.training)
     with pytest.raises(ConfigError, match="did you mean 'mocov3'"):
         control_config("mocov", run)
     with pytest.raises(ConfigError, match=r"cannot read .*nowhere.toml"):
