@@ -1,4 +1,4 @@
-"""How a method or an opponent introduces itself. Importing this file does not import torch."""
+"""Introductions of methods and opponents. Importing this file does not import torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ class Twin:
 
     Attributes:
         name: value of the setting `disarmed` that selects the twin.
-        disarms: what the opponent does in it, as a short phrase.
+        disarms: short phrase for the opponent's behaviour in the twin.
         primary: whether a comparison takes this twin first.
         settings: settings that select the twin, if the setting `disarmed` does not.
     """
@@ -43,7 +43,7 @@ class About:
         title: name in reports, such as `AdCo`.
         summary: one line for `sparring methods`.
         source: authors, year and arXiv id.
-        opponent: what plays against the encoder.
+        opponent: short description of the opponent of the encoder.
         cost: CPU time of a step relative to SimCLR's on one thread (benchmarks/method_steps.py;
             ResNet-18 at width 0.125, 32 px); None: not measured.
         good_for: when to use it.

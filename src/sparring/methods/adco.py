@@ -94,9 +94,9 @@ class AdCoSettings(MethodSettings):
     """Averaging coefficient of the teacher; 0.999 on ImageNet. Runs of a few thousand steps need a
     faster teacher."""
     form: Literal["one-way", "symmetric", "multi-crop"] = "symmetric"
-    """Which views are queries. `one-way`: view 0 is the query, view 1 the key. `symmetric`: each
-    view is the query once, mean of both losses. `multi-crop`: view 0 is the key of all others, sum
-    of the losses."""
+    """Assignment of queries and keys to views. `one-way`: view 0 is the query, view 1 the key.
+    `symmetric`: each view is the query once, mean of both losses. `multi-crop`: view 0 is the key
+    of all others, sum of the losses."""
     in_batch: bool = True
     """Whether keys of the other images are negatives too. Without them accuracy on ImageNet is at
     most 0.5 points lower and training is less stable (the authors' statement)."""

@@ -71,7 +71,7 @@ def load_module(where: str, *, what: str) -> ModuleType:
             f"{what}: no module named '{where}' can be imported; install it, or give a file: "
             "FILE.py:NAME"
         ) from None
-    except (Exception, SystemExit) as error:  # whatever the code of a user raises
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigError(import_failure(what, where, error)) from error
 
 
@@ -104,7 +104,7 @@ def _load_file(where: str, *, what: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the code of a user raises
+    except (Exception, SystemExit) as error:  # user code may raise anything
         del sys.modules[name]
         raise ConfigError(import_failure(what, where, error)) from error
     _FILES[path] = module

@@ -119,7 +119,7 @@ class Perturbation(Opponent):
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """Pictures of the method, and views with their attacked copies, made as in training."""
         was_training = self.training
-        self.train()  # batch statistics, which change nothing here
+        self.train()  # batch statistics, as in training
         with torch.enable_grad(), still_statistics(self.method):
             attacked, _ = self.attacked(views, context)
         self.train(was_training)
