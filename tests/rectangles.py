@@ -96,12 +96,16 @@ def voc_xml(scene: Scene, *, difficult: Sequence[int] = (), more: str = "") -> s
     """An annotation as VOC writes it: counted from one, the last pixel included."""
     objects = "".join(
         f"<object><name>{NAMES[kind]}</name><difficult>{int(k in difficult)}</difficult>"
-        f"<bndbox><xmin>{left + 1}</xmin><ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox>{more}</object>"
+        f"<bndbox><xmin>{left + 1}</xmin><ymin>{top + 1}</ymin>"
+        f"<xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox>{more}</object>"
         for k, ((left, top, right, bottom), kind) in enumerate(
             zip(scene.boxes, scene.classes, strict=True)
         )
     )
-    return f"<annotation><size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>{objects}</annotation>"
+    return (
+        f"<annotation><size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
+        f"{objects}</annotation>"
+    )
 
 
 def write_voc(root: Path, made: Sequence[Scene]) -> Path:

@@ -223,7 +223,8 @@ def test_arguments_go_before_recipe_and_settings_before_arguments(
 ) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
-        'method = "simclr"\nseed = 3\n[training]\nepochs = 7\nbatch_size = 4\nimage_size = 16\n[encoder]\nwidth = 0.0625\n'
+        'method = "simclr"\nseed = 3\n[training]\nepochs = 7\nbatch_size = 4\nimage_size = 16\n'
+        "[encoder]\nwidth = 0.0625\n"
     )
     run = sparring.train(
         photos,

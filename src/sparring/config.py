@@ -1,8 +1,8 @@
-"""Settings models, and the road from TOML and `--set key=value` to them.
+"""Base of settings models, and their construction from TOML and `--set key=value`.
 
-Each part of the library declares its settings beside its code as a frozen model that forbids
+Each part of the library declares its settings next to its code as a frozen model that forbids
 unknown keys. This file holds their base class, the merging of nested dictionaries, and the
-translation of a validation failure into one sentence with the nearest key.
+translation of a validation error into one sentence with the nearest key.
 """
 
 import json
@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sparring.errors import ConfigError, unknown_name
 
 Tree: TypeAlias = dict[str, Any]
-"""Nested dictionary as TOML gives it."""
+"""Nested dictionary of settings, such as the content of a TOML file."""
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, keyword-only, unknown keys forbidden."""
+    """Base class of all settings: immutable, keyword-only, unknown keys forbidden."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
@@ -31,11 +31,12 @@ class Settings(BaseModel):
         """Settings from plain values.
 
         Args:
-            values: nested dictionary as TOML gives it.
-            where: dotted prefix of these settings in the whole configuration, for messages.
+            values: nested dictionary, such as the content of a TOML file.
+            where: dotted prefix of these settings in the complete configuration, for messages.
 
         Raises:
-            ConfigError: naming the key, its value, and what is accepted.
+            ConfigError: if a key or value is wrong; the message names the key, its value and what
+                is accepted.
         """
         try:
             return cls.model_validate(dict(values))
@@ -78,7 +79,7 @@ def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[s
 
 
 def merged(base: Mapping[str, Any], *updates: Mapping[str, Any]) -> Tree:
-    """New tree in which later leaves replace earlier ones, section by section."""
+    """Merged tree, in which later leaves replace earlier ones, section by section."""
     result: Tree = dict(base)
     for update in updates:
         for key, value in update.items():
@@ -89,10 +90,11 @@ def merged(base: Mapping[str, Any], *updates: Mapping[str, Any]) -> Tree:
 
 
 def parse_override(text: str) -> Tree:
-    """Tree of one leaf from `key.path=value`; the value is read as TOML, else as a plain string.
+    """Tree with one leaf from `key.path=value`; the value is read as TOML, otherwise as a plain
+    string.
 
     Raises:
-        ConfigError: without `=` or with an empty key.
+        ConfigError: if there is no `=`, or a key is empty.
 
     Example:
         >>> parse_override("bank.size=4096")
@@ -113,11 +115,12 @@ def _parsed_value(raw: str) -> object:
         found = tomllib.loads(f"value = {raw}")
     except tomllib.TOMLDecodeError:
         return raw
-    return found["value"] if len(found) == 1 else raw  # a line break in it would begin another key
+    # A line break in the value would begin another key.
+    return found["value"] if len(found) == 1 else raw
 
 
 def read_toml(path: Path) -> Tree:
-    """Tree of a TOML file.
+    """Content of a TOML file as a tree.
 
     Raises:
         ConfigError: if the file is missing or is not TOML.
@@ -131,7 +134,7 @@ def read_toml(path: Path) -> Tree:
 
 
 def toml_text(tree: Mapping[str, Any]) -> str:
-    """TOML document of a nested dictionary; keys whose value is None are left out (TOML has no
+    """Nested dictionary as a TOML document; keys with value None are left out (TOML has no
     null)."""
     return "\n".join(_toml_lines(tree, ())).strip() + "\n"
 
@@ -151,9 +154,8 @@ def _toml_value(value: object) -> str:
         case bool() | int() | float():
             return json.dumps(value)
         case str():
-            return json.dumps(value, ensure_ascii=False).replace(
-                "\x7f", "\\u007f"
-            )  # TOML wants DEL escaped, JSON does not
+            # TOML requires an escaped DEL, JSON does not.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case Mapping():
             return (
                 "{ "

@@ -1,8 +1,9 @@
-"""The only file that talks to other processes: `torch.distributed` under `torchrun` or SLURM, and
-the same calls for one process.
+"""Communication between processes by `torch.distributed` under `torchrun` or SLURM, and the same
+calls for one process.
 
-Every function works unchanged in a single process, so that no other file asks how many there are.
-Gathered tensors are in rank order. Tested with gloo on CPU; NCCL is untested here.
+This is the only module that communicates. Every function works unchanged in a single process, so
+that no other module needs the number of processes. Gathered tensors are in rank order. Tested with
+gloo on the CPU; NCCL is untested here.
 """
 
 import os
@@ -32,7 +33,7 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """Global rank of this process, 0 when alone."""
+    """Global rank of this process; 0 for a single process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -42,7 +43,7 @@ def num_processes() -> int:
 
 
 def shard() -> tuple[int, int]:
-    """Rank of this process and number of processes: which share of a joint draw is its own."""
+    """Rank of this process and number of processes, which determine its share of a joint draw."""
     return rank(), num_processes()
 
 
@@ -63,8 +64,8 @@ def barrier() -> None:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """Rows of all processes in rank order, without gradient; every process must hold equally many
-    rows."""
+    """Rows of all processes in rank order, without gradient; every process must hold the same
+    number of rows."""
     tensor = tensor.detach().contiguous()
     if num_processes() == 1:
         return tensor
@@ -74,7 +75,8 @@ def gather(tensor: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Gather whose backward sums the gradients that all processes hold for this process's rows."""
+    """Gather operation whose backward pass sums the gradients of all processes for this process's
+    rows."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """The sum over processes of what they hold for this process's rows."""
+        """Sum over processes of the gradients for this process's rows."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         start_row = rank() * ctx.num_rows
@@ -104,12 +106,12 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class JointRows:
-    """Rows that all processes hold together, and which of them are this process's own.
+    """Rows of all processes, and the position of this process's own rows among them.
 
     Attributes:
         own: rows of this process, (..., batch, dim).
         everyone: rows of all processes in rank order, (..., joint, dim).
-        first: row of `everyone` that is row 0 of `own`.
+        first: index in `everyone` of row 0 of `own`.
     """
 
     own: Tensor
@@ -117,34 +119,34 @@ class JointRows:
     first: int = 0
 
     def positions(self) -> Tensor:
-        """Rows of `everyone` that are this process's, (batch,)."""
+        """Indices in `everyone` of this process's rows, (batch,)."""
         count = self.own.shape[-2] if self.own.ndim > 1 else len(self.own)
         return self.first + torch.arange(count, device=self.own.device)
 
 
 def joint(rows: Tensor) -> JointRows:
-    """Rows of this process beside those of all processes, without gradient.
+    """Rows of this process and those of all processes, without gradient.
 
     Args:
-        rows: (batch, dim) or (batch,); every process must hold equally many.
+        rows: (batch, dim) or (batch,); every process must hold the same number.
     """
     return JointRows(rows.detach(), gather(rows), first=rank() * len(rows))
 
 
 def joint_with_gradient(rows: Tensor) -> JointRows:
-    """Rows of this process beside those of all processes, with gradient.
+    """Rows of this process and those of all processes, with gradient.
 
     Args:
-        rows: (batch, dim); every process must hold equally many.
+        rows: (batch, dim); every process must hold the same number.
     """
     return JointRows(rows, gather_with_gradient(rows), first=rank() * len(rows))
 
 
 def stacked(parts: Sequence[JointRows]) -> JointRows:
-    """Several sets of joint rows of equal shape as one, with a new first dimension.
+    """Stack several sets of joint rows of equal shape along a new first dimension.
 
     Args:
-        parts: for instance the embeddings of each view.
+        parts: sets of joint rows, for instance the embeddings of each view.
     """
     own = torch.stack([part.own for part in parts])
     everyone = torch.stack([part.everyone for part in parts])
@@ -152,12 +154,13 @@ def stacked(parts: Sequence[JointRows]) -> JointRows:
 
 
 def own_rows(count: int) -> Tensor:
-    """Numbers of this process's rows in a joint batch of which every process holds `count` rows."""
+    """Indices of this process's rows in a joint batch of which every process holds `count` rows."""
     return rank() * count + torch.arange(count)
 
 
 def own_share(joint_rows: Tensor) -> Tensor:
-    """This process's rows of what was drawn for all processes; the rows are divided evenly."""
+    """This process's share of rows drawn for all processes; rows are divided evenly in rank
+    order."""
     count = len(joint_rows) // num_processes()
     return joint_rows[rank() * count : (rank() + 1) * count]
 
@@ -177,16 +180,14 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite the tensors of every process by those of rank 0."""
+    """Overwrite the tensors of every process with those of rank 0."""
     if num_processes() > 1:
         for tensor in tensors:
-            dist.broadcast(
-                tensor.detach(), src=0
-            )  # overwrites the storage, and is no part of any graph
+            dist.broadcast(tensor.detach(), src=0)  # writes into the storage, outside of any graph
 
 
 def share(value: _Value) -> _Value:
-    """What rank 0 holds, in every process; anything that can be pickled."""
+    """Value of rank 0, sent to every process; any object that can be pickled."""
     if num_processes() == 1:
         return value
     box = [value]

@@ -1,10 +1,11 @@
-"""Every error a user can meet, as one tree, and the sentence that names the nearest valid word.
+"""All errors that a user can meet, as one tree, and the message that suggests the nearest valid
+name.
 
     SparringError                 exit 1: the run failed
     |-- CheckpointError           a checkpoint that is damaged or belongs to another configuration
     |-- StorageError              the disk is full or may not be written
     |-- TrainingError             the training itself failed, such as a loss that is not finite
-    `-- UsageError (ValueError)   exit 2: the caller can mend it
+    `-- UsageError (ValueError)   exit 2: the caller can correct it
         |-- ConfigError           a name, key, type or value of the configuration
         |-- DataError             a path without usable images or labels
         `-- RunError              a run folder that is missing, in use or unfinished
@@ -17,7 +18,7 @@ from difflib import get_close_matches
 
 
 class SparringError(Exception):
-    """Base of all errors of this library."""
+    """Base class of all errors of this library."""
 
     exit_code = 1
 
@@ -35,7 +36,7 @@ class TrainingError(SparringError):
 
 
 class UsageError(SparringError, ValueError):
-    """Wrong input that the caller can mend."""
+    """The caller's input is wrong and can be corrected."""
 
     exit_code = 2
 
@@ -53,7 +54,7 @@ class RunError(UsageError):
 
 
 def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
-    """Sentence for a name that does not exist, with the nearest one that does.
+    """Message for an unknown name, with the nearest accepted one.
 
     Example:
         >>> unknown_name("method", "adoc", ["adco", "simclr"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparring.acceleration import narrow_batch_norm as narrow_norm
+from sparring.acceleration import narrow_batch_norm
 from sparring.acceleration.narrow_batch_norm import FEW, NarrowBatchNorm2d, with_narrow_batch_norms
 from sparring.models.split_norm import split_norms, still_statistics
 
@@ -68,14 +68,14 @@ def results(layer: nn.BatchNorm2d, given: Tensor, grad: Tensor) -> dict[str, Ten
 def routes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Channels of every batch that took the fast path."""
     taken: list[int] = []
-    through = narrow_norm._Normalise.apply
+    through = narrow_batch_norm._Normalise.apply
 
     def spied(*given: Tensor) -> Tensor:
         taken.append(given[0].shape[1])
         found: Tensor = through(*given)
         return found
 
-    monkeypatch.setattr(narrow_norm._Normalise, "apply", spied)
+    monkeypatch.setattr(narrow_batch_norm._Normalise, "apply", spied)
     return taken
 
 

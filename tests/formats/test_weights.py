@@ -21,14 +21,17 @@ def random_encoder(
 ) -> tuple[Encoder, RunConfig]:
     """Encoder with random weights and statistics in evaluation mode, and the configuration that
     names it."""
-    eyes = EncoderSettings(backbone=backbone, width=width)
+    settings = EncoderSettings(backbone=backbone, width=width)
     training = {"image_size": image_size}
     config = RunConfig.from_tree(
-        {"method": "simclr", "data": {}, "encoder": eyes.model_dump(), "training": training}
+        {"method": "simclr", "data": {}, "encoder": settings.model_dump(), "training": training}
     )
     torch.manual_seed(0)
     encoder = Encoder(
-        make_backbone(eyes, image_size=image_size), nn.Identity(), mean=eyes.mean, std=eyes.std
+        make_backbone(settings, image_size=image_size),
+        nn.Identity(),
+        mean=settings.mean,
+        std=settings.std,
     )
     for name, tensor in encoder.backbone.state_dict().items():
         if name.endswith("running_var"):

@@ -293,7 +293,7 @@ def test_an_installed_name_does_not_replace_a_shipped_one() -> None:
         (
             "broken",
             r"^method 'broken' of an installed package cannot be loaded from "
-            r"somebodys_broken_method:Mine \(ValueError: first line\); mend or uninstall",
+            r"somebodys_broken_method:Mine \(ValueError: first line\); repair or uninstall",
         ),
         ("lacking", r"cannot be loaded from somebodys_method:Nowhere \(AttributeError: "),
         ("strange", r"^method 'strange' must be a subclass of sparring's Method"),

@@ -43,18 +43,26 @@ class Told:
         """Nothing."""
 
 
-def camp(settings: PretrainingSettings = SETTINGS) -> Pretraining:
+def new_pretraining(settings: PretrainingSettings = SETTINGS) -> Pretraining:
     """An untrained generator and its judge."""
     return Pretraining(SIZES, settings, JudgeSettings(), image_size=SIZE, seed=0)
 
 
 def learn(
-    camp: Pretraining, folder: Path, *, images: Dataset | None = None, told: Told | None = None
+    pretraining: Pretraining,
+    folder: Path,
+    *,
+    images: Dataset | None = None,
+    told: Told | None = None,
 ) -> dict[str, Tensor]:
     """Let it learn the blobs with a cache in the folder; copies of its tensors afterwards."""
     cache = PretrainingCache(images or dataset(), cache=folder, listener=told)
-    cache.train(camp, name="generator", settings={"sizes": SIZES, "pretraining": camp.settings})
-    return {name: tensor.clone() for name, tensor in camp.state_dict().items()}
+    cache.train(
+        pretraining,
+        name="generator",
+        settings={"sizes": SIZES, "pretraining": pretraining.settings},
+    )
+    return {name: tensor.clone() for name, tensor in pretraining.state_dict().items()}
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -66,24 +74,26 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 def test_a_generator_learns_once_per_images(tmp_path: Path) -> None:
     told = Told()
-    first = learn(camp(), tmp_path, told=told)
+    first = learn(new_pretraining(), tmp_path, told=told)
     assert told.counts[-1] == ("generator learns the images", 6, 6)
-    assert "learns the images first, 6 moves, about" in told.lines[0]
-    assert not same(first, {name: tensor.clone() for name, tensor in camp().state_dict().items()})
+    assert "learns the images first, 6 steps, about" in told.lines[0]
+    assert not same(
+        first, {name: tensor.clone() for name, tensor in new_pretraining().state_dict().items()}
+    )
     again = Told()
-    assert same(first, learn(camp(), tmp_path, told=again))
+    assert same(first, learn(new_pretraining(), tmp_path, told=again))
     assert not again.counts
     assert "learned from these images before" in again.lines[0]
 
 
 def test_other_images_or_settings_are_learned_anew(tmp_path: Path) -> None:
-    learn(camp(), tmp_path)
+    learn(new_pretraining(), tmp_path)
     for images, settings in (
         (dataset(60), SETTINGS),
         (dataset(), SETTINGS.model_copy(update={"ema": 0.5})),
     ):
         told = Told()
-        learn(camp(settings), tmp_path, images=images, told=told)
+        learn(new_pretraining(settings), tmp_path, images=images, told=told)
         assert len(told.counts) == 6
     assert len(list(tmp_path.rglob("*.pt"))) == 3
 
@@ -91,8 +101,8 @@ def test_other_images_or_settings_are_learned_anew(tmp_path: Path) -> None:
 def test_an_interrupted_generator_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = learn(camp(), tmp_path / "whole")
-    part, told = camp(), Told()
+    whole = learn(new_pretraining(), tmp_path / "whole")
+    part, told = new_pretraining(), Told()
     original = part.train_step
 
     def step_and_interrupt(images: Dataset) -> None:
@@ -106,26 +116,26 @@ def test_an_interrupted_generator_goes_on_to_the_same_bits(
     monkeypatch.setattr(part, "train_step", step_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         learn(part, tmp_path / "parts", told=told)
-    assert told.lines == ["generator: stopped after 2 of 6 moves; the same run goes on from there"]
+    assert told.lines == ["generator: stopped after 2 of 6 steps; the same run goes on from there"]
     told = Told()
-    assert same(whole, learn(camp(), tmp_path / "parts", told=told))
+    assert same(whole, learn(new_pretraining(), tmp_path / "parts", told=told))
     assert [done for _, done, _ in told.counts] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint"])
 def test_a_damaged_file_is_learned_anew(damage: bytes, tmp_path: Path) -> None:
-    first = learn(camp(), tmp_path)
+    first = learn(new_pretraining(), tmp_path)
     next(tmp_path.rglob("*.pt")).write_bytes(damage)
-    assert same(first, learn(camp(), tmp_path))
+    assert same(first, learn(new_pretraining(), tmp_path))
 
 
 def test_a_generator_with_a_flipped_bit_is_learned_anew(tmp_path: Path) -> None:
-    first = learn(camp(), tmp_path)
+    first = learn(new_pretraining(), tmp_path)
     path = next(tmp_path.rglob("*.pt"))
     content = bytearray(path.read_bytes())
     content[content.index(first["average.start.weight"].numpy().tobytes()[:64]) + 3] ^= 0x40
     path.write_bytes(bytes(content))
-    assert same(first, learn(camp(), tmp_path))
+    assert same(first, learn(new_pretraining(), tmp_path))
 
 
 def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
@@ -142,7 +152,7 @@ def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
     run = training("simclr", tmp_path / "run", opponent=["generator-pair"], generator_pair=pair)
     pretrain_opponent(run, None)
     method = run.game.method
-    learned = camp().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learned = new_pretraining().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learn(learned, tmp_path / "apart")
     learned.settle()
     first, second = method.pair.first.state_dict(), method.pair.second.state_dict()  # type: ignore[union-attr]
@@ -204,7 +214,7 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
         and "times one of simclr alone (2 timed); all 12 steps at most" in text
         for text in lines
     )
-    assert "generator: learns the images first, 6 moves" in lines[0]
+    assert "generator: learns the images first, 6 steps" in lines[0]
     assert "generator: learned from these images before" in lines[1]
     metrics = (tmp_path / "0" / "metrics.jsonl").read_text()
     assert '"generator_pair/frechet":' in metrics

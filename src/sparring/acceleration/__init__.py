@@ -1,13 +1,13 @@
 """Fast paths, and the one switch that turns all of them off.
 
-A fast path computes what a plain one computes, up to rounding. Each has a slow twin, and a test
-that holds it to that twin:
+A fast path computes the same result as a plain implementation, its slow twin, up to rounding. A
+test compares each with its twin:
 
 - `view_kernel`: views by tensors, `data.views.views.view_by_tensors`;
 - `bank_games` and `bank_softmax`: autograd, `objectives.bank_games`;
 - `narrow_batch_norm`: `torch.nn.BatchNorm2d`;
 - `largest`: `torch.topk`;
-- `working_memory`: a new tensor at every call;
+- `working_memory`: new memory at every call;
 - `allocator` and `thread_waiting`: defaults of the C library and of OpenMP, with the same numbers.
 
 `SPARRING_ACCELERATION=off` in the environment, or `training.acceleration = false` in a run's

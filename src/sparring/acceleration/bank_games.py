@@ -1,9 +1,9 @@
-"""The games of a learned bank in closed form: both players' losses and gradients from one softmax
-over the bank and its means.
+"""The games with a learned bank in closed form: losses and gradients of both players from one
+softmax over the bank.
 
-Autograd keeps and re-reads (batch, bank) matrices several times; written out, the same numbers need
-three matrix products and one matrix of weights at most, see `bank_softmax`. The slow twin, with the
-meaning of every argument and value, is `objectives.bank_games`; tests hold this to it in float64.
+Autograd keeps and re-reads (batch, bank) matrices several times. The closed form needs three matrix
+products and at most one matrix of weights, see `bank_softmax`. The slow twin,
+`objectives.bank_games`, explains every argument and value; tests compare both in float64.
 """
 
 import torch
@@ -27,16 +27,16 @@ def fused_adversarial_game(
 ) -> dict[str, Tensor]:
     """The values of `objectives.bank_games.BankGame` by name, see `adversarial_bank_game` there.
 
-    dL/dw_k = (a_k - b_k n_k) / (t |w_k|),  a_k = mean_i p_ik q_i,  b_k = mean_i p_ik q_i.n_k;
-    the bank steps on -dL/dw.
+    dL/dw_k = (a_k - b_k n_k) / (t |w_k|),
+    a_k = mean_i p_ik q_i,  b_k = mean_i p_ik q_i.n_k;  the bank steps on -dL/dw
 
     Args:
         query: raw online embeddings of this process.
         keys: raw teacher embeddings.
         bank: raw stored vectors w; n_k = w_k / |w_k|.
         temperatures: the encoder's and the bank's.
-        in_batch: keys of other images are negatives too.
-        bank_sees_keys: keys stand in the denominator of the bank's softmax.
+        in_batch: whether keys of other images are negatives too.
+        bank_sees_keys: whether keys are in the denominator of the bank's softmax.
     """
     temperature, bank_temperature = temperatures
     unit_query, k = _unit_rows(query), _unit_rows(keys.everyone.detach())
@@ -91,19 +91,19 @@ def fused_shared_game(
 ) -> dict[str, Tensor]:
     """The values of `objectives.bank_games.SharedBankGame` by name, see `shared_bank_game` there.
 
-    G_k  = -1 / (t |w_k|) * mean_i [ c_ik (q_i - s_ik n_k) ],   c_ik = 1 - p_ik if k is i's
-    positive, else p_ik;  the bank steps on -G
+    G_k  = -1 / (t |w_k|) * mean_i [ c_ik (q_i - s_ik n_k) ],
+    c_ik = 1 - p_ik if k is i's positive, else p_ik;  the bank steps on -G
 
     p is the softmax at the bank's temperature. With several choices per query, c_ik is the mean
     over them.
 
     Args:
         query: raw online embeddings of this process.
-        positives: rows of the bank that are the queries' positives.
+        positives: indices of the queries' positives in the bank.
         bank: raw stored vectors w; n_k = w_k / |w_k|.
         temperatures: the encoder's and the bank's.
-        cooperative: positives move; otherwise their coefficient is 0.
-        adversarial: negatives move; otherwise their coefficient is 0.
+        cooperative: whether positives move; otherwise their coefficient is 0.
+        adversarial: whether negatives move; otherwise their coefficient is 0.
     """
     temperature, bank_temperature = temperatures
     unit_query = _unit_rows(query)
@@ -141,5 +141,5 @@ def fused_shared_game(
 
 
 def _unit_rows(rows: Tensor) -> Tensor:
-    """As `objectives.similarity.unit_rows`."""
+    """Rows divided by their Euclidean norms, like `objectives.similarity.unit_rows`."""
     return F.normalize(rows, dim=1, eps=bank_softmax.TINY)

@@ -3,10 +3,10 @@
 Holds the arithmetic of `bank_games`.
 
 The first pass needs two matrix products per chunk (cosines, and the mean bank vector under a
-query's softmax), the second one (the mean query under a bank vector's weights). Everything between
-is done in place, in memory that stays in cache: fresh pages cost as much as a matrix product.
-Exponentials are powers of two, which halves their cost, and are computed once: the second pass
-reuses those of the first.
+query's softmax), the second one (the mean query under a bank vector's weights). All other
+operations are in place, in memory that stays in cache: fresh pages cost as much as a matrix
+product. Exponentials are powers of two, which halves their cost, and are computed once: the second
+pass reuses those of the first.
 """
 
 import math

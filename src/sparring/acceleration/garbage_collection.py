@@ -1,5 +1,5 @@
-"""Imports without searches for garbage: thousands of modules make hundreds of thousands of objects,
-nearly all of which stay."""
+"""Imports without garbage collection: thousands of modules create hundreds of thousands of objects,
+nearly all of which stay alive."""
 
 import gc
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from sparring import acceleration
 
 @contextmanager
 def paused_collection() -> Iterator[None]:
-    """Python looks for no garbage meanwhile, and takes what was made as old afterwards.
+    """Pause garbage collection within the context; objects created in it count as old afterwards.
 
-    Old objects are searched seldom, so the first search after does not go over all of them either.
-    Nothing is lost: what is garbage is found at the next full search. Importing PyTorch, timm and
-    this library takes a fifth less time (benchmarks/start_up.py). A process that has turned
-    collection off, or frozen objects, is left alone, and so is one without fast paths.
+    Old objects are examined rarely, so the next collection does not go over all of them either.
+    Garbage among them is freed at the next full collection. Importing PyTorch, timm and this
+    library takes a fifth less time (benchmarks/start_up.py). It does nothing in a process that has
+    disabled collection or frozen objects, or that uses no fast paths.
     """
     if not (acceleration.is_on() and gc.isenabled() and gc.get_freeze_count() == 0):
         yield

@@ -1,4 +1,4 @@
-"""A scalar whose gradient was computed beside it, where autograd would compute it again."""
+"""A scalar with a precomputed gradient, so that autograd does not compute it again."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from torch import Tensor
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
-        """The value."""
+        """Return the value."""
         ctx.gradient = gradient
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
-        """The gradient, scaled by what stands around the value."""
+        """Return the gradient, scaled by the gradient of the value."""
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:
             raise RuntimeError(
@@ -30,13 +30,13 @@ def with_gradient(
 ) -> Float[Tensor, ""]:
     """Scalar that has the given value, and the given gradient with respect to `source`.
 
-    It can be differentiated once: that scales the gradient where it lies, as a copy of a large
-    bank's costs a tenth of a look at it.
+    It can be differentiated only once, because the backward pass scales the gradient in place: for
+    a large bank, a copy would cost a tenth of the loss's time.
 
     Args:
-        value: detached.
-        source: what the gradient reaches.
-        gradient: handed over, so it must be nobody else's.
+        value: detached scalar.
+        source: tensor that the gradient flows to.
+        gradient: gradient with respect to `source`; overwritten, so nothing else may use it.
     """
     result: Tensor = _WithGradient.apply(value, source, gradient)
     return result

@@ -16,7 +16,8 @@ _FOLD = 4
 """Columns folded into their maximum; 2 to 16 take about as long."""
 
 _SHORT = 4
-"""Rows of at most this many times the wanted number of entries are searched directly."""
+"""Factor on the wanted number of entries: rows up to this many times as long are searched
+directly."""
 
 _BLOCK_ELEMENTS = 1 << 24
 """Products computed at once: 64 MiB of floats. 50k x 10k x 128 with 200 neighbours takes 2.7 s on

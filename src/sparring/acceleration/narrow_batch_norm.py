@@ -1,9 +1,9 @@
-"""Batch norm of few channels on a CPU: the same numbers as PyTorch's, by a faster and more exact
-route.
+"""Batch norm for few channels on a CPU: the result of PyTorch's, computed faster and more
+precisely.
 
-PyTorch's batch norm is slow where a pixel's channels do not fill a cache line, as its vectors go
-over channels and its threads share lines. The same memory, seen as fewer pixels of several copies
-of each channel, goes at full speed; what the copies sum to is put together after.
+PyTorch's batch norm is slow if a pixel's channels do not fill a cache line, because it vectorises
+over channels and its threads share cache lines. If the same memory is viewed as fewer pixels with
+several copies of each channel, it runs at full speed; the sums of the copies are added afterwards.
 """
 
 from typing import Any
@@ -18,18 +18,18 @@ FEW = 16
 
 _LANES = 64
 _LARGE = 2**18
-"""Numbers of a batch from which on the detour pays."""
+"""Number of elements of a batch from which on the faster computation pays."""
 
 Channels = Float[Tensor, " channels"]
 Images = Float[Tensor, "batch channels height width"]
 
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
-    """Learns from large batches in channels-last memory on a CPU by the faster route; does
-    everything else as its parent."""
+    """Batch norm that is faster for large channels-last batches on a CPU in training mode;
+    otherwise it behaves like its parent."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As the parent, up to rounding."""
+        """Normalise images, with the parent's result up to rounding."""
         if (
             self.momentum is None
             or self.running_mean is None
@@ -63,13 +63,13 @@ class NarrowBatchNorm2d(nn.BatchNorm2d):
 
 
 def with_narrow_batch_norms(module: nn.Module) -> None:
-    """Put a `NarrowBatchNorm2d` in the place of every `nn.BatchNorm2d` of fewer than 16 channels.
+    """Replace every `nn.BatchNorm2d` of fewer than 16 channels by a `NarrowBatchNorm2d`.
 
-    In place, as `nn.SyncBatchNorm.convert_sync_batchnorm` does it: parameters, buffers and names in
-    the state dict stay.
+    The module is changed in place, like by `nn.SyncBatchNorm.convert_sync_batchnorm`: parameters,
+    buffers and names in the state dict stay the same.
 
     Args:
-        module: the layers below it are exchanged.
+        module: module whose layers are replaced.
     """
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
@@ -78,7 +78,7 @@ def with_narrow_batch_norms(module: nn.Module) -> None:
 
 
 def _narrow(norm: nn.BatchNorm2d) -> NarrowBatchNorm2d:
-    """A layer with the same settings and the same parameters and buffers."""
+    """`NarrowBatchNorm2d` with the settings, parameters and buffers of a layer."""
     layer = NarrowBatchNorm2d(
         norm.num_features, eps=norm.eps, momentum=norm.momentum, device="meta"
     )
@@ -90,13 +90,13 @@ def _narrow(norm: nn.BatchNorm2d) -> NarrowBatchNorm2d:
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalise by the batch's statistics, scale and shift."""
+    """Autograd function that normalises by the batch's statistics, scales and shifts."""
 
     @staticmethod
     def forward(
         ctx: Any, images: Images, weight: Channels, bias: Channels, eps: float
     ) -> tuple[Images, Channels, Channels]:
-        """Output, and the batch's mean and biased variance, which have no gradients."""
+        """Compute the output, and the batch's mean and biased variance, which have no gradients."""
         copies = _copies(len(weight))
         wide = _regrouped(images, copies * len(weight))
         means, variances = (
@@ -121,7 +121,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Images, *_: Tensor) -> tuple[Images, Channels, Channels, None]:
-        """Gradients of images, weight and bias."""
+        """Compute the gradients of images, weight and bias."""
         images, weight, mean, variance = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         copies, pixels, rate = (
@@ -150,12 +150,13 @@ class _Normalise(torch.autograd.Function):
 
 
 def _copies(channels: int) -> int:
-    """As many as fit 64 lanes, a power of two so that pixels can usually be shared out evenly."""
+    """Number of copies of each channel: as many as fit 64 lanes, and a power of two, so that pixels
+    can usually be divided evenly."""
     return 1 << (_LANES // channels).bit_length() - 1
 
 
 def _regrouped(images: Images, lanes: int) -> Float[Tensor, "1 lanes pixels 1"]:
-    """The same memory as pixels of so many numbers."""
+    """View of the same memory as pixels of the given number of elements."""
     return images.permute(0, 2, 3, 1).view(1, -1, 1, lanes).permute(0, 3, 1, 2)
 
 

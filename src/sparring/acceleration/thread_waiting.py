@@ -5,8 +5,8 @@ import os
 from sparring import acceleration
 
 SPINS = "5000"
-"""Iterations that GNU OpenMP spins before a thread sleeps; its default is 300,000, or 1,000 if it
-knows that there are more threads than cores."""
+"""Number of iterations that GNU OpenMP spins before a thread sleeps; its default is 300,000, or
+1,000 if it knows that there are more threads than cores."""
 
 
 def settle_waiting() -> None:
@@ -16,8 +16,8 @@ def settle_waiting() -> None:
     machine; next to other programs, spinning threads take the cores from those that work. On two
     cores, a narrow ResNet's step at 1,000, 5,000 and 300,000 spins takes 1, 1.04 and 1.09 on an
     idle machine, and 1, 0.93 and 0.59 next to one busy program (benchmarks/openmp_spin.py).
-    With fast paths off in the environment, the libraries' default stays; a run's configuration
-    comes too late for this one.
+    With fast paths off in the environment, the libraries' default stays; a run's configuration is
+    read too late for this setting.
     """
     if acceleration.is_on() and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 SHARE = 16
-"""Images from which on a further thread pays."""
+"""Number of images per thread: fewer do not pay for a further thread."""
 
 
 class _Images(ctypes.Structure):
@@ -39,7 +39,7 @@ class _Parameters(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel; None if it was not built."""
+    """Library of the compiled kernel; None if it was not built."""
     found = importlib.util.find_spec("sparring.acceleration._views")
     if found is None or found.origin is None:
         return None

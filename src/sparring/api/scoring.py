@@ -80,13 +80,7 @@ def evaluate(
         generator(seed, "evaluation views"),
     )
     encoders = load_encoders(folder, backbone=backbone, device=device)
-    tested = (
-        "held-out images"
-        if data is None
-        else str(data)
-        if isinstance(data, str | Path)
-        else "given images"
-    )
+    tested = _name_of(data)
 
     def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
@@ -115,6 +109,13 @@ def evaluate(
         )
         results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
     return {**results, "test": tested}
+
+
+def _name_of(data: ImageData | None) -> str:
+    """Name of the test images, as scores.json stores it."""
+    if data is None:
+        return "held-out images"
+    return str(data) if isinstance(data, str | Path) else "given images"
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Options shared by several commands, with their help texts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sparring.config import Tree
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
@@ -42,3 +45,11 @@ ImageSizeOption = Annotated[
     typer.Option(help="Side of the views in pixels; default: from the size of the images."),
 ]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of all random draws.")]
+
+
+def settings_tree(overrides: list[str] | None) -> "Tree":
+    """Tree of the values of `--set`; later ones replace earlier ones."""
+    # Imported here because it imports pydantic, which --help does not need.
+    from sparring.config import merged, parse_override
+
+    return merged({}, *(parse_override(text) for text in overrides or []))

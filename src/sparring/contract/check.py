@@ -1,4 +1,4 @@
-"""A check, and what is said when some fail."""
+"""Checks of the contract, and the error that lists those that fail."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the contract.
+    """One check of the contract.
 
     Attributes:
-        name: the promise as a sentence.
-        run: raises AssertionError if it is not kept.
-        is_slow: takes more than a few seconds.
+        name: the required property as a sentence.
+        run: function that raises AssertionError if the check fails.
+        is_slow: whether it takes more than a few seconds.
     """
 
     name: str
@@ -20,14 +20,14 @@ class Check:
 
 
 def run_all(checks: Sequence[Check], *, what: str) -> None:
-    """Run every check and tell of all that fail.
+    """Run every check and report all that fail.
 
     Args:
-        checks: run in order.
-        what: name of what is checked.
+        checks: checks, in the order in which they run.
+        what: name of the checked method, opponent or protocol.
 
     Raises:
-        AssertionError: one line per promise that is not kept.
+        AssertionError: if any check fails; one line per failed check.
     """
     failed = []
     for check in checks:

@@ -1,9 +1,8 @@
-"""A task that an untrained encoder cannot do well and a minute of training can: which of 24
-sketches an image is a view of.
+"""A task that shows learning within a minute: recognise of which of 24 sketches an image is a view.
 
-Every image is a view of one sketch, distorted by the augmentation against which the methods train.
-So the label is what views share, and what an untrained network sees first, colour and brightness,
-is nuisance.
+Every image is a view of one sketch, distorted by the augmentation with which the methods train. So
+views share the label, while colour and brightness, which dominate the features of an untrained
+network, are nuisance factors.
 """
 
 from pathlib import Path
@@ -27,22 +26,23 @@ from sparring.training.run_folder import RunFolder
 
 NUM_SKETCHES = 24
 GAIN = 0.12
-"""Least gain of kNN accuracy by training. Of 24 sketches an untrained encoder finds 36 to 40 %,
-methods of this library 57 to 67 % after it; the standard error of either is 2 %."""
+"""Smallest gain of kNN accuracy that counts as learning. On 24 sketches an untrained encoder
+reaches 36 to 40 %, methods of this library 57 to 67 % after training; the standard error of either
+is 2 %."""
 UNTRAINED = 0.45
-"""Untrained encoders are below this."""
+"""Upper bound of the kNN accuracy of untrained encoders."""
 DISTORTION = {"preset": "mocov2-small", "crop_scale": [0.5, 1.0], "jitter": 1.0}
 SETTINGS: dict[str, Any] = {
     "views": DISTORTION,
-    # AdamW, because a few hundred steps are few for SGD, and because it does not depend on a
-    # loss's scale.
+    # AdamW, because SGD needs more than a few hundred steps, and because it does not depend on the
+    # scale of the loss.
     "players": {"encoder": {"optimizer": "adamw", "learning_rate": 0.003}},
     "training": {"epochs": 40, "batch_size": 32, "monitor_images": 16, "log_steps": 10},
 }
 
 
 def sketches(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Distorted views, uint8 (count, 3, size, size), and the sketch that each shows."""
+    """Distorted views, uint8 (count, 3, size, size), and the number of the sketch of each."""
     coarse = torch.rand(NUM_SKETCHES, 3, 4, 4, generator=generator(0, "sketches"))
     drawn = F.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)
     labels = torch.arange(count) % NUM_SKETCHES
@@ -54,7 +54,7 @@ def sketches(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def network() -> nn.Sequential:
-    """Three convolutions; a step takes milliseconds."""
+    """Small network of three convolutions; a step takes milliseconds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers: list[nn.Module] = []
@@ -68,12 +68,12 @@ def network() -> nn.Sequential:
 
 
 def training(subject: Subject, folder: Path, **settings: Any) -> Training:
-    """Training of the small network on 256 distorted sketches, by a method's own toy settings.
+    """Training of the small network on 256 distorted sketches, with a method's own toy settings.
 
     Args:
-        subject: what is trained.
+        subject: method, with opponents around it, to train.
         folder: run folder.
-        settings: go before the method's own.
+        settings: settings that override the method's own.
     """
     learning = dict(subject.method_class.toy.learning)
     config = subject.config(**merged(SETTINGS, learning, settings))
@@ -85,8 +85,8 @@ def training(subject: Subject, folder: Path, **settings: Any) -> Training:
 
 
 def untrained(run: Training) -> Encoder:
-    """The encoder from which a run starts, with the batch-norm statistics of its images: they are
-    no learning."""
+    """Encoder from which a run starts, with the batch-norm statistics of its images, which do not
+    count as learning."""
     encoder = build(run.config, network()).encoder
     images, _ = sketches(256, seed=0)
     with torch.no_grad():
@@ -98,7 +98,7 @@ def untrained(run: Training) -> Encoder:
 
 @torch.no_grad()
 def score(encoder: Encoder) -> float:
-    """Share of 512 new images whose sketch is found by their neighbours among 256 others."""
+    """kNN accuracy of 512 new images, with 256 others as neighbours."""
     encoder.eval()
     (known, labels), (new, wanted) = sketches(256, seed=1), sketches(512, seed=2)
     features = [encoder.features(images.float() / 255) for images in (known, new)]

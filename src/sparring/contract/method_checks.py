@@ -1,4 +1,4 @@
-"""What every method must do, whoever wrote it."""
+"""Contract of a method: checks that every method must pass, whoever wrote it."""
 
 import tempfile
 import tomllib
@@ -34,10 +34,10 @@ from sparring.training.settings import RunConfig
 
 
 def method_checks(subject: Subject) -> list[Check]:
-    """The contract of one method, as checks that each stand alone.
+    """Independent checks of the contract for one method.
 
     Args:
-        subject: the method, without opponents around it.
+        subject: method, without opponents around it.
     """
     promises: list[tuple[str, Callable[[Subject], None]]] = [
         ("it introduces itself", introduces_itself),
@@ -73,7 +73,7 @@ def method_checks(subject: Subject) -> list[Check]:
 
 
 def introduces_itself(subject: Subject) -> None:
-    """Name, summary, opponent and settings are declared."""
+    """Check that name, summary, opponent and settings are declared."""
     about, own = registry.about("method", subject.method), subject.method_class
     assert about.name, "about.name is empty"
     assert about.summary, "about.summary is empty: one line for `sparring methods`"
@@ -85,7 +85,7 @@ def introduces_itself(subject: Subject) -> None:
 
 
 def has_sections(subject: Subject) -> None:
-    """A `PlayerSettings` for each player, by its name, and no more."""
+    """Check that there is one `PlayerSettings` for each player, by its name, and no other."""
     players = subject.method_class.settings_class.model_validate({}).players
     sections = {name: getattr(players, name) for name in type(players).model_fields}
     assert all(isinstance(section, PlayerSettings) for section in sections.values())
@@ -94,7 +94,7 @@ def has_sections(subject: Subject) -> None:
 
 
 def survives_its_file(subject: Subject) -> None:
-    """Written as TOML and read again, a configuration is the same."""
+    """Check that a configuration is the same after it is written as TOML and read again."""
     changes: dict[str, Any] = {
         "seed": 7,
         "data": {"path": 'a "quoted"\\path\n of \u00fcmlauts', "limit": 5},
@@ -108,14 +108,14 @@ def survives_its_file(subject: Subject) -> None:
 
 
 def explains_settings(subject: Subject) -> None:
-    """A docstring below every field, or a section that explains itself."""
+    """Check that every field has a docstring, or is a section that explains itself."""
     for model in models(subject.method_class.settings_class):
         if model is not ViewsSettings:  # a view's own settings explain its fields
             require_explained(model)
 
 
 def reads_settings(subject: Subject) -> None:
-    """No field of the settings is without a reader in a run of five steps."""
+    """Check that a run of five steps reads every field of the settings."""
     with tempfile.TemporaryDirectory() as folder, fields_read() as seen:
         subject.training(Path(folder), training={"max_steps": 5}).run()
     own = [m for m in models(subject.method_class.settings_class) if m.__module__ != _BASE]
@@ -126,11 +126,12 @@ def reads_settings(subject: Subject) -> None:
 
 
 _BASE = "sparring.methods.method"
-"""The base of all settings: its fields are read through the methods' own settings."""
+"""Module of the base of all settings, whose fields are read through the methods' own settings."""
 
 
 def loss_moves_nothing(subject: Subject) -> None:
-    """Parameters, banks, queues and counters stay; batch-norm statistics may follow."""
+    """Check that computing a loss changes no parameters, banks, queues or counters. Batch-norm
+    statistics may change."""
     game = _begun(subject)
     before, extra = state(game.method), extra_state(game.method)
     found = game.method.loss(subject.views(), subject.context(FILLED + 1))
@@ -143,7 +144,8 @@ def loss_moves_nothing(subject: Subject) -> None:
 
 
 def named_player_moves(subject: Subject) -> None:
-    """An update moves the parameters of its player and nothing else; every player moves."""
+    """Check that an update changes the parameters of its player and nothing else, and that every
+    player is updated."""
     game = _begun(subject)
     players, moved = watched_players(game.players, game.method)
     context = subject.context(FILLED)
@@ -162,10 +164,10 @@ def named_player_moves(subject: Subject) -> None:
 
 
 def same_seed_same_bits(subject: Subject) -> None:
-    """Two games of one seed end alike, games of two seeds do not."""
+    """Check that two games with one seed end equal, and that games with two seeds do not."""
 
     def end(seed: int) -> dict[str, Tensor]:
-        """State after some steps."""
+        """State of the method after some steps."""
         return state(_begun(subject, steps=FILLED + 1, seed=seed).method)
 
     first = end(0)
@@ -174,7 +176,8 @@ def same_seed_same_bits(subject: Subject) -> None:
 
 
 def resumes_to_the_bit(subject: Subject) -> None:
-    """A run that is stopped and resumed ends like one that was not, counters and losses too."""
+    """Check that a resumed run ends equal to an uninterrupted one, including counters and
+    losses."""
     for stop in (1, 5):  # inside the filling of a bank, and when the game has begun
         with tempfile.TemporaryDirectory() as place:
             whole = subject.training(Path(place) / "whole", training={"max_steps": 9})
@@ -199,7 +202,7 @@ def resumes_to_the_bit(subject: Subject) -> None:
 
 
 def order_is_indifferent(subject: Subject) -> None:
-    """The loss of a batch does not depend on the order of its images."""
+    """Check that the loss of a batch does not depend on the order of its images."""
     game = _begun(subject)
     views, context = subject.views(), subject.context(FILLED)
     order = torch.randperm(len(views[0]), generator=torch.Generator().manual_seed(0))
@@ -211,13 +214,14 @@ def order_is_indifferent(subject: Subject) -> None:
 
 
 def teachers_follow(subject: Subject) -> None:
-    """new = m * old + (1 - m) * encoder, with one m in [0, 1] for all parameters of a teacher."""
+    """Check that each teacher follows by new = m * old + (1 - m) * encoder, with one m in [0, 1]
+    for all its parameters."""
     game = _begun(subject)
     teachers = [part for part in game.method.modules() if isinstance(part, Teacher)]
     shape = [parameter.shape for parameter in game.encoder.parameters()]
     for teacher in teachers:
         if [parameter.shape for parameter in teacher.network.parameters()] != shape:
-            continue  # of another network than the encoder
+            continue  # copy of a network other than the encoder
         old = _flat(teacher.network)
         subject.play(game, FILLED)
         new, online = _flat(teacher.network), _flat(game.encoder)
@@ -228,7 +232,7 @@ def teachers_follow(subject: Subject) -> None:
 
 
 def metrics_are_documented(subject: Subject) -> None:
-    """Every name of a run's records has a meaning; the general ones are there."""
+    """Check that every metric of a run has a meaning, and that the general metrics are logged."""
     with tempfile.TemporaryDirectory() as folder:
         subject.training(Path(folder)).run()
         names = {n for record in read_metrics(Path(folder) / "metrics.jsonl") for n in record}
@@ -238,7 +242,8 @@ def metrics_are_documented(subject: Subject) -> None:
 
 
 def encoder_needs_no_class(subject: Subject) -> None:
-    """What is evaluated and exported equals the method's encoder, trained and untrained."""
+    """Check that the encoders rebuilt without the method's class equal the method's, trained and
+    untrained."""
     with tempfile.TemporaryDirectory() as folder:
         run = subject.training(Path(folder), training={"max_steps": 2})
         before = {
@@ -258,13 +263,14 @@ def encoder_needs_no_class(subject: Subject) -> None:
 
 
 def two_processes_play_as_one(subject: Subject) -> None:
-    """Ranks are equal to the bit, and equal one process on the joint batch up to rounding."""
+    """Check that two ranks are equal to the bit, and equal one process on the joint batch up to
+    rounding."""
     ranks = by_two_processes([subject])
     require_equal(subject, [rank[0] for rank in ranks], outcome(subject))
 
 
 def twin_plays_another_game(armed: Subject, disarmed: Subject) -> None:
-    """A disarmed twin starts where the game starts, and ends elsewhere."""
+    """Check that a disarmed twin starts like the full game and ends differently."""
     games = [subject.game() for subject in (armed, disarmed)]
     different = changed(*(state(game.method) for game in games))
     assert not different, f"the twin starts with other {', '.join(sorted(different)[:5])}"
@@ -277,7 +283,7 @@ def twin_plays_another_game(armed: Subject, disarmed: Subject) -> None:
 
 
 def learns(subject: Subject) -> None:
-    """Training raises the score on a task that needs what views share."""
+    """Check that training raises the score on a task that needs what views share."""
     with tempfile.TemporaryDirectory() as folder:
         run = learning.training(subject, Path(folder))
         before = learning.score(learning.untrained(run))
@@ -291,7 +297,7 @@ def learns(subject: Subject) -> None:
 
 
 def _begun(subject: Subject, *, steps: int = FILLED, **settings: Any) -> Any:
-    """A game in which the opponents take part."""
+    """Game that has reached the point where the opponents take part."""
     game = subject.game(**settings)
     for number in range(steps):
         subject.play(game, number)

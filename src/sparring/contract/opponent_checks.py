@@ -1,4 +1,5 @@
-"""What every opponent in image space must do, whoever wrote it, around any method."""
+"""Contract of an opponent in image space: checks that it must pass around any method, whoever wrote
+it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,10 +25,10 @@ from sparring.training.metrics import metrics_of
 
 
 def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
-    """The contract of one opponent around some methods, as checks that each stand alone.
+    """Independent checks of the contract for one opponent around some methods.
 
     Args:
-        opponent: its name in a configuration.
+        opponent: name of the opponent in a configuration.
         around: names of methods.
     """
     promises: list[tuple[str, Callable[[Subject], None]]] = [
@@ -63,7 +64,7 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
 
 
 def introduces_itself(opponent: str) -> None:
-    """Name, summary, opponent, settings and their explanations are declared."""
+    """Check that name, summary, opponent and explained settings are declared."""
     about, own = registry.about("opponent", opponent), registry.opponent_class(opponent)
     assert about.name, "about.name is empty"
     assert about.summary, "about.summary is empty: one line for `sparring methods`"
@@ -73,7 +74,8 @@ def introduces_itself(opponent: str) -> None:
 
 
 def plays(subject: Subject) -> None:
-    """Losses are finite, metrics have a meaning, and the encoder moves in both norm sets."""
+    """Check that losses are finite, that metrics have a meaning, and that both sets of norms are
+    trained."""
     game = subject.game()
     assert isinstance(game.method, Opponent)
     assert type(innermost(game.method)) is subject.method_class
@@ -96,7 +98,7 @@ def plays(subject: Subject) -> None:
 
 
 def begins_where_the_method_begins(subject: Subject) -> None:
-    """The method's own tensors are those of the method alone, to the bit."""
+    """Check that the method's own tensors start equal to those of the method alone, to the bit."""
     alone, around = Subject(subject.method).game(), subject.game()
     theirs = {
         re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
@@ -107,7 +109,8 @@ def begins_where_the_method_begins(subject: Subject) -> None:
 
 
 def vanishes(subject: Subject) -> None:
-    """Switched off, the method's clean tensors are those of the method alone, to the bit."""
+    """Check that with the opponent switched off, the method's clean tensors equal those of the
+    method alone, to the bit."""
     (opponent,) = subject.opponents
     off = dict(registry.opponent_class(opponent).toy.off or {})
     disarmed = Subject(subject.method, subject.opponents, {registry.section_of(opponent): off})
@@ -125,7 +128,8 @@ def vanishes(subject: Subject) -> None:
 
 
 def two_processes_play_as_one(subjects: Sequence[Subject]) -> None:
-    """Ranks are equal to the bit, and equal one process on the joint batch up to rounding."""
+    """Check that two ranks are equal to the bit, and equal one process on the joint batch up to
+    rounding."""
     ranks = by_two_processes(list(subjects))
     for number, subject in enumerate(subjects):
         require_equal(subject, [rank[number] for rank in ranks], outcome(subject))

@@ -1,4 +1,5 @@
-"""Games played by two processes on one machine, against one process on the joint batch."""
+"""Comparison of games on two processes of one machine with games on one process with the joint
+batch."""
 
 import multiprocessing
 import tempfile
@@ -17,11 +18,11 @@ from sparring.training.build import build
 STEPS = 6
 SECONDS = 300
 PLAIN: Tree = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
-"""Without batch norm, so that half a batch is encoded as in the whole."""
+"""Settings without batch norm, so that half a batch is encoded as in the whole."""
 
 
 class PlainNetwork(nn.Module):
-    """Two convolutions without batch norm."""
+    """Small network of two convolutions without batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,12 +30,13 @@ class PlainNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map of features."""
+        """Compute the map of features."""
         return self.layers(images)  # type: ignore[no-any-return]
 
 
 def outcome(subject: Subject) -> dict[str, Any]:
-    """Mean loss of every step, and the state at the end; of this process's share of the batch."""
+    """Mean loss of every step, and the final state, of a game on this process's share of the
+    batch."""
     own = subject.method_class
     settings = merged(PLAIN, dict(own.toy.processes))
     if "predictor" in own.settings_class.model_fields:
@@ -48,10 +50,11 @@ def outcome(subject: Subject) -> dict[str, Any]:
 
 
 def by_two_processes(subjects: list[Subject]) -> list[list[dict[str, Any]]]:
-    """Outcome of each game, by rank, of two processes that play together.
+    """Outcomes of all games, by rank, on two processes.
 
     Args:
-        subjects: their classes must be importable by name or from their files.
+        subjects: methods, with opponents around them; their classes must be importable by name or
+            from their files.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sparring.contract.processes"])
@@ -91,10 +94,10 @@ def _work(
 
 
 def require_equal(subject: Subject, ranks: list[dict[str, Any]], alone: dict[str, Any]) -> None:
-    """Refuse ranks that differ, or that differ from one process beyond rounding.
+    """Raise an error if ranks differ, or differ from one process by more than rounding.
 
     Args:
-        subject: for messages.
+        subject: name of the game, for messages.
         ranks: outcome of each process.
         alone: outcome of one process on the joint batch.
     """
@@ -102,8 +105,8 @@ def require_equal(subject: Subject, ranks: list[dict[str, Any]], alone: dict[str
     unequal = [name for name in first if not torch.equal(first[name], second[name])]
     assert not unequal, f"{subject}: the processes hold different {', '.join(unequal[:3])}"
     # Sums over two halves and over the whole differ by float32 rounding, which six steps at a high
-    # rate amplify; an attack takes signs of gradients, of which those within rounding of zero may
-    # turn, and generated pixels are rounded to whole values, as are real ones.
+    # rate amplify. An attack takes signs of gradients, which may flip within rounding of zero, and
+    # generated pixels are rounded to whole values, like real ones.
     near = 1e-3 if subject.opponents else 1e-4
     torch.testing.assert_close(ranks[0]["losses"], alone["losses"], rtol=near, atol=near / 10)
     atol = 2e-4 if subject.opponents else 1e-5

@@ -1,4 +1,4 @@
-"""What every evaluation protocol must do, whoever wrote it."""
+"""Contract of an evaluation protocol: checks that every protocol must pass, whoever wrote it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,12 +28,12 @@ def protocol_checks(
     data: tuple[ImageData, ImageData] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Check]:
-    """The contract of one protocol, as checks that each stand alone.
+    """Independent checks of the contract for one protocol.
 
     Args:
-        protocol: a declaration, or a text as `--protocol` takes it.
-        data: images to learn from and images to score; None: toy images of two classes.
-        settings: of the protocol; those that make it quick.
+        protocol: a declaration, or a text that `--protocol` accepts.
+        data: images to learn from and images to be scored on; None: toy images of two classes.
+        settings: settings of the protocol that make it quick.
     """
     trial = _Trial(protocol, data or (_labelled(64, 0), _labelled(32, 1)), settings)
     promises: list[tuple[str, Callable[[_Trial], None]]] = [
@@ -47,7 +47,7 @@ def protocol_checks(
 
 
 class _Trial:
-    """A protocol on a toy encoder and some images."""
+    """Trial of a protocol on toy encoders and some images."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""Settings models walked through: what they hold, who reads them, whether they are explained."""
+"""Inspection of settings models: their sections, the fields that are read, and their
+explanations."""
 
 import ast
 import inspect
@@ -11,12 +12,12 @@ from sparring.config import Settings
 
 
 def is_section(kind: object) -> bool:
-    """Whether a field's type is a settings model of its own."""
+    """Whether a field's type is a settings model."""
     return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def models(root: type[Settings]) -> Iterator[type[Settings]]:
-    """A settings model and all those inside it."""
+    """List of a settings model and all models nested in it."""
     yield root
     for field in root.model_fields.values():
         for kind in get_args(field.annotation) or (field.annotation,):
@@ -26,12 +27,12 @@ def models(root: type[Settings]) -> Iterator[type[Settings]]:
 
 @contextmanager
 def fields_read() -> Iterator[set[str]]:
-    """Names of all fields that are read meanwhile, as `Model.field`."""
+    """Names, as `Model.field`, of all fields that are read within the context."""
     seen: set[str] = set()
     original = Settings.__getattribute__
 
     def watched(self: Settings, name: str) -> Any:
-        """Note the field, and read it."""
+        """Record the name of the field, and read it."""
         if name in type(self).model_fields:
             seen.update(f"{kind.__name__}.{name}" for kind in type(self).__mro__)
         return original(self, name)
@@ -44,10 +45,10 @@ def fields_read() -> Iterator[set[str]]:
 
 
 def require_explained(model: type[Settings]) -> None:
-    """Refuse a model with a field that nobody explains.
+    """Raise an error for a model with a field that is not explained.
 
-    A field is explained by a docstring below it, by the docstring of the class that lists its
-    values, or by being a section of its own. Fields of a base are the base's.
+    A field is explained by a docstring below it, by a docstring of the class that lists its values,
+    or because it is a section. Fields of a base class are checked there.
     """
     try:
         (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body

@@ -1,4 +1,4 @@
-"""Games of milliseconds per step on images made here, for checks that run on any class."""
+"""Toy games on generated images, with steps of milliseconds, for the checks of the contract."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ SIZE = 16
 BATCH = 16
 """Images per step."""
 FILLED = 3
-"""Steps after which the banks of toy games (at most 48 vectors) are full."""
+"""Number of steps after which the banks of toy games (at most 48 vectors) are full."""
 
 BASE: Tree = {
     "encoder": {"backbone": "resnet18", "width": 0.0625},
@@ -49,12 +49,12 @@ BASE: Tree = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A method, with opponents around it, that is checked.
+    """Subject of a check: a method, with opponents around it.
 
     Attributes:
-        method: its name in a configuration.
+        method: name of the method in a configuration.
         opponents: names of the opponents around it, the innermost first.
-        settings: further settings of every game of it.
+        settings: further settings of all its games.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Subject:
         """Configuration of a toy game.
 
         Args:
-            settings: go before everything else.
+            settings: settings that override all others.
         """
         around = [
             {registry.section_of(name): dict(registry.opponent_class(name).toy.small)}
@@ -90,7 +90,7 @@ class Subject:
         Args:
             folder: run folder.
             count: number of images.
-            settings: go before the toy game's own.
+            settings: settings that override the toy game's own.
         """
         config = self.config(**settings)
         target = RunFolder(folder)
@@ -99,16 +99,16 @@ class Subject:
         return Training(config=config, game=build(config), dataset=dataset(count), folder=target)
 
     def augmentation(self) -> Views:
-        """The method's own augmentation."""
+        """Augmentation of the method."""
         return Views(self.config().method_settings.views.resolve(SIZE), image_size=SIZE)
 
     def views(self, number: int = 0) -> list[View]:
-        """Views of the batch of a step."""
+        """Views of the batch of a given step."""
         draws = generator(0, "views", number)
         return as_views(self.augmentation()(pixels(number), generator=draws))
 
     def context(self, number: int = 0) -> Context:
-        """What a method may know of a step: one in the middle of a plan of 100."""
+        """Context of a step in the middle of a plan of 100."""
         return Context(
             position=Position(step=number, num_steps=100, steps_per_epoch=10),
             indices=torch.arange(BATCH),
@@ -118,7 +118,7 @@ class Subject:
         )
 
     def play(self, game: Game, number: int) -> dict[str, float]:
-        """Make one step on its views; metrics as numbers."""
+        """Make one step on its views; returns the metrics as numbers."""
         context = self.context(number)
         for player in game.players.values():
             player.prepare(context.position)
@@ -126,7 +126,8 @@ class Subject:
         return plain(scored(found, None))
 
     def play_share(self, game: Game, number: int) -> dict[str, float]:
-        """Make one step on this process's share of its views; the loss is a mean over all."""
+        """Make one step on this process's share of its views; the loss is the mean over all
+        processes."""
         rows = distributed.own_rows(BATCH // distributed.num_processes())
         whole, images = self.context(number), pixels(number)[rows].contiguous()
         context = Context(
@@ -147,7 +148,7 @@ class Subject:
 
 
 def images(count: int = 64, *, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Images of two kinds, (count, size, size, 3): a bright disc on the left, or on the right, on
+    """Images of two classes, (count, size, size, 3): a bright disc on the left, or on the right, on
     noise."""
     draw = np.random.default_rng(seed)
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -160,7 +161,7 @@ def images(count: int = 64, *, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def pixels(number: int) -> Tensor:
-    """The batch of a step, uint8 (batch, 3, size, size)."""
+    """Batch of a step, uint8 (batch, 3, size, size)."""
     return torch.from_numpy(images(BATCH, seed=number)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -180,17 +181,18 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def extra_state(module: nn.Module) -> dict[str, Any]:
-    """Everything in a module's state that is no tensor."""
+    """All parts of a module's state that are not tensors."""
     return {
         name: value for name, value in module.state_dict().items() if not isinstance(value, Tensor)
     }
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    """Names of the tensors that differ in any bit."""
+    """Names of the tensors that differ in at least one bit."""
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def without_statistics(names: Sequence[str] | set[str]) -> set[str]:
-    """Names but for batch-norm statistics, which follow every forward pass in training mode."""
+    """Names without those of batch-norm statistics, which change in every forward pass in training
+    mode."""
     return {name for name in names if "running_" not in name and "num_batches" not in name}

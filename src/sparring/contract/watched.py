@@ -1,4 +1,4 @@
-"""A player that notes, at every update, which tensors of a method have moved."""
+"""Players that record which tensors of a method change at every update."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,12 @@ from sparring.optim.player import Player
 
 
 class WatchedPlayer(Player):
-    """A player whose updates are noted; it moves what the player moves.
+    """Player that wraps another and records which tensors its updates change.
 
     Args:
-        player: shares its parameters, its optimiser and its terms.
-        method: all its tensors are watched.
-        moved: gains the names of the tensors that moved, update by update, by player.
+        player: wrapped player, whose parameters, optimiser and terms are shared.
+        method: method whose tensors are compared.
+        moved: gains, by player and update, the names of the tensors that changed.
     """
 
     def __init__(self, player: Player, method: Method, moved: dict[str, list[set[str]]]) -> None:
@@ -23,7 +23,7 @@ class WatchedPlayer(Player):
         self._method, self._moved = method, moved
 
     def update(self, loss: Tensor) -> Tensor:
-        """Update, and note what has moved."""
+        """Update, and record the tensors that changed."""
         before = state(self._method)
         found = super().update(loss)
         self._moved.setdefault(self.name, []).append(changed(before, state(self._method)))
@@ -33,6 +33,7 @@ class WatchedPlayer(Player):
 def watched_players(
     players: Mapping[str, Player], method: Method
 ) -> tuple[dict[str, Player], dict[str, list[set[str]]]]:
-    """The players of a game, watched; and what moved at each update, by player."""
+    """Watched players of a game, and the names of the tensors that change at each update, by
+    player."""
     moved: dict[str, list[set[str]]] = {}
     return {name: WatchedPlayer(player, method, moved) for name, player in players.items()}, moved

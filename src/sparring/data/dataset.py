@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from threading import Lock
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.data.batch_memory import empty_images
 from sparring.data.decode import UnreadableImageError, centre_square, load
+from sparring.data.keys import Keys
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.sampling import suited_size, typical_size
 from sparring.data.sources.source import ImageData, Labels, Source, Subset, open_source
@@ -103,31 +105,6 @@ class Dataset(ABC):
     @abstractmethod
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """Central squares of the images at these indices, at the size of the data set."""
-
-
-class Keys(Sequence[str]):
-    """Keys of some rows of a source, each made on access.
-
-    Args:
-        source: source of the keys.
-        rows: rows to include; None: all.
-    """
-
-    def __init__(self, source: Source, rows: npt.NDArray[np.int64] | None = None) -> None:
-        self._source, self._rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self._source) if self._rows is None else len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
-        return self._source.key(row if self._rows is None else int(self._rows[row]))
 
 
 class StoredDataset(Dataset):
@@ -354,25 +331,3 @@ def _free_cores() -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
-def empty_images(
-    num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format
-) -> UInt8[Tensor, "batch 3 size size"]:
-    """Uninitialised uint8 images.
-
-    They are in pinned memory if CUDA is in use, so that copies to the device overlap with its work.
-
-    Args:
-        num_images: number of images.
-        size: side in pixels.
-        order: memory format; channels last if the images to copy in have it.
-    """
-    return torch.empty(
-        (num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order
-    )
-
-
-def uses_cuda() -> bool:
-    """Whether this process uses a GPU; the check does not start CUDA."""
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -12,7 +12,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from sparring import distributed
-from sparring.data.dataset import Dataset, FileDataset, empty_images, uses_cuda
+from sparring.data.batch_memory import empty_images, uses_cuda
+from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.decode import resized_crop
 from sparring.data.views.view_parameters import crop_box
 from sparring.errors import ConfigError

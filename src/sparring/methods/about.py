@@ -1,4 +1,4 @@
-"""How a method or an opponent introduces itself. Importing this file does not import torch."""
+"""Introductions of methods and opponents. Importing this file does not import torch."""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ class Twin:
     """A disarmed twin: the same method, its opponent without its aim and nothing else changed.
 
     Attributes:
-        name: value of the setting `disarmed` that makes it.
-        disarms: what the opponent does in it, as a short phrase.
-        primary: the twin that a comparison takes first.
-        settings: settings that make it, where `disarmed` is not the one.
+        name: value of the setting `disarmed` that selects the twin.
+        disarms: short phrase for the opponent's behaviour in the twin.
+        primary: whether a comparison takes this twin first.
+        settings: settings that select the twin, if the setting `disarmed` does not.
     """
 
     name: str
@@ -63,11 +63,11 @@ class About:
         title: name in reports, such as `AdCo`.
         summary: one line for `sparring methods`.
         source: authors, year and arXiv id.
-        opponent: what plays against the encoder.
+        opponent: short description of the opponent of the encoder.
         cost: CPU time of a step relative to SimCLR's on one thread (benchmarks/method_steps.py;
             ResNet-18 at width 0.125, 32 px); None: not measured.
-        good_for: when to take it.
-        order: place in the list of methods, the smallest first; equals by name.
+        good_for: when to use it.
+        order: place in the list of methods, the smallest first; ties are sorted by name.
         twins: disarmed twins; the primary one first.
         variants: published methods that are this one with some settings fixed.
         pairing: published game that an opponent makes with a method.
@@ -91,12 +91,14 @@ class Toy:
     """Settings under which the contract's checks can play a method or an opponent.
 
     Attributes:
-        small: its opponents take part within a few steps of 16 images: small banks, no warm-up.
-        learning: it learns what views share from 256 small images in about a minute; the encoder is
-            moved by AdamW.
+        small: settings under which its opponents take part within a few steps of 16 images, such as
+            small banks and no warm-up.
+        learning: settings under which it learns what views share from 256 small images in about a
+            minute; the encoder's optimiser is AdamW.
         processes: further settings of the comparison of two processes with one, under which every
             player takes steps large enough to compare.
-        off: an opponent in image space does nothing; None: it cannot be switched off.
+        off: settings under which an opponent in image space does nothing; None: it cannot be
+            switched off.
     """
 
     small: Mapping[str, Any] = field(default_factory=dict)

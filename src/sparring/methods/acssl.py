@@ -1,26 +1,27 @@
-"""ACSSL-style: the hardest negatives are picked out of the batch at every step. Our reconstruction,
-not verified.
+"""ACSSL-style mining: every step uses the hardest negatives of the batch. Our reconstruction, not
+verified.
 
 Idea. A query must be closer to the teacher's embedding of another view of its image than to those
-of other images. It does not meet all of them: the most similar ones are mined at every step, and a
+of other images. Only the most similar of those are negatives: they are mined at every step, and a
 triplet-like loss uses the positive pair and the mined pairs. The adversary is the choice of
 negatives.
 
 The game. The encoder's player (backbone, projector and predictor) minimises, at every step, against
-a miner who chooses first:
+a miner that chooses first:
 
     min_theta mean_i max_{S_i in C_i, |S_i| = K} loss(q_i.k_i+, {q_i.k_c : c in S_i})
 
-The miner is solved exactly by sorting, as every form that mines never falls when a negative comes
-closer; it leaves out the r hardest, which are mostly of the query's own class. It has no parameters
-and no gradient. The teacher follows by moving average, its momentum rising to 1.
+Sorting solves the miner's problem exactly, because no form that mines decreases when a negative
+comes closer. The miner leaves out the r hardest candidates, which are mostly of the query's own
+class. It has no parameters and no gradient. The teacher follows by moving average, and its momentum
+rises to 1.
 
 Deviations from the paper (Zhu et al. 2022, arXiv:2202.13072). Only its abstract was available to
-us. It says: hard negative pairs are mined online, within training; a student-teacher network makes
+us. It says: hard negative pairs are mined online, during training; a student-teacher network makes
 the views; a triplet-like loss uses the positive and the mined pairs; the experiments are on
-ILSVRC-2012. All else is a reconstruction, not verified, from published relatives: loss and ranks
-from the truncated triplet (Wang et al. 2021, arXiv:2104.08760), teacher and predictor from BYOL
-(arXiv:2006.07733) and MoCo v3 (arXiv:2104.02057), `hcl` from Robinson et al. 2021
+ILSVRC-2012. Everything else is a reconstruction, not verified, from related published work: loss
+and ranks from the truncated triplet (Wang et al. 2021, arXiv:2104.08760), teacher and predictor
+from BYOL (arXiv:2006.07733) and MoCo v3 (arXiv:2104.02057), `hcl` from Robinson et al. 2021
 (arXiv:2010.04592). No claim is made about the paper's numbers. `disarmed` is ours.
 
 Deviations from the authors' code. None is known to exist.
@@ -65,21 +66,22 @@ class ACSSLSettings(MethodSettings):
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="simclr", hidden=1024)
     predictor: PredictorSettings = PredictorSettings(hidden=1024)
-    """After the projector, in the student only; without it a toy run's projections collapsed in
-    part."""
+    """Predictor after the student's projector; the teacher has none. Without it the projections of
+    a toy run collapsed in part."""
     players: EncoderOnly = EncoderOnly()
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """At the start; BYOL's and MoCo v3's for 100 to 300 epochs."""
+    """Averaging coefficient of the teacher at the start. 0.99 is BYOL's and MoCo v3's value for 100
+    to 300 epochs."""
     teacher_schedule: ScheduleName = "cosine"
-    """cosine: the momentum rises to 1; constant: it stays."""
+    """Schedule of the teacher's momentum: `cosine` rises to 1, `constant` keeps the start value."""
     form: Form = "linear"
-    """Triplet-like loss: linear (truncated triplet), hinge, soft, topk_nce, byol_plus, or hcl (all
-    negatives, the hard ones weigh more)."""
+    """Triplet-like loss: linear (truncated triplet), hinge, soft, topk_nce, byol_plus, or hcl (uses
+    all negatives and gives hard ones more weight)."""
     triplet: TripletSettings = TripletSettings()
     mining: MiningSettings = MiningSettings()
     disarmed: Literal["all", "random", "easiest"] | None = None
-    """Twins without the opponent: every candidate, as many at random, or the easiest; None: the
-    hardest."""
+    """Control without the opponent: `all` uses every candidate, `random` as many at random,
+    `easiest` the easiest ones. None: the hardest."""
 
     @model_validator(mode="after")
     def _hcl_has_all_negatives(self) -> "ACSSLSettings":
@@ -115,7 +117,8 @@ class ACSSL(Method):
     toy = Toy(
         small={"predictor": {"hidden": 32}},
         learning={
-            # A teacher that moves within a few hundred steps; 53 % after 40 epochs, 65 % after 60.
+            # The teacher must follow within a few hundred steps; 53 % after 40 epochs, 65 % after
+            # 60.
             "teacher_momentum": 0.9,
             "predictor": {"hidden": 512},
             "training": {"epochs": 60},
@@ -137,11 +140,12 @@ class ACSSL(Method):
         self._objective = triplet_objective(settings.form, settings.triplet)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The student plays against the miner, who has no parameters."""
+        """The encoder's player: backbone, projector and predictor. The miner has no parameters."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Mean over all pairs of a query's view and another of the two that the teacher sees."""
+        """Mean loss over all pairs of a query's view and a different view that the teacher encodes
+        (one of the first two)."""
         images = distributed.joint(context.indices.to(views[0].device))
         queries = [context.forward(view, self.encoder, self.predictor) for view in views]
         keys = [distributed.joint(context.forward(view, self.teacher)) for view in views[:2]]
@@ -162,7 +166,8 @@ class ACSSL(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss with mined negatives, the encoder's update, then teacher and queue follow."""
+        """Compute the loss with mined negatives; update the encoder, then the teacher and the
+        queue."""
         s, found = self.settings, self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         momentum = teacher_momentum(
@@ -176,8 +181,8 @@ class ACSSL(Method):
     def _loss_of_pair(
         self, query: Tensor, keys: tuple[Tensor, Tensor], images: JointRows, context: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and metrics of one view's queries against the keys of the positive's view, and of
-        the other view and the queue where they are mined too."""
+        """Loss and metrics of one view's queries against the keys of the positive's view, and
+        against the other view's keys and the queue if the pool includes them."""
         parts = [(keys[0], images.everyone)]
         if self.settings.mining.pool != "batch":
             parts.append((keys[1], images.everyone))
@@ -198,7 +203,7 @@ class ACSSL(Method):
         }
 
     def _chosen(self, query: Tensor, pool: Pool, available: int, context: Context) -> Tensor:
-        """The miner's choice, as columns of the candidates; the twins differ here only."""
+        """The miner's choice, as columns of the candidates. The disarmed twins differ only here."""
         m, disarmed = self.settings.mining, self.settings.disarmed
         is_warmup = context.position.is_before(m.warmup_epochs)
         meets_all = is_warmup or disarmed == "all" or self.settings.form == "hcl"

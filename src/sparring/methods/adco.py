@@ -1,33 +1,35 @@
 """AdCo: a bank of negatives learned adversarially against the encoder.
 
 Idea. A query must find the teacher's embedding of another view of its image among a bank of
-negatives. The negatives are not past keys but free vectors that climb the same loss, each pulled
-towards the queries that confuse it most. So the opponent stays as hard as the encoder is good, with
-every vector of the bank moving at every step.
+negatives. The negatives are not past keys but free vectors that maximise the same loss, each pulled
+towards the queries that confuse it most. Every vector of the bank is updated at every step, so the
+negatives become harder as the encoder becomes better.
 
 The game. `encoder` (backbone and projector) minimises L(temperature) at every step. `bank`
-maximises L(bank.temperature) at every step, simultaneously: both answer the same look, taken before
-either moved. The teacher follows the encoder by moving average.
+maximises L(bank.temperature) at every step, simultaneously: both losses come from the same forward
+pass, before either player is updated. The teacher follows the encoder by moving average.
 
     L(t) = mean_i -log softmax([q_i.k_1 .. q_i.k_B, q_i.n_1 .. q_i.n_K] / t)[own key],
     n_k = w_k / |w_k|
 
-Before that, the first K / batch steps are momentum contrast with one positive against the bank as
-it stands, and their keys overwrite it; when it is full the encoder's parameters are copied into the
-teacher and the game begins (at once, or after `queue_epochs`).
+Before the game, the first K / batch steps are momentum contrast with one positive against the
+bank's current vectors, and their keys overwrite the bank. When it is full, the encoder's parameters
+are copied into the teacher and the game begins (at once, or after `queue_epochs`).
 
-Deviations from the paper (Hu et al. 2021, arXiv:2011.08435; its body was not available to us, so
-this follows the released code): the keys of the other images are negatives too, as in that code
+Deviations from the paper (Hu et al. 2021, arXiv:2011.08435). The body of the paper was not
+available to us, so this follows the released code: the keys of the other images are negatives too
 (`in_batch`).
 
 Deviations from the authors' code (maple-research-lab/AdCo).
 - Filling steps count as steps of the run, at the schedule's rate, so that AdCo and its control see
-  equally many images; the code runs them beforehand. A last block of keys that is too long wraps
-  around instead of being cut.
-- The own key's row is offset by the global rank; the code's local one is wrong on several machines.
-- Multi-crop filling takes its keys from the key crop; the code takes the smallest query crop.
-- The teacher moves after the encoder instead of before the next key forward: the same teacher at
-  every key.
+  equally many images; the code runs them beforehand. If the last block of keys is too long, it
+  wraps around instead of being cut.
+- The row of the own key is offset by the global rank; the code uses the local rank, which is wrong
+  on several machines.
+- Multi-crop filling takes its keys from the key crop; the code takes them from the smallest query
+  crop.
+- The teacher is updated after the encoder instead of before the next forward pass of keys, which
+  gives the same teacher at every key.
 - `queue_epochs` and `bank.sees_keys` are ours, and so are the defaults, for small images; recipes
   adco-imagenet-* are as published.
 """
@@ -69,13 +71,13 @@ from sparring.optim.player import Player, PlayerSettings
 
 
 class AdCoPlayers(EncoderOnly):
-    """How each side moves."""
+    """Optimiser of each player: the encoder and the bank."""
 
     bank: PlayerSettings = PlayerSettings(
         learning_rate=0.047, schedule="constant", weight_decay=1e-4
     )
-    """Constant rate; the released 3.0 at K = 65,536, scaled so that rate / (K * bank.temperature)
-    stays 0.0023."""
+    """The bank's optimiser, at a constant rate: the released 3.0 at K = 65,536, scaled so that rate
+    / (K * bank.temperature) stays 0.0023."""
 
 
 class AdCoSettings(MethodSettings):
@@ -83,26 +85,28 @@ class AdCoSettings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="simclr")
-    """Released: mocov2. Without batch norm a short run's embeddings stay in a narrow cone and leave
-    the bank behind."""
+    """Projector; the released code uses mocov2. Without batch norm the embeddings of a short run
+    stay in a narrow cone, away from the bank."""
     players: AdCoPlayers = AdCoPlayers()
     temperature: float = Field(default=0.2, gt=0)
-    """The encoder's; 0.12 as released."""
+    """Temperature of the encoder's loss; 0.12 in the released code."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """0.999 on ImageNet; runs of a few thousand steps need a faster teacher."""
+    """Averaging coefficient of the teacher; 0.999 on ImageNet. Runs of a few thousand steps need a
+    faster teacher."""
     form: Literal["one-way", "symmetric", "multi-crop"] = "symmetric"
-    """One-way: view 0 asks, view 1 is the key. Symmetric: both ask, mean of two. Multi-crop: view 0
-    is the key of all others, sum."""
+    """Assignment of queries and keys to views. `one-way`: view 0 is the query, view 1 the key.
+    `symmetric`: each view is the query once, mean of both losses. `multi-crop`: view 0 is the key
+    of all others, sum of the losses."""
     in_batch: bool = True
-    """Keys of the other images are negatives too; off costs at most 0.5 points on ImageNet and is
-    less stable (authors)."""
+    """Whether keys of the other images are negatives too. Without them accuracy on ImageNet is at
+    most 0.5 points lower and training is less stable (the authors' statement)."""
     queue_epochs: float = Field(default=5.0, ge=0)
-    """Until then a full bank is a queue of keys and does not learn; 0: it learns at once, as
-    released. See docs/methods/adco.md."""
+    """Epochs during which a full bank is a queue of keys and does not learn; 0: it learns as soon
+    as it is full, as in the released code. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
     disarmed: Literal["frozen", "queue"] | None = None
-    """A control: the bank stands still where it would begin to learn, or goes on as a queue of
-    keys."""
+    """Control without the opponent. `frozen`: the bank stays fixed from the step where it would
+    begin to learn. `queue`: it stays a queue of keys."""
 
 
 class AdCo(Method):
@@ -120,14 +124,15 @@ class AdCo(Method):
         order=8,
         twins=(
             Twin("queue", "the bank goes on as a queue of past keys", primary=True),
-            Twin("frozen", "the bank stands still where it would begin to learn"),
+            Twin("frozen", "the bank stays fixed from where it would begin to learn"),
         ),
     )
     settings_class = AdCoSettings
     toy = Toy(
         small={"bank": {"size": 40}, "queue_epochs": 0.0},
         learning={
-            # A bank of half as many vectors as images, at the published rate / (K * temperature).
+            # The bank has half as many vectors as there are images, at the published rate / (K *
+            # temperature).
             "bank": {"size": 128, "temperature": 0.04},
             "queue_epochs": 5.0,
             "players": {"bank": {"learning_rate": 0.012}},
@@ -151,11 +156,12 @@ class AdCo(Method):
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The encoder against the bank."""
+        """The two players: the encoder, and the bank that plays against it."""
         return {"encoder": self.encoder, "bank": self.bank}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Both sides' losses on the same queries and keys; while the bank fills, the encoder's."""
+        """Losses of both players on the same queries and keys; while the bank fills, the encoder's
+        loss only."""
         if not self.bank.is_full:
             return self._loss_while_filling(views, context)
         match self.settings.form:
@@ -178,7 +184,7 @@ class AdCo(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss, the encoder's update, then the teacher's, then the bank's: it ascends."""
+        """Compute the losses; update the encoder, the teacher, then the bank, which ascends."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
@@ -194,16 +200,16 @@ class AdCo(Method):
         return {**metrics, **self.bank.dynamics(before)}
 
     def advance(self, num_images: int) -> None:
-        """Take the bank as filled by the keys of so many images."""
+        """Treat the bank as filled by the keys of this many images."""
         self.bank.num_filled = num_images
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """The bank's vectors."""
+        """The bank's vectors, as negatives to show in a report."""
         return Pictures(negatives=self.bank.vectors.detach())
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:
-        """A sentence if the bank has left the images."""
+        """A warning if the bank has drifted away from the images' embeddings."""
         return bank_alarm(record)
 
     def _is_queue(self, context: Context) -> bool:

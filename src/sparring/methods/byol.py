@@ -1,9 +1,9 @@
-"""BYOL: predict what a slowly moving teacher makes of the other view; no negatives.
+"""BYOL: predict a slowly moving teacher's embedding of the other view; no negatives.
 
 Idea. The student predicts, through a predictor of its own, the teacher's embedding of the other
-view of its image. Nothing pushes images apart: a constant embedding would be a perfect answer, and
-only the predictor together with the slow teacher keeps training away from it. So this is the
-control that asks whether negatives, hard or not, are needed at all.
+view of its image. Nothing pushes images apart: a constant embedding would minimise the loss, and
+only the predictor together with the slow teacher prevents that collapse. This control shows whether
+negatives, hard or not, are needed at all.
 
 The game. The encoder (backbone, projector, predictor) minimises the squared distance of unit
 predictions from unit targets at every step:
@@ -15,16 +15,16 @@ The teacher follows backbone and projector by moving average, more slowly as the
 m(k) = 1 - (1 - teacher_momentum) (1 + cos(pi k / K)) / 2. Nobody plays against the encoder.
 
 Deviations from the paper (Grill et al. 2020, arXiv:2006.07733). None in the recipes
-byol-imagenet-*, but for the biases named below; views, heads and optimiser of the defaults are for
-small images and those of its siblings here, so that a comparison differs in the method only. Batch
-norm is per process unless training.sync_batch_norm is set.
+byol-imagenet-*, except for the biases named below. The defaults use views, heads and an optimiser
+for small images, the same as the other methods here, so that a comparison differs in the method
+only. Batch norm is per process unless training.sync_batch_norm is set.
 
 Deviations from the authors' code (deepmind-research/byol).
-- Its teacher starts from weights of its own; ours is a copy, which its authors report to make no
+- Its teacher starts from its own random weights; ours starts as a copy. Its authors report no
   significant difference.
 - Its heads have a bias in the first linear layer (batch norm removes it again) and none in the
-  last; ours have it the other way round.
-- It trains a linear classifier on labels beside, behind a stopped gradient; here scores come from
+  last; in ours it is the other way round.
+- It also trains a linear classifier on labels, behind a stopped gradient; here scores come from
   `sparring evaluate` and the monitor.
 """
 
@@ -58,13 +58,14 @@ class BYOLSettings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="simclr")
-    """The published shape, with 4096 hidden and 256 outputs there."""
+    """Projector of the published shape; the paper uses 4096 hidden units and 256 outputs."""
     predictor: PredictorSettings = PredictorSettings()
     players: EncoderOnly = EncoderOnly()
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """At the first step; 0.996 in runs of 1,000 epochs."""
+    """Averaging coefficient of the teacher at the first step; 0.996 in runs of 1,000 epochs."""
     teacher_schedule: ScheduleName = "cosine"
-    """Cosine, as published: teacher_momentum rises to 1. Constant: it stays."""
+    """Schedule of the teacher's momentum: `cosine`, as published, rises to 1; `constant` keeps the
+    start value."""
 
 
 class BYOL(Method):
@@ -101,11 +102,12 @@ class BYOL(Method):
         self.teacher = Teacher(encoder)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone; its predictor has no teacher."""
+        """The encoder's player, the only one: backbone, projector and predictor."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Distances of predictions from the teacher's embeddings, summed over both directions."""
+        """Squared distances of predictions from the teacher's embeddings, summed over both
+        directions."""
         losses = []
         for student_view, teacher_view in ((0, 1), (1, 0)):
             prediction = context.forward(views[student_view], self.encoder, self.predictor)
@@ -116,7 +118,7 @@ class BYOL(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, the encoder's update, then the teacher follows."""
+        """Compute the loss on the views; update the encoder, then the teacher."""
         s, found = self.settings, self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         momentum = teacher_momentum(

@@ -1,30 +1,33 @@
-"""CaCo: one shared bank, whose nearest entry is an anchor's positive and whose other entries are
-its negatives.
+"""CaCo: one shared bank; the entry nearest to an anchor is its positive, all other entries are its
+negatives.
 
 Idea. Every anchor's positive is the bank's entry nearest to the teacher's embedding of the other
 view of its image. All other entries are its negatives. So positives are learned together with the
 encoder and negatives against it, in one set of vectors.
 
 The game. `encoder` (backbone and projector) minimises L(temperature) at every step. `bank` plays
-two roles at every step, at once: entries minimise L(bank.temperature) where they are positives and
-maximise it where they are negatives; either way they move towards the anchor. The teacher chooses,
-and follows the encoder by moving average.
+two roles at every step, simultaneously: an entry minimises L(bank.temperature) where it is a
+positive and maximises it where it is a negative; either way it moves towards the anchor. The
+teacher chooses the positives and follows the encoder by moving average.
 
     L(t) = sum over both views of mean_i [ -q_i.n_pi(i) / t + log sum_k exp(q_i.n_k / t) ],
     pi(i) = argmax_k key_i.n_k
     n_k = w_k / |w_k|,  key_i: teacher's embedding of the other view of image i
 
-Before that, K / batch steps of momentum contrast fill the bank with their keys; then the encoder's
-parameters are copied into the teacher and the game begins (at once, or after `queue_epochs`).
+Before the game, K / batch steps of momentum contrast fill the bank with their keys; then the
+encoder's parameters are copied into the teacher and the game begins (at once, or after
+`queue_epochs`).
 
-Deviations from the paper (Wang et al. 2022, arXiv:2203.14370): its body was not available to us, so
-this follows the released code. Deviations from that code (maple-research-lab/CaCo):
+Deviations from the paper (Wang et al. 2022, arXiv:2203.14370). The body of the paper was not
+available to us, so this follows the released code.
+
+Deviations from the authors' code (maple-research-lab/CaCo).
 - Filling steps are steps of the run, at its rate and teacher momentum; the code runs them before,
   at the full rate and 0.999.
-- The bank's rate is for batches from 1,024 on; `scale_bank_rate` keeps its step per positive in
-  smaller ones.
-- The teacher moves after the encoder, not before the next key forward: the same teacher at every
-  key.
+- The bank's rate is for batches of 1,024 and more; `scale_bank_rate` keeps the step per positive
+  the same in smaller ones.
+- The teacher is updated after the encoder instead of before the next forward pass of keys, which
+  gives the same teacher at every key.
 - `queue_epochs` and the defaults are ours, for small images; recipes caco-imagenet-* are as
   published.
 """
@@ -68,20 +71,20 @@ from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import ScheduleName, teacher_momentum
 
 FILL_TEMPERATURE = 0.2
-"""The encoder's temperature while the bank fills; as released."""
+"""Temperature of the encoder's loss while the bank fills; as in the released code."""
 PUBLISHED = 1024 * 0.08
-"""Batch times bank temperature of the published rate: a positive moves by rate / (batch *
-temperature)."""
+"""Product of batch size and bank temperature for which the published rate holds: a positive moves
+by rate / (batch * temperature)."""
 
 
 class CaCoPlayers(EncoderOnly):
-    """How each side moves."""
+    """Optimiser of each player: the encoder and the bank."""
 
     bank: PlayerSettings = PlayerSettings(
         learning_rate=0.375, schedule="constant", weight_decay=0.0
     )
-    """Released for a bank of 65,536: 3.0, with 10 epochs of warm-up. See `scale_bank_rate`, and
-    docs/methods/caco.md on small banks."""
+    """The bank's optimiser. The released rate for a bank of 65,536 is 3.0, with 10 epochs of
+    warm-up. See `scale_bank_rate`, and docs/methods/caco.md on small banks."""
 
 
 class CaCoSettings(MethodSettings):
@@ -91,23 +94,26 @@ class CaCoSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="simclr")
     players: CaCoPlayers = CaCoPlayers()
     temperature: float = Field(default=0.2, gt=0)
-    """The encoder's; 0.08 in the published recipes."""
+    """Temperature of the encoder's loss; 0.08 in the published recipes."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """At the start; changes once per epoch, as released."""
+    """Averaging coefficient of the teacher at the start; it changes once per epoch, as in the
+    released code."""
     teacher_schedule: ScheduleName = "constant"
-    """Cosine, as published: the momentum rises to 1 over the run. Constant: it stays."""
+    """Schedule of the teacher's momentum: `cosine`, as published, rises to 1 over the run;
+    `constant` keeps the start value."""
     scale_bank_rate: bool = True
     """Multiply the bank's loss by min(1, batch * bank.temperature / 82), so that a positive moves
     as in the published run."""
     queue_epochs: float = Field(default=7.5, ge=0)
-    """Until then MoCo v2 with in-batch keys, a full bank its queue; 0: the game begins with the
-    full bank, as released."""
+    """Epochs during which training is MoCo v2 with in-batch keys and a full bank is its queue; 0:
+    the game begins as soon as the bank is full, as in the released code."""
     bank: SharedBankSettings = SharedBankSettings()
     disarmed: (
         Literal["frozen", "positives-only", "negatives-only", "own-choice", "instance-key"] | None
     ) = None
-    """A control: the bank stands still; plays one role; the anchor chooses; or the key is the
-    positive, the bank all negatives."""
+    """Control without the opponent. `frozen`: the bank stays fixed. `positives-only`,
+    `negatives-only`: it plays one role. `own-choice`: the anchor chooses its positive.
+    `instance-key`: the key is the positive, all of the bank are negatives."""
 
 
 class CaCo(Method):
@@ -125,7 +131,7 @@ class CaCo(Method):
         order=9,
         twins=(
             Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
-            Twin("frozen", "the bank stands still"),
+            Twin("frozen", "the bank stays fixed"),
             Twin("positives-only", "only the entries that are positives move"),
             Twin("negatives-only", "only the entries that are negatives move"),
             Twin("own-choice", "the query chooses its positive, not the teacher"),
@@ -156,11 +162,12 @@ class CaCo(Method):
         self.usage = Usage(settings.bank.size)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The encoder with, and against, the bank."""
+        """The two players: the encoder, and the bank that plays both with it and against it."""
         return {"encoder": self.encoder, "bank": self.bank}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Both sides' losses on the same queries; while the bank fills, the encoder's alone."""
+        """Losses of both players on the same queries; while the bank fills, the encoder's loss
+        only."""
         if not self.bank.is_full:
             query = context.forward(views[0], self.encoder)
             keys = distributed.joint(context.forward(views[1], self.teacher))
@@ -177,7 +184,7 @@ class CaCo(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss, the encoder's update, then the teacher's, then the bank's in both roles."""
+        """Compute the losses; update the encoder, the teacher, then the bank in both roles."""
         s, now, found = self.settings, context.position, self.loss(views, context)
         metrics = {"loss": players["encoder"].update(found.loss), **found.metrics}
         momentum = teacher_momentum(
@@ -197,16 +204,16 @@ class CaCo(Method):
         return {**metrics, **self.bank.dynamics(before)}
 
     def advance(self, num_images: int) -> None:
-        """Take the bank as filled by the keys of so many images."""
+        """Treat the bank as filled by the keys of this many images."""
         self.bank.num_filled = num_images
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """The bank's vectors."""
+        """The bank's vectors, as negatives to show in a report."""
         return Pictures(negatives=self.bank.vectors.detach())
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:
-        """A sentence if the bank has left the images."""
+        """A warning if the bank has drifted away from the images' embeddings."""
         return bank_alarm(record)
 
     def _loss_on_keys(
@@ -268,7 +275,8 @@ class CaCo(Method):
 def _keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:
     """Weight of each view's loss, and the views whose keys are its positives.
 
-    Two views count 1 each; of crops, the two large ones and the small ones count 1 together each.
+    Two views have weight 1 each. With multi-crop, the two large crops have weight 1 together, and
+    so do the small ones.
     """
     small = num_views - 2
     if not small:

@@ -1,4 +1,4 @@
-"""What a file declares, read without running it, so that a list of methods imports no torch.
+"""Declarations of a file, read without running it, so that a list of methods imports no torch.
 
 A method, an opponent and a protocol each introduce themselves by one call with literal arguments,
 `About(name="adco", summary="...")`, in their own file. This file finds these calls.
@@ -15,12 +15,12 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """One call that a file declares something by.
+    """One declaration: a call with literal arguments that was found in a file.
 
     Attributes:
         module: dotted name of the file's module.
         owner: class in whose body the call stands; None at the top level of the file.
-        value: what the call makes.
+        value: result of the call.
     """
 
     module: str
@@ -31,12 +31,13 @@ class Declaration:
 def declarations(
     folder: Path, package: str, makers: Mapping[str, Callable[..., Any]], *, wanted: str
 ) -> Iterator[Declaration]:
-    """Calls of one name in the files of a folder and below, in the order of their paths.
+    """All declarations of one kind in the files of a folder and its subfolders, in the order of
+    paths.
 
     Args:
-        folder: where to look.
+        folder: folder to search.
         package: dotted name of the folder.
-        makers: what may be called in a declaration, by its name.
+        makers: callables that a declaration may use, by name.
         wanted: name of the outermost call.
     """
     for path in sorted(folder.rglob("*.py")):
@@ -59,7 +60,7 @@ def _is_call(node: object, name: str) -> bool:
 
 
 def _value(node: Any, makers: Mapping[str, Callable[..., Any]]) -> Any:
-    """A literal, or a call of a maker with such arguments."""
+    """Value of a syntax node: a literal, or a call of a maker with such arguments."""
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)
         given = {part.arg: _value(part.value, makers) for part in node.keywords if part.arg}

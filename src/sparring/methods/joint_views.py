@@ -1,5 +1,5 @@
-"""Embeddings of views of several sets of images, gathered over processes as one contrastive loss
-takes them."""
+"""Embeddings of views of several sets of images, gathered over processes for one contrastive
+loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sparring.objectives.contrastive import Anchors
 
 @dataclass(frozen=True, kw_only=True)
 class JointViews:
-    """Embeddings of all views, as `multi_positive_nt_xent` takes them.
+    """Embeddings of all views: the arguments of `multi_positive_nt_xent`.
 
     Attributes:
         anchors: embeddings of this process.
@@ -34,7 +34,7 @@ def joint_views(views: Sequence[View], embeddings: Sequence[Tensor]) -> JointVie
 
     Args:
         views: in an order that is the same in all processes.
-        embeddings: of each view in that order, with gradient.
+        embeddings: embeddings of each view in that order, with gradient.
     """
     offsets: dict[str, int] = {}
     mine: list[tuple[Tensor, ...]] = []

@@ -1,4 +1,5 @@
-"""What an opponent needs to learn from images before the first step; `training` supplies it."""
+"""Interfaces for an opponent that learns from images before the first step; `training` implements
+the cache."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +19,7 @@ class Pretrainable(Protocol):
         """Make one step."""
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs: tensors and plain values only."""
+        """State that `restore` takes; tensors and plain values only."""
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`'s value."""
@@ -26,15 +27,15 @@ class Pretrainable(Protocol):
 
 @runtime_checkable
 class OpponentCache(Protocol):
-    """Keeps what opponents have learned from images, for later runs on the same images."""
+    """Cache of what opponents have learned from images, for later runs on the same images."""
 
     def train(
         self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
     ) -> None:
-        """Train to the end, from where an earlier training of these settings was stopped.
+        """Train to the end, continuing an earlier training with the same settings if there is one.
 
         Args:
-            pretraining: changed in place.
+            pretraining: training to run; changed in place.
             name: what is learned, for messages and file names.
-            settings: everything besides the images that decides the result.
+            settings: everything besides the images that affects the result.
         """

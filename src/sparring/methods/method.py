@@ -1,12 +1,12 @@
-"""The contract of a method: who plays what, in which order.
+"""The contract of a method: which players there are, and the order in which a step updates them.
 
-A method's file holds its settings, its modules, its loss and its step. `loss` computes and moves
-nothing. `step` is one round, in order: the loss, the encoder's update, every opponent's update, the
-teacher. An opponent in image space wraps any method: it adds terms to what the encoder's player
-minimises (`Player.beside`) and calls the wrapped method's `step`.
+A method's file holds its settings, its modules, its loss and its step. `loss` changes no
+parameters. `step` is one round, in order: the loss, the encoder's update, every opponent's update,
+the teacher. An opponent in image space wraps any method: it adds terms to the loss of the encoder's
+player (`Player.beside`) and calls the wrapped method's `step`.
 
-What networks make of views goes through the context, `context.forward(view, self.encoder)`, so that
-a view goes through a network once a step and through the batch norms that the view names.
+Networks are applied to views through the context, `context.forward(view, self.encoder)`, so that a
+view goes through a network once per step, and through the batch norms that the view names.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,7 @@ Metrics: TypeAlias = Mapping[str, Tensor | float]
 
 
 class EncoderOnly(Settings):
-    """Player sections of a method whose encoder plays alone; a method with more players extends
+    """Player sections of a method without a learned opponent. A method with more players extends
     it."""
 
     encoder: PlayerSettings = PlayerSettings()
@@ -54,7 +54,7 @@ class MethodSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a method may know of the current step besides its views.
+    """Everything about the current step, besides the views, that a method may use.
 
     Attributes:
         position: place in the planned run.
@@ -63,7 +63,7 @@ class Context:
         images: the batch before augmentation, uint8 (batch, 3, size, size); None where views are
             cropped from files.
         augment: augmentation that made the views.
-        cache: what networks made of this step's views.
+        cache: outputs of networks for this step's views.
     """
 
     position: Position
@@ -74,14 +74,14 @@ class Context:
     cache: ForwardCache = field(default_factory=ForwardCache)
 
     def forward(self, view: View, *networks: nn.Module) -> Tensor:
-        """Output of one or several networks in a row for a view; see `ForwardCache.forward`.
+        """Output for a view of one network, or of several in sequence; see `ForwardCache.forward`.
 
         Example: `context.forward(view, self.encoder, self.predictor)`.
         """
         return self.cache.forward(view, *networks)
 
     def forward_together(self, views: Sequence[View], encoder: Encoder) -> list[Tensor]:
-        """Embeddings of several views that share the batch's statistics."""
+        """Embeddings of several views that share batch-norm statistics."""
         return self.cache.together(views, encoder)
 
     def forward_shuffled(self, view: View, teacher: Teacher) -> Tensor:
@@ -91,12 +91,12 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodLoss:
-    """What a method computes on some views; nothing has moved.
+    """Result of a method's `loss` on some views; computing it changes no parameters.
 
     Attributes:
-        loss: what the encoder's player minimises, a mean over the rows of this process.
+        loss: loss that the encoder's player minimises, a mean over the rows of this process.
         metrics: numbers to log.
-        outputs: what the rest of the step needs, by name: keys, the bank's loss.
+        outputs: values that the rest of the step needs, by name, such as keys or the bank's loss.
     """
 
     loss: Float[Tensor, ""]
@@ -106,13 +106,14 @@ class MethodLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """What a method's opponent can show of itself in a report; None: nothing of the kind.
+    """Pictures of a method's opponent for a report; None: nothing of that kind.
 
     Attributes:
-        negatives: vectors in embedding space that play negatives, (vectors, dim).
+        negatives: vectors in embedding space that serve as negatives, (vectors, dim).
         changed: views and their changed copies, two tensors (batch, 3, height, width).
-        pairs: pairs of made images over the training, uint8 (moments, 2, pairs, 3, size, size).
-        num_moments: moments that a whole training shows.
+        pairs: pairs of generated images over the training, uint8 (moments, 2, pairs, 3, size,
+            size).
+        num_moments: number of moments that a complete training shows.
     """
 
     negatives: Tensor | None = None
@@ -125,16 +126,16 @@ class Method(nn.Module, ABC):
     """Modules and rules of one game. Subclasses are final.
 
     A subclass takes `(encoder, settings, *, generator)`: the encoder that the run's configuration
-    describes, the method's settings, and the generator of whatever the method draws for itself.
+    describes, the method's settings, and the generator for the method's own random draws.
 
     Attributes:
-        about: introduction; a literal call of `About` in the class's body.
+        about: introduction; a call of `About` with literal arguments in the class's body.
         settings_class: the method's `MethodSettings`.
         metrics: the numbers that the method logs, by name; those of every run are not repeated.
-        num_views: views that it wants; None: any number from two.
+        num_views: number of views that it takes; None: two or more.
         needs_images: whether its steps need the images before augmentation.
-        mixes_images: whether its loss takes views of several sets of images and sets all of them
-            against each other.
+        mixes_images: whether its loss takes views of several sets of images and contrasts all of
+            them with each other.
         toy: settings for the contract's checks, see `sparring.testing`.
     """
 
@@ -149,39 +150,41 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """The encoder's loss on these views, and what the others need of it; no parameter moves."""
+        """The encoder's loss on these views, and values for the other players; changes no
+        parameters."""
 
     @abstractmethod
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """One round: the loss, the encoder's update, then everyone else's."""
+        """Play one round: compute the loss, update the encoder, then everything else."""
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """Modules that each player moves, by the player's name; the first is the encoder's."""
+        """Modules that each player updates, by the player's name; the first is the encoder's."""
         return {"encoder": self.encoder}
 
     def pretrain_opponent(
         self, images: Images, cache: OpponentCache, *, device: torch.device
     ) -> None:
-        """Teach the opponent what it learns from the images before the first step.
+        """Let the opponent learn from the images before the first step.
 
         Not called when a run is resumed: its checkpoint holds everything.
 
         Args:
             images: training images, without labels.
-            cache: keeps what is learned for later runs on these images.
+            cache: stores the result for later runs on these images.
             device: where to compute.
         """
 
     def advance(self, num_images: int) -> None:
-        """Put the opponents where they are after so many images, before a late step is timed."""
+        """Put the opponents into the state they have after this many images, to time a late
+        step."""
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """What the opponents have to show, given some views of the run's images."""
+        """Pictures of the opponents for a report, given some views of the run's images."""
         return Pictures()
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:
-        """A sentence if a record of metrics shows that the opponent goes astray."""
+        """A warning if a record of metrics shows that the opponent fails; None otherwise."""
         return None

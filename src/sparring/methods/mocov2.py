@@ -6,16 +6,16 @@ old and new keys comparable.
 
 The game. The encoder minimises InfoNCE at every step. The teacher follows it by moving average and
 the queue takes in the new keys; neither plays against it. This is the control of AdCo and CaCo: the
-same network, views and teacher, with a queue in the place of the learned bank.
+same network, views and teacher, with a queue instead of the learned bank.
 
 Deviations from the paper (Chen et al. 2020, arXiv:2003.04297). `symmetric` (both views are query
 and key), `in_batch` (keys of other images are negatives too) and a projector with batch norm are
 the defaults for small images, so that a comparison with AdCo differs in the opponent only; the
-ImageNet recipes switch them off. The teacher moves after the encoder instead of before the next key
-forward, which is the same teacher at every key.
+ImageNet recipes switch them off. The teacher is updated after the encoder instead of before the
+next forward pass of keys, which gives the same teacher at every key.
 
-Deviations from the authors' code (facebookresearch/moco). None that we know; keys of several
-processes are encoded with shuffled batch norm as there.
+Deviations from the authors' code (facebookresearch/moco). None known. As in that code, keys of
+several processes are encoded with shuffled batch norm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,17 +49,20 @@ class MoCoV2Settings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="simclr")
-    """Published: mocov2. Without batch norm a short run's embeddings stay in a narrow cone."""
+    """Projector; the paper uses mocov2. Without batch norm the embeddings of a short run stay in a
+    narrow cone."""
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
-    """MoCo v2's."""
+    """Temperature of the loss; 0.2 is MoCo v2's."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """0.999 on ImageNet; runs of a few thousand steps need a faster teacher."""
+    """Averaging coefficient of the teacher; 0.999 on ImageNet. Runs of a few thousand steps need a
+    faster teacher."""
     symmetric: bool = True
-    """Both views are query and key, in the loss's mean; the published recipe uses one direction."""
+    """Whether each view is the query once, with the mean of both losses; the published recipe uses
+    one direction."""
     in_batch: bool = True
-    """Keys of the other images of the batch are negatives too, as in AdCo; off in the published
-    recipe."""
+    """Whether keys of the other images of the batch are negatives too, as in AdCo; off in the
+    published recipe."""
     queue: QueueSettings = QueueSettings()
 
 
@@ -112,7 +115,7 @@ class MoCoV2(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, the encoder's update, then teacher and queue follow."""
+        """Compute the loss on the views; update the encoder, then the teacher and the queue."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)

@@ -1,11 +1,11 @@
 """MoCo v3: a predicted query finds the teacher's key among the keys of the batch.
 
-Idea. As MoCo v2 without the queue: in a large batch the keys of the other images are negatives
-enough. A predictor on the student's side and a teacher that stands still towards the end are taken
-from BYOL. So it stands between the controls: BYOL with negatives, MoCo v2 without memory.
+Idea. MoCo v2 without the queue: in a large batch the keys of the other images are enough negatives.
+BYOL supplies a predictor for the student and a teacher that stops moving towards the end. So it
+lies between the other controls: BYOL with negatives, or MoCo v2 without memory.
 
 The game. The encoder (backbone, projector, predictor) minimises InfoNCE over the keys of all
-processes, both views asking, at every step:
+processes at every step; each of the two views is the query once:
 
     L = 2 t (C(q_1, k_2) + C(q_2, k_1)),
     C(q, k) = mean_i -log softmax_j(q_i.k_j / t)[i],   unit rows q, k
@@ -21,9 +21,9 @@ embeddings of timm's transformers are learned, and its small one has 6 heads whe
 12. Optimiser, heads and views of the defaults are for small images. Batch norm is per process
 unless training.sync_batch_norm is set.
 
-Deviations from the authors' code (facebookresearch/moco-v3). The teacher moves after the encoder
-instead of before the next key forward: the same order of moves, with the coefficient of one step
-earlier.
+Deviations from the authors' code (facebookresearch/moco-v3). The teacher is updated after the
+encoder instead of before the next forward pass of keys: the same order of updates, with the
+coefficient of one step earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,18 +57,20 @@ class MoCoV3Settings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="mocov3")
-    """The published shape for ResNets, with 4096 hidden and 256 outputs there; simsiam for vision
-    transformers."""
+    """Projector of the published shape for ResNets (4096 hidden units and 256 outputs in the
+    paper); use simsiam for vision transformers."""
     predictor: PredictorSettings = PredictorSettings(kind="normed-unbiased")
-    """The published shape for ResNets, with 4096 hidden there; normed-output for vision
-    transformers."""
+    """Predictor of the published shape for ResNets (4096 hidden units in the paper); use
+    normed-output for vision transformers."""
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
-    """1.0 for ResNet-50 with a batch of 4,096 and 0.2 for vision transformers, as released."""
+    """Temperature of the loss. The released code uses 1.0 for ResNet-50 with a batch of 4,096 and
+    0.2 for vision transformers."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
-    """At the first step; 0.996 in runs of 1,000 epochs."""
+    """Averaging coefficient of the teacher at the first step; 0.996 in runs of 1,000 epochs."""
     teacher_schedule: ScheduleName = "cosine"
-    """Cosine, as published: teacher_momentum rises to 1. Constant: it stays."""
+    """Schedule of the teacher's momentum: `cosine`, as published, rises to 1; `constant` keeps the
+    start value."""
 
 
 class MoCoV3(Method):
@@ -100,7 +102,7 @@ class MoCoV3(Method):
         self.teacher = Teacher(encoder)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone; its predictor has no teacher."""
+        """The encoder's player, the only one: backbone, projector and predictor."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
@@ -115,7 +117,7 @@ class MoCoV3(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, the encoder's update, then the teacher follows."""
+        """Compute the loss on the views; update the encoder, then the teacher."""
         s, found = self.settings, self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         momentum = teacher_momentum(

@@ -1,21 +1,21 @@
 """Plain: find the other view of an image among the other views of the batch, in one direction.
 
-Idea. The simplest contrastive game: each image of the batch is a class, its second view is the
-class's weight vector, and the first view is to be classified. Attacking a second view moves a
-weight vector that every image is compared with, which is the case that CLAE was thought out on.
+Idea. The simplest contrastive game: each image of the batch is a class, the embedding of its second
+view is the class's weight vector, and its first view is classified. Attacking a second view changes
+a weight vector that every image is compared with; CLAE was derived for this case.
 
-The game. The encoder minimises InfoNCE over the views 1 of all processes, gradient through both
-sides, at every step:
+The game. The encoder minimises InfoNCE over the views 1 of all processes, with gradient through
+both views, at every step:
 
     L = mean_i -log softmax_j(x_i.y_j / temperature)[i],   unit rows x (view 0) and y (view 1)
 
 Nobody plays against it.
 
-Deviations from the paper (base of Ho & Vasconcelos 2020, arXiv:2010.12050; its body was not
-available to us, so this follows the released code): optimiser and schedule are those of the recipe;
-the code lowers the rate in three steps of 301 epochs.
+Deviations from the paper (base of Ho & Vasconcelos 2020, arXiv:2010.12050). The body of the paper
+was not available to us, so this follows the released code. Optimiser and schedule are those of the
+recipe; the code lowers the rate in three steps over 301 epochs.
 
-Deviations from the authors' code (chihhuiho/CLAE). Logarithms of softmax where the code takes
+Deviations from the authors' code (chihhuiho/CLAE). The loss uses log-softmax where the code takes
 exponentials first: the same value.
 """
 
@@ -49,7 +49,7 @@ class PlainSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="linear")
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.1, gt=0)
-    """As released."""
+    """Temperature of the loss; 0.1 in the released code."""
 
 
 class Plain(Method):
@@ -84,7 +84,7 @@ class Plain(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, then the encoder's update."""
+        """Compute the loss on the views, then update the encoder."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}

@@ -21,20 +21,20 @@ _FILES: dict[Path, ModuleType] = {}
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text says where an object is: `FILE.py:NAME` or `package.module:NAME`."""
+    """Whether a text refers to an object: `FILE.py:NAME` or `package.module:NAME`."""
     return ":" in text
 
 
 def load_named(text: str, *, what: str) -> object:
-    """The object that a text names, such as `my_file.py:NAME` or `package.module:NAME`.
+    """Object that a text names, such as `my_file.py:NAME` or `package.module:NAME`.
 
     Args:
         text: a path that ends in `.py`, or the dotted name of a module; a colon; a name in it.
         what: kind of the object for messages, such as `protocol`.
 
     Raises:
-        ConfigError: in one line, if the text has another form, the file or module is missing, its
-            import fails, or it lacks the name.
+        ConfigError: if the text has another form, the file or module is missing, its import fails,
+            or it lacks the name.
     """
     where, _, name = text.rpartition(":")
     if not where or not name.isidentifier():
@@ -51,14 +51,14 @@ def load_named(text: str, *, what: str) -> object:
 
 
 def load_module(where: str, *, what: str) -> ModuleType:
-    """The module of a file or of a dotted name; a file is imported once, under a name of its own.
+    """Module of a file or of a dotted name; a file is imported once, under a name of its own.
 
     Args:
         where: a path that ends in `.py`, or the dotted name of a module.
-        what: kind of the object that is wanted of it, for messages.
+        what: kind of object to take from it, for messages.
 
     Raises:
-        ConfigError: in one line, if there is no such file or module, or its import fails.
+        ConfigError: if there is no such file or module, or its import fails.
     """
     if where.endswith(".py"):
         return _load_file(where, what=what)
@@ -71,12 +71,12 @@ def load_module(where: str, *, what: str) -> ModuleType:
             f"{what}: no module named '{where}' can be imported; install it, or give a file: "
             "FILE.py:NAME"
         ) from None
-    except (Exception, SystemExit) as error:  # whatever the code of a user raises
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigError(import_failure(what, where, error)) from error
 
 
 def import_failure(what: str, where: str, error: BaseException) -> str:
-    """Sentence for an exception while code from outside the library is imported.
+    """Message for an exception raised while code from outside the library is imported.
 
     Example:
         >>> import_failure("protocol", "mine.py", ZeroDivisionError("division by zero"))
@@ -88,14 +88,14 @@ def import_failure(what: str, where: str, error: BaseException) -> str:
 
 
 def _load_file(where: str, *, what: str) -> ModuleType:
-    """The module of a file, from the cache if it was imported before."""
+    """Module of a file, from the cache if it was imported before."""
     path = Path(where).expanduser().resolve()
     if path in _FILES:
         return _FILES[path]
     if not path.is_file():
         raise ConfigError(f"{what}: no such file: {where}{_nearest_file(path)}")
-    # Named by its whole path, so that two files `mine.py` are two modules, and neither hides an
-    # installed module.
+    # The name contains the whole path, so that two files `mine.py` are two modules, and neither
+    # hides an installed module.
     name = f"sparring_file_{path.stem}_{blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     spec = spec_from_file_location(name, path)
     assert spec is not None
@@ -104,7 +104,7 @@ def _load_file(where: str, *, what: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the code of a user raises
+    except (Exception, SystemExit) as error:  # user code may raise anything
         del sys.modules[name]
         raise ConfigError(import_failure(what, where, error)) from error
     _FILES[path] = module
@@ -112,13 +112,15 @@ def _load_file(where: str, *, what: str) -> ModuleType:
 
 
 def _nearest_file(path: Path) -> str:
-    """Hint at the Python file beside a missing one whose name is nearest to it."""
+    """Hint that names the Python file, in the same folder, whose name is nearest to a missing
+    one."""
     near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _public_names(module: ModuleType) -> list[str]:
-    """Names that a module defines itself: no modules, and no classes or functions of others."""
+    """Names that a module defines itself: neither modules nor classes and functions of other
+    modules."""
     return sorted(
         name
         for name, value in vars(module).items()

@@ -1,9 +1,11 @@
-"""Methods and opponents by name: shipped, installed as entry points, or given by their class.
+"""Registry of methods and opponents by name: shipped, installed as entry points, or given as a
+class.
 
-Shipped ones are found in their files without running them, so that a list imports no torch.
-Packages add theirs by entry points of the groups `sparring.methods` and `sparring.opponents`. A
-class of your own is given as `FILE.py:NAME`, as `package.module:NAME`, or itself; a run folder
-names it so, and nothing is ever imported because a run folder names it.
+Shipped classes are found in their files without running them, so that listing them imports no
+torch. Packages add theirs by entry points of the groups `sparring.methods` and
+`sparring.opponents`. Your own class is given as `FILE.py:NAME`, as `package.module:NAME`, or as the
+class itself. A run folder stores this text, but no code is ever imported because a run folder names
+it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _given: dict[Kind, dict[str, type]] = {"method": {}, "opponent": {}}
 
 @cache
 def shipped(kind: Kind) -> dict[str, tuple[About, str]]:
-    """Introduction and place, `module:class`, of what the library ships, by name in order."""
+    """Introduction and place, `module:class`, of every class that the library ships, by name, in
+    listing order."""
     folder = Path(__file__).parents[1] / _FOLDERS[kind]
     package = f"sparring.{_FOLDERS[kind]}"
     found = [
@@ -60,13 +63,13 @@ def installed(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def names(kind: Kind) -> list[str]:
-    """Every name that is accepted, shipped ones first."""
+    """All accepted names, shipped ones first."""
     return [*shipped(kind), *(name for name in installed(kind) if name not in shipped(kind))]
 
 
 @cache
 def pairings() -> dict[str, tuple[str, str]]:
-    """Method and opponent of each published game that is a method with an opponent, by its name."""
+    """Published games that are a method with an opponent: both names, by the game's name."""
     found = [about for about, _ in shipped("opponent").values() if about.pairing is not None]
     return {
         about.pairing.name: (about.pairing.method, about.name)
@@ -89,7 +92,7 @@ def further_names() -> list[str]:
 
 
 def about(kind: Kind, name: str) -> About:
-    """Introduction of a method or an opponent; of a shipped one without importing it.
+    """Introduction of a method or an opponent; a shipped one is not imported.
 
     Raises:
         ConfigError: for an unknown name, with the nearest one.
@@ -100,7 +103,7 @@ def about(kind: Kind, name: str) -> About:
 
 
 def about_class(given: type) -> About:
-    """Introduction of a class; one that has none is introduced by its name and its docstring."""
+    """Introduction of a class; made from its name and its docstring if it has none."""
     own = getattr(given, "about", None)
     if isinstance(own, About):
         return own
@@ -133,22 +136,22 @@ def section_of(opponent: str) -> str:
 
 
 def is_known(kind: Kind, name: str) -> bool:
-    """Whether the class of this name can be had: shipped, installed, or given in this process."""
+    """Whether the class of this name is available: shipped, installed, or given in this process."""
     return name in _given[kind] or name in shipped(kind) or name in installed(kind)
 
 
 def give(kind: Kind, wanted: str | type, *, name: str | None = None) -> str:
-    """Name under which a configuration knows a method or an opponent.
+    """Register a method or an opponent, and return its name in a configuration.
 
-    A class, or a text that says where one is, is loaded and kept for this process.
+    A class, or the class that a text refers to, is loaded and kept for this process.
 
     Args:
-        kind: whether a method or an opponent is wanted.
+        kind: `method` or `opponent`.
         wanted: name, `FILE.py:NAME`, `package.module:NAME`, or the class.
-        name: under which a stored configuration knows it; None: as it is given.
+        name: its name in a stored configuration; None: the one it is given by.
 
     Raises:
-        ConfigError: if there is no such thing, or it is of another kind.
+        ConfigError: if it does not exist, or is of another kind.
     """
     if isinstance(wanted, str):
         if not is_reference(wanted):
@@ -218,7 +221,7 @@ def _class(kind: Kind, name: str) -> type:
 
 
 def _at(place: str) -> type:
-    """Class at `module:class`, by its name: opponents are above this file."""
+    """Class at `module:class`. It is imported by name because opponents lie above this layer."""
     module, _, owner = place.partition(":")
     return cast("type", getattr(import_module(module), owner))
 
@@ -240,7 +243,7 @@ def _loaded(kind: Kind, point: EntryPoint) -> object:
         reason = str(error).splitlines()[0] if str(error) else "no message"
         raise ConfigError(
             f"{kind} '{point.name}' of an installed package cannot be loaded from {point.value} "
-            f"({type(error).__name__}: {reason}); mend or uninstall that package"
+            f"({type(error).__name__}: {reason}); repair or uninstall that package"
         ) from None
 
 

@@ -1,17 +1,17 @@
 """SimCLR: every other image of the batch is a negative.
 
-Idea. Two augmented views of an image should find each other among all views of the batch. The
-harder the other images, the more the encoder learns; nobody chooses them, so this is the control
+Idea. Two augmented views of an image should find each other among all views of the batch. Harder
+negatives would teach the encoder more, but nothing selects them here, so this is the control
 without an opponent.
 
 The game. The encoder (backbone and projector) minimises NT-Xent over the joint batch of all
 processes, at every step. Nobody else plays.
 
 Deviations from the paper (Chen et al. 2020, arXiv:2002.05709). Optimiser and schedule are those of
-the recipe (SGD with a cosine by default, where the paper uses LARS and batches of 4,096). Batch
-norm is per process unless training.sync_batch_norm is set. Any number of views; with more than two,
-the positives are averaged outside the logarithm. Images that an opponent sets beside the batch are
-negatives of the batch's, and the other way round.
+the recipe (by default SGD with a cosine schedule; the paper uses LARS and batches of 4,096). Batch
+norm is per process unless training.sync_batch_norm is set. Any number of views is possible; with
+more than two, the positives are averaged outside the logarithm. Images that an opponent adds and
+images of the batch are negatives of each other.
 
 Deviations from the authors' code (google-research/simclr). Its projector ends in a batch norm; ours
 ends in a linear layer.
@@ -49,8 +49,8 @@ class SimCLRSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="simclr")
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
-    """0.1 with ImageNet's large batches, 0.5 on CIFAR in the paper; 0.2 was the best of a short
-    trial on 10,000 images."""
+    """Temperature of the loss. The paper uses 0.1 with large batches on ImageNet and 0.5 on CIFAR;
+    0.2 was the best of a short trial on 10,000 images."""
 
 
 class SimCLR(Method):
@@ -93,7 +93,7 @@ class SimCLR(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, then the encoder's update."""
+        """Compute the loss on the views, then update the encoder."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}

@@ -1,22 +1,22 @@
-"""SimSiam: predict the other view's embedding, which holds still; no negatives, no teacher.
+"""SimSiam: predict the other view's embedding, without gradient; no negatives, no teacher.
 
 Idea. A predictor maps the embedding of one view to that of the other view, through which no
-gradient flows. Nothing pushes images apart and no teacher lags behind: the stopped gradient and the
-predictor are all that keeps the embeddings from collapsing to a point. So this is the smallest of
-the controls, and the one whose collapse is watched most closely (`embedding_std`).
+gradient flows. There are no negatives and no slower teacher: only the stopped gradient and the
+predictor keep the embeddings from collapsing to a point. So this is the simplest of the controls;
+watch `embedding_std` for collapse.
 
 The game. The encoder (backbone, projector, predictor) minimises the negative cosine at every step:
 
     L = D(p_1, z_2) / 2 + D(p_2, z_1) / 2,   D(p, z) = -mean_i cos(p_i, z_i),
-    z_v = encoder(view v), held still, p_v = predictor(z_v)
+    z_v = encoder(view v), detached in D;   p_v = predictor(z_v)
 
 The predictor keeps its rate while that of backbone and projector decays (`players.encoder.steady`).
 Nobody plays against the encoder.
 
 Deviations from the paper (Chen & He 2020, arXiv:2011.10566). On small images the defaults use the
 projector of two layers that the paper uses on CIFAR, 128 outputs instead of 2,048, and the
-optimiser of its siblings here, so that a comparison differs in the method only. Batch norm is per
-process unless training.sync_batch_norm is set.
+optimiser of the other methods here, so that a comparison differs in the method only. Batch norm is
+per process unless training.sync_batch_norm is set.
 
 Deviations from the authors' code (facebookresearch/simsiam). It starts the last batch norm of every
 residual block at zero; ours starts at one, as all methods here do. Its projector's last linear
@@ -50,10 +50,11 @@ class SimSiamSettings(MethodSettings):
 
     views: ViewsSettings = ViewsSettings(preset="mocov2-small")
     projector: ProjectorSettings = ProjectorSettings(kind="mocov3")
-    """The paper's on CIFAR (appendix D); simsiam on ImageNet. Both end in batch norm without
-    parameters."""
+    """Projector of the paper on CIFAR (appendix D); on ImageNet it is simsiam. Both end in batch
+    norm without parameters."""
     predictor: PredictorSettings = PredictorSettings(hidden=32)
-    """A bottleneck of a quarter of the embeddings' size, as published (512 of 2048)."""
+    """Predictor with a bottleneck of a quarter of the embedding size, as published (512 of
+    2048)."""
     players: EncoderOnly = EncoderOnly(encoder=PlayerSettings(steady=("predictor",)))
 
 
@@ -89,11 +90,12 @@ class SimSiam(Method):
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The encoder plays alone."""
+        """The encoder's player, the only one: backbone, projector and predictor."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Negative cosines of predictions and the other view's embeddings, mean over both."""
+        """Negative cosine of each prediction with the other view's embedding, mean of both
+        directions."""
         targets = [context.forward(view, self.encoder).detach() for view in views]
         predictions = [context.forward(view, self.encoder, self.predictor) for view in views]
         losses = [
@@ -105,7 +107,7 @@ class SimSiam(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, then the encoder's update."""
+        """Compute the loss on the views, then update the encoder."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}

@@ -1,24 +1,23 @@
-"""UEL: recognise the own image among all views of the batch, and be recognised as none of the
-others.
+"""UEL: classify a view as its own image, and as none of the other images of the batch.
 
 Idea. Each image of the batch is a class. A view should be classified as its own image, which makes
-features invariant; and every other image should not be, which is asked of each of them separately
-and spreads features out. One of the bases on which CLAE was published.
+features invariant, and not as any other image, which spreads features out; each other image
+contributes a term of its own. CLAE was published on this method, among others.
 
 The game. The encoder minimises, at every step, over the joint batch of all processes,
 
     L = -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],
     P = softmax of z_r.sg(z_c) / temperature
 
-with r over both views of all images, and no gradient through the image that is compared with.
-Nobody plays against it.
+with r over both views of all images, sg the stopped gradient, and P(r, r) = 0. Nobody plays against
+it.
 
 Deviations from the paper (Ye et al. 2019, arXiv:1904.03436). It compares a view with the image
-itself; here, as in CLAE's released code, two views take both places. Optimiser and schedule are
-those of the recipe; CLAE's code lowers the rate in three steps of 301 epochs.
+itself; here, as in CLAE's released code, two views are compared. Optimiser and schedule are those
+of the recipe; CLAE's code lowers the rate in three steps over 301 epochs.
 
-Deviations from the authors' code (chihhuiho/CLAE). Probabilities within a millionth of 1 count as
-that, so that 1 - P has a logarithm.
+Deviations from the authors' code (chihhuiho/CLAE). Probabilities are at most 1 - 1e-6, so that 1 -
+P has a logarithm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +50,7 @@ class UELSettings(MethodSettings):
     projector: ProjectorSettings = ProjectorSettings(kind="linear")
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.1, gt=0)
-    """As released."""
+    """Temperature of the loss; 0.1 in the released code."""
 
 
 class UEL(Method):
@@ -78,7 +77,7 @@ class UEL(Method):
         self.temperature = settings.temperature
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """Recognition of every view among the joint batch."""
+        """Invariant and spreading loss of every view among the joint batch."""
         embeddings = [context.forward(view, self.encoder) for view in views]
         joint = distributed.stacked([distributed.joint_with_gradient(rows) for rows in embeddings])
         return MethodLoss(loss=invariant_spreading(joint, temperature=self.temperature))
@@ -86,7 +85,7 @@ class UEL(Method):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The loss on the views, then the encoder's update."""
+        """Compute the loss on the views, then update the encoder."""
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}

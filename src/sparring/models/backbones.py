@@ -1,5 +1,5 @@
-"""Backbones: any timm model by name, ResNets adapted to small images or to a fraction of their
-width, any module of yours."""
+"""Backbones: any timm model by name, with ResNets adapted to small images or another width, or your
+own module."""
 
 from difflib import get_close_matches
 
@@ -12,37 +12,38 @@ from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 
 SMALL_IMAGE_PIXELS = 64
-"""Up to this side the small-image stem is the default: a stride of 4 before the first block would
-leave 16 x 16 maps or fewer."""
+"""Largest side in pixels at which the small-image stem is the default: the usual stem's stride of 4
+would leave maps of at most 16 x 16."""
 
 
 CUSTOM = "custom:"
-"""Prefix of `encoder.backbone` when a module was handed over instead of a name; its class
-follows."""
+"""Prefix of `encoder.backbone` for a module that was given instead of a name; its class follows."""
 
 
 class EncoderSettings(Settings):
-    """Which backbone, and how it sees pixels."""
+    """Settings of the backbone, and normalisation of its input."""
 
     backbone: str = "resnet18"
-    """Any model of `timm.list_models()`."""
+    """Name of the backbone: any model of `timm.list_models()`."""
     width: float = Field(default=1.0, gt=0, le=4)
-    """Factor on the channels of a ResNet."""
+    """Factor on the number of channels of a ResNet."""
     small_images: bool | None = None
-    """3x3 stride-1 stem without max-pool (He et al. 2016, section 4.2; the CIFAR form of SimCLR and
-    MoCo); None: up to 64 px."""
+    """Whether a ResNet has the 3x3 stem with stride 1 and no max-pooling (He et al. 2016, section
+    4.2; the CIFAR form of SimCLR and MoCo); None: for images up to 64 px."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Subtracted from images in [0, 1]; ImageNet's, as every recipe here uses."""
+    """Mean per channel that is subtracted from images in [0, 1]; ImageNet's, as in every recipe
+    here."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Divided by afterwards; ImageNet's too."""
+    """Standard deviation per channel by which images are then divided; ImageNet's too."""
 
 
 class Backbone(nn.Module):
-    """A network whose output is one feature vector per image; maps are averaged over space.
+    """Network whose output is one feature vector per image; feature maps are averaged over space.
 
     Args:
         network: module that takes (batch, 3, height, width).
-        image_size: side in pixels of the run's images; `num_features` is measured with one.
+        image_size: side in pixels of the run's images; `num_features` is measured with one image of
+            this size.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int) -> None:
@@ -52,7 +53,7 @@ class Backbone(nn.Module):
         self.num_features = _measured_features(self, image_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, channels)."""
+        """Compute features, (batch, channels)."""
         features = self.network(images)
         if not isinstance(features, Tensor) or features.ndim not in (2, 3, 4):
             raise ConfigError(
@@ -77,7 +78,7 @@ def _measured_features(backbone: Backbone, image_size: int) -> int:
 
 
 def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
-    """Untrained backbone from its settings; weights come from PyTorch's global generator.
+    """Untrained backbone from its settings; its weights are drawn from PyTorch's global generator.
 
     Args:
         settings: name, width and stem.
@@ -125,7 +126,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
 
 
 def nearest_backbones(name: str) -> list[str]:
-    """The nearest names; all of them would fill the screen."""
+    """Names nearest to an unknown one; all names would fill the screen."""
     return get_close_matches(name, timm.list_models(), n=5) or [
         "resnet18",
         "any other of timm.list_models()",
@@ -133,8 +134,7 @@ def nearest_backbones(name: str) -> list[str]:
 
 
 def takes_image_size(name: str, image_size: int) -> bool:
-    """Whether timm builds this network for one size of images, as it does with most
-    transformers."""
+    """Whether timm builds this network for a fixed image size, like most transformers."""
     with torch.random.fork_rng(devices=[]):
         try:
             timm.create_model(name, num_classes=0, img_size=image_size)
@@ -175,8 +175,7 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
 
 
 class _SubsampledConvolution(nn.Conv2d):
-    """A strided 1 x 1 convolution that leaves out the unused pixels first: the same numbers by
-    another route."""
+    """Strided 1 x 1 convolution that removes the unused pixels first; the result is the same."""
 
     def forward(self, input: Tensor) -> Tensor:
         rows, columns = self.stride

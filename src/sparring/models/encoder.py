@@ -10,13 +10,13 @@ from sparring.models.backbones import Backbone
 
 
 class Encoder(nn.Module):
-    """Images in [0, 1] to embeddings; `features` stops at the backbone's output.
+    """Encoder: images in [0, 1] to embeddings; `features` stops at the backbone's output.
 
     Args:
-        backbone: images to features.
-        projector: features to embeddings.
-        mean: subtracted per channel.
-        std: divided by per channel.
+        backbone: network from images to features.
+        projector: network from features to embeddings.
+        mean: mean per channel that is subtracted from images.
+        std: standard deviation per channel by which images are divided.
     """
 
     mean: Tensor
@@ -34,15 +34,15 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.projector = projector
         self.autocast_dtype: torch.dtype | None = None
-        """Precision of the forward pass on devices that have it; embeddings and features come out
-        in float32."""
+        """Precision of the forward pass on devices that support it; embeddings and features are
+        float32."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels"]:
-        """The backbone's output: what downstream tasks use."""
+        """The backbone's output, for downstream tasks."""
         with torch.autocast(
             images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
         ):
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         return _full_precision(features)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """Raw embeddings; objectives normalise them."""
+        """Compute raw embeddings; objectives normalise them."""
         features = self.features(images)
         with torch.autocast(
             images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
@@ -59,8 +59,8 @@ class Encoder(nn.Module):
         return _full_precision(embeddings)
 
     def together(self, views: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Float[Tensor, "_ dim"]]:
-        """Raw embeddings of several views; those of one size go through at once and share the batch
-        norm's statistics, as in SimCLR."""
+        """Raw embeddings of several views; views of equal size go through together and share
+        batch-norm statistics, as in SimCLR."""
         if len({view.shape[1:] for view in views}) == 1:
             return list(self(torch.cat(list(views))).split([len(view) for view in views]))
         return [self(view) for view in views]

@@ -1,5 +1,5 @@
-"""Maps of a ResNet's stages, for detection and segmentation, and the dilation that keeps them
-fine."""
+"""Feature maps of a ResNet's stages for detection and segmentation, and dilation of its last
+stages."""
 
 import torch
 from jaxtyping import Float
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-"""The stages of a ResNet by their names in timm and torchvision."""
+"""Names of a ResNet's stages in timm and torchvision."""
 
 
 class FeatureMaps(nn.Module):
-    """Normalised images to the maps of chosen stages.
+    """Network from normalised images to the feature maps of chosen stages.
 
     Args:
-        network: timm's ResNet, used as it is: hand over a deep copy if it is to learn.
+        network: timm's ResNet, used without copying: pass a deep copy if it will be trained.
         stages: some of `STAGES`, in their order; layers after the last are left out.
 
     Attributes:
-        channels: of each map, by stage.
+        channels: number of channels of each map, by stage.
         strides: pixels of the image per pixel of each map, by stage.
 
     Raises:
@@ -43,7 +43,7 @@ class FeatureMaps(nn.Module):
         self.strides = {name: 128 // int(shape[2]) for name, shape in shapes.items()}
 
     def _measured_shapes(self) -> dict[str, torch.Size]:
-        """Shapes of the maps of a 128 x 128 image; every layer keeps its mode."""
+        """Shapes of the maps of a 128 x 128 image; each layer's training mode is kept."""
         modes = [(module, module.training) for module in self.modules()]
         device = next(self.parameters()).device
         with torch.no_grad():
@@ -58,7 +58,7 @@ class FeatureMaps(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
-        """Maps by stage."""
+        """Compute the maps, by stage."""
         maps = {}
         for name, layer in self.layers.items():
             images = layer(images)
@@ -68,16 +68,16 @@ class FeatureMaps(nn.Module):
 
 
 def dilate(network: nn.Module, *, output_stride: int) -> None:
-    """Let the last stages of a ResNet keep the map at `output_stride`, in place: a convolution's
-    stride becomes dilation of what follows.
+    """Keep the maps of a ResNet's last stages at `output_stride`, in place: strides become dilation
+    of the following convolutions.
 
-    The weights see the same neighbourhoods as before: every `stride`-th pixel of the new map is a
-    pixel of the old one.
+    The receptive fields stay the same: every `stride`-th pixel of the new map is a pixel of the old
+    one.
 
     Args:
         network: timm's ResNet.
-        output_stride: pixels of the image per pixel of the last map, no less than the stem leaves;
-            stages that are finer already stay.
+        output_stride: pixels of the image per pixel of the last map, at least the stem's stride;
+            stages that are already finer do not change.
 
     Raises:
         ConfigError: for a ResNet that pools between its stages.
@@ -97,7 +97,8 @@ def dilate(network: nn.Module, *, output_stride: int) -> None:
 
 
 def _dilate_stage(stage: nn.Module, *, first: int, following: int, drop_stride: bool) -> None:
-    """Dilation `first` up to the convolution that had the stride, `following` after it."""
+    """Set the dilation of a stage: `first` up to the convolution that had the stride, `following`
+    after it."""
     if drop_stride and any(
         isinstance(layer, nn.AvgPool2d | nn.MaxPool2d) for layer in stage.modules()
     ):

@@ -1,5 +1,5 @@
-"""Heads: the small perceptrons between the backbone and the objective. Projectors follow the
-backbone, predictors a projector."""
+"""Heads: small perceptrons between the backbone and the objective. A projector follows the
+backbone, a predictor follows a projector."""
 
 from typing import Literal
 
@@ -12,20 +12,23 @@ from sparring.config import Settings
 class ProjectorSettings(Settings):
     """Shape of the projector.
 
-    `linear`: one linear layer (Ye et al. 2019, arXiv:1904.03436, and CLAE's `plain` and `uel`).
-    `mocov2`: two linear layers, ReLU between, no batch norm (Chen et al. 2020, arXiv:2003.04297).
-    `simclr`: the same with batch norm after the first layer (SimCLR's released code; Chen et al.
-    2020, arXiv:2002.05709). `three-layer`: three bias-free linear layers, batch norm and ReLU after
-    the first two (CaCo). `mocov3`: two bias-free linear layers, batch norm and ReLU between, batch
-    norm without parameters at the end (MoCo v3's ResNets;
-        Chen et al. 2021, arXiv:2104.02057, and SimSiam's on CIFAR).
-    `simsiam`: as `mocov3` with three layers (SimSiam; Chen & He 2020, arXiv:2011.10566; and MoCo
-    v3's vision transformers).
+    - `linear`: one linear layer (Ye et al. 2019, arXiv:1904.03436, and CLAE's `plain` and `uel`).
+    - `mocov2`: two linear layers with ReLU between, no batch norm (Chen et al. 2020,
+      arXiv:2003.04297).
+    - `simclr`: like `mocov2`, with batch norm after the first layer (SimCLR's released code; Chen
+      et al. 2020, arXiv:2002.05709).
+    - `three-layer`: three linear layers without bias; batch norm and ReLU after the first two
+      (CaCo).
+    - `mocov3`: two linear layers without bias; batch norm and ReLU between, batch norm without
+      parameters at the end (MoCo v3 with ResNets, Chen et al. 2021, arXiv:2104.02057; SimSiam on
+      CIFAR).
+    - `simsiam`: like `mocov3`, with three layers (SimSiam, Chen & He 2020, arXiv:2011.10566; MoCo
+      v3 with vision transformers).
     """
 
     kind: Literal["linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
     hidden: int | None = Field(default=None, ge=1)
-    """Width of the hidden layers, if any; None: that of the features."""
+    """Width of the hidden layers, if any; None: the size of the features."""
     dim: int = Field(default=128, ge=2)
     """Size of the embeddings."""
 
@@ -58,10 +61,13 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
 class PredictorSettings(Settings):
     """Shape of the predictor: two linear layers from embeddings to embeddings, ReLU between.
 
-    `normed`: batch norm after the first layer (SimSiam; BYOL, Grill et al. 2020, arXiv:2006.07733).
-    `normed-unbiased`: the same, the second layer without bias (MoCo v3's ResNets; Chen et al. 2021,
-    arXiv:2104.02057). `normed-output`: the same, and batch norm without parameters at the end (MoCo
-    v3's vision transformers). `plain`: no batch norm.
+    - `normed`: batch norm after the first layer (SimSiam; BYOL, Grill et al. 2020,
+      arXiv:2006.07733).
+    - `normed-unbiased`: like `normed`, with no bias in the second layer (MoCo v3 with ResNets, Chen
+      et al. 2021, arXiv:2104.02057).
+    - `normed-output`: like `normed-unbiased`, with batch norm without parameters at the end (MoCo
+      v3 with vision transformers).
+    - `plain`: no batch norm.
     """
 
     kind: Literal["normed", "normed-unbiased", "normed-output", "plain"] = "normed"
@@ -70,7 +76,7 @@ class PredictorSettings(Settings):
 
 
 def make_predictor(settings: PredictorSettings, dim: int) -> nn.Sequential:
-    """Predictor of embeddings of the given size."""
+    """Predictor for embeddings of the given size."""
     match settings.kind:
         case "normed":
             return nn.Sequential(*_normed(dim, settings.hidden), nn.Linear(settings.hidden, dim))

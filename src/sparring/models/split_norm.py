@@ -1,8 +1,9 @@
-"""Batch norm with two sets of statistics and weights, one for clean images and one for attacked
-ones; everything else is shared.
+"""Batch norm with two sets of statistics and weights: one for clean images, one for attacked
+images.
 
-Attacked images have other statistics than clean ones. With one set they would shift the statistics
-under which the encoder is used afterwards; with two, the clean set never sees them.
+Attacked images have different statistics from clean ones. With one set they would shift the
+statistics with which the encoder is used after training; with two sets the clean set never sees
+them. All other layers are shared.
 
 Source: Xie et al. 2020, arXiv:1911.09665 (AdvProp); Ho & Vasconcelos 2020, arXiv:2010.12050,
 released code.
@@ -17,12 +18,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SplitNorm(nn.Module):
-    """A batch norm and its twin for attacked images; which one works is chosen by
-    `adversarial_norms`, the clean one by default.
+    """A clean batch norm and a second one for attacked images; the clean one is used except within
+    `adversarial_norms`.
 
     Args:
-        norm: becomes the clean set; the twin begins as its copy.
-        momentum: of the twin's running statistics; 0.01 as released.
+        norm: batch norm that becomes the clean set; the second set starts as its copy.
+        momentum: momentum of the second set's running statistics; 0.01 in the released code.
     """
 
     def __init__(self, norm: _BatchNorm, *, momentum: float) -> None:
@@ -33,13 +34,13 @@ class SplitNorm(nn.Module):
         self.is_adversarial = False
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Normalise with the chosen set."""
+        """Normalise images with the chosen set."""
         output: Tensor = (self.adversarial if self.is_adversarial else self.clean)(activations)
         return output
 
 
 def split_norms(module: nn.Module, *, momentum: float) -> None:
-    """Give every batch norm below a module its twin, in place."""
+    """Replace every batch norm of a module by a `SplitNorm`, in place."""
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
             setattr(module, name, SplitNorm(child, momentum=momentum))
@@ -48,8 +49,7 @@ def split_norms(module: nn.Module, *, momentum: float) -> None:
 
 
 def join_norms(module: nn.Module) -> None:
-    """Leave the clean batch norms alone in their places, in place: the module is then as it was
-    before `split_norms`."""
+    """Undo `split_norms`, in place: keep the clean batch norms only."""
     for name, child in module.named_children():
         if isinstance(child, SplitNorm):
             setattr(module, name, child.clean)
@@ -58,13 +58,13 @@ def join_norms(module: nn.Module) -> None:
 
 
 def has_batch_norm(module: nn.Module) -> bool:
-    """Whether any layer normalises over the batch."""
+    """Whether a module has a layer that normalises over the batch."""
     return any(isinstance(child, _BatchNorm) for child in module.modules())
 
 
 @contextmanager
 def adversarial_norms(module: nn.Module) -> Iterator[None]:
-    """Let the twins work below a module for the duration."""
+    """Use the second set of every `SplitNorm` of a module within the context."""
     twins = [child for child in module.modules() if isinstance(child, SplitNorm)]
     for twin in twins:
         twin.is_adversarial = True
@@ -77,8 +77,8 @@ def adversarial_norms(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def still_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep all running statistics below a module as they are for the duration, in training mode
-    too."""
+    """Keep all running statistics of a module unchanged within the context, even in training
+    mode."""
     norms = [(child, child.momentum) for child in module.modules() if isinstance(child, _BatchNorm)]
     counters = [
         norm.num_batches_tracked for norm, _ in norms if norm.num_batches_tracked is not None

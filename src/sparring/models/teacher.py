@@ -9,7 +9,8 @@ from sparring import distributed
 
 
 class Teacher(nn.Module):
-    """Frozen copy whose parameters follow an online network; batch-norm statistics are its own.
+    """Frozen copy of a network whose parameters follow it by moving average; batch-norm statistics
+    are its own.
 
     It runs in training mode like the online network, so its batch-norm buffers come from its own
     forward passes: MoCo, MoCo v3, BYOL's public ports, AdCo and CaCo all average parameters only.
@@ -21,16 +22,16 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """What the copied network gives, without gradient."""
+        """Compute the copied network's output, without gradient."""
         output: Tensor = self.network(images)
         return output
 
     @torch.no_grad()
     def shuffled(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """As `forward`, but each process encodes a random part of the joint batch.
+        """Output with shuffled batch norm: each process encodes a random part of the joint batch.
 
-        With batch norm per process, key and query of an image would otherwise share statistics and
-        the task could be solved by them.
+        With batch norm per process, key and query of an image would otherwise share statistics,
+        which reveal the positive.
 
         Source: He et al. 2020, arXiv:1911.05722, section 3.3.
         """
@@ -48,7 +49,7 @@ class Teacher(nn.Module):
         """Move every parameter: teacher <- momentum * teacher + (1 - momentum) * online.
 
         Args:
-            online: the network it was copied from.
+            online: network that the teacher is a copy of.
             momentum: teacher momentum in [0, 1]; 0.99 to 0.999 in the literature.
         """
         torch._foreach_lerp_(
@@ -57,6 +58,6 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def copy_parameters(self, online: nn.Module) -> None:
-        """Take over the online network's parameters, not its buffers."""
+        """Copy the online network's parameters, but not its buffers."""
         for mine, theirs in zip(self.network.parameters(), online.parameters(), strict=True):
             mine.copy_(theirs)

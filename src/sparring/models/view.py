@@ -1,4 +1,4 @@
-"""Views that say what they are, and the cache that lets them go through networks once a step."""
+"""Views of images, and the cache of networks' outputs for the views of one step."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,18 +16,18 @@ from sparring.models.teacher import Teacher
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """One augmented copy of each image of a batch, and how networks are to see it.
+    """One augmented copy of each image of a batch, with the batch norms that it goes through.
 
     Attributes:
-        pixels: in [0, 1], (batch, 3, height, width).
+        pixels: pixels in [0, 1], (batch, 3, height, width).
         norms: batch norms that it goes through: the clean ones, or the second set of split norms,
-            which attacked images have for themselves.
-        images: name of the images that it shows; views of one name show the same images, row by
-            row, and are positives of each other.
+            for attacked images.
+        images: name of the set of images that it shows; views with the same name show the same
+            images, row by row, and are positives of each other.
         weight: weight of one of its rows in a mean over all views; 1 for the batch's own.
-        is_further: set beside the batch by an opponent.
-        same_as: view of equal pixels in the same norms; what networks make of that one, without
-            gradient, serves for this one.
+        is_further: whether an opponent added it to the batch's own views.
+        same_as: view with equal pixels and the same norms, whose outputs without gradient are
+            reused for this one.
     """
 
     pixels: Float[Tensor, "batch 3 height width"]
@@ -51,27 +51,27 @@ def as_views(pixels: Sequence[Float[Tensor, "batch 3 _ _"]]) -> list[View]:
     """Clean views of the batch.
 
     Args:
-        pixels: one tensor per view, in [0, 1].
+        pixels: one tensor of pixels in [0, 1] per view.
     """
     return [View(pixels=tensor) for tensor in pixels]
 
 
 class ForwardCache:
-    """What the networks of a method made of the views of one step.
+    """Cache of the outputs of a method's networks for the views of one step.
 
-    A view goes through a network once, however many losses are computed on it, and through the
-    batch norms that it names. Views and networks are told apart by being the same object.
+    A view goes through a network once, however many losses use it, and through the batch norms that
+    it names. Views and networks are identified as objects.
     """
 
     def __init__(self) -> None:
         self._made: dict[tuple[View, tuple[nn.Module, ...]], Tensor] = {}
 
     def forward(self, view: View, *networks: nn.Module) -> Tensor:
-        """Output of the networks, one after the other, for a view.
+        """Output of one or several networks, applied in sequence to a view.
 
         Args:
-            view: goes through the first network.
-            networks: each takes the output of the one before.
+            view: input of the first network.
+            networks: networks, each of which takes the output of the one before.
         """
         if view.same_as is not None:
             return self.forward(view.same_as, *networks).detach()
@@ -84,13 +84,13 @@ class ForwardCache:
         return self._made[place]
 
     def together(self, views: Sequence[View], encoder: Encoder) -> list[Tensor]:
-        """Embeddings of several views; views of one size and one set of norms go through at once.
+        """Embeddings of several views; views of equal size and norms go through together.
 
-        Views that go through at once share the batch's statistics, as in SimCLR.
+        Views that go through together share batch-norm statistics, as in SimCLR.
 
         Args:
-            views: in the order of the result.
-            encoder: see `Encoder.together`.
+            views: views, in the order of the result.
+            encoder: network of the embeddings, see `Encoder.together`.
         """
         sources = dict.fromkeys(view.same_as or view for view in views)
         new = [view for view in sources if (view, (encoder,)) not in self._made]
@@ -107,9 +107,9 @@ class ForwardCache:
         """The teacher's embeddings of a view, with shuffled batch norm, see `Teacher.shuffled`.
 
         Args:
-            view: goes through the teacher.
+            view: input of the teacher.
             teacher: network of the keys.
-            generator: equal in all processes; draws the order of the joint batch.
+            generator: generator of the order of the joint batch; equal in all processes.
         """
         if view.same_as is not None:
             return self.shuffled(view.same_as, teacher, generator=generator).detach()

@@ -1,5 +1,4 @@
-"""The bank: free vectors that learn to be hard for the encoder, and, where it supplies positives,
-how they are chosen and used."""
+"""The bank: learned vectors that serve as negatives, and also as positives in a shared bank."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +14,10 @@ from sparring.measures.metric import Metric
 from sparring.objectives.similarity import cosine, unit_rows
 
 WATCHED = 1024
-"""Entries on which the per-step angle is measured; enough for a mean, cheap at any size of the
-bank."""
+"""Number of entries on which the angle per step is measured; enough for a mean, and cheap at any
+size of the bank."""
 CHUNK = 8192
-"""Entries compared with the keys at once, so that memory is bounded at any size of the bank."""
+"""Number of entries compared with the keys at once, which bounds memory at any size of the bank."""
 
 
 LEARNED_BANK_METRICS = {
@@ -71,7 +70,8 @@ SHARED_BANK_METRICS = {
 
 
 def bank_alarm(record: Mapping[str, float | int]) -> str | None:
-    """A sentence if a record of metrics shows that a bank has left the images.
+    """A warning if a record of metrics shows that a bank has drifted away from the images'
+    embeddings.
 
     Args:
         record: metrics by name.
@@ -87,34 +87,37 @@ def bank_alarm(record: Mapping[str, float | int]) -> str | None:
 
 
 class BankSettings(Settings):
-    """Size and sharpness of a bank. Defaults are tuned for small images; the recipes give the
-    published ones."""
+    """Size and temperature of a bank. The defaults are tuned for small images; the recipes give the
+    published values."""
 
     size: int = Field(default=512, ge=1)
-    """Number of vectors K; about 5 % of the images, as the released 65,536 are of ImageNet."""
+    """Number of vectors K; about 5 % of the number of images, like the released 65,536 for
+    ImageNet."""
     temperature: float = Field(default=0.04, gt=0)
-    """Of the bank's own objective; 0.02 as released, with 0.12 for the encoder."""
+    """Temperature of the bank's own objective; the released code uses 0.02, with 0.12 for the
+    encoder."""
     sees_keys: bool = True
-    """Keys stand in the denominator of the bank's softmax, as released. Without them the bank
-    always follows the queries."""
+    """Whether keys are in the denominator of the bank's softmax, as in the released code. Without
+    them the bank always follows the queries."""
 
 
 class SharedBankSettings(Settings):
-    """Size and sharpness of a bank that supplies the positives too."""
+    """Size and temperature of a bank that supplies the positives too."""
 
     size: int = Field(default=512, ge=1)
-    """Number of vectors K; 65,536 as released."""
+    """Number of vectors K; 65,536 in the released code."""
     temperature: float = Field(default=0.04, gt=0)
-    """Of the bank's own objective; equal to the encoder's, 0.08, in the published recipes."""
+    """Temperature of the bank's own objective; equal to the encoder's, 0.08, in the published
+    recipes."""
 
 
 class Bank(nn.Module):
-    """Vectors stored unnormalised, first filled with keys, then moved by their own player.
+    """Bank of unnormalised vectors, first filled with keys, then updated by their own player.
 
     Args:
         size: number of vectors.
         dim: size of an embedding.
-        generator: draws the first values, N(0, 1).
+        generator: source of the initial values, N(0, 1).
 
     Source: Hu et al. 2021, arXiv:2011.08435; the filling pass is in the released code.
     """
@@ -131,11 +134,11 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def fill(self, keys: Float[Tensor, "batch dim"]) -> bool:
-        """Overwrite the next vectors by unit keys, the oldest first; of more keys than vectors the
-        last are kept.
+        """Overwrite the next vectors, the oldest first, with normalised keys; if there are more
+        keys than vectors, keep the last.
 
         Returns:
-            Whether this has made the bank full.
+            Whether the bank became full by this call.
         """
         was_full = self.is_full
         keys = keys[-len(self.vectors) :]
@@ -146,7 +149,8 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def nearest(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "batch"]:
-        """The entry with the largest cosine to each key; of equals the first."""
+        """Index of the entry with the largest cosine to each key; the first one if several are
+        equal."""
         highest = keys.new_full((len(keys),), -torch.inf)
         rows = torch.zeros(len(keys), dtype=torch.long, device=keys.device)
         for start in range(0, len(self.vectors), CHUNK):
@@ -157,13 +161,14 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def watched(self) -> Float[Tensor, "watched dim"]:
-        """Unit copies of the first entries, to measure how far a step turns them."""
+        """Normalised copies of the first entries, to measure the angle by which a step turns
+        them."""
         return unit_rows(self.vectors[:WATCHED].detach())
 
     @torch.no_grad()
     def dynamics(self, before: Float[Tensor, "watched dim"]) -> dict[str, Tensor]:
-        """Norm quantiles over the bank, and the mean angle in degrees since `before` was
-        watched."""
+        """Metrics: norm quantiles over the bank, and the mean angle in degrees from `before` to
+        now."""
         norms = self.vectors.norm(dim=1)
         low, middle, high = torch.quantile(
             norms[:: max(1, len(norms) // 8192)], norms.new_tensor([0.1, 0.5, 0.9])
@@ -179,7 +184,7 @@ class Bank(nn.Module):
         }
 
     def get_extra_state(self) -> dict[str, Any]:
-        """How many keys were written, for the checkpoint."""
+        """Number of keys written so far, for the checkpoint."""
         return {"num_filled": self.num_filled}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -188,8 +193,8 @@ class Bank(nn.Module):
 
 
 class Usage(nn.Module):
-    """How often each entry of a bank is chosen as a positive, over about one epoch; older choices
-    fade.
+    """Frequency with which each entry of a bank is chosen as a positive: a moving average over
+    about one epoch.
 
     Args:
         size: number of entries.
@@ -203,7 +208,7 @@ class Usage(nn.Module):
 
     @torch.no_grad()
     def note(self, chosen: Int[Tensor, "*choices"], steps_per_epoch: int) -> dict[str, Tensor]:
-        """Count one step's choices of this process; those of all processes are gathered.
+        """Count one step's choices, gathered from all processes.
 
         Returns:
             Distinct entries per choice of this step, the perplexity of the usage (1: one entry

@@ -1,12 +1,12 @@
-"""Mining: which candidates a query has to meet. Miners return indices; the loss takes the cosines
-found there.
+"""Mining: selection of the negatives of each query. Miners return indices; the loss takes the
+cosines at these indices.
 
-The inner player of ACSSL's game: of all sets of `count` candidates the hardest is the one that
-raises a triplet-like loss most, and it is found exactly, by sorting. The other miners choose as
-many in another way, to show what the choice is worth.
+`hardest` is the inner player of ACSSL's game: of all sets of `count` candidates it finds the one
+with the largest triplet-like loss, exactly, by sorting. The other miners choose equally many in
+another way, as controls.
 
-No matrix of all cosines is kept: what may not be met is taken out of a few more candidates than are
-wanted, and the gradient goes through the chosen cosines alone.
+No matrix of all cosines is kept: a few more candidates than needed are found, those that are not
+allowed are removed, and the gradient flows through the chosen cosines only.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
 
 WATCHED = 65_536
-"""Chosen pairs per query view that are reported; enough for a mean, small where all negatives of a
-large batch are chosen."""
+"""Largest number of chosen pairs reported per query view; enough for a mean, and a bound where all
+negatives of a large batch are chosen."""
 
 
 MINING_METRICS = {
@@ -43,35 +43,37 @@ MINING_METRICS = {
 
 
 class MiningSettings(Settings):
-    """Whom a query may meet, and how many of them it meets."""
+    """Candidates for the negatives of a query, and the number that is chosen."""
 
     pool: Literal["batch", "batch2", "queue"] = "batch"
-    """batch: the other images' keys of the positive's view; batch2: those of both views; queue:
-    both and a queue of past keys."""
+    """Candidates of each query. `batch`: the other images' keys of the positive's view; `batch2`:
+    those of both views; `queue`: those of both views and a queue of past keys."""
     count: int = Field(default=9, ge=1)
-    """K hardest candidates of each query; fewer where there are fewer. Ranks 2 to 10 as in Wang et
-    al. 2021, arXiv:2104.08760."""
+    """Number K of hardest candidates of each query; fewer if there are fewer. With `skip`, the
+    default is ranks 2 to 10 as in Wang et al. 2021, arXiv:2104.08760."""
     skip: int = Field(default=1, ge=0)
-    """r hardest that are left out before: without labels they are mostly of the query's own
+    """Number r of hardest candidates that are left out: they are mostly of the query's own
     class."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """Until then every candidate is met."""
+    """Epochs during which every candidate is a negative."""
     queue_size: int = Field(default=4096, ge=1)
-    """Past keys in the pool `queue`; two per image and step come in."""
+    """Number of past keys in the pool `queue`; every step adds two per image."""
 
     @property
     def num_kept(self) -> int:
-        """Past keys that the pool needs."""
+        """Number of past keys that the pool needs."""
         return {"batch": 0, "batch2": 0, "queue": self.queue_size}[self.pool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Candidates of a look, and whom a query may not meet: its own image.
+    """Candidates for the negatives of one view's queries. Keys of a query's own image are not
+    allowed.
 
     Attributes:
-        keys: embeddings of the candidates, unit rows, no gradient.
-        images: image number of each candidate; negative: none, which nobody may meet.
+        keys: embeddings of the candidates, unit rows, without gradient.
+        images: image number of each candidate; a negative number marks an empty row, which is never
+            allowed.
         anchors: image number of each query.
     """
 
@@ -83,21 +85,22 @@ class Pool:
 def allowed(
     anchors: Int[Tensor, "batch"], candidates: Int[Tensor, "candidates"]
 ) -> Bool[Tensor, "batch candidates"]:
-    """Which candidates a query may meet: those that show an image (numbers from 0), and another one
-    than its own.
+    """Mask of the allowed candidates of each query: those with an image number from 0 on that
+    differs from the query's own.
 
     Args:
         anchors: image number of each query.
-        candidates: image number of each candidate; negative: none.
+        candidates: image number of each candidate; negative: empty.
     """
     return (candidates[None, :] != anchors[:, None]) & (candidates >= 0)[None, :]
 
 
 def num_available(anchors: Int[Tensor, "joint"], candidates: Int[Tensor, "candidates"]) -> int:
-    """Candidates of the query that has fewest: as many as all queries can meet.
+    """Smallest number of allowed candidates over all queries.
 
     Args:
-        anchors: image numbers of the queries of all processes, so that all come to one result.
+        anchors: image numbers of the queries of all processes, so that all processes get the same
+            result.
         candidates: as in `allowed`.
     """
     real = candidates[candidates >= 0].sort().values
@@ -106,7 +109,7 @@ def num_available(anchors: Int[Tensor, "joint"], candidates: Int[Tensor, "candid
 
 
 def num_chosen(available: int, *, count: int, skip: int) -> int:
-    """How many are left to choose: `count`, or what there is beyond the first `skip`.
+    """Number of candidates to choose: `count`, or fewer if fewer are left after the first `skip`.
 
     Raises:
         ConfigError: if nothing is left.
@@ -135,8 +138,8 @@ def cosines(
 
 @torch.no_grad()
 def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, ""]:
-    """Mean over all pairs that may meet; unit rows. The sum over all pairs is a product of sums,
-    what may not meet is taken off."""
+    """Mean cosine over all allowed pairs of unit rows. The sum over all pairs is a product of sums,
+    from which the pairs that are not allowed are subtracted."""
     is_special = torch.isin(pool.images, pool.anchors) | (pool.images < 0)
     barred = ~allowed(pool.anchors, pool.images[is_special])
     total = (
@@ -149,18 +152,17 @@ def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, 
 def hardest(
     query: Float[Tensor, "batch dim"], pool: Pool, *, count: int, skip: int
 ) -> Int[Tensor, "batch count"]:
-    """Columns of the most similar allowed candidates, from rank skip + 1 on; among equals any may
-    come first.
+    """Columns of the most similar allowed candidates, from rank skip + 1 on; ties are in any order.
 
     Args:
         query: unit rows.
-        pool: with at least skip + count allowed candidates of each query.
+        pool: candidates, with at least skip + count allowed ones for each query.
         count: K.
         skip: r.
     """
     num_barred = len(pool.images) - num_available(
         pool.anchors, pool.images
-    )  # of the query that has most
+    )  # of the query with the most
     ranked = torch.cat(
         [
             falling(*found)[1]
@@ -178,18 +180,18 @@ def hardest(
 def easiest(
     query: Float[Tensor, "batch dim"], pool: Pool, *, count: int
 ) -> Int[Tensor, "batch count"]:
-    """Columns of the least similar allowed candidates; nothing is skipped, as false negatives are
-    not there."""
+    """Columns of the least similar allowed candidates; nothing is skipped, as there are no false
+    negatives among them."""
     return hardest(-query, pool, count=count, skip=0)
 
 
 def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tensor, "batch count"]:
-    """Columns of allowed candidates, each set of `count` equally likely.
+    """Columns of random allowed candidates; each set of `count` is equally likely.
 
     Args:
-        pool: with at least `count` allowed candidates of each query of this process.
+        pool: candidates, with at least `count` allowed ones for each query of this process.
         count: K.
-        generator: equal in all processes; draws for the rows of all of them, of which this one
+        generator: equal in all processes; draws for the rows of all processes, of which this one
             keeps its own.
     """
     batch = len(pool.anchors)
@@ -204,8 +206,8 @@ def image_pairs(
     candidates: Int[Tensor, "candidates"],
     chosen: Int[Tensor, "batch count"],
 ) -> Int[Tensor, "pairs 2"]:
-    """Image numbers (query, chosen candidate) of all processes, of the first queries of each if
-    there are very many."""
+    """Image numbers (query, chosen candidate) of all processes; only of the first queries of each
+    process if there are very many."""
     rows = chosen[: max(1, WATCHED // chosen.shape[1])]
     pairs = torch.stack([anchors[: len(rows), None].expand_as(rows), candidates[rows]], dim=2)
     return distributed.gather(pairs.flatten(0, 1))

@@ -1,5 +1,4 @@
-"""The queue: past keys as negatives, first in, first out. The plain opponent that learned banks are
-measured against."""
+"""The queue: past keys as negatives, first in, first out. It is the baseline for learned banks."""
 
 from typing import Any
 
@@ -19,12 +18,12 @@ class QueueSettings(Settings):
 
 
 class Queue(nn.Module):
-    """The last `size` keys of all processes; random directions until it is full.
+    """Queue of the last `size` keys of all processes; random directions until it is full.
 
     Args:
         size: number of keys.
         dim: size of an embedding.
-        generator: draws the first directions.
+        generator: source of the initial directions.
 
     Source: He et al. 2020, arXiv:1911.05722, section 3.2.
     """
@@ -40,10 +39,10 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "written"]:
-        """Replace the oldest rows by these keys; of more keys than rows the last are kept.
+        """Replace the oldest rows by these keys; if there are more keys than rows, keep the last.
 
         Returns:
-            The rows that the last keys have taken, in their order.
+            Rows that the kept keys were written to, in their order.
         """
         size = len(self.keys)
         keys = keys[-size:]
@@ -53,7 +52,7 @@ class Queue(nn.Module):
         return rows
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The position, for the checkpoint."""
+        """Position of the next row to replace, for the checkpoint."""
         return {"next_row": self.next_row}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -62,16 +61,16 @@ class Queue(nn.Module):
 
 
 class NumberedQueue(nn.Module):
-    """A queue that knows which image each key shows.
+    """Queue that stores the image number of each key.
 
     Args:
         size: number of keys.
         dim: size of an embedding.
-        generator: draws the first directions.
+        generator: source of the initial directions.
     """
 
     images: Tensor
-    """Number of the image of each key; -1 where no key has come yet."""
+    """Image number of each key; -1 in rows that hold no key yet."""
 
     def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -80,16 +79,17 @@ class NumberedQueue(nn.Module):
 
     @property
     def keys(self) -> Float[Tensor, "size dim"]:
-        """All rows."""
+        """All rows, (size, dim)."""
         return self.queue.keys
 
     def filled(self) -> tuple[Float[Tensor, "filled dim"], Int[Tensor, "filled"]]:
-        """The keys that have come, and their images: the first rows until the queue is full."""
+        """Keys in the queue and their image numbers; only the filled rows until the queue is
+        full."""
         count = int((self.images >= 0).sum())
         return self.keys[:count], self.images[:count]
 
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "batch dim"], images: Int[Tensor, "batch"]) -> None:
-        """Replace the oldest rows by these keys and the numbers of their images."""
+        """Replace the oldest rows by these keys and their image numbers."""
         rows = self.queue.enqueue(keys)
         self.images[rows] = images[-len(rows) :]

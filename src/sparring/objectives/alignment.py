@@ -1,7 +1,7 @@
-"""Alignment objectives: how far predictions are from their targets; no negatives.
+"""Alignment objectives: distance of predictions from their targets; no negatives.
 
-Both take raw embeddings and normalise inside. Neither stops a gradient: what a target is, its
-method says.
+Both take raw embeddings and normalise inside. Neither stops a gradient: the method detaches its
+targets.
 """
 
 from jaxtyping import Float
@@ -19,7 +19,7 @@ def negative_cosine(
 
     Args:
         prediction: online embeddings, as the predictor gives them.
-        target: row i is what prediction i should point to.
+        target: target embeddings; prediction i should point in the direction of row i.
 
     Source: Chen & He 2020, arXiv:2011.10566, eq. 1.
     """
@@ -35,7 +35,7 @@ def normalised_regression(
 
     Args:
         prediction: online embeddings, as the predictor gives them.
-        target: row i is what prediction i should equal.
+        target: target embeddings; prediction i should equal row i.
 
     Source: Grill et al. 2020, arXiv:2006.07733, eq. 2.
     """

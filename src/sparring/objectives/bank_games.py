@@ -1,6 +1,6 @@
-"""Two-player losses with a learned bank: what the encoder minimises, and what the bank minimises.
+"""Two-player losses with a learned bank: one loss for the encoder, one for the bank.
 
-Each game is written here by autograd, straight from its formula. Where fast paths are on,
+Each game is written here for autograd, straight from its formula. If fast paths are on,
 `acceleration.bank_games` computes the same numbers in closed form.
 """
 
@@ -23,11 +23,11 @@ class BankGame:
     """Losses of both players on the same queries, keys and bank, and metrics without gradient.
 
     Attributes:
-        loss: what the encoder minimises; its gradient reaches the query only.
-        bank_loss: what the bank minimises; its gradient reaches the bank only.
+        loss: loss that the encoder minimises; its gradient reaches the query only.
+        bank_loss: loss that the bank minimises; its gradient reaches the bank only.
         hardest_cosine: mean over queries of their largest cosine with the bank.
         mass: mean probability that falls on the bank at the encoder's temperature.
-        bank_mass: the same at the bank's temperature.
+        bank_mass: mean probability that falls on the bank at the bank's temperature.
         key_mass: mean probability of the true key at the encoder's temperature.
     """
 
@@ -58,15 +58,15 @@ def adversarial_bank_game(
 
     Args:
         query: raw online embeddings of this process.
-        keys: raw teacher embeddings, row i is the positive of query i; no gradient.
+        keys: raw teacher embeddings, without gradient; row i is the positive of query i.
         bank: raw stored vectors w; n_k = w_k / |w_k|.
         temperature: the encoder's, > 0.
         bank_temperature: the bank's, > 0; smaller means a sharper adversary.
-        in_batch: keys of other images are negatives too; otherwise the own key and the bank are the
-            only columns.
+        in_batch: whether keys of other images are negatives too; otherwise the own key and the bank
+            are the only columns.
         bank_sees_keys: keys stand in the denominator of the bank's softmax, as in L; otherwise the
-            bank shares out all of its probability among its own vectors and ascends mean_i log
-            sum_k exp(q_i.n_k / t).
+            bank shares out all of its probability among its own vectors, and ascends
+            mean_i log sum_k exp(q_i.n_k / t).
 
     Source: Hu et al. 2021, arXiv:2011.08435, eq. 1 and 6, in the released code's form (raw stored
     bank, in-batch keys).
@@ -87,10 +87,10 @@ def adversarial_bank_game(
     key_cosines = cosine(query, joint.everyone.detach())
     if not in_batch:
         key_cosines, positive = key_cosines[own, positive][:, None], torch.zeros_like(own)
-    # The encoder's side: the bank stands still.
+    # The encoder's loss: the bank is detached.
     logits = torch.cat([key_cosines, cosine(query, bank.detach())], dim=1) / temperature
     loss = F.cross_entropy(logits, positive)
-    # The bank's side: queries and keys stand still, and the bank ascends.
+    # The bank's loss: queries and keys are detached, and the bank ascends.
     bank_logits, key_logits = (
         cosine(query.detach(), bank) / bank_temperature,
         key_cosines.detach() / bank_temperature,
@@ -114,7 +114,7 @@ class SharedBankGame:
     """Losses of both players with a bank that supplies the positives too, and metrics.
 
     Attributes:
-        loss: what the encoder minimises; its gradient reaches the query only.
+        loss: loss that the encoder minimises; its gradient reaches the query only.
         bank_loss: its value is the loss at the bank's temperature, its gradient that of the bank's
             roles; it reaches the bank only.
         hardest_cosine: mean over queries of their largest cosine with the bank.
@@ -142,8 +142,8 @@ def shared_bank_game(
     """Encoder and chosen entries descend one cross-entropy over the bank, all other entries ascend
     it.
 
-    L(t) = mean_i [ -mean_c s_i,pi(c,i) / t + log sum_k exp(s_ik / t) ],   s_ik = q_i.n_k,  unit
-    rows q, n
+    L(t) = mean_i [ -mean_c s_i,pi(c,i) / t + log sum_k exp(s_ik / t) ],
+    s_ik = q_i.n_k,  unit rows q, n;  pi(c, i) is choice c of the positive of query i
 
     The bank's loss is L(bank_temperature). Its gradient through a query's positive is L's, its
     gradient through a query's negatives is minus L's, so both roles pull an entry towards the
@@ -151,13 +151,13 @@ def shared_bank_game(
 
     Args:
         query: raw online embeddings of this process.
-        positives: rows of the bank that are the queries' positives; of several choices the loss is
-            the mean.
+        positives: indices of the queries' positives in the bank; with several choices per query the
+            loss is their mean.
         bank: raw stored vectors w; n_k = w_k / |w_k|.
         temperature: the encoder's, > 0.
         bank_temperature: the bank's, > 0.
-        cooperative: positives move; otherwise no gradient passes through them.
-        adversarial: negatives move; otherwise no gradient passes through them.
+        cooperative: whether positives move; otherwise no gradient flows through them.
+        adversarial: whether negatives move; otherwise no gradient flows through them.
 
     Source: Wang et al. 2022, arXiv:2203.14370, in the released code's form.
     """
@@ -172,11 +172,11 @@ def shared_bank_game(
                 adversarial=adversarial,
             )
         )
-    # The encoder's side: the bank stands still.
+    # The encoder's loss: the bank is detached.
     cosines = cosine(query, bank.detach())
     logits = cosines / temperature
     loss = torch.stack([F.cross_entropy(logits, chosen) for chosen in positives]).mean()
-    # The bank's side: the query stands still, and each cosine has the gradient of its role.
+    # The bank's loss: the query is detached, and each cosine has the gradient of its role.
     moving = cosine(query.detach(), bank)
     still = moving.detach()
     as_positive = moving if cooperative else still
@@ -198,8 +198,8 @@ def shared_bank_game(
 def summed(
     games: Sequence[tuple[float, BankGame | SharedBankGame]],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
-    """Both losses of several games of one kind, summed by weight, and the means of their metrics,
-    named `bank/NAME`.
+    """Weighted sums of both losses of several games of one kind, and means of their metrics, named
+    `bank/NAME`.
 
     Args:
         games: weight and game of each pair of query and keys.

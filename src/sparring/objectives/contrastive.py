@@ -1,7 +1,7 @@
-"""Contrastive objectives: cross-entropies of finding the positive among negatives.
+"""Contrastive objectives: cross-entropy of finding the positive among negatives.
 
-All take raw embeddings and normalise inside. Under several processes the caller passes
-`JointRows`: its own rows beside those of everyone.
+All take raw embeddings and normalise inside. With several processes the caller passes `JointRows`:
+its own rows and those of all processes.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def info_nce(
     Args:
         query: online embeddings.
         key: row i is the positive of query i.
-        negatives: shared by all queries.
+        negatives: negatives shared by all queries.
         temperature: t > 0; 0.07 to 0.2 in the literature.
 
     Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; He et al. 2020, arXiv:1911.05722, eq.
@@ -55,7 +55,7 @@ def in_batch_info_nce(
     Args:
         query: online embeddings of this process.
         keys: row i is the positive of query i, the other rows are negatives.
-        negatives: shared by all queries; None: the keys alone.
+        negatives: further negatives shared by all queries; None: the keys are the only ones.
         temperature: t > 0.
 
     Source: AdCo's released objective (Hu et al. 2021, arXiv:2011.08435).
@@ -72,14 +72,15 @@ def nt_xent(
 ) -> Float[Tensor, ""]:
     """Normalised temperature-scaled cross-entropy over any number of views of each image.
 
-    mean over anchors a of -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a}
-    exp(z_a.z_c / t) ), unit rows z
+    mean over anchors a of
+        -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) ),
+    unit rows z
 
     P(a) are the other views of a's image; c runs over all other views of all images. With two views
     this is SimCLR's objective.
 
     Args:
-        views: embeddings, view by view; of one process, or joint.
+        views: embeddings, view by view; those of one process, or joint rows.
         temperature: t > 0; 0.1 to 0.5 in the literature.
 
     Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020,
@@ -101,11 +102,11 @@ def nt_xent(
 
 @dataclass(frozen=True, kw_only=True)
 class Anchors:
-    """Embeddings of views of several sets of images, those of one process or of all, in one order.
+    """Embeddings of views of several sets of images, of one process or of all.
 
     Attributes:
         embeddings: one row per view of an image.
-        images: which image each row shows; views of one image share the number.
+        images: image number of each row; views of one image share it.
     """
 
     embeddings: Float[Tensor, "rows dim"]
@@ -120,18 +121,18 @@ def multi_positive_nt_xent(
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """As `nt_xent`, where images may have different numbers of views and weights.
+    """Weighted NT-Xent for images with different numbers of views; see `nt_xent`.
 
-    sum_a w_a l(a) / sum_a w_a,  l(a) = -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c
-    != a} exp(z_a.z_c / t) )
+    sum_a w_a l(a) / sum_a w_a,
+    l(a) = -(1/|P(a)|) sum_{p in P(a)} log( exp(z_a.z_p / t) / sum_{c != a} exp(z_a.z_c / t) )
 
     P(a) are the other views of a's image.
 
     Args:
-        anchors: of this process; every image has at least two views.
-        everyone: of all processes.
+        anchors: views of this process; every image has at least two.
+        everyone: views of all processes.
         own: row of `everyone` that is each anchor itself.
-        weights: of each anchor, not negative.
+        weights: weight of each anchor, >= 0.
         temperature: t > 0.
 
     Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (log outside the sum).
@@ -146,25 +147,24 @@ def multi_positive_nt_xent(
 
 
 MOST = 1 - 1e-6
-"""Largest probability of a wrong image whose complement still has a logarithm in float32."""
+"""Largest probability of a wrong image for which log(1 - P) is finite in float32."""
 
 
 def invariant_spreading(
     views: Float[Tensor, "2 batch dim"] | JointRows, *, temperature: float
 ) -> Float[Tensor, ""]:
-    """Invariant and spreading instance features: recognise the own image, and be recognised as no
-    other.
+    """Invariant and spreading loss: classify a view as its own image, and as no other image.
 
     -(1/2B) sum_r [ log P(r, pos(r)) + sum_{c not in {r, pos(r)}} log(1 - P(r, c)) ],
-    P(r, c) = exp(z_r.z_c / t) / sum_{c' != r} exp(z_r.z_c' / t), unit rows z, no gradient through
-    z_c
+    P(r, c) = exp(z_r.z_c / t) / sum_{c' != r} exp(z_r.z_c' / t),
+    unit rows z, no gradient through z_c
 
     Args:
-        views: embeddings of both views of each image; of one process, or joint.
+        views: embeddings of both views of each image; those of one process, or joint rows.
         temperature: t > 0; 0.1 as published.
 
-    Source: Ye et al. 2019, arXiv:1904.03436; the second view in the place of the image itself as in
-    CLAE's released code.
+    Source: Ye et al. 2019, arXiv:1904.03436; as in CLAE's released code, the second view replaces
+    the image itself.
     """
     joint_views = views if isinstance(views, JointRows) else JointRows(views, views)
     anchors, everyone = joint_views.own, joint_views.everyone.detach()

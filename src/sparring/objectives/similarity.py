@@ -5,11 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 TINY = 1e-12
-"""Guard of the norm; small against any embedding, large against float32's denormals."""
+"""Lower bound of the norm; small compared with any embedding, large compared with float32's
+denormals."""
 
 
 def unit_rows(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
-    """Rows divided by their Euclidean norm."""
+    """Rows divided by their Euclidean norms."""
     return F.normalize(rows, dim=1, eps=TINY)
 
 

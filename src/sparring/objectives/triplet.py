@@ -1,9 +1,9 @@
 """Triplet-like objectives: one positive pair and a few mined negative pairs per query.
 
-All take similarities instead of embeddings: whoever mines decides which pairs there are, and these
-only weigh them. They are the forms of our reconstruction of ACSSL (Zhu et al. 2022,
-arXiv:2202.13072; only its abstract was available, so none is verified as the paper's); each names
-the published work that it is taken from.
+All take similarities instead of embeddings: a miner selects the pairs, and these objectives weigh
+them. They are the forms of our reconstruction of ACSSL (Zhu et al. 2022, arXiv:2202.13072; only its
+abstract was available, so none is verified as the paper's). Each form names the published work that
+it is taken from.
 """
 
 from collections.abc import Callable
@@ -21,32 +21,32 @@ from sparring.objectives.debiased import hcl
 
 Form: TypeAlias = Literal["linear", "hinge", "soft", "topk_nce", "byol_plus", "hcl"]
 Objective: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Similarities of the positive pairs and of the negative pairs in, scalar out."""
+"""Function from similarities of the positive pairs and of the negative pairs to a scalar loss."""
 
 
 class TripletSettings(Settings):
     """Constants of the triplet-like forms; each form reads its own."""
 
     gamma: float = Field(default=2.0, gt=0)
-    """linear: pull of the positive against push of the negatives; Wang et al. 2021's. At 1 a short
-    toy run contracted the space."""
+    """Weight of the positive relative to the negatives, for `linear`; the value of Wang et al.
+    2021. With 1, the embeddings of a short toy run contracted."""
     margin: float | None = Field(default=None, ge=-2, le=2)
-    """hinge, soft, byol_plus: wanted lead of the positive, a cosine; None: 0.2 for hinge, 0 for the
-    other two (ours)."""
+    """Margin by which the positive's cosine should exceed a negative's, for `hinge`, `soft` and
+    `byol_plus`; None: 0.2 for hinge, 0 for the other two (ours)."""
     temperature: float | None = Field(default=None, gt=0)
-    """soft, topk_nce, byol_plus, hcl: divisor of similarities; None: 0.5 for hcl (Robinson et al.
-    2021), 0.2 for the others."""
+    """Temperature, the divisor of similarities, for `soft`, `topk_nce`, `byol_plus` and `hcl`;
+    None: 0.5 for hcl (Robinson et al. 2021), 0.2 for the others."""
     weight: float = Field(default=0.5, ge=0)
-    """byol_plus: lambda, of the negatives' part; 0 is BYOL (ours)."""
+    """Weight lambda of the negatives' term, for `byol_plus`; 0 is BYOL (ours)."""
     beta: float = Field(default=1.0, ge=0)
-    """hcl: how much harder negatives weigh; 1 was the best of 0.5, 1, 2 and 6 in Robinson et al.
-    2021."""
+    """Exponent by which harder negatives gain weight, for `hcl`; 1 was the best of 0.5, 1, 2 and 6
+    in Robinson et al. 2021."""
     tau_plus: float = Field(default=0.1, ge=0, lt=1)
-    """hcl: assumed share of false negatives; Robinson et al. 2021's."""
+    """Assumed share of false negatives, for `hcl`; the value of Robinson et al. 2021."""
 
 
 def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
-    """The objective of that name with its constants filled in."""
+    """Objective of the given form, with its constants filled in."""
     s = settings
     margin = s.margin if s.margin is not None else {"hinge": 0.2}.get(form, 0.0)
     temperature = s.temperature if s.temperature is not None else {"hcl": 0.5}.get(form, 0.2)
@@ -91,7 +91,7 @@ def hinge(
     Args:
         positive: cosine of each query with its key.
         negative: cosines of each query with its chosen candidates.
-        margin: wanted lead, a difference of cosines.
+        margin: wanted difference of the positive's and a negative's cosine.
     """
     return F.relu(margin - positive[:, None] + negative).mean()
 
@@ -103,14 +103,14 @@ def soft(
     margin: float,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """As `hinge`, with a smooth corner; with one negative and no margin, t times InfoNCE.
+    """Smooth form of `hinge`; with one negative and no margin it is t times InfoNCE.
 
     mean_ik t log(1 + exp((margin - s_i+ + s_ik) / t))
 
     Args:
         positive: cosine of each query with its key.
         negative: cosines of each query with its chosen candidates.
-        margin: wanted lead, a difference of cosines.
+        margin: wanted difference of the positive's and a negative's cosine.
         temperature: t > 0, width of the corner.
     """
     return temperature * F.softplus((margin - positive[:, None] + negative) / temperature).mean()
@@ -119,7 +119,8 @@ def soft(
 def topk_nce(
     positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, temperature: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of finding the positive among the chosen negatives; with all of them, InfoNCE.
+    """Cross-entropy of finding the positive among the chosen negatives; with all negatives it is
+    InfoNCE.
 
     mean_i -log( exp(s_i+ / t) / (exp(s_i+ / t) + sum_k exp(s_ik / t)) )
 
@@ -150,9 +151,9 @@ def byol_plus(
     Args:
         positive: cosine of each query with its key.
         negative: cosines of each query with its chosen candidates.
-        weight: of the negatives' part; 0 leaves BYOL.
-        margin: of `soft`.
-        temperature: of `soft`.
+        weight: weight of the negatives' term; 0 is BYOL.
+        margin: margin of `soft`.
+        temperature: temperature of `soft`.
 
     Source: Grill et al. 2020, arXiv:2006.07733, eq. 2, for the first part.
     """

@@ -14,14 +14,14 @@ from sparring.models.view import View
 
 
 class Opponent(Method):
-    """An opponent in image space around any method. Subclasses are final.
+    """Base of an opponent in image space, which wraps any method. Subclasses are final.
 
     A subclass takes `(method, settings)`, calls the method's `step` in its own, and adds terms to
-    what the encoder's player minimises with `Player.beside`. Whatever it does not change is the
-    method's own.
+    the loss of the encoder's player with `Player.beside`. It inherits everything else from the
+    method.
 
     Args:
-        method: the method that it plays around; another opponent may be in between.
+        method: the wrapped method, or another opponent that wraps a method.
 
     Attributes:
         settings_class: the opponent's settings; in a configuration they stand in the section named
@@ -38,30 +38,31 @@ class Opponent(Method):
         object.__setattr__(self, "encoder", method.encoder)
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
-        """The method's loss, without the opponent, which joins in `step`."""
+        """The method's loss without the opponent's terms, which `step` adds."""
         return self.method.loss(views, context)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The method's players; an opponent with parameters adds its own."""
+        """Modules of the method's players; an opponent with parameters adds its own."""
         return self.method.modules_by_player()
 
     def pretrain_opponent(
         self, images: Images, cache: OpponentCache, *, device: torch.device
     ) -> None:
-        """What the method's opponents learn; an opponent that learns adds its own."""
+        """Let the wrapped method's opponents learn from the images; an opponent that learns adds
+        its own part."""
         self.method.pretrain_opponent(images, cache, device=device)
 
     def advance(self, num_images: int) -> None:
-        """Put the method's opponents where they are after so many images."""
+        """Put the wrapped method's opponents into the state they have after this many images."""
         self.method.advance(num_images)
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """The method's pictures; an opponent with something to show adds its own."""
+        """Pictures of the wrapped method; an opponent adds its own, if any."""
         return self.method.pictures(views, context)
 
 
 def chain(method: Method) -> Iterator[Method]:
-    """Opponents around a method, the outermost first, then the method itself."""
+    """All opponents around a method, the outermost first, then the method itself."""
     yield method
     if isinstance(method, Opponent):
         yield from chain(method.method)

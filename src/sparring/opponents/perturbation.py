@@ -1,36 +1,36 @@
 """Perturbation: adversarial examples of the batch's own images, around any method.
 
-Idea. Two augmented views are positives whose difficulty nobody chose. Move a view by a few grey
-levels so that the method's loss over the whole batch rises most, and let it be a further, harder
-view. The loss that is attacked is the method's own; so with negatives it is they that the attack
-brings closer, and the encoder must tell apart what it confuses now.
+Idea. The difficulty of two augmented views is left to chance. Change a view by a few grey levels so
+that the method's loss over the whole batch rises most, and use the result as a further, harder
+view. The attacked loss is the method's own: if it has negatives, the attack moves the view closer
+to them, and the encoder must separate the images that it confuses now.
 
-The game. At every step, after an attack that moves pixels only, the encoder minimises
+The game. At every step, after an attack that changes pixels only, the encoder minimises
 
     L(a, b) + alpha L(a, a + d*),   d* = epsilon sign( gradient of L(a, a + d) at d = 0 )
 
 with a and b the first two views (with more, L(all views) in the first term). In the attack, anchor
 and attacked image go through the attacked images' batch norms; in the second term the anchor goes
-through the clean ones. The others of the method (bank, queue, teacher) respond to the clean loss
-alone. The attack has no parameters and thus no player.
+through the clean ones. The method's bank, queue and teacher are updated with the clean loss only.
+The attack has no parameters and therefore no player.
 
-At the start of the attack the anchor and the attacked image are the same pixels through the same
-norms, so one forward pass serves both; and the anchor's clean embeddings serve both terms. Counted
-in passes, a step costs 11 / 6 of the method's own (benchmarks/method_steps.py).
+At the start of the attack the anchor and the attacked image are equal pixels in equal norms, so one
+forward pass serves both. The anchor's clean embeddings serve both terms. Counted in passes, a step
+costs 11 / 6 of the method's own step (benchmarks/method_steps.py).
 
-Where the start has no gradient the attack would be empty. An attacked key, in a method in which one
-view asks and the other is its key without gradient, has none: there the attacked image asks. A
-method without negatives and without a predictor has none either, as its positives coincide at the
-start: it is refused, unless the start is random or the anchor the other view.
+An attack needs a gradient at its start. A key has none in a method in which one view is the query
+and the other its key without gradient: there the attacked image becomes the query. A method without
+negatives and without a predictor has none either, because its positives coincide at the start: it
+is refused, unless the start is random or the anchor is the other view.
 
-Deviations from the paper (Ho & Vasconcelos 2020, arXiv:2010.12050; its body was not available to
-us, so this follows the released code): on methods other than simclr, plain and uel it is our
-extension, not verified.
+Deviations from the paper (Ho & Vasconcelos 2020, arXiv:2010.12050). The body of the paper was not
+available to us, so this follows the released code. On methods other than simclr, plain and uel the
+opponent is our extension, not verified.
 
-Deviations from the authors' code (chihhuiho/CLAE). epsilon is in pixels. The shared forward passes:
-the attacked images' running statistics take in two batches per step instead of three. Heads with
-batch norm are split too; its heads have none. On SimCLR both clean views share the batch norm's
-statistics, as in our control.
+Deviations from the authors' code (chihhuiho/CLAE). epsilon refers to pixels in [0, 1]. Because
+forward passes are shared, the attacked images' running statistics see two batches per step instead
+of three. Heads with batch norm are split too; the code's heads have none. On SimCLR both clean
+views share batch-norm statistics, as in our control.
 """
 
 import copy
@@ -54,11 +54,13 @@ from sparring.optim.player import Added, Player
 
 
 class Perturbation(Opponent):
-    """Adversarial examples of a method's own images. Ho & Vasconcelos 2020, arXiv:2010.12050.
+    """Opponent that adds adversarial examples of the batch's own images. Ho & Vasconcelos 2020,
+    arXiv:2010.12050.
 
     Args:
-        method: its loss is attacked; with split norms, its batch norms get their twins here.
-        settings: how far images are moved and what the moved ones count.
+        method: method whose loss is attacked; with split norms, its batch norms are replaced here
+            by pairs of batch norms.
+        settings: size of the attack and weight of the attacked views.
     """
 
     about = About(
@@ -72,7 +74,7 @@ class Perturbation(Opponent):
         "perturbation.disarmed=random-signs",
         order=1,
         twins=(
-            Twin("random-signs", "every pixel moves by epsilon in a random sign", primary=True),
+            Twin("random-signs", "every pixel changes by epsilon with a random sign", primary=True),
         ),
         pairing=Pairing("clae", method="simclr"),
     )
@@ -98,13 +100,13 @@ class Perturbation(Opponent):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The attack, then the method's round, its encoder's loss with the attacked views' loss."""
+        """Attack the first view, then run the method's step with the attacked view's loss added."""
         batch = [view for view in views if not view.is_further]
         later = _with_same_draws(context)
         attacked, metrics = self.attacked(batch, context)
 
         def loss_on_attacked() -> Tensor:
-            """Loss of the anchor, in the clean norms, and the attacked view."""
+            """Loss on the anchor in the clean norms and the attacked view."""
             loss = self.method.loss(self._pair(self._anchor(batch), attacked), later).loss
             self._require_seen(attacked, later)
             metrics["perturbation/loss"] = loss.detach()
@@ -115,9 +117,9 @@ class Perturbation(Opponent):
         return {**found, **metrics}
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """The method's pictures; views and their attacked copies, made as in training."""
+        """Pictures of the method, and views with their attacked copies, made as in training."""
         was_training = self.training
-        self.train()  # batch statistics, which change nothing here
+        self.train()  # batch statistics, as in training
         with torch.enable_grad(), still_statistics(self.method):
             attacked, _ = self.attacked(views, context)
         self.train(was_training)
@@ -125,8 +127,8 @@ class Perturbation(Opponent):
         return replace(self.method.pictures(views, context), changed=changed)
 
     def get_extra_state(self) -> dict[str, bool | None]:
-        """Who asks: found once per run, as a method may let only one view ask at first and both
-        later on."""
+        """Whether the attacked image is the query. It is determined once per run, because a method
+        may use only one view as query at first and both later."""
         return {"asks_first": self._asks_first}
 
     def set_extra_state(self, state: dict[str, bool | None]) -> None:
@@ -134,14 +136,14 @@ class Perturbation(Opponent):
         self._asks_first = state["asks_first"]
 
     def attacked(self, views: Sequence[View], context: Context) -> tuple[View, dict[str, Tensor]]:
-        """The first view, moved, and what to log about it."""
+        """The first view after the attack, and its metrics."""
         if self._asks_first is None:
             self._asks_first = self._must_ask_first(views, context)
         pixels, draws = views[0].pixels, _with_same_draws(context).generator
         if self.settings.disarmed == "random-signs":
             moved = random_signs(pixels, self.settings, generator=draws)
             return View(pixels=moved, norms=self._norms()), {}
-        own = replace(context, cache=ForwardCache())  # nothing of the attack serves the round
+        own = replace(context, cache=ForwardCache())  # the attack shares no outputs with the round
         with self._statistics():
             found = attack(
                 pixels,
@@ -155,8 +157,8 @@ class Perturbation(Opponent):
     def _gradient(
         self, images: Tensor, views: Sequence[View], context: Context, *, is_start: bool
     ) -> tuple[Tensor, Tensor]:
-        """Loss of attacked images beside their anchor, both in the attacked images' norms, and its
-        gradient; zeros where there is none."""
+        """Loss of attacked images and their anchor, both in the attacked images' norms, and its
+        gradient with respect to the images; zeros if there is none."""
         moved = View(pixels=images.detach().requires_grad_(), norms=self._norms())
         is_same = is_start and self.settings.anchor == "self"
         anchor = View(
@@ -166,7 +168,8 @@ class Perturbation(Opponent):
         )
         loss = self.method.loss(self._pair(anchor, moved), _with_same_draws(context)).loss
         if not loss.requires_grad:
-            # The anchor's embeddings stand still here, and the attacked image is a teacher's key.
+            # Here the anchor's embeddings have no gradient, and the attacked image is a teacher's
+            # key.
             return loss, torch.zeros_like(moved.pixels)
         (gradient,) = torch.autograd.grad(
             loss, moved.pixels, allow_unused=True, materialize_grads=True
@@ -174,10 +177,10 @@ class Perturbation(Opponent):
         return loss, gradient
 
     def _must_ask_first(self, views: Sequence[View], context: Context) -> bool:
-        """Whether the attacked image has a gradient only as the first view, the one that asks.
+        """Whether the attacked image has a gradient only as the first view, the query.
 
         Raises:
-            ConfigError: it has none in either place.
+            ConfigError: if it has a gradient in neither place.
         """
         pixels, is_start = views[0].pixels, not self.settings.random_start
         if not is_start:
@@ -197,8 +200,8 @@ class Perturbation(Opponent):
         )
 
     def _require_seen(self, view: View, context: Context) -> None:
-        """Refuse a method that hands pixels to its networks itself: they would go through the wrong
-        norms, unnoticed."""
+        """Refuse a method that passes pixels to its networks directly, since they would silently
+        use the wrong norms."""
         if not context.cache.has_seen(view):
             raise ConfigError(
                 f"opponent perturbation: no network of {type(innermost(self.method)).__name__} was "
@@ -221,5 +224,5 @@ class Perturbation(Opponent):
 
 
 def _with_same_draws(context: Context) -> Context:
-    """The context with a copy of its generator, so that every loss draws the same numbers."""
+    """Context with a copy of its generator, so that every loss draws the same numbers."""
     return replace(context, generator=copy.deepcopy(context.generator))

@@ -1,8 +1,8 @@
-"""The attack on pixels: images moved by a few grey levels so that a loss rises.
+"""The attack on pixels: images are changed by a few grey levels so that a loss rises.
 
-The attack is one step of the fast gradient sign method on the loss over the whole batch, so what
-one image does to all others takes part. `attack` knows neither networks nor methods; it is given a
-loss of images.
+The attack is one step of the fast gradient sign method on the loss over the whole batch, so it
+includes the effect of an image on all others. `attack` takes a function from images to loss and
+gradient; it knows neither networks nor methods.
 """
 
 from collections.abc import Callable
@@ -21,36 +21,39 @@ Images: TypeAlias = Float[Tensor, "batch 3 height width"]
 
 
 class PerturbationSettings(Settings):
-    """How far and how images are moved, and what the moved ones count. Defaults: CLAE as released,
-    on CIFAR (Ho & Vasconcelos 2020)."""
+    """Settings of the attack and weight of the attacked images. The defaults are those of CLAE's
+    released code on CIFAR (Ho & Vasconcelos 2020)."""
 
     epsilon: float = Field(default=0.015, gt=0, le=1)
-    """Largest change of a pixel of images in [0, 1]. The released 0.03 is one of normalised images:
+    """Largest change of a pixel of images in [0, 1]. The released 0.03 refers to normalised images:
     0.015 for SimCLR on CIFAR (std 0.5), 0.006 for plain and uel on CIFAR, 0.0067 with ImageNet's
     normalisation."""
     alpha: float = Field(default=1.0, ge=0)
-    """Weight of the loss on attacked images beside the loss on clean ones."""
+    """Weight of the loss on attacked images, relative to the loss on clean ones."""
     steps: int = Field(default=1, ge=1)
-    """Gradient steps of the attack; 1 as released."""
+    """Number of gradient steps of the attack; 1 in the released code."""
     step_size: float | None = Field(default=None, gt=0)
-    """Of each step, in pixels; None: epsilon for one step, else 2.5 epsilon / steps."""
+    """Size of each gradient step, pixels scaled to 0..1; None: epsilon for one step, else 2.5
+    epsilon / steps."""
     random_start: bool = False
-    """Begin anywhere within epsilon instead of at the image."""
+    """Whether the attack starts at a random point within epsilon instead of at the image."""
     anchor: Literal["self", "other-view"] = "self"
-    """Whose positive the attacked image is: the view that it was made from, as released, or the
-    image's other view."""
+    """View of which the attacked image is the positive: the view it was made from (`self`, as in
+    the released code), or the image's other view."""
     norms: Literal["split", "shared"] = "split"
-    """Split: attacked images go through batch norms of their own. Shared: through the clean
+    """Batch norms of attacked images: `split` gives them a second set, `shared` uses the clean
     ones."""
     norm_momentum: float = Field(default=0.01, gt=0, le=1)
-    """Of the running statistics of the attacked images' norms."""
+    """Momentum of the running statistics of the attacked images' batch norms."""
     attack_updates_statistics: bool = True
-    """Whether the attack's own forward pass counts in running statistics, as released; it never
-    reaches the clean ones of split norms."""
+    """Whether the attack's own forward pass updates running statistics, as in the released code. It
+    never updates the clean set of split norms."""
     clip: tuple[float, float] | None = None
-    """Range of attacked pixels, such as [0, 1]; None: no clipping, as released."""
+    """Range to which attacked pixels are clipped, such as [0, 1]; None: no clipping, as in the
+    released code."""
     disarmed: Literal["random-signs"] | None = None
-    """A control: every pixel moves by epsilon in a random direction."""
+    """Control without the opponent's aim: `random-signs` changes every pixel by epsilon in a random
+    direction."""
 
     @model_validator(mode="after")
     def _clip_is_a_range(self) -> "PerturbationSettings":
@@ -63,11 +66,11 @@ class PerturbationSettings(Settings):
 
 @dataclass(frozen=True)
 class Attack:
-    """What an attack has found.
+    """Result of an attack.
 
     Attributes:
-        images: moved by at most epsilon, without gradient.
-        loss: at the start of the attack.
+        images: attacked images, changed by at most epsilon, without gradient.
+        loss: loss at the start of the attack.
     """
 
     images: Images
@@ -75,8 +78,8 @@ class Attack:
 
 
 LossAndGradient: TypeAlias = Callable[[Images, bool], tuple[Tensor, Tensor]]
-"""Loss of images and its gradient with respect to them; told whether these are the images from
-which the attack began, unmoved."""
+"""Function that returns the loss of images and its gradient with respect to them. The second
+argument is true for the unchanged images from which the attack starts."""
 
 
 def attack(
@@ -86,13 +89,13 @@ def attack(
     *,
     generator: torch.Generator,
 ) -> Attack:
-    """Images moved so that a loss rises: x <- clip_eps(x + step_size * sign(dL/dx)).
+    """Images changed so that a loss rises: x <- clip_eps(x + step_size * sign(dL/dx)).
 
     Args:
-        images: where to begin; no gradient flows back to them.
+        images: images from which the attack starts; no gradient flows back to them.
         loss_and_gradient: called once per step of the attack.
-        settings: how far and how.
-        generator: draws a random start.
+        settings: size and form of the attack.
+        generator: source of a random start.
 
     Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018,
     arXiv:1706.06083.
@@ -117,7 +120,7 @@ def attack(
 def random_signs(
     images: Images, settings: PerturbationSettings, *, generator: torch.Generator
 ) -> Images:
-    """Images of which every pixel moved by epsilon, up or down at random: the attack's size without
+    """Images with every pixel changed by epsilon, up or down at random: an attack's size without
     its aim."""
     moved = images.detach() + settings.epsilon * (
         2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1
@@ -126,7 +129,7 @@ def random_signs(
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers in [0, 1) of the images' shape; drawn for the joint batch, so that several processes
-    draw what one would."""
+    """Uniform numbers in [0, 1) of the images' shape; drawn for the joint batch, so that several
+    processes get the same numbers as one."""
     joint = torch.rand(distributed.num_processes(), *images.shape, generator=generator)
     return distributed.own_share(joint)[0].to(images)

@@ -9,12 +9,12 @@ from torch.optim import SGD, AdamW, Optimizer
 
 OptimizerName: TypeAlias = Literal["sgd", "adamw", "lars"]
 Group: TypeAlias = dict[str, Any]
-"""Settings of some parameters, and `params`, the parameters themselves."""
+"""Parameter group of an optimiser: `params`, the parameters, and their settings."""
 
 
 class LARS(Optimizer):
-    """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of weight to gradient
-    norm.
+    """LARS: SGD with momentum, with each tensor's gradient scaled by the ratio of weight to
+    gradient norm.
 
     g <- g + weight_decay * p;  g <- trust * |p| / |g| * g;  v <- momentum * v + g;  p <- p - lr * v
 
@@ -40,7 +40,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -71,15 +71,15 @@ def make_optimizer(
     decay_vectors: bool,
     steady: Sequence[str] = (),
 ) -> Optimizer:
-    """Optimiser over named parameters; its learning rate is set before every step.
+    """Optimiser of named parameters; `Player` sets its learning rate before every step.
 
     Args:
         name: `sgd`, `adamw` (beta2 0.999; momentum is beta1), or `lars`.
-        parameters: what it moves.
+        parameters: parameters by name.
         momentum: in [0, 1).
         weight_decay: >= 0; added to the gradient by sgd and lars, decoupled in adamw.
         decay_vectors: also decay tensors of at most one dimension (biases, norms).
-        steady: first parts of names whose groups are marked `is_steady`.
+        steady: first components of parameter names whose groups are marked `is_steady`.
     """
     groups: list[Group] = []
     for is_steady in (False, True):

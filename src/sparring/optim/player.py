@@ -1,4 +1,4 @@
-"""A player: parameters and the one optimiser that moves them."""
+"""A player: parameters and the one optimiser that updates them."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,46 +18,46 @@ from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_f
 
 
 class PlayerSettings(Settings):
-    """How one player moves. Defaults: SGD with a cosine, as in MoCo v2 (Chen et al. 2020,
-    arXiv:2003.04297)."""
+    """Optimiser settings of one player. Defaults: SGD with a cosine schedule, as in MoCo v2 (Chen
+    et al. 2020, arXiv:2003.04297)."""
 
     optimizer: OptimizerName = "sgd"
-    """sgd, adamw, or lars for very large batches."""
+    """Optimiser: sgd, adamw, or lars for very large batches."""
     learning_rate: float = Field(default=0.06, gt=0)
-    """Peak rate."""
+    """Peak learning rate."""
     learning_rate_final: float = Field(default=0.0, ge=0)
-    """Rate at the end of a cosine."""
+    """Learning rate at the end of a cosine schedule."""
     schedule: ScheduleName = "cosine"
-    """Of the rate after the warm-up, over the whole planned run."""
+    """Schedule of the learning rate after the warm-up, over the whole planned run."""
     schedule_per_epoch: bool = False
-    """Change the rate once per epoch (as the released code of AdCo, CaCo and MoCo does) instead of
-    at every step."""
+    """Whether the learning rate changes once per epoch (as in the released code of AdCo, CaCo and
+    MoCo) instead of at every step."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """Epochs in which the rate rises in a straight line to its peak."""
+    """Epochs in which the learning rate rises linearly to its peak."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """The optimiser's; AdamW's first beta."""
+    """Momentum of the optimiser; the first beta of AdamW."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """Added to the gradient by sgd and lars, decoupled in adamw."""
+    """Weight decay: added to the gradient by sgd and lars, decoupled in adamw."""
     decay_vectors: bool = True
-    """Decay biases and norms too, as MoCo and AdCo do."""
+    """Whether biases and norms are decayed too, as in MoCo and AdCo."""
     clip_norm: float | None = Field(default=None, gt=0)
-    """Largest joint norm of the gradients."""
+    """Joint norm to which the player's gradients are clipped; None: no clipping."""
     steady: tuple[str, ...] = ()
-    """Parts that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's
+    """Modules that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's
     `predictor`."""
 
 
 LossOf: TypeAlias = Callable[[], Tensor]
-"""A loss that is computed when it is asked for."""
+"""Function without arguments that computes a loss."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """A term that an opponent adds to a player's loss: loss + weight * term.
+    """Term that an opponent adds to a player's loss: loss + weight * term.
 
     Attributes:
         weight: factor of the term.
-        loss: computes the term, after the loss beside which it stands.
+        loss: function that computes the term, called after the player's own loss is computed.
     """
 
     weight: float
@@ -66,13 +66,12 @@ class Added:
 
 @dataclass(frozen=True)
 class Averaged:
-    """A term with which a player's loss is averaged: (rows * loss + weight * term) / (rows +
-    weight).
+    """Term that is averaged with a player's loss: (rows * loss + weight * term) / (rows + weight).
 
     Attributes:
-        rows: weight of the loss beside which it stands.
+        rows: weight of the player's own loss.
         weight: weight of the term.
-        loss: computes the term, after the loss beside which it stands.
+        loss: function that computes the term, called after the player's own loss is computed.
     """
 
     rows: float
@@ -81,8 +80,8 @@ class Averaged:
 
 
 class Player:
-    """Parameters and the optimiser that moves them; `update` is the only place that back-propagates
-    and steps."""
+    """Player: parameters and the optimiser that updates them. Only `update` back-propagates and
+    steps."""
 
     def __init__(
         self, name: str, parameters: Mapping[str, nn.Parameter], settings: PlayerSettings
@@ -103,19 +102,20 @@ class Player:
         self._terms: tuple[Added | Averaged, ...] = ()
 
     def beside(self, *terms: Added | Averaged) -> "Player":
-        """This player, minimising further terms beside the loss that `update` is given.
+        """This player with further terms, which it minimises in addition to the loss that `update`
+        is given.
 
-        Averages come before sums, whatever the order in which opponents bring their terms.
+        Averages are applied before sums, whatever the order in which opponents add their terms.
 
         Args:
-            terms: computed once per update, after the loss.
+            terms: further terms; each is computed once per update, after the loss.
         """
         other = copy.copy(self)  # the same parameters and the same optimiser
         other._terms = (*self._terms, *terms)
         return other
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What this player moves, and nobody else does."""
+        """Parameters that this player updates, and no other player."""
         return iter(self._parameters.values())
 
     def prepare(self, position: Position) -> None:
@@ -135,13 +135,13 @@ class Player:
         """Back-propagate to this player's parameters only, average over processes, and step.
 
         Args:
-            loss: what this player minimises, as a mean over the rows of this process.
+            loss: loss that this player minimises, as a mean over the rows of this process.
 
         Returns:
-            What was minimised, with the terms of opponents, of this process; without gradient.
+            Minimised loss of this process, including the opponents' terms; without gradient.
 
         Raises:
-            TrainingError: if the loss or the gradient is not finite; nothing has moved then.
+            TrainingError: if the loss or the gradient is not finite; no parameter has changed then.
         """
         loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
@@ -188,21 +188,22 @@ class Player:
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state, such as momentum buffers."""
+        """State of the optimiser, such as momentum buffers."""
         return self._optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`'s value.
 
         Raises:
-            ValueError: if another optimiser, or one with other settings, made it: PyTorch would
-                silently take these over.
+            ValueError: if the state is from another optimiser, or one with other settings, which
+                PyTorch would silently adopt.
         """
         if _fixed(state["param_groups"]) != _fixed(self._optimizer.param_groups):
             raise ValueError(
                 f"players.{self.name}: the optimiser, its momentum or its weight decay was another"
             )
-        # A checkpoint of version 0.1 lacks what PyTorch's optimisers keep beside the settings.
+        # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
+        # groups.
         groups = [
             {**own, **saved}
             for own, saved in zip(self._optimizer.param_groups, state["param_groups"], strict=True)
@@ -211,7 +212,7 @@ class Player:
 
 
 def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What an optimiser's settings decide once and for all."""
+    """Settings of an optimiser that stay constant during a run."""
     return [
         {
             key: group[key]

@@ -1,4 +1,4 @@
-"""Where a run stands, and the schedules that follow from it."""
+"""Position within a run, and the schedules that depend on it."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Position:
 
     Attributes:
         step: index of the current step, from 0.
-        num_steps: steps of the whole planned run, also when a trial stops earlier.
+        num_steps: number of steps of the whole planned run, even if a trial stops earlier.
         steps_per_epoch: steps of one pass over the images.
     """
 
@@ -52,9 +52,9 @@ def warmup_and_fraction(
     """Warm-up factor in (0, 1] and fraction in [0, 1) of the time after warm-up.
 
     Args:
-        position: where the run stands.
-        per_epoch: values change once per epoch, as most released code does, instead of at every
-            step.
+        position: position within the run.
+        per_epoch: whether values change once per epoch, as in most released code, instead of at
+            every step.
         warmup_epochs: length of the linear warm-up; its factor is (time + 1) / warm-up and reaches
             1 on the last unit.
     """
@@ -75,9 +75,9 @@ def teacher_momentum(
 
     Args:
         start: in [0, 1]; 0.99 to 0.999 in the literature.
-        position: where the run stands.
-        schedule: `cosine` rises to 1, so that the teacher stands still at the end.
-        per_epoch: change once per epoch instead of at every step.
+        position: position within the run.
+        schedule: `cosine` rises to 1, so that the teacher stops changing at the end.
+        per_epoch: whether it changes once per epoch instead of at every step.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.3.
     """

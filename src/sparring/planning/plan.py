@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparring.config import merged
 from sparring.data.dataset import Dataset, StoredDataset
 from sparring.data.loader import Loader
 from sparring.data.sources.source import ImageData
@@ -103,8 +102,8 @@ def plan(
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
     configs[0], dataset = open_images(configs[0], data, listener)
-    resolved = {"training": {"image_size": configs[0].training.image_size}}
-    configs = [RunConfig.from_tree(merged(config.tree(), resolved)) for config in configs]
+    resolved = {"image_size": configs[0].training.image_size}
+    configs = [config.changed(training=resolved) for config in configs]
     loader = Loader(dataset, batch_size=configs[0].training.batch_size, seed=0)
     room = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30)
     rows = []
@@ -169,8 +168,9 @@ def _as_on_cuda(config: RunConfig) -> RunConfig:
     That is in bfloat16 unless another precision is set.
     """
     precision = "bfloat16" if config.training.precision == "auto" else config.training.precision
-    changed = {"device": "cpu", "precision": precision, "sync_batch_norm": False}
-    return RunConfig.from_tree(merged(config.tree(), {"training": changed}))
+    return config.changed(
+        training={"device": "cpu", "precision": precision, "sync_batch_norm": False}
+    )
 
 
 def _num_steps(config: RunConfig, steps_per_epoch: int) -> int:

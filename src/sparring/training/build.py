@@ -1,4 +1,4 @@
-"""From a configuration to the encoder, the method and its players."""
+"""Construction of the encoder, the method and its players from a configuration."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Game:
-    """A method with the players that move its modules, on its device."""
+    """Method with the players that update its modules, on its device."""
 
     method: Method
     players: dict[str, Player]
@@ -33,19 +33,19 @@ class Game:
 
     @property
     def encoder(self) -> Encoder:
-        """The online encoder: what is evaluated and exported."""
+        """Online encoder, which is evaluated and exported."""
         return self.method.encoder
 
 
 def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
-    """The game of a configuration at its first step; equal configurations give equal bits.
+    """Game of a configuration at its first step; equal configurations give equal bits.
 
     Args:
-        config: with a resolved image size.
-        backbone: a network of your own instead of `encoder.backbone`.
+        config: configuration with a resolved image size.
+        backbone: your own network, used instead of `encoder.backbone`.
 
     Raises:
-        ConfigError: if the method's class is not at hand, or a player has no section.
+        ConfigError: if the method's class is not available, or a player has no section.
     """
     acceleration.allow(config.training.acceleration)
     device = choose_device(config.training.device)
@@ -66,11 +66,11 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
 
 
 def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encoder:
-    """The encoder of a configuration at its first step, as `build` gives it; needs no method.
+    """Encoder of a configuration at its first step, equal to that of `build`; needs no method.
 
     Args:
-        config: with a resolved image size.
-        backbone: a network of your own instead of `encoder.backbone`.
+        config: configuration with a resolved image size.
+        backbone: your own network, used instead of `encoder.backbone`.
     """
     acceleration.allow(config.training.acceleration)
     with torch.random.fork_rng(devices=[]):

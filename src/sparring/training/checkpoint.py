@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running anything that they contain."""
+"""Checkpoints: written atomically, and read without running any code that they contain."""
 
 import contextlib
 import copy
@@ -22,18 +22,18 @@ from sparring.models.split_norm import join_norms
 from sparring.training.build import Game
 
 FORMAT = 1
-"""Raised when older checkpoints can no longer be read."""
+"""Format version of checkpoints; increased when older ones can no longer be read."""
 
 
 class DamagedError(Exception):
-    """A file that is not what was written; whoever reads it knows what to do."""
+    """A file differs from what was written; callers catch this error."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part.
+    """Write a file atomically: a reader sees the old or the new content, never a part.
 
     Raises:
-        StorageError: if the disk is full or read-only; the old file is untouched.
+        StorageError: if the disk is full or read-only; the old file stays unchanged.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -50,7 +50,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def not_written(path: Path, error: OSError) -> StorageError:
-    """The error of a file that could not be written, and what to do."""
+    """Error for a file that could not be written, with advice."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     why = (
         "the disk is full; free some space and use `sparring resume`"
@@ -64,10 +64,10 @@ def save_checkpoint(path: Path, game: Game, *, step: int, config: str) -> None:
     """Save every module, player and opponent after `step` steps.
 
     Args:
-        path: file to replace.
-        game: what to save.
-        step: number of steps made; orders, views and draws follow from it and the seed.
-        config: TOML of the run, to recognise its checkpoints.
+        path: file to write; an existing one is replaced.
+        game: game to save.
+        step: number of steps made; together with the seed it determines orders, views and draws.
+        config: configuration of the run as TOML, by which a checkpoint is matched to its run.
     """
     content = {
         "format": FORMAT,
@@ -80,18 +80,18 @@ def save_checkpoint(path: Path, game: Game, *, step: int, config: str) -> None:
 
 
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values whole or not at all."""
+    """Write tensors and plain values atomically."""
     file = io.BytesIO()
     torch.save(dict(content), file)
     write_atomically(path, file.getvalue())
 
 
 def read_state(path: Path) -> Any:
-    """What `write_state` wrote, on the CPU; only tensors and plain values are accepted.
+    """Content of a file of `write_state`, on the CPU; only tensors and plain values are accepted.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        DamagedError: the file is damaged, if only by a bit, or holds anything else.
+        FileNotFoundError: if there is no file.
+        DamagedError: if the file is damaged, even in one bit, or holds anything else.
     """
     try:
         _check_sums(path)
@@ -135,21 +135,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the archive with its checksums: PyTorch does not, and would train on with flipped
-    bits."""
+    """Compare an archive with its checksums. PyTorch does not, and would continue training with
+    flipped bits."""
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(damaged)
 
 
 def load_checkpoint(path: Path, game: Game) -> int:
-    """Put a game where a checkpoint left it.
+    """Restore a game from a checkpoint.
 
     Returns:
         Number of steps made.
 
     Raises:
-        CheckpointError: also if it belongs to another configuration.
+        CheckpointError: if the checkpoint cannot be read, or belongs to another configuration.
     """
     content = read_checkpoint(path)
     try:
@@ -167,13 +167,13 @@ def load_checkpoint(path: Path, game: Game) -> int:
 
 
 def encoder_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of the encoder in a checkpoint, without the batch norms that attacked images have.
+    """Tensors of the encoder in a checkpoint, without the batch norms of attacked images.
 
-    Needs no class of the method: an opponent keeps its method under the name `method`, and a method
-    its encoder under `encoder`.
+    The method's class is not needed: an opponent stores its method under the name `method`, and a
+    method its encoder under `encoder`.
 
     Args:
-        content: of a checkpoint.
+        content: content of a checkpoint.
     """
     state = content["method"]
     found: dict[str, Tensor] = {}
@@ -193,15 +193,15 @@ def encoder_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str]) -> None:
-    """Save a network's weights under their plain names as safetensors; the metadata is JSON under
+    """Save a network's weights as safetensors under their plain names; the metadata is JSON under
     the key `sparring`."""
     backbone = copy.deepcopy(backbone)
     join_norms(backbone)
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()
     }
-    # One key: safetensors writes several in an order that changes from file to file, and equal runs
-    # should give equal files.
+    # A single key, because safetensors writes several in an order that varies from file to file,
+    # and equal runs should give equal files.
     write_atomically(
         path, safetensors.torch.save(weights, metadata={"sparring": json.dumps(dict(metadata))})
     )

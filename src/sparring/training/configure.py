@@ -1,4 +1,4 @@
-"""What a user asks for, as a configuration: a recipe, then the arguments, then single settings."""
+"""Configuration from a user's request: a recipe, then the arguments, then single settings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def recipes() -> dict[str, Path]:
 
 
 def find_recipe(recipe: str | Path) -> Tree:
-    """A recipe as a tree: a shipped one by name, or a TOML file.
+    """Tree of a recipe: a shipped one by name, or a TOML file.
 
     Raises:
         ConfigError: if there is no such recipe, with the nearest name.
@@ -48,8 +48,8 @@ def configure(
     backbone: nn.Module | None = None,
     **training: int | str | None,
 ) -> RunConfig:
-    """Configuration of a run; the arguments are those of `sparring.train`, in whose order they are
-    options of the command.
+    """Configuration of a run from the arguments of `sparring.train`, which are also options of the
+    command.
 
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.

@@ -1,8 +1,7 @@
-"""The one place that decides where and in which precision a run computes, and that asks a device
-about its memory.
+"""Choice of a run's device and precision, and memory of a device.
 
-CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested here unless docs/log
-says otherwise.
+The CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested unless docs/log says
+otherwise.
 """
 
 import torch
@@ -33,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
-    """Autocast type of the encoder's forward pass, None for full precision."""
+    """Autocast type of the encoder's forward pass; None: full precision."""
     if precision == "auto":
         usable = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if usable else None
@@ -41,7 +40,7 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The module with batch norms that use the joint batch of all processes.
+    """Convert a module's batch norms to ones over the joint batch of all processes.
 
     Raises:
         ConfigError: on devices other than CUDA, where PyTorch has no such layer.
@@ -53,14 +52,14 @@ def convert_batch_norm(module: torch.nn.Module, device: torch.device) -> torch.n
 
 
 def free_device_bytes(device: torch.device) -> int | None:
-    """Memory of a CUDA device that nobody holds, after the context of this process; None for a
-    device without memory of its own."""
+    """Free memory of a CUDA device, after this process's context is created; None for a device
+    without memory of its own."""
     if device.type != "cuda":
         return None
     return int(torch.cuda.mem_get_info(device)[0])
 
 
 def peak_device_bytes(device: torch.device) -> int | None:
-    """Most memory that PyTorch has held on a CUDA device, its own fragments included; None for one
+    """Peak memory that PyTorch has reserved on a CUDA device, fragments included; None for a device
     without memory of its own."""
     return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else None

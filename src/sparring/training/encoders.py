@@ -1,4 +1,4 @@
-"""The encoders of a run folder, rebuilt without its method."""
+"""Encoders of a run folder, rebuilt without its method."""
 
 from copy import deepcopy
 
@@ -14,15 +14,15 @@ from sparring.training.run_folder import RunFolder
 def load_encoders(
     folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
 ) -> tuple[Encoder, Encoder]:
-    """The trained encoder of a run and the untrained one from which it started.
+    """Trained encoder of a run, and the untrained one from which it started.
 
-    Both are in evaluation mode, with their gradients off. No class of the method is needed, and no
+    Both are in evaluation mode and require no gradients. No class of the method is needed, and no
     code that the run folder names is imported.
 
     Args:
-        folder: an unfinished run gives the encoder of its last checkpoint.
-        backbone: the network of your own with which the run was trained, if any.
-        device: where to put them.
+        folder: run folder; an unfinished run gives the encoder of its last checkpoint.
+        backbone: your own network with which the run was trained, if any.
+        device: device of both encoders.
 
     Raises:
         CheckpointError: if there is no checkpoint, or it does not fit the configuration.

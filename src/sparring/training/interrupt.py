@@ -1,5 +1,4 @@
-"""Stopping on request: a signal lets the current step end, so that what is saved is never half a
-step."""
+"""Stopping a run by a signal: the current step ends first, so that no half step is saved."""
 
 import signal
 import threading
@@ -9,7 +8,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop."""
+    """Flag that is set when a signal asks the run to stop."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -17,8 +16,8 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a request; a second signal stops at once. Only the main thread
-    can listen."""
+    """Turn Ctrl-C and SIGTERM into a stop request within the context; a second signal stops at
+    once. Has an effect in the main thread only."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -27,7 +26,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     previous = {number: signal.getsignal(number) for number in signals}
 
     def listen(number: int, frame: FrameType | None) -> None:
-        """Ask for a stop; the second time, stop at once."""
+        """Request a stop; the second time, stop at once."""
         if request.is_set:
             raise KeyboardInterrupt
         request.is_set = True

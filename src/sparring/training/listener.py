@@ -1,4 +1,4 @@
-"""Who is told what happens while a function works; the library never prints."""
+"""Interface through which functions report progress; the library itself never prints."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,18 +8,18 @@ from sparring.optim.schedule import Position
 
 
 class Listener(Protocol):
-    """Is told what happens while a function works."""
+    """Receiver of progress reports of a long-running function."""
 
     def report(self, line: str) -> None:
-        """One line worth reading."""
+        """Receive one line of text."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Something long has come so far."""
+        """Receive the progress of a long piece of work."""
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        """A record of training, with a warning or None."""
+        """Receive a record of training metrics, with a warning or None."""
 
 
 def counter(what: str, listener: Listener | None) -> Callable[[int, int], None] | None:
-    """Progress function of one long piece of work, taking what is done and the total."""
+    """Progress function for one long piece of work; it takes the amount done and the total."""
     return None if listener is None else partial(listener.count, what)

@@ -1,4 +1,4 @@
-"""The loop: batches, views, one round of the game, records, checkpoints."""
+"""Training loop: batches, views, one step of the method, records, checkpoints."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
 Observer: TypeAlias = Callable[[Position, Mapping[str, float], str | None], None]
-"""Told of every record: position, metrics, and a warning or None."""
+"""Function that receives every record: position, metrics, and a warning or None."""
 
 
 @dataclass(kw_only=True)
@@ -36,12 +36,12 @@ class Training:
     """One run in progress.
 
     Attributes:
-        config: resolved configuration.
+        config: resolved configuration of the run.
         game: method and players.
         dataset: training images.
-        folder: where everything goes.
-        step: steps made so far.
-        observe: told of every record.
+        folder: run folder.
+        step: number of steps made so far.
+        observe: function that receives every record.
     """
 
     config: RunConfig
@@ -68,12 +68,12 @@ class Training:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the planned run, from which schedules are made."""
+        """Number of steps of the planned run, on which schedules are based."""
         return self.config.training.epochs * self.loader.steps_per_epoch
 
     @property
     def last_step(self) -> int:
-        """Steps after which this run stops: fewer in a trial."""
+        """Number of steps after which this run stops; smaller in a trial."""
         return min(self.num_steps, self.config.training.max_steps or self.num_steps)
 
     def position(self) -> Position:
@@ -83,15 +83,16 @@ class Training:
         )
 
     def restore(self) -> None:
-        """Continue from the run folder's checkpoint."""
+        """Restore the state of the run folder's checkpoint."""
         self.step = self._saved_step = load_checkpoint(self.folder.checkpoint, self.game)
 
     def run(self) -> None:
         """Train to the last step.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
-            TrainingError: at a loss or gradient that is not finite, naming method, player and step.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current step is complete and saved.
+            TrainingError: if a loss or gradient is not finite; the message names method, player and
+                step.
         """
         self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
@@ -116,11 +117,11 @@ class Training:
         self._save_backbone()
 
     def seconds_per_step(self, steps: int) -> float:
-        """Time of the run's last steps, measured by making them here and now: of a training that
-        serves nothing else.
+        """Time of one of the run's last steps in seconds, measured by running them now. The
+        training cannot be used afterwards.
 
         Args:
-            steps: how many are timed, after one that is slower.
+            steps: number of timed steps, after a first one that is slower.
         """
         batch = next(iter(self.loader.batches(0)))
         start = 0.0

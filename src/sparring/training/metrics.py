@@ -1,4 +1,4 @@
-"""What is logged: every name with its meaning, and the file it goes to."""
+"""Logged metrics: their names and meanings, and the file they are written to."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ METRICS: Mapping[str, Metric] = {
         title="Standard deviation",
     ),
 }
-"""Metrics of every run; those of a method and its opponents are their own, `Method.metrics`."""
+"""Metrics of every run; a method and its opponents declare their own in `Method.metrics`."""
 
 
 def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
@@ -64,7 +64,8 @@ def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
 
 
 def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | int]) -> str | None:
-    """The first sentence of an opponent, or of the method, that a record goes astray.
+    """First warning of an opponent or of the method about a record of metrics; None if there is
+    none.
 
     Args:
         method: name of the method.
@@ -80,11 +81,11 @@ def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | in
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object per record, appended and flushed.
+    """File metrics.jsonl: one JSON object per record, appended and flushed.
 
     Args:
         path: file to write.
-        keep_before: on resuming, records of this step and later are dropped: they will be written
+        keep_before: on resuming, records from this step on are removed, as they will be written
             again.
     """
 
@@ -94,7 +95,7 @@ class MetricsFile:
         self._path, self._file = path, path.open("a")
 
     def write(self, record: Mapping[str, float]) -> None:
-        """Append one record; values that are not finite become null.
+        """Append one record; non-finite values become null.
 
         Raises:
             StorageError: if the disk is full.
@@ -108,14 +109,12 @@ class MetricsFile:
 
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(
-            OSError
-        ):  # what `write` could not put on the disk has been reported
+        with contextlib.suppress(OSError):  # `write` has reported what could not be written
             self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Records of a run in order; a last line that was cut off by a crash is left out."""
+    """Records of a run, in order; a last line that was cut off by a crash is left out."""
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -128,16 +127,16 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 def scored(
     metrics: Mapping[str, Tensor | float], labels: Tensor | None
 ) -> dict[str, Tensor | float]:
-    """Metrics in which pairs of images are replaced by the share of pairs that show one class.
+    """Metrics with pairs of images replaced by the share of pairs that have the same class.
 
-    A method names the images that its opponent set against each other as `.../pairs`, numbers of
-    the data set, shape (pairs, 2). Labels meet them here, after the step, so that no label reaches
+    A method logs the images that its opponent contrasts under a name `.../pairs`: indices in the
+    data set, shape (pairs, 2). Labels are used only here, after the step, so that no label reaches
     training.
 
     Args:
-        metrics: of one step.
-        labels: of the data set, -1 where unknown; None: pairs are dropped, as are pairs of which
-            one label is unknown.
+        metrics: metrics of one step.
+        labels: labels of the data set, -1 where unknown. Pairs with an unknown label are dropped;
+            None: all pairs are.
     """
     found = {name: value for name, value in metrics.items() if not name.endswith("/pairs")}
     for name in metrics.keys() - found.keys():
@@ -154,5 +153,5 @@ def scored(
 
 
 def plain(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Metrics as numbers, rounded to seven digits."""
+    """Metrics as Python numbers, rounded to seven digits."""
     return {name: float(f"{float(value):.7g}") for name, value in metrics.items()}

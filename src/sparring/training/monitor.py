@@ -1,5 +1,5 @@
-"""The look at an encoder while it trains: the label-free panel always, an online kNN where labels
-exist."""
+"""Monitoring of the encoder during training: label-free measures, and an online kNN if there are
+labels."""
 
 import numpy as np
 import torch
@@ -15,18 +15,18 @@ from sparring.seeding import generator
 
 BATCH = 256
 NEIGHBOURS = 20
-"""For the online score: few, since it has few images."""
+"""Number of neighbours of the online kNN; small, because it uses few images."""
 
 
 class Monitor:
-    """Measures on a fixed random part of the training images; a fifth of it is held out for the
-    kNN.
+    """Monitor of the encoder on a fixed random part of the training images; a fifth of it is held
+    out for the kNN.
 
     Args:
-        dataset: the training images; its labels are used here and nowhere in training.
-        views: augmentation, for alignment.
-        num_images: how many images to look at.
-        seed: of the run.
+        dataset: training images; their labels are used here and nowhere in training.
+        views: augmentation, for the alignment measure.
+        num_images: number of images to measure on.
+        seed: seed of the run.
     """
 
     def __init__(self, dataset: Dataset, views: Views, *, num_images: int, seed: int) -> None:
@@ -39,8 +39,8 @@ class Monitor:
 
     @torch.no_grad()
     def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
-        """Measures by name, and a sentence if the encoder seems to collapse; the encoder is left as
-        it was."""
+        """Measures by name, and a warning if the encoder seems to collapse, else None; the encoder
+        does not change."""
         was_training = encoder.training
         encoder.eval()
         try:

@@ -1,4 +1,4 @@
-"""From what a user gives as data to the images of a run."""
+"""Opening of a run's images from the data that a user gives."""
 
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sources.sampling import typical_size
@@ -8,18 +8,18 @@ from sparring.training.listener import Listener, counter
 from sparring.training.settings import RunConfig
 
 IMAGE_SIZES = (32, 64, 96, 224)
-"""To choose from when none is given: the nearest to the images' own."""
+"""Image sizes in pixels from which the nearest to the images' own is chosen if none is given."""
 
 
 def open_images(
     config: RunConfig, data: ImageData, listener: Listener | None
 ) -> tuple[RunConfig, Dataset]:
-    """The configuration with its image size resolved, and the data set.
+    """Configuration with a resolved image size, and the data set.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         data: images as a user gives them.
-        listener: told how far the reading has come.
+        listener: receives the progress of reading.
     """
     source = open_source(data)
     if config.training.image_size is None:
@@ -35,7 +35,7 @@ def data_path(config: RunConfig) -> str:
     """Path of the run's images.
 
     Raises:
-        DataError: if they were handed over in memory.
+        DataError: if the images were given in memory.
     """
     if not config.data.path:
         raise DataError(

@@ -1,5 +1,5 @@
-"""What opponents learn from the images before the first step, such as a generator: resumable, and
-kept for later runs on these images."""
+"""Pretraining of opponents, such as a generator, before the first step: resumable, and cached for
+later runs on the same images."""
 
 import hashlib
 import json
@@ -17,19 +17,19 @@ from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.listener import Listener
 
 VERSION = 1
-"""Raised when what was learned before can no longer be used."""
+"""Format version of the cache; increased when older results can no longer be used."""
 TIMED = 3
-"""Moves from which the time of all is estimated, after a first one that is slower."""
+"""Number of steps from which the total time is estimated, after a first one that is slower."""
 SAVE_SECONDS = 120.0
 
 
 class PretrainingCache:
-    """Keeps what opponents have learned from images; the `OpponentCache` of a run.
+    """`OpponentCache` of a run: trains opponents on the images and stores the results.
 
     Args:
-        dataset: images to learn from.
-        cache: folder of everything that is kept.
-        listener: told the expected time before it passes.
+        dataset: images to train on.
+        cache: folder of the stored results.
+        listener: receives the expected time in advance.
     """
 
     def __init__(self, dataset: Dataset, *, cache: Path, listener: Listener | None = None) -> None:
@@ -39,11 +39,11 @@ class PretrainingCache:
     def train(
         self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
     ) -> None:
-        """Train to the end, from where an earlier training of these settings was stopped.
+        """Train to the end, continuing an earlier training with the same settings if there is one.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, when what was learned so far is saved; the
-                same run continues it.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current state is saved; the same
+                run continues from it.
         """
         path = self._path(name, settings)
         was_there = self.recall(pretraining, name=name, settings=settings)
@@ -51,14 +51,14 @@ class PretrainingCache:
             if was_there:
                 self._report(
                     f"{name}: learned from these images before, in {pretraining.total:,} "
-                    f"moves ({path})"
+                    f"steps ({path})"
                 )
             return
         with stop_on_signal() as request:
             self._train(pretraining, name, path, request)
         if request.is_set:
             self._report(
-                f"{name}: stopped after {pretraining.done:,} of {pretraining.total:,} moves; the "
+                f"{name}: stopped after {pretraining.done:,} of {pretraining.total:,} steps; the "
                 "same run goes on from there"
             )
             raise KeyboardInterrupt
@@ -66,7 +66,7 @@ class PretrainingCache:
     def recall(
         self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
     ) -> bool:
-        """Continue where an earlier training of these settings on these images was left; returns
+        """Restore the state of an earlier training with these settings on these images; returns
         whether there was one."""
         path = self._path(name, settings)
         state = distributed.share(_read(path) if distributed.is_main() else None)
@@ -112,7 +112,7 @@ class PretrainingCache:
 
 
 def lasting(seconds: float) -> str:
-    """A time as a person says it.
+    """Duration in words, with a suitable unit.
 
     Example:
         >>> [lasting(seconds) for seconds in (12.3, 600, 86_400)]
@@ -128,7 +128,7 @@ def _estimate(name: str, pretraining: Pretrainable, *, seconds: float) -> str:
     time_left = lasting(seconds * (pretraining.total - pretraining.done))
     done = f" from move {pretraining.done - TIMED - 1:,}" if pretraining.done > TIMED + 1 else ""
     return (
-        f"{name}: learns the images first{done}, {pretraining.total:,} moves, about {time_left} "
+        f"{name}: learns the images first{done}, {pretraining.total:,} steps, about {time_left} "
         "here; kept for later runs on these images"
     )
 
@@ -139,8 +139,7 @@ def _write(path: Path, pretraining: Pretrainable) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What was learned before; None if there is nothing, or it is damaged: then it is learned
-    anew."""
+    """Stored state; None if there is none, or it is damaged: training then starts again."""
     try:
         state = read_state(path)
     except (FileNotFoundError, DamagedError):

@@ -1,5 +1,4 @@
-"""A run from its configuration to its end: a training at its first step, what its opponents learn
-before it, and the training itself."""
+"""Stages of a run: preparation, pretraining of its opponents, and the training itself."""
 
 from copy import deepcopy
 
@@ -31,14 +30,14 @@ def prepare(
     backbone: nn.Module | None,
     listener: Listener | None,
 ) -> Training:
-    """A training at its first step.
+    """Training of a configuration at its first step.
 
     Args:
-        config: with a resolved image size.
-        dataset: the training images.
-        folder: where everything goes.
-        backbone: a network of your own instead of `encoder.backbone`.
-        listener: told what will be trained.
+        config: configuration with a resolved image size.
+        dataset: training images.
+        folder: run folder to write to.
+        backbone: your own network, used instead of `encoder.backbone`.
+        listener: receives a description of the training.
     """
     observe = listener.observe if listener is not None else None
     training = Training(
@@ -48,7 +47,7 @@ def prepare(
         folder=folder,
         observe=observe,
     )
-    # Only now: a wrong batch size or device is told without it.
+    # Only now, so that a wrong batch size or device is reported before it.
     if listener is not None:
         listener.report(_summary(config, dataset))
     return training
@@ -61,15 +60,15 @@ def pretrain_opponent(
     backbone: nn.Module | None = None,
     cache: OpponentCache | None = None,
 ) -> None:
-    """Let the opponents learn what they want to know of the images before the first step.
+    """Pretrain the opponents on the images before the first step.
 
     Nothing is written to the run's folder.
 
     Args:
-        training: at its first step.
-        listener: told before what a step with such opponents costs.
-        backbone: the network of your own with which the run is trained, if any.
-        cache: keeps what is learned; None: the cache of the configuration.
+        training: training at its first step.
+        listener: receives in advance the cost of a step with such opponents.
+        backbone: your own network with which the run is trained, if any.
+        cache: stores the result; None: the cache of the configuration.
     """
     config, game = training.config, training.game
     is_heard = distributed.share(listener is not None)  # all processes measure, or none
@@ -87,11 +86,11 @@ def pretrain_opponent(
 
 
 def run_training(training: Training, folder: RunFolder) -> None:
-    """Train to the end in the folder, which no other process may use meanwhile.
+    """Train to the end in the folder, which is locked against other processes.
 
     Args:
-        training: at its first step, or restored.
-        folder: the run's.
+        training: training at its first step, or restored from a checkpoint.
+        folder: run folder.
     """
     if distributed.is_main():
         with folder.locked():
@@ -106,15 +105,15 @@ def run_training(training: Training, folder: RunFolder) -> None:
 def require_unchanged_classes(
     config: RunConfig, folder: RunFolder, listener: Listener | None
 ) -> None:
-    """Refuse a run whose classes are not at hand; say so where their files have changed.
+    """Refuse a run whose classes are not available; report classes whose files have changed.
 
     Args:
-        config: of the run.
-        folder: the run's; it knows the files' hashes.
-        listener: told of a file that changed.
+        config: configuration of the run.
+        folder: run folder, which stores the files' hashes.
+        listener: receives the names of changed files.
 
     Raises:
-        ConfigError: naming the class that must be given again.
+        ConfigError: if a class must be given again; the message names it.
     """
     config.require_classes()
     before = folder.read_classes()
@@ -129,15 +128,15 @@ def require_unchanged_classes(
 def load_method(
     folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
 ) -> Method | None:
-    """The method of a run's last checkpoint in evaluation mode, gradients off.
+    """Method of a run's last checkpoint, in evaluation mode and without gradients.
 
     Args:
-        folder: the run's.
-        backbone: the network of your own with which the run was trained, if any.
-        device: where to put it.
+        folder: run folder.
+        backbone: your own network with which the run was trained, if any.
+        device: device of the method.
 
     Returns:
-        None if its class is not at hand.
+        None if the method's class is not available.
     """
     config = folder.read_config()
     try:
@@ -151,7 +150,7 @@ def load_method(
 
 
 def _hashes(config: RunConfig) -> dict[str, str]:
-    """Hash of the file of each class that was given, by its name in the configuration."""
+    """Hash of the file of each given class, by its name in the configuration."""
     given = {
         config.method: registry.source_hash("method", config.method),
         **{name: registry.source_hash("opponent", name) for name in config.opponent},
@@ -171,8 +170,8 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
 
 
 def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:
-    """Time of a step with the opponents beside one without, measured on games that are thrown
-    away."""
+    """Sentence about the time of a step with the opponents and without them, measured on separate
+    games."""
     config, seconds = training.config, []
     sections = [registry.section_of(name) for name in config.opponent]
     alone = {key: value for key, value in config.tree().items() if key not in sections}

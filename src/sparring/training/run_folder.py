@@ -1,4 +1,4 @@
-"""The run folder: what it holds, who may write it."""
+"""The run folder: its files, and the lock for writing."""
 
 import fcntl
 import json
@@ -24,7 +24,7 @@ PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
 
 
 class RunFolder:
-    """Paths and small files of one run."""
+    """Paths and small files of one run folder."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -37,11 +37,11 @@ class RunFolder:
         self.environment = self.path / "environment.json"
 
     def create(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            RunError: if it holds anything already; nothing is touched then.
-            StorageError: if it cannot be made.
+            RunError: if it is not empty; nothing is changed then.
+            StorageError: if it cannot be created.
         """
         if self.config.exists():
             how = (
@@ -58,7 +58,7 @@ class RunFolder:
             raise StorageError(f"cannot create {self.path}: {error.strerror or error}") from None
 
     def require(self) -> None:
-        """Refuse a folder without a run.
+        """Raise an error if the folder holds no run.
 
         Raises:
             RunError: if there is no config.toml.
@@ -71,10 +71,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder.
+        """Lock the folder against training by other processes.
 
         Raises:
-            RunError: if another process is at it.
+            RunError: if another process holds the lock.
         """
         with (self.path / ".lock").open("w") as file:
             try:
@@ -90,12 +90,12 @@ class RunFolder:
         write_atomically(self.config, toml_text(config.tree()).encode())
 
     def read_config(self) -> RunConfig:
-        """The configuration with which the run was made."""
+        """Read the configuration of the run."""
         self.require()
         return RunConfig.from_tree(read_toml(self.config), is_stored=True)
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
-        """List the files that could not be used, one per line with the reason after a tab."""
+        """Write the list of unusable files, one per line with the reason after a tab."""
         lines = [f"{key}\t{reason}\n" for key, reason in files]
         write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
@@ -105,21 +105,22 @@ class RunFolder:
         """Save the command, versions and machine.
 
         Args:
-            device: where the run computes.
-            classes: SHA-256 of the file of each class that was given, by its name.
+            device: device of the run.
+            classes: SHA-256 of the file of each given class, by the class's name.
         """
         found = {**environment(device), **({"classes": dict(classes)} if classes else {})}
         write_atomically(self.environment, _json(found))
 
     def read_classes(self) -> dict[str, str]:
-        """SHA-256 of the file of each class that was given when the run was last started."""
+        """SHA-256 of the file of each class that was given when the run was last started, by the
+        class's name."""
         try:
             return dict(json.loads(self.environment.read_text())["classes"])
         except (OSError, ValueError, TypeError, KeyError):
             return {}
 
     def read_scores(self) -> dict[str, Any]:
-        """Scores so far; empty before the first evaluation.
+        """Read the scores so far; empty before the first evaluation.
 
         Raises:
             RunError: if the file is damaged.
@@ -137,7 +138,7 @@ class RunFolder:
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
-    """What a reader needs to repeat or to doubt a result."""
+    """Command, versions and machine, as needed to reproduce a result."""
     found: dict[str, str | int] = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

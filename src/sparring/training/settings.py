@@ -1,5 +1,4 @@
-"""The configuration of a run: general sections, and the method's own settings beside them at the
-top level."""
+"""The configuration of a run: general sections, and the method's own settings at the top level."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -16,42 +15,47 @@ from sparring.models.backbones import EncoderSettings
 
 
 class TrainingSettings(Settings):
-    """How long, how large, on what."""
+    """Length, batch size, device and records of training."""
 
     epochs: int = Field(default=100, ge=1)
-    """Passes over the images."""
+    """Number of passes over the images."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after this many steps, with the schedules of the whole run: a trial."""
+    """Number of steps after which the run stops, with the schedules of the whole run, as a trial;
+    None: all steps."""
     batch_size: int = Field(default=256, ge=2)
-    """Images per step over all processes."""
+    """Number of images per step, over all processes."""
     image_size: int | None = Field(default=None, ge=8)
-    """Side of the views in pixels; None: 32, 64, 96 or 224, the nearest to the images."""
+    """Side of the views in pixels; None: 32, 64, 96 or 224, whichever is nearest to the images'
+    own."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """Device: auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 autocast on CUDA devices that have it, else float32."""
+    """Precision of the encoder's forward pass; auto: bfloat16 autocast on CUDA devices that support
+    it, else float32."""
     channels_last: bool = True
-    """Memory order of images; up to 2.8 times faster convolutions for narrow networks on CPUs,
-    faster on tensor cores."""
+    """Whether images are stored channels last: convolutions of narrow networks are up to 2.8 times
+    faster on CPUs, and faster on tensor cores."""
     sync_batch_norm: bool = False
-    """Batch norm over the joint batch of all processes (CUDA only)."""
+    """Whether batch norm uses the joint batch of all processes (CUDA only)."""
     acceleration: bool = True
-    """Take fast paths; off, the slow twin of each computes the same up to rounding."""
+    """Whether to use fast paths; otherwise the slow twin of each computes the same up to
+    rounding."""
     log_steps: int = Field(default=10, ge=1)
-    """Steps between records of metrics.jsonl."""
+    """Number of steps between records of metrics.jsonl."""
     monitor_epochs: int | None = Field(default=None, ge=1)
-    """Epochs between looks at the label-free panel and the online kNN; None: ten looks per run."""
+    """Number of epochs between measurements of the monitor (label-free measures and online kNN);
+    None: ten measurements per run."""
     monitor_images: int = Field(default=2000, ge=8)
-    """Images that the monitor looks at."""
+    """Number of images that the monitor measures on."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
-    """Time between checkpoints; 0: after every step. One is always written at the end and on
-    interruption."""
+    """Minutes between checkpoints; 0: after every step. A checkpoint is always written at the end
+    and on interruption."""
 
 
 class StoredSettings(MethodSettings):
-    """Settings of a method whose class is not at hand, as a run folder stores them.
+    """Settings of a method whose class is not available, as a run folder stores them.
 
-    They rebuild the encoder, and nothing else.
+    They suffice to rebuild the encoder, and nothing else.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -59,31 +63,31 @@ class StoredSettings(MethodSettings):
 
 
 class RunConfig(Settings):
-    """Everything that defines a run."""
+    """Complete configuration of a run."""
 
     method: str
-    """A name of `sparring methods`, or FILE.py:CLASS or package.module:CLASS."""
+    """Method: a name of `sparring methods`, or FILE.py:CLASS or package.module:CLASS."""
     opponent: tuple[str, ...] = ()
     """Opponents in image space around the method, the innermost first: names of `sparring
     methods`, or FILE.py:CLASS or package.module:CLASS."""
     seed: int = Field(default=0, ge=0)
-    """Seed of every random draw; the same seed gives the same bits on one device."""
+    """Seed of all random draws; equal seeds give equal bits on one device."""
     data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     method_settings: MethodSettings
     """The method's own settings; in files and `--set` they stand at the top level."""
     opponent_settings: Mapping[str, Settings] = Field(default_factory=dict)
-    """Settings of each opponent by its name; in files and `--set` a section at the top level."""
+    """Settings of each opponent, by its name; in files and `--set` a section at the top level."""
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any], *, is_stored: bool = False) -> Self:
-        """Configuration from a nested dictionary as TOML gives it.
+        """Configuration from a nested dictionary, such as the content of a TOML file.
 
         Args:
-            tree: what a user or a file says.
-            is_stored: the tree comes from a run folder; a class that is not at hand is then no
-                error before it is needed.
+            tree: values by key.
+            is_stored: whether the tree comes from a run folder; a class that is not available is
+                then an error only when it is needed.
 
         Raises:
             ConfigError: for an unknown method, key or value.
@@ -136,10 +140,10 @@ class RunConfig(Settings):
         return {**general, **self.method_settings.model_dump(mode="json"), **opponents}
 
     def changed(self, **sections: Any) -> Self:
-        """The same configuration with other values.
+        """Copy of this configuration with other values.
 
         Args:
-            sections: values by key; those of a section as a dictionary, such as
+            sections: values by key; the values of a section as a dictionary, such as
                 `training={"epochs": 10}`.
 
         Raises:
@@ -150,15 +154,15 @@ class RunConfig(Settings):
 
     @property
     def image_size(self) -> int:
-        """Side of the views in pixels, once the data are opened."""
+        """Side of the views in pixels, known once the data are opened."""
         assert self.training.image_size is not None
         return self.training.image_size
 
     def require_classes(self) -> None:
-        """Refuse a configuration whose method or opponents are not at hand.
+        """Refuse a configuration whose method or opponents are not available.
 
         Raises:
-            ConfigError: naming the class that must be given again.
+            ConfigError: if a class must be given again; the message names it.
         """
         registry.method_class(self.method)
         for name in self.opponent:
@@ -188,7 +192,7 @@ def _without_variant(tree: Mapping[str, Any]) -> Tree:
 
 
 def _without_pairing(tree: Mapping[str, Any]) -> Tree:
-    """The tree with a published pairing, such as clae, spelt out as method and opponent."""
+    """Tree in which a published pairing, such as clae, is replaced by its method and opponent."""
     name, given = str(tree["method"]), tree.get("opponent", ())
     given = [given] if isinstance(given, str) else [str(opponent) for opponent in given]
     if name not in registry.pairings():

@@ -22,8 +22,8 @@ from sparring.evaluation.pretraining_again.data_efficiency import (
     DataEfficiencySettings,
     control_config,
     data_efficiency,
-    saving,
 )
+from sparring.evaluation.pretraining_again.image_saving import saving, saving_sentence
 from sparring.evaluation.pretraining_again.pretraining import Pretrained
 from sparring.measures.knn import knn_accuracy
 from sparring.training.settings import RunConfig
@@ -141,7 +141,7 @@ def test_a_control_is_a_method_with_its_own_defaults_or_a_file(tmp_path: Path) -
     path = tmp_path / "mine.toml"
     path.write_text(toml_text({"method": "simclr", "temperature": 0.7, "training": {"epochs": 99}}))
     mine = control_config(str(path), run)
-    assert (mine.game.model_dump()["temperature"], mine.training) == (0.7, run.training)
+    assert (mine.method_settings.model_dump()["temperature"], mine.training) == (0.7, run.training)
     with pytest.raises(ConfigError, match="did you mean 'mocov3'"):
         control_config("mocov", run)
     with pytest.raises(ConfigError, match=r"cannot read .*nowhere.toml"):
@@ -211,7 +211,7 @@ def test_a_control_that_is_not_reached_gives_no_factor() -> None:
     found = saving((0.5, 1.0), [[0.2, 0.4], [0.3, 0.5]], [[0.0, 0.45], [0.0, 0.4]])
     assert (found["share"], found["reached"]) == (None, 1)
     assert found["shares"][0] is None
-    assert "in 1 of 2 seeds" in module._sentence("simclr", {"control": "control-byol", **found}, 2)
+    assert "in 1 of 2 seeds" in saving_sentence("simclr", {"control": "control-byol", **found}, 2)
 
 
 @pytest.mark.parametrize(("untrained", "is_warned"), [(0.3, False), (0.7, True)])
@@ -233,7 +233,7 @@ def test_a_control_that_learned_nothing_is_pointed_out(
 def test_the_smallest_share_is_only_an_upper_bound() -> None:
     found = saving((0.5, 1.0), [[0.6, 0.7]], [[0.0, 0.55]])
     assert (found["share"], found["at_most"]) == (0.5, True)
-    sentence = module._sentence("simclr", {"control": "control-byol", **found}, 1)
+    sentence = saving_sentence("simclr", {"control": "control-byol", **found}, 1)
     assert (
         sentence
         == "simclr on at most 50% of the images (one seed) equals its control byol on all of them"

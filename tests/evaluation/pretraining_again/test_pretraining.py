@@ -61,13 +61,13 @@ def images(count: int = 48) -> Dataset:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every step that is made."""
     made: list[int] = []
-    step = Training._play_step
+    step = Training._run_step
 
     def counted(self: Training, batch: loop.Batch) -> Any:
         made.append(self.step)
         return step(self, batch)
 
-    monkeypatch.setattr(Training, "_play_step", counted)
+    monkeypatch.setattr(Training, "_run_step", counted)
     return made
 
 
@@ -112,7 +112,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
     steps.clear()
     work = evaluation_data(tmp_path / "stopped")
     with monkeypatch.context() as patch:
-        counted = Training._play_step
+        counted = Training._run_step
 
         def stopping(self: Training, batch: loop.Batch) -> Any:
             if self.step == 3:
@@ -120,7 +120,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
                 raise KeyboardInterrupt
             return counted(self, batch)
 
-        patch.setattr(Training, "_play_step", stopping)
+        patch.setattr(Training, "_run_step", stopping)
         with pytest.raises(KeyboardInterrupt):
             pretrained(images(), PLACE, config=run_config(work), data=work)
     assert steps == [0, 1, 2]

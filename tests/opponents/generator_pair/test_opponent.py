@@ -178,7 +178,7 @@ test; ten times faster they overshoot, and rounding decides where they end."""
 
 
 def moved_hardness(weight: float, *, moves: int, seed: int) -> float:
-    """Change of hardness by moves of the generators against an encoder that stands still."""
+    """Change of hardness by updates of the generators against a fixed encoder."""
     game = paired(
         network=ring.Plain,
         pair={**UNLIMITED, "hardness": weight},

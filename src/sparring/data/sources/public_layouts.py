@@ -72,6 +72,7 @@ def dtd(root: Path) -> SplitFiles:
     names = tuple(sorted({line.partition("/")[0] for lines in lists.values() for line in lines}))
 
     def listing(part: str) -> Listing:
+        """Paths of one split, each with its class."""
         return [
             (f"dtd/dtd/images/{line}", names.index(line.partition("/")[0])) for line in lists[part]
         ]
@@ -90,6 +91,7 @@ def fgvc_aircraft(root: Path) -> SplitFiles:
     numbers = _numbers(_lines(root / folder / "variants.txt"))
 
     def listing(part: str) -> Listing:
+        """Paths of one split, each with its class."""
         pairs = [
             line.split(" ", 1) for line in _lines(root / folder / f"images_variant_{part}.txt")
         ]
@@ -115,6 +117,7 @@ def food101(root: Path) -> SplitFiles:
     numbers = _numbers(sorted(lists["train"]))
 
     def listing(part: str) -> Listing:
+        """Paths of one split, each with its class."""
         return [
             (f"food-101/images/{image}.jpg", numbers[name])
             for name, images in lists[part].items()
@@ -182,6 +185,7 @@ def flowers102(root: Path) -> SplitFiles:
     names = getattr(Flowers102, "classes", numbers)  # later versions of torchvision name them
 
     def listing(part: str) -> Listing:
+        """Paths of one split, each with its class."""
         images = np.atleast_1d(parts[part]).astype(int)
         return [
             (f"flowers-102/jpg/image_{image:05d}.jpg", int(labels[image - 1])) for image in images

@@ -220,6 +220,7 @@ def _open_voc(path: Path) -> SegmentationImages:
         raise DataError(f"{path} lists no images; it needs one name per line, such as 2007_000032")
 
     def mask_of(stem: str) -> str | None:
+        """Path of an image's mask; None if there is none."""
         return next(
             (name for folder in VOC_MASKS if (root / (name := f"{folder}/{stem}.png")).is_file()),
             None,

@@ -149,6 +149,7 @@ def _of_one_class(
         penalties: Sequence[float],
         progress: ReportProgress | None,
     ) -> list[Probe]:
+        """Classifiers for the penalties, each divided by the number of samples."""
         return regularisation_path(
             features, targets, [penalty / len(features) for penalty in penalties], progress=progress
         )

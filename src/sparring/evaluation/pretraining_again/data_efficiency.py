@@ -10,7 +10,7 @@ saves images.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.frozen.knn import KnnSettings
 from sparring.evaluation.frozen.logistic import linear_probe
-from sparring.evaluation.pretraining_again.interpolation import smallest_x_reaching
+from sparring.evaluation.pretraining_again.image_saving import Line, saving, saving_sentence
 from sparring.evaluation.pretraining_again.pretraining import (
     Pretrained,
     pretrained,
@@ -77,10 +77,6 @@ class DataEfficiencySettings(Settings):
         return tuple(sorted(set(shares)))
 
 
-Line: TypeAlias = list[list[float]]
-"""Scores of one method: for each seed, one per share."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The pretrainings of one evaluation, and how they are scored."""
@@ -107,9 +103,7 @@ class Experiment:
         epochs, batch = self.settings.epochs or config.training.epochs, config.training.batch_size
         if self.settings.fixed == "steps":
             epochs = max(1, round(epochs * (self.counts[-1] // batch) / (count // batch)))
-        return RunConfig.from_tree(
-            merged(config.tree(), {"seed": seed, "training": {"epochs": epochs}})
-        )
+        return config.changed(seed=seed, training={"epochs": epochs})
 
     def pretrained(self, method: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""
@@ -223,35 +217,6 @@ def _score(encoder: Encoder, experiment: Experiment) -> float:
     )
 
 
-def saving(shares: Sequence[float], line: Line, control: Line) -> Result:
-    """Share of the images with which a method reaches the score of its control on all of them, seed
-    by seed.
-
-    Args:
-        shares: rising, the last 1.
-        line: scores of the method.
-        control: scores of the control, of the same seeds and shares.
-
-    Returns:
-        `shares`: of each seed, None where the method does not get there; `share`: their mean, None
-        if any seed does not; `range`: smallest and largest of those that do; `reached`: number of
-        those; `at_most`: some seed gets there with the smallest share measured, so that the truth
-        may be less.
-    """
-    found = [
-        smallest_x_reaching(list(zip(shares, own, strict=True)), other[-1])
-        for own, other in zip(line, control, strict=True)
-    ]
-    reached = [share for share in found if share is not None]
-    return {
-        "shares": found,
-        "share": spread(reached)[0] if len(reached) == len(found) else None,
-        "range": [min(reached), max(reached)] if reached else None,
-        "reached": len(reached),
-        "at_most": any(share == shares[0] for share in reached),
-    }
-
-
 def _result(
     experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]
 ) -> Result:
@@ -281,29 +246,13 @@ def _result(
             "control": control,
             **saving(settings.shares, lines[run], lines[control]),
         }
-        notes.append(_sentence(run, result["factor"], len(settings.seeds)))
+        notes.append(saving_sentence(run, result["factor"], len(settings.seeds)))
         if spread([scores[-1] for scores in lines[control]])[0] <= spread(untrained)[0]:
             result["warning"] = (
                 "the control on all images is no better than the untrained encoder, so "
                 "reaching it says nothing"
             )
     return {**result, "note": "; ".join(notes)}
-
-
-def _sentence(run: str, factor: Mapping[str, Any], seeds: int) -> str:
-    control = factor["control"].removeprefix("control-")
-    if factor["share"] is None:
-        return (
-            f"{run} reaches its control {control} on all images in {factor['reached']} of {seeds} "
-            "seeds"
-        )
-    low, high = factor["range"]
-    most = "at most " if factor["at_most"] else ""
-    over = f" ({low:.0%} to {high:.0%} over {seeds} seeds)" if seeds > 1 else " (one seed)"
-    return (
-        f"{run} on {most}{factor['share']:.0%} of the images{over} equals its control {control} "
-        "on all of them"
-    )
 
 
 def _table(experiment: Experiment, lines: Mapping[str, Line], untrained: Sequence[float]) -> Result:

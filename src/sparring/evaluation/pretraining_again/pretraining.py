@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparring import distributed
-from sparring.config import Tree, merged
+from sparring.config import Tree
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import EvaluationData
@@ -78,9 +78,9 @@ def run_config(
             "this protocol pretrains again as the run did; give it a run with a configuration"
         )
     changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
-    return RunConfig.from_tree(
-        merged(data.config.tree(), changes, {"seed": seed} if seed is not None else {})
-    )
+    if seed is not None:
+        changes["seed"] = seed
+    return data.config.changed(**changes)
 
 
 def require_batches(num_images: int, config: RunConfig, what: str) -> None:
@@ -134,11 +134,10 @@ def _plain(config: RunConfig, data: EvaluationData) -> RunConfig:
             "need a backbone that can be made by name; "
             "train the run with a model of timm"
         )
-    changes = {
-        "data": {"path": "", "limit": None},
-        "training": {"device": str(data.device), "sync_batch_norm": False},
-    }
-    return RunConfig.from_tree(merged(config.tree(), changes))
+    return config.changed(
+        data={"path": "", "limit": None},
+        training={"device": str(data.device), "sync_batch_norm": False},
+    )
 
 
 def _pretrained(

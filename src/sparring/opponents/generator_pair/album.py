@@ -1,5 +1,5 @@
-"""The album: what a pair of generators made of the same latents over the joint training, and how
-real it was."""
+"""Snapshots of a generator pair over the joint training: images of fixed latents, and their
+realism."""
 
 import torch
 from torch import Tensor, nn
@@ -16,32 +16,32 @@ from sparring.opponents.generator_pair.realism import (
 from sparring.seeding import generator
 
 MOMENTS = 8
-"""Pictures taken over the joint training, at equal distances from its first step."""
+"""Number of snapshots over the joint training, equally spaced from its first step."""
 SHOWN = 12
-"""Pairs per picture."""
+"""Pairs per snapshot."""
 MEASURED = 500
-"""Latents whose images are measured."""
+"""Number of latents whose images are compared with real ones."""
 REAL = 2000
-"""Real images with which they are compared, at most."""
+"""Largest number of real images in that comparison."""
 UNKNOWN = -1.0
 
 
 class Album(nn.Module):
-    """Pictures of pairs, and their Frechet distance from real images on random features; part of a
-    checkpoint.
+    """Snapshots of generated pairs, and their Frechet distance from real images on random features;
+    part of a checkpoint.
 
     Args:
-        image_size: side of the images.
+        image_size: side of the images in pixels.
     """
 
     pictures: Tensor
-    """uint8, (moments, 2, pairs, 3, size, size)."""
+    """Snapshots, uint8 (moments, 2, pairs, 3, size, size)."""
     is_taken: Tensor
     mean: Tensor
     covariance: Tensor
     distances: Tensor
-    """Of the generated images as measured last, and of one half of the real ones from the other;
-    -1: not known."""
+    """Frechet distances: of the generated images at the last snapshot, and between two halves of
+    the real images; -1: not known."""
 
     def __init__(self, *, image_size: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Album(nn.Module):
 
     @torch.no_grad()
     def learn(self, dataset: Images) -> None:
-        """Measure real images, a random part of them."""
+        """Measure a random part of the real images."""
         order = torch.randperm(len(dataset), generator=generator(0, "album"))[:REAL]
         features = random_features(dataset.images(order).float() / 255)
         real = gaussian(features)
@@ -66,8 +66,8 @@ class Album(nn.Module):
 
     @torch.no_grad()
     def note(self, pair: Pair, fraction: float) -> dict[str, Tensor]:
-        """Take the picture of this moment of the joint training unless it is taken, and say how
-        real the images are."""
+        """Store the snapshot of this moment of the joint training unless it exists, and return
+        metrics of the images' realism."""
         moment = min(int(fraction * MOMENTS), MOMENTS - 1)
         if not self.is_taken[moment]:
             self.is_taken[moment] = True
@@ -86,7 +86,7 @@ class Album(nn.Module):
 
 
 def _latents(maker: Generator, count: int) -> Tensor:
-    """The same ones at every moment, in all processes."""
+    """Fixed latents, equal for all snapshots and in all processes."""
     return torch.randn(count, maker.latent, generator=generator(0, "album latents")).to(
         next(maker.parameters())
     )

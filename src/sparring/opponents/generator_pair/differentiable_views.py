@@ -1,9 +1,8 @@
-"""Augmentation through which gradients reach the pixels: for generated images, on their way to a
-judge or to an encoder.
+"""Differentiable augmentation of generated images, for the discriminator and the encoder.
 
-`views` is faster and is torchvision's to the operation, but works in place and rounds boxes to
-pixels. Parameters are drawn per sample, for the joint batch of all processes, of which each keeps
-its rows.
+Gradients reach the pixels. The augmentation of `data.views` is faster and matches torchvision, but
+works in place and rounds boxes to pixels. Parameters are drawn per sample for the joint batch of
+all processes; each process keeps its rows.
 """
 
 from typing import Literal
@@ -20,7 +19,7 @@ from sparring.data.views.view_settings import ViewSettings
 Images = Float[Tensor, "batch 3 size size"]
 
 GREY_LEVEL = 0.5
-"""What lies beyond the border of a shifted image, and in a cut out square."""
+"""Value of pixels beyond the border of a shifted image, and inside a square that is cut out."""
 
 
 def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Generator) -> Images:
@@ -28,13 +27,13 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
     greyscale, blur or solarisation.
 
     Args:
-        images: in [0, 1].
+        images: images in [0, 1].
         recipe: distributions of crop, flip and jitter, and the jitter's probability; its size is
-            the images'.
-        generator: on the CPU, equal in all processes.
+            that of the images.
+        generator: CPU generator, equal in all processes.
 
     Returns:
-        In [0, 1]; of the jitter's three operations saturation is first and brightness last.
+        Images in [0, 1]. The jitter applies saturation first and brightness last.
     """
     batch, size = len(images), images.shape[-1]
     sides = torch.full((batch * distributed.num_processes(),), size)
@@ -46,7 +45,7 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
     factors = [jitter_factor(_draw(batch, generator), strength) for strength in strengths]
     is_jittered = _draw(batch, generator) < recipe.jitter
     saturation, contrast, brightness = (torch.where(is_jittered, factor, 1.0) for factor in factors)
-    cropped = _resampled(images, _own(boxes, batch).float() / size, flip, beyond="border")
+    cropped = _resampled(images, distributed.own_share(boxes).float() / size, flip, beyond="border")
     return _coloured(
         cropped, saturation=saturation, contrast=contrast, brightness=brightness
     ).clamp(0, 1)
@@ -55,16 +54,15 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
 def for_the_judge(
     images: Images, *, translation: float, cutout: float, colour: bool, generator: Generator
 ) -> Images:
-    """What a discriminator of few images looks at instead of the images: mirrored, shifted, with a
-    square cut out, in other colours.
+    """Augmentation for a discriminator trained on few images: flip, shift, cutout, colour changes.
 
     Args:
-        images: in [0, 1].
+        images: images in [0, 1].
         translation: largest shift as a share of the side; whole pixels.
         cutout: side of the square as a share of the side.
         colour: whether to change brightness (by up to 0.25), saturation (factor 0 to 2) and
             contrast (0.5 to 1.5) too.
-        generator: on the CPU, equal in all processes.
+        generator: CPU generator, equal in all processes.
 
     Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment).
     """
@@ -90,12 +88,9 @@ def for_the_judge(
 
 
 def _draw(batch: int, generator: Generator) -> Float[Tensor, "batch"]:
-    """Uniform in [0, 1): this process's rows of a draw for the joint batch."""
-    return _own(torch.rand(batch * distributed.num_processes(), generator=generator), batch)
-
-
-def _own(joint: Tensor, batch: int) -> Tensor:
-    return joint[distributed.rank() * batch :][:batch]
+    """Uniform numbers in [0, 1): this process's rows of a draw for the joint batch."""
+    joint = torch.rand(batch * distributed.num_processes(), generator=generator)
+    return distributed.own_share(joint)
 
 
 def _resampled(
@@ -105,11 +100,11 @@ def _resampled(
     *,
     beyond: Literal["border", "zeros"],
 ) -> Tensor:
-    """Boxes (top, left, height, width) in shares of the side, resized bilinearly to the images'
-    size.
+    """Crops resized bilinearly to the images' size; boxes (top, left, height, width) are shares of
+    the side.
 
-    A box at the border is sampled up to half a pixel beyond it: there lies the border's own value,
-    or zero.
+    A box at the border is sampled up to half a pixel beyond it, where pixels have the border's
+    value or zero.
     """
     top, left, height, width = boxes.unbind(dim=1)
     zero = torch.zeros_like(top)
@@ -134,7 +129,7 @@ def _coloured(
 
 
 def _outside_square(centre: Tensor, *, side: int, size: int) -> Float[Tensor, "batch 1 size size"]:
-    """0 within a square around the centre, which may reach beyond the border, else 1."""
+    """Mask: 0 within a square around the centre, which may reach beyond the border, else 1."""
     place = torch.arange(size)
     first = centre - side // 2
     inside = (place >= first[..., None]) & (place < first[..., None] + side)

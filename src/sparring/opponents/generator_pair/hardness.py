@@ -1,9 +1,8 @@
-"""What a pair of generated images is worth as an opponent: how hard it is, and the limits that keep
-the game well posed.
+"""Hardness of a pair of generated images, and the penalties that keep the game well posed.
 
-Pure functions of embeddings, which they normalise inside. A generator that only wants its pairs to
-be hard finds two ways out: it makes one image of every latent, and opposites of every pair. `fence`
-closes the second, `diversity` the first.
+Pure functions of embeddings, which are normalised inside. A generator that maximises hardness alone
+has two degenerate solutions: the same image for every latent, and pairs of opposites.
+`diversity_loss` penalises the first, `fence` the second.
 
 Source: after Wu et al. 2022, arXiv:2202.06464; the forms are our reconstruction, not verified (its
 body was not available to us).
@@ -24,15 +23,17 @@ def hardness(
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Contrastive loss of generated pairs among real images, both ways: what the generators
-    maximise.
+    """Contrastive loss of generated pairs among real images, in both directions; the generators
+    maximise it.
 
-    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],  s_i = u_i.u_i', with u from
-    `first` and u' from `second`, averaged with the same from u'
+    mean_i [ -s_i / t + log( exp(s_i / t) + sum_r exp(u_i.r / t) ) ],   s_i = u_i.u_i'
+
+    u are unit rows of `first`, u' of `second`; the value is averaged with that for u' in place of u
+    in the sum.
 
     Args:
-        first: embeddings of augmented images of one generator.
-        second: row i comes from the same latent as row i of `first`.
+        first: embeddings of augmented images from one generator.
+        second: embeddings from the other generator; row i has the same latent as row i of `first`.
         real: embeddings of real images, the only negatives.
         temperature: t > 0.
     """
@@ -54,24 +55,24 @@ def pair_similarity(
 
 
 def fence(similarity: Float[Tensor, "batch"], *, floor: float) -> Float[Tensor, ""]:
-    """Penalty of pairs that are less similar than they may be: mean_i max(0, floor - s_i)^2."""
+    """Penalty of pairs less similar than a floor: mean_i max(0, floor - s_i)^2."""
     return F.relu(floor - similarity).square().mean()
 
 
 def crowding(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-    """Mean cosine of different rows; 1: all images are the same to the encoder."""
+    """Mean cosine of different rows; 1: the encoder gives all images the same embedding."""
     count = len(embeddings)
     return (unit_rows(embeddings).sum(dim=0).square().sum() - count) / (count * (count - 1))
 
 
 def diversity_loss(made: Float[Tensor, ""], real: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Penalty of generated images that are more alike than real ones: max(0, crowding(made) -
-    crowding(real))^2."""
+    """Penalty of generated images more similar to each other than real ones: max(0, crowding(made)
+    - crowding(real))^2."""
     return F.relu(made - real).square()
 
 
 def similarity_floor(fraction: float, *, end: float, reached_at: float = 0.7) -> float:
-    """Least similarity of a pair at a fraction of the joint training: from 1 in a straight line to
+    """Smallest allowed similarity of a pair at a fraction of the joint training: linear from 1 to
     `end`, then constant.
 
     Example:

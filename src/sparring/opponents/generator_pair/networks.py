@@ -1,8 +1,7 @@
-"""Generator and discriminator of images, both small residual networks: the opponent that makes
-images, and its judge.
+"""Generator and discriminator of images, both small residual networks.
 
-The generator's width is a multiple of its last layer's; the discriminator is bound by spectral
-norm, without which a judge of a few thousand images learns them by heart within minutes.
+The widths of the generator's layers are multiples of its last layer's. The discriminator uses
+spectral norm; without it, a discriminator of a few thousand images memorises them within minutes.
 
 Source: shapes after Brock et al. 2019, arXiv:1809.11096 (BigGAN), for small images and without
 classes; spectral norm of Miyato et al. 2018, arXiv:1802.05957.
@@ -21,23 +20,23 @@ from sparring.config import Settings
 from sparring.errors import ConfigError
 
 START = 4
-"""Side of the smallest map."""
+"""Side of the smallest map in pixels."""
 SIZES = (16, 32, 64)
-"""Sides of images that they can make and judge."""
+"""Sides of images that the networks support, in pixels."""
 
 
 class GeneratorSettings(Settings):
-    """Size of generator and discriminator."""
+    """Sizes of the generator and the discriminator."""
 
     width: int = Field(default=32, ge=4)
-    """Channels next to the image, in both (twice as many in the generator of 16 px); four times as
-    many at the other end."""
+    """Channels of the layer next to the image, in both networks (twice as many in the generator of
+    16 px); the layer at the other end has four times as many."""
     latent: int = Field(default=128, ge=1)
-    """Numbers that an image is made from."""
+    """Dimensions of the latent vector."""
 
 
 class Generator(nn.Module):
-    """Latent vectors, standard normal, to images in [0, 1].
+    """Generator: standard normal latent vectors to images in [0, 1].
 
     Args:
         settings: width and size of the latent vectors.
@@ -64,17 +63,17 @@ class Generator(nn.Module):
         _initialise(self)
 
     def forward(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
-        """Images in [0, 1]."""
+        """Generate images in [0, 1]."""
         maps = self.start(latents).view(len(latents), -1, START, START)
         images: Tensor = torch.sigmoid(self.finish(self.blocks(maps)))
         return images
 
 
 class Discriminator(nn.Module):
-    """Images in [0, 1] to how real they look: any number, higher for more real.
+    """Discriminator: images in [0, 1] to realism, any number, higher for more real.
 
     Args:
-        settings: its width is the generator's.
+        settings: width; the generator's.
         image_size: side of the images, one of `SIZES`.
 
     Raises:
@@ -98,7 +97,7 @@ class Discriminator(nn.Module):
                 spectral_norm(module)
 
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch"]:
-        """Realism of each image."""
+        """Realism of each image, higher for more real."""
         maps = F.relu(self.blocks(2 * images - 1)).sum(dim=(2, 3))
         realism: Tensor = self.judge(maps)[:, 0]
         return realism
@@ -116,7 +115,7 @@ class _Up(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps of twice the side."""
+        """Compute maps of twice the side."""
         inner = self.layers[0](_doubled(F.relu(self.norms[0](maps))))
         inner = self.layers[1](F.relu(self.norms[1](inner)))
         output: Tensor = inner + _doubled(
@@ -141,7 +140,7 @@ class _Down(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps of half the side, or of the same."""
+        """Compute maps of half the side, or of the same side."""
         inner = self.layers[1](F.relu(self.layers[0](maps if self.is_first else F.relu(maps))))
         if self.halves:
             inner, maps = F.avg_pool2d(inner, 2), F.avg_pool2d(maps, 2)

@@ -1,26 +1,25 @@
 """Generator pair: two generators make hard positives and further negatives, around any method.
 
-Idea. Two generators make similar but distinct images of one latent vector; two augmented views of
-each are four positives of each other. The generators learn with the encoder, so that the pair is as
-hard for it as it may be.
+Idea. Two generators make similar but distinct images from one latent vector; two augmented views of
+each are four positives of each other. The generators are trained together with the encoder, so that
+the pair is as hard for it as the limits allow.
 
 The game. At every step, in this order:
 
 1. `discriminator` minimises the hinge loss of telling the batch from generated images, both
    augmented.
-2. `generator` (both) minimises L_adv - hardness * H + fence * F + diversity * Q against the encoder
-   and the discriminator as they stand, in evaluation mode: L_adv = -mean D, H is the contrastive
-   loss of a pair among real images, F and Q are the limits (hardness.py).
-3. `encoder` minimises the method's loss on the batch and on generated views, which it cannot reach
-   back to:
+2. `generator` (both) minimises L_adv - hardness * H + fence * F + diversity * Q against the current
+   encoder and discriminator, both in evaluation mode: L_adv = -mean D, H is the contrastive loss of
+   a pair among real images, F and Q are the penalties in hardness.py.
+3. `encoder` minimises the method's loss on the batch and on detached generated views:
 
     L = mean over the batch's views and, times `weight`, over the generated views;
     positives are the views of one image or of one latent vector
 
-simclr sets all of these against each other. Another method computes its loss on the batch alone,
-and on generated views as the mean over their six pairs. The others of the method (bank, queue,
-teacher) respond to the batch. Before, one generator and the discriminator learn the images
-(pretraining.py), and the encoder sees real images alone for `real_only` of the run.
+simclr contrasts all of these with each other. Any other method computes its loss on the batch
+alone, and on generated views as the mean over their six pairs. The method's bank, queue and teacher
+are updated with the batch only. Before the game, one generator and the discriminator are trained on
+the images (pretraining.py), and the encoder sees only real images for `real_only` of the run.
 
 After Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling
 similarity and four positives are the paper's; every form and number is ours, not verified. No code
@@ -66,11 +65,12 @@ from sparring.optim.player import Added, Averaged, Player
 
 
 class GeneratorPair(Opponent):
-    """Images that two generators make hard for a method. After Wu et al. 2022, arXiv:2202.06464.
+    """Opponent that adds hard images made by two generators. After Wu et al. 2022,
+    arXiv:2202.06464.
 
     Args:
-        method: its encoder is played against.
-        settings: of the pair, the discriminator and the limits.
+        method: method whose encoder the generators play against.
+        settings: settings of the pair, the discriminator and the limits.
     """
 
     about = About(
@@ -85,9 +85,9 @@ class GeneratorPair(Opponent):
         "generator_pair.disarmed=real-views, which costs less",
         order=2,
         twins=(
-            Twin("static", "one generator that stands still, two views per image", primary=True),
+            Twin("static", "one fixed generator, two views per image", primary=True),
             Twin("single", "one generator, made hard, two views per image"),
-            Twin("latent-noise", "two images of neighbouring latents of one that stands still"),
+            Twin("latent-noise", "two images of neighbouring latents of one fixed generator"),
             Twin("real-views", "further views of the real images instead of generated ones"),
         ),
         pairing=Pairing("hardgen", method="simclr"),
@@ -115,13 +115,13 @@ class GeneratorPair(Opponent):
         self.discriminator = Discriminator(settings.generator, image_size=size)
         self.album = Album(image_size=size)
         self.pair.begin(self.pair.first, noise=settings.init_noise, seed=0)
-        self._last: Metrics = {}  # of the generators' last move, to be logged until the next
+        self._last: Metrics = {}  # of the generators' last update, logged until the next
         self._supply = Supply(self.pair, settings)
         if settings.norms == "split":
             split_norms(innermost(method), momentum=0.1)
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
-        """The method's players, the generators and their discriminator."""
+        """Modules of the method's players, of the generators and of their discriminator."""
         makers = {"both": self.pair, "second": self.pair.second}
         return {
             **self.method.modules_by_player(),
@@ -132,8 +132,8 @@ class GeneratorPair(Opponent):
     def pretrain_opponent(
         self, images: Images, cache: OpponentCache, *, device: torch.device
     ) -> None:
-        """One generator and the discriminator learn the images; the pair begins as two copies of
-        the generator's moving average."""
+        """Train one generator and the discriminator on the images; both generators of the pair
+        start from the moving average of that generator."""
         s = self.settings
         self.method.pretrain_opponent(images, cache, device=device)
         if s.disarmed == "real-views":
@@ -151,8 +151,8 @@ class GeneratorPair(Opponent):
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
     ) -> Metrics:
-        """The discriminator moves, then the generators, then the method plays its round with what
-        they make."""
+        """Update the discriminator, then the generators, then run the method's step with generated
+        views added."""
         s, fraction = self.settings, self._fraction(context)
         if fraction is None:
             return self.method.step(views, players, context)
@@ -172,14 +172,14 @@ class GeneratorPair(Opponent):
         return {**metrics, **found}
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
-        """The method's pictures, and pairs over the training, once there are some."""
+        """Pictures of the method, and snapshots of pairs over the training, once there are any."""
         shown = self.album.pictures[self.album.is_taken] if self.album.is_taken.any() else None
         own = self.method.pictures(views, context)
         return replace(own, pairs=shown, num_moments=MOMENTS)
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:
-        """A sentence if the generators make the same image again and again."""
+        """A warning if the generators make the same image again and again."""
         made, real = (
             record.get(f"generator_pair/{name}") for name in ("crowding", "crowding_real")
         )
@@ -204,7 +204,7 @@ class GeneratorPair(Opponent):
     def _term(
         self, views: Sequence[View], made: Sequence[View], context: Context
     ) -> Added | Averaged:
-        """What generated views contribute to the encoder's loss beside the method's own."""
+        """Term of generated views that is added to the encoder's loss."""
         if self.settings.loss == "align":
             return Added(self.settings.weight, lambda: self._distance(made, context))
         rows, made_rows = (float(sum(len(view) for view in group)) for group in (views, made))
@@ -216,7 +216,7 @@ class GeneratorPair(Opponent):
         return torch.stack([normalised_regression(left, right) for left, right in pairs]).mean()
 
     def _loss_on_pairs(self, made: Sequence[View], context: Context) -> Tensor:
-        # They are none of the data set's images, but different ones.
+        # Generated images are not in the data set; any distinct numbers serve as their indices.
         apart = replace(context, indices=distributed.own_rows(len(made[0])))
         pairs = combinations(made, 2)
         return torch.stack([self.method.loss(pair, apart).loss for pair in pairs]).mean()

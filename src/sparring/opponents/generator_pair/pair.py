@@ -1,8 +1,7 @@
-"""A pair of generators that makes two similar but distinct images of each latent vector, as hard
-for the encoder as its limits allow.
+"""A pair of generators that makes two similar but distinct images from each latent vector.
 
-The generators do not know the encoder; `Pair` makes images, `GeneratorPairSettings` say how hard
-they may be. The game is `methods/generator_pair.py`, the way there `pretraining.py`.
+`Pair` makes images, `GeneratorPairSettings` limit how hard they may be, and `pair_loss` is the loss
+of the generators. The game is in `opponent.py`, the training before it in `pretraining.py`.
 """
 
 import copy
@@ -70,68 +69,72 @@ GENERATOR_PAIR_METRICS = {
 
 
 class GeneratorPairPlayers(Settings):
-    """How each side moves while the encoder learns: Adam without momentum, at a tenth of the
-    pretraining's rate."""
+    """Optimisers during the joint training: Adam without momentum, at a tenth of the pretraining's
+    rate."""
 
     generator: PlayerSettings = adam(2e-5)
     discriminator: PlayerSettings = adam(2e-5)
 
 
 class GeneratorPairSettings(Settings):
-    """Size, training and limits of the pair. Defaults: our reconstruction after Wu et al. 2022, not
-    verified."""
+    """Sizes, training and limits of the pair. The defaults are our reconstruction after Wu et al.
+    2022, not verified."""
 
     generator: GeneratorSettings = GeneratorSettings()
     judge: JudgeSettings = JudgeSettings()
     pretraining: PretrainingSettings = PretrainingSettings()
     players: GeneratorPairPlayers = GeneratorPairPlayers()
     real_only: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the run in which the encoder sees the images alone; then the joint training
+    """Share of the run in which the encoder sees only real images; then the joint training
     begins."""
     made_share: float = Field(default=0.5, gt=0, le=1)
-    """Latent vectors per step, as a share of the batch; each gives two images and four views."""
+    """Latent vectors per step, as a share of the batch size; each gives two images and four
+    views."""
     loss: Literal["multi-positive", "align"] = "multi-positive"
-    """What the encoder minimises on generated views: the method's own loss, all four views of a
-    latent being positives of each other; or their squared distances alone, without negatives (as a
-    later work of three of the authors does with another generator)."""
+    """Loss of the encoder on generated views. `multi-positive`: the method's own loss, with all
+    four views of a latent as positives of each other. `align`: only their squared distances,
+    without negatives (as in a later work of three of the authors with another generator)."""
     weight: float = Field(default=1.0, ge=0)
-    """Of a generated view beside a real one; of the distances, with loss=align."""
+    """Weight of a generated view relative to a real one; with loss=align, weight of the
+    distances."""
     hardness: float = 1.0
-    """Weight of hardness in the generators' loss; negative: they make it easy."""
+    """Weight of hardness in the generators' loss; negative: they make easy pairs."""
     hardness_temperature: float = Field(default=0.2, gt=0)
-    """Of the contrastive loss that the generators maximise."""
+    """Temperature of the contrastive loss that the generators maximise."""
     hardness_rise: float = Field(default=0.1, ge=0, le=1)
-    """Share of the joint training in which that weight rises from 0."""
+    """Share of the joint training in which the weight `hardness` rises from 0."""
     adaptive: bool = True
-    """Clip hardness's gradient at the images to the norm of realism's."""
+    """Whether to clip the gradient of hardness with respect to the images to the norm of realism's
+    gradient."""
     similarity: float = Field(default=0.7, ge=-1, le=1)
-    """Least cosine of a pair's embeddings in the end; it falls there from 1 in the first 70 % of
-    the joint training."""
+    """Smallest allowed cosine of a pair's embeddings at the end; the limit falls from 1 to this
+    value in the first 70 % of the joint training."""
     fence: float = Field(default=10.0, ge=0)
-    """Weight of the penalty below that floor."""
+    """Weight of the penalty on pairs whose cosine is below the limit `similarity`."""
     diversity: float = Field(default=10.0, ge=0)
-    """Weight of the penalty of generated images that are more alike than real ones."""
+    """Weight of the penalty on generated images that are more similar to each other than real
+    ones."""
     generator_every: int = Field(default=1, ge=1)
-    """Steps between moves of the generators and the discriminator."""
+    """Steps between updates of the generators and the discriminator."""
     init_noise: float = Field(default=0.01, ge=0)
-    """Noise by which the second generator begins apart from the first, relative to each weight
-    tensor's root mean square."""
+    """Standard deviation of the noise added to the second generator's weights at the start,
+    relative to each weight tensor's root mean square."""
     moves: Literal["both", "second"] = "both"
-    """Which generators learn in the joint training."""
+    """Generators that are trained in the joint training: both, or only the second."""
     norms: Literal["shared", "split"] = "shared"
-    """Shared: generated views go through the encoder's batch norms. Split: through a second set,
-    which they share with attacked images."""
+    """Batch norms of generated views: `shared` uses the encoder's, `split` a second set, which they
+    share with attacked images."""
     latent_noise: float = Field(default=0.3, gt=0)
     """Standard deviation of the difference of a pair's latents, for disarmed=latent-noise."""
     disarmed: Literal["static", "single", "latent-noise", "real-views"] | None = None
-    """A control with as many views: one generator that stands still, two views per image; the same,
-    made hard; two images from neighbouring latents of one that stands still; or further views of
-    the real images instead of generated ones."""
+    """Control with equally many views. `static`: one fixed generator. `single`: one generator that
+    is trained to be hard. `latent-noise`: two images from neighbouring latents of one fixed
+    generator. `real-views`: further views of the real images instead of generated ones."""
 
 
 class Pair(nn.Module):
-    """Two generators that begin alike. Their batch norms always use their running statistics, so an
-    image depends on its latent alone."""
+    """Two generators that start from nearly equal weights. Their batch norms always use their
+    running statistics, so an image depends only on its latent."""
 
     def __init__(self, size: GeneratorSettings, *, image_size: int) -> None:
         super().__init__()
@@ -140,13 +143,13 @@ class Pair(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> "Pair":
-        """Never in training mode, whatever is asked."""
+        """Stay in evaluation mode, whatever the argument."""
         super().train(False)
         return self
 
     @torch.no_grad()
     def begin(self, pretrained: Generator, *, noise: float, seed: int) -> None:
-        """Take over a generator, the second one with noise."""
+        """Copy a generator into both, and add noise to the second."""
         self.first.load_state_dict(pretrained.state_dict())
         self.second.load_state_dict(pretrained.state_dict())
         draws = draws_of(seed, "pair")
@@ -157,16 +160,16 @@ class Pair(nn.Module):
             )
 
     def forward(self, latents: Float[Tensor, "batch latent"]) -> tuple[Tensor, Tensor]:
-        """Both images of each latent vector, each of shape (batch, 3, size, size) in [0, 1]."""
+        """Both images of each latent vector, each (batch, 3, size, size) in [0, 1]."""
         return self.first(latents), self.second(latents)
 
 
 def joint_fraction(progress: Position, *, real_only: float) -> float | None:
-    """How much of the joint training has passed, in [0, 1); None before it begins.
+    """Fraction of the joint training that has passed, in [0, 1); None before it begins.
 
     Args:
-        progress: position in the whole run.
-        real_only: share of the run before.
+        progress: fraction of the whole run that has passed.
+        real_only: share of the run before the joint training.
     """
     start = real_only * progress.num_steps
     return None if progress.step < start else (progress.step - start) / (progress.num_steps - start)
@@ -184,13 +187,13 @@ def neighbours(
 
 @dataclass(frozen=True, kw_only=True)
 class Opposite:
-    """The encoder and the judge as the generators meet them: standing still, open to gradients of
-    images.
+    """The encoder and the discriminator in the generators' loss: fixed, but differentiable with
+    respect to images.
 
     Attributes:
-        encode: images in [0, 1] to embeddings.
+        encode: function from images in [0, 1] to embeddings.
         view: differentiable augmentation for the encoder; draws anew at every call.
-        judge: images to realism, through the judge's augmentation.
+        judge: function from images to realism; includes the discriminator's augmentation.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -208,17 +211,16 @@ def pair_loss(
     floor: float,
     rise: float,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """What the generators minimise, L_adv - hardness * H + fence * F + diversity * Q, and what to
-    log.
+    """Loss of the generators, L_adv - hardness * H + fence * F + diversity * Q, and its metrics.
 
     Args:
-        first: images of one generator, in [0, 1], with gradient.
-        second: of the other, from the same latents.
+        first: images from one generator, in [0, 1], with gradient.
+        second: images from the other generator, from the same latents.
         real: images of the batch.
-        opposite: whom they play against.
-        settings: the weights.
-        floor: least similarity of a pair, now.
-        rise: of the weight of hardness, in [0, 1].
+        opposite: encoder and discriminator that they play against.
+        settings: weights of the terms.
+        floor: smallest allowed similarity of a pair at this step.
+        rise: factor of the weight of hardness, in [0, 1].
     """
     s, joined = settings, torch.cat([first, second])
     images = joined.detach().requires_grad_()
@@ -263,8 +265,8 @@ def pair_loss(
 
 @contextmanager
 def standing_still(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the duration: no running statistic moves, of batch norms or of spectral
-    ones."""
+    """Evaluation mode within the context: neither batch-norm statistics nor spectral norm's vectors
+    change."""
     before = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()

@@ -1,10 +1,8 @@
-"""A generator and its judge learn the images, before any encoder takes part: the opponent's
-training camp.
+"""Training of a generator and its discriminator on the images, before the encoder's first step.
 
-Every round the discriminator learns to tell images from generated ones, a few times, then the
-generator to pass for real, once; what is used afterwards is the generator's moving average. Both
-see images through an augmentation (`for_the_judge`), without which a judge of a few thousand images
-learns them by heart.
+Each round updates the discriminator a few times, then the generator once; the moving average of the
+generator is used afterwards. Both see images through an augmentation (`for_the_judge`), without
+which a discriminator of a few thousand images memorises them.
 
 Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), whose settings for CIFAR-10 are the
 defaults unless a field says otherwise.
@@ -29,17 +27,18 @@ from sparring.seeding import derived_seed, generator
 
 
 class JudgeSettings(Settings):
-    """What the discriminator looks at."""
+    """Augmentation of the images that the discriminator sees."""
 
     translation: float = Field(default=0.125, ge=0, lt=1)
-    """Largest shift, as a share of the side."""
+    """Largest shift of an image, as a share of the side."""
     cutout: float = Field(default=0.5, ge=0, lt=1)
     """Side of the square that is cut out, as a share of the side."""
     colour: bool = True
-    """Change colours too; its authors advise it for fewer than about 10,000 images."""
+    """Whether to change colours too; the authors of DiffAugment advise it for fewer than about
+    10,000 images."""
 
     def augmented(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Images in [0, 1] as the judge sees them."""
+        """Augmented copies of images in [0, 1], as the discriminator sees them."""
         return for_the_judge(
             images,
             translation=self.translation,
@@ -50,7 +49,8 @@ class JudgeSettings(Settings):
 
 
 def adam(learning_rate: float) -> PlayerSettings:
-    """How a generator and its judge move: Adam without momentum, at a constant rate."""
+    """Optimiser settings of a generator and its discriminator: Adam without momentum, at a constant
+    rate."""
     return PlayerSettings(
         optimizer="adamw",
         learning_rate=learning_rate,
@@ -61,36 +61,36 @@ def adam(learning_rate: float) -> PlayerSettings:
 
 
 class PretrainingPlayers(Settings):
-    """How each side moves while the generator learns the images: Adam without momentum."""
+    """Optimisers while the generator learns the images: Adam without momentum."""
 
     generator: PlayerSettings = adam(2e-4)
     discriminator: PlayerSettings = adam(2e-4)
 
 
 class PretrainingSettings(Settings):
-    """How long and how the generator learns the images."""
+    """Settings of the generator's training on the images."""
 
     steps: int = Field(default=50_000, ge=0)
-    """Moves of the generator; 0: it begins untrained."""
+    """Updates of the generator; 0: it starts untrained."""
     batch_size: int = Field(default=64, ge=2)
-    """Images per move, of all processes together; 50 in the source."""
+    """Images per update, over all processes; 50 in the source."""
     discriminator_steps: int = Field(default=4, ge=1)
-    """Moves of the discriminator for each of the generator's."""
+    """Updates of the discriminator for each of the generator's."""
     ema: float = Field(default=0.9999, ge=0, lt=1)
-    """Averaging coefficient of the generator that is used afterwards; it rises to this as (1 +
-    moves) / (10 + moves)."""
+    """Coefficient of the generator's moving average, which is used afterwards; it rises to this
+    value as (1 + updates) / (10 + updates)."""
     players: PretrainingPlayers = PretrainingPlayers()
 
 
 class Pretraining(nn.Module):
-    """Generator and discriminator on their way; `state` and `restore` continue it to the bit.
+    """Training of a generator and a discriminator; `state` and `restore` continue it to the bit.
 
     Args:
-        size: of both.
-        settings: how long and how.
-        judge: what the discriminator looks at.
-        image_size: side of the images.
-        seed: of all draws.
+        size: sizes of both networks.
+        settings: length and optimisers of the training.
+        judge: augmentation for the discriminator.
+        image_size: side of the images in pixels.
+        seed: seed of all random draws.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Pretraining(nn.Module):
         }
 
     def train_step(self, images: Images) -> None:
-        """Make one step of the generator, after those of the discriminator."""
+        """Update the discriminator, then the generator once."""
         s, num_images = self.settings, len(images)
         draws = generator(self.seed, "pretraining", self.done)
         rows = max(1, s.batch_size // distributed.num_processes())
@@ -148,8 +148,8 @@ class Pretraining(nn.Module):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average takes in the generator's parameters as they are now; statistics are its own,
-        see `settle`."""
+        """Update the moving average with the generator's current parameters. It has batch-norm
+        statistics of its own, see `settle`."""
         weight = 1.0 - min(self.settings.ema, (1 + self.done) / (10 + self.done))
         torch._foreach_lerp_(
             list(self.average.parameters()), list(self.generator.parameters()), weight
@@ -157,8 +157,8 @@ class Pretraining(nn.Module):
 
     @torch.no_grad()
     def settle(self, batches: int = 64) -> None:
-        """Give the average batch norms the statistics of its own activations, as an average over
-        batches."""
+        """Set the batch-norm statistics of the averaged generator to the mean over batches of its
+        own activations."""
         norms = [module for module in self.average.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -179,7 +179,7 @@ class Pretraining(nn.Module):
         )
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs."""
+        """State that `restore` takes."""
         return {
             "done": self.done,
             "modules": self.state_dict(),
@@ -195,6 +195,6 @@ class Pretraining(nn.Module):
 
 
 def latents(maker: Generator, rows: int, *, generator: torch.Generator) -> Tensor:
-    """Standard normal, (rows, latent): this process's rows of a draw for all processes."""
+    """Standard normal latents, (rows, latent): this process's rows of a draw for all processes."""
     joint = torch.randn(rows * distributed.num_processes(), maker.latent, generator=generator)
     return distributed.own_share(joint).to(next(maker.parameters()))

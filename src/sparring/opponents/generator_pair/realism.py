@@ -1,13 +1,13 @@
-"""How far generated images are from real ones: a Frechet distance like FID's, on features that cost
-nothing.
+"""Distance of generated images from real ones: a Frechet distance like FID's, on cheap random
+features.
 
-The features are those of a small convolutional network whose weights are random and the same for
-ever: no download, no training, a few milliseconds. It sees edges, colours and layout, not objects;
-its numbers compare with each other, at one image size, and with no FID of the literature. Print it
-beside its floor, the distance between two halves of the real images.
+The features are those of a small convolutional network with fixed random weights: no download, no
+training, a few milliseconds. They describe edges, colours and layout, not objects. Values are
+comparable with each other at one image size, but not with FID in the literature. Report them next
+to their floor, the distance between two halves of the real images.
 
-Source: the distance is Heusel et al. 2017, arXiv:1706.08500; random features in the place of
-Inception's are our choice.
+Source: the distance is Heusel et al. 2017, arXiv:1706.08500; random features instead of Inception's
+are our choice.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ from sparring.seeding import generator
 CHANNELS = (32, 64, 64)
 CHUNK = 250
 CROWDED = 0.2
-"""Mean cosine of generated images above that of real ones from which they are too much alike."""
+"""Excess of the mean cosine of generated images over that of real ones, above which they are too
+similar."""
 
 
 def crowding_warning(made: float | None, real: float | None) -> str | None:
-    """A sentence if generated images are alike to the encoder; None if not, or if either mean
-    cosine is unknown."""
+    """A warning if the encoder hardly distinguishes generated images; None if it does, or if either
+    mean cosine is unknown."""
     if made is None or real is None or made - real <= CROWDED:
         return None
     return (
@@ -65,13 +66,13 @@ class Gaussian:
 
 
 def gaussian(features: Float[Tensor, "images dim"]) -> Gaussian:
-    """The Gaussian of these features."""
+    """Mean and covariance of these features."""
     doubled = features.double()
     return Gaussian(doubled.mean(dim=0), torch.cov(doubled.T))
 
 
 def frechet_distance(left: Gaussian, right: Gaussian) -> float:
-    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)); 0 for equal ones.
+    """Frechet distance |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of two Gaussians; 0 for equal ones.
 
     Source: Dowson & Landau 1982; Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     """
@@ -81,4 +82,4 @@ def frechet_distance(left: Gaussian, right: Gaussian) -> float:
     cross = torch.linalg.eigvalsh(root @ right.covariance @ root).clamp(min=0).sqrt().sum()
     apart = (left.mean - right.mean).square().sum()
     distance = apart + left.covariance.trace() + right.covariance.trace() - 2 * cross
-    return max(0.0, float(distance))  # of equal ones it may round below 0
+    return max(0.0, float(distance))  # for equal ones it may round below 0

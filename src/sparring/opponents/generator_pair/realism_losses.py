@@ -1,5 +1,5 @@
-"""Realism: the losses of a generator and its judge. Plain functions of the judge's verdicts, higher
-for more real."""
+"""Realism losses of a generator and its discriminator: pure functions of the discriminator's
+outputs, which are higher for more real images."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def judge_hinge(real: Float[Tensor, "real"], made: Float[Tensor, "made"]) -> Float[Tensor, ""]:
-    """What the discriminator minimises: mean max(0, 1 - D(real)) + mean max(0, 1 + D(made)).
+    """Hinge loss of the discriminator: mean max(0, 1 - D(real)) + mean max(0, 1 + D(made)).
 
     Source: Lim & Ye 2017, arXiv:1705.02894; Tran et al. 2017.
     """
@@ -15,5 +15,5 @@ def judge_hinge(real: Float[Tensor, "real"], made: Float[Tensor, "made"]) -> Flo
 
 
 def realism_loss(made: Float[Tensor, "made"]) -> Float[Tensor, ""]:
-    """What the generator minimises: -mean D(made)."""
+    """Realism loss of the generator: -mean D(made)."""
     return -made.mean()

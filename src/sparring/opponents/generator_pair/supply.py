@@ -1,5 +1,5 @@
-"""What a pair of generators supplies to one step: images for the discriminator, and views for the
-encoder."""
+"""Images for the discriminator and views for the encoder that a pair of generators supplies to one
+step."""
 
 import torch
 from torch import Tensor
@@ -13,18 +13,18 @@ from sparring.seeding import generator
 
 
 class Supply:
-    """Images and views that a pair makes; every draw is named after the step and its purpose.
+    """Images and views of one step; each random draw is named after the step and its purpose.
 
     Args:
-        pair: makes the images.
-        settings: how much is made, and which control plays.
+        pair: generators of the images.
+        settings: number of images, and which control is used.
     """
 
     def __init__(self, pair: Pair, settings: GeneratorPairSettings) -> None:
         self._pair, self._settings = pair, settings
 
     def images(self, context: Context, purpose: str) -> tuple[Tensor, Tensor]:
-        """Two images of each latent vector, in [0, 1]; twice the same if one generator plays."""
+        """Two images of each latent vector, in [0, 1]; equal if only one generator is used."""
         s, first = self._settings, self._pair.first
         draws, rows = draws_for(context, purpose), self._rows(context)
         z = latents(first, rows, generator=draws)
@@ -40,8 +40,8 @@ class Supply:
 
     @torch.no_grad()
     def views(self, context: Context) -> list[Tensor]:
-        """Views set beside the batch: four of each latent vector, or as many in all, by the run's
-        own augmentation."""
+        """Generated views that are added to the batch: four of each latent vector, or equally many
+        in all, by the run's own augmentation."""
         assert context.images is not None
         draws, disarmed = draws_for(context, "views"), self._settings.disarmed
         if disarmed == "real-views":
@@ -49,7 +49,7 @@ class Supply:
             return _views(context.images, context, draws, count=count)
         first, second = (_as_pixels(images) for images in self.images(context, "latents"))
         if disarmed in ("static", "single"):
-            # Another image of the one generator takes the second one's place.
+            # A second image of the same generator replaces the second generator's.
             other = _as_pixels(self.images(context, "other latents")[0])
             return _views(torch.cat([first, other]), context, draws, count=2)
         return [
@@ -58,7 +58,7 @@ class Supply:
         ]
 
     def real(self, context: Context) -> Tensor:
-        """As many images of the batch as the pair generates, in [0, 1]."""
+        """Images of the batch, as many as the pair generates, in [0, 1]."""
         assert context.images is not None
         images = context.images[: 2 * self._rows(context)]
         return images.to(next(self._pair.parameters())) / 255
@@ -68,12 +68,13 @@ class Supply:
 
 
 def draws_for(context: Context, purpose: str) -> torch.Generator:
-    """A generator apart from the step's own, so that the method draws what it draws alone."""
+    """Random generator separate from the step's own, so that the method's draws are the same as
+    without the opponent."""
     return generator(context.generator.initial_seed(), "generator pair", purpose)
 
 
 def _as_pixels(images: Tensor) -> Tensor:
-    """Whole numbers, as real images have."""
+    """Images rounded to uint8 values, like real images."""
     return (255 * images).round().to(torch.uint8)
 
 

@@ -1,6 +1,6 @@
 """Batch norm of few channels on a CPU, forward and backward: ours against PyTorch's.
 
-    python benchmarks/narrow_norm.py [--json narrow_norm.json] [--rounds 9]
+    python benchmarks/narrow_batch_norm.py [--json narrow_batch_norm.json] [--rounds 9]
 
 Two threads, wall time, channels-last memory; 8 channels are the first stage of a ResNet of width
 0.125, 16 that of width 0.25, where ours leaves the work to PyTorch. Both are compared with

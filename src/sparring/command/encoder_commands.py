@@ -1,0 +1,120 @@
+"""Commands that use a trained encoder: evaluate, embed, export, report."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.command.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    settings_tree,
+)
+
+
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Labelled test images, or the name of a public set; default: a held-out fifth."
+        ),
+    ] = None,
+    train_data: Annotated[
+        str | None, typer.Option(help="Labelled images to train on; default: the run's own.")
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated, each with a variant if wanted: knn,linear:adco. See `protocols`."
+        ),
+    ] = "knn,linear",
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the public sets given by name.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of splits and random draws; default: the run's.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most images used of each set.")] = None,
+    device: DeviceOption = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PROTOCOL.KEY=VALUE",
+            help="Change a setting of a protocol; repeatable.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score the encoder of a run and the untrained one."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+
+    names = [name.strip() for name in protocol.split(",") if name.strip()]
+    with TerminalDisplay() as display:
+        scores = api.evaluate(
+            run,
+            data=data,
+            train_data=train_data,
+            protocols=names,
+            settings=settings_tree(settings),
+            root=root,
+            seed=seed,
+            limit=limit,
+            device=device,
+            listener=display,
+        )
+        display.close()
+        if as_json:
+            typer.echo(json.dumps(scores))
+        else:
+            display.print_scores(run, scores)
+
+
+def embed(
+    run: RunArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the features of every image: `features`, `keys` and, if known, `labels`."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+
+    with TerminalDisplay() as display:
+        found = api.embed(run, data, out=out, device=device, listener=display)
+    count, channels = found.features.shape
+    typer.echo(f"{out}: features of {count:,} images, {channels} channels each")
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="timm, torchvision or safetensors.")
+    ] = "timm",
+) -> None:
+    """Write the backbone's weights for another library, and print the lines that load them."""
+    from sparring import api
+
+    typer.echo(api.export(run, form=form, out=out))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    data: Annotated[
+        str | None, typer.Option(help="Images to show; default: the run's own.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page about one or several runs."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+
+    with TerminalDisplay() as display:
+        api.report(runs, out=out, data=data, listener=display)
+    typer.echo(str(out))

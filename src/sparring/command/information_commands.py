@@ -1,0 +1,77 @@
+"""Commands that describe methods, protocols and the installation, and the demo."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.command.options import JsonOption
+
+
+def protocols(
+    name: Annotated[str | None, typer.Argument(help="Protocol to describe in full.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the evaluation protocols, or describe one with its settings and variants."""
+    from sparring.evaluation.catalogue import PROTOCOLS, find, installed
+
+    if as_json:
+        shown = [find(name)[0]] if name is not None else list(PROTOCOLS.values())
+        known = {protocol.name: protocol.facts() for protocol in shown}
+        elsewhere = {} if name is not None else installed()
+        packages = {key: {"name": key, "entry_point": it.value} for key, it in elsewhere.items()}
+        typer.echo(json.dumps(known | packages))
+    else:
+        from sparring.command.descriptions import describe_protocol, list_protocols
+
+        typer.echo(describe_protocol(name) if name is not None else list_protocols())
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="Method or opponent to describe in full.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the methods and the opponents around them, or describe one."""
+    from sparring.command import descriptions
+
+    if as_json:
+        typer.echo(json.dumps(descriptions.methods_as_json(name)))
+    else:
+        typer.echo(descriptions.describe(name) if name is not None else descriptions.list_methods())
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check the installation: package versions, devices, decoding, disk."""
+    from sparring.command.doctor import run_checks
+
+    findings = run_checks()
+    if as_json:
+        typer.echo(
+            json.dumps([{"name": f.name, "ok": f.is_ok, "detail": f.detail} for f in findings])
+        )
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.name}: {finding.detail}")
+    if not all(finding.is_ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")] = Path("demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the files of Fashion-MNIST; default: download.")
+    ] = None,
+) -> None:
+    """Pretrain AdCo and its control on Fashion-MNIST, score both, and write a report.
+
+    Takes a few minutes on two cores.
+    """
+    from sparring.command.demo import run_demo
+    from sparring.command.display import TerminalDisplay
+
+    with TerminalDisplay() as display:
+        lines = run_demo(out, data=data, display=display)
+    typer.echo("\n".join(lines))

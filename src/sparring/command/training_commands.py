@@ -1,0 +1,158 @@
+"""Commands of training: plan, train, resume."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sparring.command.error_exit import exit_on_interrupt
+from sparring.command.options import (
+    BatchOption,
+    DataOption,
+    EpochsOption,
+    ImageSizeOption,
+    JsonOption,
+    OpponentOption,
+    RecipeOption,
+    RunArgument,
+    RunDeviceOption,
+    SeedOption,
+    SetOption,
+    StepsOption,
+    settings_tree,
+)
+
+
+def plan(
+    data: DataOption,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "Method, or METHOD+OPPONENT; repeatable or comma-separated, one row each. Default: "
+                "adco."
+            )
+        ),
+    ] = None,
+    opponent: OpponentOption = None,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = None,
+    device: RunDeviceOption = None,
+    max_steps: StepsOption = None,
+    settings: SetOption = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GIB", help="Estimate for a CUDA device with this memory that is not present."
+        ),
+    ] = None,
+    timed_steps: Annotated[int, typer.Option(min=1, help="Timed steps of each run.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict memory and time of a run, and what would fit; trains nothing."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+    from sparring.planning.plan_text import plan_lines
+
+    with TerminalDisplay() as display:
+        found = api.plan(
+            data,
+            method=method,
+            opponent=opponent,
+            recipe=recipe,
+            settings=settings_tree(settings),
+            gpu_memory=gpu_memory,
+            timed_steps=timed_steps,
+            listener=display,
+            epochs=epochs,
+            batch_size=batch_size,
+            image_size=image_size,
+            seed=seed,
+            device=device,
+            max_steps=max_steps,
+        )
+    typer.echo(json.dumps(found.tree()) if as_json else "\n".join(plan_lines(found)))
+
+
+def train(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
+    method: Annotated[
+        str | None, typer.Option(help="See `sparring methods`; default: adco.")
+    ] = None,
+    opponent: OpponentOption = None,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = None,
+    device: RunDeviceOption = None,
+    max_steps: StepsOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pretrain an encoder on a folder of images, and print its score."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+
+    with exit_on_interrupt(out), TerminalDisplay() as display:
+        run = api.train(
+            data,
+            out=out,
+            method=method,
+            opponent=opponent,
+            recipe=recipe,
+            settings=settings_tree(settings),
+            listener=display,
+            epochs=epochs,
+            batch_size=batch_size,
+            image_size=image_size,
+            seed=seed,
+            device=device,
+            max_steps=max_steps,
+        )
+        _finish(run, display, as_json=as_json)
+
+
+def resume(
+    run: RunArgument,
+    max_steps: StepsOption = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Only for a method that is neither shipped nor installed: the same "
+            "FILE.py:CLASS again, since a run folder never makes this command run code."
+        ),
+    ] = None,
+    opponent: OpponentOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue an interrupted run, to the bit."""
+    from sparring import api
+    from sparring.command.display import TerminalDisplay
+
+    with exit_on_interrupt(run), TerminalDisplay() as display:
+        done = api.resume(
+            run, max_steps=max_steps, method=method, opponent=opponent, listener=display
+        )
+        _finish(done, display, as_json=as_json)
+
+
+def _finish(run: Any, display: Any, *, as_json: bool) -> None:
+    """Score a finished run if its images have labels, and print the next command."""
+    from sparring import api, distributed
+
+    is_main = distributed.is_main()
+    distributed.stop()  # only the main process scores; no collective call may wait for the others
+    if not is_main:
+        return
+    scores = api.score_after_training(run, listener=display)
+    display.close()
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.path), "scores": scores}))
+    else:
+        display.print_scores(run.path, scores)
