@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sparring import distributed
 from sparring.command.display import SHOWN_ROWS, TerminalDisplay
+from sparring.optim.schedule import Position
 
 MONITOR_RECORD = {
     "loss": 2.8591,

@@ -156,5 +156,5 @@ def test_opponent_pretraining_is_timed_by_a_few_steps_and_not_kept(
         )
     )
     assert steps == [0, 1, 2, 3]
-    assert found.pretraining_seconds > 0
+    assert found.opponent_pretraining_seconds > 0
     assert not (tmp_path / "cache" / "learned").exists()

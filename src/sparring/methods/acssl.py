@@ -106,7 +106,7 @@ class ACSSL(Method):
         cost=1.27,
         good_for="finding out whether the hardest images of a batch teach more than random ones; "
         "compare with disarmed=random and byol",
-        order=10,
+        order=11,
         twins=(
             Twin("random", "as many negatives are drawn at random", primary=True),
             Twin("all", "every candidate is a negative"),

@@ -121,7 +121,7 @@ class AdCo(Method):
         cost=1.29,
         good_for="hard negatives at a fixed memory: whether their learning helps on your images is "
         "for disarmed=queue to say",
-        order=8,
+        order=9,
         twins=(
             Twin("queue", "the bank goes on as a queue of past keys", primary=True),
             Twin("frozen", "the bank stays fixed from where it would begin to learn"),

@@ -128,7 +128,7 @@ class CaCo(Method):
         cost=1.29,
         good_for="long runs on many images; short ones begin with momentum contrast "
         "(queue_epochs); compare with disarmed=instance-key",
-        order=9,
+        order=10,
         twins=(
             Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
             Twin("frozen", "the bank stays fixed"),

@@ -80,7 +80,7 @@ class HCL(Method):
         opponent="none (control): the batch's negatives, weighted by a formula",
         good_for="the control of every learned or mined hardness: what a weight that costs nothing "
         "achieves",
-        order=2,
+        order=8,
         twins=(
             Twin("unweighted", "all negatives weigh alike", primary=True, settings={"beta": 0.0}),
             Twin("uncorrected", "no negative counts as false", settings={"tau_plus": 0.0}),

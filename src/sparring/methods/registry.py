@@ -188,11 +188,11 @@ def reference(kind: Kind, name: str) -> str:
     return f"{place}:{found.__qualname__}"
 
 
-def given(names: Collection[str]) -> tuple[tuple[Kind, str, str], ...]:
+def given(names: Collection[str] | None = None) -> tuple[tuple[Kind, str, str], ...]:
     """Classes of these names that were given in this process.
 
     Args:
-        names: names in a configuration.
+        names: names in a configuration; None: all.
 
     Returns:
         Kind, name, and a text by which another process can load each.
@@ -201,7 +201,7 @@ def given(names: Collection[str]) -> tuple[tuple[Kind, str, str], ...]:
         (kind, name, reference(kind, name))
         for kind in _given
         for name in _given[kind]
-        if name in names
+        if names is None or name in names
     )
 
 

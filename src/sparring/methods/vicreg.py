@@ -59,11 +59,11 @@ class VICRegSettings(MethodSettings):
     """The expander; 8192 wide throughout in the paper, narrow here for small batches."""
     players: EncoderOnly = EncoderOnly()
     invariance_weight: float = Field(default=25.0, ge=0)
-    """Of the squared difference of the two views."""
+    """Weight of the squared difference of the two views."""
     variance_weight: float = Field(default=25.0, ge=0)
-    """Of the standard deviations' shortfall from 1; 0 lets the embeddings collapse."""
+    """Weight of the hinge on standard deviations below 1; 0 lets the embeddings collapse."""
     covariance_weight: float = Field(default=1.0, ge=0)
-    """Of the squared covariances; 0 lets dimensions repeat each other."""
+    """Weight of the squared covariances; 0 lets dimensions repeat each other."""
 
 
 class VICReg(Method):
@@ -76,7 +76,7 @@ class VICReg(Method):
         source="Bardes et al. 2022, arXiv:2105.04906",
         opponent="none (control): no negatives either",
         good_for="the control that has neither negatives nor a teacher nor a predictor",
-        order=6,
+        order=4,
     )
     settings_class = VICRegSettings
     metrics: ClassVar[Mapping[str, Metric]] = {

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from sparring.data.sources.annotations import ObjectAnnotation
+from sparring.data.sources.annotations import ObjectAnnotation, stack_annotations
 from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.detection.coco_score import AnnotatedObjects, DetectedObjects, coco_score
@@ -41,7 +41,7 @@ def truth(
         for number, (box, label) in enumerate(marks)
     ]
     return AnnotatedObjects(
-        objects=gathered(found),
+        objects=stack_annotations(found),
         size=SIZE,
         outlines=None if masks is None else run_lengths_of(masks),
     )
