@@ -115,7 +115,7 @@ def test_methods_lists_every_method_with_its_paper(command: Command) -> None:
     assert ["hardgen", "simclr", "+", "generator-pair"] in [
         line.split() for line in done.out.splitlines()
     ]
-    listed = {*sparring.list_methods(), *registry.pairings()}
+    listed = {*sparring.list_methods(), *registry.further_names()}
     assert set(json.loads(command("methods", "--json").out)) == listed
     assert set(json.loads(command("methods", "adco", "--json").out)) == {"adco"}
 
@@ -155,7 +155,7 @@ def test_an_opponent_is_described_like_a_method(command: Command) -> None:
 
 
 def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:
-    assert "--set disarmed=frozen|queue" in command("methods", "adco").out
+    assert "--set disarmed=queue|frozen" in command("methods", "adco").out
     assert "; bank (sgd, rate 0.047, constant)" in command("methods", "adco").out
     assert "disarmed" not in command("methods", "byol").out
 

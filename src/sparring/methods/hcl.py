@@ -80,6 +80,7 @@ class HCL(Method):
         opponent="none (control): the batch's negatives, weighted by a formula",
         good_for="the control of every learned or mined hardness: what a weight that costs nothing "
         "achieves",
+        cost=1.01,
         order=8,
         twins=(
             Twin("unweighted", "all negatives weigh alike", primary=True, settings={"beta": 0.0}),

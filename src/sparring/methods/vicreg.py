@@ -76,6 +76,7 @@ class VICReg(Method):
         source="Bardes et al. 2022, arXiv:2105.04906",
         opponent="none (control): no negatives either",
         good_for="the control that has neither negatives nor a teacher nor a predictor",
+        cost=1.04,
         order=4,
     )
     settings_class = VICRegSettings

@@ -131,6 +131,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"the checkpoint {path} is not one of this version of sparring (format {FORMAT})"
         )
+    missing = {"step", "config", "method", "players"} - content.keys()
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint {path} lacks {', '.join(sorted(missing))}; restore it from a copy"
+        )
     return content
 
 
