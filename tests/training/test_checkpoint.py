@@ -212,7 +212,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(missing: str, tmp_path: Path)
     content = read_checkpoint(tmp_path / "last.pt")
     del content[missing]
     torch.save(content, tmp_path / "part.pt")
-    with pytest.raises(CheckpointError, match=f"lacks {part}"):
+    with pytest.raises(CheckpointError, match=f"lacks {missing}; restore"):
         load_checkpoint(tmp_path / "part.pt", game)
 
 
