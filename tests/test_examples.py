@@ -116,6 +116,7 @@ def test_a_method_that_is_not_there_costs_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_class_is_given_in_python_and_planned(tmp_path: Path) -> None:
     from sparring.methods.plugins import load_named
 

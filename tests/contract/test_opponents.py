@@ -36,6 +36,7 @@ def test_an_opponent_keeps_the_contract(check: Check) -> None:
     check.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opponents", NESTED)
 @pytest.mark.parametrize("method", METHODS)
 def test_opponents_nest_in_either_order(method: str, opponents: tuple[str, ...]) -> None:
@@ -44,6 +45,7 @@ def test_opponents_nest_in_either_order(method: str, opponents: tuple[str, ...])
     begins_where_the_method_begins(subject)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opponents", NESTED)
 def test_a_nested_run_resumes_and_leaves_the_clean_network(opponents: tuple[str, ...]) -> None:
     subject = Subject(registry.DEFAULT_METHOD, opponents)
@@ -51,6 +53,7 @@ def test_a_nested_run_resumes_and_leaves_the_clean_network(opponents: tuple[str,
     encoder_needs_no_class(subject)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opponents", NESTED)
 def test_an_opponent_that_learned_beforehand_plays_inside_another(
     opponents: tuple[str, ...], tmp_path: Path
@@ -73,6 +76,7 @@ def test_an_opponent_that_learned_beforehand_plays_inside_another(
         assert not any(isinstance(m, SplitNorm) for child in own for m in child.modules())
 
 
+@pytest.mark.slow
 def test_two_processes_play_nested_opponents_as_one() -> None:
     subjects = [Subject(registry.DEFAULT_METHOD, opponents) for opponents in NESTED]
     ranks = by_two_processes(subjects)
@@ -80,6 +84,7 @@ def test_two_processes_play_nested_opponents_as_one() -> None:
         require_equal(subject, [rank[number] for rank in ranks], outcome(subject))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_opponent_takes_part_in_what_the_encoder_minimises(method: str) -> None:
     losses: set[float] = set()
@@ -109,6 +114,7 @@ def test_the_encoder_of_a_pairing_learns_what_views_share(name: str, tmp_path: P
     assert learning.score(run.game.encoder) > before + learning.GAIN
 
 
+@pytest.mark.slow
 def test_the_generators_of_two_processes_learn_as_one() -> None:
     from pretrained_generator import pretrained, pretrained_by_two_processes
 

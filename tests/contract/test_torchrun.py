@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from sparring.contract.toy import images
@@ -12,6 +13,7 @@ from sparring.contract.toy import images
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sparring"]
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_under_torchrun_and_scores_once(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     for number, image in enumerate(images(64)):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparring.command import introductions
+from sparring.command import descriptions
 from sparring.errors import ConfigError
 from sparring.methods import registry
 from sparring.methods.about import Variant
@@ -52,11 +52,11 @@ def test_a_name_near_a_variant_is_corrected() -> None:
 
 
 def test_variants_are_listed_and_described() -> None:
-    assert "simclr with temperature=0.05, projector.dim=64" in introductions.list_methods()
-    first, second, *_ = introductions.describe("cool-simclr").splitlines()
+    assert "simclr with temperature=0.05, projector.dim=64" in descriptions.list_methods()
+    first, second, *_ = descriptions.describe("cool-simclr").splitlines()
     assert first.endswith("--method simclr --set temperature=0.05 --set projector.dim=64")
     assert second == "Cool SimCLR: SimCLR at a low temperature; nobody"
-    found = introductions.methods_as_json("cool-simclr")["cool-simclr"]
+    found = descriptions.methods_as_json("cool-simclr")["cool-simclr"]
     assert (found["kind"], found["method"]) == ("variant", "simclr")
 
 

@@ -55,7 +55,8 @@ def method_checks(subject: Subject) -> list[Check]:
         ("the encoder is rebuilt without the method", encoder_needs_no_class),
         ("two processes play as one", two_processes_play_as_one),
     ]
-    checks = [Check(name, partial(run, subject)) for name, run in promises]
+    slow = (resumes_to_the_bit, two_processes_play_as_one)
+    checks = [Check(name, partial(run, subject), run in slow) for name, run in promises]
     for twin in registry.about("method", subject.method).twins:
         disarmed = Subject(subject.method, settings=merged(subject.settings, twin.tree()))
         checks += [
@@ -66,6 +67,7 @@ def method_checks(subject: Subject) -> list[Check]:
             Check(
                 f"twin {twin.name} repeats every bit when resumed",
                 partial(resumes_to_the_bit, disarmed),
+                is_slow=True,
             ),
         ]
     checks.append(Check("the encoder learns what views share", partial(learns, subject), True))

@@ -43,9 +43,13 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
     checks = [Check("it introduces itself", partial(introduces_itself, opponent))]
     for method in around:
         subject = Subject(method, (opponent,))
-        checks += [Check(f"around {method}, {name}", partial(r, subject)) for name, r in promises]
+        checks += [
+            Check(f"around {method}, {name}", partial(run, subject), is_slow=run is not plays)
+            for name, run in promises
+        ]
     subjects = [Subject(method, (opponent,)) for method in around]
-    checks.append(Check("two processes play as one", partial(two_processes_play_as_one, subjects)))
+    together = partial(two_processes_play_as_one, subjects)
+    checks.append(Check("two processes play as one", together, is_slow=True))
     for twin in registry.about("opponent", opponent).twins:
         armed = Subject(around[0], (opponent,))
         settings = {registry.section_of(opponent): twin.tree()}
@@ -58,6 +62,7 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
             Check(
                 f"twin {twin.name} repeats every bit when resumed",
                 partial(resumes_to_the_bit, disarmed),
+                is_slow=True,
             ),
         ]
     return checks
@@ -113,8 +118,11 @@ def vanishes(subject: Subject) -> None:
     method alone, to the bit."""
     (opponent,) = subject.opponents
     off = dict(registry.opponent_class(opponent).toy.off or {})
-    disarmed = Subject(subject.method, subject.opponents, {registry.section_of(opponent): off})
-    alone, around = Subject(subject.method), disarmed.game()
+    # The norm of all gradients is a sum over more parameters, and rounds otherwise.
+    free = {"players": {"encoder": {"clip_norm": None}}}
+    settings = {registry.section_of(opponent): off, **free}
+    disarmed = Subject(subject.method, subject.opponents, settings)
+    alone, around = Subject(subject.method, (), free), disarmed.game()
     game = alone.game()
     for number in range(FILLED + 1):
         alone.play(game, number)

@@ -17,7 +17,10 @@ from sparring.training.build import build
 
 STEPS = 6
 SECONDS = 300
-PLAIN: Tree = {"projector": {"kind": "mocov2"}, "players": {"encoder": {"learning_rate": 0.5}}}
+PLAIN: Tree = {
+    "projector": {"kind": "mocov2"},
+    "players": {"encoder": {"learning_rate": 0.5, "clip_norm": 1.0}},
+}
 """Settings without batch norm, so that half a batch is encoded as in the whole."""
 
 

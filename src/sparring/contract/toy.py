@@ -35,6 +35,8 @@ FILLED = 3
 BASE: Tree = {
     "encoder": {"backbone": "resnet18", "width": 0.0625},
     "projector": {"dim": 16, "hidden": 32},
+    # A loss of any scale can be trained at the usual rates; gradients below this length stay.
+    "players": {"encoder": {"clip_norm": 10.0}},
     "training": {
         "image_size": SIZE,
         "batch_size": BATCH,
