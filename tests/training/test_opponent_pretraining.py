@@ -182,6 +182,7 @@ def test_images_in_files_are_asked_to_be_decoded_once(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) -> None:
     pixels = torch.randint(
         0, 256, (24, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -163,6 +163,7 @@ def test_only_the_drawn_labels_are_used() -> None:
     assert state_digest(first) == state_digest(second)
 
 
+@pytest.mark.slow
 def test_the_untrained_encoder_learns_by_the_scratch_settings() -> None:
     idle = SHORT.model_copy(update={"backbone_learning_rate": 0.0, "head_learning_rate": 0.0})
     settings = FEW.model_copy(
@@ -204,6 +205,7 @@ def test_lists_of_names_take_the_place_of_draws(tmp_path: Path) -> None:
         semi_supervised(evaluated_encoder(), data, settings)
 
 
+@pytest.mark.slow
 def test_finetune_learns_from_all_labels_and_its_grid_never_sees_the_test_labels() -> None:
     settings = FinetuneSettings(tuning=LONG, learning_rates=(1e-6, 0.05))
     result = finetune(evaluated_encoder(), evaluation_data(), settings)

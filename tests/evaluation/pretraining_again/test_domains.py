@@ -124,6 +124,7 @@ def test_the_labels_of_the_domain_held_out_change_nothing_before_its_score(tmp_p
     assert found[1][2] < 0.6
 
 
+@pytest.mark.slow
 def test_what_tells_the_classes_apart_is_learned_and_noise_is_not() -> None:
     """Colours carry over to a domain; labels drawn by lot do not, however well the classifier fits
     them."""

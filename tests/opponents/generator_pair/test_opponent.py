@@ -218,6 +218,7 @@ def test_generators_make_easy_what_they_are_asked_to() -> None:
     assert median_gain(-20.0, moves=40) < -0.1
 
 
+@pytest.mark.slow
 def test_aimed_generators_are_harder_than_generators_that_moved_as_far_at_random() -> None:
     # Aimed 0.55, at random 0.001 of either sign.
     pair_settings = {**UNLIMITED, "hardness": 20.0}
@@ -239,6 +240,7 @@ def test_aimed_generators_are_harder_than_generators_that_moved_as_far_at_random
     assert aimed > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fence", [0.0, 1000.0])
 def test_the_fence_keeps_a_pair_as_similar_as_it_must_be(fence: float) -> None:
     # Without limits the pair ends at 0.89, as far apart as this encoder can see images.
