@@ -64,7 +64,7 @@ class SimSiam(Method):
     about = About(
         name="simsiam",
         title="SimSiam",
-        summary="predict the other view's embedding, held still; no negatives, no teacher",
+        summary="predict the other view's embedding, a constant; no negatives, no teacher",
         source="Chen & He 2020, arXiv:2011.10566",
         opponent="none (control): no negatives either",
         cost=0.99,
