@@ -50,7 +50,13 @@ class BarlowTwins(sparring.Method):
         "barlow/on_diagonal": sparring.Metric("sum of (1 - C_ii)^2; 0: the views agree"),
         "barlow/off_diagonal": sparring.Metric("sum of C_ij^2, i != j; 0: nothing is redundant"),
     }
-    toy = sparring.Toy(learning={"projector": {"dim": 64, "hidden": 128}})
+    toy = sparring.Toy(  # how the contract's checks can see it learn, within a minute
+        learning={
+            "projector": {"dim": 64, "hidden": 128},
+            "weight": 0.02,
+            "training": {"epochs": 80, "batch_size": 64},
+        }
+    )
 
     def __init__(
         self,

@@ -226,6 +226,7 @@ def test_both_runs_have_the_same_budget(files: Path, tmp_path: Path) -> None:
     control, game = (Run(tmp_path / "demo" / name).config for name in ("mocov2", "adco"))
     for part in ("data", "training", "encoder", "seed"):
         assert getattr(control, part) == getattr(game, part)
+    ours, theirs = control.method_settings, game.method_settings
     for part in ("views", "projector"):
-        assert getattr(control.game, part) == getattr(game.game, part)
-    assert control.game.players.encoder == game.game.players.encoder
+        assert getattr(ours, part) == getattr(theirs, part)
+    assert ours.players.encoder == theirs.players.encoder

@@ -35,7 +35,7 @@ from pydantic import Field
 from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.measures.metric import Metric
-from sparring.methods.about import About
+from sparring.methods.about import About, Toy
 from sparring.methods.method import (
     Context,
     EncoderOnly,
@@ -80,6 +80,13 @@ class VICReg(Method):
         order=4,
     )
     settings_class = VICRegSettings
+    toy = Toy(
+        # Covariances of 32 images say little.
+        learning={
+            "projector": {"dim": 64, "hidden": 128},
+            "training": {"epochs": 80, "batch_size": 64},
+        }
+    )
     metrics: ClassVar[Mapping[str, Metric]] = {
         "vicreg/invariance": Metric("mean squared difference of the embeddings of two views"),
         "vicreg/variance": Metric(
