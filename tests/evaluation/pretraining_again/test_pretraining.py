@@ -27,7 +27,7 @@ from sparring.training.loop import Training
 from sparring.training.settings import RunConfig
 
 PLACE = "domains/without-photo"
-METHOD = {"projector": {"dim": 16, "hidden": 32}, "encoder": {"width": 0.0625}}
+METHOD = {key: toy.BASE[key] for key in ("projector", "encoder", "players")}
 
 
 class Recorder:
