@@ -427,6 +427,7 @@ def test_each_process_plays_its_rows_of_the_game_of_one(
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_queue_resumes_to_the_bit(tmp_path: Path) -> None:
     settings = {"mining": {"pool": "queue", "queue_size": 40}}
     whole = games.training("acssl", tmp_path / "whole", training={"max_steps": 7}, **settings)

@@ -286,6 +286,7 @@ def test_the_same_runs_give_the_same_page() -> None:
     assert report_html([run()]) == report_html([run()])
 
 
+@pytest.mark.slow
 def test_pages_of_large_noisy_images_stay_below_five_megabytes(tmp_path: Path) -> None:
     heavy = gallery(size=224, count=8, points=600)
     runs = [run(str(number), gallery=heavy) for number in range(5)]

@@ -73,6 +73,7 @@ class Told:
 
 
 @pytest.mark.parametrize("architecture", ["fpn", pytest.param("c4", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_rectangles_are_found_after_seconds_and_not_without_training(
     sets: tuple[Path, Path], architecture: str
 ) -> None:
@@ -105,6 +106,7 @@ def test_the_encoder_stays_as_it_is_because_a_copy_learns(
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_digits_and_another_seed_gives_others(
     sets: tuple[Path, Path],
 ) -> None:

@@ -164,6 +164,7 @@ def test_the_last_epoch_is_reported_unless_the_option_says_best() -> None:
 
 
 @pytest.mark.parametrize("variant", PROTOCOLS["linear"].variants)
+@pytest.mark.slow
 def test_every_variant_of_the_papers_runs_and_tells_the_classes_apart(variant: str) -> None:
     # A handful of images makes few steps, which need other rates.
     epochs, rate = {"caco": (100, 100.0), "adco": (30, 0.5), "clae": (30, 0.02)}[

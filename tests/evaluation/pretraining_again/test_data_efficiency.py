@@ -275,6 +275,7 @@ def test_labels_of_the_test_images_change_nothing_but_the_score(tmp_path: Path) 
     assert found[0][1] == pytest.approx(1 - found[1][1])
 
 
+@pytest.mark.slow
 def test_two_evaluations_give_the_same_digits_and_the_second_pretrains_nothing(
     tmp_path: Path,
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_classifier_learns_from_the_others_and_is_scored_on_all_of_the_domai
     assert result["domains"]["photo"]["accuracies"] == [[0.05, 0.06], [0.07, 0.08]]
 
 
+@pytest.mark.slow
 def test_the_labels_of_the_domain_held_out_change_nothing_before_its_score(tmp_path: Path) -> None:
     source = in_memory()
     labels = np.array([CLASSES[label] for label in source.labels()])  # type: ignore[union-attr]
@@ -140,6 +141,7 @@ def test_what_tells_the_classes_apart_is_learned_and_noise_is_not() -> None:
     assert scores[1] < 0.5
 
 
+@pytest.mark.slow
 def test_the_untrained_encoder_is_the_one_from_which_every_pretraining_starts(
     tmp_path: Path,
 ) -> None:
@@ -155,6 +157,7 @@ def test_the_untrained_encoder_is_the_one_from_which_every_pretraining_starts(
     assert "from which the pretraining starts" in result["note"]
 
 
+@pytest.mark.slow
 def test_trained_encoders_are_those_of_the_folders(tmp_path: Path) -> None:
     """The protocol's number is that of the encoder that its folder holds."""
     work = evaluation_data(in_memory(), tmp_path)
@@ -191,6 +194,7 @@ def test_every_domain_is_scored_with_the_encoder_pretrained_without_it(
     assert len(pretrainings) == 3
 
 
+@pytest.mark.slow
 def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
     asked = settings(
         draws=1, fine_tune_from=0.5, tuning={"steps": 3, "batch_size": 8}, hold_out="ink"
@@ -207,6 +211,7 @@ def test_two_evaluations_give_the_same_digits(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_folders_and_parquet_give_the_same_digits(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     folders = write_folders(tmp_path / "images", 6)
@@ -267,6 +272,7 @@ def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_th
         assert result["domains"]["ink"]["accuracies"][1] == [pytest.approx(1 / 3)]
 
 
+@pytest.mark.slow
 def test_the_table_shows_every_domain_beside_chance(tmp_path: Path) -> None:
     source = write_folders(tmp_path / "images", 6, without=[("ink", "owl")])
     table = domains(

@@ -72,6 +72,7 @@ def test_the_sentence_names_a_better_encoder_from_elsewhere_and_distrusts_a_sing
     assert "no evidence" in judgement(rows([0.6], [0.5]), labels=9)
 
 
+@pytest.mark.slow
 def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -118,6 +119,7 @@ def test_every_way_gets_the_same_labels_and_no_encoder_is_changed(
     )
 
 
+@pytest.mark.slow
 def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) -> None:
     from sparring.api import load
     from sparring.training.run_folder import RunFolder
@@ -140,6 +142,7 @@ def test_the_whole_budget_counts_every_view_that_pretraining_saw(trained: Path) 
     assert len(verdict(who, evaluation_data, short)["table"]["rows"]) == 4
 
 
+@pytest.mark.slow
 def test_an_encoder_from_elsewhere_is_a_run_or_a_file_of_weights(
     trained: Path, tmp_path: Path
 ) -> None:

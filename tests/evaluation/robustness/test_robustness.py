@@ -79,6 +79,7 @@ def test_the_result_tells_clean_attacked_and_corrupted_accuracy() -> None:
     assert result["test_images"] == 30
 
 
+@pytest.mark.slow
 def test_accuracy_never_rises_with_epsilon_and_the_control_hurts_least() -> None:
     result = rounds(grey_levels=[0.5, 2, 8, 32], steps=5)
     for values in result["under_attack"].values():
@@ -215,6 +216,7 @@ def test_encoder_and_batch_norm_stay_as_they_are() -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_digits_and_another_seed_draws_other_images() -> None:
     assert rounds(images=20) == rounds(images=20)
     looked_at: list[Tensor] = []

@@ -43,6 +43,7 @@ def run(
 
 
 @pytest.mark.parametrize("variant", ["fcn", "deeplabv3", "moco", "deeplabv3-paper"])
+@pytest.mark.slow
 def test_coloured_regions_are_learned(variant: str) -> None:
     result = run(variant=variant)
     assert result["miou"] > 0.55  # 0.2 for the ground alone

@@ -159,6 +159,7 @@ def played(seed: int, *, judge_rate: float) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_the_generator_learns_from_its_judge_where_light_comes_from(seed: int) -> None:
     before, after = played(seed, judge_rate=6e-3)
     assert abs(before) < 0.1
