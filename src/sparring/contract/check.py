@@ -11,7 +11,7 @@ class Check:
     Attributes:
         name: the required property as a sentence.
         run: function that raises AssertionError if the check fails.
-        is_slow: whether it takes more than a few seconds.
+        is_slow: whether it takes a second or more.
     """
 
     name: str

@@ -55,7 +55,12 @@ def method_checks(subject: Subject) -> list[Check]:
         ("the encoder is rebuilt without the method", encoder_needs_no_class),
         ("two processes play as one", two_processes_play_as_one),
     ]
-    slow = (resumes_to_the_bit, two_processes_play_as_one)
+    slow = (
+        resumes_to_the_bit,
+        metrics_are_documented,
+        encoder_needs_no_class,
+        two_processes_play_as_one,
+    )
     checks = [Check(name, partial(run, subject), run in slow) for name, run in promises]
     for twin in registry.about("method", subject.method).twins:
         disarmed = Subject(subject.method, settings=merged(subject.settings, twin.tree()))
@@ -63,6 +68,7 @@ def method_checks(subject: Subject) -> list[Check]:
             Check(
                 f"twin {twin.name} plays another game from the same start",
                 partial(twin_plays_another_game, subject, disarmed),
+                is_slow=True,
             ),
             Check(
                 f"twin {twin.name} repeats every bit when resumed",

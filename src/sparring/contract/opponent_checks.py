@@ -58,6 +58,7 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
             Check(
                 f"twin {twin.name} plays another game from the same start",
                 partial(twin_plays_another_game, armed, disarmed),
+                is_slow=True,
             ),
             Check(
                 f"twin {twin.name} repeats every bit when resumed",
