@@ -66,7 +66,7 @@ def check_method(
     Args:
         method: its class, its name, `FILE.py:CLASS` or `package.module:CLASS`.
         settings: further settings of every toy game.
-        is_quick: leave out what takes more than a few seconds.
+        is_quick: leave out what takes a second or more, such as resuming, metrics and learning.
 
     Raises:
         AssertionError: one line per promise that is not kept.
