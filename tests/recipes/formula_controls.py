@@ -42,21 +42,6 @@ FORMULA_PINS = [
         {"variance_weight": 25.0, "covariance_weight": 1.0, "projector.kind": "three-layer"},
     ),
     Pins(
-        (*FORMULA, "vicreg-small"),
-        OURS + ", all small recipes",
-        {
-            "encoder.backbone": "resnet18",
-            "encoder.width": 0.25,
-            "encoder.small_images": True,
-            "projector.dim": 128,
-            "views.preset": "mocov2-small",
-            "players.encoder.schedule": "cosine",
-            "players.encoder.momentum": 0.9,
-            "training.epochs": 15,
-            "training.batch_size": 128,
-        },
-    ),
-    Pins(
         ("vicreg-imagenet-1000",),
         BARDES + " and README: LARS, 0.2 * 2048 / 256, 10 epochs of warm-up, decay 1e-6",
         {

@@ -7,7 +7,7 @@ ON_SIMCLR = ("simclr-small", "clae-small", "hardgen-small")
 PLAIN = ("plain-small", "uel-small")
 SGD = (*ON_SIMCLR, "mocov2-small", "adco-small", "caco-small")
 ADAMW = ("byol-small", "simsiam-small", "mocov3-small", "acssl-small")
-SMALL = (*SGD, *ADAMW, *PLAIN)
+SMALL = (*SGD, *ADAMW, *PLAIN, "hcl-small", "dcl-small", "vicreg-small")
 
 SMALL_PINS = [
     Pins(
