@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import numpy.typing as npt
 
 from sparring.reporting.figures import NUM_CLASS_COLORS, class_name, map_html, picture
 from sparring.reporting.gallery import (
@@ -16,6 +17,7 @@ from sparring.reporting.gallery import (
     Gallery,
     HardestNegatives,
     HardNegative,
+    Pixels,
     Retrieval,
 )
 from sparring.reporting.sections import missing_note, section, swatch
@@ -111,19 +113,22 @@ def _query_block(encoders: Sequence[ShownEncoder], place: int) -> str:
 
 
 def _neighbours(retrieval: Retrieval) -> str:
-    images = []
-    for rank, (image, cosine) in enumerate(
-        zip(retrieval.neighbours, retrieval.cosines, strict=True)
-    ):
-        same = None if retrieval.same_label is None else bool(retrieval.same_label[rank])
-        images.append(
-            picture(
-                image,
-                text=f"neighbour {rank + 1}, cosine {cosine:.2f}{_class_words(same)}",
-                style=_class_mark(same),
-            )
-        )
-    return "".join(images)
+    texts = [
+        f"neighbour {rank}, cosine {cosine:.2f}"
+        for rank, cosine in enumerate(retrieval.cosines, start=1)
+    ]
+    return _marked_pictures(retrieval.neighbours, texts, retrieval.same_label)
+
+
+def _marked_pictures(
+    images: Pixels, texts: Sequence[str], same_label: npt.NDArray[np.bool_] | None
+) -> str:
+    """Pictures of images, each marked by whether its label is the query's."""
+    lines = []
+    for rank, (image, text) in enumerate(zip(images, texts, strict=True)):
+        same = None if same_label is None else bool(same_label[rank])
+        lines.append(picture(image, text=f"{text}{_class_words(same)}", style=_class_mark(same)))
+    return "".join(lines)
 
 
 def _class_words(same: bool | None) -> str:
@@ -214,20 +219,10 @@ def _hardest_block(hardest_negatives: HardestNegatives, place: int) -> str:
 
 
 def _negative(negative: HardNegative) -> str:
-    images = []
-    for rank, (image, cosine) in enumerate(
-        zip(negative.nearest_images, negative.image_cosines, strict=True)
-    ):
-        same = None if negative.same_label is None else bool(negative.same_label[rank])
-        images.append(
-            picture(
-                image,
-                text=f"cosine {cosine:.2f} to the bank vector{_class_words(same)}",
-                style=_class_mark(same),
-            )
-        )
+    texts = [f"cosine {cosine:.2f} to the bank vector" for cosine in negative.image_cosines]
+    images = _marked_pictures(negative.nearest_images, texts, negative.same_label)
     return (
-        f'<span class="negative"><span class="strip">{"".join(images)}</span>'
+        f'<span class="negative"><span class="strip">{images}</span>'
         f"<small>{negative.cosine:.2f}</small></span>"
     )
 
