@@ -170,8 +170,14 @@ def embed(
     config = folder_of(run).read_config()
     encoder = load(run, backbone=backbone, device=device)
     keep = config.data.model_copy(update={"limit": None})
-    dataset = open_dataset(data, keep, image_size=config.image_size)
     with heard_by(listener, progress=progress) as heard:
+        dataset = open_dataset(
+            data,
+            keep,
+            image_size=config.image_size,
+            progress=counter("reading images", heard),
+            report=None if heard is None else heard.report,
+        )
         shown = counter("features", heard)
         features = extract_features(encoder, dataset, device=encoder.mean.device, progress=shown)
     labels = None if dataset.labels is None else np.asarray(dataset.labels)

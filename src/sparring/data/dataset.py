@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from threading import Lock
@@ -102,6 +102,11 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """Text that changes whenever an image is added, removed or changed."""
 
+    @property
+    @abstractmethod
+    def content_fingerprint(self) -> str:
+        """Text that is equal for equal images wherever they lie; see `Source`."""
+
     @abstractmethod
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """Central squares of the images at these indices, at the size of the data set."""
@@ -134,6 +139,10 @@ class StoredDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         return self._source.fingerprint()
+
+    @property
+    def content_fingerprint(self) -> str:
+        return self._source.content_fingerprint()
 
     @property
     def keys(self) -> Keys:
@@ -185,6 +194,10 @@ class FileDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         return self._source.fingerprint()
+
+    @property
+    def content_fingerprint(self) -> str:
+        return self._source.content_fingerprint()
 
     @property
     def keys(self) -> Keys:
@@ -252,6 +265,7 @@ def open_dataset(
     *,
     image_size: int,
     progress: ProgressCallback | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Data set of any kind of data, from the store or from files; see `DataSettings.store`.
 
@@ -260,6 +274,7 @@ def open_dataset(
         settings: how to store the images.
         image_size: side of the squares in pixels.
         progress: called while the store is built.
+        report: called with each line that a user should read about how the data were understood.
 
     Raises:
         ConfigError: if neither data nor a path is given.
@@ -271,6 +286,9 @@ def open_dataset(
             "no data given: set data.path to a folder of images, a parquet file or a list"
         )
     source = open_source(settings.path if data is None else data)
+    if report is not None:
+        for note in source.notes:
+            report(note)
     if settings.limit is not None and settings.limit < len(source):
         order = torch.randperm(len(source), generator=generator(0, "limit"))[: settings.limit]
         source = Subset(source, order.sort().values.numpy())

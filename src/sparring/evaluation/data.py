@@ -154,7 +154,11 @@ class EvaluationData:
         elif isinstance(data, str) and (near := nearest_public_set(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
         return open_dataset(
-            data, keep, image_size=self.image_size, progress=self.progress("reading images")
+            data,
+            keep,
+            image_size=self.image_size,
+            progress=self.progress("reading images"),
+            report=self.report,
         )
 
     def named(self, data: object) -> PublicSet | None:

@@ -27,7 +27,13 @@ def open_images(
         size = min(IMAGE_SIZES, key=lambda candidate: abs(candidate - typical))
         config = config.changed(training={"image_size": size})
     progress = counter("reading images", listener)
-    dataset = open_dataset(source, config.data, image_size=config.image_size, progress=progress)
+    dataset = open_dataset(
+        source,
+        config.data,
+        image_size=config.image_size,
+        progress=progress,
+        report=None if listener is None else listener.report,
+    )
     return config, dataset
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparring.data.sources.image_source import numbered
+from sparring.data.classes import numbered
 from sparring.data.sources.source import Subset, open_source
 from sparring.errors import DataError
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
-from sparring.data.sources.image_source import Source
+from sparring.data.sources.image_source import Source, Wrapped
 from sparring.errors import DataError
 
 Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
@@ -80,7 +80,7 @@ def stack_annotations(marks: Sequence[ObjectAnnotation]) -> Objects:
     )
 
 
-class AnnotatedImages(Source):
+class AnnotatedImages(Wrapped):
     """Images of a source with their objects; boxes are clipped to the image.
 
     Args:
@@ -105,8 +105,9 @@ class AnnotatedImages(Source):
         class_names: tuple[str, ...],
         outlines: Outlines | str,
     ) -> None:
+        super().__init__(source)
         self.class_names: tuple[str, ...] = class_names
-        self.sizes, self._source, self._outlines = sizes, source, outlines
+        self.sizes, self._outlines = sizes, outlines
         self.outlines_missing = outlines if isinstance(outlines, str) else ""
         inside = _clipped(objects.boxes, sizes[objects.image])
         kept = ((inside[:, 2:] - inside[:, :2]) > 0).all(dim=1)
@@ -126,15 +127,6 @@ class AnnotatedImages(Source):
             image=rest.image,
         )
         self._starts = _starts(rest.image, len(source))
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def key(self, index: int) -> str:
-        return self._source.key(index)
-
-    def read(self, index: int) -> Content:
-        return self._source.read(index)
 
     def fingerprint(self) -> str:
         """Text that changes with the images and with every box."""
@@ -201,6 +193,7 @@ class ConcatenatedSource(Source):
 
     def __init__(self, parts: Sequence[Source]) -> None:
         self._parts = parts
+        self.notes = tuple(note for part in parts for note in part.notes)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
 
     def __len__(self) -> int:
@@ -221,6 +214,9 @@ class ConcatenatedSource(Source):
 
     def fingerprint(self) -> str:
         return "+".join(part.fingerprint() for part in self._parts)
+
+    def content_fingerprint(self) -> str:
+        return "+".join(part.content_fingerprint() for part in self._parts)
 
 
 def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:

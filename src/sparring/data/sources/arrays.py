@@ -1,12 +1,14 @@
 """Images already in memory: numpy arrays and torch tensors."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from sparring.data.sources.image_source import Labels, Source, numbered
+from sparring.data.classes import numbered
+from sparring.data.sources.image_source import Labels, Source
 from sparring.errors import DataError
 
 HASHED_IMAGES = 1024
@@ -68,6 +70,9 @@ class Arrays(Source):
                 np.ascontiguousarray(self._values[start : start + HASHED_IMAGES]).tobytes()
             )
         return digest.hexdigest()
+
+    def _listing(self) -> Iterator[bytes]:
+        yield self.fingerprint().encode()
 
     def squares(self, size: int) -> npt.NDArray[np.uint8] | None:
         """All images as uint8 (N, 3, size, size) if they already have this size and type.

@@ -42,10 +42,11 @@ class DatasetSubset(Dataset):
     @property
     def fingerprint(self) -> str:
         """Text that changes with the whole set and with the choice of rows."""
-        rows = hashlib.blake2b(
-            np.ascontiguousarray(self._rows, np.int64).tobytes(), digest_size=16
-        ).hexdigest()
-        return f"{self._whole.fingerprint}/{rows}"
+        return f"{self._whole.fingerprint}/{self._rows_fingerprint()}"
+
+    @property
+    def content_fingerprint(self) -> str:
+        return f"{self._whole.content_fingerprint}/{self._rows_fingerprint()}"
 
     @property
     def keys(self) -> list[str]:
@@ -66,3 +67,7 @@ class DatasetSubset(Dataset):
     def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
         """Central squares of the chosen images, from the whole set."""
         return self._whole.images(self._rows[np.asarray(indices, np.int64)])
+
+    def _rows_fingerprint(self) -> str:
+        rows = np.ascontiguousarray(self._rows, np.int64)
+        return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sparring.data.decode import Content
 from sparring.data.sources.files import Files, files_below, is_image
+from sparring.data.sources.image_source import Wrapped
 from sparring.data.sources.parquet import LABEL_COLUMN, Parquet
 from sparring.data.sources.source import ImageData, Labels, Source, open_source
 from sparring.errors import DataError
@@ -20,7 +20,7 @@ LAYOUTS = (
 )
 
 
-class DomainSource(Source):
+class DomainSource(Wrapped):
     """Images of another source that come from several domains, such as photos and sketches.
 
     Args:
@@ -34,8 +34,8 @@ class DomainSource(Source):
 
     def __init__(self, images: Source, domains: Labels, *, domain_names: tuple[str, ...]) -> None:
         assert len(domains) == len(images)
-        self.class_names, self.domain_names = images.class_names, domain_names
-        self._images, self._domains = images, domains
+        super().__init__(images)
+        self.domain_names, self._domains = domain_names, domains
         if (domains < 0).any():
             raise DataError(
                 f"{int((domains < 0).sum()):,} images have no domain, such as "
@@ -50,55 +50,27 @@ class DomainSource(Source):
                 f"least two domains; give {LAYOUTS}"
             )
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def key(self, index: int) -> str:
-        return self._images.key(index)
-
-    def read(self, index: int) -> Content:
-        return self._images.read(index)
-
-    def labels(self) -> Labels | None:
-        """Class of each image, -1 where unknown."""
-        return self._images.labels()
-
     def domains(self) -> Labels:
         """Domain of each image, an index into `domain_names`."""
         return self._domains
 
     def by_domain(self) -> Source:
         """Source of the same images, labelled with their domains."""
-        return _Relabelled(self._images, self._domains, self.domain_names)
-
-    def fingerprint(self) -> str:
-        return self._images.fingerprint()
+        return _Relabelled(self._source, self._domains, self.domain_names)
 
 
-class _Relabelled(Source):
+class _Relabelled(Wrapped):
     """Images of another source with other labels.
 
     The fingerprint is the same, so they share its store.
     """
 
     def __init__(self, images: Source, labels: Labels, class_names: tuple[str, ...]) -> None:
-        self.class_names = class_names
-        self._images, self._labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def key(self, index: int) -> str:
-        return self._images.key(index)
-
-    def read(self, index: int) -> Content:
-        return self._images.read(index)
+        super().__init__(images)
+        self.class_names, self._labels = class_names, labels
 
     def labels(self) -> Labels | None:
         return self._labels
-
-    def fingerprint(self) -> str:
-        return self._images.fingerprint()
 
 
 def open_domains(data: ImageData | Source) -> DomainSource:

@@ -6,7 +6,7 @@ Nothing here looks at pixels.
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,15 +18,20 @@ from sparring.data.decode import Content
 Labels: TypeAlias = npt.NDArray[np.int64]
 """Class of each image; -1 is unknown."""
 
+READ_IMAGES = 64
+"""Images of which `content_fingerprint` reads the bytes, spread over the source."""
+
 
 class Source(ABC):
     """Images by index, as stored.
 
     Attributes:
         class_names: name of each label, if the source has any.
+        notes: what a user should read about how the data were understood, a line each.
     """
 
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -47,6 +52,23 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """Text that changes whenever an image is added, removed or changed."""
 
+    def content_fingerprint(self) -> str:
+        """Text that is equal for equal images wherever they lie, and whenever they were copied.
+
+        It changes with the name and size of any image, and with the bytes of `READ_IMAGES` of them.
+        """
+        digest = hashlib.blake2b(f"{len(self)}".encode(), digest_size=16)
+        for part in self._listing():
+            digest.update(part + b"\0")
+        for row in np.linspace(0, len(self) - 1, min(len(self), READ_IMAGES)).astype(int).tolist():
+            digest.update(_bytes_of(self, row))
+        return digest.hexdigest()
+
+    def _listing(self) -> Iterator[bytes]:
+        """What tells the images apart without reading them; not where they lie."""
+        for row in range(len(self)):
+            yield os.fsencode(self.key(row))
+
     def labels(self) -> Labels | None:
         """Class of each image, -1 where unknown; None without labels.
 
@@ -55,7 +77,36 @@ class Source(ABC):
         return None
 
 
-class Subset(Source):
+class Wrapped(Source):
+    """Another source, of which a subclass changes some answers.
+
+    Args:
+        source: the other source.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.class_names, self.notes, self._source = source.class_names, source.notes, source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def key(self, index: int) -> str:
+        return self._source.key(index)
+
+    def read(self, index: int) -> Content:
+        return self._source.read(index)
+
+    def labels(self) -> Labels | None:
+        return self._source.labels()
+
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
+
+    def content_fingerprint(self) -> str:
+        return self._source.content_fingerprint()
+
+
+class Subset(Wrapped):
     """Chosen images of another source.
 
     Args:
@@ -64,8 +115,8 @@ class Subset(Source):
     """
 
     def __init__(self, source: Source, rows: npt.NDArray[np.int64]) -> None:
-        self.class_names = source.class_names
-        self._source, self._rows = source, rows
+        super().__init__(source)
+        self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,21 +133,23 @@ class Subset(Source):
 
     def fingerprint(self) -> str:
         """Text that changes with the other source and with the choice of rows."""
-        rows = hashlib.blake2b(
-            np.ascontiguousarray(self._rows).tobytes(), digest_size=16
-        ).hexdigest()
-        return f"{self._source.fingerprint()}/{rows}"
+        return f"{self._source.fingerprint()}/{self._rows_fingerprint()}"
+
+    def content_fingerprint(self) -> str:
+        return f"{self._source.content_fingerprint()}/{self._rows_fingerprint()}"
+
+    def _rows_fingerprint(self) -> str:
+        rows = np.ascontiguousarray(self._rows, np.int64)
+        return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
 
-def numbered(values: Iterable[object]) -> tuple[Labels, tuple[str, ...] | None]:
-    """Labels as numbers, and their names unless they already are numbers; empty labels are -1."""
-    texts = ["" if value is None else str(value).strip() for value in values]
+def _bytes_of(source: Source, row: int) -> bytes:
+    """Encoded file or values of an image; a fixed word if it cannot be read."""
     try:
-        return np.array([max(-1, int(text)) if text else -1 for text in texts], np.int64), None
-    except ValueError:
-        names = tuple(sorted({text for text in texts if text}))
-        numbers = {"": -1} | {name: number for number, name in enumerate(names)}
-        return np.array([numbers[text] for text in texts], np.int64), names
+        content = source.read(row)
+    except OSError:
+        return b"missing"
+    return content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
 
 
 def stamp(path: str | Path) -> bytes:

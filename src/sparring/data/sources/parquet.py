@@ -8,8 +8,9 @@ pyarrow is an optional dependency, imported on first use.
 import errno
 import hashlib
 import json
+import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from sparring.data.sources.image_source import Labels, Source, numbered, stamp
+from sparring.data.classes import numbered
+from sparring.data.sources.image_source import Labels, Source, stamp
 from sparring.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,6 +87,12 @@ class Parquet(Source):
             digest.update(str(path).encode(errors="surrogateescape") + b"\0" + stamp(path) + b"\0")
         digest.update(self._column.encode())
         return digest.hexdigest()
+
+    def _listing(self) -> Iterator[bytes]:
+        for name, table in zip(self._names, self._tables, strict=True):
+            size = stamp(self._root / name).partition(b"/")[0]
+            yield os.fsencode(name) + b"\0" + f"{table.metadata.num_rows}".encode() + b"\0" + size
+        yield self._column.encode()
 
     def _group(self, group: int) -> "_Group":
         """Bytes and paths of a row group; the groups used last stay in memory."""
