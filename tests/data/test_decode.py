@@ -2,6 +2,7 @@
 a reason."""
 
 import io
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -303,3 +304,67 @@ def test_a_long_strip_needs_little_memory() -> None:
         224,
         224,
     )
+
+
+def with_orientation(orientation: int) -> bytes:
+    """EXIF block that says how the picture is held."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+def segment(content: bytes) -> bytes:
+    """APP1 segment of a JPEG."""
+    return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def jpeg_with(content: bytes, *segments: bytes, before: bytes) -> bytes:
+    at = content.index(before)
+    return content[:at] + b"".join(segments) + content[at:]
+
+
+XMP = segment(b"http://ns.adobe.com/xap/1.0/\0" + b"<x/>" * 200)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"\xff\xe0", b"\xff\xdb", b"\xff\xc0", b"\xff\xda"],
+    ids=["first", "after JFIF", "before the frame", "before the pixels"],
+)
+@pytest.mark.parametrize("others", [(), (XMP, XMP)], ids=["alone", "after XMP"])
+def test_a_jpeg_is_turned_wherever_its_exif_stands(
+    picture: Picture, encode: Encode, before: bytes, others: tuple[bytes, ...]
+) -> None:
+    plain = encode(picture(16, 24), "JPEG")
+    content = jpeg_with(plain, *others, segment(with_orientation(6)), before=before)
+    assert (pixels(content) == np.rot90(pixels(plain), -1)).all()
+    assert header_size(content) == (24, 16)
+
+
+def test_a_png_is_turned_by_exif_after_its_pixels(picture: Picture, encode: Encode) -> None:
+    plain, exif = encode(picture(16, 24)), with_orientation(8).removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + exif
+    chunk = len(exif).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    end = plain.index(b"IEND") - 4
+    content = plain[:end] + chunk + plain[end:]
+    assert (pixels(content) == np.rot90(pixels(plain))).all()
+    assert header_size(content) == (24, 16)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_the_header_gives_the_size_of_the_upright_image(
+    picture: Picture, encode: Encode, format_: str
+) -> None:
+    options = {"lossless": True} if format_ == "WEBP" else {}
+    for orientation in range(1, 9):
+        content = encode(picture(16, 24), format_, exif=with_orientation(orientation), **options)
+        assert header_size(content) == tuple(decode(content).shape[1:])
+        assert header_size(content) == ((24, 16) if orientation >= 5 else (16, 24))
+
+
+@pytest.mark.parametrize("length", range(0, 40, 5))
+def test_exif_that_is_cut_off_turns_nothing(encode: Encode, length: int) -> None:
+    plain = encode(Image.new("RGB", (4, 3)), "JPEG")
+    content = jpeg_with(plain, segment(with_orientation(6)[:length]), before=b"\xff\xdb")
+    assert header_size(content) in ((3, 4), (4, 3))
+    assert tuple(decode(content).shape[1:]) == header_size(content)

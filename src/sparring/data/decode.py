@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -18,13 +19,20 @@ import torch
 import torch.nn.functional as F
 import torchvision.io  # noqa: F401  (registers torch.ops.image)
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+from sparring.data.orientation import (
+    orientation_of,
+    pillow_orientation,
+    upright,
+    upright_size,
+)
 
 Content: TypeAlias = bytes | npt.NDArray[np.generic]
 """An encoded file, or values of shape (height, width[, channels])."""
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Version in every store's key; increase it whenever the same file decodes to other pixels."""
 
 MAX_PIXELS = 89_478_485
@@ -38,6 +46,7 @@ _RGB = 3  # torchvision.io.ImageReadMode.RGB
 _FRAME_MARKERS = frozenset(
     (0xC0, 0xC1, 0xC2)
 )  # baseline, extended and progressive: what libjpeg decodes
+_APP1, _PIXELS_MARKER = 0xE1, 0xDA
 _OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 
 
@@ -61,13 +70,12 @@ def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
     """
     if isinstance(content, np.ndarray):
         return _from_values(content)
-    frame = _jpeg_frame(content)
-    if frame is not None and frame[2] in (1, 3) and _decode_jpeg is not None:
-        _check_pixels(*frame[:2])
+    header = _jpeg_header(content)
+    if header is not None and header.channels in (1, 3) and _decode_jpeg is not None:
+        _check_pixels(header.height, header.width)
         try:
             encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            image: Tensor = _decode_jpeg(encoded, _RGB, True)
-            return image
+            return upright(_decode_jpeg(encoded, _RGB, False), header.orientation)
         except RuntimeError:
             # Pillow reads some files that torchvision refuses, and says what is wrong with others.
             pass
@@ -100,19 +108,19 @@ def _content(read: Callable[[int], Content], index: int) -> Content:
 
 
 def header_size(content: Content) -> tuple[int, int]:
-    """Height and width from the header alone, before any EXIF rotation.
+    """Height and width of the upright image, from the header alone.
 
     Raises:
         UnreadableImageError: like `decode`, as far as the header tells.
     """
     if isinstance(content, np.ndarray):
         return content.shape[0], content.shape[1]
-    frame = _jpeg_frame(content)
-    if frame is None:
+    header = _jpeg_header(content)
+    if header is None:
         with _open(content) as image:
-            return image.height, image.width
-    _check_pixels(*frame[:2])
-    return frame[:2]
+            return upright_size(image.height, image.width, pillow_orientation(image, content))
+    _check_pixels(header.height, header.width)
+    return upright_size(header.height, header.width, header.orientation)
 
 
 def resized_crop(
@@ -159,27 +167,37 @@ def _check_pixels(height: int, width: int) -> None:
         raise UnreadableImageError("image without pixels")
 
 
-def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and channels of an 8-bit JPEG.
+@dataclass(frozen=True)
+class _Jpeg:
+    """What a JPEG says before its pixels; `channels` is 0 for what only Pillow decodes."""
 
-    None for anything else, which is left to Pillow.
-    """
+    height: int
+    width: int
+    channels: int
+    orientation: int
+
+
+def _jpeg_header(content: bytes) -> _Jpeg | None:
+    """Header of a JPEG; None for anything else, and without a size."""
     if content[:2] != b"\xff\xd8":
         return None
-    at = 2
-    while at + 9 < len(content) and content[at] == 0xFF:
+    at, frame, exif = 2, None, b""
+    while at + 9 < len(content) and content[at] == 0xFF and content[at + 1] != _PIXELS_MARKER:
         marker = content[at + 1]
-        if marker in _FRAME_MARKERS:
-            size = (
-                int.from_bytes(content[at + 5 : at + 7], "big"),
-                int.from_bytes(content[at + 7 : at + 9], "big"),
+        if marker == 0xFF:  # padding before a marker
+            at += 1
+            continue
+        length = int.from_bytes(content[at + 2 : at + 4], "big")
+        if marker in _FRAME_MARKERS or marker in _OTHER_FRAMES:
+            height, width = (
+                int.from_bytes(content[at + first : at + first + 2], "big") for first in (5, 7)
             )
-            return (*size, content[at + 9]) if content[at + 4] == 8 else None
-        if marker in _OTHER_FRAMES:
-            return None
-        # 0xFF is padding before a marker; any other segment here states its length.
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return None
+            is_usual = marker in _FRAME_MARKERS and content[at + 4] == 8
+            frame = (height, width, content[at + 9] if is_usual else 0)
+        elif marker == _APP1 and not exif and content[at + 4 : at + 10] == b"Exif\0\0":
+            exif = content[at + 4 : at + 2 + length]
+        at += 2 + length
+    return None if frame is None else _Jpeg(*frame, orientation_of(exif))
 
 
 _PILLOW = re.compile(r"PIL\.")
@@ -209,8 +227,9 @@ def _decode_with_pillow(content: bytes) -> Tensor:
     with _open(content) as image:
         try:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _from_values(_rgb_values(upright))
+            header = _jpeg_header(content)
+            turned = pillow_orientation(image, content) if header is None else header.orientation
+            return upright(_from_values(_rgb_values(image)), turned)
         except UnreadableImageError:
             raise
         except Exception as error:

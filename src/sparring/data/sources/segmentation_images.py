@@ -80,7 +80,6 @@ class SegmentationImages:
         Raises:
             DataError: like `mask` and `image`, and if the sizes differ.
         """
-        # Decoded, because the header gives the size before EXIF rotation.
         ids, image = self.mask(index), self.image(index)
         if image.shape[1:] == ids.shape:
             return ids
