@@ -82,21 +82,80 @@ def test_a_store_closes_the_gaps_of_bad_files(folder: Path) -> None:
     assert torch.equal(dataset.images([4])[0], expected)
 
 
-def test_unreadable_files_are_replaced_by_the_next_good_one(folder: Path) -> None:
+def test_training_replaces_unreadable_files_by_the_next_good_one(folder: Path) -> None:
     break_files(folder, "cats/1.png", "cats/2.png", "dogs/4.png")
-    dataset = open_dataset(folder, FILES, image_size=16)
+    dataset = open_dataset(folder, FILES, image_size=16, is_training=True)
     assert isinstance(dataset, FileDataset)
     assert [dataset.image(i)[1] for i in (0, 1, 2, 3, 9)] == [0, 3, 3, 3, 0]
 
 
-def test_unreadable_files_are_quarantined_when_found(folder: Path) -> None:
+def test_training_quarantines_unreadable_files_when_it_finds_them(folder: Path) -> None:
     break_files(folder, "cats/1.png", "dogs/4.png")
-    dataset = open_dataset(folder, FILES, image_size=16)
+    dataset = open_dataset(folder, FILES, image_size=16, is_training=True)
     assert dataset.quarantine == ()
-    dataset.images([9, 8, 1, 1])
+    found, rows = dataset.readable([9, 8, 1, 0])
+    assert rows.tolist() == [8, 0]
+    assert torch.equal(found, dataset.images([8, 0]))
     assert dataset.quarantine == (("cats/1.png", "empty file"), ("dogs/4.png", "empty file"))
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, -1, 0, 0, 0, 1, 1, 1, 1, -1]
+
+
+def test_an_image_never_stands_in_for_another_outside_batches(folder: Path) -> None:
+    break_files(folder, "cats/1.png")
+    dataset = open_dataset(folder, FILES, image_size=16, is_training=True)
+    with pytest.raises(DataError, match=r"cats/1.png cannot be read \(empty file\)"):
+        dataset.images([0, 1])
+
+
+WAYS = {
+    "store": STORED,
+    "large files": DataSettings(),
+    "large files without a store": FILES,
+    "no room for a store": DataSettings(cache="/dev/null/nowhere"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_unreadable_images_do_not_exist_for_evaluation(
+    folder: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "no room for a store":
+        monkeypatch.delenv("SPARRING_CACHE", raising=False)
+    break_files(folder, "cats/1.png", "dogs/0.png")
+    (folder / "dogs" / "1.png").write_bytes((folder / "dogs" / "1.png").read_bytes()[:-200])
+    lines: list[str] = []
+    monkeypatch.setattr(module, "SMALL_PIXELS", 8)
+    dataset = open_dataset(folder, WAYS[way], image_size=16, report=lines.append)
+    kept = ["cats/0.png", *(f"cats/{i}.png" for i in (2, 3, 4))]
+    kept += [f"dogs/{i}.png" for i in (2, 3, 4)]
+    assert list(dataset.keys) == kept
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0] * 4 + [1] * 3
+    assert [key for key, _ in dataset.quarantine] == ["cats/1.png", "dogs/0.png", "dogs/1.png"]
+    expected = [centre_square(decode((folder / key).read_bytes()), 16) for key in kept]
+    assert torch.equal(dataset.images(range(7)), torch.stack(expected))
+    assert lines == [
+        "3 of 10 images cannot be read and are left out, such as cats/1.png (empty file)"
+    ]
+
+
+def test_evaluation_of_large_files_decodes_each_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SMALL_PIXELS", 8)
+    dataset = open_dataset(folder, DataSettings(), image_size=16)
+    assert isinstance(dataset, FileDataset)
+    for path in folder.rglob("*.png"):
+        path.unlink()
+    assert dataset.images(range(10)).shape == (10, 3, 16, 16)
+
+
+def test_a_file_that_vanishes_during_evaluation_is_named(folder: Path) -> None:
+    dataset = open_dataset(folder, FILES, image_size=16)
+    (folder / "cats" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"cats/2.png cannot be read \(No such file"):
+        dataset.images(range(10))
 
 
 def test_a_listed_file_that_is_missing_is_quarantined(folder: Path) -> None:
@@ -128,9 +187,13 @@ def test_a_store_of_truncated_files_only_is_refused(folder: Path) -> None:
 
 def test_training_on_truncated_files_only_is_refused_even_if_all_may_be_bad(folder: Path) -> None:
     truncate_all(folder)
-    dataset = open_dataset(folder, DataSettings(store="never", max_bad_share=1), image_size=16)
+    settings = DataSettings(store="never", max_bad_share=1)
     with pytest.raises(DataError, match="10 of 10 images cannot be read"):
-        dataset.images([0])
+        open_dataset(folder, settings, image_size=16)
+    dataset = open_dataset(folder, settings, image_size=16, is_training=True)
+    assert isinstance(dataset, FileDataset)
+    with pytest.raises(DataError, match="10 of 10 images cannot be read"):
+        dataset.image(0)
 
 
 @pytest.mark.parametrize(("max_bad_share", "is_refused"), [(0.19, True), (0.2, False)])
@@ -151,10 +214,13 @@ def test_a_stored_set_is_refused_above_the_stated_share(
 
 def test_files_are_refused_when_the_stated_share_is_passed(folder: Path) -> None:
     break_files(folder, "cats/1.png", "dogs/0.png")
-    dataset = open_dataset(folder, DataSettings(store="never", max_bad_share=0.15), image_size=16)
-    dataset.images([1])
+    settings = DataSettings(store="never", max_bad_share=0.15)
+    dataset = open_dataset(folder, settings, image_size=16, is_training=True)
+    dataset.readable([1])
     with pytest.raises(DataError, match="2 of 10 images cannot be read"):
-        dataset.images([5])
+        dataset.readable([5])
+    with pytest.raises(DataError, match="2 of 10 images cannot be read"):
+        open_dataset(folder, settings, image_size=16)
 
 
 def test_arrays_of_the_right_size_need_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +289,7 @@ class Counted(Source):
 
 def test_a_hundred_thousand_files_open_after_reading_a_few() -> None:
     source = Counted()
-    dataset = open_dataset(source, DataSettings(), image_size=32)
+    dataset = open_dataset(source, DataSettings(), image_size=32, is_training=True)
     assert isinstance(dataset, FileDataset)
     assert source.num_reads == 64
 

@@ -12,8 +12,9 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 
-from sparring.data import decode as module
+from sparring.data import image_file as module
 from sparring.data.decode import (
+    PixelFormat,
     UnreadableImageError,
     centre_square,
     decode,
@@ -21,6 +22,7 @@ from sparring.data.decode import (
     load,
     resized_crop,
 )
+from sparring.data.pixel_format import value_range
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -87,7 +89,7 @@ def test_jpeg_is_decoded_by_torchvision(
     picture: Picture, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = encode(picture(20, 20), "JPEG")
-    monkeypatch.setattr(module, "_decode_with_pillow", lambda _: pytest.fail("went through Pillow"))
+    monkeypatch.setattr(module, "_open", lambda _: pytest.fail("went through Pillow"))
     assert decode(content).shape == (3, 20, 20)
 
 
@@ -161,12 +163,21 @@ def test_16_bit_values_are_scaled_not_clipped(encode: Encode, format_: str) -> N
 def test_32_bit_values_are_scaled_by_their_range(
     encode: Encode, values: np.ndarray, expected: list[int]
 ) -> None:
-    assert pixels(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == expected
+    form = PixelFormat(value_range=value_range([(values, None)]))
+    found = decode(encode(Image.fromarray(values), "TIFF"), form)
+    assert found[:, 0].tolist() == [expected] * 3
 
 
-def test_values_that_are_not_finite_are_unreadable(encode: Encode) -> None:
-    with pytest.raises(UnreadableImageError, match="not finite"):
-        decode(encode(Image.fromarray(np.array([[np.nan, 1]], np.float32)), "TIFF"))
+def test_an_image_without_one_value_is_unreadable(encode: Encode) -> None:
+    content = encode(Image.fromarray(np.full((2, 3), np.nan, np.float32)), "TIFF")
+    with pytest.raises(UnreadableImageError, match="no pixel with a value"):
+        decode(content, PixelFormat(value_range=(0, 1)))
+
+
+def test_values_of_which_no_range_is_known_are_unreadable(encode: Encode) -> None:
+    content = encode(Image.fromarray(np.array([[-7, 3]], np.float32)), "TIFF")
+    with pytest.raises(UnreadableImageError, match=r"from -7 to 3, .* set data.value_range="):
+        decode(content)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

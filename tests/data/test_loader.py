@@ -45,7 +45,8 @@ def files(folder: Path) -> FileDataset:
 
 
 def file_dataset(folder: Path, workers: int = 2) -> FileDataset:
-    dataset = open_dataset(folder, DataSettings(store="never", workers=workers), image_size=16)
+    settings = DataSettings(store="never", workers=workers)
+    dataset = open_dataset(folder, settings, image_size=16, is_training=True)
     assert isinstance(dataset, FileDataset)
     return dataset
 
@@ -198,6 +199,14 @@ def test_a_bad_file_is_replaced_and_the_batch_keeps_its_size(folder: Path) -> No
     assert sorted(batch.indices.tolist()) == [0, 2, 2, 3, 4, 5, 6, 7, 8, 9]
     assert [len(images) for images in batch.images] == [10, 10]
     assert dataset.quarantine == (("cats/1.png", "empty file"),)
+
+
+def test_a_bad_file_is_replaced_without_crops_too(folder: Path) -> None:
+    (folder / "cats" / "1.png").write_bytes(b"")
+    dataset = file_dataset(folder)
+    (batch,) = all_batches(Loader(dataset, batch_size=10, seed=0))
+    assert sorted(batch.indices.tolist()) == [0, 2, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert torch.equal(batch.images[0], dataset.images(batch.indices))
 
 
 def test_resuming_is_exact_though_bad_files_are_found_anew(folder: Path) -> None:

@@ -1,12 +1,15 @@
 """The monitor: it looks, and touches nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import games
-from sparring.data.dataset import open_dataset
+from sparring.data.dataset import DataSettings, open_dataset
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.training.monitor import Monitor
@@ -110,4 +113,22 @@ def test_the_score_holds_out_a_fifth_that_is_not_among_its_neighbours() -> None:
 def test_images_of_unknown_class_are_left_out_of_the_score() -> None:
     labels = np.where(np.arange(40) % 3 == 0, -1, 1)
     found, _ = monitor(labels=labels).look(encoder(), torch.device("cpu"))
+    assert found["knn_accuracy"] == 1
+
+
+def test_the_online_knn_scores_no_image_under_the_label_of_another(tmp_path: Path) -> None:
+    """Unreadable files of the one class stand before readable ones of the other."""
+    for number in range(24):
+        is_white, is_cut = number % 4 >= 2, number % 4 == 1
+        folder = tmp_path / f"{'white' if is_white or is_cut else 'black'}"
+        folder.mkdir(exist_ok=True)
+        image = Image.new("RGB", (8, 8), "white" if is_white else "black")
+        image.save(folder / f"{number:02d}.png")
+    for path in sorted((tmp_path / "white").iterdir())[::3]:
+        path.write_bytes(b"")
+    data = DataSettings(store="never")
+    dataset = open_dataset(tmp_path, data, image_size=games.SIZE, is_training=True)
+    watching = Monitor(dataset, games.augmentation("simclr"), num_images=24, seed=0)
+    found, _ = watching.look(linear_encoder(), torch.device("cpu"))
+    assert len(dataset.quarantine) == 6
     assert found["knn_accuracy"] == 1

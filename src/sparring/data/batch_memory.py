@@ -6,8 +6,12 @@ from torch import Tensor
 
 
 def empty_images(
-    num_images: int, size: int, *, order: torch.memory_format = torch.contiguous_format
-) -> UInt8[Tensor, "batch 3 size size"]:
+    num_images: int,
+    size: int,
+    *,
+    channels: int = 3,
+    order: torch.memory_format = torch.contiguous_format,
+) -> UInt8[Tensor, "batch bands size size"]:
     """Uninitialised uint8 images.
 
     They are in pinned memory if CUDA is in use, so that copies to the device overlap with its work.
@@ -15,10 +19,14 @@ def empty_images(
     Args:
         num_images: number of images.
         size: side in pixels.
+        channels: number of channels.
         order: memory format; channels last if the images to copy in have it.
     """
     return torch.empty(
-        (num_images, 3, size, size), dtype=torch.uint8, pin_memory=uses_cuda(), memory_format=order
+        (num_images, channels, size, size),
+        dtype=torch.uint8,
+        pin_memory=uses_cuda(),
+        memory_format=order,
     )
 
 

@@ -1,43 +1,51 @@
-"""Decoded images by index: small images from the store, large ones from their files."""
+"""Opening of data sets: small images from the store, large ones from their files.
+
+For evaluation and embedding, images that cannot be read are found and left out when the set is
+opened. Training from files finds them on its way.
+"""
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from threading import Lock
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int, UInt8
-from pydantic import Field
-from torch import Tensor
+from pydantic import AfterValidator, Field
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.data.batch_memory import empty_images
-from sparring.data.decode import UnreadableImageError, centre_square, load
-from sparring.data.keys import Keys
+from sparring.data.dataset_kinds import (
+    Dataset,
+    FileDataset,
+    Indices,
+    StoredDataset,
+    too_many_unreadable,
+)
+from sparring.data.decode import PixelFormat, UnreadableImageError, load
+from sparring.data.pixel_format import MOST_CHANNELS, ClippedImages
 from sparring.data.sources.arrays import Arrays
-from sparring.data.sources.sampling import suited_size, typical_size
-from sparring.data.sources.source import ImageData, Labels, Source, Subset, open_source
-from sparring.data.store import ProgressCallback, Quarantine, cache_folder, open_store
-from sparring.errors import ConfigError, DataError
+from sparring.data.sources.pixel_survey import surveyed_format
+from sparring.data.sources.sampling import sampled_headers, suited_size, typical_side, typical_size
+from sparring.data.sources.source import ImageData, Source, Subset, open_source
+from sparring.data.store import ProgressCallback, Quarantine, Store, cache_folder, open_store
+from sparring.errors import ConfigError, StorageError
 from sparring.seeding import generator
 
 __all__ = [
     "DataSettings",
     "Dataset",
     "FileDataset",
+    "Indices",
     "StoredDataset",
     "open_dataset",
     "suited_size",
     "typical_size",
 ]
 
-Indices: TypeAlias = Int[Tensor, "batch"] | Sequence[int] | npt.NDArray[np.int64]
+Report = Callable[[str], None]
 
 SMALL_PIXELS = 96
 """Longer side in pixels up to which images are stored; also up to twice the image size. A random
@@ -47,13 +55,20 @@ STORE_BYTES = 8 * 2**30
 MAX_WORKERS = 8
 
 
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] < pair[1]:
+        raise ValueError('expected [low, high] with low < high, or "auto"')
+    return pair
+
+
 class DataSettings(Settings):
-    """Which images to use, and how they are stored."""
+    """Which images to use, how their values are read, and how they are stored."""
 
     path: str = ""
     """Folder, parquet file or folder, or list; empty if the images are passed in memory."""
     store: Literal["auto", "always", "never"] = "auto"
-    """Whether to decode images once into a memory-mapped cache; auto: if the images are small."""
+    """Whether to decode images once into a memory-mapped cache; auto: if the images are small, and
+    for evaluation."""
     cache: str | None = None
     """Folder of that cache; None: `sparring` in the user's cache folder. The environment variable
     SPARRING_CACHE overrides both."""
@@ -63,200 +78,12 @@ class DataSettings(Settings):
     """Decoding threads; 0: one per core that this process may use, at most 8."""
     limit: int | None = Field(default=None, ge=1)
     """Number of images to use, drawn at random; the same ones in every run. None: all images."""
-
-
-class Dataset(ABC):
-    """Square images by index.
-
-    Attributes:
-        size: side of the images in pixels.
-        class_names: name of each label, if any.
-    """
-
-    size: int
-    class_names: tuple[str, ...] | None
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def keys(self) -> Sequence[str]:
-        """Name that a user recognises each image by; made on access."""
-
-    @property
-    @abstractmethod
-    def labels(self) -> Labels | None:
-        """Class of each image, -1 where unknown; None without labels.
-
-        Only evaluation may access it.
-        """
-
-    @property
-    @abstractmethod
-    def quarantine(self) -> Quarantine:
-        """Key and reason of each image found unreadable so far."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Text that changes whenever an image is added, removed or changed."""
-
-    @property
-    @abstractmethod
-    def content_fingerprint(self) -> str:
-        """Text that is equal for equal images wherever they lie; see `Source`."""
-
-    @abstractmethod
-    def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """Central squares of the images at these indices, at the size of the data set."""
-
-
-class StoredDataset(Dataset):
-    """Images already decoded: a store, or an array of the right size.
-
-    Args:
-        source: source of keys and labels.
-        images: values of shape (images, 3, size, size).
-        rows: index of each image in the source; None: all of them, in order.
-        quarantine: images of the source that are missing here.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        images: npt.NDArray[np.uint8],
-        *,
-        rows: npt.NDArray[np.int64] | None = None,
-        quarantine: Quarantine = (),
-    ) -> None:
-        self.size, self.class_names = images.shape[-1], source.class_names
-        self._source, self._images, self._rows, self._quarantine = source, images, rows, quarantine
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @property
-    def fingerprint(self) -> str:
-        return self._source.fingerprint()
-
-    @property
-    def content_fingerprint(self) -> str:
-        return self._source.content_fingerprint()
-
-    @property
-    def keys(self) -> Keys:
-        return Keys(self._source, self._rows)
-
-    @property
-    def labels(self) -> Labels | None:
-        labels = self._source.labels()
-        return labels if labels is None or self._rows is None else labels[self._rows]
-
-    @property
-    def quarantine(self) -> Quarantine:
-        return self._quarantine
-
-    def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """Central squares of the images at these indices, from the store."""
-        rows = np.asarray(indices, np.int64)
-        assert not rows.size or (rows.min() >= 0 and rows.max() < len(self)), (
-            "index beyond the data set"
-        )
-        batch = empty_images(len(rows), self.size)
-        # With mode "raise", NumPy would copy twice.
-        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="wrap")
-        return batch
-
-
-class FileDataset(Dataset):
-    """Images decoded from their files on every access.
-
-    Unreadable files are found during training. The next readable image then takes their place:
-    batches keep their size, and the place of each image depends on the files alone.
-
-    Args:
-        source: images.
-        size: side in pixels of the squares that `images` returns.
-        workers: decoding threads.
-        max_bad_share: share of unreadable images, in [0, 1], above which `image` raises.
-    """
-
-    def __init__(self, source: Source, *, size: int, workers: int, max_bad_share: float) -> None:
-        self.size, self.class_names, self.workers = size, source.class_names, workers
-        self._source, self._max_bad_share = source, max_bad_share
-        self._bad: dict[int, str] = {}
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    @property
-    def fingerprint(self) -> str:
-        return self._source.fingerprint()
-
-    @property
-    def content_fingerprint(self) -> str:
-        return self._source.content_fingerprint()
-
-    @property
-    def keys(self) -> Keys:
-        return Keys(self._source)
-
-    @property
-    def labels(self) -> Labels | None:
-        """Labels of the source, but -1 for files found unreadable so far."""
-        labels = self._source.labels()
-        if labels is not None and self._bad:
-            labels = labels.copy()
-            labels[sorted(self._bad)] = -1
-        return labels
-
-    @property
-    def quarantine(self) -> Quarantine:
-        with self._lock:
-            return tuple((self._source.key(row), self._bad[row]) for row in sorted(self._bad))
-
-    def image(self, index: int) -> tuple[UInt8[Tensor, "3 height width"], int]:
-        """Whole image and its index; those of the next readable image if this file is unreadable.
-
-        Raises:
-            DataError: if too many files are unreadable.
-        """
-        for candidate in chain(range(index, len(self)), range(index)):
-            if candidate not in self._bad:
-                try:
-                    return load(self._source.read, candidate), candidate
-                except UnreadableImageError as error:
-                    self._quarantine_image(candidate, str(error))
-        raise self._too_many_unreadable()
-
-    def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
-        """Central squares of the images at these indices, decoded now."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            squares = pool.map(
-                lambda index: centre_square(self.image(index)[0], self.size),
-                np.asarray(indices).tolist(),
-            )
-            return torch.stack(list(squares))
-
-    def subset(self, rows: npt.NDArray[np.int64]) -> "FileDataset":
-        """Data set of the images at these indices, in their order."""
-        return FileDataset(
-            Subset(self._source, rows),
-            size=self.size,
-            workers=self.workers,
-            max_bad_share=self._max_bad_share,
-        )
-
-    def _quarantine_image(self, index: int, reason: str) -> None:
-        with self._lock:
-            self._bad[index] = reason
-        if len(self._bad) > self._max_bad_share * len(self):
-            raise self._too_many_unreadable()
-
-    def _too_many_unreadable(self) -> DataError:
-        return _too_many_unreadable(self.quarantine, len(self), self._max_bad_share)
+    channels: int = Field(default=3, ge=1, le=MOST_CHANNELS)
+    """Channels of every image: 3 for colours, 1 for grey, 4 keeps transparency; otherwise the bands
+    or pages of TIFF files, or the channels of arrays."""
+    value_range: Literal["auto"] | Annotated[tuple[float, float], AfterValidator(_rising)] = "auto"
+    """Values that become black and white, [low, high], in images of more than 8 bits or of
+    fractions; auto: from a sample of the images, and then stored with the run."""
 
 
 def open_dataset(
@@ -264,16 +91,20 @@ def open_dataset(
     settings: DataSettings,
     *,
     image_size: int,
+    is_training: bool = False,
     progress: ProgressCallback | None = None,
-    report: Callable[[str], None] | None = None,
+    report: Report | None = None,
 ) -> Dataset:
     """Data set of any kind of data, from the store or from files; see `DataSettings.store`.
 
     Args:
         data: see `open_source`; None: the path in the settings.
-        settings: how to store the images.
+        settings: how to read and to store the images.
         image_size: side of the squares in pixels.
-        progress: called while the store is built.
+        is_training: whether training batches are made of the images: files are then decoded
+            whenever needed, and unreadable ones found on the way. Otherwise every image of the set
+            can be read; the others are left out, and `quarantine` names them.
+        progress: called while the images are decoded.
         report: called with each line that a user should read about how the data were understood.
 
     Raises:
@@ -286,62 +117,180 @@ def open_dataset(
             "no data given: set data.path to a folder of images, a parquet file or a list"
         )
     source = open_source(settings.path if data is None else data)
-    if report is not None:
-        for note in source.notes:
-            report(note)
+    report = report or (lambda line: None)
+    for note in source.notes:
+        report(note)
     if settings.limit is not None and settings.limit < len(source):
         order = torch.randperm(len(source), generator=generator(0, "limit"))[: settings.limit]
         source = Subset(source, order.sort().values.numpy())
-    if isinstance(source, Arrays) and (squares := source.squares(image_size)) is not None:
-        return StoredDataset(source, squares)
-    workers = settings.workers or _free_cores()
-    typical = typical_size(source)  # also raises at once if no image can be read
-    if settings.store == "always" or (
-        settings.store == "auto" and _suits_store(typical, len(source), image_size)
+    headers = sampled_headers(source)  # also raises at once if no image can be read
+    form = surveyed_format(
+        source,
+        headers,
+        channels=settings.channels,
+        given=None if settings.value_range == "auto" else settings.value_range,
+        report=report,
+    )
+    if (
+        isinstance(source, Arrays)
+        and (squares := source.squares(image_size, form.channels)) is not None
     ):
-        return _stored(source, settings, size=image_size, workers=workers, progress=progress)
-    return FileDataset(
-        source, size=image_size, workers=workers, max_bad_share=settings.max_bad_share
-    )
+        return StoredDataset(source, squares, form=form)
+    opening = _Opening(source, settings, form, image_size, progress)
+    if settings.store == "always" or (
+        settings.store == "auto" and opening.is_small(typical_side(headers))
+    ):
+        dataset: Dataset = opening.stored()
+    elif is_training:
+        return opening.from_files(report)
+    else:
+        dataset = opening.checked_files()
+    _report_left_out(dataset, len(source), report, is_training=is_training)
+    return dataset
 
 
-def _stored(
-    source: Source,
-    settings: DataSettings,
-    *,
-    size: int,
-    workers: int,
-    progress: ProgressCallback | None,
-) -> StoredDataset:
-    is_builder = distributed.local_rank() == 0
-    if not is_builder:
-        distributed.barrier()  # the first process of each machine builds the store
-    store = open_store(
-        source, size=size, cache=cache_folder(settings.cache), workers=workers, progress=progress
-    )
-    if is_builder:
-        distributed.barrier()
-    num_bad = len(store.quarantine)
-    if num_bad == len(source) or num_bad > settings.max_bad_share * len(source):
-        raise _too_many_unreadable(store.quarantine, len(source), settings.max_bad_share)
-    return StoredDataset(source, store.images, rows=store.rows, quarantine=store.quarantine)
+class _Opening:
+    """Opening of the images of a source.
+
+    Args:
+        source: images.
+        settings: how to store them.
+        form: how to read them.
+        size: side of the squares in pixels.
+        progress: called while the images are decoded.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: DataSettings,
+        form: PixelFormat,
+        size: int,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._source, self._settings, self._form = source, settings, form
+        self._size, self._progress = size, progress
+        self._workers = settings.workers or _free_cores()
+
+    def is_small(self, typical: int) -> bool:
+        """Whether `store="auto"` stores these images for training."""
+        return typical <= max(2 * self._size, SMALL_PIXELS) and self._fits_store()
+
+    def stored(self) -> StoredDataset:
+        """Images of the store."""
+        store = self._store()
+        self._require_enough(store.quarantine)
+        return StoredDataset(
+            self._source,
+            store.images,
+            form=self._form,
+            rows=store.rows,
+            quarantine=store.quarantine,
+        )
+
+    def from_files(self, report: Report) -> FileDataset:
+        """Images that are decoded whenever needed; the first with clipped values is reported."""
+        line = "some images have values outside data.value_range, which are clipped"
+        self._form = replace(self._form, clipped=ClippedImages(lambda: report(line)))
+        return self._files(self._source)
+
+    def checked_files(self) -> FileDataset:
+        """Images that can be read: from their files, the squares from a store where it fits."""
+        squares, rows, left_out = self._squares_or_rows()
+        self._require_enough(left_out)
+        source = self._source if not left_out else Subset(self._source, rows)
+        return self._files(source, squares=squares, left_out=left_out)
+
+    def _files(
+        self,
+        source: Source,
+        *,
+        squares: npt.NDArray[np.uint8] | None = None,
+        left_out: Quarantine = (),
+    ) -> FileDataset:
+        return FileDataset(
+            source,
+            size=self._size,
+            workers=self._workers,
+            max_bad_share=self._settings.max_bad_share,
+            form=self._form,
+            squares=squares,
+            left_out=left_out,
+        )
+
+    def _squares_or_rows(
+        self,
+    ) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.int64], Quarantine]:
+        """Squares if a store fits, rows of the readable images, and the unreadable ones."""
+        if self._settings.store == "auto" and self._fits_store():
+            try:
+                store = self._store()
+                return store.images, store.rows, store.quarantine
+            except StorageError:  # a cache is a convenience here
+                pass
+        reasons: list[str | None] = []
+        with ThreadPoolExecutor(self._workers) as pool:
+            for reason in pool.map(self._reason, range(len(self._source))):
+                reasons.append(reason)
+                if self._progress is not None:
+                    self._progress(len(reasons), len(self._source))
+        bad = tuple(
+            (self._source.key(row), reason)
+            for row, reason in enumerate(reasons)
+            if reason is not None
+        )
+        return None, np.flatnonzero([reason is None for reason in reasons]), bad
+
+    def _reason(self, row: int) -> str | None:
+        """Why an image cannot be read; None if it can."""
+        try:
+            load(self._source.read, row, self._form)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    def _fits_store(self) -> bool:
+        needed = len(self._source) * self._form.channels * self._size**2
+        return needed <= STORE_BYTES
+
+    def _store(self) -> Store:
+        is_builder = distributed.local_rank() == 0
+        if not is_builder:
+            distributed.barrier()  # the first process of each machine builds the store
+        try:
+            return open_store(
+                self._source,
+                size=self._size,
+                form=self._form,
+                cache=cache_folder(self._settings.cache),
+                workers=self._workers,
+                progress=self._progress,
+            )
+        finally:
+            if is_builder:
+                distributed.barrier()
+
+    def _require_enough(self, left_out: Quarantine) -> None:
+        num_images, share = len(self._source), self._settings.max_bad_share
+        if len(left_out) == num_images or len(left_out) > share * num_images:
+            raise too_many_unreadable(left_out, num_images, share)
 
 
-def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
-    return (
-        typical <= max(2 * image_size, SMALL_PIXELS)
-        and num_images * 3 * image_size**2 <= STORE_BYTES
-    )
-
-
-def _too_many_unreadable(
-    quarantine: Quarantine, num_images: int, max_bad_share: float
-) -> DataError:
-    key, reason = quarantine[0]
-    return DataError(
-        f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
-        f"at most {max_bad_share:.0%} may be (data.max_bad_share): repair or remove them"
-    )
+def _report_left_out(
+    dataset: Dataset, num_images: int, report: Report, *, is_training: bool
+) -> None:
+    """Tell how many images of the set are left out, and how many lost values."""
+    if dataset.quarantine and not is_training:  # training tells it in its own line
+        key, reason = dataset.quarantine[0]
+        report(
+            f"{len(dataset.quarantine):,} of {num_images:,} images cannot be read and are left "
+            f"out, such as {key} ({reason})"
+        )
+    if clipped := dataset.form.clipped.count:
+        report(
+            f"{clipped:,} of {num_images:,} images have values outside data.value_range, which "
+            "are clipped"
+        )
 
 
 def _free_cores() -> int:

@@ -1,33 +1,55 @@
-"""Decoding of images of any mode and size to uint8 RGB tensors, and central squares.
+"""Decoding of images of any mode and size to uint8 tensors, and central squares.
 
-Ordinary JPEG is decoded by torchvision (2 to 3 times faster than Pillow with its copy). Everything
-else, and every JPEG that torchvision refuses, is decoded by Pillow. Transparency is composited on
-white; of an animation the first frame is used. The only error is `UnreadableImageError`; its text
-is the reason given in the quarantine.
+Transparency is composited on white; values of more than 8 bits are scaled by the range of the set.
+The only error is `UnreadableImageError`; its text is the reason given in the quarantine.
 """
 
-import io
-import re
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-import torchvision.io  # noqa: F401  (registers torch.ops.image)
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from sparring.data.orientation import (
-    orientation_of,
-    pillow_orientation,
-    upright,
-    upright_size,
+from sparring.data.image_file import (
+    MAX_PIXELS,
+    Header,
+    decode_usual_jpeg,
+    read_header,
+    read_values,
+    reason_of,
+    require_pixels,
 )
+from sparring.data.orientation import upright
+from sparring.data.pixel_format import (
+    RGB,
+    Bytes,
+    PixelFormat,
+    UnreadableImageError,
+    scaled,
+    with_channels,
+)
+
+__all__ = [
+    "DECODE_VERSION",
+    "MAX_PIXELS",
+    "Content",
+    "PixelFormat",
+    "UnreadableImageError",
+    "centre_square",
+    "decode",
+    "header",
+    "header_size",
+    "load",
+    "load_header",
+    "load_header_size",
+    "read_content",
+    "resized_crop",
+    "stored_values",
+]
 
 Content: TypeAlias = bytes | npt.NDArray[np.generic]
 """An encoded file, or values of shape (height, width[, channels])."""
@@ -35,76 +57,82 @@ Content: TypeAlias = bytes | npt.NDArray[np.generic]
 DECODE_VERSION = 2
 """Version in every store's key; increase it whenever the same file decodes to other pixels."""
 
-MAX_PIXELS = 89_478_485
-"""Most pixels of a decoded image: Pillow's own limit, 256 MiB as RGB. Checked in the header, before
-decompression."""
 
-# Called by its registered name: the Python wrapper is deprecated from torchvision 0.29 on and warns
-# at every call.
-_decode_jpeg = getattr(torch.ops.image, "decode_jpeg", None)
-_RGB = 3  # torchvision.io.ImageReadMode.RGB
-_FRAME_MARKERS = frozenset(
-    (0xC0, 0xC1, 0xC2)
-)  # baseline, extended and progressive: what libjpeg decodes
-_APP1, _PIXELS_MARKER = 0xE1, 0xDA
-_OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
-
-
-class UnreadableImageError(Exception):
-    """A file that cannot be decoded as an image; the text is the reason.
-
-    Never leaves the data package.
-    """
-
-
-def decode(content: Content) -> UInt8[Tensor, "3 height width"]:
-    """Pixels of an encoded image, upright and in RGB.
+def decode(content: Content, form: PixelFormat = RGB) -> UInt8[Tensor, "bands height width"]:
+    """Pixels of an encoded image, upright.
 
     Args:
-        content: bytes of a file, or uint8 or floating values in [0, 1] of shape (height, width[, 1
-            or 3]).
+        content: bytes of a file, or values of shape (height, width[, channels]).
+        form: number of channels, and the range of values that are not of 8 bits.
 
     Raises:
         UnreadableImageError: if the content is empty, truncated, not an image, or larger than
-            `MAX_PIXELS`.
+            `MAX_PIXELS`; if it has other channels, or values of which no range is known.
     """
     if isinstance(content, np.ndarray):
-        return _from_values(content)
-    header = _jpeg_header(content)
-    if header is not None and header.channels in (1, 3) and _decode_jpeg is not None:
-        _check_pixels(header.height, header.width)
-        try:
-            encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            return upright(_decode_jpeg(encoded, _RGB, False), header.orientation)
-        except RuntimeError:
-            # Pillow reads some files that torchvision refuses, and says what is wrong with others.
-            pass
-    return _decode_with_pillow(content)
+        require_pixels(*content.shape[:2])
+        return _tensor(scaled(_with_axis(content), form), form)
+    if (found := decode_usual_jpeg(content, form.channels)) is not None:
+        return upright(*found)
+    stored = read_values(content, form.channels)
+    pixels = _tensor(scaled(stored.values, form, stored.no_data), form)
+    return upright(pixels, stored.orientation)
 
 
-def load(read: Callable[[int], Content], index: int) -> UInt8[Tensor, "3 height width"]:
+def load(
+    read: Callable[[int], Content], index: int, form: PixelFormat = RGB
+) -> UInt8[Tensor, "bands height width"]:
     """Pixels of a source's image: `load(source.read, index)`.
 
     Raises:
         UnreadableImageError: like `decode`, and for a file that is missing or not readable.
     """
-    return decode(_content(read, index))
+    return decode(read_content(read, index), form)
 
 
-def load_header_size(read: Callable[[int], Content], index: int) -> tuple[int, int]:
-    """Height and width of a source's image from its header.
+def load_header(read: Callable[[int], Content], index: int) -> Header:
+    """Header of a source's image.
 
     Raises:
         UnreadableImageError: like `load`, as far as the header tells.
     """
-    return header_size(_content(read, index))
+    return header(read_content(read, index))
 
 
-def _content(read: Callable[[int], Content], index: int) -> Content:
+def load_header_size(read: Callable[[int], Content], index: int) -> tuple[int, int]:
+    """Height and width of a source's upright image from its header.
+
+    Raises:
+        UnreadableImageError: like `load`, as far as the header tells.
+    """
+    found = load_header(read, index)
+    return found.height, found.width
+
+
+def read_content(read: Callable[[int], Content], index: int) -> Content:
+    """A source's image, as stored.
+
+    Raises:
+        UnreadableImageError: for a file that is missing or not readable.
+    """
     try:
         return read(index)
     except OSError as error:
-        raise UnreadableImageError(error.strerror or _reason(error)) from None
+        raise UnreadableImageError(error.strerror or reason_of(error)) from None
+
+
+def header(content: Content) -> Header:
+    """Size and kind of an image, without its pixels.
+
+    Raises:
+        UnreadableImageError: like `decode`, as far as the header tells.
+    """
+    if not isinstance(content, np.ndarray):
+        return read_header(content)
+    channels = content.shape[2] if content.ndim == 3 else 1
+    is_deep = content.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_))
+    height, width = content.shape[:2]
+    return Header(height, width, channels, channels in (1, 3), is_deep)
 
 
 def header_size(content: Content) -> tuple[int, int]:
@@ -113,19 +141,25 @@ def header_size(content: Content) -> tuple[int, int]:
     Raises:
         UnreadableImageError: like `decode`, as far as the header tells.
     """
+    found = header(content)
+    return found.height, found.width
+
+
+def stored_values(content: Content, channels: int) -> tuple[npt.NDArray[np.generic], float | None]:
+    """Values of an image before scaling, and the value that its file states for missing pixels.
+
+    Raises:
+        UnreadableImageError: like `decode`.
+    """
     if isinstance(content, np.ndarray):
-        return content.shape[0], content.shape[1]
-    header = _jpeg_header(content)
-    if header is None:
-        with _open(content) as image:
-            return upright_size(image.height, image.width, pillow_orientation(image, content))
-    _check_pixels(header.height, header.width)
-    return upright_size(header.height, header.width, header.orientation)
+        return content, None
+    stored = read_values(content, channels)
+    return stored.values, stored.no_data
 
 
 def resized_crop(
-    image: UInt8[Tensor, "3 height width"], box: tuple[int, int, int, int], *, size: int
-) -> UInt8[Tensor, "3 size size"]:
+    image: UInt8[Tensor, "bands height width"], box: tuple[int, int, int, int], *, size: int
+) -> UInt8[Tensor, "bands size size"]:
     """Box of an image resized to size x size with antialiasing, channels last in memory.
 
     Gives the pixels of torchvision's `resized_crop`, but faster: PyTorch's kernel is several times
@@ -145,8 +179,8 @@ def resized_crop(
 
 
 def centre_square(
-    image: UInt8[Tensor, "3 height width"], size: int
-) -> UInt8[Tensor, "3 size size"]:
+    image: UInt8[Tensor, "bands height width"], size: int
+) -> UInt8[Tensor, "bands size size"]:
     """Central square, resized with antialiasing.
 
     The pixels are unchanged if the image already has the size.
@@ -160,121 +194,10 @@ def centre_square(
     return resized_crop(image, ((height - side) // 2, (width - side) // 2, side, side), size=size)
 
 
-def _check_pixels(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise UnreadableImageError(f"{width} x {height} pixels exceed the limit of {MAX_PIXELS:,}")
-    if height * width == 0:
-        raise UnreadableImageError("image without pixels")
+def _with_axis(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return values[:, :, None] if values.ndim == 2 else values
 
 
-@dataclass(frozen=True)
-class _Jpeg:
-    """What a JPEG says before its pixels; `channels` is 0 for what only Pillow decodes."""
-
-    height: int
-    width: int
-    channels: int
-    orientation: int
-
-
-def _jpeg_header(content: bytes) -> _Jpeg | None:
-    """Header of a JPEG; None for anything else, and without a size."""
-    if content[:2] != b"\xff\xd8":
-        return None
-    at, frame, exif = 2, None, b""
-    while at + 9 < len(content) and content[at] == 0xFF and content[at + 1] != _PIXELS_MARKER:
-        marker = content[at + 1]
-        if marker == 0xFF:  # padding before a marker
-            at += 1
-            continue
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker in _FRAME_MARKERS or marker in _OTHER_FRAMES:
-            height, width = (
-                int.from_bytes(content[at + first : at + first + 2], "big") for first in (5, 7)
-            )
-            is_usual = marker in _FRAME_MARKERS and content[at + 4] == 8
-            frame = (height, width, content[at + 9] if is_usual else 0)
-        elif marker == _APP1 and not exif and content[at + 4 : at + 10] == b"Exif\0\0":
-            exif = content[at + 4 : at + 2 + length]
-        at += 2 + length
-    return None if frame is None else _Jpeg(*frame, orientation_of(exif))
-
-
-_PILLOW = re.compile(r"PIL\.")
-
-
-def _silence_pillow_warnings() -> None:
-    # `catch_warnings` is not thread-safe, so a narrow filter is installed whenever it is missing.
-    if not any(entry[3] == _PILLOW for entry in warnings.filters):
-        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
-
-
-def _open(content: bytes) -> Image.Image:
-    if not content:
-        raise UnreadableImageError("empty file")
-    _silence_pillow_warnings()
-    try:
-        image = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise UnreadableImageError("not an image that Pillow knows") from None
-    except Exception as error:  # decoders raise all kinds of errors on malformed bytes
-        raise UnreadableImageError(_reason(error)) from None
-    _check_pixels(image.height, image.width)
-    return image
-
-
-def _decode_with_pillow(content: bytes) -> Tensor:
-    with _open(content) as image:
-        try:
-            image.load()
-            header = _jpeg_header(content)
-            turned = pillow_orientation(image, content) if header is None else header.orientation
-            return upright(_from_values(_rgb_values(image)), turned)
-        except UnreadableImageError:
-            raise
-        except Exception as error:
-            raise UnreadableImageError(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _rgb_values(image: Image.Image) -> npt.NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return np.rint(np.asarray(image) / 257).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        return _scaled(np.asarray(image).astype(np.float64))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
-
-
-def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Bytes of 32-bit grey values, scaled by the smallest common range that holds them.
-
-    The ranges are 1 (fractions), 255 and 65535, otherwise the values' own range.
-
-    Pillow clips at 255 instead, which turns most such images white.
-    """
-    if not np.isfinite(values).all():
-        raise UnreadableImageError("values that are not finite")
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
-        values, top = values - low, high - low
-    elif high <= 1 and bool((values % 1).any()):
-        top = 1.0
-    else:
-        top = 65535.0 if high > 255 else 255.0
-    return np.rint(values / max(top, np.finfo(np.float64).tiny) * 255).astype(np.uint8)
-
-
-def _from_values(values: npt.NDArray[np.generic]) -> Tensor:
-    if values.dtype != np.uint8:
-        values = np.rint(np.clip(values.astype(np.float32), 0, 1) * 255).astype(np.uint8)
-    if values.ndim == 2:
-        values = values[:, :, None]
-    _check_pixels(*values.shape[:2])
-    image = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
-    return image.expand(3, -1, -1).contiguous()
+def _tensor(values: Bytes, form: PixelFormat) -> Tensor:
+    planes = with_channels(values, form.channels).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(planes))

@@ -14,7 +14,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.data.batch_memory import empty_images, uses_cuda
 from sparring.data.dataset import Dataset, FileDataset
-from sparring.data.decode import resized_crop
+from sparring.data.decode import centre_square, resized_crop
 from sparring.data.views.view_parameters import crop_box
 from sparring.errors import ConfigError
 from sparring.seeding import generator
@@ -44,7 +44,7 @@ class Batch:
             replacement.
     """
 
-    images: list[UInt8[Tensor, "batch 3 size size"]]
+    images: list[UInt8[Tensor, "batch bands size size"]]
     indices: Int[Tensor, "batch"]
 
 
@@ -102,8 +102,8 @@ class Loader:
         return joint.chunk(distributed.num_processes())[distributed.rank()]
 
     def _start(self, pool: ThreadPoolExecutor, epoch: int, rows: Tensor) -> "_Pending":
-        if isinstance(self._dataset, FileDataset) and self._crops:
-            return self._start_crops(pool, self._dataset, self._crops, epoch, rows)
+        if isinstance(self._dataset, FileDataset):
+            return self._start_crops(pool, self._dataset, self._crops or (), epoch, rows)
         return pool.submit(lambda: Batch([self._dataset.images(rows)], rows)).result
 
     def _start_crops(
@@ -114,13 +114,18 @@ class Loader:
         epoch: int,
         rows: Tensor,
     ) -> "_Pending":
-        sizes = [crop.size or dataset.size for crop in crops]
-        images = [empty_images(len(rows), size, order=torch.channels_last) for size in sizes]
+        sizes = [crop.size or dataset.size for crop in crops] or [dataset.size]
+        images = [
+            empty_images(len(rows), size, channels=dataset.form.channels, order=torch.channels_last)
+            for size in sizes
+        ]
 
         def fill(place: int, index: int) -> int:
             """Write the crops of one image to their place in the batch, and return the index
             used."""
             image, used = dataset.image(index)
+            if not crops:
+                images[0][place] = centre_square(image, dataset.size)
             for view, crop in enumerate(crops):
                 draw = generator(self._seed, "crop", epoch, index, view)
                 images[view][place] = _random_crop(image, crop, size=sizes[view], draw=draw)
@@ -135,8 +140,8 @@ _Pending: TypeAlias = Callable[[], Batch]
 
 
 def _random_crop(
-    image: UInt8[Tensor, "3 height width"], crop: Crop, *, size: int, draw: torch.Generator
-) -> UInt8[Tensor, "3 size size"]:
+    image: UInt8[Tensor, "bands height width"], crop: Crop, *, size: int, draw: torch.Generator
+) -> UInt8[Tensor, "bands size size"]:
     height, width = image.shape[-2:]
     return resized_crop(
         image,

@@ -22,7 +22,14 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparring.data.decode import DECODE_VERSION, UnreadableImageError, centre_square, load
+from sparring.data.decode import (
+    DECODE_VERSION,
+    PixelFormat,
+    UnreadableImageError,
+    centre_square,
+    load,
+)
+from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source
 from sparring.errors import StorageError
 
@@ -42,7 +49,7 @@ class Store:
     """Decoded images of a source.
 
     Attributes:
-        images: readable images, (images, 3, size, size), mapped from disk.
+        images: readable images, (images, channels, size, size), mapped from disk.
         rows: index of each image in the source.
         quarantine: unreadable images.
     """
@@ -63,9 +70,11 @@ def cache_folder(setting: str | None = None) -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "sparring"
 
 
-def store_key(source: Source, size: int) -> str:
-    """Name of the store of these images at this size."""
-    text = f"{source.fingerprint()}/{len(source)}/{size}/{DECODE_VERSION}"
+def store_key(source: Source, size: int, form: PixelFormat = RGB) -> str:
+    """Name of the store of these images at this size and in this form."""
+    text = f"{source.fingerprint()}/{len(source)}/{size}/{DECODE_VERSION}/{form.channels}"
+    if form.value_range is not None:
+        text += f"/{form.value_range}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -73,6 +82,7 @@ def open_store(
     source: Source,
     *,
     size: int,
+    form: PixelFormat = RGB,
     cache: Path,
     workers: int = 1,
     progress: ProgressCallback | None = None,
@@ -82,6 +92,7 @@ def open_store(
     Args:
         source: images.
         size: side of the squares in pixels; see `centre_square`.
+        form: how the images are read; counts the images with clipped values.
         cache: folder of all stores.
         workers: decoding threads.
         progress: called after every block; not called if the store exists.
@@ -89,21 +100,21 @@ def open_store(
     Raises:
         StorageError: if the disk is full or not writable; nothing is left behind.
     """
-    place = cache / "stores" / store_key(source, size)
-    found = _read(place, source, size)
+    place = cache / "stores" / store_key(source, size, form)
+    found = _read(place, source, size, form)
     if found is not None:
         return found
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(place.parent)
-        _require_space(place.parent, len(source) * 3 * size**2)
-        _build(place, source, size=size, workers=workers, progress=progress)
+        _require_space(place.parent, len(source) * form.channels * size**2)
+        _build(place, source, size=size, form=form, workers=workers, progress=progress)
     except OSError as error:
         raise StorageError(
             f"cannot keep decoded images in {cache}: {error.strerror or error}; free some space, "
             "set SPARRING_CACHE to a folder on another disk, or train with data.store=never"
         ) from None
-    built = _read(place, source, size)
+    built = _read(place, source, size, form)
     if built is None:
         raise StorageError(
             f"the store {place} vanished or was damaged while it was opened; try again"
@@ -111,31 +122,44 @@ def open_store(
     return built
 
 
-def _read(place: Path, source: Source, size: int) -> Store | None:
+def _read(place: Path, source: Source, size: int, form: PixelFormat) -> Store | None:
     """Store at this place; None if it does not exist or is damaged."""
     try:
         index = json.loads((place / "index.json").read_text(encoding="utf-8"))
+        clipped = int(index["clipped"])
         bad = {int(row): str(reason) for row, reason in index["bad"]}
         rows = np.setdiff1d(np.arange(len(source)), np.array(list(bad), np.int64))
-        path, shape = place / "images.bin", (len(rows), 3, size, size)
+        path, shape = place / "images.bin", (len(rows), form.channels, size, size)
         if path.stat().st_size != np.prod(shape):
             return None
         empty = np.zeros(shape, np.uint8) if not len(rows) else None
         images = np.memmap(path, np.uint8, mode="r", shape=shape) if empty is None else empty
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    form.clipped.count = clipped
     return Store(images, rows, tuple((source.key(row), reason) for row, reason in bad.items()))
 
 
 def _build(
-    place: Path, source: Source, *, size: int, workers: int, progress: ProgressCallback | None
+    place: Path,
+    source: Source,
+    *,
+    size: int,
+    form: PixelFormat,
+    workers: int,
+    progress: ProgressCallback | None,
 ) -> None:
+    form.clipped.count = 0
     partial = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
     try:
         with (partial / "images.bin").open("wb") as file:
-            bad = _write_images(file, source, size=size, workers=workers, progress=progress)
-        (partial / "index.json").write_text(json.dumps({"bad": bad}), encoding="utf-8")
-        _move(partial, place, is_whole=lambda: _read(place, source, size) is not None)
+            bad = _write_images(
+                file, source, size=size, form=form, workers=workers, progress=progress
+            )
+        (partial / "index.json").write_text(
+            json.dumps({"bad": bad, "clipped": form.clipped.count}), encoding="utf-8"
+        )
+        _move(partial, place, is_whole=lambda: _read(place, source, size, form) is not None)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -162,14 +186,20 @@ def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
 
 
 def _write_images(
-    file: BinaryIO, source: Source, *, size: int, workers: int, progress: ProgressCallback | None
+    file: BinaryIO,
+    source: Source,
+    *,
+    size: int,
+    form: PixelFormat,
+    workers: int,
+    progress: ProgressCallback | None,
 ) -> list[tuple[int, str]]:
     """Append all readable images in order.
 
     Uses plain writes: writing to a mapped file on a full disk kills the process.
     """
     bad: list[tuple[int, str]] = []
-    for stop, images, unreadable in _decoded_blocks(source, size, workers):
+    for stop, images, unreadable in _decoded_blocks(source, size, form, workers):
         file.write(images.data)
         bad += unreadable
         if progress is not None:
@@ -180,18 +210,15 @@ def _write_images(
 _Block: TypeAlias = tuple[int, npt.NDArray[np.uint8], list[tuple[int, str]]]
 
 
-def _decoded_blocks(source: Source, size: int, workers: int) -> Iterator[_Block]:
+def _decoded_blocks(source: Source, size: int, form: PixelFormat, workers: int) -> Iterator[_Block]:
     """Blocks in order, a few of them decoded ahead, so memory is bounded even if the disk is
     slow."""
     with ThreadPoolExecutor(workers, "sparring-store") as pool:
         pending: deque[Future[_Block]] = deque()
         try:
             for start in range(0, len(source), BLOCK):
-                pending.append(
-                    pool.submit(
-                        _decode_block, source, range(start, min(start + BLOCK, len(source))), size
-                    )
-                )
+                rows = range(start, min(start + BLOCK, len(source)))
+                pending.append(pool.submit(_decode_block, source, rows, size, form))
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:
@@ -200,13 +227,13 @@ def _decoded_blocks(source: Source, size: int, workers: int) -> Iterator[_Block]
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode_block(source: Source, rows: range, size: int) -> _Block:
-    images = np.empty((len(rows), 3, size, size), np.uint8)
+def _decode_block(source: Source, rows: range, size: int, form: PixelFormat) -> _Block:
+    images = np.empty((len(rows), form.channels, size, size), np.uint8)
     bad: list[tuple[int, str]] = []
     for row in rows:
         try:
             images[row - rows.start - len(bad)] = centre_square(
-                load(source.read, row), size
+                load(source.read, row, form), size
             ).numpy()
         except UnreadableImageError as error:
             bad.append((row, str(error)))

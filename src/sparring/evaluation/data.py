@@ -127,6 +127,8 @@ class EvaluationData:
         )
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, PublicSet] = {}
+        self._unreadable: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def progress(self, what: str) -> ReportProgress | None:
         """Progress function of one long piece of work, called with the number done and the total;
@@ -135,8 +137,9 @@ class EvaluationData:
         return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
-        """Tell the listener, if there is one, a line worth reading."""
-        if self._listener is not None:
+        """Tell the listener, if there is one, a line worth reading; the same line once."""
+        if self._listener is not None and line not in self._told:
+            self._told.add(line)
             self._listener.report(line)
 
     @property
@@ -153,13 +156,21 @@ class EvaluationData:
             data = named.test if is_test else named.train_and_validation
         elif isinstance(data, str) and (near := nearest_public_set(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
-        return open_dataset(
+        dataset = open_dataset(
             data,
             keep,
             image_size=self.image_size,
             progress=self.progress("reading images"),
             report=self.report,
         )
+        if dataset.quarantine:
+            self._unreadable[dataset.fingerprint] = len(dataset.quarantine)
+        return dataset
+
+    @property
+    def unreadable_images(self) -> int:
+        """Number of images that cannot be read, of all sets opened so far; they are left out."""
+        return sum(self._unreadable.values())
 
     def named(self, data: object) -> PublicSet | None:
         """The public set of that name, opened once; None if the data is anything else."""

@@ -145,6 +145,8 @@ class Chosen:
         scores.json can be shown without the code.
         """
         result = self.protocol.load_function()(evaluated, data, self.settings)
+        if data.unreadable_images:
+            result = {**result, "unreadable_images": data.unreadable_images}
         if self.protocol.is_of_the_library:
             return result
         return {"headline": self.protocol.headline, **result}

@@ -3,7 +3,6 @@ of the same images."""
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -47,7 +46,8 @@ def illustrated(
         return summary
     assert config.training.image_size is not None
     size = config.image_size
-    dataset = open_dataset(shown, config.data, image_size=size)
+    # As for training, so that a few images of many are read, and not all of them.
+    dataset = open_dataset(shown, config.data, image_size=size, is_training=True)
     views = Views(config.method_settings.views.resolve(size), image_size=size)
     trained, untrained = load_encoders(folder, backbone=backbone)
     method = load_method(folder, backbone=backbone)
@@ -63,8 +63,9 @@ def _gallery(
     encoder: Encoder, method: Method | None, dataset: Dataset, views: Views, *, seed: int
 ) -> Gallery:
     """Pictures by an encoder; those of the opponents, if there is a method that has them."""
-    rows = torch.randperm(len(dataset), generator=generator(0, "gallery"))[:IMAGES]
-    images = dataset.images(rows)
+    images, rows = dataset.readable(
+        torch.randperm(len(dataset), generator=generator(0, "gallery"))[:IMAGES]
+    )
     shown = views(images[:ATTACK_BATCH], generator=generator(seed, "gallery views"))
     pictures = Pictures()
     if method is not None:
@@ -76,7 +77,7 @@ def _gallery(
         pictures = method.pictures(as_views(shown), context)
     parts = [part.float() / 255 for part in torch.split(images, BATCH)]
     features = torch.cat([encoder.features(part) for part in parts])
-    labels = None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[rows]
+    labels = None if dataset.labels is None else torch.from_numpy(dataset.labels[rows])
     bank, changed = pictures.negatives, pictures.changed
     sample = EncodedImages(
         images=images,

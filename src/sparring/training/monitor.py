@@ -1,9 +1,8 @@
 """Monitoring of the encoder during training: label-free measures, and an online kNN if there are
 labels."""
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.data.dataset import Dataset
@@ -33,9 +32,6 @@ class Monitor:
         order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
         self._dataset, self._views, self._seed = dataset, views, seed
         self._indices = order
-        self._labels = (
-            None if dataset.labels is None else torch.from_numpy(np.asarray(dataset.labels))[order]
-        )
 
     @torch.no_grad()
     def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
@@ -44,35 +40,41 @@ class Monitor:
         was_training = encoder.training
         encoder.eval()
         try:
-            features, first, second = self._features_and_views(encoder, device)
+            features, first, second, rows = self._features_and_views(encoder, device)
         finally:
             encoder.train(was_training)
         found = panel(first, second, features)
-        if self._labels is not None:
-            found["knn_accuracy"] = self._online_knn(features)
+        labels = self._dataset.labels
+        if labels is not None:
+            found["knn_accuracy"] = _online_knn(features, torch.from_numpy(labels[rows.numpy()]))
         return found, collapse_warning(found, channels=features.shape[1])
 
     def _features_and_views(
         self, encoder: Encoder, device: torch.device
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        features, first, second = [], [], []
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, embeddings of two views, and indices of the images that can be read."""
+        features, first, second, found = [], [], [], []
         for number, rows in enumerate(torch.split(self._indices, BATCH)):
-            images = self._dataset.images(rows).to(device)
+            readable, indices = self._dataset.readable(rows)
+            if not len(indices):
+                continue
+            images = readable.to(device)
+            found.append(torch.from_numpy(indices))
             features.append(encoder.features(images.float() / 255).cpu())
             views = self._views(images, generator=generator(self._seed, "monitor views", number))
             first.append(encoder(views[0]).cpu())
             second.append(encoder(views[1]).cpu())
-        return torch.cat(features), torch.cat(first), torch.cat(second)
+        return torch.cat(features), torch.cat(first), torch.cat(second), torch.cat(found)
 
-    def _online_knn(self, features: Float[Tensor, "images channels"]) -> float:
-        assert self._labels is not None
-        known = self._labels >= 0
-        features, labels = features[known], self._labels[known]
-        held_out = max(1, len(features) // 5)
-        return knn_accuracy(
-            features[held_out:],
-            labels[held_out:],
-            features[:held_out],
-            labels[:held_out],
-            num_neighbors=NEIGHBOURS,
-        )
+
+def _online_knn(features: Float[Tensor, "images channels"], labels: Int[Tensor, "images"]) -> float:
+    known = labels >= 0
+    features, labels = features[known], labels[known]
+    held_out = max(1, len(features) // 5)
+    return knn_accuracy(
+        features[held_out:],
+        labels[held_out:],
+        features[:held_out],
+        labels[:held_out],
+        num_neighbors=NEIGHBOURS,
+    )

@@ -14,7 +14,7 @@ IMAGE_SIZES = (32, 64, 96, 224)
 def open_images(
     config: RunConfig, data: ImageData, listener: Listener | None
 ) -> tuple[RunConfig, Dataset]:
-    """Configuration with a resolved image size, and the data set.
+    """Configuration with a resolved image size and range of values, and the data set.
 
     Args:
         config: configuration of the run.
@@ -31,9 +31,12 @@ def open_images(
         source,
         config.data,
         image_size=config.image_size,
+        is_training=True,
         progress=progress,
         report=None if listener is None else listener.report,
     )
+    if dataset.form.value_range is not None:
+        config = config.changed(data={"value_range": list(dataset.form.value_range)})
     return config, dataset
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.classes import numbered
+from sparring.data.pixel_format import MOST_CHANNELS
 from sparring.data.sources.image_source import Labels, Source
 from sparring.errors import DataError
 
@@ -19,29 +20,32 @@ class Arrays(Source):
     """Images of an array, which is not copied.
 
     Args:
-        images: values of shape (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); uint8, or floats
-            in [0, 1].
+        images: numbers of shape (N, H, W), (N, H, W, C) or (N, C, H, W), with C from 1 to 16. Where
+            the last axis is not of 1 or 3, the shorter of the two is that of the channels.
         labels: class of each image, as numbers (negative: unknown) or as names.
 
     Raises:
-        DataError: for another shape, type or range, or if the number of labels is not that of the
+        DataError: for another shape or type, or if the number of labels is not that of the
             images.
     """
 
     def __init__(self, images: npt.NDArray[np.generic] | Tensor, labels: object = None) -> None:
         values = _as_array(images)
-        if values.ndim == 4 and values.shape[3] not in (1, 3):
-            values = values.transpose(0, 2, 3, 1)
+        if values.ndim == 4:
+            first, last = values.shape[1], values.shape[3]
+            if last not in (1, 3) and first <= last:
+                values = values.transpose(0, 2, 3, 1)
         if (
             values.ndim not in (3, 4)
-            or (values.ndim == 4 and values.shape[3] not in (1, 3))
+            or (values.ndim == 4 and values.shape[3] > MOST_CHANNELS)
             or 0 in values.shape
         ):
             raise DataError(
-                f"images of shape {tuple(images.shape)}; accepted are (N, H, W), (N, H, W, 3) "
-                "and (N, 3, H, W), none empty"
+                f"images of shape {tuple(images.shape)}; accepted are (N, H, W), (N, H, W, C) "
+                f"and (N, C, H, W) with C up to {MOST_CHANNELS}, none empty"
             )
-        _check_values(values)
+        if values.dtype.kind not in "buif":
+            raise DataError(f"images of type {values.dtype}; accepted are numbers: convert them")
         self._values = values
         self._labels: Labels | None = None
         if labels is not None:
@@ -74,15 +78,17 @@ class Arrays(Source):
     def _listing(self) -> Iterator[bytes]:
         yield self.fingerprint().encode()
 
-    def squares(self, size: int) -> npt.NDArray[np.uint8] | None:
-        """All images as uint8 (N, 3, size, size) if they already have this size and type.
+    def squares(self, size: int, channels: int = 3) -> npt.NDArray[np.uint8] | None:
+        """All images as uint8 (N, channels, size, size) if they already have this size and type.
 
         Otherwise None.
         """
         if self._values.dtype != np.uint8 or self._values.shape[1:3] != (size, size):
             return None
         images = self._values[..., None] if self._values.ndim == 3 else self._values
-        planes = np.broadcast_to(images.transpose(0, 3, 1, 2), (len(images), 3, size, size))
+        if images.shape[3] not in (1, channels):
+            return None
+        planes = np.broadcast_to(images.transpose(0, 3, 1, 2), (len(images), channels, size, size))
         return np.ascontiguousarray(planes.view(np.uint8))
 
 
@@ -99,22 +105,6 @@ def _as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generi
         tensor.float() if tensor.is_floating_point() else tensor
     ).numpy()
     return values
-
-
-def _check_values(values: npt.NDArray[np.generic]) -> None:
-    if values.dtype == np.uint8:
-        return
-    if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(
-            f"images of type {values.dtype}; accepted are uint8, or floats in [0, 1]: convert "
-            "them first"
-        )
-    low, high = float(np.min(values)), float(np.max(values))
-    if not (low >= 0 and high <= 1):  # also refuses NaN
-        raise DataError(
-            f"images with values from {low:g} to {high:g}; floats must lie in [0, 1]: divide "
-            "by the highest value"
-        )
 
 
 def _as_labels(labels: object, num_images: int) -> tuple[Labels, tuple[str, ...] | None]:

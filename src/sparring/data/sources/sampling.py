@@ -1,8 +1,11 @@
-"""Typical size of a source's images, estimated from a few of them."""
+"""Headers of a few of a source's images, and the typical size that they give."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from sparring.data.decode import UnreadableImageError, load_header_size
+from sparring.data.decode import UnreadableImageError, load_header
+from sparring.data.image_file import Header
 from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
@@ -12,24 +15,38 @@ PLACES, NEIGHBOURS = 8, 8
 """Number of places sampled in a source, and of images at each: few parquet row groups are read."""
 
 
+def sampled_headers(source: Source) -> dict[int, Header]:
+    """Headers of a sample of the images, by index.
+
+    Raises:
+        DataError: if no image of the sample can be read.
+    """
+    headers, reasons = {}, []
+    for row in _sampled_rows(len(source)):
+        try:
+            headers[row] = load_header(source.read, row)
+        except UnreadableImageError as error:
+            reasons.append(f"{source.key(row)} ({error})")
+    if not headers:
+        raise DataError(
+            f"none of the {len(reasons)} images looked at can be read, such as {reasons[0]}; "
+            "give image files that open"
+        )
+    return headers
+
+
+def typical_side(headers: Mapping[int, Header]) -> int:
+    """Median of the longer sides in pixels."""
+    return int(np.median([max(header.height, header.width) for header in headers.values()]))
+
+
 def typical_size(source: Source) -> int:
     """Median of the longer sides in pixels, over a sample of headers.
 
     Raises:
         DataError: if no image of the sample can be read.
     """
-    sides, reasons = [], []
-    for row in _sampled_rows(len(source)):
-        try:
-            sides.append(max(load_header_size(source.read, row)))
-        except UnreadableImageError as error:
-            reasons.append(f"{source.key(row)} ({error})")
-    if not sides:
-        raise DataError(
-            f"none of the {len(reasons)} images looked at can be read, such as {reasons[0]}; "
-            "give image files that open"
-        )
-    return int(np.median(sides))
+    return typical_side(sampled_headers(source))
 
 
 def suited_size(pixels: int) -> int:
