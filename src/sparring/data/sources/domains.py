@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sparring.data.sources.files import Files, files_below, is_image
+from sparring.data.sources.files import Files, files_below
+from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import Wrapped
 from sparring.data.sources.parquet import LABEL_COLUMN, Parquet
 from sparring.data.sources.source import ImageData, Labels, Source, open_source
@@ -91,7 +92,7 @@ def open_domains(data: ImageData | Source) -> DomainSource:
     if isinstance(source, Parquet):
         return _from_parquet(source)
     if isinstance(data, str | Path) and Path(data).expanduser().is_dir():
-        return _from_folder(Path(data).expanduser())
+        return _from_folder(Path(data).expanduser(), notes=source.notes)
     raise DataError(
         f"{data if isinstance(data, str | Path) else 'images in memory'}: the "
         f"domains are unknown; give {LAYOUTS}"
@@ -110,7 +111,7 @@ def _from_parquet(source: Parquet) -> DomainSource:
     return DomainSource(source, domains, domain_names=names)
 
 
-def _from_folder(root: Path) -> DomainSource:
+def _from_folder(root: Path, *, notes: tuple[str, ...]) -> DomainSource:
     names = [name for name in files_below(root) if is_image(name)]
     parts = [Path(name).parts for name in names]
     for name, folders in zip(names, parts, strict=True):
@@ -120,11 +121,9 @@ def _from_folder(root: Path) -> DomainSource:
             )
     domains, domain_names = _numbered_folders([folders[0] for folders in parts])
     classes, class_names = _numbered_folders([folders[1] for folders in parts])
-    return DomainSource(
-        Files(root, names, labels=classes, class_names=class_names),
-        domains,
-        domain_names=domain_names,
-    )
+    files = Files(root, names, labels=classes, class_names=class_names)
+    files.notes = notes
+    return DomainSource(files, domains, domain_names=domain_names)
 
 
 def _numbered_folders(folders: list[str]) -> tuple[Labels, tuple[str, ...]]:

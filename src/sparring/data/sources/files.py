@@ -16,11 +16,6 @@ from sparring.data.classes import numbered
 from sparring.data.sources.image_source import Labels, Source, stamp
 from sparring.errors import DataError
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif"),
-    *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"),
-)
-"""Suffixes, in any case, of the files read from a folder."""
 LABEL_COLUMNS = ("label", "class", "target")
 PATH_COLUMNS = ("path", "file", "image", "filename", "file_name", "filepath")
 
@@ -76,11 +71,6 @@ class Files(Source):
 def files_below(root: Path) -> list[str]:
     """Sorted relative paths of all files that are not hidden."""
     return sorted(_walk(root))
-
-
-def is_image(name: str) -> bool:
-    """Whether the file has the suffix of an image."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def open_images(root: Path, images: list[str]) -> Files:

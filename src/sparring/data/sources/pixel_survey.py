@@ -49,11 +49,11 @@ def surveyed_format(
             )
         return PixelFormat(channels, given)
     low, high = given or _found_range(source, deep[:LOOKED_AT], channels)
-    origin = "given" if given else f"found in {min(len(deep), LOOKED_AT)} images"
-    report(
-        f"values from {low:g} to {high:g} become black to white in all images "
-        f"(data.value_range, {origin})"
-    )
+    if given is None:
+        report(
+            f"values from {low:g} to {high:g} become black to white in all images: found in "
+            f"{min(len(deep), LOOKED_AT)} of them; data.value_range=[low, high] sets another range"
+        )
     if len(deep) < len(fitting):
         report(
             f"{len(fitting) - len(deep)} of {len(fitting)} images looked at are of 8 bits, and "

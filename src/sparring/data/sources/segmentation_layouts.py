@@ -11,7 +11,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.sources.arrays import Arrays
-from sparring.data.sources.files import Files, files_below, is_image
+from sparring.data.sources.files import Files, files_below
+from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.segmentation_images import SegmentationImages

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.sources.arrays import Arrays
-from sparring.data.sources.files import files_below, is_image, open_csv, open_images, open_text_list
+from sparring.data.sources.files import files_below, open_csv, open_images, open_text_list
+from sparring.data.sources.formats import is_image, passed_over
 from sparring.data.sources.image_source import Labels, Source, Subset
 from sparring.data.sources.parquet import open_parquet
 from sparring.errors import DataError
@@ -60,7 +61,9 @@ def open_source(data: ImageData | Source) -> Source:
 def _open_folder(root: Path) -> Source:
     names = files_below(root)
     if images := [name for name in names if is_image(name)]:
-        return open_images(root, images)
+        source = open_images(root, images)
+        source.notes += passed_over(names)
+        return source
     if tables := [name for name in names if name.lower().endswith(".parquet")]:
         return open_parquet(root, tables)
     found = (
@@ -68,6 +71,8 @@ def _open_folder(root: Path) -> Source:
         if names
         else "nothing"
     )
+    if lines := passed_over(names):
+        raise DataError(f"{root} holds no image that is read here; {lines[0]}")
     raise DataError(
         f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like"
     )
