@@ -13,7 +13,7 @@ from torch import nn
 from sparring.api.common import Run, folder_of, heard_by, load
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.public_sets import is_public_set
-from sparring.data.sources.source import ImageData
+from sparring.data.sources.source import ImageData, open_source
 from sparring.data.views.views import Views
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import SCORED_IMAGES, choose
@@ -172,7 +172,7 @@ def embed(
     keep = config.data.model_copy(update={"limit": None})
     with heard_by(listener, progress=progress) as heard:
         dataset = open_dataset(
-            data,
+            open_source(data, part="all"),
             keep,
             image_size=config.image_size,
             progress=counter("reading images", heard),

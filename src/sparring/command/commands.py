@@ -4,6 +4,7 @@ Results go to standard output, progress to standard error. Exit codes: 0 done, 1
 usage. A traceback is shown only with --debug.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -69,6 +70,9 @@ for command in (
 def main() -> None:
     """Entry point: run a command; turn errors into one line and an exit code."""
     settle_waiting()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # paths may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:

@@ -43,6 +43,11 @@ class Dataset(ABC):
 
     @property
     @abstractmethod
+    def source(self) -> Source:
+        """Images as they are stored, row by row those of the data set."""
+
+    @property
+    @abstractmethod
     def keys(self) -> Sequence[str]:
         """Name that a user recognises each image by; made on access."""
 
@@ -109,6 +114,10 @@ class StoredDataset(Dataset):
         return len(self._images)
 
     @property
+    def source(self) -> Source:
+        return self._source if self._rows is None else Subset(self._source, self._rows)
+
+    @property
     def fingerprint(self) -> str:
         return self._source.fingerprint()
 
@@ -170,6 +179,10 @@ class FileDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    @property
+    def source(self) -> Source:
+        return self._source
 
     @property
     def fingerprint(self) -> str:

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.data.classes import Labels, canonical, listed, match_classes
 from sparring.data.dataset import Dataset
+from sparring.data.duplicates import known_images
 from sparring.data.sources.source import Source
 from sparring.errors import DataError
 from sparring.evaluation.split import split
 
 HELD_OUT_SHARE = 0.2
 """Part of each class that is scored when the same images are given for training and test."""
-
-# That many equal images, spread over the set, and equal labels tell that two sets are one.
-_COMPARED_IMAGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,10 @@ class Classified:
     validation: Int[Tensor, "validation"] | None = None
     """Positions within `train_rows` of the official validation images of a public set that has
     them."""
+    num_known: int = 0
+    """Images to score that are equal to one that is learned from."""
+    notes: tuple[str, ...] = ()
+    """What a user should read about the classes and the images, a line each."""
 
     @property
     def sizes(self) -> dict[str, int | str]:
@@ -49,58 +53,67 @@ class Classified:
             "test_images": len(self.test_rows),
             "tested_on": self.tested_on,
         }
-        return known | ({"images_of_unseen_classes": unseen} if unseen else {})
+        counts = {"images_of_unseen_classes": unseen, "images_also_learned_from": self.num_known}
+        return known | {name: count for name, count in counts.items() if count}
 
 
 def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
-    """Images of both sets whose classes are known. Equal sets are split, so that no image is scored
-    by a classifier that learned it.
+    """Images of both sets whose classes are known. If all images to score are learned from too, a
+    part is held out, so that no image is scored by a classifier that learned it.
 
     Args:
         train: to learn from.
-        test: to score; its classes are matched by name where both sets have names.
+        test: to score; its classes are matched by name.
         seed: draws the part that is held out.
 
     Raises:
-        DataError: without labels, or with a single class.
+        DataError: without labels, with a single class, or without a class that both sets show.
     """
     labels = _known_labels(train, "training")
     others = labels if test is train else _known_labels(test, "test")
     rows, test_rows = (np.flatnonzero(found >= 0) for found in (labels, others))
-    present = np.unique(labels[rows])
-    if len(present) < 2:
+    names, targets = _by_name(train, labels[rows])
+    if len(names) < 2:
         raise DataError(
-            "the training images show a single class, and telling classes apart needs at least two"
+            f"the training images show a single class, {listed(names)}, and telling classes apart "
+            "needs at least two"
         )
-    names = tuple(_name(train, int(label)) for label in present)
-    numbers = {name: number for number, name in enumerate(names)}
-    targets = torch.from_numpy(np.searchsorted(present, labels[rows]))
-    by_label = {
-        int(label): numbers.get(_name(test, int(label)), len(names))
-        for label in np.unique(others[test_rows])
-    }
-    test_targets = torch.tensor(
-        [by_label[int(label)] for label in others[test_rows]], dtype=torch.long
-    )
-    train_rows, scored_rows = torch.from_numpy(rows), torch.from_numpy(test_rows)
+    test_names, test_targets = _by_name(test, others[test_rows])
+    matching = match_classes(names, test_names)
+    notes = list(matching.notes)
+    if len(test_names) == 1:
+        notes.append(f"all test images are of one class, {listed(test_names)}")
+    test_targets = np.array(matching.targets, np.int64)[test_targets]
     tested_on = "all labelled test images"
-    if _are_same(train, test, labels, others):
-        kept, held_out = split(targets, share=HELD_OUT_SHARE, seed=seed)
-        scored_rows, test_targets = train_rows[held_out], targets[held_out]
-        train_rows, targets = train_rows[kept], targets[kept]
+    if test.source.part:
+        tested_on = f"all labelled images of the part '{test.source.part}'"
+    equal = _equal_images(train, test, rows, test_rows)
+    if (equal >= 0).all():
+        kept, held_out = split(torch.from_numpy(test_targets), share=HELD_OUT_SHARE, seed=seed)
+        test_rows, test_targets = test_rows[held_out.numpy()], test_targets[held_out.numpy()]
+        if train is test:
+            rows, targets = rows[kept.numpy()], targets[kept.numpy()]
+        else:
+            is_kept = _without(train, test, rows=rows, test_rows=test_rows, targets=targets)
+            rows, targets = rows[is_kept], targets[is_kept]
         tested_on = (
             f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are "
             "the same"
         )
+        equal = _equal_images(train, test, rows, test_rows)
+    if num_known := int((equal >= 0).sum()):
+        notes.append(_also_known(train, test, test_rows, equal))
     return Classified(
         train=train,
-        train_rows=train_rows,
-        train_labels=targets,
+        train_rows=torch.from_numpy(rows),
+        train_labels=torch.from_numpy(targets),
         test=test,
-        test_rows=scored_rows,
-        test_labels=test_targets,
+        test_rows=torch.from_numpy(test_rows),
+        test_labels=torch.from_numpy(test_targets),
         class_names=names,
         tested_on=tested_on,
+        num_known=num_known,
+        notes=tuple(notes),
     )
 
 
@@ -111,27 +124,49 @@ def positions(known: Classified, validation: Source) -> Int[Tensor, "validation"
     return torch.tensor(is_validation).nonzero().flatten()
 
 
-def _known_labels(dataset: Dataset, which: str) -> np.ndarray:
+def _known_labels(dataset: Dataset, which: str) -> Labels:
     labels = dataset.labels
     if labels is None or not (labels >= 0).any():
+        reason = dataset.source.labels_missing
         raise DataError(
-            f"the {which} images have no labels to score with: put each class in a folder of "
-            "its own, "
-            "or ask for protocols that need no labels"
+            f"the {which} images have no labels to score with{f' ({reason})' if reason else ''}: "
+            "put each class in a folder of its own, or ask for protocols that need no labels"
         )
     return labels
 
 
-def _name(dataset: Dataset, label: int) -> str:
-    names = dataset.class_names
-    return names[label] if names is not None and label < len(names) else str(label)
+def _by_name(dataset: Dataset, labels: Labels) -> tuple[tuple[str, ...], Labels]:
+    """Names of the classes that labels show, in the order of their numbers, and the place of each
+    label among them; equal names are one class."""
+    present, places = np.unique(labels, return_inverse=True)
+    given = dataset.class_names or ()
+    names = [given[label] if label < len(given) else str(label) for label in present.tolist()]
+    classes = {canonical(name): name for name in reversed(names)}
+    order = tuple(name for name in names if classes[canonical(name)] is name)
+    numbers = {canonical(name): number for number, name in enumerate(order)}
+    return order, np.array([numbers[canonical(name)] for name in names], np.int64)[places]
 
 
-def _are_same(train: Dataset, test: Dataset, labels: np.ndarray, others: np.ndarray) -> bool:
-    """Whether both sets hold the same images, perhaps read from two files."""
-    if train is test or train.fingerprint == test.fingerprint:
-        return True
-    if len(train) != len(test) or not np.array_equal(labels, others):
-        return False
-    rows = np.linspace(0, len(train) - 1, min(len(train), _COMPARED_IMAGES)).astype(np.int64)
-    return torch.equal(train.images(rows), test.images(rows))
+def _equal_images(train: Dataset, test: Dataset, rows: Labels, test_rows: Labels) -> Labels:
+    """For each image to score, the row of an equal one that is learned from, or -1."""
+    if train is test and np.array_equal(rows, test_rows):
+        return rows
+    return known_images(train, test, rows=rows, scored_rows=test_rows)
+
+
+def _without(
+    train: Dataset, test: Dataset, *, rows: Labels, test_rows: Labels, targets: Labels
+) -> npt.NDArray[np.bool_]:
+    """Whether each training row stays when the images to score are taken out; a class that would
+    vanish stays."""
+    is_kept = known_images(test, train, rows=test_rows, scored_rows=rows) < 0
+    return is_kept | ~np.isin(targets, targets[is_kept])
+
+
+def _also_known(train: Dataset, test: Dataset, test_rows: Labels, equal: Labels) -> str:
+    first = int(np.argmax(equal >= 0))
+    pair = f"{test.keys[int(test_rows[first])]}, which equals {train.keys[int(equal[first])]}"
+    return (
+        f"{int((equal >= 0).sum()):,} of the {len(equal):,} images to score are also learned from, "
+        f"such as {pair}; scores count them"
+    )

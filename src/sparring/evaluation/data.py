@@ -22,7 +22,7 @@ from sparring.data.sources.public_sets import (
     nearest_public_set,
     open_public_set,
 )
-from sparring.data.sources.source import ImageData, Source
+from sparring.data.sources.source import ImageData, Source, open_source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
 from sparring.evaluation.features import (
@@ -84,9 +84,11 @@ class EvaluationData:
 
     Args:
         train: images to learn from, as `open_dataset` takes them, or the name of a public set: its
-            training and validation images; None: `test` is parted, a public set as its authors did.
-        test: images to score, or the name of a public set: its test images; None, or the same
-            images as `train`: a fifth of each class is held out and scored.
+            training and validation images, or a set that is split, of which the training part is
+            taken; None: `test` is parted, a public set as its authors did.
+        test: images to score, or the name of a public set: its test images, or a set that is split,
+            of which the test part is taken; None: the test part of `train`. Without one, or if all
+            are images of `train`, a fifth of each class is held out and scored.
         image_size: side in pixels that the encoder expects.
         seed: of every split and draw.
         device: where to compute.
@@ -157,7 +159,7 @@ class EvaluationData:
         elif isinstance(data, str) and (near := nearest_public_set(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
         dataset = open_dataset(
-            data,
+            open_source(data, part="test" if is_test else "train"),
             keep,
             image_size=self.image_size,
             progress=self.progress("reading images"),
@@ -194,9 +196,11 @@ class EvaluationData:
             raise DataError("no images given; name some with --data")
         train = self.open(given, is_test=False)
         is_one_set = self.test is None or (self.train is None and not is_public_set(self.test))
-        return train, train if self.test is None or is_one_set else self.open(
-            self.test, is_test=True
-        )
+        if is_one_set:
+            has_test_part = self.named(given) is None and train.source.part
+            return train, self.open(given, is_test=True) if has_test_part else train
+        assert self.test is not None
+        return train, self.open(self.test, is_test=True)
 
     @cached_property
     def classes(self) -> Classified:
@@ -212,6 +216,8 @@ class EvaluationData:
                     "'transfer' scores such a set"
                 )
         known = classified(*self.images, seed=self.seed)
+        for note in known.notes:
+            self.report(note)
         tested = self.named(self.test)
         if tested is not None:
             known = replace(

@@ -29,7 +29,7 @@ def write_report(runs: Sequence[RunSummary], out: str | Path) -> Path:
     page = report_html(runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
     return path

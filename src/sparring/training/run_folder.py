@@ -87,7 +87,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration, which rebuilds the run."""
-        write_atomically(self.config, toml_text(config.tree()).encode())
+        write_atomically(self.config, toml_text(config.tree()).encode("utf-8", "surrogateescape"))
 
     def read_config(self) -> RunConfig:
         """Read the configuration of the run."""
@@ -157,4 +157,6 @@ def environment(device: torch.device) -> dict[str, str | int]:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    # Names of files may hold bytes that are no text; JSON has an escape for them.
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")

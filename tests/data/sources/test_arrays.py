@@ -92,3 +92,31 @@ def test_squares_of_the_right_size_are_not_copied() -> None:
     assert np.shares_memory(squares, images)
     assert Arrays(images).squares(9) is None
     assert Arrays(CHW).squares(8) is None
+
+
+def test_labels_may_be_numbers_beside_names_or_unknown() -> None:
+    source = open_source((CHW, ["b", None, 3, float("nan"), -1, "b"]))
+    labels = source.labels()
+    assert source.class_names == ("3", "b")
+    assert labels is not None
+    assert labels.tolist() == [1, -1, 0, -1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([1.0, 2, 0, 1, 2, np.nan]), torch.tensor([1, 2, 0, 1, 2, -100]), [1, 2, 0, 1, 2, ""]],
+    ids=["floats", "tensor", "list"],
+)
+def test_whole_numbers_of_any_type_are_class_numbers(labels: object) -> None:
+    source = open_source((CHW, labels))  # type: ignore[arg-type]
+    found = source.labels()
+    assert source.class_names is None
+    assert found is not None
+    assert found.tolist() == [1, 2, 0, 1, 2, -1]
+
+
+def test_measurements_and_one_hot_rows_are_no_labels() -> None:
+    with pytest.raises(DataError, match=r"hold 0\.5, which is neither a class number nor a name"):
+        open_source((CHW, np.array([0, 1, 0.5, 0, 1, 0])))
+    with pytest.raises(DataError, match=r"labels of shape \(6, 2\) for 6 images"):
+        open_source((CHW, np.eye(6, 2)))

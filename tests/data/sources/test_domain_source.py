@@ -123,6 +123,7 @@ def test_images_in_memory_and_lists_have_no_domains(tmp_path: Path) -> None:
         open_domains((images, np.arange(4)))
     with pytest.raises(DataError, match="images in memory: the domains are unknown"):
         open_domains(Arrays(images, np.arange(4)))
+    (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "a.txt").write_text("a.png\n")
     with pytest.raises(DataError, match=r"a.txt: the domains are unknown"):
         open_domains(tmp_path / "a.txt")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sparring.data.sources.files import Files, files_below, open_csv, open_text_list
+from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.source import Source, open_source
 from sparring.errors import DataError
 
@@ -116,66 +116,6 @@ def test_fingerprint_notices_every_change(folder: Path, change: str) -> None:
     assert open_source(folder).fingerprint() != before
 
 
-def test_a_text_list_is_relative_to_its_folder(folder: Path) -> None:
-    (folder / "list.txt").write_text("dogs/1.png\n\n  cats/0.png  \nmissing.png\n")
-    source = open_source(folder / "list.txt")
-    assert keys(source) == ["dogs/1.png", "cats/0.png", "missing.png"]
-    assert source.read(1) == (folder / "cats" / "0.png").read_bytes()
-
-
-def test_a_text_list_may_name_absolute_paths(folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "list.txt"
-    path.write_text(f"{folder / 'cats' / '0.png'}\n")
-    assert open_source(path).read(0) == (folder / "cats" / "0.png").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("text", "labels", "names"),
-    [
-        ("path,label\ncats/0.png,cat\ndogs/0.png,dog\n", [0, 1], ("cat", "dog")),
-        ("label,file\n7,cats/0.png\n,dogs/0.png\n", [7, -1], None),
-        ('Image,Class\n"cats/0.png",\ndogs/0.png,dog\n', [-1, 0], ("dog",)),
-    ],
-)
-def test_a_table_gives_paths_and_labels(
-    folder: Path, text: str, labels: list[int], names: tuple[str, ...] | None
-) -> None:
-    (folder / "list.csv").write_text(text)
-    source = open_source(folder / "list.csv")
-    found = source.labels()
-    assert keys(source) == ["cats/0.png", "dogs/0.png"]
-    assert found is not None
-    assert found.tolist() == labels
-    assert source.class_names == names
-
-
-def test_a_table_without_labels_has_none(folder: Path) -> None:
-    (folder / "list.csv").write_text("filename\ncats/0.png\n")
-    assert open_source(folder / "list.csv").labels() is None
-
-
-def test_a_table_without_paths_says_which_columns_it_has(tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text("name,label\nx,1\n")
-    with pytest.raises(DataError, match=r"columns name, label; name one of them 'path'"):
-        open_csv(tmp_path / "list.csv")
-
-
-@pytest.mark.parametrize("opener", [open_csv, open_text_list])
-def test_lists_that_are_no_text_are_refused(
-    tmp_path: Path, opener: Callable[[Path], Source]
-) -> None:
-    path = tmp_path / "list"
-    path.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="not UTF-8"):
-        opener(path)
-
-
-def test_an_empty_list_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("\n")
-    with pytest.raises(DataError, match="lists no images"):
-        open_text_list(tmp_path / "list.txt")
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_listed_is_named(folder: Path) -> None:
     (folder / "cats").chmod(0)
@@ -184,3 +124,51 @@ def test_a_folder_that_may_not_be_listed_is_named(folder: Path) -> None:
             files_below(folder)
     finally:
         (folder / "cats").chmod(0o755)
+
+
+@pytest.mark.parametrize("target", ["circle", "."])
+def test_a_link_in_a_circle_leaves_the_rest_of_the_folder(folder: Path, target: str) -> None:
+    (folder / "cats" / "circle").symlink_to(target)
+    source = open_source(folder)
+    assert len(source) == 10
+    assert source.class_names == ("cats", "dogs")
+
+
+def test_a_picture_that_links_to_itself_is_left_to_the_quarantine(folder: Path) -> None:
+    (folder / "cats" / "circle.png").symlink_to("circle.png")
+    source = open_source(folder)
+    row = keys(source).index("cats/circle.png")
+    with pytest.raises(OSError, match="symbolic links"):
+        source.read(row)
+    with pytest.raises(OSError, match="symbolic links"):
+        source.excerpt(row)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes only there")
+def test_names_that_are_no_text_are_shown_escaped_and_read_as_they_are(folder: Path) -> None:
+    odd = os.path.join(os.fsencode(folder), b"caf\xe9")  # noqa: PTH118 - bytes
+    os.rename(os.path.join(os.fsencode(folder), b"cats"), odd)  # noqa: PTH104, PTH118 - bytes
+    os.rename(os.path.join(odd, b"0.png"), os.path.join(odd, b"a\nb\xff.png"))  # noqa: PTH104, PTH118
+    source = open_source(folder)
+    assert source.class_names == (r"caf\xe9", "dogs")
+    row = keys(source).index(r"caf\xe9/a\nb\xff.png")
+    assert source.read(row)[:4] == b"\x89PNG"
+    assert source.fingerprint()
+    assert source.content_fingerprint()
+    assert "".join(keys(source)).isprintable()
+
+
+def test_excerpts_are_equal_for_equal_files_only(folder: Path) -> None:
+    shutil.copy(folder / "cats" / "0.png", folder / "dogs" / "copy.png")
+    source = open_source(folder)
+    excerpts = [source.excerpt(row) for row in range(len(source))]
+    assert excerpts[0] == excerpts[keys(source).index("dogs/copy.png")]
+    assert len(set(excerpts)) == 10
+
+
+def test_composed_and_decomposed_names_are_one_class(folder: Path) -> None:
+    (folder / "cats").rename(folder / "caf\u00e9")
+    (folder / "dogs").rename(folder / "cafe\u0301")
+    (folder / "tea").mkdir()
+    shutil.copy(folder / "caf\u00e9" / "0.png", folder / "tea" / "0.png")
+    assert open_source(folder).class_names == ("caf\u00e9", "tea")

@@ -1,6 +1,7 @@
 """Parquet files in the Hugging Face layout and plain ones."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,12 +140,137 @@ def test_fingerprint_notices_a_rewritten_file(tmp_path: Path) -> None:
     )
 
 
-def test_images_in_a_folder_go_before_tables(
-    tmp_path: Path, picture: Callable[..., Image.Image]
+@pytest.mark.parametrize(("pictures", "first"), [(1, "a.parquet#0"), (11, "00.png")])
+def test_of_pictures_and_tables_in_a_folder_the_larger_set_is_taken(
+    tmp_path: Path, picture: Callable[..., Image.Image], pictures: int, first: str
 ) -> None:
     write(tmp_path / "a.parquet")
+    for number in range(pictures):
+        picture(8, 8).save(tmp_path / f"{number:02d}.png")
+    source = open_source(tmp_path)
+    assert source.key(0) == first
+    assert len(source) == max(10, pictures)
+    assert any(
+        f"10 images in parquet files and {pictures} image files" in note and "left out" in note
+        for note in source.notes
+    )
+
+
+def test_tables_without_images_beside_pictures_are_left_out(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     picture(8, 8).save(tmp_path / "x.png")
-    assert open_source(tmp_path).key(0) == "x.png"
+    source = open_source(tmp_path)
+    assert (source.key(0), len(source)) == ("x.png", 1)
+    assert "columns text" in source.notes[0]
+
+
+def named_table(path: Path, names: list[str] | None, labels: object) -> Path:
+    """A file whose metadata names the numbers of its labels, if names are given."""
+    write(path, label=labels)
+    if names is not None:
+        feature = {"label": {"names": names, "_type": "ClassLabel"}}
+        told = {"huggingface": json.dumps({"info": {"features": feature}})}
+        pq.write_table(pq.read_table(path).replace_schema_metadata(told), path)
+    return path
+
+
+def classes_of(source: Source) -> list[str]:
+    labels = source.labels()
+    assert labels is not None
+    names = source.class_names or [str(number) for number in range(100)]
+    return ["?" if label < 0 else names[label] for label in labels]
+
+
+def test_files_are_matched_by_the_names_of_their_own_metadata(tmp_path: Path) -> None:
+    named_table(tmp_path / "a.parquet", ["cat", "dog"], [0, 1] * 5)
+    named_table(tmp_path / "b.parquet", ["dog", "eel", "cat"], [0, 1, 2, None, 2] * 2)
+    named_table(tmp_path / "c.parquet", None, pa.array(["cat", "fox"] * 5))
+    write(tmp_path / "d.parquet")
+    assert classes_of(open_source(tmp_path)) == (
+        ["cat", "dog"] * 5 + ["dog", "eel", "cat", "?", "cat"] * 2 + ["cat", "fox"] * 5 + ["?"] * 10
+    )
+
+
+def test_files_of_names_beside_files_of_numbers_have_no_labels(tmp_path: Path) -> None:
+    named_table(tmp_path / "a.parquet", ["cat", "dog"], [0, 1] * 5)
+    named_table(tmp_path / "b.parquet", None, [0, 1] * 5)
+    source = open_source(tmp_path)
+    assert source.labels() is None
+    assert "a.parquet, column 'label' names its classes" in source.labels_missing
+    assert "b.parquet, column 'label' numbers them" in source.labels_missing
+
+
+def test_dictionary_columns_are_matched_by_their_values(tmp_path: Path) -> None:
+    for name, values in (("a", ["cat", "dog"] * 5), ("b", ["dog", "cat"] * 5)):
+        write(tmp_path / f"{name}.parquet", label=pa.array(values).dictionary_encode())
+    assert classes_of(open_source(tmp_path)) == ["cat", "dog"] * 5 + ["dog", "cat"] * 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (pa.array([0.0, 1.0, float("nan"), None, 2.0] * 2), ["0", "1", "?", "?", "2"]),
+        (pa.array([True, False, None, True, True] * 2), ["True", "False", "?", "True", "True"]),
+        (pa.array([-1, 3, None, 0, 1] * 2, pa.int8()), ["?", "3", "?", "0", "1"]),
+        (pa.array([2, 3, None, 0, 1] * 2, pa.uint64()), ["2", "3", "?", "0", "1"]),
+        (pa.array([1, 2, 3, None, 0] * 2).cast(pa.decimal128(30, 2)), ["1", "2", "3", "?", "0"]),
+        (pa.array(["01", "1", "", None, "1 "] * 2), ["01", "1", "?", "?", "1"]),
+        (pa.array(["3", "1.0", "", None, "-1"] * 2), ["3", "1", "?", "?", "?"]),
+        (pa.array([7, 7, 8, 8, None] * 2).dictionary_encode(), ["7", "7", "8", "8", "?"]),
+    ],
+    ids=str,
+)
+def test_labels_of_any_type_mean_what_they_say(
+    tmp_path: Path, labels: object, classes: list[str]
+) -> None:
+    assert classes_of(open_source(write(tmp_path / "a.parquet", label=labels))) == classes * 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (pa.array([[0, 1]] * 10), r"column 'label', is of the type list<.*int64>"),
+        (pa.array([{"id": 1}] * 10), r"is of the type struct<id: int64>"),
+        (pa.array([0.5] * 10), r"hold 0\.5, which is neither"),
+        (pa.array([float("inf")] * 10), r"hold inf, which is neither"),
+        (pa.array([0] * 10, pa.timestamp("s")), r"is of the type timestamp\[.*\]"),
+    ],
+    ids=["list", "struct", "fraction", "infinite", "time"],
+)
+def test_columns_that_are_no_labels_are_named_with_the_reason(
+    tmp_path: Path, labels: object, reason: str
+) -> None:
+    source = open_source(write(tmp_path / "a.parquet", label=labels))
+    assert (source.labels(), source.class_names) == (None, None)
+    assert re.search(reason, source.labels_missing)
+    assert re.search(reason, source.notes[0])
+
+
+@pytest.mark.parametrize("column", ["labels", "Class", "target", "fine_label", "category"])
+def test_other_names_of_the_column_are_understood_and_told(tmp_path: Path, column: str) -> None:
+    source = open_source(write(tmp_path / "a.parquet", **{column: pa.array(["a", "b"] * 5)}))
+    assert classes_of(source) == ["a", "b"] * 5
+    assert source.notes == (f"the labels are those of the column '{column}'",)
+
+
+def test_of_several_columns_of_labels_the_others_are_told(tmp_path: Path) -> None:
+    source = open_source(
+        write(tmp_path / "a.parquet", fine_label=pa.array(range(10)), category=pa.array(["a"] * 10))
+    )
+    assert source.notes == ("the labels are those of the column 'category', not fine_label",)
+
+
+def test_a_table_without_labels_says_which_columns_it_has(tmp_path: Path) -> None:
+    source = open_source(write(tmp_path / "a.parquet", width=pa.array(range(10))))
+    assert source.labels_missing.endswith("the columns are width")
+    assert not source.notes
+
+
+def test_labels_beyond_the_names_are_named_by_their_number(tmp_path: Path) -> None:
+    path = named_table(tmp_path / "a.parquet", ["cat", "dog"], [0, 1, 2, 3, 4] * 2)
+    assert classes_of(open_source(path)) == ["cat", "dog", "2", "3", "4"] * 2
 
 
 @pytest.mark.shared

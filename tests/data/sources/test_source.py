@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparring.data.classes import numbered
 from sparring.data.sources.source import Subset, open_source
 from sparring.errors import DataError
 
@@ -73,18 +72,3 @@ def test_a_subset_keeps_keys_contents_and_labels_together(folder: Path) -> None:
         != Subset(source, np.array([2, 7])).fingerprint()
         != source.fingerprint()
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "labels", "names"),
-    [
-        ([3, None, "5", -4], [3, -1, 5, -1], None),
-        (["b", "", None, "a", "b"], [1, -1, -1, 0, 1], ("a", "b")),
-    ],
-)
-def test_labels_are_numbered(
-    values: list[object], labels: list[int], names: tuple[str, ...] | None
-) -> None:
-    found, found_names = numbered(values)
-    assert found.tolist() == labels
-    assert found_names == names

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from sparring.data.classes import numbered
+from sparring.data.classes import Labels, numbered
 from sparring.data.pixel_format import MOST_CHANNELS
-from sparring.data.sources.image_source import Labels, Source
+from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
 HASHED_IMAGES = 1024
@@ -22,7 +22,7 @@ class Arrays(Source):
     Args:
         images: numbers of shape (N, H, W), (N, H, W, C) or (N, C, H, W), with C from 1 to 16. Where
             the last axis is not of 1 or 3, the shorter of the two is that of the channels.
-        labels: class of each image, as numbers (negative: unknown) or as names.
+        labels: class of each image, as numbers or as names; see `numbered`.
 
     Raises:
         DataError: for another shape or type, or if the number of labels is not that of the
@@ -108,9 +108,14 @@ def _as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generi
 
 
 def _as_labels(labels: object, num_images: int) -> tuple[Labels, tuple[str, ...] | None]:
-    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else _label_array(labels)
     if values.shape != (num_images,):
         raise DataError(
             f"labels of shape {values.shape} for {num_images} images; give one label per image"
         )
     return numbered(values.tolist())
+
+
+def _label_array(labels: object) -> npt.NDArray[np.generic]:
+    """Labels as they are given: NumPy would write numbers beside names as text."""
+    return np.array(labels, dtype=object if isinstance(labels, list | tuple) else None)

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, FileDataset, Indices
-from sparring.data.sources.source import Labels
+from sparring.data.sources.source import Labels, Source, Subset
 from sparring.data.store import Quarantine
 
 
@@ -38,6 +38,10 @@ class DatasetSubset(Dataset):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def source(self) -> Source:
+        return Subset(self._whole.source, self._rows)
 
     @property
     def fingerprint(self) -> str:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from sparring.data.classes import LABEL_COLUMNS, named
 from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import Wrapped
-from sparring.data.sources.parquet import LABEL_COLUMN, Parquet
+from sparring.data.sources.parquet import Parquet
 from sparring.data.sources.source import ImageData, Labels, Source, open_source
 from sparring.errors import DataError
 
 DOMAIN_COLUMN = "domain"
 LAYOUTS = (
     f"a folder laid out as domain/class/image, or parquet with the columns '{DOMAIN_COLUMN}' and "
-    f"'{LABEL_COLUMN}'"
+    f"'{LABEL_COLUMNS[0]}'"
 )
 
 
@@ -43,7 +44,8 @@ class DomainSource(Wrapped):
                 f"{self.key(int(np.argmin(domains)))}; give each one"
             )
         if images.labels() is None:
-            raise DataError(f"the images of the domains have no classes; give {LAYOUTS}")
+            reason = f" ({images.labels_missing})" if images.labels_missing else ""
+            raise DataError(f"the images of the domains have no classes{reason}; give {LAYOUTS}")
         present = [domain_names[number] for number in np.unique(domains)]
         if len(present) < 2:
             raise DataError(
@@ -88,7 +90,7 @@ def open_domains(data: ImageData | Source) -> DomainSource:
     """
     if isinstance(data, DomainSource):
         return data
-    source = open_source(data)
+    source = open_source(data, part="all")
     if isinstance(source, Parquet):
         return _from_parquet(source)
     if isinstance(data, str | Path) and Path(data).expanduser().is_dir():
@@ -105,9 +107,10 @@ def _from_parquet(source: Parquet) -> DomainSource:
         raise DataError(
             f"the parquet has no column '{DOMAIN_COLUMN}' of integers or names; give {LAYOUTS}"
         )
-    count = int(domains.max()) + 1
-    if names is None or len(names) < count:
-        names = tuple(map(str, range(count)))
+    if names is None:
+        present, places = np.unique(domains[domains >= 0], return_inverse=True)
+        domains, names = domains.copy(), tuple(map(str, present))
+        domains[domains >= 0] = places
     return DomainSource(source, domains, domain_names=names)
 
 
@@ -119,15 +122,8 @@ def _from_folder(root: Path, *, notes: tuple[str, ...]) -> DomainSource:
             raise DataError(
                 f"{root / name} is not inside a domain and a class folder; give {LAYOUTS}"
             )
-    domains, domain_names = _numbered_folders([folders[0] for folders in parts])
-    classes, class_names = _numbered_folders([folders[1] for folders in parts])
+    domains, domain_names = named([folders[0] for folders in parts])
+    classes, class_names = named([folders[1] for folders in parts])
     files = Files(root, names, labels=classes, class_names=class_names)
     files.notes = notes
     return DomainSource(files, domains, domain_names=domain_names)
-
-
-def _numbered_folders(folders: list[str]) -> tuple[Labels, tuple[str, ...]]:
-    """Number of each folder in the order of the names, and the names."""
-    names = tuple(sorted(set(folders)))
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([numbers[folder] for folder in folders], np.int64), names

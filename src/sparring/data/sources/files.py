@@ -1,23 +1,18 @@
-"""Image files on disk: a folder, or a text or CSV list.
+"""Image files on disk, and folders of them.
 
 Files are listed once and read one at a time.
 """
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from sparring.data.classes import numbered
-from sparring.data.sources.image_source import Labels, Source, stamp
+from sparring.data.classes import Labels, named
+from sparring.data.names import shown
+from sparring.data.sources.image_source import EXCERPT_BYTES, Source, stamp
+from sparring.data.sources.parts import Layout, Use, choose_part, folder_layout
 from sparring.errors import DataError
-
-LABEL_COLUMNS = ("label", "class", "target")
-PATH_COLUMNS = ("path", "file", "image", "filename", "file_name", "filepath")
 
 
 class Files(Source):
@@ -45,10 +40,16 @@ class Files(Source):
         return len(self._names)
 
     def key(self, index: int) -> str:
-        return self._names[index]
+        return shown(self._names[index])
 
     def read(self, index: int) -> bytes:
         return (self._root / self._names[index]).read_bytes()
+
+    def excerpt(self, index: int) -> bytes:
+        """Size of the file and bytes of its middle, which alone are read."""
+        with (self._root / self._names[index]).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return b"%d/" % size + os.pread(file.fileno(), EXCERPT_BYTES, size // 2)
 
     def labels(self) -> Labels | None:
         return self._labels
@@ -73,22 +74,42 @@ def files_below(root: Path) -> list[str]:
     return sorted(_walk(root))
 
 
-def open_images(root: Path, images: list[str]) -> Files:
+def open_images(root: Path, images: list[str], *, use: Use = "train") -> Source:
     """Images below a folder.
 
-    First-level folders are the classes if there are at least two and every image is in one.
+    Class folders are the classes if there are at least two and every image is in one: the folders
+    of the first level, or those of the next one if the first are parts such as train and test.
+
+    Args:
+        root: folder.
+        images: paths relative to it.
+        use: what the images are wanted for; chooses a part.
     """
-    folders = [name.partition(os.sep)[0] if os.sep in name else "" for name in images]
-    classes = tuple(sorted(set(folders)))
-    if len(classes) < 2 or "" in classes:
-        return Files(root, images)
-    numbers = {name: number for number, name in enumerate(classes)}
-    return Files(
-        root,
-        images,
-        labels=np.array([numbers[name] for name in folders], np.int64),
-        class_names=classes,
-    )
+    layout = folder_layout(images)
+    folders, reason = _class_folders(images, layout)
+    labels, class_names = named(folders)
+    if len(class_names) < 2:
+        whole = Files(root, images)
+        reason = reason or f"all images are in one class folder, '{class_names[0]}'"
+    else:
+        whole = Files(root, images, labels=labels, class_names=class_names)
+    whole.labels_missing = reason
+    return choose_part(whole, layout, use=use, where=str(root))
+
+
+def _class_folders(images: list[str], layout: Layout) -> tuple[list[str | None], str]:
+    """Class folder of each image, None for the parts with an image outside; and such an image."""
+    strays = {
+        part: image
+        for image, part, folder in zip(images, layout.parts, layout.classes, strict=True)
+        if not folder
+    }
+    folders = [
+        None if part in strays else folder
+        for part, folder in zip(layout.parts, layout.classes, strict=True)
+    ]
+    stray = next(iter(strays.values()), "")
+    return folders, f"{shown(stray)} is in no class folder" if stray else ""
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -97,17 +118,17 @@ def _walk(root: Path) -> Iterator[str]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        state = (root / folder).stat()
-        if (state.st_dev, state.st_ino) in seen:
-            continue
-        seen.add((state.st_dev, state.st_ino))
         try:
+            state = (root / folder).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
                     name = f"{folder}{os.sep}{entry.name}" if folder else entry.name
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         pending.append(name)
                     else:
                         yield name
@@ -117,45 +138,9 @@ def _walk(root: Path) -> Iterator[str]:
             ) from None
 
 
-def open_text_list(path: Path) -> Files:
-    """Images listed one per line, relative to the folder of the list."""
-    names = [line.strip() for line in _text(path).splitlines()]
-    return Files(path.parent, _not_empty(path, [name for name in names if name]))
-
-
-def open_csv(path: Path) -> Files:
-    """Images of a table with a header.
-
-    One column holds paths relative to the folder of the table; another may hold labels.
-    """
-    table = csv.DictReader(io.StringIO(_text(path), newline=""))
-    columns = {name.strip().lower(): name for name in table.fieldnames or ()}
-    paths = next((columns[name] for name in PATH_COLUMNS if name in columns), None)
-    if paths is None:
-        raise DataError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}; name one of them 'path'"
-        )
-    classes = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
-    rows = [row for row in table if row[paths]]
-    names = _not_empty(path, [row[paths].strip() for row in rows])
-    if classes is None:
-        return Files(path.parent, names)
-    labels, class_names = numbered([row[classes] for row in rows])
-    return Files(path.parent, names, labels=labels, class_names=class_names)
-
-
-def _text(path: Path) -> str:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is none."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason}); save the list as UTF-8"
-        ) from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _not_empty(path: Path, names: list[str]) -> list[str]:
-    if not names:
-        raise DataError(f"{path} lists no images; it needs one path per line")
-    return names
+        return entry.is_dir()
+    except OSError:
+        return False

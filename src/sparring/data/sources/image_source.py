@@ -8,16 +8,17 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from sparring.data.classes import Labels
 from sparring.data.decode import Content
 
-Labels: TypeAlias = npt.NDArray[np.int64]
-"""Class of each image; -1 is unknown."""
+__all__ = ["Labels", "Source", "Subset", "Wrapped", "stamp"]
 
+EXCERPT_BYTES = 1024
+"""Bytes from the middle of a file that tell it from another one of the same size."""
 READ_IMAGES = 64
 """Images of which `content_fingerprint` reads the bytes, spread over the source."""
 
@@ -28,10 +29,15 @@ class Source(ABC):
     Attributes:
         class_names: name of each label, if the source has any.
         notes: what a user should read about how the data were understood, a line each.
+        labels_missing: reason why `labels` gives none; empty if it gives some.
+        part: which part of a set this is, one of `sparring.data.sources.parts.PARTS`; empty if the
+            set has no parts or the source holds all of them.
     """
 
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    labels_missing: str = ""
+    part: str = ""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -47,6 +53,16 @@ class Source(ABC):
         Raises:
             OSError: if the file is missing or not readable.
         """
+
+    def excerpt(self, index: int) -> bytes:
+        """A few bytes that tell most images apart: equal images have equal excerpts.
+
+        Raises:
+            OSError: if the file is missing or not readable.
+        """
+        content = as_bytes(self.read(index))
+        start = len(content) // 2
+        return b"%d/" % len(content) + content[start : start + EXCERPT_BYTES]
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -86,6 +102,7 @@ class Wrapped(Source):
 
     def __init__(self, source: Source) -> None:
         self.class_names, self.notes, self._source = source.class_names, source.notes, source
+        self.labels_missing, self.part = source.labels_missing, source.part
 
     def __len__(self) -> int:
         return len(self._source)
@@ -95,6 +112,9 @@ class Wrapped(Source):
 
     def read(self, index: int) -> Content:
         return self._source.read(index)
+
+    def excerpt(self, index: int) -> bytes:
+        return self._source.excerpt(index)
 
     def labels(self) -> Labels | None:
         return self._source.labels()
@@ -127,6 +147,9 @@ class Subset(Wrapped):
     def read(self, index: int) -> Content:
         return self._source.read(int(self._rows[index]))
 
+    def excerpt(self, index: int) -> bytes:
+        return self._source.excerpt(int(self._rows[index]))
+
     def labels(self) -> Labels | None:
         labels = self._source.labels()
         return None if labels is None else labels[self._rows]
@@ -146,9 +169,13 @@ class Subset(Wrapped):
 def _bytes_of(source: Source, row: int) -> bytes:
     """Encoded file or values of an image; a fixed word if it cannot be read."""
     try:
-        content = source.read(row)
+        return as_bytes(source.read(row))
     except OSError:
         return b"missing"
+
+
+def as_bytes(content: Content) -> bytes:
+    """Encoded file, or the values of an image in their order."""
     return content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
 
 

@@ -17,9 +17,18 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from sparring.data.classes import numbered
-from sparring.data.sources.image_source import Labels, Source, stamp
+from sparring.data.classes import (
+    LABEL_COLUMNS,
+    Labels,
+    complete_names,
+    joined,
+    label_columns,
+    numbered,
+)
+from sparring.data.names import shown
+from sparring.data.sources.image_source import Source, stamp
 from sparring.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
 HELD_BYTES = 2**30
 """Bytes of encoded images kept in memory: a small file whole, of a large one the row groups read
 last."""
-LABEL_COLUMN = "label"
 
 
 class Parquet(Source):
@@ -43,12 +51,15 @@ class Parquet(Source):
         names: paths relative to it.
         tables: the opened files.
         column: column that holds the images.
+
+    Attributes:
+        names: paths of the files.
     """
 
     def __init__(
         self, root: Path, names: Sequence[str], tables: Sequence["pq.ParquetFile"], *, column: str
     ) -> None:
-        self._root, self._names, self._tables, self._column = root, names, tables, column
+        self._root, self.names, self._tables, self._column = root, names, tables, column
         self._groups = [
             (t, g) for t, table in enumerate(tables) for g in range(table.metadata.num_row_groups)
         ]
@@ -57,14 +68,20 @@ class Parquet(Source):
         self._file_starts = np.array([0, *accumulate(table.metadata.num_rows for table in tables)])
         self._held: OrderedDict[int, _Group] = OrderedDict()
         self._lock = Lock()
-        self._labels, self.class_names = self.numbers(LABEL_COLUMN)
+        self._labels: Labels | None = None
+        self._find_labels()
 
     def __len__(self) -> int:
         return int(self._group_starts[-1])
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Number of rows of each file."""
+        return np.diff(self._file_starts)
+
     def key(self, index: int) -> str:
         file = int(np.searchsorted(self._file_starts, index, side="right")) - 1
-        return f"{self._names[file]}#{index - self._file_starts[file]}"
+        return f"{shown(self.names[file])}#{index - self._file_starts[file]}"
 
     def read(self, index: int) -> bytes:
         """Encoded image of a row."""
@@ -82,14 +99,14 @@ class Parquet(Source):
     def fingerprint(self) -> str:
         """Text that changes with the path, size or modification time of any file."""
         digest = hashlib.blake2b(digest_size=16)
-        for name in self._names:
+        for name in self.names:
             path = (self._root / name).resolve()
             digest.update(str(path).encode(errors="surrogateescape") + b"\0" + stamp(path) + b"\0")
         digest.update(self._column.encode())
         return digest.hexdigest()
 
     def _listing(self) -> Iterator[bytes]:
-        for name, table in zip(self._names, self._tables, strict=True):
+        for name, table in zip(self.names, self._tables, strict=True):
             size = stamp(self._root / name).partition(b"/")[0]
             yield os.fsencode(name) + b"\0" + f"{table.metadata.num_rows}".encode() + b"\0" + size
         yield self._column.encode()
@@ -126,25 +143,49 @@ class Parquet(Source):
         ) if has_path else None
 
     def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-        """A column of integers or names as numbers, and the names of the numbers if known.
+        """A column of whole numbers or names as numbers, and the names of the numbers if known.
 
-        Both are None without such a column.
+        The files are matched by name: each may have its own names, in its own order. Both are None
+        without such a column.
+
+        Raises:
+            DataError: for a column of another type, with fractions, or with names in one file and
+                numbers in another.
         """
-        import pyarrow as pa
+        if not any(column in table.schema_arrow.names for table in self._tables):
+            return None, None
+        places = [f"{shown(name)}, column '{column}'," for name in self.names]
+        values = [_column(t, column, place) for t, place in zip(self._tables, places, strict=True)]
+        spoken = [_names_of(table.schema_arrow, column) for table in self._tables]
+        if len(set(spoken)) == 1:
+            where = places[0] if len(places) == 1 else f"the parquet files, column '{column}',"
+            labels, names = numbered((value for part in values for value in part), where=where)
+            return labels, names or complete_names(labels, spoken[0])
+        parts = []
+        for part, place, given in zip(values, places, spoken, strict=True):
+            labels, names = numbered(part, where=place)
+            parts.append((labels, names or complete_names(labels, given)))
+        return joined(parts, where=[place.removesuffix(",") for place in places])
 
-        schema = self._tables[0].schema_arrow
-        if column not in schema.names:
-            return None, None
-        type_ = schema.field(column).type
-        if not (
-            pa.types.is_integer(type_)
-            or pa.types.is_string(type_)
-            or pa.types.is_large_string(type_)
-        ):
-            return None, None
-        parts = [table.read(columns=[column])[column] for table in self._tables]
-        numbers, names = numbered(value for part in parts for value in part.to_pylist())
-        return numbers, names or _names_of(schema, column)
+    def _find_labels(self) -> None:
+        """Take the labels from the first column that may hold them, or say why there are none."""
+        columns = list(dict.fromkeys(n for table in self._tables for n in _plain_columns(table)))
+        found = label_columns(column for column in columns if column != self._column)
+        if not found:
+            self.labels_missing = (
+                f"a column of labels is called {LABEL_COLUMNS[0]}, {LABEL_COLUMNS[2]} or the like, "
+                f"and the columns are {', '.join(columns)}"
+            )
+            return
+        try:
+            self._labels, self.class_names = self.numbers(found[0])
+        except DataError as error:
+            self.labels_missing = str(error)
+            self.notes = (f"the labels cannot be used: {error}",)
+            return
+        if found[0] != LABEL_COLUMNS[0]:
+            others = f", not {', '.join(found[1:])}" * (len(found) > 1)
+            self.notes = (f"the labels are those of the column '{found[0]}'{others}",)
 
 
 def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
@@ -185,14 +226,8 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
 
 def _image_column(path: Path, table: "pq.ParquetFile") -> str:
     """Name of the image column: `image` if it has a fitting type, otherwise the first that has."""
-    import pyarrow as pa
-
-    def fits(type_: "pa.DataType") -> bool:
-        is_struct = pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0
-        return is_struct or pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
-
     schema = table.schema_arrow
-    fitting = [field.name for field in schema if fits(field.type)]
+    fitting = [field.name for field in schema if _holds_files(field.type)]
     if not fitting:
         raise DataError(
             f"{path} has the columns {', '.join(schema.names)}; one must hold images, as "
@@ -201,10 +236,49 @@ def _image_column(path: Path, table: "pq.ParquetFile") -> str:
     return "image" if "image" in fitting else fitting[0]
 
 
+def _holds_files(type_: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    is_struct = pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0
+    return is_struct or pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+
+
+def _plain_columns(table: "pq.ParquetFile") -> list[str]:
+    """Columns that hold no files, such as images and masks."""
+    return [field.name for field in table.schema_arrow if not _holds_files(field.type)]
+
+
+def _column(table: "pq.ParquetFile", column: str, place: str) -> list[Any]:
+    """Values of a column; None for each row if the file lacks it.
+
+    Raises:
+        DataError: if it holds lists, structs, times or anything else that is no label.
+    """
+    import pyarrow as pa
+
+    schema, is_ = table.schema_arrow, pa.types
+    if column not in schema.names:
+        return [None] * table.metadata.num_rows
+    type_ = schema.field(column).type
+    values = type_.value_type if is_.is_dictionary(type_) else type_
+    accepted = (
+        *(is_.is_integer, is_.is_floating, is_.is_boolean, is_.is_decimal, is_.is_null),
+        *(is_.is_string, is_.is_large_string, is_.is_string_view),
+    )
+    if not any(accepts(values) for accepts in accepted):
+        raise DataError(
+            f"{place} is of the type {type_}; a column of labels holds one whole number or name "
+            "per row"
+        )
+    found: list[Any] = table.read(columns=[column])[column].to_pylist()
+    return found
+
+
 def _names_of(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
     """Names of a column's numbers in the Hugging Face metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[column]["names"])
+        names = features[column]["names"]
+        return tuple(map(str, names)) if isinstance(names, list) else None
     except (KeyError, TypeError, ValueError):
         return None

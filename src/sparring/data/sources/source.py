@@ -7,11 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from sparring.data.names import shown
 from sparring.data.sources.arrays import Arrays
-from sparring.data.sources.files import files_below, open_csv, open_images, open_text_list
+from sparring.data.sources.files import files_below, open_images
 from sparring.data.sources.formats import is_image, passed_over
 from sparring.data.sources.image_source import Labels, Source, Subset
-from sparring.data.sources.parquet import open_parquet
+from sparring.data.sources.lists import open_list
+from sparring.data.sources.parquet import Parquet, open_parquet
+from sparring.data.sources.parts import Layout, Use, choose_part, file_layout
 from sparring.errors import DataError
 
 __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
@@ -25,13 +28,16 @@ ACCEPTED = (
 )
 
 
-def open_source(data: ImageData | Source) -> Source:
+def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     """Source of the images that a user passes.
 
     Args:
         data: path of a folder, a parquet file or folder of them, a .txt or .csv list; values of
             shape (N, H, W[, 3]) or (N, 3, H, W) as uint8 or as floats in [0, 1]; a tuple of such
             values and their labels; or an open source.
+        part: of a path with parts such as train and test: `train` gives the images to learn from,
+            `test` those to be scored, `all` every part; see `choose_part`. `Source.part` and its
+            notes tell which part was taken.
 
     Raises:
         DataError: if the path does not exist or holds no usable images.
@@ -47,25 +53,27 @@ def open_source(data: ImageData | Source) -> Source:
     if not path.exists():
         raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, use=part)
     match path.suffix.lower():
         case ".parquet":
             return open_parquet(path.parent, [path.name])
-        case ".csv":
-            return open_csv(path)
-        case ".txt":
-            return open_text_list(path)
+        case ".csv" | ".tsv" | ".txt":
+            return open_list(path, use=part)
     raise DataError(f"{path} is not a data set; give {ACCEPTED}")
 
 
-def _open_folder(root: Path) -> Source:
+def _open_folder(root: Path, *, use: Use) -> Source:
     names = files_below(root)
-    if images := [name for name in names if is_image(name)]:
-        source = open_images(root, images)
+    images = [name for name in names if is_image(name)]
+    tables = [name for name in names if name.lower().endswith(".parquet")]
+    if images and tables:
+        return _larger(root, images, tables, use=use)
+    if images:
+        source = open_images(root, images, use=use)
         source.notes += passed_over(names)
         return source
-    if tables := [name for name in names if name.lower().endswith(".parquet")]:
-        return open_parquet(root, tables)
+    if tables:
+        return _part_of_tables(open_parquet(root, tables), use=use, where=root)
     found = (
         f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image"
         if names
@@ -76,6 +84,31 @@ def _open_folder(root: Path) -> Source:
     raise DataError(
         f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like"
     )
+
+
+def _part_of_tables(source: Parquet, *, use: Use, where: Path) -> Source:
+    """Images of parquet files whose names may say that they are parts of a set."""
+    parts = np.repeat(file_layout(source.names).parts, source.lengths)
+    return choose_part(source, Layout(tuple(parts.tolist())), use=use, where=str(where))
+
+
+def _larger(root: Path, images: list[str], tables: list[str], *, use: Use) -> Source:
+    """Images of the files or of the parquet files of a folder, whichever are more."""
+    try:
+        parquet = open_parquet(root, tables)
+    except DataError as error:
+        source = open_images(root, images, use=use)
+        source.notes += (f"the parquet files beside the images are left out: {error}",)
+        return source
+    counts = f"{len(parquet):,} images in parquet files and {len(images):,} image files"
+    if len(parquet) >= len(images):
+        found = _part_of_tables(parquet, use=use, where=root)
+        left_out = f"the image files, such as {shown(images[0])}, are left out"
+    else:
+        found = open_images(root, images, use=use)
+        left_out = f"the parquet files, such as {shown(tables[0])}, are left out"
+    found.notes += (f"{root} holds {counts}: {left_out}",)
+    return found
 
 
 def _refuse_later_formats(data: str) -> None:

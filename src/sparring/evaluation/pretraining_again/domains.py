@@ -107,6 +107,8 @@ def domains(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Domains
     the domains held out."""
     images = opened(data)
     cases = [held_out(images, name) for name in chosen(images, settings.hold_out)]
+    for note in dict.fromkeys(note for case in cases for note in case.notes):
+        data.report(note)
     pretrains = evaluated.is_trained and settings.pretrain == "leave-one-out"
     if pretrains:
         for case in cases:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.data.classes import match_classes
 from sparring.data.dataset import Dataset
 from sparring.data.sources.domains import open_domains
 from sparring.errors import ConfigError, DataError, unknown_name
@@ -23,6 +24,8 @@ class DomainImages:
     dataset: Dataset
     classes: Int[Tensor, "images"]
     """Class of each image; -1 where unknown."""
+    class_names: tuple[str, ...]
+    """Names of the classes by number; empty if they have none."""
     domains: Int[Tensor, "images"]
     domain_names: tuple[str, ...]
     """Names of the domains by number."""
@@ -48,6 +51,8 @@ class HeldOutDomain:
     commonest: float
     """Share of the most frequent class among the tested images: the accuracy of always predicting
     it."""
+    notes: tuple[str, ...]
+    """What a user should read about the classes, a line each."""
 
     def drawn(self, fraction: float, *, draw: int, seed: int) -> Int[Tensor, "labelled"]:
         """Indices of the images to label: the fraction of each pair of class and domain, at least
@@ -74,6 +79,7 @@ def opened(data: EvaluationData) -> DomainImages:
     return DomainImages(
         dataset=by_class,
         classes=torch.from_numpy(np.array(classes)),
+        class_names=source.class_names or (),
         domains=torch.from_numpy(np.array(numbers)),
         domain_names=source.domain_names,
     )
@@ -96,7 +102,8 @@ def held_out(images: DomainImages, name: str) -> HeldOutDomain:
     """The case in which one domain is held out of all images.
 
     Raises:
-        DataError: if nothing of it can be scored, or the others show fewer than two classes.
+        DataError: if nothing of it can be scored, if the others show fewer than two classes, or if
+            no class is in both.
     """
     is_inside, is_known = images.domains == images.domain_names.index(name), images.classes >= 0
     tested = (is_inside & is_known).nonzero().flatten()
@@ -114,6 +121,11 @@ def held_out(images: DomainImages, name: str) -> HeldOutDomain:
         )
     places = torch.searchsorted(classes, images.classes).clamp_max(len(classes) - 1)
     targets = torch.where(classes[places] == images.classes, places, -1)
+    matching = match_classes(
+        _names(images, classes),
+        _names(images, torch.unique(images.classes[tested])),
+        where=(f"domains besides '{name}'", f"images of the domain '{name}'"),
+    )
     return HeldOutDomain(
         name=name,
         others=(~is_inside).nonzero().flatten(),
@@ -122,5 +134,12 @@ def held_out(images: DomainImages, name: str) -> HeldOutDomain:
         targets=targets,
         num_classes=len(classes),
         tested=tested,
-        commonest=float(torch.bincount(images.classes[tested]).max()) / len(tested),
+        commonest=float(torch.unique(images.classes[tested], return_counts=True)[1].max())
+        / len(tested),
+        notes=matching.notes,
     )
+
+
+def _names(images: DomainImages, classes: Int[Tensor, "classes"]) -> list[str]:
+    known = images.class_names
+    return [known[label] if label < len(known) else str(label) for label in classes.tolist()]

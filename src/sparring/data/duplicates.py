@@ -1,0 +1,73 @@
+"""Images of one set that are in another one too, whatever they are called and wherever they lie."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparring.data.dataset import Dataset, FileDataset
+from sparring.data.sources.image_source import as_bytes
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+BLOCK = 1024
+"""Decoded images looked at together."""
+
+
+def known_images(learned: Dataset, scored: Dataset, *, rows: Rows, scored_rows: Rows) -> Rows:
+    """For each image to score, the row of an equal image that is learned from, or -1.
+
+    Decoded images, which are in a store or in memory, are compared by their squares. Otherwise
+    encoded files are compared: first by their size and a few bytes, and those that agree by all of
+    their bytes.
+
+    Args:
+        learned: images to learn from.
+        scored: images to score.
+        rows: indices of those that are learned from.
+        scored_rows: indices of those that are scored.
+    """
+    if isinstance(learned, FileDataset) or isinstance(scored, FileDataset):
+        first, second = _by_excerpt(learned, rows), _by_excerpt(scored, scored_rows)
+        both = first.keys() & second.keys()
+        contents = _files(learned, [row for key in both for row in first[key]])
+        found = _files(scored, [row for key in both for row in second[key]])
+    else:
+        contents, found = _squares(learned, rows), _squares(scored, scored_rows)
+    known = {content: row for row, content in contents}
+    equal = {row: known[content] for row, content in found if content in known}
+    return np.array([equal.get(row, -1) for row in scored_rows.tolist()], np.int64)
+
+
+def _squares(dataset: Dataset, rows: Rows) -> Iterator[tuple[int, bytes]]:
+    """Rows with a digest of the decoded square of each."""
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        for row, square in zip(block.tolist(), dataset.images(block).numpy(), strict=True):
+            yield row, _digest(square.tobytes())
+
+
+def _by_excerpt(dataset: Dataset, rows: Rows) -> dict[bytes, list[int]]:
+    """Rows of each excerpt; images that cannot be read are left out."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    source = dataset.source
+    for row in rows.tolist():
+        try:
+            found[_digest(source.excerpt(row))].append(row)
+        except OSError:
+            continue
+    return found
+
+
+def _files(dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Rows with a digest of the encoded file of each."""
+    source = dataset.source
+    for row in rows:
+        yield row, _digest(as_bytes(source.read(row)))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
