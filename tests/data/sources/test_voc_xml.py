@@ -101,7 +101,7 @@ def test_without_a_size_in_the_xml_the_file_tells(voc: Path) -> None:
         ),
         (
             "<annotation><object><bndbox><xmin>a</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax></bndbox></object></annotation>",
-            "needs a <name>",
+            "object 1 has 'xmin' 'a'; it must be a number",
         ),
     ],
 )

@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sparring.data.decode import Content
+from sparring.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 """Class of each image; -1 is unknown."""
 
 READ_IMAGES = 64
 """Images of which `content_fingerprint` reads the bytes, spread over the source."""
+
+
+class UnreadableItemError(DataError):
+    """An annotated image cannot be read; protocols leave it out and tell so."""
 
 
 class Source(ABC):
