@@ -77,7 +77,8 @@ def open_boxes_parquet(root: Path, names: Sequence[str]) -> AnnotatedImages:
                 if box is None:
                     num_empty += 1
                 else:
-                    edges = _edges(box, file.format, (width, height))
+                    # An image that cannot be read has no size, and no box of it is used.
+                    edges = _edges(box, file.format, (max(1, width), max(1, height)))
                     marks.append(ObjectAnnotation(image, edges, labels[category]))
             image += 1
     objects = stack_annotations(marks)
@@ -130,20 +131,23 @@ def _check_columns(path: Path, schema: "pa.Schema") -> None:
         )
 
 
-def _lists(row: object) -> dict[str, list[Any]]:
+def _lists(row: object) -> dict[str, object]:
     """Boxes and categories of a row, empty where the row or a list of it is null."""
     if isinstance(row, list):
         pairs = [entry or {} for entry in row]
         return {key: [entry.get(key) for entry in pairs] for key in (BOX, CATEGORY)}
-    return {key: (row.get(key) if isinstance(row, dict) else None) or [] for key in (BOX, CATEGORY)}
+    known = row if isinstance(row, dict) else {}
+    return {key: [] if known.get(key) is None else known[key] for key in (BOX, CATEGORY)}
 
 
 def _features(schema: "pa.Schema") -> object:
     """What the Hugging Face metadata says of the column."""
     try:
-        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][COLUMN]
+        tree = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][COLUMN]
+        _below(tree, (), str)  # goes through all of it, as deep as it is
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    return tree
 
 
 def _in_metadata(schema: "pa.Schema") -> str | None:
@@ -172,7 +176,8 @@ def _classes(root: Path, files: Sequence[_File]) -> tuple[str, ...]:
         raise DataError(f"some parquet files in {root} name their classes and others do not")
     if declared:
         return declared[0]
-    categories = [value for file in files for row in file.rows for value in row[CATEGORY]]
+    rows = [row[CATEGORY] for file in files for row in file.rows]
+    categories = [value for row in rows if isinstance(row, list) for value in row]
     found = {_category(str(root), value) for value in categories if value is not None}
     if all(name.isdecimal() for name in found):
         return tuple(str(place) for place in range(max(map(int, found), default=-1) + 1))
@@ -198,17 +203,20 @@ def _category(where: str, value: object) -> str:
 
 
 def _objects(
-    where: str, row: Mapping[str, list[Any]]
+    where: str, row: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[bool, str], list[float] | None]]:
     """Category of each box of a row, as in `_labels`, and its numbers; None for a null box."""
     boxes, categories = row[BOX], row[CATEGORY]
+    for key, values in row.items():
+        if not isinstance(values, list):
+            raise DataError(f"{where} has '{key}' {shown(values)}; it must be a list")
     if len(boxes) != len(categories):
         raise DataError(
             f"{where} has {len(boxes)} boxes and {len(categories)} categories; give "
             "one category per box"
         )
     for box, value in zip(boxes, categories, strict=True):
-        if box is not None and len(box) not in (0, 4):
+        if box is not None and not (isinstance(box, list) and len(box) in (0, 4)):
             raise DataError(f"{where}: a box is [x, y, width, height], got {shown(box)}")
         numbers = [field(number, part, where=where, key=BOX) for part in box or ()]
         known = [part for part in numbers if part is not None]

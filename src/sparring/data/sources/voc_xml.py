@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from sparring.data.classes import canonical
-from sparring.data.decode import UnreadableImageError, load_orientation, upright
+from sparring.data.decode import (
+    UnreadableImageError,
+    as_stored,
+    load_header_size,
+    load_orientation,
+    upright,
+)
 from sparring.data.sources.annotations import (
     AnnotatedImages,
     ObjectAnnotation,
@@ -209,8 +215,9 @@ def _outlines(
             )
         whole = torch.from_numpy(values)
         size = tuple(sizes[index].tolist())
-        if whole.shape != size:
-            whole = upright(whole, load_orientation(source.read, index))
+        if whole.shape != size:  # one of both is for the picture as stored
+            turned = upright if load_header_size(source.read, index) == size else as_stored
+            whole = turned(whole, load_orientation(source.read, index))
         if whole.shape != size:
             raise DataError(
                 f"{files[index]} has {values.shape[1]} x {values.shape[0]} pixels and its image "
