@@ -170,6 +170,16 @@ def test_an_outline_that_is_none_is_told_and_its_box_is_kept(
     assert len(images.objects(0)) == len(MADE[0].boxes)
 
 
+def test_an_object_that_is_left_out_needs_no_outline(tmp_path: Path) -> None:
+    tree = rectangles.coco_tree(MADE[:1])
+    nothing = {"bbox": [5, 5, 0, 0], "segmentation": [[5, 5, 5, 5]], "image_id": 100}
+    tree["annotations"].insert(0, {**tree["annotations"][0], **nothing})
+    images = open_coco(rectangles.write_coco(tmp_path, MADE[:1], tree))
+    assert images.num_dropped == 1
+    for mask, (left, top, right, bottom) in zip(images.masks(0), MADE[0].boxes, strict=True):
+        assert int(mask.sum()) == (right - left) * (bottom - top)
+
+
 def test_a_part_that_encloses_nothing_adds_nothing_to_an_outline(tmp_path: Path) -> None:
     for path, more in ((tmp_path / "plain", []), (tmp_path / "more", [[10, 10, 80, 90]])):
         tree = rectangles.coco_tree(MADE[:1])

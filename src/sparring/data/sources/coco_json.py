@@ -72,36 +72,38 @@ def _found(path: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def _outlines(objects: Sequence[CocoObject], sizes: Tensor) -> Outlines | str:
-    """Masks of the objects of an image; the reason if an object has no outline."""
-    bare = [each for each in objects if not each.outline]
-    if bare:
-        return (
-            f"{len(bare):,} of {len(objects):,} annotations have no 'segmentation', such as "
-            f"{bare[0].name}"
-        )
+    """Masks of the objects of an image; the reason if an object has no outline.
+
+    Objects whose box has no area are left out anyway and need none.
+    """
     by_image: dict[int, list[Any]] = {}
-    wrong = []
+    bare, wrong = [], []
     for each in objects:
+        left, top, right, bottom = each.annotation.box
+        needs_outline = left < right and top < bottom
         row = each.annotation.image
-        by_image.setdefault(row, []).append(each.outline)
+        by_image.setdefault(row, []).append(each.outline if needs_outline else None)
         height, width = sizes[row].tolist()
-        try:
-            if height:
+        if needs_outline and not each.outline:
+            bare.append(each.name)
+        elif needs_outline and height:
+            try:
                 check_outline(each.outline, height=height, width=width)
-        except DataError as error:
-            wrong.append(f"{each.name}: {error}")
-    if wrong:
-        return (
-            f"{len(wrong):,} of {len(objects):,} annotations have no usable outline, such as "
-            f"{wrong[0]}"
-        )
+            except DataError as error:
+                wrong.append(f"{each.name}: {error}")
+    for found, words in ((bare, "no 'segmentation'"), (wrong, "no usable outline")):
+        if found:
+            return (
+                f"{len(found):,} of {len(objects):,} annotations have {words}, such as {found[0]}"
+            )
 
     def masks(index: int) -> Tensor:
         """Filled outlines of one image's objects, (objects, height, width)."""
         height, width = sizes[index].tolist()
-        found = [
-            mask_of(outline, height=height, width=width) for outline in by_image.get(index, [])
-        ]
-        return torch.stack(found) if found else torch.zeros(0, height, width, dtype=torch.bool)
+        filled = torch.zeros(len(by_image.get(index, [])), height, width, dtype=torch.bool)
+        for place, outline in enumerate(by_image.get(index, [])):
+            if outline is not None:
+                filled[place] = mask_of(outline, height=height, width=width)
+        return filled
 
     return masks
