@@ -1,6 +1,7 @@
 """Detection from end to end on coloured rectangles, and a sentence for what cannot be scored."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,8 @@ def test_what_cannot_be_scored_is_told_before_any_training(
     )
     fails(train, None, "give both")
     fails(train, train, "--train-data and --data are the same")
+    shutil.copytree(train.parent, tmp_path / "copy")
+    fails(train, tmp_path / "copy" / train.name, "--train-data and --data are the same")
     fails(np.zeros((4, 8, 8, 3), np.uint8), test, "in memory have no boxes")
     made = rectangles.scenes(3)
     empty = rectangles.write_coco(
