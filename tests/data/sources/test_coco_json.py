@@ -431,3 +431,12 @@ def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval.core", None)
     with pytest.raises(DataError, match=r"pip install 'sparring\[detection\]'"):
         images.masks(0)
+
+
+def test_messages_stay_short_and_no_name_is_too_long(tmp_path: Path) -> None:
+    def change(tree: dict[str, Any]) -> None:
+        tree["images"][0]["file_name"] = "x" * 5000
+
+    with pytest.raises(DataError, match="are in none of") as error:
+        opened(tmp_path, change)
+    assert len(str(error.value)) < 600 + 3 * len(str(tmp_path))

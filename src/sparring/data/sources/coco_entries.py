@@ -13,7 +13,7 @@ from typing import Any
 
 from sparring.data.classes import canonical, listed
 from sparring.data.sources.annotations import ObjectAnnotation
-from sparring.data.sources.fields import field, identifier, in_order, mark, number, shown
+from sparring.data.sources.fields import clipped, field, identifier, in_order, mark, number, shown
 from sparring.data.sources.run_lengths import box_of
 from sparring.errors import DataError
 
@@ -114,11 +114,13 @@ def _images(
         if not isinstance(name := image["file_name"], str) or not name.strip():
             raise DataError(f"{where} has 'file_name' {shown(name)}; it must be a path")
         if names.setdefault(key, name) != name:
-            raise DataError(f"{path}: two images have the same id {key}; give each its own")
+            raise DataError(
+                f"{path}: two images have the same id {clipped(key)}; give each its own"
+            )
         size = _size(image, where)
         known = found.get(name)
         if known and known.size and size and known.size != size:
-            raise DataError(f"{where}, {name}, is listed twice with different sizes")
+            raise DataError(f"{where}, {clipped(name)}, is listed twice with different sizes")
         found[name] = known if known and known.size else CocoImage(name, size)
     rows = {name: row for row, name in enumerate(found)}
     repeated = _repeated([image["file_name"] for image in images])
@@ -149,7 +151,9 @@ def _classes(path: Path, categories: Table) -> tuple[tuple[str, ...], dict[str, 
         key = field(identifier, category["id"], where=where, key="id")
         name = canonical(field(identifier, category["name"], where=where, key="name"))
         if names.setdefault(key, name) != name:
-            raise DataError(f"{path}: two categories have the same id {key}; give each its own")
+            raise DataError(
+                f"{path}: two categories have the same id {clipped(key)}; give each its own"
+            )
     ordered = in_order(list(names))
     classes = tuple(dict.fromkeys(names[key] for key in ordered))
     labels = {name: label for label, name in enumerate(classes, start=1)}
@@ -239,5 +243,5 @@ def _called(entry: object) -> str:
 
 
 def _first(labels: Mapping[str, int]) -> str:
-    text = ", ".join(in_order(list(labels))[:10])
+    text = ", ".join(map(clipped, in_order(list(labels))[:10]))
     return text + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")

@@ -15,6 +15,7 @@ from sparring.data.sources.annotations import (
     stack_annotations,
 )
 from sparring.data.sources.coco_entries import CocoObject, read_entries
+from sparring.data.sources.fields import clipped
 from sparring.data.sources.files import Files
 from sparring.data.sources.run_lengths import check_outline, mask_of
 from sparring.errors import DataError
@@ -57,18 +58,25 @@ def _found(path: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
     folders = [path.parent, path.parent / "images", path.parent.parent / split]
     # Some files include the folder in the image names, others do not.
     for folder in folders:
-        if (folder / names[0]).is_file():
-            missing = [name for name in names if not (folder / name).is_file()]
+        if _is_file(folder / names[0]):
+            missing = [name for name in names if not _is_file(folder / name)]
             if missing:
                 raise DataError(
                     f"{len(missing):,} of the {len(names):,} images of {path} are not in "
-                    f"{folder}, such as {missing[0]}"
+                    f"{folder}, such as {clipped(missing[0])}"
                 )
             return folder, list(names)
     raise DataError(
-        f"the images of {path}, such as {names[0]}, are in none of "
+        f"the images of {path}, such as {clipped(names[0])}, are in none of "
         f"{', '.join(map(str, folders))}; put them into one of these"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _outlines(objects: Sequence[CocoObject], sizes: Tensor) -> Outlines | str:

@@ -112,3 +112,8 @@ def shown(value: object) -> str:
         return _short.repr(value)
     except (ValueError, RecursionError):  # whole numbers of thousands of digits
         return f"a {type(value).__name__}"
+
+
+def clipped(text: str) -> str:
+    """Text of an id or a name for a message, cut if it is long."""
+    return text if len(text) <= _short.maxstring else f"{text[: _short.maxstring]}..."
