@@ -14,14 +14,11 @@ from PIL import Image
 from sparring.data import decode as module
 from sparring.data.decode import (
     UnreadableImageError,
-    as_stored,
     centre_square,
     decode,
     header_size,
     load,
-    orientation,
     resized_crop,
-    upright,
 )
 
 Picture = Callable[..., Image.Image]
@@ -306,14 +303,3 @@ def test_a_long_strip_needs_little_memory() -> None:
         224,
         224,
     )
-
-
-@pytest.mark.parametrize("turn", range(1, 9))
-def test_what_is_turned_upright_is_turned_back(picture: Picture, encode: Encode, turn: int) -> None:
-    image, exif = picture(16, 24), Image.Exif()
-    exif[0x0112] = turn
-    content = encode(image, "PNG", exif=exif)
-    assert orientation(content) == turn
-    assert torch.equal(upright(decode(encode(image, "PNG")), turn), decode(content))
-    assert torch.equal(as_stored(decode(content), turn), decode(encode(image, "PNG")))
-    assert header_size(content) == tuple(decode(content).shape[1:])

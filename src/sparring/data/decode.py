@@ -21,6 +21,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from sparring.data.orientation import pillow_orientation, upright_size
+
 Content: TypeAlias = bytes | npt.NDArray[np.generic]
 """An encoded file, or values of shape (height, width[, channels])."""
 
@@ -34,9 +36,6 @@ decompression."""
 # Called by its registered name: the Python wrapper is deprecated from torchvision 0.29 on and warns
 # at every call.
 _decode_jpeg = getattr(torch.ops.image, "decode_jpeg", None)
-TRANSPOSED = (5, 6, 7, 8)
-"""Values of EXIF's orientation that exchange height and width."""
-_ORIENTATION = 0x0112  # EXIF's tag
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 _FRAME_MARKERS = frozenset(
     (0xC0, 0xC1, 0xC2)
@@ -95,15 +94,6 @@ def load_header_size(read: Callable[[int], Content], index: int) -> tuple[int, i
     return header_size(_content(read, index))
 
 
-def load_orientation(read: Callable[[int], Content], index: int) -> int:
-    """How EXIF says that a source's image is turned, 1 (upright) to 8.
-
-    Raises:
-        UnreadableImageError: like `load`, as far as the header tells.
-    """
-    return orientation(_content(read, index))
-
-
 def _content(read: Callable[[int], Content], index: int) -> Content:
     try:
         return read(index)
@@ -119,42 +109,12 @@ def header_size(content: Content) -> tuple[int, int]:
     """
     if isinstance(content, np.ndarray):
         return content.shape[0], content.shape[1]
-    frame = _jpeg_frame(content)
-    if frame is None:
-        with _open(content) as image:
-            size = image.height, image.width
-    else:
+    if (frame := _jpeg_frame(content)) is not None:
         _check_pixels(*frame[:2])
-        size = frame[:2]
-    return size[::-1] if orientation(content) in TRANSPOSED else size
-
-
-def orientation(content: Content) -> int:
-    """How EXIF says that an image is turned, 1 (upright) to 8.
-
-    Raises:
-        UnreadableImageError: like `decode`, as far as the header tells.
-    """
-    if isinstance(content, np.ndarray) or (content[:2] == b"\xff\xd8" and b"Exif" not in content):
-        return 1
+        if b"Exif" not in content:
+            return frame[:2]
     with _open(content) as image:
-        try:
-            return int(image.getexif().get(_ORIENTATION, 1))
-        except Exception:  # damaged EXIF says nothing
-            return 1
-
-
-def upright(values: Tensor, turn: int) -> Tensor:
-    """Values (..., height, width) of a stored picture as EXIF's orientation shows it."""
-    if turn in TRANSPOSED:
-        values = values.transpose(-2, -1)
-    mirrored = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(turn)
-    return values if mirrored is None else values.flip(mirrored)
-
-
-def as_stored(values: Tensor, turn: int) -> Tensor:
-    """Values (..., height, width) of an upright picture as the file stores them."""
-    return upright(values, {6: 8, 8: 6}.get(turn, turn))
+        return upright_size(image.height, image.width, pillow_orientation(image, content))
 
 
 def resized_crop(

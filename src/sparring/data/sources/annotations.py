@@ -15,15 +15,14 @@ from torch import Tensor
 
 from sparring.data.classes import canonical, listed
 from sparring.data.decode import (
-    TRANSPOSED,
     Content,
     UnreadableImageError,
-    as_stored,
     load,
     load_header_size,
-    load_orientation,
 )
+from sparring.data.orientation import TRANSPOSED
 from sparring.data.sources.image_source import Source, UnreadableItemError, Wrapped
+from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
 
 Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
@@ -194,7 +193,7 @@ class AnnotatedImages(Wrapped):
         if size == expected:
             return 0
         if size[::-1] == expected:
-            turn = load_orientation(self._source.read, index)
+            turn = stored_orientation(self._source.read, index)
             if turn in TRANSPOSED:
                 return turn
         raise DataError(

@@ -21,10 +21,10 @@ from sparring.data.decode import (
     header_size,
     load,
     load_header_size,
-    load_orientation,
-    upright,
 )
+from sparring.data.orientation import upright
 from sparring.data.sources.image_source import Source, UnreadableItemError
+from sparring.data.stored_picture import stored_orientation
 from sparring.errors import DataError
 
 # Pillow modes whose values are whole numbers and not colours.
@@ -87,7 +87,7 @@ class SegmentationImages:
         try:
             size = load_header_size(self._images.read, index)
             if size == ids.shape[::-1] != ids.shape:
-                ids = upright(ids, load_orientation(self._images.read, index))
+                ids = upright(ids, stored_orientation(self._images.read, index))
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
         if ids.shape == size:

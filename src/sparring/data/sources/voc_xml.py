@@ -18,11 +18,9 @@ from torch import Tensor
 from sparring.data.classes import canonical
 from sparring.data.decode import (
     UnreadableImageError,
-    as_stored,
     load_header_size,
-    load_orientation,
-    upright,
 )
+from sparring.data.orientation import upright
 from sparring.data.sources.annotations import (
     AnnotatedImages,
     ObjectAnnotation,
@@ -33,6 +31,7 @@ from sparring.data.sources.annotations import (
 from sparring.data.sources.fields import field, mark, number
 from sparring.data.sources.files import Files
 from sparring.data.sources.segmentation_images import ids_of
+from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
@@ -217,7 +216,7 @@ def _outlines(
         size = tuple(sizes[index].tolist())
         if whole.shape != size:  # one of both is for the picture as stored
             turned = upright if load_header_size(source.read, index) == size else as_stored
-            whole = turned(whole, load_orientation(source.read, index))
+            whole = turned(whole, stored_orientation(source.read, index))
         if whole.shape != size:
             raise DataError(
                 f"{files[index]} has {values.shape[1]} x {values.shape[0]} pixels and its image "
