@@ -204,6 +204,17 @@ def test_unreadable_images_are_left_out_with_their_masks_and_told(tmp_path: Path
     assert "1.png cannot be read" in lines[0]
 
 
+def test_a_single_set_is_split_without_its_unreadable_images(tmp_path: Path) -> None:
+    path = masks(tmp_path / "a", (0, 1, 2), count=6)
+    whole = open_segmented(evaluation_data(path, path), MaskSettings())
+    for row in (*whole.test_rows, whole.train_rows[0]):
+        (path / "images" / f"{row}.png").write_bytes(b"nonsense")
+    data, lines = opened(path, path)
+    assert sorted(data.train_rows + data.test_rows) == sorted(whole.train_rows[1:])
+    assert (len(data.train_rows), len(data.test_rows)) == (3, 1)
+    assert len([line for line in lines if "2 of the 6 images and their masks cannot" in line]) == 1
+
+
 def test_sets_without_a_readable_image_are_refused(tmp_path: Path) -> None:
     train, test = masks(tmp_path / "a", (0, 1, 2)), masks(tmp_path / "bc", (0, 1, 2))
     for path in (test / "images").iterdir():

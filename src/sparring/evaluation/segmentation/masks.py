@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ from sparring.evaluation.segmentation.mask_views import resized_mask
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
 from sparring.seeding import generator
 
+_Counts: TypeAlias = dict[int, npt.NDArray[np.int64]]
+"""Number of pixels of each id, by the row of a mask."""
 # That many equal masks tell that two sets are one.
 _COMPARED_MASKS = 8
 
@@ -161,13 +164,10 @@ def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
 
 
 def _opened_and_checked(data: EvaluationData, settings: MaskSettings) -> Segmented:
-    train, test, train_rows, test_rows, tested_on = _sets(data)
+    train, test = _sets(data)
     for note in dict.fromkeys((*train.notes, *test.notes)):
         data.report(note)
-    train_counts, test_counts = (
-        readable(rows, partial(_counts, images), what=f"{which} images and their masks", data=data)
-        for images, rows, which in ((train, train_rows, "training"), (test, test_rows, "test"))
-    )
+    train_counts, test_counts, tested_on = _seen(train, test, data)
     classes = mask_classes(
         CountedMasks(train.class_names, _total(train_counts.values())),
         CountedMasks(test.class_names, _total(test_counts.values())),
@@ -186,47 +186,54 @@ def _opened_and_checked(data: EvaluationData, settings: MaskSettings) -> Segment
     )
 
 
-def _sets(
-    data: EvaluationData,
-) -> tuple[SegmentationImages, SegmentationImages, tuple[int, ...], tuple[int, ...], str]:
-    """Both sets and the rows of each; a single set, or two equal ones, are split."""
+def _sets(data: EvaluationData) -> tuple[SegmentationImages, SegmentationImages]:
+    """Both sets; the same object twice if only one is given, or if they are equal."""
     given = data.train if data.train is not None else data.test
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
         given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
-    test = (
-        train
-        if data.train is None or data.test is None
-        else _opened(data.test, "images to score (--data)")
-    )
+    if data.train is None or data.test is None:
+        return train, train
+    test = _opened(data.test, "images to score (--data)")
+    return train, train if _are_same(train, test) else test
+
+
+def _seen(
+    train: SegmentationImages, test: SegmentationImages, data: EvaluationData
+) -> tuple[_Counts, _Counts, str]:
+    """Pixels of each id in the masks of the images that can be read, by row, in the set to learn
+    from and in the one to score; and which images are scored. A single set is split."""
     most_train, most_test = data.limits
-    if not _are_same(train, test):
+
+    def look(images: SegmentationImages, rows: Sequence[int], which: str) -> _Counts:
+        what = f"{which}images and their masks"
+        return readable(rows, partial(_counts, images), what=what, data=data)
+
+    if train is not test:
         return (
-            train,
-            test,
-            _at_most(range(len(train)), most_train),
-            _at_most(range(len(test)), most_test),
+            look(train, _at_most(range(len(train)), most_train), "training "),
+            look(test, _at_most(range(len(test)), most_test), "test "),
             "all test images",
         )
-    if len(train) < 2:
+    seen = look(train, range(len(train)), "")
+    rows = list(seen)
+    if len(rows) < 2:
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(len(train), generator=generator(data.seed, "held-out masks")).tolist()
-    held_out = max(1, round(HELD_OUT_SHARE * len(train)))
+    order = torch.randperm(len(rows), generator=generator(data.seed, "held-out masks")).tolist()
+    held_out = max(1, round(HELD_OUT_SHARE * len(rows)))
+    kept, scored = (
+        {rows[place]: seen[rows[place]] for place in _at_most(sorted(places), limit)}
+        for places, limit in ((order[held_out:], most_train), (order[:held_out], most_test))
+    )
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "
         "same"
     )
-    return (
-        train,
-        train,
-        _at_most(sorted(order[held_out:]), most_train),
-        _at_most(sorted(order[:held_out]), most_test),
-        tested_on,
-    )
+    return kept, scored, tested_on
 
 
 def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
