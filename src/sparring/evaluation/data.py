@@ -4,12 +4,12 @@ One `EvaluationData` serves all protocols and both encoders of one call. Images 
 features computed when first asked for, and only once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -37,6 +37,8 @@ from sparring.training.listener import Listener
 
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
+
+Kept = TypeVar("Kept")
 
 ViewPair = Callable[
     [UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]
@@ -130,6 +132,7 @@ class EvaluationData:
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, PublicSet] = {}
         self._unreadable: dict[str, int] = {}
+        self._kept: dict[Hashable, Any] = {}
         self._told: set[str] = set()
 
     def progress(self, what: str) -> ReportProgress | None:
@@ -139,10 +142,17 @@ class EvaluationData:
         return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
-        """Tell the listener, if there is one, a line worth reading; the same line once."""
+        """Tell the listener, if there is one, a line worth reading; once, for all protocols."""
         if self._listener is not None and line not in self._told:
             self._told.add(line)
             self._listener.report(line)
+
+    def once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """The thing of this key, made when first asked for and kept for the other encoder."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: Kept = self._kept[key]
+        return found
 
     @property
     def limits(self) -> tuple[int | None, int | None]:

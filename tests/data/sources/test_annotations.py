@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import rectangles
 from sparring.data.sources.annotations import (
@@ -16,6 +16,7 @@ from sparring.data.sources.annotations import (
 )
 from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.data.sources.files import Files
+from sparring.data.sources.image_source import UnreadableItemError
 from sparring.errors import DataError
 
 
@@ -120,7 +121,7 @@ def test_a_missing_or_damaged_image_is_named(tmp_path: Path) -> None:
             DataError, match=rf"{index}\.png cannot be read \(.*\); repair the image"
         ):
             images.image(index)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(UnreadableItemError, match="cannot be read"):
         images.check(0)
 
 
@@ -150,10 +151,49 @@ def test_sets_of_other_classes_are_not_concatenated(tmp_path: Path) -> None:
         annotated(tmp_path / "one", []),
         annotated(tmp_path / "other", [], names=("a", "c")),
     )
-    with pytest.raises(DataError, match="differ in b, c"):
+    with pytest.raises(DataError, match="differ in 'b', 'c'"):
         concatenated([one, other])
-    with pytest.raises(DataError, match="their order"):
-        concatenated([one, annotated(tmp_path / "third", [], names=("b", "a"))])
+
+
+def test_sets_of_the_same_classes_in_another_order_are_concatenated_by_name(
+    tmp_path: Path,
+) -> None:
+    mark = ObjectAnnotation(0, (0, 0, 2, 2), 1)
+    one = annotated(tmp_path / "one", [mark])
+    other = annotated(tmp_path / "other", [mark], names=("b", " a"))
+    both = concatenated([one, other])
+    assert both.class_names == ("a", "b")
+    assert [both.objects(index).labels.tolist() for index in (0, 2)] == [[1], [2]]
+
+
+def test_counts_of_cut_and_dropped_boxes_survive_concatenation(tmp_path: Path) -> None:
+    marks = [ObjectAnnotation(0, (-5, 2, 8, 30), 1), ObjectAnnotation(1, (3, 3, 3, 9), 1)]
+    sets = [annotated(tmp_path / name, marks) for name in ("one", "other")]
+    both = concatenated(sets)
+    assert (both.num_clipped, both.num_dropped) == (2, 2)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_boxes_are_for_the_upright_image_or_for_the_stored_one_by_the_size(
+    tmp_path: Path, orientation: int
+) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (10, 20, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(values).save(tmp_path / "0.png", exif=exif)
+    source = Files(tmp_path, ["0.png"])
+
+    def made(height: int, width: int) -> AnnotatedImages:
+        sizes, marks = torch.tensor([[height, width]]), stack_annotations([])
+        return AnnotatedImages(source, marks, sizes=sizes, class_names=("a",), outlines="none")
+
+    stored, upright = made(10, 20), made(20, 10)
+    with Image.open(tmp_path / "0.png") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert np.array_equal(stored.image(0).permute(1, 2, 0).numpy(), values)
+    assert np.array_equal(upright.image(0).permute(1, 2, 0).numpy(), expected)
+    for images in (stored, upright):
+        images.check(0)
 
 
 def test_the_fingerprint_changes_with_a_box(tmp_path: Path) -> None:

@@ -108,16 +108,47 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
         data.checked_mask(0)
 
 
-def test_the_size_of_an_image_that_a_camera_turned_is_that_of_the_upright_one() -> None:
+@pytest.mark.parametrize(("orientation", "turns"), [(6, -1), (8, 1), (3, 0)])
+def test_masks_are_for_the_upright_image_or_of_the_size_of_the_stored_one(
+    orientation: int, turns: int
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    turned = masked(encoded(Image.fromarray(IDS)), photo(width=6, height=9, exif=exif))
-    assert turned.checked_mask(0).shape == turned.image(0).shape[1:]
-    lying = masked(
-        encoded(Image.fromarray(np.ascontiguousarray(IDS.T))), photo(width=6, height=9, exif=exif)
-    )
+    exif[0x0112] = orientation
+    size = {"width": 6, "height": 9} if turns else {}
+    image = photo(**size, exif=exif)
+    assert torch.equal(masked(palette_png(IDS), image).checked_mask(0), torch.from_numpy(IDS))
+    stored = np.ascontiguousarray(np.rot90(IDS, -turns))
+    if turns:
+        lying = masked(encoded(Image.fromarray(stored)), image)
+        assert torch.equal(lying.checked_mask(0), torch.from_numpy(IDS))
+
+
+def test_a_mask_that_lies_beside_an_image_that_nobody_turned_is_refused() -> None:
+    lying = masked(encoded(Image.fromarray(np.ascontiguousarray(IDS.T))))
     with pytest.raises(DataError, match="9 x 6 pixels and its mask 6 x 9"):
         lying.checked_mask(0)
+
+
+def test_a_palette_in_another_order_is_refused_and_one_of_other_colours_is_not() -> None:
+    colours = np.random.default_rng(2).permutation(256 * 3).reshape(256, 3) % 256
+
+    def png(ids: npt.NDArray[np.uint8], palette: npt.NDArray[np.int64]) -> bytes:
+        picture = Image.fromarray(ids, "L").convert("P")
+        picture.putdata(ids.flatten().tolist())
+        picture.putpalette(palette.flatten().tolist())
+        return encoded(picture)
+
+    ids, swapped = IDS % 3, np.array([1, 0, 2], np.uint8)[IDS % 3]
+    same, other = png(ids, colours), colours.copy()
+    other[[0, 1]] = other[[1, 0]]
+    images = Bytes(photo(), photo())
+    for second in (same, encoded(Image.fromarray(ids)), png(ids, colours[::-1])):
+        data = SegmentationImages(images, Bytes(same, second))
+        assert torch.equal(data.checked_mask(0), data.checked_mask(1))
+    data = SegmentationImages(images, Bytes(same, png(swapped, other)))
+    data.checked_mask(0)
+    with pytest.raises(DataError, match=r"palettes of the masks differ: the colour .* photo 1"):
+        data.checked_mask(1)
 
 
 def test_an_unreadable_image_is_named() -> None:

@@ -90,6 +90,53 @@ def test_a_list_of_names_beside_the_folders_names_the_classes(tmp_path: Path) ->
     assert open_segmentation_images(tmp_path).class_names == NAMES
 
 
+def test_names_are_one_a_line_and_an_empty_line_is_a_number(tmp_path: Path) -> None:
+    names = folder(tmp_path) / "classes.txt"
+    names.write_bytes("\ufeffsky \n\nvoid\n\n\n".encode())
+    assert open_segmentation_images(tmp_path).class_names == ("sky", "1", "void")
+    names.write_bytes(b"\xff\xfe")
+    assert f"cannot read {names}" in refusal(tmp_path)
+
+
+def test_masks_without_an_image_are_counted(tmp_path: Path) -> None:
+    save(MASKS[0], folder(tmp_path) / "masks" / "street" / "9.png")
+    data = open_segmentation_images(tmp_path)
+    assert_pairs(data)
+    assert len(data.notes) == 1
+    assert "1 of 4 masks have no image and are not used, such as street/9.png" in data.notes[0]
+
+
+def test_two_images_of_one_mask_are_told(tmp_path: Path) -> None:
+    save(IMAGES[1], folder(tmp_path) / "images" / "street" / "1.bmp")
+    data = open_segmentation_images(tmp_path)
+    assert len(data) == 4
+    assert "1 images share their mask" in data.notes[0]
+    assert "street/1.bmp" in data.notes[0]
+
+
+def test_names_of_images_and_masks_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    save(IMAGES[0], tmp_path / "images" / "cafe\u0301.png")
+    save(MASKS[0], tmp_path / "masks" / "caf\u00e9.png")
+    assert_pairs(open_segmentation_images(tmp_path), (0,))
+
+
+def test_a_voc_list_may_name_images_with_spaces(tmp_path: Path) -> None:
+    listed = voc(tmp_path)
+    for path in (
+        tmp_path / "JPEGImages" / "2007_1.jpg",
+        tmp_path / "SegmentationClass" / "2007_1.png",
+    ):
+        path.rename(path.with_stem("my photo"))
+    listed.write_text("my photo\n2007_2\n")
+    assert_pairs(open_segmentation_images(listed), (1, 2), exact=False)
+
+
+def test_parquet_files_with_other_names_are_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", names=NAMES)
+    parquet(tmp_path / "b.parquet", names=NAMES[::-1])
+    assert "name the ids of their masks differently" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("image", "mask"), [("image", "mask"), ("pixel_values", "label"), ("image", "annotation")]
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import rectangles
 from sparring.data.sources.detection_layouts import open_detection_images
@@ -101,7 +102,7 @@ def test_without_a_size_in_the_xml_the_file_tells(voc: Path) -> None:
         ),
         (
             "<annotation><object><bndbox><xmin>a</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax></bndbox></object></annotation>",
-            "needs a <name>",
+            "object 1 has 'xmin' 'a'; it must be a number",
         ),
     ],
 )
@@ -124,3 +125,116 @@ def test_missing_files_and_lists_in_the_wrong_place_are_told(voc: Path, tmp_path
     (voc / "ImageSets" / "Main" / "trainval.txt").write_text("\n")
     with pytest.raises(DataError, match="names no images"):
         open_voc(voc / "ImageSets" / "Main" / "trainval.txt")
+
+
+def _object(name: str, box: str, *, more: str = "") -> str:
+    edges = dict(zip(("xmin", "ymin", "xmax", "ymax"), box.split(), strict=True))
+    tags = "".join(f"<{key}>{value}</{key}>" for key, value in sorted(edges.items()))
+    return f"<object>{more}<bndbox>{tags}</bndbox><name>{name}</name></object>"
+
+
+def _write(voc: Path, *objects: str) -> None:
+    (voc / "Annotations" / "000.xml").write_text(f"<annotation>{''.join(objects)}</annotation>")
+
+
+def test_fields_may_lack_be_fractions_and_stand_in_any_order(voc: Path) -> None:
+    _write(
+        voc,
+        _object("red", "3.5 4.25 20.5 30.75"),
+        _object("traffic light", " 1 1 9 9 ", more="<pose/><difficult>1</difficult>"),
+        _object(
+            " blue ", "1 1 9 9", more="<difficult>False</difficult><part><name>x</name></part>"
+        ),
+    )
+    images = open_voc(voc)
+    objects = images.objects(0)
+    assert images.class_names == ("blue", "red", "traffic light")
+    assert objects.labels.tolist() == [2, 3, 1]
+    assert objects.boxes[0].tolist() == [2.5, 3.25, 20.5, 30.75]
+    assert objects.is_difficult.tolist() == [False, True, False]
+    assert images.notes == ()
+
+
+def test_reversed_edges_are_exchanged_and_counted(voc: Path) -> None:
+    _write(
+        voc, _object("red", "20 4 3 30"), _object("red", "3 30 20 4"), _object("red", "3 4 20 30")
+    )
+    images = open_voc(voc)
+    assert images.objects(0).boxes.tolist() == [[2, 3, 20, 30]] * 3
+    assert [note for note in images.notes if "2 boxes end before they begin" in note]
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (_object("red", "nan 1 9 9"), "object 2 has 'xmin' 'nan'; it must be a finite number"),
+        (_object("red", "1 1 1e999 9"), "object 2 has 'xmax' '1e999'; it must be a finite"),
+        (_object("red", f"1 1 {'9' * 400} 9"), "object 2 has 'xmax' '99.*'; it must be a finite"),
+        (_object("", "1 1 9 9"), "object 2 needs a <name>"),
+        (_object("red", "1 1 9 9").replace("name", "label"), "object 2 needs a <name>"),
+        (
+            _object("red", "1 1 9 9", more="<difficult>rather</difficult>"),
+            "object 2 has 'difficult' 'rather'; it must be 0 or 1",
+        ),
+    ],
+)
+def test_damaged_fields_are_told_with_file_and_field(voc: Path, entry: str, sentence: str) -> None:
+    _write(voc, _object("red", "1 1 9 9"), entry)
+    with pytest.raises(DataError, match=rf"000\.xml.*{sentence}"):
+        open_voc(voc)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<?xml version='1.0' encoding='none'?><annotation/>",
+        b"<?xml version='1.0' encoding='utf-16'?><annotation/>",
+        b"\xff\xff",
+        b"",
+    ],
+)
+def test_bytes_that_are_no_xml_are_told(voc: Path, content: bytes) -> None:
+    (voc / "Annotations" / "000.xml").write_bytes(content)
+    with pytest.raises(DataError, match=r"000\.xml is not XML"):
+        open_voc(voc)
+
+
+def test_names_of_images_may_have_spaces_and_count_once(voc: Path) -> None:
+    for folder, suffix in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
+        (voc / folder / f"003{suffix}").rename(voc / folder / f"my photo 1{suffix}")
+    listed = voc / "ImageSets" / "Main" / "a.txt"
+    listed.write_bytes("\ufeffmy photo 1\n000 -1\n001  1\n000\n".encode())
+    images = open_voc(listed)
+    assert [images.key(index) for index in range(len(images))] == [
+        "my photo 1.jpg",
+        "000.jpg",
+        "001.jpg",
+    ]
+
+
+def test_a_mask_of_another_size_and_a_damaged_one_are_told(voc: Path) -> None:
+    images = open_voc(voc)
+    Image.new("L", (20, 10)).save(voc / "SegmentationObject" / "000.png")
+    with pytest.raises(DataError, match=r"000\.png has 20 x 10 pixels and its image 112 x 96"):
+        images.masks(0)
+    (voc / "SegmentationObject" / "000.png").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=r"000\.png cannot be used"):
+        images.masks(0)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_boxes_and_masks_of_a_turned_photo_fit_each_other(voc: Path, is_stored: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    with Image.open(voc / "JPEGImages" / "000.jpg") as picture:
+        picture.transpose(Image.Transpose.ROTATE_270).save(
+            voc / "JPEGImages" / "000.jpg", exif=exif, quality=95
+        )
+    upright = open_voc(voc)
+    assert upright.image(0).shape == (3, rectangles.HEIGHT, rectangles.WIDTH)
+    expected = upright.masks(0)
+    if is_stored:  # the mask is for the picture as stored, the boxes are for the upright one
+        path = voc / "SegmentationObject" / "000.png"
+        with Image.open(path) as mask:
+            mask.transpose(Image.Transpose.ROTATE_270).save(path)
+    assert torch.equal(open_voc(voc).masks(0), expected)

@@ -1,6 +1,7 @@
 """Detection from end to end on coloured rectangles, and a sentence for what cannot be scored."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,7 @@ def test_two_runs_give_the_same_digits_and_another_seed_gives_others(
 def test_labels_go_by_name_whatever_their_numbers(sets: tuple[Path, Path], tmp_path: Path) -> None:
     made = rectangles.scenes(8, seed=2)
     turned = rectangles.write_coco(tmp_path, made, rectangles.coco_tree(made, ids=(3, 7)))
-    opened = [
-        open_sets(evaluation_data(sets[0], path), TASK, reports=False) for path in (sets[1], turned)
-    ]
+    opened = [open_sets(evaluation_data(sets[0], path), TASK) for path in (sets[1], turned)]
     assert opened[0].test.class_names == tuple(reversed(opened[1].test.class_names))
     for row in range(8):
         straight, other = (
@@ -173,13 +172,11 @@ def test_boxes_that_had_to_be_cut_are_reported_once(
     tree["annotations"][0]["bbox"][2] = 500
     tree["annotations"][1]["bbox"][2] = 0
     path, told = rectangles.write_coco(tmp_path, made, tree), Told()
+    data = evaluation_data(path, sets[1], listener=told, limit=2)
     for name in ("trained", "untrained"):
-        detection(
-            evaluated_encoder(name),
-            evaluation_data(path, sets[1], listener=told, limit=2),
-            DetectionSettings.build(QUICK),
-        )
-    assert told.lines == [
+        detection(evaluated_encoder(name), data, DetectionSettings.build(QUICK))
+    assert len(told.lines) == len(set(told.lines))
+    assert [line for line in told.lines if "boxes" in line] == [
         "1 boxes of the training set reach beyond their image; they were cut off at its edge",
         "1 boxes of the training set cover nothing of their image; they were left out",
     ]
@@ -202,6 +199,8 @@ def test_what_cannot_be_scored_is_told_before_any_training(
     )
     fails(train, None, "give both")
     fails(train, train, "--train-data and --data are the same")
+    shutil.copytree(train.parent, tmp_path / "copy")
+    fails(train, tmp_path / "copy" / train.name, "--train-data and --data are the same")
     fails(np.zeros((4, 8, 8, 3), np.uint8), test, "in memory have no boxes")
     made = rectangles.scenes(3)
     empty = rectangles.write_coco(
@@ -210,11 +209,13 @@ def test_what_cannot_be_scored_is_told_before_any_training(
     fails(empty, test, "none of the 3 training images shows an object to learn from")
     fails(train, empty, "none of the 3 test images shows an object to find")
     tree = rectangles.coco_tree(made)
-    tree["categories"][0]["name"] = "green"
+    for category in tree["categories"]:
+        category["name"] = f"dark {category['name']}"
     fails(
         train,
-        rectangles.write_coco(tmp_path / "green", made, tree),
-        "classes that the training set lacks: green; it has red, blue",
+        rectangles.write_coco(tmp_path / "dark", made, tree),
+        "no class is in both sets: the training images show 'red', 'blue', the test images "
+        "'dark red', 'dark blue'; give both the same names",
     )
     wrong = rectangles.coco_tree(made)
     wrong["images"][2]["width"] = 300
@@ -237,6 +238,39 @@ def test_a_class_that_the_test_set_lists_without_showing_it_may_be_unknown(
         DetectionSettings.build(QUICK),
     )
     assert result["classes"] == 2
+
+
+def test_a_class_that_training_lacks_is_told_and_never_found(
+    sets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tree, told = rectangles.coco_tree(made := rectangles.scenes(8, seed=2)), Told()
+    tree["categories"][0]["name"] = "green"  # it was blue
+    data = evaluation_data(sets[0], rectangles.write_coco(tmp_path, made, tree), listener=told)
+    result = detection(evaluated_encoder(), data, DetectionSettings.build(QUICK))
+    rows = {row[0]: row[1:3] for row in result["table"]["rows"]}
+    num_green = sum(scene.classes.count(0) for scene in made)
+    assert rows["green"] == [num_green, 0]
+    assert rows["blue"] == [0, None]
+    assert any("do not show 'green'" in line and "errors" in line for line in told.lines)
+    assert any("do not show 'blue'" in line for line in told.lines)
+    assert result["classes"] == 2
+
+
+@pytest.mark.parametrize("which", ["train", "test"])
+def test_unreadable_images_are_left_out_counted_and_told(tmp_path: Path, which: str) -> None:
+    paths, told = {}, Told()
+    for name, seed in (("train", 1), ("test", 2)):
+        paths[name] = rectangles.write_coco(tmp_path / name, rectangles.scenes(4, seed=seed))
+    whole = (tmp_path / which / "001.png").read_bytes()
+    (tmp_path / which / "001.png").write_bytes(whole[: len(whole) // 2])
+    data = evaluation_data(paths["train"], paths["test"], listener=told)
+    opened = open_sets(data, TASK)
+    rows = {"train": opened.train_rows, "test": opened.test_rows}
+    assert rows.pop(which) == [0, 2, 3]
+    assert list(rows.values()) == [[0, 1, 2, 3]]
+    assert len(told.lines) == 1
+    assert "1 of the 4" in told.lines[0]
+    assert "001.png cannot be read" in told.lines[0]
 
 
 def test_outlines_and_their_boxes_are_scored(sets: tuple[Path, Path]) -> None:

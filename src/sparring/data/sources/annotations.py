@@ -13,8 +13,16 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
-from sparring.data.sources.image_source import Source, Wrapped
+from sparring.data.classes import canonical, listed
+from sparring.data.decode import (
+    Content,
+    UnreadableImageError,
+    load,
+    load_header_size,
+)
+from sparring.data.orientation import TRANSPOSED
+from sparring.data.sources.image_source import Source, UnreadableItemError, Wrapped
+from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
 
 Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
@@ -23,6 +31,8 @@ Outlines: TypeAlias = Callable[[int], Bool[Tensor, "objects height width"]]
 # A box may exceed the image by this much without being counted as clipped: rounding, or coordinates
 # counted from one.
 _EDGE_PIXELS = 0.5
+# From so many boxes on they tell in which order their numbers are.
+_FEW_BOXES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +96,11 @@ class AnnotatedImages(Wrapped):
     Args:
         source: the images.
         objects: objects of all images, as annotated.
-        sizes: height and width in pixels for which each image's boxes were made.
+        sizes: height and width in pixels for which each image's boxes were made; 0 where unknown,
+            since the image cannot be read.
         class_names: names of the labels 1, 2, ...
         outlines: masks of an image's objects, or a short reason why there are none.
+        notes: what a user should read about how the annotations were understood.
 
     Attributes:
         num_clipped: boxes that reached more than half a pixel beyond their image.
@@ -104,8 +116,10 @@ class AnnotatedImages(Wrapped):
         sizes: Int[Tensor, "images 2"],
         class_names: tuple[str, ...],
         outlines: Outlines | str,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(source)
+        self.notes = (*source.notes, *notes)
         self.class_names: tuple[str, ...] = class_names
         self.sizes, self._outlines = sizes, outlines
         self.outlines_missing = outlines if isinstance(outlines, str) else ""
@@ -141,18 +155,18 @@ class AnnotatedImages(Wrapped):
         return self.everything[int(self._starts[index]) : int(self._starts[index + 1])]
 
     def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
-        """Pixels of an image.
+        """Pixels of an image: upright, or as stored if its boxes were made for that.
 
         Raises:
-            DataError: if the image cannot be read, or has another size than its boxes were made
-                for.
+            UnreadableItemError: if the image cannot be read.
+            DataError: if it has another size than its boxes were made for.
         """
         try:
             image = load(self._source.read, index)
+            turn = self._turn(index, (image.shape[1], image.shape[2]))
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
-        self._check_size(index, (image.shape[1], image.shape[2]))
-        return image
+        return as_stored(image, turn) if turn else image
 
     def masks(self, index: int) -> Bool[Tensor, "objects height width"]:
         """Filled outlines of the objects of `objects(index)`; only if `outlines_missing` is
@@ -168,21 +182,28 @@ class AnnotatedImages(Wrapped):
             DataError: like `image`, as far as the header tells.
         """
         try:
-            self._check_size(index, load_header_size(self._source.read, index))
+            self._turn(index, load_header_size(self._source.read, index))
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
 
-    def _check_size(self, index: int, size: tuple[int, int]) -> None:
+    def _turn(self, index: int, size: tuple[int, int]) -> int:
+        """EXIF's orientation of an image whose boxes were made for the picture as stored; 0 where
+        they were made for the upright one, of this size."""
         expected = tuple(self.sizes[index].tolist())
-        if size != expected:
-            raise DataError(
-                f"{self.key(index)} is {size[1]} x {size[0]} pixels, but its boxes are for "
-                f"{expected[1]} x {expected[0]}; "
-                "give the images that were annotated, saved upright and not resized"
-            )
+        if size == expected:
+            return 0
+        if size[::-1] == expected:
+            turn = stored_orientation(self._source.read, index)
+            if turn in TRANSPOSED:
+                return turn
+        raise DataError(
+            f"{self.key(index)} is {size[1]} x {size[0]} pixels, but its boxes are for "
+            f"{expected[1]} x {expected[0]}; "
+            "give the images that were annotated, not resized"
+        )
 
-    def _unreadable(self, index: int, error: Exception) -> DataError:
-        return DataError(
+    def _unreadable(self, index: int, error: Exception) -> UnreadableItemError:
+        return UnreadableItemError(
             f"{self.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the annotations"
         )
@@ -220,19 +241,13 @@ class ConcatenatedSource(Source):
 
 
 def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
-    """Images of several sets, one set after the other.
+    """Images of several sets, one set after the other; their classes are matched by name.
 
     Raises:
-        DataError: if their classes differ.
+        DataError: if their classes differ in more than their order.
     """
     names = sets[0].class_names
-    for other in sets[1:]:
-        if other.class_names != names:
-            differing = sorted(set(names) ^ set(other.class_names)) or ["their order"]
-            raise DataError(
-                "sets that are learned from together must have the same classes; these "
-                f"differ in {', '.join(differing)}"
-            )
+    labels = [torch.tensor([0, *relabelled(names, part.class_names)]) for part in sets]
     source = ConcatenatedSource(sets)
     missing = next((part.outlines_missing for part in sets if part.outlines_missing), "")
 
@@ -242,8 +257,8 @@ def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
 
     offsets = np.cumsum([0, *(len(part) for part in sets[:-1])]).tolist()
     moved = [
-        {"image": part.everything.image + offset}
-        for part, offset in zip(sets, offsets, strict=True)
+        {"image": part.everything.image + offset, "labels": new[part.everything.labels]}
+        for part, offset, new in zip(sets, offsets, labels, strict=True)
     ]
     values = [
         {**{field.name: getattr(part.everything, field.name) for field in fields(Objects)}, **new}
@@ -255,18 +270,65 @@ def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:
             for field in fields(Objects)
         }
     )
-    return AnnotatedImages(
+    whole = AnnotatedImages(
         source,
         objects,
         sizes=torch.cat([part.sizes for part in sets]),
         class_names=names,
         outlines=missing or outlines,
     )
+    whole.num_clipped = sum(part.num_clipped for part in sets)
+    whole.num_dropped = sum(part.num_dropped for part in sets)
+    return whole
+
+
+def relabelled(names: Sequence[str], others: Sequence[str]) -> list[int]:
+    """Label, from 1 on, of each of the other names among the names.
+
+    Raises:
+        DataError: if they are not the same names in any order.
+    """
+    labels = {canonical(name): label for label, name in enumerate(names, start=1)}
+    if differing := sorted(labels.keys() ^ {canonical(name) for name in others}):
+        raise DataError(
+            "sets that are learned from together must have the same classes; these differ in "
+            f"{listed(differing)}"
+        )
+    return [labels[canonical(name)] for name in others]
+
+
+def refuse_corners(objects: Objects, sizes: Int[Tensor, "images 2"], *, where: str) -> None:
+    """Refuse boxes whose widths and heights evidently are right and bottom edges.
+
+    That is so if over a quarter of the boxes reach beyond their image, and none would as corners.
+
+    Raises:
+        DataError: if it is so.
+    """
+    limits = sizes[objects.image].flip(1) + _EDGE_PIXELS
+    first, extent = objects.boxes[:, :2], objects.boxes[:, 2:] - objects.boxes[:, :2]
+    reaches = (objects.boxes[:, 2:] > limits).any(dim=1)
+    is_inside = ((extent > first) & (extent <= limits)).all(dim=1)
+    if len(objects) >= _FEW_BOXES and 4 * reaches.sum() > len(objects) and is_inside.all():
+        raise DataError(
+            f"{where}: {int(reaches.sum()):,} of {len(objects):,} boxes reach beyond their image "
+            "as [x, y, width, height] and none does as [left, top, right, bottom]; subtract the "
+            "left and top edges from the right and bottom ones"
+        )
 
 
 def _clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
     limits = sizes.flip(1).repeat(1, 2).to(boxes)
+    limits[limits == 0] = torch.inf
     return boxes.clamp_min(0).minimum(limits)
+
+
+def size_of(source: Source, index: int) -> tuple[int, int]:
+    """Height and width of an image from its header; 0 if it cannot be read."""
+    try:
+        return load_header_size(source.read, index)
+    except UnreadableImageError:
+        return 0, 0
 
 
 def _starts(image: Tensor, count: int) -> Tensor:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sparring.data.classes import Labels
 from sparring.data.decode import Content
+from sparring.errors import DataError
 
 __all__ = ["Labels", "Source", "Subset", "Wrapped", "stamp"]
 
@@ -21,6 +22,10 @@ EXCERPT_BYTES = 1024
 """Bytes from the middle of a file that tell it from another one of the same size."""
 READ_IMAGES = 64
 """Images of which `content_fingerprint` reads the bytes, spread over the source."""
+
+
+class UnreadableItemError(DataError):
+    """An annotated image cannot be read; protocols leave it out and tell so."""
 
 
 class Source(ABC):

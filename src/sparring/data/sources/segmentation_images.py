@@ -1,10 +1,12 @@
 """Images with a segmentation mask each: the class id of every pixel.
 
 A mask is a lossless picture of ids: a grey PNG, or one with a palette, whose indices are the ids. A
-picture of colours is not a mask.
+picture of colours is not a mask. Masks belong to the upright image; one of the size of the picture
+as stored is turned with it.
 """
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,16 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from sparring.data.decode import Content, UnreadableImageError, header_size, load
-from sparring.data.sources.image_source import Source
+from sparring.data.decode import (
+    Content,
+    UnreadableImageError,
+    header_size,
+    load,
+    load_header_size,
+)
+from sparring.data.orientation import upright
+from sparring.data.sources.image_source import Source, UnreadableItemError
+from sparring.data.stored_picture import stored_orientation
 from sparring.errors import DataError
 
 # Pillow modes whose values are whole numbers and not colours.
@@ -28,14 +38,21 @@ class SegmentationImages:
         images: the images.
         masks: pictures of class ids, as many as images and in the same order.
         class_names: name of each id, if known.
+        notes: what a user should read about how the data were understood, a line each.
     """
 
     def __init__(
-        self, images: Source, masks: Source, *, class_names: tuple[str, ...] | None = None
+        self,
+        images: Source,
+        masks: Source,
+        *,
+        class_names: tuple[str, ...] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         assert len(images) == len(masks)
-        self.class_names = class_names
+        self.class_names, self.notes = class_names, (*images.notes, *masks.notes, *notes)
         self._images, self._masks = images, masks
+        self._ids_of_colours: dict[tuple[int, int, int], tuple[int, str]] = {}
 
     def __len__(self) -> int:
         return len(self._images)
@@ -48,45 +65,70 @@ class SegmentationImages:
         """Pixels of an image.
 
         Raises:
-            DataError: if it cannot be read.
+            UnreadableItemError: if it cannot be read.
         """
         try:
             return load(self._images.read, index)
         except UnreadableImageError as error:
-            raise DataError(
-                f"{self.key(index)} cannot be read ({error}); repair it, or remove it and its mask"
-            ) from None
+            raise self._unreadable(index, error) from None
 
     def mask(self, index: int) -> Int[Tensor, "height width"]:
         """Class id of each pixel of an image, int64.
 
         Raises:
-            DataError: if the mask is missing, cannot be read, or is not a picture of ids.
+            UnreadableItemError: if the image cannot be read.
+            DataError: if the mask is missing, cannot be read, is not a picture of ids, or has
+                another size than the image.
         """
         try:
-            content = self._masks.read(index)
-            if isinstance(content, bytes) and not content:
-                raise DataError(
-                    f"{self.key(index)} has no mask; every image needs one: add it, or remove "
-                    "the image"
-                )
-            return torch.from_numpy(_ids(content))
+            ids = torch.from_numpy(ids_of(self._content(index)))
         except (OSError, UnreadableImageError) as error:
             raise DataError(f"the mask of {self.key(index)} cannot be used: {error}") from None
-
-    def checked_mask(self, index: int) -> Int[Tensor, "height width"]:
-        """Mask of an image that can be read and has the same size.
-
-        Raises:
-            DataError: like `mask` and `image`, and if the sizes differ.
-        """
-        ids, image = self.mask(index), self.image(index)
-        if image.shape[1:] == ids.shape:
+        try:
+            size = load_header_size(self._images.read, index)
+            if size == ids.shape[::-1] != ids.shape:
+                ids = upright(ids, stored_orientation(self._images.read, index))
+        except UnreadableImageError as error:
+            raise self._unreadable(index, error) from None
+        if ids.shape == size:
             return ids
-        sizes = [f"{width} x {height}" for height, width in (image.shape[1:], ids.shape)]
+        sizes = [f"{width} x {height}" for height, width in (size, ids.shape)]
         raise DataError(
             f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have "
             "the same size: resize the mask by 'nearest'"
+        )
+
+    def checked_mask(self, index: int) -> Int[Tensor, "height width"]:
+        """Mask of an image that can be read, in whose palette a colour has the same id as in the
+        masks checked before.
+
+        Raises:
+            DataError: like `mask` and `image`, and for a colour of another id.
+        """
+        self.image(index)
+        ids = self.mask(index)
+        for id_, colour in colours_of(self._masks.read(index)).items():
+            other, key = self._ids_of_colours.setdefault(colour, (id_, self.key(index)))
+            if other != id_:
+                raise DataError(
+                    f"the palettes of the masks differ: the colour {colour} is id {other} in the "
+                    f"mask of {key} and id {id_} in that of {self.key(index)}; save all masks with "
+                    "one palette, or as grey PNGs of ids"
+                )
+        return ids
+
+    def _content(self, index: int) -> Content:
+        """The mask of an image as stored."""
+        content = self._masks.read(index)
+        if isinstance(content, bytes) and not content:
+            raise DataError(
+                f"{self.key(index)} has no mask; every image needs one: add it, or remove the image"
+            )
+        return content
+
+    def _unreadable(self, index: int, error: Exception) -> UnreadableItemError:
+        return UnreadableItemError(
+            f"{self.key(index)} cannot be read ({error}); repair it, or remove it and its mask"
         )
 
     def fingerprint(self) -> str:
@@ -94,8 +136,12 @@ class SegmentationImages:
         return f"{self._images.fingerprint()}/{self._masks.fingerprint()}"
 
 
-def _ids(content: Content) -> npt.NDArray[np.int64]:
-    """Class ids of an encoded mask or an array."""
+def ids_of(content: Content) -> npt.NDArray[np.int64]:
+    """Class ids of an encoded mask or an array.
+
+    Raises:
+        UnreadableImageError: if it is not a picture of ids.
+    """
     if isinstance(content, np.ndarray):
         return content.astype(np.int64)
     header_size(content)  # refuses decompression bombs before decoding
@@ -111,3 +157,21 @@ def _ids(content: Content) -> npt.NDArray[np.int64]:
             return np.array(picture).astype(np.int64)
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(" ".join(str(error).split())) from None
+
+
+def colours_of(content: Content) -> dict[int, tuple[int, int, int]]:
+    """Colour of each id that a mask with a palette shows; without ids that share a colour."""
+    if isinstance(content, np.ndarray):
+        return {}
+    with Image.open(io.BytesIO(content)) as picture:
+        palette = picture.getpalette("RGB") if picture.mode == "P" else None
+        if palette is None:
+            return {}
+        shown = [value for value, count in enumerate(picture.histogram()) if count]
+    colours = {
+        id_: (palette[3 * id_], palette[3 * id_ + 1], palette[3 * id_ + 2])
+        for id_ in shown
+        if 3 * id_ + 2 < len(palette)
+    }
+    known = list(colours.values())
+    return {id_: colour for id_, colour in colours.items() if known.count(colour) == 1}

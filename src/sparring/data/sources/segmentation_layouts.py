@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from sparring.data.classes import canonical
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.formats import is_image
@@ -17,6 +18,7 @@ from sparring.data.sources.image_source import Source
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.data.sources.source import ImageData
+from sparring.data.sources.voc_xml import listed_names
 from sparring.errors import DataError
 
 if TYPE_CHECKING:
@@ -139,8 +141,15 @@ def _open_parquet(root: Path, names: Sequence[str]) -> SegmentationImages:
             f"{sorted(columns)}; give them one by one"
         )
     image, mask = columns.pop()
+    named = {_names_in(table.schema_arrow, mask) for table in tables}
+    if len(named) > 1:
+        first, second = sorted(map(str, named))[:2]
+        raise DataError(
+            f"the parquet files in {root} name the ids of their masks differently: {first} and "
+            f"{second}; give them one by one, or with the same names"
+        )
     images, masks = (Parquet(root, names, tables, column=column) for column in (image, mask))
-    return SegmentationImages(images, masks, class_names=_names_in(tables[0].schema_arrow, mask))
+    return SegmentationImages(images, masks, class_names=named.pop())
 
 
 def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str]:
@@ -189,34 +198,63 @@ def _open_folder(root: Path) -> SegmentationImages:
 def _open_pairs(root: Path) -> SegmentationImages:
     images = [name for name in files_below(root / "images") if is_image(name)]
     masks = {
-        str(PurePath(name).with_suffix("")): name
-        for name in files_below(root / "masks")
-        if name.lower().endswith(".png")
+        _stem(name): name for name in files_below(root / "masks") if name.lower().endswith(".png")
     }
     if not images or not masks:
         empty = root / ("masks" if images else "images")
         raise DataError(f"{empty} holds no {'.png masks' if images else 'images'}; give {ACCEPTED}")
-    found = _paired(
-        images, lambda name: masks.get(str(PurePath(name).with_suffix(""))), where=root / "masks"
-    )
+    found = _paired(images, lambda name: masks.get(_stem(name)), where=root / "masks")
     names_file = root / NAMES_FILE
-    names = (
-        tuple(line.strip() for line in names_file.read_text(encoding="utf-8-sig").splitlines())
-        if names_file.is_file()
-        else None
-    )
     return SegmentationImages(
-        Files(root / "images", images), Files(root / "masks", found), class_names=names
+        Files(root / "images", images),
+        Files(root / "masks", found),
+        class_names=_names_of(names_file) if names_file.is_file() else None,
+        notes=_pairing_notes(root, images, masks.values(), found),
     )
+
+
+def _stem(name: str) -> str:
+    """Name without its ending, as names of images and masks are compared."""
+    return canonical(str(PurePath(name).with_suffix("")))
+
+
+def _pairing_notes(
+    root: Path, images: Sequence[str], masks: Collection[str], found: Sequence[str]
+) -> list[str]:
+    """Lines about masks without an image, and about one mask of several images."""
+    notes = []
+    if lonely := sorted(set(masks) - set(found)):
+        notes.append(
+            f"{root}: {len(lonely):,} of {len(masks):,} masks have no image and are not used, such "
+            f"as {lonely[0]}"
+        )
+    if count := len(found) - len(set(found)):
+        twice = next(name for name, mask in zip(images, found) if found.count(mask) > 1)
+        notes.append(
+            f"{root}: {count:,} images share their mask with another of the same name but another "
+            f"ending, such as {twice}"
+        )
+    return notes
+
+
+def _names_of(path: Path) -> tuple[str, ...]:
+    """Names of a list, one a line; an empty line, which is no name, stands for its number."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}; save it as UTF-8 text") from None
+    return tuple(line.strip() or str(number) for number, line in enumerate(lines))
 
 
 def _open_voc(path: Path) -> SegmentationImages:
     root = path.parents[2]
-    stems = [
-        line.split()[0]
-        for line in path.read_text(encoding="utf-8-sig").splitlines()
-        if line.strip()
-    ]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    stems = listed_names(
+        lines, is_image=lambda name: (root / "JPEGImages" / f"{name}.jpg").is_file()
+    )
     if not stems:
         raise DataError(f"{path} lists no images; it needs one name per line, such as 2007_000032")
 

@@ -6,35 +6,46 @@ VOC counts pixels from one and includes the last. Here boxes count from zero and
 and bottom edges.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from sparring.data.decode import UnreadableImageError, load_header_size
+from sparring.data.classes import canonical
+from sparring.data.decode import (
+    UnreadableImageError,
+    load_header_size,
+)
+from sparring.data.orientation import upright
 from sparring.data.sources.annotations import (
     AnnotatedImages,
     ObjectAnnotation,
     Outlines,
+    size_of,
     stack_annotations,
 )
+from sparring.data.sources.fields import field, mark, number
 from sparring.data.sources.files import Files
+from sparring.data.sources.segmentation_images import ids_of
+from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
 # Border between objects, and pixels of none of the 20 classes.
 _VOID = 255
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class _Item(NamedTuple):
     name: str
     box: tuple[float, float, float, float]
     is_difficult: bool
+    is_turned: bool
+    """Whether the left and right or top and bottom edges were exchanged."""
 
 
 def open_voc(path: Path) -> AnnotatedImages:
@@ -64,9 +75,15 @@ def open_voc(path: Path) -> AnnotatedImages:
     sizes = torch.tensor(
         [_size(source, index, tree) for index, tree in enumerate(trees)], dtype=torch.long
     )
-    outlines = _outlines(root, names, [len(found) for found in items])
+    turned = sum(item.is_turned for found in items for item in found)
+    note = f"{path}: {turned:,} boxes end before they begin; their edges were exchanged"
     return AnnotatedImages(
-        source, stack_annotations(marks), sizes=sizes, class_names=classes, outlines=outlines
+        source,
+        stack_annotations(marks),
+        sizes=sizes,
+        class_names=classes,
+        outlines=_outlines(root, names, [len(found) for found in items], source, sizes),
+        notes=[note] if turned else [],
     )
 
 
@@ -87,13 +104,26 @@ def _names(path: Path) -> tuple[Path, list[str]]:
             "into ImageSets/Main"
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = listed_names(
+        lines, is_image=lambda name: (root / "Annotations" / f"{name}.xml").is_file()
+    )
     if not names:
         raise DataError(f"{path} names no images")
     return root, names
+
+
+def listed_names(lines: Sequence[str], *, is_image: Callable[[str], bool]) -> list[str]:
+    """Names in a VOC list, one a line, each once: a mark of the class (-1, 0 or 1) may follow, and
+    a name may have spaces."""
+    names = [line.strip() for line in lines if line.strip()]
+    return list(
+        dict.fromkeys(
+            name if is_image(name) else re.sub(r"\s+(-1|0|1)$", "", name) for name in names
+        )
+    )
 
 
 def _tree(path: Path) -> ElementTree.Element:
@@ -101,7 +131,7 @@ def _tree(path: Path) -> ElementTree.Element:
         tree = ElementTree.fromstring(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # also for its encoding
         raise DataError(f"{path} is not XML: {error}") from None
     if tree.tag != "annotation":
         raise DataError(f"{path} is not VOC: its root is <{tree.tag}> instead of <annotation>")
@@ -110,22 +140,27 @@ def _tree(path: Path) -> ElementTree.Element:
 
 def _items(path: Path, tree: ElementTree.Element) -> list[_Item]:
     found = []
-    for entry in tree.findall("object"):
-        try:
-            # Direct children only: parts such as heads have their own boxes.
-            box = entry.find("bndbox")
-            left, top, right, bottom = (
-                float(box.findtext(key))  # type: ignore[union-attr, arg-type]
-                for key in ("xmin", "ymin", "xmax", "ymax")
-            )
-            name = str(entry.findtext("name")).strip()
-        except (AttributeError, TypeError, ValueError):
+    for place, entry in enumerate(tree.findall("object"), start=1):
+        where = f"{path}: object {place}"
+        # Direct children only: parts such as heads have their own boxes.
+        box, name = entry.find("bndbox"), canonical(entry.findtext("name") or "")
+        texts = {key: box.findtext(key) if box is not None else None for key in _EDGES}
+        edges = [field(number, text, where=where, key=key) for key, text in texts.items()]
+        known = [edge for edge in edges if edge is not None]
+        if not name or len(known) < len(_EDGES):
             raise DataError(
-                f"{path} is not VOC: an <object> needs a <name> and a <bndbox> of xmin, ymin, "
+                f"{path} is not VOC: object {place} needs a <name> and a <bndbox> of xmin, ymin, "
                 "xmax and ymax"
-            ) from None
-        difficult = (entry.findtext("difficult") or "0").strip()
-        found.append(_Item(name, (left - 1, top - 1, right, bottom), difficult == "1"))
+            )
+        (left, right), (top, bottom) = sorted(known[::2]), sorted(known[1::2])
+        found.append(
+            _Item(
+                name,
+                (left - 1, top - 1, right, bottom),
+                field(mark, entry.findtext("difficult"), where=where, key="difficult"),
+                [left, top, right, bottom] != known,
+            )
+        )
     return found
 
 
@@ -150,16 +185,12 @@ def _size(source: Files, index: int, tree: ElementTree.Element) -> tuple[int, in
     texts = tree.findtext("size/height"), tree.findtext("size/width")
     if all(text is not None and text.strip().isdigit() and int(text) > 0 for text in texts):
         return int(texts[0]), int(texts[1])  # type: ignore[arg-type]
-    try:
-        return load_header_size(source.read, index)
-    except UnreadableImageError as error:
-        raise DataError(
-            f"{source.key(index)} cannot be read ({error}); repair the image or take it out of "
-            "the list"
-        ) from None
+    return size_of(source, index)
 
 
-def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlines | str:
+def _outlines(
+    root: Path, names: Sequence[str], counts: Sequence[int], source: Files, sizes: Tensor
+) -> Outlines | str:
     files = [root / "SegmentationObject" / f"{name}.png" for name in names]
     missing = [file for file in files if not file.is_file()]
     if missing:
@@ -171,14 +202,26 @@ def _outlines(root: Path, names: Sequence[str], counts: Sequence[int]) -> Outlin
 
     def masks(index: int) -> Tensor:
         """Masks of an image's objects: pixels of value k belong to the k-th object."""
-        with Image.open(files[index]) as image:
-            values = np.asarray(image)
+        try:
+            values = ids_of(files[index].read_bytes())
+        except (OSError, UnreadableImageError) as error:
+            raise DataError(f"{files[index]} cannot be used: {error}") from None
         inside = values[values != _VOID]
-        if values.ndim != 2 or (inside.size and int(inside.max()) > counts[index]):
+        if inside.size and int(inside.max()) > counts[index]:
             raise DataError(
                 f"{files[index]} must be a palette image whose pixels number the "
                 f"{counts[index]} objects of the xml from 1"
             )
-        return torch.from_numpy(values[None] == np.arange(1, counts[index] + 1)[:, None, None])
+        whole = torch.from_numpy(values)
+        size = tuple(sizes[index].tolist())
+        if whole.shape != size:  # one of both is for the picture as stored
+            turned = upright if load_header_size(source.read, index) == size else as_stored
+            whole = turned(whole, stored_orientation(source.read, index))
+        if whole.shape != size:
+            raise DataError(
+                f"{files[index]} has {values.shape[1]} x {values.shape[0]} pixels and its image "
+                f"{size[1]} x {size[0]}"
+            )
+        return whole == torch.arange(1, counts[index] + 1)[:, None, None]
 
     return masks

@@ -3,11 +3,13 @@ it."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sparring.data.classes import canonical, match_classes
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.detection_layouts import ACCEPTED, open_detection_images
 from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
@@ -24,6 +26,7 @@ from sparring.evaluation.detection.detector_training import (
 )
 from sparring.evaluation.detection.detectors import resize_to
 from sparring.evaluation.protocol import Result
+from sparring.evaluation.readable import readable
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
@@ -63,8 +66,12 @@ class DetectionSets:
     test: AnnotatedImages
     test_rows: list[int]
     test_labels: Tensor
-    """The detector's label of each class of the test set; 0 where it has none and no object
+    """The detector's label of each class of the test set; 0 where it has none and no object to find
     either."""
+    class_names: tuple[str, ...]
+    """Classes of the detector's labels 1, 2, ..., then those that only the test set shows."""
+    num_shown: int
+    """Number of classes that the images to learn from show."""
 
 
 def trial(
@@ -80,10 +87,10 @@ def trial(
         ConfigError: for a backbone that is no ResNet.
         TrainingError: for a loss that is not finite.
     """
-    sets = open_sets(data, task, reports=evaluated.is_trained)
-    names = sets.train.class_names
+    sets = data.once(("detection", task.name), lambda: open_sets(data, task))
+    num_classes = len(sets.train.class_names)
     with drawing(data.seed, data.device):
-        model = task.build(evaluated.trainable_copy(), settings, num_classes=len(names))
+        model = task.build(evaluated.trainable_copy(), settings, num_classes=num_classes)
         source = batches(
             sets.train,
             sets.train_rows,
@@ -100,7 +107,7 @@ def trial(
     truths = [truth(sets, row, with_masks=task.has_masks) for row in sets.test_rows]
     result: Result = {}
     for prefix, by in task.scores.items():
-        scored = coco_score(truths, found, class_names=names, by=by)
+        scored = coco_score(truths, found, class_names=sets.class_names, by=by)
         result.update(
             scored
             if not prefix
@@ -109,8 +116,9 @@ def trial(
     return {**result, **_facts(sets, settings, loss)}
 
 
-def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> DetectionSets:
-    """Open both sets and check them for whatever would stop the trial later.
+def open_sets(data: EvaluationData, task: DetectionTask) -> DetectionSets:
+    """Open both sets and check them for whatever would stop the trial later. Images that cannot be
+    read are left out and told.
 
     Raises:
         DataError: if one is missing, has no objects or no outlines, or an image is not as
@@ -123,7 +131,7 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
             f"--train-data and --data, {ACCEPTED}"
         )
     train_set, test_set = open_detection_images(data.train), open_detection_images(data.test)
-    if train_set.fingerprint() == test_set.fingerprint():
+    if train_set.content_fingerprint() == test_set.content_fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "
             "--data are the same"
@@ -134,7 +142,7 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
                 f"{task.name} needs outlines, and the {which} set has none: "
                 f"{images.outlines_missing}"
             )
-        for line in _oddities(which, images) if reports else ():
+        for line in (*images.notes, *_oddities(which, images)):
             data.report(line)
     limits = data.limits
     learned = learnable(train_set)
@@ -142,20 +150,21 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
         raise DataError(
             f"none of the {len(train_set):,} training images shows an object to learn from"
         )
-    chosen = _limited(list(range(len(test_set))), limits[1])
-    labels = _matched(train_set.class_names, test_set, chosen)
-    checking = data.progress("sizes of the test images")
-    for number, row in enumerate(chosen, start=1):
-        test_set.check(row)  # before the hours that training takes
-        if checking is not None:
-            checking(number, len(chosen))
-    return DetectionSets(
-        train=train_set,
-        train_rows=_limited(learned, limits[0]),
-        test=test_set,
-        test_rows=chosen,
-        test_labels=labels,
-    )
+    rows = []
+    for which, images, chosen in (
+        ("training", train_set, _limited(learned, limits[0])),
+        ("test", test_set, _limited(list(range(len(test_set))), limits[1])),
+    ):
+        look = partial(_look, images, with_masks=task.has_masks)
+        rows.append(list(readable(chosen, look, what=f"{which} images", data=data)))
+    return _matched(train_set, rows[0], test_set, rows[1], data)
+
+
+def _look(images: AnnotatedImages, row: int, *, with_masks: bool) -> None:
+    """Read an image and its outlines before the hours that training takes."""
+    images.image(row)
+    if with_masks:
+        images.masks(row)
 
 
 def truth(sets: DetectionSets, row: int, *, with_masks: bool) -> AnnotatedObjects:
@@ -194,21 +203,41 @@ def _limited(rows: list[int], limit: int | None) -> list[int]:
     return [rows[place] for place in order.tolist()]
 
 
-def _matched(names: tuple[str, ...], test_set: AnnotatedImages, rows: list[int]) -> Tensor:
-    """The detector's label of each class of the test set."""
-    objects = test_set.everything
+def _shown(images: AnnotatedImages, rows: list[int]) -> list[str]:
+    """Classes of the objects to learn or to find in some images."""
+    objects = images.everything
     counted = objects.labels[torch.isin(objects.image, torch.tensor(rows)) & ~objects.is_ignored]
-    if not len(counted):
-        raise DataError(f"none of the {len(rows):,} test images shows an object to find")
-    present = {test_set.class_names[label - 1] for label in torch.unique(objects.labels).tolist()}
-    if unknown := sorted(present - set(names)):
-        raise DataError(
-            f"the test set has classes that the training set lacks: {', '.join(unknown)}; it "
-            f"has {', '.join(names)}"
-        )
-    return torch.tensor(
-        [names.index(name) + 1 if name in names else 0 for name in test_set.class_names],
-        dtype=torch.long,
+    return [images.class_names[label - 1] for label in torch.unique(counted).tolist()]
+
+
+def _matched(
+    train: AnnotatedImages,
+    train_rows: list[int],
+    test: AnnotatedImages,
+    test_rows: list[int],
+    data: EvaluationData,
+) -> DetectionSets:
+    """Both sets, their classes matched by name."""
+    learned, scored = _shown(train, train_rows), _shown(test, test_rows)
+    if not scored:
+        raise DataError(f"none of the {len(test_rows):,} test images shows an object to find")
+    for note in match_classes(learned, scored).notes:
+        data.report(note)
+    labels = {canonical(name): label for label, name in enumerate(train.class_names, start=1)}
+    new = [name for name in scored if canonical(name) not in labels]
+    labels |= {
+        canonical(name): len(train.class_names) + place for place, name in enumerate(new, start=1)
+    }
+    return DetectionSets(
+        train=train,
+        train_rows=train_rows,
+        test=test,
+        test_rows=test_rows,
+        test_labels=torch.tensor(
+            [labels.get(canonical(name), 0) for name in test.class_names], dtype=torch.long
+        ),
+        class_names=(*train.class_names, *new),
+        num_shown=len(learned),
     )
 
 
@@ -220,7 +249,7 @@ def _facts(sets: DetectionSets, settings: DetectorSettings, loss: float) -> Resu
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "training_loss": loss,
-        "classes": len(sets.train.class_names),
+        "classes": sets.num_shown,
         "train_images": len(sets.train_rows),
         "test_images": len(sets.test_rows),
     }

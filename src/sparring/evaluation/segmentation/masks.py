@@ -1,55 +1,41 @@
 """Images with masks for segmentation protocols: opening and checking both sets, and scoring."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparring.config import Settings
+from sparring.data.sources.image_source import UnreadableItemError
 from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.data.sources.segmentation_layouts import open_segmentation_images
 from sparring.data.sources.source import ImageData, Source
-from sparring.errors import ConfigError, DataError
+from sparring.errors import DataError
 from sparring.evaluation.classified import HELD_OUT_SHARE
 from sparring.evaluation.data import EvaluationData
-from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.protocol import Result, table
+from sparring.evaluation.readable import readable
+from sparring.evaluation.segmentation.mask_classes import (
+    NUM_IDS,
+    CountedMasks,
+    MaskClasses,
+    MaskSettings,
+    mask_classes,
+)
 from sparring.evaluation.segmentation.mask_views import resized_mask
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
 from sparring.seeding import generator
 
-IGNORED = 255
-"""The id of pixels without a class in VOC's masks and most others."""
-VOID_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
-"""Names, in any case, of a class that means "no class"."""
-
+_Counts: TypeAlias = dict[int, npt.NDArray[np.int64]]
+"""Number of pixels of each id, by the row of a mask."""
 # That many equal masks tell that two sets are one.
 _COMPARED_MASKS = 8
-
-
-class MaskSettings(Settings):
-    """How masks are read; part of the settings of every protocol on masks."""
-
-    protocol: ClassVar[str] = "segmentation"
-
-    num_classes: int | None = Field(default=None, ge=2, le=65_536)
-    """Ids are 0 .. num_classes - 1; None: as many as there are names, else up to the highest id in
-    the masks."""
-    class_names: tuple[str, ...] = ()
-    """Names of the ids in their order, for masks that carry none; without them classes are called
-    by their ids."""
-    ignore_index: int | None = Field(default=None, ge=0, le=65_535)
-    """Id of pixels without a class, neither learned nor scored; None: that of a class named void,
-    ignored or unlabelled, else 255."""
-    longer_side: int | None = Field(default=None, ge=16)
-    """Larger images are shrunk to this longer side before the network sees them; None: none is.
-    Scored are the masks at their own size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +46,52 @@ class Segmented:
     train_rows: tuple[int, ...]
     test: SegmentationImages
     test_rows: tuple[int, ...]
-    class_names: tuple[str, ...]
-    ignore_index: int
-    train_pixels: Int[Tensor, "classes"]
-    test_pixels: Int[Tensor, "classes"]
-    """Pixels of each class in the rows to learn from and in those to score."""
+    classes: MaskClasses
     tested_on: str
     """Which images are scored, in words."""
     longer_side: int | None
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each number that a pixel can be given."""
+        return self.classes.names
+
+    @property
+    def ignore_index(self) -> int:
+        """Number of pixels without a class."""
+        return self.classes.ignore_index
+
+    @property
+    def train_pixels(self) -> Int[Tensor, "classes"]:
+        """Pixels of each class in the rows to learn from."""
+        return self.classes.train_pixels
+
+    @property
+    def test_pixels(self) -> Int[Tensor, "classes"]:
+        """Pixels of each class in the rows to score."""
+        return self.classes.test_pixels
+
+    @property
     def num_classes(self) -> int:
-        """Number of ids that a pixel can be given."""
+        """Number of classes that a pixel can be given."""
         return len(self.class_names)
 
     def train_pair(
         self, row: int
     ) -> tuple[Float[Tensor, "3 height width"], Int[Tensor, "height width"]]:
-        """An image to learn from, in [0, 1], and its mask, both shrunk if they are large."""
-        image, mask = shrunk(self.train.image(row), self.longer_side), self.train.mask(row)
+        """An image to learn from, in [0, 1], and the class of each pixel, both shrunk if they are
+        large."""
+        image = shrunk(self.train.image(row), self.longer_side)
+        mask = self.classes.train_numbers[self.train.mask(row)]
         return image, mask if mask.shape == image.shape[1:] else resized_mask(mask, image.shape[1:])
 
     def test_image(self, row: int) -> Float[Tensor, "3 height width"]:
         """An image to score, in [0, 1]."""
         return shrunk(self.test.image(row), self.longer_side)
+
+    def test_mask(self, row: int) -> Int[Tensor, "height width"]:
+        """Class of each pixel of an image to score."""
+        return self.classes.test_numbers[self.test.mask(row)]
 
     def prediction(
         self, logits: Float[Tensor, "classes height width"]
@@ -105,7 +113,7 @@ class Segmented:
             "miou": mean_iou(confusion),
             "pixel_accuracy": pixel_accuracy(confusion),
             "classes": len(present),
-            "ignore_index": self.ignore_index,
+            "ignore_index": self.classes.ignored_id,
             "train_images": len(self.train_rows),
             "test_images": len(self.test_rows),
             "tested_on": self.tested_on,
@@ -151,78 +159,81 @@ def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
         DataError: no masks, masks that do not fit their images, ids beyond the classes, or nothing
             to learn or to score.
     """
-    train, test, train_rows, test_rows, tested_on = _sets(data)
-    train_counts = _pixels(train, train_rows, data.progress("checking the training masks"))
-    test_counts = _pixels(test, test_rows, data.progress("checking the test masks"))
-    names, ignore_index = _classes(
-        train.class_names, np.maximum(train_counts, test_counts), settings
+    key = f"masks {settings.model_dump_json(include=set(MaskSettings.model_fields))}"
+    return data.once((settings.protocol, key), lambda: _opened_and_checked(data, settings))
+
+
+def _opened_and_checked(data: EvaluationData, settings: MaskSettings) -> Segmented:
+    train, test = _sets(data)
+    for note in dict.fromkeys((*train.notes, *test.notes)):
+        data.report(note)
+    train_counts, test_counts, tested_on = _seen(train, test, data)
+    classes = mask_classes(
+        CountedMasks(train.class_names, _total(train_counts.values())),
+        CountedMasks(test.class_names, _total(test_counts.values())),
+        settings,
     )
-    for counts, which in ((train_counts, "training"), (test_counts, "test")):
-        _refuse_unusable(
-            counts,
-            which,
-            ignore_index=ignore_index,
-            num_classes=len(names),
-            protocol=settings.protocol,
-        )
-    train_pixels, test_pixels = (
-        _of_classes(counts, len(names), ignore_index) for counts in (train_counts, test_counts)
-    )
+    for note in classes.notes:
+        data.report(note)
     return Segmented(
         train=train,
-        train_rows=train_rows,
+        train_rows=tuple(train_counts),
         test=test,
-        test_rows=test_rows,
-        class_names=names,
-        ignore_index=ignore_index,
-        train_pixels=train_pixels,
-        test_pixels=test_pixels,
+        test_rows=tuple(test_counts),
+        classes=classes,
         tested_on=tested_on,
         longer_side=settings.longer_side,
     )
 
 
-def _sets(
-    data: EvaluationData,
-) -> tuple[SegmentationImages, SegmentationImages, tuple[int, ...], tuple[int, ...], str]:
-    """Both sets and the rows of each; a single set, or two equal ones, are split."""
+def _sets(data: EvaluationData) -> tuple[SegmentationImages, SegmentationImages]:
+    """Both sets; the same object twice if only one is given, or if they are equal."""
     given = data.train if data.train is not None else data.test
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
         given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
-    test = (
-        train
-        if data.train is None or data.test is None
-        else _opened(data.test, "images to score (--data)")
-    )
+    if data.train is None or data.test is None:
+        return train, train
+    test = _opened(data.test, "images to score (--data)")
+    return train, train if _are_same(train, test) else test
+
+
+def _seen(
+    train: SegmentationImages, test: SegmentationImages, data: EvaluationData
+) -> tuple[_Counts, _Counts, str]:
+    """Pixels of each id in the masks of the images that can be read, by row, in the set to learn
+    from and in the one to score; and which images are scored. A single set is split."""
     most_train, most_test = data.limits
-    if not _are_same(train, test):
+
+    def look(images: SegmentationImages, rows: Sequence[int], which: str) -> _Counts:
+        what = f"{which}images and their masks"
+        return readable(rows, partial(_counts, images), what=what, data=data)
+
+    if train is not test:
         return (
-            train,
-            test,
-            _at_most(range(len(train)), most_train),
-            _at_most(range(len(test)), most_test),
+            look(train, _at_most(range(len(train)), most_train), "training "),
+            look(test, _at_most(range(len(test)), most_test), "test "),
             "all test images",
         )
-    if len(train) < 2:
+    seen = look(train, range(len(train)), "")
+    rows = list(seen)
+    if len(rows) < 2:
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(len(train), generator=generator(data.seed, "held-out masks")).tolist()
-    held_out = max(1, round(HELD_OUT_SHARE * len(train)))
+    order = torch.randperm(len(rows), generator=generator(data.seed, "held-out masks")).tolist()
+    held_out = max(1, round(HELD_OUT_SHARE * len(rows)))
+    kept, scored = (
+        {rows[place]: seen[rows[place]] for place in _at_most(sorted(places), limit)}
+        for places, limit in ((order[held_out:], most_train), (order[:held_out], most_test))
+    )
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "
         "same"
     )
-    return (
-        train,
-        train,
-        _at_most(sorted(order[held_out:]), most_train),
-        _at_most(sorted(order[:held_out]), most_test),
-        tested_on,
-    )
+    return kept, scored, tested_on
 
 
 def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
@@ -247,87 +258,39 @@ def _are_same(train: SegmentationImages, test: SegmentationImages) -> bool:
     if train is test or train.fingerprint() == test.fingerprint():
         return True
     rows = np.linspace(0, len(train) - 1, _COMPARED_MASKS).astype(int).tolist()
-    return len(train) == len(test) and all(
-        torch.equal(train.mask(row), test.mask(row))
-        and torch.equal(train.image(row), test.image(row))
-        for row in rows
-    )
+    return len(train) == len(test) and all(_is_same(train, test, row) for row in rows)
 
 
-def _pixels(
-    data: SegmentationImages, rows: tuple[int, ...], progress: ReportProgress | None
-) -> np.ndarray:
-    """Number of pixels of each id in the masks of the rows."""
-    counts = np.zeros(65_536, np.int64)
-    for done, row in enumerate(rows, start=1):
-        ids = data.checked_mask(row).flatten().numpy()
-        if ids.size and not 0 <= ids.min() <= ids.max() < len(counts):
-            raise DataError(
-                f"the mask of {data.key(row)} has ids from {ids.min()} to {ids.max()}; "
-                f"accepted are 0 to {len(counts) - 1}"
-            )
-        found = np.bincount(ids)
-        counts[: len(found)] += found
-        if progress is not None:
-            progress(done, len(rows))
+def _is_same(train: SegmentationImages, test: SegmentationImages, row: int) -> bool:
+    """Whether a row of both sets has the same image and mask, or can be read in neither."""
+    first, second = (_pair(images, row) for images in (train, test))
+    if first is None or second is None:
+        return first is second
+    return all(map(torch.equal, first, second))
+
+
+def _pair(images: SegmentationImages, row: int) -> tuple[Tensor, Tensor] | None:
+    """An image and its mask; None if the image cannot be read."""
+    try:
+        return images.mask(row), images.image(row)
+    except UnreadableItemError:
+        return None
+
+
+def _counts(images: SegmentationImages, row: int) -> npt.NDArray[np.int64]:
+    """Number of pixels of each id in a mask, up to its highest."""
+    ids = images.checked_mask(row).flatten().numpy()
+    if ids.size and not 0 <= ids.min() <= ids.max() < NUM_IDS:
+        raise DataError(
+            f"the mask of {images.key(row)} has ids from {ids.min()} to {ids.max()}; "
+            f"accepted are 0 to {NUM_IDS - 1}"
+        )
+    return np.bincount(ids)
+
+
+def _total(parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """Number of pixels of each of the `NUM_IDS` ids."""
+    counts = np.zeros(NUM_IDS, np.int64)
+    for part in parts:
+        counts[: len(part)] += part
     return counts
-
-
-def _classes(
-    found: tuple[str, ...] | None, counts: np.ndarray, settings: MaskSettings
-) -> tuple[tuple[str, ...], int]:
-    """Names of the classes and the ignored id."""
-    names, number = settings.class_names or found or (), settings.num_classes
-    if settings.class_names and number is not None and len(names) != number:
-        raise ConfigError(
-            f"{settings.protocol}.num_classes is {number} and {settings.protocol}.class_names "
-            f"has {len(names)} names; set one of them only"
-        )
-    void = next((place for place, name in enumerate(names) if name.lower() in VOID_NAMES), IGNORED)
-    ignore_index = settings.ignore_index if settings.ignore_index is not None else void
-    if number is None and not names:
-        others = np.flatnonzero(counts)
-        number = int(max(others[others != ignore_index], default=0)) + 1
-    elif number is None:
-        number = len(names) - (ignore_index == len(names) - 1)
-    return tuple(
-        names[place] if place < len(names) else str(place) for place in range(number)
-    ), ignore_index
-
-
-def _refuse_unusable(
-    counts: np.ndarray, which: str, *, ignore_index: int, num_classes: int, protocol: str
-) -> None:
-    """Check that the masks have the classes that the settings promise."""
-    ids = np.flatnonzero(counts)
-    known = ids[ids != ignore_index]
-    if len(known) and known[-1] >= num_classes:
-        raise DataError(
-            f"the {which} masks have the id {known[-1]}, but the classes are 0 to "
-            f"{num_classes - 1} (and {ignore_index}: ignored); "
-            f"set {protocol}.num_classes or {protocol}.class_names, or "
-            f"{protocol}.ignore_index if that id means no class"
-        )
-    if not len(known):
-        raise DataError(
-            f"every pixel of the {which} masks has the id {ignore_index}, which is ignored; "
-            f"set {protocol}.ignore_index to another id"
-        )
-    if which == "training" and len(known) == 1:
-        hint = (
-            f"; {ignore_index} is ignored: use other ids, or set {protocol}.ignore_index"
-            if len(ids) > 1
-            else ""
-        )
-        raise DataError(
-            f"the training masks show a single class, id {known[0]}, and telling classes "
-            f"apart needs at least two{hint}"
-        )
-
-
-def _of_classes(counts: np.ndarray, num_classes: int, ignore_index: int) -> Tensor:
-    """Number of pixels of each class; the ignored id does not count."""
-    kept = counts[:num_classes].copy()
-    if ignore_index < num_classes:
-        kept[ignore_index] = 0
-    return torch.from_numpy(kept)

@@ -26,7 +26,8 @@ from sparring.evaluation.frozen.logistic import (
     standardise,
 )
 from sparring.evaluation.protocol import Protocol, Result
-from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
+from sparring.evaluation.segmentation.mask_classes import MaskSettings
+from sparring.evaluation.segmentation.masks import Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import dilated_maps, upsampled
 from sparring.measures.iou import confusion_matrix, mean_iou
 from sparring.models.encoder import Encoder
@@ -225,7 +226,7 @@ def _confusion(
     """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     for done, row in enumerate(segmented.test_rows, start=1):
-        mask, map_ = segmented.test.mask(row), network(segmented.test_image(row))
+        mask, map_ = segmented.test_mask(row), network(segmented.test_image(row))
         logits = fitted.logits(map_.flatten(1).T).T.view(-1, *map_.shape[1:])
         predicted = fitted.classes[upsampled(logits[None], mask.shape)[0].argmax(dim=0)].cpu()
         confusion += confusion_matrix(

@@ -15,8 +15,9 @@ from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.protocol import Protocol, Result, curves
+from sparring.evaluation.segmentation.mask_classes import MaskSettings
 from sparring.evaluation.segmentation.mask_views import MaskViews
-from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented
+from sparring.evaluation.segmentation.masks import Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import HEADS, HeadShape, Segmenter, upsampled
 from sparring.measures.iou import confusion_matrix
 from sparring.optim.schedule import cosine
@@ -305,7 +306,7 @@ def _confusion(
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
     with evaluating(model.modules()):
         for done, row in enumerate(segmented.test_rows, start=1):
-            mask = segmented.test.mask(row)
+            mask = segmented.test_mask(row)
             logits = upsampled(model(segmented.test_image(row)[None].to(device)), mask.shape)
             predicted = segmented.prediction(logits[0]).cpu()
             confusion += confusion_matrix(
