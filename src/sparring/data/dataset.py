@@ -1,6 +1,5 @@
 """Decoded images by index: small images from the store, large ones from their files."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.config import Settings
 from sparring.data.batch_memory import empty_images
+from sparring.data.cores import free_cores
 from sparring.data.decode import UnreadableImageError, centre_square, load
 from sparring.data.keys import Keys
 from sparring.data.sources.arrays import Arrays
@@ -44,7 +44,6 @@ SMALL_PIXELS = 96
 crop of the stored square loses little there."""
 STORE_BYTES = 8 * 2**30
 """Largest store in bytes that `store="auto"` makes."""
-MAX_WORKERS = 8
 
 
 class DataSettings(Settings):
@@ -294,7 +293,7 @@ def open_dataset(
         source = Subset(source, order.sort().values.numpy())
     if isinstance(source, Arrays) and (squares := source.squares(image_size)) is not None:
         return StoredDataset(source, squares)
-    workers = settings.workers or _free_cores()
+    workers = settings.workers or free_cores()
     typical = typical_size(source)  # also raises at once if no image can be read
     if settings.store == "always" or (
         settings.store == "auto" and _suits_store(typical, len(source), image_size)
@@ -342,10 +341,3 @@ def _too_many_unreadable(
         f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
         f"at most {max_bad_share:.0%} may be (data.max_bad_share): repair or remove them"
     )
-
-
-def _free_cores() -> int:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
