@@ -6,8 +6,9 @@
     features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
 
 The functions: train, resume, load, evaluate, embed, export, report, plan, list_methods,
-list_protocols, doctor. What a method of your own is made of: Method, MethodSettings, MethodLoss,
-Context, View, Player and their neighbours; see docs/adding_a_method.md and `sparring.testing`.
+list_protocols, doctor, inspect_data. What a method of your own is made of: Method, MethodSettings,
+MethodLoss, Context, View, Player and their neighbours; see docs/adding_a_method.md and
+`sparring.testing`.
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ from sparring.errors import SparringError
 
 if TYPE_CHECKING:
     from sparring.api import (
+        DataFinding,
         Embedded,
         ResourcePlan,
         Run,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         embed,
         evaluate,
         export,
+        inspect_data,
         list_methods,
         list_protocols,
         load,
@@ -61,8 +64,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "sparring.api": (
-        "Embedded ResourcePlan Run doctor embed evaluate export list_methods list_protocols "
-        "load plan report resume train"
+        "DataFinding Embedded ResourcePlan Run doctor embed evaluate export inspect_data "
+        "list_methods list_protocols load plan report resume train"
     ),
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
@@ -89,6 +92,7 @@ __all__ = [
     "Added",
     "Averaged",
     "Context",
+    "DataFinding",
     "Embedded",
     "Encoder",
     "EncoderOnly",
@@ -120,6 +124,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "inspect_data",
     "joint",
     "joint_with_gradient",
     "list_methods",

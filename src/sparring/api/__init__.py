@@ -5,17 +5,19 @@ The command line is a thin layer over these.
 
 from sparring.api.common import Run as Run
 from sparring.api.common import load as load
+from sparring.api.inspecting import doctor as doctor
+from sparring.api.inspecting import inspect_data as inspect_data
 from sparring.api.scoring import Embedded as Embedded
 from sparring.api.scoring import embed as embed
 from sparring.api.scoring import evaluate as evaluate
 from sparring.api.scoring import score_after_training as score_after_training
-from sparring.api.showing import doctor as doctor
 from sparring.api.showing import export as export
 from sparring.api.showing import list_methods as list_methods
 from sparring.api.showing import list_protocols as list_protocols
 from sparring.api.showing import report as report
 from sparring.api.training import resume as resume
 from sparring.api.training import train as train
+from sparring.data.inspection.findings import DataFinding as DataFinding
 from sparring.planning.plan import plan as plan
 from sparring.planning.resource_plan import ResourcePlan as ResourcePlan
 from sparring.training.configure import find_recipe as find_recipe

@@ -1,8 +1,7 @@
-"""Public functions that hand out what there is: export, report, lists, doctor."""
+"""Public functions that hand out what there is: export, report, lists."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -14,9 +13,6 @@ from sparring.formats.weights import export_weights
 from sparring.methods import registry
 from sparring.methods.about import About
 from sparring.training.listener import Listener
-
-if TYPE_CHECKING:
-    from sparring.command.doctor import Finding
 
 
 def export(
@@ -83,10 +79,3 @@ def list_methods() -> dict[str, About]:
 def list_protocols() -> dict[str, Protocol]:
     """Evaluation protocols that the library ships, by name, in the order of its lists."""
     return dict(PROTOCOLS)
-
-
-def doctor() -> "list[Finding]":
-    """Findings about this installation: versions that fit together, devices, decoding, disk."""
-    from sparring.command.doctor import run_checks
-
-    return list(run_checks())

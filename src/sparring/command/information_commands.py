@@ -1,6 +1,7 @@
 """Commands that describe methods, protocols and the installation, and the demo."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -43,10 +44,28 @@ def methods(
         typer.echo(descriptions.describe(name) if name is not None else descriptions.list_methods())
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Check the installation: package versions, devices, decoding, disk."""
+def doctor(
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Look at these images instead: folder, parquet, list."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page that shows the images found.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Images to look at, drawn at random; default: 20,000.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, or with --data what training and scoring will make of images."""
+    if data is not None:
+        _doctor_of_data(data, out=out, limit=limit, as_json=as_json)
+        return
     from sparring.command.doctor import run_checks
+    from sparring.errors import UsageError
 
+    if out is not None or limit is not None:
+        raise UsageError("--out and --limit belong to --data; name the images to look at")
     findings = run_checks()
     if as_json:
         typer.echo(
@@ -57,6 +76,25 @@ def doctor(as_json: JsonOption = False) -> None:
             typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.name}: {finding.detail}")
     if not all(finding.is_ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _doctor_of_data(data: str, *, out: Path | None, limit: int | None, as_json: bool) -> None:
+    """Print the findings about a data set; they are no failure of the command."""
+    from sparring.api.inspecting import inspect_data
+    from sparring.data.inspection.inspecting import LOOKED_AT
+
+    findings = inspect_data(data, out=out, limit=LOOKED_AT if limit is None else limit)
+    if as_json:
+        shown = [{"name": f.name, "ok": f.is_fine, "detail": f.detail} for f in findings]
+        typer.echo(json.dumps(shown))
+        return
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.is_fine else 'look'}  {finding.name}: {finding.detail}")
+    typer.echo(
+        f"next: sparring doctor --data {shlex.quote(data)} --out data.html"
+        if out is None
+        else f"wrote {out}"
+    )
 
 
 def demo(

@@ -4,7 +4,6 @@ For evaluation and embedding, images that cannot be read are found and left out 
 opened. Training from files finds them on its way.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, Field
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.data.cores import free_cores
 from sparring.data.dataset_kinds import (
     Dataset,
     FileDataset,
@@ -52,7 +52,6 @@ SMALL_PIXELS = 96
 crop of the stored square loses little there."""
 STORE_BYTES = 8 * 2**30
 """Largest store in bytes that `store="auto"` makes."""
-MAX_WORKERS = 8
 
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
@@ -170,7 +169,7 @@ class _Opening:
     ) -> None:
         self._source, self._settings, self._form = source, settings, form
         self._size, self._progress = size, progress
-        self._workers = settings.workers or _free_cores()
+        self._workers = settings.workers or free_cores()
 
     def is_small(self, typical: int) -> bool:
         """Whether `store="auto"` stores these images for training."""
@@ -291,10 +290,3 @@ def _report_left_out(
             f"{clipped:,} of {num_images:,} images have values outside data.value_range, which "
             "are clipped"
         )
-
-
-def _free_cores() -> int:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
