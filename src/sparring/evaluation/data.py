@@ -34,6 +34,7 @@ from sparring.evaluation.features import (
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 from sparring.training.listener import Listener
+from sparring.training.scores import ImageSet
 
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
@@ -88,7 +89,7 @@ class EvaluationData:
         test: images to score, or the name of a public set: its test images; None, or the same
             images as `train`: a fifth of each class is held out and scored.
         image_size: side in pixels that the encoder expects.
-        seed: of every split and draw.
+        seed: of every draw, and of splits of the images to learn from.
         device: where to compute.
         views: makes two views, for the alignment.
         keep: how the images to learn from are kept, and how many of them.
@@ -97,7 +98,12 @@ class EvaluationData:
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
         listener: receives lines and progress.
+        split_seed: draws the images that are held out to be scored; None: `seed`.
     """
+
+    sets: tuple[ImageSet, ImageSet] | None = None
+    """The images that the running protocol learns from and scores, if it opened them itself and
+    says so."""
 
     def __init__(
         self,
@@ -114,11 +120,13 @@ class EvaluationData:
         folder: Path | None = None,
         root: Path | None = None,
         listener: Listener | None = None,
+        split_seed: int | None = None,
     ) -> None:
         """Keep what is given; images are opened when first asked for."""
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
+        self.split_seed = seed if split_seed is None else split_seed
         self._views, self._keep, self._limit, self._listener = (
             views,
             keep or DataSettings(),
@@ -200,7 +208,7 @@ class EvaluationData:
                     f"an image of {named.name} shows several classes; only the protocol "
                     "'transfer' scores such a set"
                 )
-        known = classified(*self.images, seed=self.seed)
+        known = classified(*self.images, seed=self.split_seed)
         tested = self.named(self.test)
         if tested is not None:
             known = replace(
@@ -211,6 +219,25 @@ class EvaluationData:
         if self.learned is None or self.learned.validation is None:
             return known
         return replace(known, validation=positions(known, self.learned.validation))
+
+    def used(self, *, classes: bool) -> tuple[ImageSet, ImageSet]:
+        """The images that a protocol has learned from and scored, by name and content.
+
+        Args:
+            classes: whether it was the images with known classes, or all of both sets.
+        """
+        found = self.sets or (ImageSet(), ImageSet())
+        if self.sets is None and classes and "classes" in vars(self):
+            known = self.classes
+            found = (
+                _image_set(known.train, known.train_rows.tolist(), known.train_labels.tolist()),
+                _image_set(known.test, known.test_rows.tolist(), known.test_labels.tolist()),
+            )
+        elif self.sets is None and "images" in vars(self):
+            train, test = (_image_set(each, range(len(each))) for each in self.images)
+            found = train, test
+        learned = name_of(self.train if self.train is not None else self.test)
+        return replace(found[0], name=learned), replace(found[1], name=name_of(self.test))
 
     def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """An encoder's backbone features of all images to score."""
@@ -267,3 +294,20 @@ class EvaluationData:
             )
             self._features[key] = features.to(self.device)
         return self._features[key]
+
+
+def name_of(data: ImageData | Source | None) -> str:
+    """Name of the images as a user gave them; those of None are held out."""
+    if data is None:
+        return "held-out images"
+    return str(data) if isinstance(data, str | Path) else "given images"
+
+
+def _image_set(
+    dataset: Dataset, rows: Sequence[int], labels: Sequence[int] | None = None
+) -> ImageSet:
+    """The images of these rows, with their classes if these count."""
+    keys = [dataset.keys[row] for row in rows]
+    if labels is not None:
+        keys = [f"{key} {label}" for key, label in zip(keys, labels, strict=True)]
+    return ImageSet.of(dataset.content_fingerprint, keys)

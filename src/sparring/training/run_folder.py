@@ -33,6 +33,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint" / "last.pt"
         self.backbone = self.path / "backbone.safetensors"
         self.scores = self.path / "scores.json"
+        self.predictions = self.path / "predictions"
         self.quarantine = self.path / "quarantine.txt"
         self.environment = self.path / "environment.json"
 
@@ -120,13 +121,13 @@ class RunFolder:
             return {}
 
     def read_scores(self) -> dict[str, Any]:
-        """Read the scores so far; empty before the first evaluation.
+        """Content of scores.json, which `training.scores` reads; empty before the first evaluation.
 
         Raises:
             RunError: if the file is damaged.
         """
         try:
-            return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
+            return dict(json.loads(self.scores.read_text("utf-8"))) if self.scores.exists() else {}
         except (ValueError, TypeError):
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"
@@ -157,4 +158,6 @@ def environment(device: torch.device) -> dict[str, str | int]:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    # Names of files may hold bytes that are no text; JSON has an escape for them.
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")

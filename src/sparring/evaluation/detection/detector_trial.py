@@ -26,6 +26,7 @@ from sparring.evaluation.detection.detectors import resize_to
 from sparring.evaluation.protocol import Result
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.training.scores import ImageSet
 
 _FEW_IMAGES = 4
 
@@ -149,9 +150,14 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
         test_set.check(row)  # before the hours that training takes
         if checking is not None:
             checking(number, len(chosen))
+    train_rows = _limited(learned, limits[0])
+    data.sets = (
+        ImageSet.of(train_set.content_fingerprint(), [train_set.key(row) for row in train_rows]),
+        ImageSet.of(test_set.content_fingerprint(), [test_set.key(row) for row in chosen]),
+    )
     return DetectionSets(
         train=train_set,
-        train_rows=_limited(learned, limits[0]),
+        train_rows=train_rows,
         test=test_set,
         test_rows=chosen,
         test_labels=labels,

@@ -91,9 +91,7 @@ def finetune(
             tried.append(measure(predicted, classified.train_labels[held_out]))
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
     classifier = _tuned(evaluated, data, None, best)
-    accuracy = measure(
-        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
-    )
+    predicted = predictions(classifier, classified.test, classified.test_rows)
     rows = [
         [c.backbone_learning_rate, c.weight_decay, score]
         for c, score in zip(candidates, tried, strict=False)
@@ -114,7 +112,14 @@ def finetune(
         if rows
         else {}
     )
-    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **classified.sizes}
+    return {
+        "accuracy": measure(predicted, classified.test_labels),
+        "metric": metric,
+        **chosen,
+        **grid,
+        "predictions": classified.predictions(predicted),
+        **classified.sizes,
+    }
 
 
 def _metric(data: EvaluationData, settings: FinetuneSettings) -> AccuracyName:

@@ -107,19 +107,15 @@ def semi_supervised(
         for fraction in settings.fractions
     }
     tuning = settings.tuning if evaluated.is_trained else settings.scratch
-    accuracies = {}
+    accuracies: dict[str, list[float]] = {}
+    predicted: dict[str, Tensor] = {}
     for name, draws in budgets.items():
-        accuracies[name] = [
-            _accuracy(
-                evaluated,
-                data,
-                chosen,
-                tuning=tuning,
-                name=f"{name} of the labels, draw {number + 1}",
-                seed=derived_seed(data.seed, "tuning", number),
-            )
-            for number, chosen in enumerate(draws)
-        ]
+        for number, chosen in enumerate(draws):
+            fit = f"{name} of the labels, draw {number + 1}"
+            seed = derived_seed(data.seed, "tuning", number)
+            classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=fit)
+            predicted[fit] = predictions(classifier, classified.test, classified.test_rows)
+            accuracies.setdefault(name, []).append(top_1(predicted[fit], classified.test_labels))
     rows: list[list[str | float | int | None]] = [
         [name, len(budgets[name][0]), *spread(found), len(found)]
         for name, found in accuracies.items()
@@ -137,25 +133,11 @@ def semi_supervised(
             rows,
             title="Accuracy over draws of the labelled images",
         ),
+        "predictions": classified.predictions(
+            torch.stack(list(predicted.values())), list(predicted)
+        ),
         **classified.sizes,
     }
-
-
-def _accuracy(
-    evaluated: EvaluatedEncoder,
-    data: EvaluationData,
-    chosen: Tensor,
-    *,
-    tuning: FineTuningSettings,
-    name: str,
-    seed: int,
-) -> float:
-    """Test accuracy of a copy of the encoder fine-tuned on the chosen training rows."""
-    classified = data.classes
-    classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=name)
-    return top_1(
-        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
-    )
 
 
 def _listed(classified: Classified, path: str) -> Int[Tensor, "listed"]:

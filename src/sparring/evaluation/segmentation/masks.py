@@ -23,6 +23,7 @@ from sparring.evaluation.protocol import Result, table
 from sparring.evaluation.segmentation.mask_views import resized_mask
 from sparring.measures.iou import intersection_over_union, mean_iou, pixel_accuracy
 from sparring.seeding import generator
+from sparring.training.scores import ImageSet
 
 IGNORED = 255
 """The id of pixels without a class in VOC's masks and most others."""
@@ -152,6 +153,10 @@ def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
             to learn or to score.
     """
     train, test, train_rows, test_rows, tested_on = _sets(data)
+    data.sets = (
+        ImageSet.of(train.content_fingerprint(), [train.key(row) for row in train_rows]),
+        ImageSet.of(test.content_fingerprint(), [test.key(row) for row in test_rows]),
+    )
     train_counts = _pixels(train, train_rows, data.progress("checking the training masks"))
     test_counts = _pixels(test, test_rows, data.progress("checking the test masks"))
     names, ignore_index = _classes(
@@ -210,7 +215,9 @@ def _sets(
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(len(train), generator=generator(data.seed, "held-out masks")).tolist()
+    order = torch.randperm(
+        len(train), generator=generator(data.split_seed, "held-out masks")
+    ).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(train)))
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "
