@@ -5,6 +5,7 @@ difference between them can be tested on the same images.
 """
 
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -87,12 +88,14 @@ class Predictions:
             RunError: if it is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 found = {part.name: file[part.name] for part in fields(cls) if part.name in file}
             names = {name: tuple(found[name].tolist()) for name in ("keys", "classes", "fits")}
             return cls(**{**found, **names})
         except FileNotFoundError:
             why = "is missing"
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile):
+        except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError):
+            why = "is damaged"
+        except (BadZipFile, zlib.error):
             why = "is damaged"
         raise RunError(f"{path} {why}; use `sparring evaluate` again")
