@@ -101,15 +101,22 @@ class RunFolder:
         write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
     def write_environment(
-        self, device: torch.device, *, classes: Mapping[str, str] | None = None
+        self,
+        device: torch.device,
+        *,
+        classes: Mapping[str, str] | None = None,
+        planned_steps: int | None = None,
     ) -> None:
         """Save the command, versions and machine.
 
         Args:
             device: device of the run.
             classes: SHA-256 of the file of each given class, by the class's name.
+            planned_steps: steps of the whole run.
         """
         found = {**environment(device), **({"classes": dict(classes)} if classes else {})}
+        if planned_steps is not None:
+            found["planned_steps"] = planned_steps
         write_atomically(self.environment, _json(found))
 
     def read_classes(self) -> dict[str, str]:
