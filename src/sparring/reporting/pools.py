@@ -117,6 +117,16 @@ def scored_apart(one: RunSummary, other: RunSummary, protocol: str) -> list[str]
     return found + [f"{protocol}.{name}" for name in _unequal(first.settings, second.settings)]
 
 
+def unlike_scores(runs: Sequence[RunSummary], protocol: str) -> list[str]:
+    """Sentence that warns of scores that stand side by side and are not of like and like; none if
+    they are."""
+    scored = [run for run in runs if protocol in run.trained]
+    found = dict.fromkeys(
+        reason for run in scored[1:] for reason in scored_apart(scored[0], run, protocol)
+    )
+    return [f"Not comparable: these scores differ in {', '.join(found)}."] if found else []
+
+
 def unequal_budgets(runs: Sequence[RunSummary]) -> str | None:
     """Sentence that warns of runs with unequal epochs, batches, image sizes or images, or that
     have made unequal shares of their steps; None for equal ones."""

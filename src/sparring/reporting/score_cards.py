@@ -8,9 +8,9 @@ from html import escape
 
 from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.reporting.figures import NUM_COLORS
-from sparring.reporting.pools import scored_apart
+from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sections import missing_note, section, swatch
-from sparring.reporting.sentences import accuracy, listed, percent, run_names, scored_protocols
+from sparring.reporting.sentences import accuracy, percent, run_names, scored_protocols
 from sparring.reporting.summary import RunSummary, Score
 
 
@@ -54,10 +54,14 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
                     top=top,
                 )
             )
-    for value in dict.fromkeys(round(value, 4) for value in untrained if value is not None):
+    starts: dict[float, str] = {}
+    for name, before in zip(run_names(runs), untrained, strict=True):
+        if before is not None:
+            starts.setdefault(round(before, 4), name)
+    for value, name in starts.items():
         rows.append(
             _bar(
-                swatch(None, "untrained"),
+                swatch(None, f"untrained, {name}" if len(starts) > 1 else "untrained"),
                 value,
                 gain="",
                 color="untrained",
@@ -75,12 +79,10 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
 
 
 def _unlike(protocol: str, runs: Sequence[RunSummary]) -> list[str]:
-    """Warning that the scores of a card are not of like and like; none if they are."""
+    """Warnings that the scores of a card are not of like and like; none if they are."""
     scored = [run for run in runs if accuracy(run.trained, protocol) is not None]
-    found = dict.fromkeys(
-        reason for run in scored[1:] for reason in scored_apart(scored[0], run, protocol)
-    )
-    return [f"Not comparable: these scores differ in {listed(list(found))}."] if found else []
+    told = [str(text) for run in scored if (text := run.trained[protocol].get("warning"))]
+    return list(dict.fromkeys([*unlike_scores(scored, protocol), *told]))
 
 
 def _bar(name: str, value: float, *, gain: str, color: str, start: float | None, top: float) -> str:

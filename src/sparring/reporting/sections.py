@@ -11,6 +11,7 @@ from html import escape
 from sparring.config import toml_text
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
+from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sentences import confounders, run_names
 from sparring.reporting.summary import RunSummary, leaves
 from sparring.training.metrics import METRICS, metrics_of
@@ -126,8 +127,11 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in columns)
     channels = next((values["channels"] for _, values in columns if "channels" in values), None)
     of = f" ({escape(str(channels))} channels)" if channels else ""
+    unlike = "".join(
+        f'<p class="warning">{escape(text)}</p>' for text in unlike_scores(runs, "geometry")
+    )
     return (
-        f'<div class="scroll"><table class="panel"><thead><tr>'
+        f'{unlike}<div class="scroll"><table class="panel"><thead><tr>'
         f'<th scope="col">of backbone features{of}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )

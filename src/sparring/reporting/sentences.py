@@ -89,13 +89,19 @@ def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
         f"With {min(images):,} scored images, their choice alone moves a score by about "
         f"{100 * error:.1f} points either way."
     ]
-    small = [
-        name
+    gains = {
+        name: after - before
         for name, run in zip(run_names(runs), runs, strict=True)
         if (after := accuracy(run.trained, protocol)) is not None
         and (before := accuracy(run.untrained, protocol)) is not None
-        and after - before <= error
-    ]
+    }
+    worse = [name for name, gain in gains.items() if gain < -error]
+    if worse:
+        sentences.append(
+            f"{listed(worse)} scored below the untrained encoder by more than that: pretraining "
+            "has cost accuracy."
+        )
+    small = [name for name, gain in gains.items() if abs(gain) <= error]
     if small:
         sentences.append(
             f"The gain of {listed(small)} over the untrained encoder is no larger than that."

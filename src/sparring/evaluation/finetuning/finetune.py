@@ -14,6 +14,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
+    budget_warning,
     predictions,
     tuned_copy,
 )
@@ -36,6 +37,7 @@ PROTOCOL = Protocol(
     variants={
         "ssl-transfer": {
             "tuning": {"steps": 5000, "nesterov": True},
+            "scratch": {"steps": 5000, "nesterov": True},
             "learning_rates": [1e-4, 1e-3, 1e-2, 1e-1],
             "weight_decays": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
         }
@@ -117,6 +119,7 @@ def finetune(
         "metric": metric,
         **chosen,
         **grid,
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
         "predictions": classified.predictions(predicted),
         **classified.sizes,
     }

@@ -13,7 +13,12 @@ from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
+from sparring.evaluation.finetuning.finetuning import (
+    FineTuningSettings,
+    budget_warning,
+    predictions,
+    tuned_copy,
+)
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
@@ -47,6 +52,12 @@ PROTOCOL = Protocol(
                 "backbone_learning_rate": 0.02,
                 "head_learning_rate": 5.0,
             },
+            "scratch": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 1000,
+            },
         },
         "swav-10": {
             "fractions": [0.1],
@@ -57,6 +68,12 @@ PROTOCOL = Protocol(
                 "steps": 10000,
                 "backbone_learning_rate": 0.01,
                 "head_learning_rate": 0.2,
+            },
+            "scratch": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 10000,
             },
         },
     },
@@ -133,6 +150,7 @@ def semi_supervised(
             rows,
             title="Accuracy over draws of the labelled images",
         ),
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
         "predictions": classified.predictions(
             torch.stack(list(predicted.values())), list(predicted)
         ),

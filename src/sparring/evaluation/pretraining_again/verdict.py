@@ -10,7 +10,12 @@ from torch import Tensor
 
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
+from sparring.evaluation.finetuning.finetuning import (
+    FineTuningSettings,
+    budget_warning,
+    predictions,
+    tuned_copy,
+)
 from sparring.evaluation.frozen.logistic import fitted_probe
 from sparring.evaluation.pretraining_again.external_encoders import external_encoder
 from sparring.evaluation.protocol import Protocol, Result, spread, table
@@ -121,6 +126,7 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
         "draws": {f"{row.name}, {row.how}": row.accuracies for row in rows},
         "note": sentence,
         "table": table(columns, cells, title=f"{len(draws[0]):,} labels, {len(draws)} draws"),
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
         "predictions": data.classes.predictions(
             torch.stack([found for row in rows for found in row.predicted]),
             [
