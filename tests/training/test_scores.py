@@ -1,5 +1,6 @@
 """Results are kept with what they are of, and shown beside their own checkpoint only."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sparring.training.scores import (
     ImageSet,
     ScoredResult,
     Scores,
+    add_result,
     mark_scores,
     read_scores,
     write_scores,
@@ -127,6 +129,14 @@ def test_a_record_that_lacks_parts_is_damaged(tmp_path: Path, content: dict[str,
     folder.write_scores(content)
     with pytest.raises(RunError, match=r"scores\.json is damaged; remove it"):
         read_scores(folder)
+
+
+def test_evaluations_at_the_same_time_lose_no_result(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    found = [scored(0.1, seed=seed) for seed in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: add_result(folder, one, step=4), found))
+    assert {one.seed for one in read_scores(folder).results} == set(range(24))
 
 
 def test_no_checkpoint_is_lost_for_damaged_scores(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Chosen, Result, without_predictions
 from sparring.training.checkpoint import write_atomically
 from sparring.training.run_folder import RunFolder
-from sparring.training.scores import ENCODERS, ScoredResult, read_scores, write_scores
+from sparring.training.scores import ENCODERS, ScoredResult, add_result, read_scores
 
 
 class ScoreRecord:
@@ -68,8 +68,7 @@ class ScoreRecord:
             path = self._folder.predictions / f"{one.file_name}.npz"
             write_atomically(path, found.encoded())
             one = replace(one, predictions=str(path.relative_to(self._folder.path)))
-        scores = read_scores(self._folder).dated(self._steps[ENCODERS[0]])
-        write_scores(self._folder, scores.added(one))
+        add_result(self._folder, one, step=self._steps[ENCODERS[0]])
         self.shown[encoder][protocol] = one.shown()
 
 

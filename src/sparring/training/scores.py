@@ -5,11 +5,13 @@ scripts, the latest results of the present checkpoint by protocol: `trained`, an
 the same was asked on the same images.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -208,9 +210,39 @@ def write_scores(folder: RunFolder, scores: Scores) -> None:
     folder.write_scores(scores.tree())
 
 
+def add_result(folder: RunFolder, one: ScoredResult, *, step: int) -> None:
+    """Add a result to those of a run; evaluations that run at the same time lose none.
+
+    Args:
+        folder: of the run.
+        one: the result.
+        step: number of steps of the run's checkpoint.
+
+    Raises:
+        RunError: if the file is damaged.
+        StorageError: if it cannot be written.
+    """
+    with _alone(folder):
+        write_scores(folder, read_scores(folder).dated(step).added(one))
+
+
 def mark_scores(folder: RunFolder, step: int) -> None:
     """Take the results of another step from the top of scores.json, before a checkpoint of this
     step is written; the record keeps them."""
     if folder.scores.exists():
-        with suppress(RunError):  # a damaged file says nothing, and no training stops for it
+        # A damaged file says nothing, and no training stops for it.
+        with suppress(RunError), _alone(folder):
             write_scores(folder, read_scores(folder).at(step))
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes from changing the scores; where folders cannot be locked, as on some
+    network disks, nothing does."""
+    lock = os.open(folder.path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
