@@ -14,7 +14,12 @@ from sparring.training.scores import ImageSet, ScoredResult
 
 PHOTOS = ImageSet.of("photos", ["a.png", "b.png"])
 RECORD = ScoredResult(
-    encoder="trained", protocol="knn", step=15, settings={"num_neighbors": 200}, test=PHOTOS
+    encoder="trained",
+    protocol="knn",
+    step=15,
+    settings={"num_neighbors": 200},
+    test=PHOTOS,
+    version="0.1.0",
 )
 
 

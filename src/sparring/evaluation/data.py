@@ -226,18 +226,34 @@ class EvaluationData:
         Args:
             classes: whether it was the images with known classes, or all of both sets.
         """
-        found = self.sets or (ImageSet(), ImageSet())
-        if self.sets is None and classes and "classes" in vars(self):
-            known = self.classes
-            found = (
-                _image_set(known.train, known.train_rows.tolist(), known.train_labels.tolist()),
-                _image_set(known.test, known.test_rows.tolist(), known.test_labels.tolist()),
-            )
-        elif self.sets is None and "images" in vars(self):
-            train, test = (_image_set(each, range(len(each))) for each in self.images)
-            found = train, test
+        found = self.sets
+        if found is None and classes and "classes" in vars(self):
+            found = self._classified_sets
+        elif found is None and "images" in vars(self):
+            found = self._whole_sets
+        found = found or (ImageSet(), ImageSet())
         learned = name_of(self.train if self.train is not None else self.test)
         return replace(found[0], name=learned), replace(found[1], name=name_of(self.test))
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        """Fingerprints of the images to learn from and to score, for which all files are listed."""
+        train, test = self.images
+        first = train.content_fingerprint
+        return first, first if test is train else test.content_fingerprint
+
+    @cached_property
+    def _classified_sets(self) -> tuple[ImageSet, ImageSet]:
+        known, (train, test) = self.classes, self._fingerprints
+        return (
+            ImageSet.of(train, _keys(known.train, known.train_rows, known.train_labels)),
+            ImageSet.of(test, _keys(known.test, known.test_rows, known.test_labels)),
+        )
+
+    @cached_property
+    def _whole_sets(self) -> tuple[ImageSet, ImageSet]:
+        (train, test), names = self._fingerprints, [list(each.keys) for each in self.images]
+        return ImageSet.of(train, names[0]), ImageSet.of(test, names[1])
 
     def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """An encoder's backbone features of all images to score."""
@@ -303,11 +319,9 @@ def name_of(data: ImageData | Source | None) -> str:
     return str(data) if isinstance(data, str | Path) else "given images"
 
 
-def _image_set(
-    dataset: Dataset, rows: Sequence[int], labels: Sequence[int] | None = None
-) -> ImageSet:
-    """The images of these rows, with their classes if these count."""
-    keys = [dataset.keys[row] for row in rows]
-    if labels is not None:
-        keys = [f"{key} {label}" for key, label in zip(keys, labels, strict=True)]
-    return ImageSet.of(dataset.content_fingerprint, keys)
+def _keys(dataset: Dataset, rows: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> list[str]:
+    """Names of images with their classes: under another class an image is another question."""
+    names = dataset.keys
+    return [
+        f"{names[row]} {label}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
+    ]

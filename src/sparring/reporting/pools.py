@@ -103,7 +103,7 @@ def scored_apart(one: RunSummary, other: RunSummary, protocol: str) -> list[str]
         return []
     first, second = one.records.get(protocol), other.records.get(protocol)
     results = one.trained[protocol], other.trained[protocol]
-    if first is None or second is None or None in (first.step, second.step):
+    if not (first and second and first.version and second.version):
         # Before the record was kept, the seed of the run drew the images that are held out.
         is_drawn = any("held out" in str(result.get("tested_on")) for result in results)
         counts = {result.get("test_images") for result in results}
