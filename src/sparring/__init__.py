@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sparring.config import Settings
     from sparring.data.views.view_settings import ViewsSettings
     from sparring.distributed import JointRows, joint, joint_with_gradient
+    from sparring.evaluation.predictions import Predictions
     from sparring.evaluation.protocol import Protocol
     from sparring.measures.metric import Metric
     from sparring.methods.about import About, Toy, Twin
@@ -70,6 +71,7 @@ _PLACES = {
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
     "sparring.distributed": "JointRows joint joint_with_gradient",
+    "sparring.evaluation.predictions": "Predictions",
     "sparring.evaluation.protocol": "Protocol",
     "sparring.measures.metric": "Metric",
     "sparring.methods.about": "About Toy Twin",
@@ -108,6 +110,7 @@ __all__ = [
     "Player",
     "PlayerSettings",
     "Position",
+    "Predictions",
     "PredictorSettings",
     "ProjectorSettings",
     "Protocol",

@@ -121,7 +121,8 @@ def check_protocol(
 ) -> None:
     """Hold an evaluation protocol to the contract.
 
-    Its result is what JSON can hold, its headline a number in [0, 1]; equal calls give equal
+    Its result is what JSON can hold, its headline a number in [0, 1]; its predictions, if it hands
+    some over, are of the images that it scored; equal calls give equal
     digits; the encoder is left as it was, to the bit; every setting is read and explained.
 
     Args:

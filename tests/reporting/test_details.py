@@ -102,7 +102,7 @@ def test_curves_have_a_legend_their_own_axis_and_percentages() -> None:
     assert ">epoch<" not in html
     ticks = [float(label) for label in re.findall(r">([\d.]+)</text>", html)]
     assert max(ticks) >= 80
-    assert re.findall(r"stroke: var\(--run(\d)\)", html) == ["0", "1"]
+    assert re.findall(r"stroke: var\(--line(\d)\)", html) == ["0", "1"]
 
 
 def test_more_lines_than_colours_are_drawn_in_several_figures() -> None:

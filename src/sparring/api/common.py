@@ -8,10 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from sparring.evaluation.predictions import Predictions
+from sparring.evaluation.score_record import predictions_of
 from sparring.models.encoder import Encoder
 from sparring.training.encoders import load_encoders
 from sparring.training.listener import Listener
 from sparring.training.run_folder import RunFolder
+from sparring.training.scores import read_scores
 from sparring.training.settings import RunConfig
 
 
@@ -28,8 +31,24 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Content of scores.json."""
-        return RunFolder(self.path).read_scores()
+        """Content of scores.json: under `trained` and `untrained` the latest results of the present
+        checkpoint by protocol, and every result with what it is of under `results`."""
+        return read_scores(RunFolder(self.path)).tree()
+
+    def predictions(
+        self, protocol: str, *, encoder: str = "trained", test: str | None = None
+    ) -> Predictions:
+        """What the present checkpoint was found to predict of each scored image.
+
+        Args:
+            protocol: as it was evaluated, such as `knn` or `linear:adco`.
+            encoder: `trained` or `untrained`.
+            test: name of the scored images, as it was given; None: those scored last.
+
+        Raises:
+            RunError: if there are none, with those that there are.
+        """
+        return predictions_of(RunFolder(self.path), protocol, encoder=encoder, test=test)
 
     @property
     def encoder(self) -> Encoder:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from sparring.data.sources.source import ImageData, open_source
 from sparring.data.views.views import Views
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import SCORED_IMAGES, choose
-from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData, name_of
 from sparring.evaluation.features import extract_features
-from sparring.evaluation.protocol import Protocol, Result
+from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
+from sparring.evaluation.score_record import ScoreRecord
 from sparring.seeding import generator
 from sparring.training.checkpoint import write_atomically
-from sparring.training.encoders import load_encoders
+from sparring.training.encoders import encoders_and_step
 from sparring.training.listener import Listener, counter
 from sparring.training.opening import data_path
 
@@ -56,7 +58,8 @@ def evaluate(
             `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
         root: folder of the public sets that are given by name.
-        seed: of every split and draw; default: the run's.
+        seed: of every split and draw; default: the run's, but the images that are held out are
+            the same for all runs on the same images.
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.
         limit: look at no more images than this of each set.
@@ -74,22 +77,14 @@ def evaluate(
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]
-    size, seed = config.image_size, config.seed if seed is None else seed
+    size, split_seed = config.image_size, 0 if seed is None else seed
+    seed = config.seed if seed is None else seed
     augment, draws = (
         Views(config.method_settings.views.resolve(size), image_size=size),
         generator(seed, "evaluation views"),
     )
-    encoders = load_encoders(folder, backbone=backbone, device=device)
-    tested = _name_of(data)
-
-    def keep_result(encoder: str, protocol: str, result: Result) -> None:
-        """Write a result beside those that are there."""
-        # A protocol's result is replaced whole, so that no old warning stays.
-        before = folder.read_scores()
-        folder.write_scores(
-            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
-        )
-
+    *encoders, step = encoders_and_step(folder, backbone=backbone, device=device)
+    record = ScoreRecord(folder, chosen, step=step, seed=seed)
     untrained = EvaluatedEncoder("untrained", encoders[1])
     evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
     with heard_by(listener, progress=progress) as heard:
@@ -106,16 +101,12 @@ def evaluate(
             folder=folder.path,
             root=Path(root) if root is not None else None,
             listener=heard,
+            split_seed=split_seed,
         )
-        results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
-    return {**results, "test": tested}
-
-
-def _name_of(data: ImageData | None) -> str:
-    """Name of the test images, as scores.json stores it."""
-    if data is None:
-        return "held-out images"
-    return str(data) if isinstance(data, str | Path) else "given images"
+        run_protocols(
+            evaluated, evaluation_data, chosen, done=partial(record.keep, evaluation_data)
+        )
+    return {**record.shown, "test": name_of(data)}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.evaluation.catalogue import choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.protocol import Protocol, Result, evaluate
+from sparring.evaluation.predictions import Predictions
+from sparring.evaluation.protocol import PREDICTIONS, Protocol, Result, evaluate
 from sparring.methods import registry
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
@@ -59,6 +60,8 @@ class _Trial:
         own = {found.name: dict(settings)} if settings else None
         (self.chosen,) = choose([protocol], own)
         self._data = data
+        self.predictions: dict[str, Any] = {}
+        """What the last run handed over beside its results, by encoder."""
 
     def run(self, encoders: tuple[Encoder, Encoder] | None = None) -> dict[str, Result]:
         """Results by encoder."""
@@ -79,7 +82,11 @@ class _Trial:
             config=config,
         )
         evaluated = [EvaluatedEncoder("trained", trained, origin), origin]
-        found = evaluate(evaluated, evaluation_data, [self.chosen])
+
+        def keep(encoder: str, _: str, result: Result) -> None:
+            self.predictions[encoder] = result.get(PREDICTIONS)
+
+        found = evaluate(evaluated, evaluation_data, [self.chosen], done=keep)
         return {name: results[self.chosen.name] for name, results in found.items() if results}
 
     def encoders(self) -> tuple[Encoder, Encoder]:
@@ -108,12 +115,26 @@ def _result_is_plain(trial: _Trial) -> None:
     protocol = trial.chosen.protocol
     for encoder, result in trial.run().items():
         json.dumps(result, allow_nan=False)
+        _require_of_its_images(trial.predictions[encoder], encoder, result)
         if protocol.headline and protocol.headline in result:
             value = result[protocol.headline]
             assert 0 <= value <= 1, f"{encoder}: {protocol.headline} is {value}, not in [0, 1]"
         shown = result.get("table")
         for table in [shown] if isinstance(shown, dict) else shown or []:
             assert {"title", "columns", "rows"} <= table.keys(), "make tables with `table`"
+
+
+def _require_of_its_images(found: object, encoder: str, result: Result) -> None:
+    """Refuse predictions, if there are some, that are not of the images that were scored."""
+    if found is None:
+        return
+    assert isinstance(found, Predictions), (
+        f"{encoder}: predictions are of type {type(found).__name__}; make them with "
+        "data.classes.predictions(...)"
+    )
+    assert len(set(found.keys)) == len(found.keys), f"{encoder}: an image is predicted twice"
+    images = result.get("test_images", len(found.keys))
+    assert len(found.keys) == images, f"{encoder}: predictions of {len(found.keys)} of {images}"
 
 
 def _repeats(trial: _Trial) -> None:

@@ -1,5 +1,6 @@
 """Images with known classes, in a set to learn from and a set to score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from sparring.data.dataset import Dataset
 from sparring.data.duplicates import known_images
 from sparring.data.sources.source import Source
 from sparring.errors import DataError
+from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.split import split
 
 HELD_OUT_SHARE = 0.2
@@ -43,6 +45,23 @@ class Classified:
     """Images to score that are equal to one that is learned from."""
     notes: tuple[str, ...] = ()
     """What a user should read about the classes and the images, a line each."""
+
+    def predictions(
+        self, predicted: Int[Tensor, "*fits test"], fits: Sequence[str] = ()
+    ) -> Predictions:
+        """Predictions of the test rows, for a result.
+
+        Args:
+            predicted: class of each row, for each fit if there are several.
+            fits: names of several fits.
+        """
+        return Predictions(
+            keys=tuple(self.test.keys[row] for row in self.test_rows.tolist()),
+            classes=self.class_names,
+            targets=self.test_labels.numpy(),
+            predicted=predicted.cpu().numpy(),
+            fits=tuple(fits),
+        )
 
     @property
     def sizes(self) -> dict[str, int | str]:

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -34,6 +34,7 @@ from sparring.evaluation.features import (
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 from sparring.training.listener import Listener
+from sparring.training.scores import ImageSet
 
 if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
@@ -44,6 +45,14 @@ ViewPair = Callable[
     [UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]
 ]
 """Two random views of each image, in [0, 1]."""
+
+
+class Annotated(Protocol):
+    """Images that a protocol opens by itself, such as those with boxes or masks."""
+
+    def key(self, index: int, /) -> str: ...
+    def content_fingerprint(self) -> str: ...
+
 
 # Alignment is a mean over images: more cost time and change little.
 _ALIGNMENT_IMAGES = 1024
@@ -92,7 +101,7 @@ class EvaluationData:
             of which the test part is taken; None: the test part of `train`. Without one, or if all
             are images of `train`, a fifth of each class is held out and scored.
         image_size: side in pixels that the encoder expects.
-        seed: of every split and draw.
+        seed: of every draw, and of splits of the images to learn from.
         device: where to compute.
         views: makes two views, for the alignment.
         keep: how the images to learn from are kept, and how many of them.
@@ -101,7 +110,12 @@ class EvaluationData:
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
         listener: receives lines and progress.
+        split_seed: draws the images that are held out to be scored; None: `seed`.
     """
+
+    sets: tuple[ImageSet, ImageSet] | None = None
+    """The images that the running protocol learns from and scores, if it opened them itself and
+    says so."""
 
     def __init__(
         self,
@@ -118,11 +132,13 @@ class EvaluationData:
         folder: Path | None = None,
         root: Path | None = None,
         listener: Listener | None = None,
+        split_seed: int | None = None,
     ) -> None:
         """Keep what is given; images are opened when first asked for."""
         self.train, self.test, self.root = train, test, root
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
+        self.split_seed = seed if split_seed is None else split_seed
         self._views, self._keep, self._limit, self._listener = (
             views,
             keep or DataSettings(),
@@ -225,7 +241,7 @@ class EvaluationData:
                     f"an image of {named.name} shows several classes; only the protocol "
                     "'transfer' scores such a set"
                 )
-        known = classified(*self.images, seed=self.seed)
+        known = classified(*self.images, seed=self.split_seed)
         for note in known.notes:
             self.report(note)
         tested = self.named(self.test)
@@ -238,6 +254,58 @@ class EvaluationData:
         if self.learned is None or self.learned.validation is None:
             return known
         return replace(known, validation=positions(known, self.learned.validation))
+
+    def use(
+        self, train: Annotated, train_rows: Sequence[int], test: Annotated, test_rows: Sequence[int]
+    ) -> None:
+        """Note down the images that a protocol has opened by itself, for `used`.
+
+        Args:
+            train: images to learn from.
+            train_rows: indices of those that are learned from.
+            test: images to score.
+            test_rows: indices of those that are scored.
+        """
+        first, second = (
+            ImageSet.of(images.content_fingerprint(), [images.key(row) for row in rows])
+            for images, rows in ((train, train_rows), (test, test_rows))
+        )
+        self.sets = (first, second)
+
+    def used(self, *, classes: bool) -> tuple[ImageSet, ImageSet]:
+        """The images that a protocol has learned from and scored, by name and content.
+
+        Args:
+            classes: whether it was the images with known classes, or all of both sets.
+        """
+        found = self.sets
+        if found is None and classes and "classes" in vars(self):
+            found = self._classified_sets
+        elif found is None and "images" in vars(self):
+            found = self._whole_sets
+        found = found or (ImageSet(), ImageSet())
+        learned = name_of(self.train if self.train is not None else self.test)
+        return replace(found[0], name=learned), replace(found[1], name=name_of(self.test))
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        """Fingerprints of the images to learn from and to score, for which all files are listed."""
+        train, test = self.images
+        first = train.content_fingerprint
+        return first, first if test is train else test.content_fingerprint
+
+    @cached_property
+    def _classified_sets(self) -> tuple[ImageSet, ImageSet]:
+        known, (train, test) = self.classes, self._fingerprints
+        return (
+            ImageSet.of(train, _keys(known.train, known.train_rows, known.train_labels)),
+            ImageSet.of(test, _keys(known.test, known.test_rows, known.test_labels)),
+        )
+
+    @cached_property
+    def _whole_sets(self) -> tuple[ImageSet, ImageSet]:
+        (train, test), names = self._fingerprints, [list(each.keys) for each in self.images]
+        return ImageSet.of(train, names[0]), ImageSet.of(test, names[1])
 
     def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """An encoder's backbone features of all images to score."""
@@ -294,3 +362,18 @@ class EvaluationData:
             )
             self._features[key] = features.to(self.device)
         return self._features[key]
+
+
+def name_of(data: ImageData | Source | None) -> str:
+    """Name of the images as a user gave them; those of None are held out."""
+    if data is None:
+        return "held-out images"
+    return str(data) if isinstance(data, str | Path) else "given images"
+
+
+def _keys(dataset: Dataset, rows: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> list[str]:
+    """Names of images with their classes: under another class an image is another question."""
+    names = dataset.keys
+    return [
+        f"{names[row]} {label}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
+    ]

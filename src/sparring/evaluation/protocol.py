@@ -19,6 +19,8 @@ adds what else it found:
     warning, note            a sentence that must, or may, stand beside the number
     table                    see `table`
     curves                   see `curves`
+    predictions              what was said of each scored image: `data.classes.predictions(...)`, or
+                             a `Predictions`; stored beside the scores and not in them
 
 Importing this file does not import torch.
 """
@@ -39,11 +41,15 @@ if TYPE_CHECKING:
 
     Function: TypeAlias = Callable[[EvaluatedEncoder, EvaluationData, Any], "Result"]
 
+PREDICTIONS = "predictions"
+"""Key of a result under which a protocol hands its predictions over."""
+
 Result: TypeAlias = dict[str, Any]
 """What a protocol found about one encoder."""
 
 Done: TypeAlias = Callable[[str, str, Result], None]
-"""Called with the names of an encoder and of a protocol, and the result, when there is one."""
+"""Called with the names of an encoder and of a protocol, and the result, when there is one, with
+its predictions if it has any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +171,8 @@ def evaluate(
         encoders: unchanged afterwards; the first is the run's encoder.
         data: the images.
         protocols: in the order to run.
-        done: told each result at once, so that a later failure costs none of them.
+        done: told each result at once, so that a later failure costs none of them. It alone gets
+            the predictions.
 
     Raises:
         DataError: if a protocol needs labels that are missing or show a single class.
@@ -174,12 +181,20 @@ def evaluate(
         _ = data.classes  # before the minutes that features take
     results: dict[str, dict[str, Result]] = {evaluated.name: {} for evaluated in encoders}
     for chosen in protocols:
+        data.sets = None
         for evaluated in encoders[:1] if chosen.protocol.is_joint else encoders:
             result = chosen(evaluated, data)
-            results[evaluated.name][chosen.name] = result
             if done is not None:
                 done(evaluated.name, chosen.name, result)
+            results[evaluated.name][chosen.name] = without_predictions(result)
     return results
+
+
+def without_predictions(result: Result) -> Result:
+    """The part of a result that JSON can hold."""
+    found = result.get(PREDICTIONS)
+    is_plain = found is None or isinstance(found, dict | list)
+    return {key: value for key, value in result.items() if key != PREDICTIONS or is_plain}
 
 
 def table(

@@ -169,8 +169,9 @@ def _plot(
         drawn,
         description=f"{title}: {', '.join(name for name, _ in lines)}",
         x_label=str(content["x"]),
+        palette="line",
     )
-    names = "".join(swatch(place, name) for place, (name, _) in enumerate(lines))
+    names = "".join(swatch(place, name, palette="line") for place, (name, _) in enumerate(lines))
     return (
         f"<figure><figcaption><b>{escape(title)}</b><small>{escape(y)}</small></figcaption>"
         f'{svg}<p class="legend">{names}</p></figure>'

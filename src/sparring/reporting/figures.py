@@ -26,7 +26,8 @@ MAX_POINTS = 200
 MAX_SIDE = 72
 """Longer side of an embedded picture in pixels; pages show it at 36 to 64."""
 NUM_COLORS = 6
-"""Number of run colours that the page defines as --run0, --run1, ..."""
+"""Number of run colours that the page defines as --run0, --run1, ..., and of the colours --line0,
+--line1, ... of what is no run."""
 NUM_CLASS_COLORS = 10
 """Number of class colours that the page defines as --class0, --class1, ..."""
 
@@ -72,6 +73,7 @@ def curves_svg(
     description: str,
     width: float = 3.6,
     x_label: str = "epoch",
+    palette: str = "run",
 ) -> str:
     """Inline SVG of one metric over epochs, a line per run.
 
@@ -81,6 +83,7 @@ def curves_svg(
         width: figure width in inches, where a letter is about 0.06 wide; the page scales the
             figure.
         x_label: label of the horizontal axis.
+        palette: `run`, or `line` if the lines are no runs.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, 1.1 + 0.28 * width), layout="constrained")
@@ -102,7 +105,7 @@ def curves_svg(
             transparent=True,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    return _with_page_colours(content.getvalue(), description)
+    return _with_page_colours(content.getvalue(), description, palette)
 
 
 def binned(
@@ -125,7 +128,7 @@ def _style_axes(axes: Axes, x_label: str) -> None:
     axes.set_xlabel(x_label, labelpad=1, parse_math=False)
 
 
-def _with_page_colours(svg: str, description: str) -> str:
+def _with_page_colours(svg: str, description: str, palette: str) -> str:
     """Scalable drawing in the page's font and colours, without ids that other figures share."""
     body = svg[svg.index("<svg") :]
     view_box = re.search(r'viewBox="([^"]+)"', body)
@@ -139,7 +142,7 @@ def _with_page_colours(svg: str, description: str) -> str:
     )
     inner = inner.replace(_INK, "var(--muted)").replace(_LINE, "var(--line)")
     for run, color in enumerate(_RUN_COLORS):
-        inner = inner.replace(color, f"var(--run{run})")
+        inner = inner.replace(color, f"var(--{palette}{run})")
     inner = re.sub(r"\n\s*|<g/>", " ", inner)
     label = escape(description)
     return f'<svg viewBox="{view_box[1]}" role="img" aria-label="{label}">{inner.strip()}'

@@ -9,7 +9,9 @@ from string import Template
 from sparring.errors import RunError, StorageError
 from sparring.reporting.details import details
 from sparring.reporting.picture_sections import picture_sections
-from sparring.reporting.sections import panel, provenance, scores, training
+from sparring.reporting.pools import unequal_budgets
+from sparring.reporting.score_cards import scores
+from sparring.reporting.sections import panel, provenance, training
 from sparring.reporting.sentences import by_method, evidence, fairness, headline, listed, warnings
 from sparring.reporting.summary import RunSummary
 
@@ -60,7 +62,8 @@ def report_html(runs: Sequence[RunSummary]) -> str:
 def _header(runs: Sequence[RunSummary]) -> str:
     trust = " ".join([*evidence(runs), *filter(None, [fairness(runs)])])
     alarms = "".join(
-        f'<p class="warning" role="alert">{escape(text)}</p>' for text in warnings(runs)
+        f'<p class="warning" role="alert">{escape(text)}</p>'
+        for text in [*warnings(runs), *filter(None, [unequal_budgets(runs)])]
     )
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
@@ -85,7 +88,6 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
     asked = {
         "Images": ("data", "path"),
         "Backbone": ("encoder", "backbone"),
-        "Epochs": ("training", "epochs"),
         "Batch": ("training", "batch_size"),
         "Image size": ("training", "image_size"),
     }
@@ -93,6 +95,7 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
     for title, (part, name) in asked.items():
         values = [part_of[name] for run in runs if name in (part_of := run.config.get(part, {}))]
         facts.append((title, _distinct(values)))
+    facts.insert(2, ("Steps", _distinct([_length(run) for run in runs])))
     facts.append(("Seeds", _distinct([run.seed for run in runs if run.seed is not None])))
     minutes = [seconds / 60 for run in runs if (seconds := run.last("seconds")) is not None]
     facts.append(
@@ -114,6 +117,17 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
         )
     )
     return [(title, value) for title, value in facts if value]
+
+
+def _length(run: RunSummary) -> str:
+    """Steps that were made, of those that were planned."""
+    epochs = run.config.get("training", {}).get("epochs")
+    planned, plan = run.planned_steps, f"{epochs} epochs" if epochs is not None else ""
+    if run.steps is None:
+        return f"{plan} planned" if plan else ""
+    if planned is None or planned == run.steps:
+        return f"{run.steps:,}{f' ({plan})' if planned and plan else ''}"
+    return f"{run.steps:,} of {planned:,}{f' ({plan} planned)' if plan else ''}"
 
 
 def _distinct(values: Sequence[object]) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from sparring.config import toml_text
-from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
-from sparring.reporting.sentences import accuracy, confounders, percent, run_names, scored_protocols
-from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.reporting.pools import unlike_scores
+from sparring.reporting.sentences import confounders, run_names
+from sparring.reporting.summary import RunSummary, leaves
 from sparring.training.metrics import METRICS, metrics_of
 
 MEASURES = {
@@ -28,7 +28,7 @@ _NOT_CURVES = {"step", "epoch", "seconds"}
 
 _CAPTIONS = {
     "knn_accuracy": "on training images held out of the vote, while training",
-    "loss": "each method has its own; do not compare them across methods",
+    "loss": "lower is better; each method has its own, so do not compare them across methods",
     **{name: reading for name, (_, reading) in MEASURES.items()},
 }
 
@@ -44,108 +44,21 @@ def missing_note(text: str) -> str:
     return f'<p class="absent">{escape(text)}</p>'
 
 
-def swatch(number: int | None, name: str) -> str:
-    """Name of a run after its colour; number None is the untrained encoder."""
+def swatch(number: int | None, name: str, *, palette: str = "run") -> str:
+    """Name of a run after its colour; number None is the untrained encoder.
+
+    Args:
+        number: of the run, or of a line.
+        name: what has the colour.
+        palette: `run`, or `line` for what is no run.
+    """
     color, dashes = (
         ("untrained", "solid")
         if number is None
-        else (f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)])
+        else (f"{palette}{number % NUM_COLORS}", DASHES[number % len(DASHES)])
     )
     line = f'<b class="swatch" style="border-top:3px {dashes} var(--{color})"></b>'
     return f'<span class="run">{line}{escape(name)}</span>'
-
-
-def scores(runs: Sequence[RunSummary]) -> str:
-    """Section with a card per protocol: bars from the untrained encoder's score to the trained
-    one's."""
-    cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
-    if not cards:
-        return section(
-            "Scores",
-            missing_note(
-                "No scores: the images have no labels, or have not been evaluated yet "
-                "(sparring evaluate)."
-            ),
-        )
-    lead = (
-        "Each bar begins at the score of the untrained encoder under the same protocol: its "
-        "length is what pretraining added."
-    )
-    return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
-
-
-def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
-    rows = []
-    untrained = [accuracy(run.untrained, protocol) for run in runs]
-    trained = [accuracy(run.trained, protocol) for run in runs]
-    top = max(value for value in (*untrained, *trained) if value is not None) * 1.04 or 1.0
-    for number, (name, before, after) in enumerate(
-        zip(run_names(runs), untrained, trained, strict=True)
-    ):
-        if after is not None:
-            gain = "" if before is None else f"{round(100 * (after - before), 1) + 0.0:+.1f}"
-            rows.append(
-                _bar(
-                    swatch(number, name),
-                    after,
-                    gain=gain,
-                    color=f"run{number % NUM_COLORS}",
-                    span=(before or 0.0, after),
-                    top=top,
-                )
-            )
-    for value in dict.fromkeys(round(value, 4) for value in untrained if value is not None):
-        rows.append(
-            _bar(
-                swatch(None, "untrained"),
-                value,
-                gain="",
-                color="untrained",
-                span=(0.0, value),
-                top=top,
-            )
-        )
-    note = _protocol_note(
-        protocol,
-        next(run.trained[protocol] for run in runs if accuracy(run.trained, protocol) is not None),
-    )
-    title = f'<h3>{escape(title_of(protocol))}</h3><p class="note">{escape(note)}</p>'
-    return f'<div>{title}<table class="bars">{"".join(rows)}</table></div>'
-
-
-def _bar(
-    name: str, value: float, *, gain: str, color: str, span: tuple[float, float], top: float
-) -> str:
-    left, right = sorted(100 * end / top for end in span)
-    return (
-        f'<tr><th scope="row">{name}</th><td class="number">{percent(value)}</td>'
-        f'<td class="number gain">{escape(gain)}</td>'
-        f'<td class="track"><i style="left:{left:.1f}%;width:{max(right - left, 0.6):.1f}%;'
-        f'background:var(--{color})"></i></td></tr>'
-    )
-
-
-def _protocol_note(protocol: str, score: Score) -> str:
-    held_out = "held-out " if "held out" in str(score.get("tested_on")) else ""
-    images = (
-        f"{score['test_images']:,} {held_out}images"
-        if isinstance(score.get("test_images"), int)
-        else "images"
-    )
-    if protocol == "knn":
-        return (
-            f"frozen features: share of {images} classified rightly by their "
-            f"{score.get('num_neighbors', '')} nearest training images"
-        )
-    if protocol == "linear":
-        return f"frozen features: share of {images} classified rightly by logistic regression"
-    entry = protocol_of(protocol)
-    measure = f"{entry.measure}, on {images}" if entry is not None else images
-    return (
-        measure
-        if entry is None
-        else f"{'frozen features' if entry.is_frozen else 'the network learns too'}: {measure}"
-    )
 
 
 def training(runs: Sequence[RunSummary]) -> str:
@@ -214,8 +127,11 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in columns)
     channels = next((values["channels"] for _, values in columns if "channels" in values), None)
     of = f" ({escape(str(channels))} channels)" if channels else ""
+    unlike = "".join(
+        f'<p class="warning">{escape(text)}</p>' for text in unlike_scores(runs, "geometry")
+    )
     return (
-        f'<div class="scroll"><table class="panel"><thead><tr>'
+        f'{unlike}<div class="scroll"><table class="panel"><thead><tr>'
         f'<th scope="col">of backbone features{of}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )

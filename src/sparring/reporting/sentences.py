@@ -6,27 +6,29 @@ from collections.abc import Mapping, Sequence
 
 from sparring.evaluation.catalogue import headline_of, in_order, short_title_of
 from sparring.reporting.gallery import HardestNegatives, Retrieval
+from sparring.reporting.pools import HARMLESS, not_pooled, pools
 from sparring.reporting.summary import RunSummary, Score, leaves
 from sparring.training.metrics import alarm
 
 # Settings that may differ in a fair comparison: what is compared, and the seed.
-_NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue")
+_NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue", *HARMLESS)
 
 
 def headline(runs: Sequence[RunSummary]) -> list[str]:
-    """Clauses of the headline: the first score of every method, and that of the untrained
+    """Clauses of the headline: the first score of every pool of runs, and that of the untrained
     encoder."""
     protocol = first_protocol(runs)
     if protocol is None:
         return [f"{listed(list(by_method(runs)))}, not scored"]
     clauses: list[str] = []
-    for label, group in by_method(runs).items():
-        scores = [score for run in group if (score := accuracy(run.trained, protocol)) is not None]
-        if scores:
-            words = (" scores", f" {short_title_of(protocol)}") if not clauses else ("", "")
-            clauses.append(
-                f"{label}{_parenthesis(group, scores)}{words[0]} {percent(mean(scores))}{words[1]}"
-            )
+    scored = [run for run in runs if accuracy(run.trained, protocol) is not None]
+    for pool in pools(scored, protocol):
+        scores = [
+            score for run in pool.runs if (score := accuracy(run.trained, protocol)) is not None
+        ]
+        words = (" scores", f" {short_title_of(protocol)}") if not clauses else ("", "")
+        parenthesis = _parenthesis(pool.runs, scores)
+        clauses.append(f"{pool.name}{parenthesis}{words[0]} {percent(mean(scores))}{words[1]}")
     untrained = [score for run in runs if (score := accuracy(run.untrained, protocol)) is not None]
     if untrained:
         clauses.append(f"the untrained encoder {percent(mean(untrained))}")
@@ -52,7 +54,8 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
             "yet. The label-free panel, the retrievals "
             "and the map show whether training went astray; none of them replaces a score."
         ]
-    counts = {len({run.seed for run in group}) for group in groups.values()}
+    scored = [run for run in runs if accuracy(run.trained, protocol) is not None]
+    counts = {len(pool.runs) for pool in pools(scored, protocol)}
     if counts == {1} and len(groups) > 1:
         sentences.append(
             "Each method ran with one seed, and one seed is no evidence of a difference "
@@ -60,13 +63,14 @@ def evidence(runs: Sequence[RunSummary]) -> list[str]:
             "reverse their order. Compare at least three seeds of each."
         )
     elif counts == {1}:
-        sentences.append("This is one seed; another gives another score.")
+        which = "This is one seed" if len(runs) == 1 else "Each score is of one seed"
+        sentences.append(f"{which}; another gives another score.")
     elif min(counts) < 3:
         sentences.append(
             "Fewer than three seeds of a method show little of its spread; read differences "
             "with care."
         )
-    return sentences + _sampling_error(runs, protocol)
+    return [*sentences, *not_pooled(scored, protocol), *_sampling_error(runs, protocol)]
 
 
 def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
@@ -85,13 +89,19 @@ def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
         f"With {min(images):,} scored images, their choice alone moves a score by about "
         f"{100 * error:.1f} points either way."
     ]
-    small = [
-        name
+    gains = {
+        name: after - before
         for name, run in zip(run_names(runs), runs, strict=True)
         if (after := accuracy(run.trained, protocol)) is not None
         and (before := accuracy(run.untrained, protocol)) is not None
-        and after - before <= error
-    ]
+    }
+    worse = [name for name, gain in gains.items() if gain < -error]
+    if worse:
+        sentences.append(
+            f"{listed(worse)} scored below the untrained encoder by more than that: pretraining "
+            "has cost accuracy."
+        )
+    small = [name for name, gain in gains.items() if abs(gain) <= error]
     if small:
         sentences.append(
             f"The gain of {listed(small)} over the untrained encoder is no larger than that."

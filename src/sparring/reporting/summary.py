@@ -11,6 +11,8 @@ from sparring.errors import RunError
 from sparring.methods import registry
 from sparring.reporting.gallery import Gallery
 from sparring.training.metrics import read_metrics
+from sparring.training.run_folder import RunFolder
+from sparring.training.scores import ScoredResult, read_scores
 
 Score: TypeAlias = Mapping[str, Any]
 """Result of one protocol, in the form of `evaluation.protocol`."""
@@ -35,6 +37,10 @@ class RunSummary:
     """Scores of the trained encoder by protocol."""
     untrained: Mapping[str, Score] = field(default_factory=dict)
     """Scores of the initial encoder by protocol."""
+    records: Mapping[str, ScoredResult] = field(default_factory=dict)
+    """What each result of the trained encoder is of, by protocol."""
+    scored_step: int | None = None
+    """Steps of the checkpoint beside the scores; None without scores."""
     environment: Mapping[str, str | int | float] = field(default_factory=dict)
     quarantine: tuple[str, ...] = ()
     """Unreadable files, each with the reason after a tab."""
@@ -56,6 +62,25 @@ class RunSummary:
     def opponents(self) -> list[str]:
         """Names of the opponents around the method."""
         return [str(name) for name in self.config.get("opponent", ())]
+
+    @property
+    def steps(self) -> int | None:
+        """Steps that were made; None if that was not recorded."""
+        last = self.last("step")
+        recorded = None if last is None else int(last) + 1
+        return recorded if self.scored_step is None else self.scored_step
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Steps of the whole run; None if they are not known."""
+        planned, training = self.environment.get("planned_steps"), self.config.get("training", {})
+        if isinstance(planned, int):
+            return planned
+        # A run of version 0.1 has recorded its epochs, to four digits.
+        step, epoch, epochs = self.last("step"), self.last("epoch"), training.get("epochs")
+        if step is None or not epoch or not isinstance(epochs, int):
+            return None
+        return epochs * round((step + 1) / epoch)
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and values of a metric; steps where no epoch was recorded."""
@@ -96,7 +121,8 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
             f"{path} is not a run folder (no config.toml); give the --out of a `sparring train`"
         )
     config = read_toml(path / "config.toml")
-    scores = _read_json(path / "scores.json")
+    scores = read_scores(RunFolder(path))
+    present = scores.present()
     quarantine = path / "quarantine.txt"
     lines = (
         quarantine.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -109,8 +135,10 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         note=note,
         config=config,
         metrics=tuple(read_metrics(path / "metrics.jsonl")),
-        trained=scores.get("trained", {}),
-        untrained=scores.get("untrained", {}),
+        trained={name: one.shown() for name, one in present["trained"].items()},
+        untrained={name: one.shown() for name, one in present["untrained"].items()},
+        records=present["trained"],
+        scored_step=scores.step,
         environment=_read_json(path / "environment.json"),
         quarantine=tuple(line for line in lines if line.strip()),
     )

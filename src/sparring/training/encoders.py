@@ -16,6 +16,17 @@ def load_encoders(
 ) -> tuple[Encoder, Encoder]:
     """Trained encoder of a run, and the untrained one from which it started.
 
+    See `encoders_and_step`.
+    """
+    return encoders_and_step(folder, backbone=backbone, device=device)[:2]
+
+
+def encoders_and_step(
+    folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
+) -> tuple[Encoder, Encoder, int]:
+    """Trained encoder of a run, the untrained one from which it started, and the number of steps
+    that the trained one has learned.
+
     Both are in evaluation mode and require no gradients. No class of the method is needed, and no
     code that the run folder names is imported.
 
@@ -30,8 +41,9 @@ def load_encoders(
     config = folder.read_config()
     config = config.changed(training={"device": device, "sync_batch_norm": False})
     trained, untrained = (build_encoder(config, deepcopy(backbone)) for _ in range(2))
+    content = read_checkpoint(folder.checkpoint)
     try:
-        trained.load_state_dict(encoder_state(read_checkpoint(folder.checkpoint)))
+        trained.load_state_dict(encoder_state(content))
     except RuntimeError as error:
         # PyTorch names the tensor in the second line.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
@@ -40,4 +52,4 @@ def load_encoders(
         ) from None
     for encoder in (trained, untrained):
         encoder.eval().requires_grad_(False)
-    return trained, untrained
+    return trained, untrained, int(content["step"])

@@ -25,6 +25,7 @@ from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
+from sparring.training.scores import mark_scores
 from sparring.training.settings import RunConfig
 
 Observer: TypeAlias = Callable[[Position, Mapping[str, float], str | None], None]
@@ -233,6 +234,7 @@ class Training:
     def _save(self) -> None:
         if distributed.is_main() and self._saved_step != self.step:
             text = toml_text(self.config.tree())
+            mark_scores(self.folder, self.step)
             save_checkpoint(self.folder.checkpoint, self.game, step=self.step, config=text)
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
 

@@ -95,7 +95,11 @@ def run_training(training: Training, folder: RunFolder) -> None:
     if distributed.is_main():
         with folder.locked():
             folder.write_config(training.config)
-            folder.write_environment(training.game.device, classes=_hashes(training.config))
+            folder.write_environment(
+                training.game.device,
+                classes=_hashes(training.config),
+                planned_steps=training.num_steps,
+            )
             training.run()
     else:
         training.run()

@@ -33,6 +33,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint" / "last.pt"
         self.backbone = self.path / "backbone.safetensors"
         self.scores = self.path / "scores.json"
+        self.predictions = self.path / "predictions"
         self.quarantine = self.path / "quarantine.txt"
         self.environment = self.path / "environment.json"
 
@@ -100,15 +101,22 @@ class RunFolder:
         write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
     def write_environment(
-        self, device: torch.device, *, classes: Mapping[str, str] | None = None
+        self,
+        device: torch.device,
+        *,
+        classes: Mapping[str, str] | None = None,
+        planned_steps: int | None = None,
     ) -> None:
         """Save the command, versions and machine.
 
         Args:
             device: device of the run.
             classes: SHA-256 of the file of each given class, by the class's name.
+            planned_steps: steps of the whole run.
         """
         found = {**environment(device), **({"classes": dict(classes)} if classes else {})}
+        if planned_steps is not None:
+            found["planned_steps"] = planned_steps
         write_atomically(self.environment, _json(found))
 
     def read_classes(self) -> dict[str, str]:
@@ -120,13 +128,13 @@ class RunFolder:
             return {}
 
     def read_scores(self) -> dict[str, Any]:
-        """Read the scores so far; empty before the first evaluation.
+        """Content of scores.json, which `training.scores` reads; empty before the first evaluation.
 
         Raises:
             RunError: if the file is damaged.
         """
         try:
-            return dict(json.loads(self.scores.read_text())) if self.scores.exists() else {}
+            return dict(json.loads(self.scores.read_text("utf-8"))) if self.scores.exists() else {}
         except (ValueError, TypeError):
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"

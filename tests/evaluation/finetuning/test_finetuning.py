@@ -14,11 +14,13 @@ from tiny_encoders import coloured, encoder, evaluated_encoder, state_digest
 from public_folders import write_set
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.errors import DataError, TrainingError
+from sparring.evaluation.catalogue import PROTOCOLS, choose
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetune import FinetuneSettings, finetune
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
+    budget_warning,
     fine_tuned,
     predictions,
 )
@@ -267,3 +269,56 @@ def test_finetune_can_count_every_class_alike() -> None:
 def test_an_external_encoder_is_evaluated_too() -> None:
     who = EvaluatedEncoder("resnet", encoder(seed=3))
     assert finetune(who, evaluation_data(), FinetuneSettings(scratch=LONG))["accuracy"] > 0.8
+
+
+def test_every_draw_has_predictions_whose_mean_is_its_accuracy() -> None:
+    data = EvaluationData(coloured(20), coloured(5, seed=1), image_size=16)
+    settings = SemiSupervisedSettings(fractions=(0.1, 0.5), draws=2, tuning=SHORT, scratch=SHORT)
+    result = semi_supervised(evaluated_encoder(), data, settings)
+    found = result["predictions"]
+    assert found.fits[0] == "10 % of the labels, draw 1"
+    assert found.predicted.shape == (4, 15)
+    shares = [share for draws in result["draws"].values() for share in draws]
+    assert found.is_right.mean(axis=1) == pytest.approx(shares)
+    result = finetune(evaluated_encoder(), data, FinetuneSettings(tuning=SHORT, scratch=SHORT))
+    assert result["predictions"].is_right.mean() == pytest.approx(result["accuracy"])
+    assert "warning" not in result
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"steps": 8}, "mine.tuning.steps is 4 and mine.scratch.steps 8"),
+        ({"batch_size": 8}, "mine.tuning.batch_size is 16 and mine.scratch.batch_size 8"),
+        ({"crop_scale": (0.5, 1.0)}, "mine.scratch.crop_scale (0.5, 1.0)"),
+        ({"nesterov": True}, "mine.tuning.nesterov is False and mine.scratch.nesterov True"),
+        ({"backbone_learning_rate": 0.9, "head_learning_rate": 0.9, "weight_decay": 0.1}, None),
+    ],
+)
+def test_columns_of_unequal_budgets_are_warned_of(
+    changed: dict[str, Any], told: str | None
+) -> None:
+    warning = budget_warning(SHORT, SHORT.model_copy(update=changed), protocol="mine")
+    assert ("warning" in warning) == (told is not None)
+    assert (told or "") in warning.get("warning", "")
+
+
+def test_an_unequal_comparison_carries_the_warning_in_its_result() -> None:
+    data = EvaluationData(coloured(8), coloured(4, seed=1), image_size=16)
+    settings = FinetuneSettings(tuning=SHORT, scratch=SHORT.model_copy(update={"steps": 1}))
+    result = finetune(evaluated_encoder(), data, settings)
+    assert "finetune.tuning.steps is 4" in result["warning"]
+
+
+def test_no_variant_of_the_library_compares_unequal_budgets() -> None:
+    names = [name for name, protocol in PROTOCOLS.items() if not protocol.is_frozen]
+    texts = [f"{n}:{v}" if v else n for n in names for v in ("", *PROTOCOLS[n].variants)]
+    pairs = [
+        (one.name, one.settings.tuning, one.settings.scratch)
+        for one in choose(texts)
+        if hasattr(one.settings, "scratch")
+    ]
+    assert len(pairs) >= 7
+    assert {name: budget_warning(*both, protocol=name) for name, *both in pairs} == {
+        name: {} for name, *_ in pairs
+    }

@@ -22,7 +22,7 @@ from sparring.evaluation.frozen import transfer as module
 from sparring.evaluation.frozen.knn import KnnSettings, knn
 from sparring.evaluation.frozen.logistic import Probe, standardise
 from sparring.evaluation.frozen.transfer import TransferSettings, transfer
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Result, without_predictions
 from sparring.measures.average_precision import area_average_precision
 from tiny import Command
 
@@ -152,7 +152,7 @@ def test_the_encoder_is_left_to_the_bit() -> None:
     result = run(train, coloured(6, seed=1), network)
     assert state_digest(network) == before
     assert not network.training
-    json.dumps(result, allow_nan=False)
+    json.dumps(without_predictions(result), allow_nan=False)
 
 
 def test_progress_and_a_result_that_shows_what_it_looked_at() -> None:
@@ -364,7 +364,11 @@ def test_voc_is_scored_class_by_class_without_what_is_only_difficult(tmp_path: P
         "official validation images",
     )
     assert (result["train_images"], result["test_images"]) == (48, 40)
-    json.dumps(result, allow_nan=False)
+    json.dumps(without_predictions(result), allow_nan=False)
+    found = result["predictions"]
+    assert found.targets.shape == found.predicted.shape == found.scores.shape
+    assert np.array_equal(found.predicted, found.scores > 0)
+    assert len(found.keys) == len(found.targets)
 
 
 def test_voc_labels_of_other_images_are_not_learned(

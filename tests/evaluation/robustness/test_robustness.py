@@ -14,7 +14,7 @@ from sparring.errors import ConfigError
 from sparring.evaluation.catalogue import choose, headline_of
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.logistic import fitted_probe, linear_probe
-from sparring.evaluation.protocol import Result
+from sparring.evaluation.protocol import Result, without_predictions
 from sparring.evaluation.robustness.corruptions import corrupted
 from sparring.seeding import generator
 
@@ -60,7 +60,10 @@ def rounds(**settings: Any) -> Result:
 
 def test_the_result_tells_clean_attacked_and_corrupted_accuracy() -> None:
     result = rounds()
-    json.dumps(result, allow_nan=False)
+    json.dumps(without_predictions(result), allow_nan=False)
+    found = result["predictions"]
+    assert found.is_right[0].mean() == pytest.approx(result["clean_accuracy"])
+    assert found.is_right[1:].mean() == pytest.approx(result["corruption_accuracy"])
     together = next(row for row in result["table"][0]["rows"] if row[0] == "all of them")[2:]
     assert result["attacked_accuracy"] == pytest.approx(sum(together) / 2)
     means = [sum(values) / 2 for values in result["under_corruption"].values()]

@@ -7,8 +7,10 @@ from masked_images import VOID, MaskedImages, evaluation_data, masked_images
 
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, DataError
+from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.segmentation.masks import MaskSettings, Segmented, open_segmented, shrunk
 from sparring.measures.iou import confusion_matrix
+from sparring.training.scores import ImageSet
 
 
 def opened(
@@ -217,3 +219,19 @@ def test_a_mask_of_another_size_is_found_before_anything_is_learned() -> None:
     images, masks = masked_images(4)
     with pytest.raises(DataError, match="image 0 has 24 x 24 pixels and its mask 20 x 24"):
         opened((images, masks[:, :, :20]))
+
+
+def test_the_images_of_a_result_are_known_and_held_out_alike_for_every_seed() -> None:
+    def parted(seed: int, split_seed: int | None) -> tuple[ImageSet, ImageSet]:
+        data = EvaluationData(
+            masked_images(10), None, image_size=32, seed=seed, split_seed=split_seed
+        )
+        open_segmented(data, MaskSettings())
+        return data.used(classes=False)
+
+    train, test = parted(0, 0)
+    assert (train.images, test.images) == (8, 2)
+    assert train.fingerprint == test.fingerprint
+    assert train.rows != test.rows
+    assert parted(1, 0) == (train, test)
+    assert parted(3, None)[1].rows != test.rows

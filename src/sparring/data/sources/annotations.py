@@ -144,7 +144,13 @@ class AnnotatedImages(Wrapped):
 
     def fingerprint(self) -> str:
         """Text that changes with the images and with every box."""
-        digest = hashlib.blake2b(self._source.fingerprint().encode(), digest_size=16)
+        return self._with_boxes(self._source.fingerprint())
+
+    def content_fingerprint(self) -> str:
+        return self._with_boxes(self._source.content_fingerprint())
+
+    def _with_boxes(self, fingerprint: str) -> str:
+        digest = hashlib.blake2b(fingerprint.encode(), digest_size=16)
         digest.update(
             self.everything.boxes.numpy().tobytes() + self.everything.labels.numpy().tobytes()
         )

@@ -135,6 +135,10 @@ class SegmentationImages:
         """Text that changes whenever an image or a mask is added, removed or changed."""
         return f"{self._images.fingerprint()}/{self._masks.fingerprint()}"
 
+    def content_fingerprint(self) -> str:
+        """Text that is equal for equal images and masks wherever they lie."""
+        return f"{self._images.content_fingerprint()}/{self._masks.content_fingerprint()}"
+
 
 def ids_of(content: Content) -> npt.NDArray[np.int64]:
     """Class ids of an encoded mask or an array.

@@ -88,6 +88,7 @@ def trial(
         TrainingError: for a loss that is not finite.
     """
     sets = data.once(("detection", task.name), lambda: open_sets(data, task))
+    data.use(sets.train, sets.train_rows, sets.test, sets.test_rows)
     num_classes = len(sets.train.class_names)
     with drawing(data.seed, data.device):
         model = task.build(evaluated.trainable_copy(), settings, num_classes=num_classes)

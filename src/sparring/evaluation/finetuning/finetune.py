@@ -14,6 +14,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
+    budget_warning,
     predictions,
     tuned_copy,
 )
@@ -36,6 +37,7 @@ PROTOCOL = Protocol(
     variants={
         "ssl-transfer": {
             "tuning": {"steps": 5000, "nesterov": True},
+            "scratch": {"steps": 5000, "nesterov": True},
             "learning_rates": [1e-4, 1e-3, 1e-2, 1e-1],
             "weight_decays": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
         }
@@ -91,9 +93,7 @@ def finetune(
             tried.append(measure(predicted, classified.train_labels[held_out]))
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
     classifier = _tuned(evaluated, data, None, best)
-    accuracy = measure(
-        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
-    )
+    predicted = predictions(classifier, classified.test, classified.test_rows)
     rows = [
         [c.backbone_learning_rate, c.weight_decay, score]
         for c, score in zip(candidates, tried, strict=False)
@@ -114,7 +114,15 @@ def finetune(
         if rows
         else {}
     )
-    return {"accuracy": accuracy, "metric": metric, **chosen, **grid, **classified.sizes}
+    return {
+        "accuracy": measure(predicted, classified.test_labels),
+        "metric": metric,
+        **chosen,
+        **grid,
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
+        "predictions": classified.predictions(predicted),
+        **classified.sizes,
+    }
 
 
 def _metric(data: EvaluationData, settings: FinetuneSettings) -> AccuracyName:

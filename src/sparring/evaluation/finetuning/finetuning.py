@@ -49,6 +49,35 @@ class FineTuningSettings(Settings):
     probability 1/2."""
 
 
+_OF_ITS_START = {"backbone_learning_rate", "head_learning_rate", "weight_decay"}
+"""Settings that suit the encoder from which fine-tuning starts; all others are its budget."""
+
+
+def budget_warning(
+    tuning: FineTuningSettings, scratch: FineTuningSettings, *, protocol: str
+) -> dict[str, str]:
+    """Warning, for a result, that the two columns of a comparison had unequal budgets; empty if
+    they are equal.
+
+    Args:
+        tuning: of the pretrained encoder.
+        scratch: of the untrained encoder.
+        protocol: name under which both are set.
+    """
+    unequal = [
+        f"{protocol}.tuning.{name} is {getattr(tuning, name)} and {protocol}.scratch.{name} "
+        f"{getattr(scratch, name)}"
+        for name in FineTuningSettings.model_fields
+        if name not in _OF_ITS_START and getattr(tuning, name) != getattr(scratch, name)
+    ]
+    if not unequal:
+        return {}
+    return {
+        "warning": "the pretrained and the untrained encoder had unequal budgets, so their scores "
+        f"do not compare: {'; '.join(unequal)}"
+    }
+
+
 class Classifier(nn.Module):
     """Classifier of an encoder's backbone and a linear layer.
 

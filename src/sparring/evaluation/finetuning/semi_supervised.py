@@ -13,7 +13,12 @@ from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
+from sparring.evaluation.finetuning.finetuning import (
+    FineTuningSettings,
+    budget_warning,
+    predictions,
+    tuned_copy,
+)
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
@@ -47,6 +52,12 @@ PROTOCOL = Protocol(
                 "backbone_learning_rate": 0.02,
                 "head_learning_rate": 5.0,
             },
+            "scratch": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 1000,
+            },
         },
         "swav-10": {
             "fractions": [0.1],
@@ -57,6 +68,12 @@ PROTOCOL = Protocol(
                 "steps": 10000,
                 "backbone_learning_rate": 0.01,
                 "head_learning_rate": 0.2,
+            },
+            "scratch": {
+                "batch_size": 256,
+                "schedule": "steps",
+                "crop_scale": [0.08, 1.0],
+                "steps": 10000,
             },
         },
     },
@@ -107,19 +124,15 @@ def semi_supervised(
         for fraction in settings.fractions
     }
     tuning = settings.tuning if evaluated.is_trained else settings.scratch
-    accuracies = {}
+    accuracies: dict[str, list[float]] = {}
+    predicted: dict[str, Tensor] = {}
     for name, draws in budgets.items():
-        accuracies[name] = [
-            _accuracy(
-                evaluated,
-                data,
-                chosen,
-                tuning=tuning,
-                name=f"{name} of the labels, draw {number + 1}",
-                seed=derived_seed(data.seed, "tuning", number),
-            )
-            for number, chosen in enumerate(draws)
-        ]
+        for number, chosen in enumerate(draws):
+            fit = f"{name} of the labels, draw {number + 1}"
+            seed = derived_seed(data.seed, "tuning", number)
+            classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=fit)
+            predicted[fit] = predictions(classifier, classified.test, classified.test_rows)
+            accuracies.setdefault(name, []).append(top_1(predicted[fit], classified.test_labels))
     rows: list[list[str | float | int | None]] = [
         [name, len(budgets[name][0]), *spread(found), len(found)]
         for name, found in accuracies.items()
@@ -137,25 +150,12 @@ def semi_supervised(
             rows,
             title="Accuracy over draws of the labelled images",
         ),
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
+        "predictions": classified.predictions(
+            torch.stack(list(predicted.values())), list(predicted)
+        ),
         **classified.sizes,
     }
-
-
-def _accuracy(
-    evaluated: EvaluatedEncoder,
-    data: EvaluationData,
-    chosen: Tensor,
-    *,
-    tuning: FineTuningSettings,
-    name: str,
-    seed: int,
-) -> float:
-    """Test accuracy of a copy of the encoder fine-tuned on the chosen training rows."""
-    classified = data.classes
-    classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=name)
-    return top_1(
-        predictions(classifier, classified.test, classified.test_rows), classified.test_labels
-    )
 
 
 def _listed(classified: Classified, path: str) -> Int[Tensor, "listed"]:

@@ -20,9 +20,9 @@ from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.errors import TrainingError
-from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import evaluating, unit_images
+from sparring.measures.accuracy import top_1
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
 from sparring.optim.optimizers import LARS
@@ -86,8 +86,16 @@ class LinearHead(nn.Module):
 def probe_accuracies(
     evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
 ) -> list[float]:
-    """Test accuracy in [0, 1] after the last epoch, or after every epoch if the recipe reports the
-    best.
+    """Test accuracy in [0, 1] of each of the `probe_predictions`."""
+    targets = data.classes.test_labels
+    return [top_1(predicted, targets) for predicted in probe_predictions(evaluated, data, recipe)]
+
+
+def probe_predictions(
+    evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe
+) -> Iterator[Int[Tensor, "test"]]:
+    """Classes of the test images after the last epoch, or after every epoch if the recipe reports
+    the best; on the CPU.
 
     Raises:
         TrainingError: if the loss is not finite.
@@ -105,11 +113,8 @@ def probe_accuracies(
     head = LinearHead(test.shape[1], num_classes=len(classified.class_names), seed=data.seed).to(
         data.device
     )
-    optimizer, progress, accuracies = (
-        _optimizer(head, recipe),
-        data.progress(f"linear probe of the {evaluated.name} encoder"),
-        [],
-    )
+    optimizer = _optimizer(head, recipe)
+    progress = data.progress(f"linear probe of the {evaluated.name} encoder")
     scale = batch / recipe.reference_batch if recipe.reference_batch is not None else 1.0
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
@@ -124,8 +129,8 @@ def probe_accuracies(
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
         if recipe.report == "best" or epoch + 1 == recipe.epochs:
-            accuracies.append(_accuracy(head, test, classified))
-    return accuracies
+            with torch.no_grad():
+                yield head(test).argmax(dim=1).cpu()
 
 
 def _epoch(
@@ -215,9 +220,3 @@ def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:
             return LARS(groups, lr=recipe.learning_rate)
         case "adam":
             return AdamW(groups, lr=recipe.learning_rate, weight_decay=0.0, foreach=True)
-
-
-@torch.no_grad()
-def _accuracy(head: LinearHead, test: Tensor, classified: Classified) -> float:
-    predicted: Tensor = head(test).argmax(dim=1).cpu()
-    return (predicted == classified.test_labels).double().mean().item()

@@ -5,7 +5,8 @@ from pydantic import Field
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.protocol import Protocol, Result
-from sparring.measures.knn import knn_accuracy
+from sparring.measures.accuracy import top_1
+from sparring.measures.knn import knn_predict
 
 PROTOCOL = Protocol(
     name="knn",
@@ -34,17 +35,17 @@ def knn(evaluated: EvaluatedEncoder, data: EvaluationData, settings: KnnSettings
     arXiv:1805.01978)."""
     labelled = data.labelled(evaluated)
     neighbors = min(settings.num_neighbors, len(labelled.train_labels))
-    accuracy = knn_accuracy(
+    predicted = knn_predict(
         labelled.train_features,
         labelled.train_labels,
         labelled.test_features,
-        labelled.test_labels,
         num_neighbors=neighbors,
         temperature=settings.temperature,
     )
     return {
-        "accuracy": accuracy,
+        "accuracy": top_1(predicted, labelled.test_labels),
         "num_neighbors": neighbors,
         "temperature": settings.temperature,
+        "predictions": data.classes.predictions(predicted),
         **data.classes.sizes,
     }

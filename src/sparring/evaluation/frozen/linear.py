@@ -1,15 +1,14 @@
 """The linear probe on frozen features: logistic regression to convergence, or as one of the papers
 trains it."""
 
-from dataclasses import asdict
-
 from pydantic import Field
 
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
-from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
+from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_predictions
+from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Protocol, Result
+from sparring.measures.accuracy import top_1
 
 PROTOCOL = Protocol(
     name="linear",
@@ -91,21 +90,37 @@ def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSe
     if settings.recipe is not None:
         return _by_recipe(evaluated, data, settings.recipe)
     labelled = data.labelled(evaluated)
-    score = linear_probe(
+    probe = fitted_probe(
         labelled.train_features,
         labelled.train_labels,
-        labelled.test_features,
-        labelled.test_labels,
         seed=data.seed,
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )
-    return {**asdict(score), **data.classes.sizes}
+    predicted = probe.predicted(labelled.test_features)
+    return {
+        "accuracy": top_1(predicted, labelled.test_labels),
+        "validation_accuracy": probe.validation_accuracy,
+        "regularisation": probe.regularisation,
+        "iterations": probe.iterations,
+        "predictions": data.classes.predictions(predicted),
+        **data.classes.sizes,
+    }
 
 
 def _by_recipe(evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe) -> Result:
-    accuracies = probe_accuracies(evaluated, data, recipe)
-    result = {"accuracy": max(accuracies), "epochs": recipe.epochs, **data.classes.sizes}
+    accuracies, best_predicted = [], None
+    for predicted in probe_predictions(evaluated, data, recipe):
+        accuracies.append(top_1(predicted, data.classes.test_labels))
+        if accuracies[-1] == max(accuracies):
+            best_predicted = predicted
+    assert best_predicted is not None
+    result = {
+        "accuracy": max(accuracies),
+        "epochs": recipe.epochs,
+        "predictions": data.classes.predictions(best_predicted),
+        **data.classes.sizes,
+    }
     if recipe.report == "best":
         best = (
             f"best of {recipe.epochs} epochs on the test images, whose labels chose it; the last "

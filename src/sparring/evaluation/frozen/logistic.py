@@ -19,6 +19,7 @@ from torch import Tensor
 from sparring.errors import DataError
 from sparring.evaluation.features import ReportProgress
 from sparring.evaluation.split import split
+from sparring.measures.accuracy import top_1
 
 REGULARISATIONS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Candidates for the weight penalty, strongest first; scikit-learn's C is 1 / (rows * penalty)."""
@@ -87,6 +88,10 @@ class FittedProbe:
         """Logits of raw features; gradients pass."""
         return torch.addmm(self.probe.bias, self.standardised(features), self.probe.weight.T)
 
+    def predicted(self, features: Float[Tensor, "rows dim"]) -> Int[Tensor, "rows"]:
+        """Label of the largest logit of each row of raw features."""
+        return self.classes[self.logits(features).argmax(dim=1)]
+
 
 def linear_probe(
     train_features: Float[Tensor, "train dim"],
@@ -122,9 +127,7 @@ def linear_probe(
         validation_share=validation_share,
     )
     return LinearScore(
-        accuracy=fitted.probe.accuracy(
-            fitted.standardised(test_features), _positions(fitted.classes, test_labels)
-        ),
+        accuracy=top_1(fitted.predicted(test_features), test_labels),
         validation_accuracy=fitted.validation_accuracy,
         regularisation=fitted.regularisation,
         iterations=fitted.iterations,
@@ -309,9 +312,3 @@ def _fit(
 
     iterations = minimise(value, [scaled, bias])
     return Probe((scaled @ to_weight).detach(), bias.detach(), iterations)
-
-
-def _positions(classes: Tensor, labels: Tensor) -> Tensor:
-    """Index of each label among the sorted classes, -1 where it is not among them."""
-    positions = torch.searchsorted(classes, labels).clamp_max(len(classes) - 1)
-    return torch.where(classes[positions] == labels, positions, -1)

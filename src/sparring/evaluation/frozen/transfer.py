@@ -42,6 +42,7 @@ from sparring.evaluation.frozen.transfer_scores import (
     hardest_classes,
     mean_over_classes,
 )
+from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import Protocol, Result, curves, table
 from sparring.evaluation.split import split
 
@@ -163,10 +164,11 @@ def _of_one_class(
         task=task,
     )
     # Of the test set's own classes: those that training lacks are several, and wrong.
-    is_right, classes = (
-        (chosen.test_logits.argmax(dim=1) == labelled.test_labels).cpu(),
+    predicted, classes = (
+        chosen.test_logits.argmax(dim=1).cpu(),
         _labels(known.test)[known.test_rows],
     )
+    is_right = predicted == known.test_labels
     found = accuracies_by_metric(is_right, classes)
     return {
         "score": found[metric],
@@ -175,6 +177,7 @@ def _of_one_class(
         "mean_per_class_accuracy": found["mean-per-class"],
         **chosen.result,
         **known.sizes,
+        "predictions": known.predictions(predicted),
         "table": hardest_classes(is_right, classes, known.test),
     }
 
@@ -217,6 +220,13 @@ def _of_several_classes(
         "train_images": _num_known(truth),
         "test_images": _num_known(test_truth),
         "tested_on": f"test images of {named.name}",
+        "predictions": Predictions(
+            keys=tuple(test.keys),
+            classes=named.class_names,
+            targets=test_truth.cpu().numpy(),
+            predicted=(chosen.test_logits > 0).long().cpu().numpy(),
+            scores=chosen.test_logits.float().cpu().numpy(),
+        ),
         "table": table(
             ["class", "test images", "11-point AP %", "area AP %"],
             list(

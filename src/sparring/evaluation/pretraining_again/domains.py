@@ -23,7 +23,12 @@ from sparring.config import Settings
 from sparring.data.sources.dataset_subset import dataset_subset
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import FeatureEncoder, extract_features
-from sparring.evaluation.finetuning.finetuning import FineTuningSettings, fine_tuned, predictions
+from sparring.evaluation.finetuning.finetuning import (
+    FineTuningSettings,
+    budget_warning,
+    fine_tuned,
+    predictions,
+)
 from sparring.evaluation.frozen.logistic import linear_probe, regularisation_path, standardise
 from sparring.evaluation.pretraining_again.held_out_domains import (
     DomainImages,
@@ -117,7 +122,16 @@ def domains(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Domains
     for case in cases:
         own = _without(case, images, data, settings) if pretrains else evaluated
         scores[case.name] = scorer.scores(own, case)
-    return _result(cases, scores, settings) | {"note": _note(evaluated, settings, data)}
+    is_tuned = max(settings.fractions) >= settings.fine_tune_from
+    return {
+        **_result(cases, scores, settings),
+        **(
+            budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name)
+            if is_tuned
+            else {}
+        ),
+        "note": _note(evaluated, settings, data),
+    }
 
 
 class Scorer:

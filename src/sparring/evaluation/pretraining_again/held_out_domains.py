@@ -15,6 +15,7 @@ from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.split import labelled_rows
 from sparring.seeding import derived_seed
+from sparring.training.scores import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ def opened(data: EvaluationData) -> DomainImages:
     by_class, by_domain = (
         data.open(view, is_test=is_test) for view in (source, source.by_domain())
     )
+    every = ImageSet.of(by_class.content_fingerprint, list(by_class.keys))
+    data.sets = every, every
     classes, numbers = by_class.labels, by_domain.labels
     assert classes is not None
     assert numbers is not None

@@ -3,14 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.finetuning.finetuning import FineTuningSettings, predictions, tuned_copy
-from sparring.evaluation.frozen.logistic import linear_probe
+from sparring.evaluation.finetuning.finetuning import (
+    FineTuningSettings,
+    budget_warning,
+    predictions,
+    tuned_copy,
+)
+from sparring.evaluation.frozen.logistic import fitted_probe
 from sparring.evaluation.pretraining_again.external_encoders import external_encoder
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
@@ -71,6 +77,8 @@ class Approach:
     is_ours: bool = False
     is_without: bool = False
     """Whether the row needs no pretraining."""
+    predicted: tuple[Int[Tensor, "test"], ...] = ()
+    """Predicted classes of each draw."""
 
     @property
     def mean(self) -> float:
@@ -118,6 +126,15 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
         "draws": {f"{row.name}, {row.how}": row.accuracies for row in rows},
         "note": sentence,
         "table": table(columns, cells, title=f"{len(draws[0]):,} labels, {len(draws)} draws"),
+        **budget_warning(settings.tuning, settings.scratch, protocol=PROTOCOL.name),
+        "predictions": data.classes.predictions(
+            torch.stack([found for row in rows for found in row.predicted]),
+            [
+                f"{row.name}, {row.how}, draw {draw + 1}"
+                for row in rows
+                for draw in range(len(row.predicted))
+            ],
+        ),
         **data.classes.sizes,
     }
 
@@ -165,63 +182,49 @@ def _rows(
     draws: list[Tensor],
 ) -> Iterator[Approach]:
     """Rows of the table, one after the other."""
-    untrained = evaluated.origin
+    untrained, labels = evaluated.origin, data.classes.test_labels
     assert untrained is not None
     pretraining, tuned = (
         _pretraining_images(data),
         settings.tuning.steps * settings.tuning.batch_size,
     )
-    yield Approach("untrained", "linear probe", _linear(untrained, data, draws), 0, is_without=True)
-    scratch = settings.scratch
-    yield Approach(
-        "untrained",
-        "supervised from scratch",
-        _tuned(untrained, data, scratch, draws),
-        tuned,
-        is_without=True,
-    )
-    if settings.whole_budget and pretraining:
-        long = scratch.model_copy(
-            update={"steps": scratch.steps + round(pretraining / scratch.batch_size)}
-        )
-        how = "supervised from scratch, whole budget"
-        yield Approach(
-            "untrained",
+
+    def row(name: str, how: str, predicted: list[Tensor], images: int) -> Approach:
+        return Approach(
+            name,
             how,
-            _tuned(untrained, data, long, draws),
-            tuned + pretraining,
-            is_without=True,
+            [top_1(found, labels) for found in predicted],
+            images,
+            is_ours=name == "this run",
+            is_without=name == "untrained",
+            predicted=tuple(predicted),
         )
+
+    yield row("untrained", "linear probe", _linear(untrained, data, draws), 0)
+    scratch, how = settings.scratch, "supervised from scratch"
+    yield row("untrained", how, _tuned(untrained, data, scratch, draws), tuned)
+    if settings.whole_budget and pretraining:
+        steps = scratch.steps + round(pretraining / scratch.batch_size)
+        found = _tuned(untrained, data, scratch.model_copy(update={"steps": steps}), draws)
+        yield row("untrained", f"{how}, whole budget", found, tuned + pretraining)
     for other in others:
-        yield Approach(other.name, "linear probe", _linear(other, data, draws), 0)
-        yield Approach(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
-    yield Approach(
-        "this run", "linear probe", _linear(evaluated, data, draws), pretraining, is_ours=True
-    )
-    yield Approach(
-        "this run",
-        "fine-tuned",
-        _tuned(evaluated, data, settings.tuning, draws),
-        pretraining + tuned,
-        is_ours=True,
-    )
+        yield row(other.name, "linear probe", _linear(other, data, draws), 0)
+        yield row(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
+    yield row("this run", "linear probe", _linear(evaluated, data, draws), pretraining)
+    found = _tuned(evaluated, data, settings.tuning, draws)
+    yield row("this run", "fine-tuned", found, pretraining + tuned)
 
 
 def _linear(
     evaluated: EvaluatedEncoder, data: EvaluationData, draws: list[Int[Tensor, "drawn"]]
-) -> list[float]:
+) -> list[Tensor]:
+    """Classes of the test images by a linear probe on each draw."""
     labelled = data.labelled(evaluated)
     found = []
     for number, chosen in enumerate(draws):
         rows, seed = chosen.to(data.device), derived_seed(data.seed, "verdict", number)
-        score = linear_probe(
-            labelled.train_features[rows],
-            labelled.train_labels[rows],
-            labelled.test_features,
-            labelled.test_labels,
-            seed=seed,
-        )
-        found.append(score.accuracy)
+        probe = fitted_probe(labelled.train_features[rows], labelled.train_labels[rows], seed=seed)
+        found.append(probe.predicted(labelled.test_features).cpu())
     return found
 
 
@@ -230,7 +233,8 @@ def _tuned(
     data: EvaluationData,
     tuning: FineTuningSettings,
     draws: list[Int[Tensor, "drawn"]],
-) -> list[float]:
+) -> list[Tensor]:
+    """Classes of the test images by the network fine-tuned on each draw."""
     classified, found = data.classes, []
     for number, chosen in enumerate(draws):
         seed, what = (
@@ -238,12 +242,7 @@ def _tuned(
             f"{tuning.steps:,} steps, draw {number + 1}",
         )
         classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=what)
-        found.append(
-            top_1(
-                predictions(classifier, classified.test, classified.test_rows),
-                classified.test_labels,
-            )
-        )
+        found.append(predictions(classifier, classified.test, classified.test_rows))
     return found
 
 

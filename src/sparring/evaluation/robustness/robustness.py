@@ -142,13 +142,16 @@ class _Sample:
                 self.labels[start : start + _BATCH].to(self.device),
             )
 
+    def part(self, known: Classified) -> Classified:
+        """The sample in the place of all test images."""
+        return replace(known, test_rows=self.rows, test_labels=self.labels)
+
     def sizes(self, known: Classified) -> dict[str, int | str]:
         """Numbers of images for the result."""
         if len(self.rows) == len(known.test_rows):
             return known.sizes
-        part = replace(known, test_rows=self.rows, test_labels=self.labels)
         return {
-            **part.sizes,
+            **self.part(known).sizes,
             "tested_on": f"{len(self.rows):,} images, drawn from {known.tested_on}",
         }
 
@@ -167,16 +170,22 @@ def robustness(
     attacking = data.progress(f"attacks on the {evaluated.name} encoder")
     corrupting = data.progress(f"corruptions of the images of the {evaluated.name} encoder")
     with evaluating(encoder.modules()):
-        clean = share(
-            torch.cat(
-                [_is_right(classifier, images, labels) for images, labels in sample.batches()]
-            )
-        )
+        predicted = torch.cat([_predicted(classifier, images) for images, _ in sample.batches()])
+        clean = share(predicted == sample.labels)
         survived = _under_attack(classifier, sample, settings, attacking)
         damaged = _under_corruption(classifier, sample, settings, corrupting)
+    under_corruption = {
+        name: [share(found == sample.labels) for found in severities]
+        for name, severities in damaged.items()
+    }
+    fits = {"clean": predicted} | {
+        f"{name}, severity {severity}": found
+        for name, severities in damaged.items()
+        for severity, found in zip(settings.severities, severities, strict=True)
+    }
     found = [
         attack_result(survived, settings.grey_levels, clean=clean),
-        corruption_result(damaged, settings.severities, clean=clean),
+        corruption_result(under_corruption, settings.severities, clean=clean),
     ]
     merged = {
         key: value
@@ -190,6 +199,9 @@ def robustness(
         "table": [result["table"] for result in found if result],
         "curves": [result["curves"] for result in found if result],
         "note": _NOTE,
+        "predictions": sample.part(data.classes).predictions(
+            torch.stack(list(fits.values())), list(fits)
+        ),
         **sample.sizes(data.classes),
     }
 
@@ -238,10 +250,8 @@ def _classifier(
     return lambda images: head.logits(encoder.features(images))
 
 
-def _is_right(
-    classifier: Classifier, images: Images, labels: Int[Tensor, "batch"]
-) -> Bool[Tensor, "batch"]:
-    return classifier(images).argmax(dim=1) == labels
+def _predicted(classifier: Classifier, images: Images) -> Int[Tensor, "batch"]:
+    return classifier(images).argmax(dim=1).cpu()
 
 
 def _under_attack(
@@ -280,7 +290,7 @@ def _withstood(
     """Which images of a batch withstand an attack at each grey level; those lost before are not
     attacked again."""
     images, labels = batch
-    left = _is_right(classifier, images, labels).nonzero().flatten()
+    left = (classifier(images).argmax(dim=1) == labels).nonzero().flatten()
     withstood = torch.zeros(len(settings.grey_levels), len(images), dtype=torch.bool)
     for level, grey_levels in enumerate(settings.grey_levels):
         for noise in noises:
@@ -299,17 +309,19 @@ def _under_corruption(
     sample: _Sample,
     settings: RobustnessSettings,
     progress: ReportProgress | None,
-) -> dict[str, list[float]]:
-    """For each corruption, the accuracy at each severity."""
-    right = {name: [0] * len(settings.severities) for name in settings.corruptions}
+) -> dict[str, list[Int[Tensor, "sample"]]]:
+    """For each corruption, the predicted classes at each severity."""
+    found: dict[str, list[list[Tensor]]] = {
+        name: [[] for _ in settings.severities] for name in settings.corruptions
+    }
     total, done = len(settings.corruptions) * len(sample.rows), 0
-    for number, (images, labels) in enumerate(sample.batches()):
+    for number, (images, _) in enumerate(sample.batches()):
         for name in settings.corruptions:
             for place, severity in enumerate(settings.severities):
                 draws = generator(sample.seed, "corruption", name, number)
                 damaged = corrupted(images, name, severity=severity, generator=draws)
-                right[name][place] += int(_is_right(classifier, damaged, labels).sum())
+                found[name][place].append(_predicted(classifier, damaged))
             done += len(images)
             if progress is not None:
                 progress(done, total)
-    return {name: [count / len(sample.rows) for count in counts] for name, counts in right.items()}
+    return {name: [torch.cat(parts) for parts in places] for name, places in found.items()}

@@ -160,7 +160,9 @@ def open_segmented(data: EvaluationData, settings: MaskSettings) -> Segmented:
             to learn or to score.
     """
     key = f"masks {settings.model_dump_json(include=set(MaskSettings.model_fields))}"
-    return data.once((settings.protocol, key), lambda: _opened_and_checked(data, settings))
+    found = data.once((settings.protocol, key), lambda: _opened_and_checked(data, settings))
+    data.use(found.train, found.train_rows, found.test, found.test_rows)
+    return found
 
 
 def _opened_and_checked(data: EvaluationData, settings: MaskSettings) -> Segmented:
@@ -223,7 +225,8 @@ def _seen(
         raise DataError(
             "a single image cannot be both learned from and scored; give others with --train-data"
         )
-    order = torch.randperm(len(rows), generator=generator(data.seed, "held-out masks")).tolist()
+    generated = generator(data.split_seed, "held-out masks")
+    order = torch.randperm(len(rows), generator=generated).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(rows)))
     kept, scored = (
         {rows[place]: seen[rows[place]] for place in _at_most(sorted(places), limit)}
