@@ -41,7 +41,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
@@ -57,7 +56,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.negatives.bank import (
     LEARNED_BANK_METRICS,
@@ -104,6 +103,7 @@ class AdCoSettings(MethodSettings):
     """Epochs during which a full bank is a queue of keys and does not learn; 0: it learns as soon
     as it is full, as in the released code. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
+    key_norm: KeyNormSettings = KeyNormSettings()
     disarmed: Literal["frozen", "queue"] | None = None
     """Control without the opponent. `frozen`: the bank stays fixed from the step where it would
     begin to learn. `queue`: it stays a queue of keys."""
@@ -178,7 +178,9 @@ class AdCo(Method):
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
         games = [(share, self._game(view, keys, context)) for view, keys in pairs]
         loss, bank_loss, metrics = summed(games)
-        outputs = {"bank_loss": bank_loss, "keys": pairs[0][1].everyone}
+        has_all = self.settings.form == "symmetric" and self.settings.bank.key_views == "all"
+        stored = [keys.everyone for _, keys in (pairs if has_all else pairs[:1])]
+        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored)}
         return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
 
     def step(
@@ -217,7 +219,7 @@ class AdCo(Method):
         return is_early or self.settings.disarmed == "queue"
 
     def _keys(self, view: View, context: Context) -> JointRows:
-        return distributed.joint(context.forward_shuffled(view, self.teacher))
+        return context.keys(view, self.teacher, self.settings.key_norm)
 
     def _game(self, view: View, keys: JointRows, context: Context) -> BankGame:
         return adversarial_bank_game(
