@@ -108,6 +108,7 @@ class ACSSL(Method):
         good_for="finding out whether the hardest images of a batch teach more than random ones; "
         "compare with disarmed=random and byol",
         order=11,
+        control="byol",
         twins=(
             Twin("random", "as many negatives are drawn at random", primary=True),
             Twin("all", "every candidate is a negative"),

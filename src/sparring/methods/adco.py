@@ -30,8 +30,10 @@ Deviations from the authors' code (maple-research-lab/AdCo).
   crop.
 - The teacher is updated after the encoder instead of before the next forward pass of keys, which
   gives the same teacher at every key.
-- `queue_epochs` and `bank.sees_keys` are ours, and so are the defaults, for small images; recipes
-  adco-imagenet-* are as published.
+- Keys are shuffled among processes, as in the code; on one process `key_norm.parts` stands for its
+  GPUs.
+- `queue_epochs`, `bank.sees_keys` and `bank.key_views` are ours, and so are the defaults, for small
+  images; recipes adco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -122,6 +124,7 @@ class AdCo(Method):
         good_for="hard negatives at a fixed memory: whether their learning helps on your images is "
         "for disarmed=queue to say",
         order=9,
+        control="mocov2",
         twins=(
             Twin("queue", "the bank goes on as a queue of past keys", primary=True),
             Twin("frozen", "the bank stays fixed from where it would begin to learn"),

@@ -28,8 +28,8 @@ Deviations from the authors' code (maple-research-lab/CaCo).
   the same in smaller ones.
 - The teacher is updated after the encoder instead of before the next forward pass of keys, which
   gives the same teacher at every key.
-- `queue_epochs` and the defaults are ours, for small images; recipes caco-imagenet-* are as
-  published.
+- `reduction`, `key_norm`, `bank.key_views`, `queue_epochs` and the defaults are ours, for small
+  images; recipes caco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -133,6 +133,7 @@ class CaCo(Method):
         good_for="long runs on many images; short ones begin with momentum contrast "
         "(queue_epochs); compare with disarmed=instance-key",
         order=10,
+        control="mocov2",
         twins=(
             Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
             Twin("frozen", "the bank stays fixed"),

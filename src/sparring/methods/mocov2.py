@@ -14,8 +14,10 @@ the defaults for small images, so that a comparison with AdCo differs in the opp
 ImageNet recipes switch them off. The teacher is updated after the encoder instead of before the
 next forward pass of keys, which gives the same teacher at every key.
 
-Deviations from the authors' code (facebookresearch/moco). None known. As in that code, keys of
-several processes are encoded with shuffled batch norm.
+Deviations from the authors' code (facebookresearch/moco). None known of the published form: keys of
+several processes are encoded with shuffled batch norm. `key_norm.parts` does so within a process,
+as the authors' notebook; that splits the queries' batch norm too, and keeps running means over its
+parts, where ours follow one part after the other.
 """
 
 from collections.abc import Mapping, Sequence
