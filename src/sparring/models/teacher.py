@@ -24,6 +24,31 @@ class KeyNormSettings(Settings):
     statistics, which would reveal the positive; otherwise images stay in their order. Nothing is
     drawn for a single part."""
 
+    def per_process(self, rows: int) -> int:
+        """Number of parts that each process encodes.
+
+        Args:
+            rows: images of this process.
+
+        Raises:
+            ConfigError: if the processes cannot share the parts evenly, or a part would have a
+                single image.
+        """
+        processes = distributed.num_processes()
+        if self.parts > processes and self.parts % processes:
+            raise ConfigError(
+                f"key_norm.parts={self.parts}: {processes} processes cannot share them evenly; use "
+                f"a multiple of {processes}"
+            )
+        own = max(1, self.parts // processes)
+        if own > 1 and rows < 2 * own:
+            raise ConfigError(
+                f"key_norm.parts={self.parts}: batch norm needs 2 images a part, and "
+                f"{processes * rows} images give at most {max(1, rows // 2) * processes} parts; "
+                "lower it or raise training.batch_size"
+            )
+        return own
+
 
 class Teacher(nn.Module):
     """Frozen copy of a network whose parameters follow it by moving average; batch-norm statistics
@@ -54,14 +79,13 @@ class Teacher(nn.Module):
             generator: CPU generator of the random parts, equal in all processes.
 
         Raises:
-            ConfigError: if the processes cannot share the parts evenly, or a part would have a
-                single image.
+            ConfigError: see `KeyNormSettings.per_process`.
 
         Source: He et al. 2020, arXiv:1911.05722, section 3.3; parts within a process as in the
         notebook of MoCo's authors.
         """
         processes = distributed.num_processes()
-        parts = _parts_per_process(norm.parts, processes, len(images))
+        parts = norm.per_process(len(images))
         if not norm.shuffled or processes * parts == 1:
             return self._by_parts(images, parts)
         everyone = distributed.gather(images)
@@ -92,19 +116,3 @@ class Teacher(nn.Module):
         """Copy the online network's parameters, but not its buffers."""
         for mine, theirs in zip(self.network.parameters(), online.parameters(), strict=True):
             mine.copy_(theirs)
-
-
-def _parts_per_process(parts: int, processes: int, rows: int) -> int:
-    if parts > processes and parts % processes:
-        raise ConfigError(
-            f"key_norm.parts={parts}: {processes} processes cannot share them evenly; use a "
-            f"multiple of {processes}"
-        )
-    own = max(1, parts // processes)
-    if own > 1 and rows < 2 * own:
-        raise ConfigError(
-            f"key_norm.parts={parts}: batch norm needs 2 images a part, and {processes * rows} "
-            f"images give at most {max(1, rows // 2) * processes} parts; lower it or raise "
-            "training.batch_size"
-        )
-    return own
