@@ -121,9 +121,9 @@ def vanishes(subject: Subject) -> None:
     off = dict(registry.opponent_class(opponent).toy.off or {})
     # The norm of all gradients is a sum over more parameters, and rounds otherwise.
     free = {"players": {"encoder": {"clip_norm": None}}}
-    own = merged(subject.settings, free)
-    settings = merged(own, {registry.section_of(opponent): off})
-    disarmed = Subject(subject.method, subject.opponents, settings)
+    section, settings = registry.section_of(opponent), merged(subject.settings, free)
+    own = {key: value for key, value in settings.items() if key != section}
+    disarmed = Subject(subject.method, subject.opponents, merged(settings, {section: off}))
     alone, around = Subject(subject.method, (), own), disarmed.game()
     game = alone.game()
     for number in range(FILLED + 1):

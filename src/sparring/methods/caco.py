@@ -178,7 +178,7 @@ class CaCo(Method):
             keys = context.keys(views[1], self.teacher, self.settings.key_norm)
             negatives = self.bank.vectors.detach()
             loss = info_nce(query, keys.own, negatives, temperature=FILL_TEMPERATURE)
-            return MethodLoss(loss=loss, outputs={"keys": keys.everyone})
+            return MethodLoss(loss=loss, outputs={"keys": self._stored([keys])})
         queries = [context.forward(view, self.encoder) for view in views]
         norm = self.settings.key_norm
         joint = [context.keys(view, self.teacher, norm) for view in views[:2]]
@@ -242,8 +242,7 @@ class CaCo(Method):
             for key in keys
         ]
         loss, bank_loss, metrics = summed(games)
-        stored = [joint[1], joint[0]] if s.bank.key_views == "all" else [joint[1]]
-        keys = torch.cat([rows.everyone for rows in stored])
+        keys = self._stored([joint[1], joint[0]])
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
 
@@ -273,6 +272,11 @@ class CaCo(Method):
         metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "chosen": chosen}
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
+
+    def _stored(self, keys: Sequence[JointRows]) -> Tensor:
+        """Keys that the bank takes in: those of the first set, or of all."""
+        has_all = self.settings.bank.key_views == "all"
+        return torch.cat([rows.everyone for rows in (keys if has_all else keys[:1])])
 
     def _reduced(self, total: Tensor) -> Tensor:
         """The encoder's loss; the weights of all views add up to 2, see `_keys_of_views`."""
