@@ -157,6 +157,7 @@ def test_an_opponent_is_described_like_a_method(command: Command) -> None:
 def test_a_method_with_an_opponent_names_its_controls(command: Command) -> None:
     assert "--set disarmed=queue|frozen" in command("methods", "adco").out
     assert "; bank (sgd, rate 0.047, constant)" in command("methods", "adco").out
+    assert "Control:   --method mocov2" in command("methods", "adco").out
     assert "disarmed" not in command("methods", "byol").out
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from sparring.contract import learning
 from sparring.contract.check import Check
 from sparring.contract.method_checks import encoder_needs_no_class, resumes_to_the_bit
-from sparring.contract.opponent_checks import begins_where_the_method_begins, plays
+from sparring.contract.opponent_checks import begins_where_the_method_begins, plays, vanishes
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.toy import Subject
 from sparring.methods import registry
 from sparring.models.split_norm import SplitNorm
 from sparring.opponents.opponent import chain, innermost
 from sparring.testing import opponent_checks
+from sparring.training.configure import find_recipe
 from sparring.training.run import pretrain_opponent
 from sparring.training.settings import RunConfig
 
@@ -79,6 +80,33 @@ def test_an_opponent_that_learned_beforehand_plays_inside_another(
 @pytest.mark.slow
 def test_two_processes_play_nested_opponents_as_one() -> None:
     subjects = [Subject(registry.DEFAULT_METHOD, opponents) for opponents in NESTED]
+    ranks = by_two_processes(subjects)
+    for number, subject in enumerate(subjects):
+        require_equal(subject, [rank[number] for rank in ranks], outcome(subject))
+
+
+def of_its_recipe(name: str) -> Subject:
+    """A published pairing with the settings of its small recipe that are not sizes."""
+    method, opponent = registry.pairings()[name]
+    section = registry.section_of(opponent)
+    recipe = find_recipe(f"{name}-small")[section]
+    own = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
+    return Subject(method, (opponent,), settings={section: own})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.pairings())
+def test_an_opponent_keeps_the_contract_as_in_its_recipe(name: str) -> None:
+    subject = of_its_recipe(name)
+    plays(subject)
+    vanishes(subject)
+    resumes_to_the_bit(subject)
+    encoder_needs_no_class(subject)
+
+
+@pytest.mark.slow
+def test_two_processes_play_opponents_of_the_recipes_as_one() -> None:
+    subjects = [of_its_recipe(name) for name in registry.pairings()]
     ranks = by_two_processes(subjects)
     for number, subject in enumerate(subjects):
         require_equal(subject, [rank[number] for rank in ranks], outcome(subject))

@@ -191,6 +191,23 @@ def test_as_a_queue_the_full_bank_holds_the_newest_keys_and_the_encoder_plays_th
     ]  # at the start they are equal anyway
 
 
+@pytest.mark.parametrize(
+    ("form", "key_views", "stored"),
+    [("symmetric", "one", [1]), ("symmetric", "all", [1, 0]), ("one-way", "all", [1])],
+)
+def test_as_a_queue_the_bank_takes_in_the_keys_of_one_view_or_of_all_that_are_encoded(
+    form: str, key_views: str, stored: list[int]
+) -> None:
+    bank = {"size": 64, "temperature": BANK_TEMPERATURE, "key_views": key_views}
+    game, method = adco(form=form, bank=bank, queue_epochs=9.0)
+    method.bank.fill(ring.spread(64))
+    views, now = ring.views(), ring.prepared(game)
+    expected = torch.cat([unit_rows(method.teacher(views[number])) for number in stored])
+    method.step(as_views(views), game.players, now)
+    torch.testing.assert_close(vectors(method)[: len(expected)], expected, rtol=1e-12, atol=0)
+    assert method.bank.num_filled == 64 + len(expected)
+
+
 def test_multi_crop_fills_with_keys_of_the_key_crop() -> None:
     game, method = adco(form="multi-crop")
     views = [ring.views()[0], ring.views(1)[0][..., :12, :12], ring.views(2)[0][..., :8, :8]]

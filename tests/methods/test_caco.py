@@ -103,6 +103,19 @@ def test_the_loss_is_the_sum_over_views_and_the_other_views_key_chooses() -> Non
     assert not torch.isclose(loss, own, rtol=1e-4)
 
 
+@pytest.mark.parametrize("settings", [{}, {"queue_epochs": 9.0}, {"disarmed": "instance-key"}])
+def test_the_mean_over_views_is_half_the_sum_for_the_encoder_and_the_same_game_for_the_bank(
+    settings: dict[str, Any],
+) -> None:
+    found = []
+    for reduction in ("sum", "mean"):
+        game, method = begun(reduction=reduction, **settings)
+        found.append(method.loss(as_views(ring.views()), ring.prepared(game)))
+    total, mean = found
+    torch.testing.assert_close(mean.loss, total.loss / 2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(mean.outputs["bank_loss"], total.outputs["bank_loss"])
+
+
 def by_hand(method: CaCo, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
     """The bank's gradient of weighted (query view, key view) pairs, from the equations."""
     bank, total = vectors(method), torch.zeros_like(method.bank.vectors)
@@ -335,3 +348,17 @@ def test_until_the_queues_epochs_are_over_the_full_bank_holds_the_newest_keys() 
         else:
             assert "bank/positive_mass" in metrics
             assert not torch.equal(vectors(method), before)
+
+
+@pytest.mark.parametrize(("key_views", "stored"), [("one", [1]), ("all", [1, 0])])
+def test_as_a_queue_the_bank_takes_in_the_keys_of_one_view_or_of_all(
+    key_views: str, stored: list[int]
+) -> None:
+    bank = {"size": 64, "temperature": TEMPERATURE, "key_views": key_views}
+    game, method = caco(queue_epochs=9.0, bank=bank)
+    method.bank.fill(ring.spread(64))
+    views, now = ring.views(), ring.prepared(game)
+    expected = torch.cat([unit_rows(method.teacher(views[number])) for number in stored])
+    method.step(as_views(views), game.players, now)
+    torch.testing.assert_close(vectors(method)[: len(expected)], expected, rtol=1e-12, atol=0)
+    assert method.bank.num_filled == 64 + len(expected)

@@ -81,6 +81,16 @@ def test_the_queue_takes_in_unit_keys_of_the_teacher_that_made_them(symmetric: b
     assert method.queue.next_row == (row + len(rows)) % 100
 
 
+def test_of_one_view_the_queue_takes_in_the_keys_that_one_direction_has() -> None:
+    game, method = started(symmetric=True, queue={"size": 100, "key_views": "one"})
+    row, views = method.queue.next_row, ring.views()
+    expected = unit_rows(method.teacher(views[1]))
+    method.step(as_views(views), game.players, ring.prepared(game))
+    rows = (row + torch.arange(ring.BATCH)) % 100
+    torch.testing.assert_close(method.queue.keys[rows], expected, rtol=1e-12, atol=0)
+    assert method.queue.next_row == (row + ring.BATCH) % 100
+
+
 def test_after_the_encoders_move_the_teacher_follows_the_moved_encoder() -> None:
     game, method = started(teacher_momentum=0.75)
     before = ring.parameters(method.teacher)

@@ -1,9 +1,13 @@
-"""The teacher: what follows the online network, and what does not."""
+"""The teacher: what follows the online network, and what does not; which images share the batch
+norm of their keys."""
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparring.models.teacher import Teacher
+from sparring import distributed
+from sparring.errors import ConfigError
+from sparring.models.teacher import KeyNormSettings, Teacher
 
 
 def network() -> nn.Sequential:
@@ -93,7 +97,8 @@ def test_no_gradient_passes_through_a_teacher() -> None:
     teacher = Teacher(network())
     inputs = torch.randn(8, 4, dtype=torch.float64, requires_grad=True)
     assert not teacher(inputs).requires_grad
-    assert not teacher.shuffled(inputs, generator=torch.Generator()).requires_grad
+    keys = teacher.keys(inputs, KeyNormSettings(parts=2), generator=torch.Generator())
+    assert not keys.requires_grad
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
@@ -103,9 +108,78 @@ def test_the_network_it_copies_keeps_its_gradient() -> None:
     assert all(parameter.requires_grad for parameter in online.parameters())
 
 
-def test_a_single_process_encodes_its_batch_in_order() -> None:
-    # With one process there is nobody to shuffle with; a permutation within one batch changes no
-    # batch norm.
-    teacher, other = Teacher(network()), Teacher(network())
-    inputs = torch.randn(8, 4, dtype=torch.float64)
-    assert torch.equal(teacher.shuffled(inputs, generator=torch.Generator()), other(inputs))
+WHOLE = KeyNormSettings()
+SPLIT = KeyNormSettings(parts=4, shuffled=False)
+SHUFFLED = KeyNormSettings(parts=4)
+
+
+def batch() -> Tensor:
+    """Sixteen inputs."""
+    return torch.randn(16, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def keys_of(inputs: Tensor, norm: KeyNormSettings, *, seed: int = 0) -> Tensor:
+    """Keys of a fresh teacher."""
+    return Teacher(network()).keys(inputs, norm, generator=torch.Generator().manual_seed(seed))
+
+
+def test_in_one_part_a_batch_is_encoded_in_order_and_nothing_is_drawn() -> None:
+    # A permutation within one batch changes no batch norm.
+    teacher, draws = Teacher(network()), torch.Generator().manual_seed(0)
+    before = draws.get_state()
+    assert torch.equal(teacher.keys(batch(), WHOLE, generator=draws), network()(batch()))
+    assert torch.equal(draws.get_state(), before)
+
+
+def test_each_part_has_statistics_of_its_own() -> None:
+    expected = torch.cat([network()(part) for part in batch().chunk(4)])
+    assert torch.equal(keys_of(batch(), SPLIT), expected)
+
+
+@pytest.mark.parametrize("parts", [3, 5, 8])
+def test_parts_need_not_divide_the_batch(parts: int) -> None:
+    found = keys_of(batch(), KeyNormSettings(parts=parts, shuffled=False))
+    assert torch.equal(found, torch.cat([network()(p) for p in batch().tensor_split(parts)]))
+
+
+def test_shuffled_parts_are_random_and_keys_keep_the_order_of_the_images() -> None:
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    expected = torch.cat([network()(part) for part in batch()[order].chunk(4)])
+    found = keys_of(batch(), SHUFFLED)
+    assert torch.equal(found[order], expected)
+    assert not torch.equal(found, keys_of(batch(), SPLIT))
+    assert not torch.equal(found, keys_of(batch(), SHUFFLED, seed=1))
+
+
+@pytest.mark.parametrize("norm", [SPLIT, SHUFFLED])
+def test_two_processes_have_the_parts_of_one(
+    norm: KeyNormSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, made = keys_of(batch(), norm), []
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    for rank, own in enumerate(batch().chunk(2)):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        # First the images of both processes are gathered, then the keys that both have made.
+        shuffled = torch.cat([network()(part) for part in batch()[order].chunk(4)])
+        gathered = iter([batch(), shuffled.detach()])
+        monkeypatch.setattr(distributed, "gather", lambda _, gathered=gathered: next(gathered))
+        made.append(keys_of(own, norm))
+    torch.testing.assert_close(torch.cat(made), alone, rtol=1e-12, atol=1e-12)
+
+
+def test_a_process_is_a_part_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    own = batch()[:8]
+    assert torch.equal(keys_of(own, KeyNormSettings(shuffled=False)), network()(own))
+
+
+def test_too_many_parts_are_refused_with_the_most_that_fit() -> None:
+    with pytest.raises(ConfigError, match=r"key_norm.parts=9: .* at most 8 parts"):
+        keys_of(batch(), KeyNormSettings(parts=9))
+
+
+def test_parts_that_processes_cannot_share_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    with pytest.raises(ConfigError, match=r"key_norm.parts=3: .* a multiple of 2"):
+        keys_of(batch(), KeyNormSettings(parts=3))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sparring.models.backbones import Backbone
 from sparring.models.encoder import Encoder
 from sparring.models.split_norm import SplitNorm, split_norms
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import ForwardCache, View, as_views
 
 SIDE = 8
@@ -102,17 +102,17 @@ def test_a_network_and_its_teacher_do_not_share() -> None:
     assert not target.requires_grad
 
 
-def test_shuffled_keys_are_the_teachers_and_go_through_once() -> None:
-    network = fresh()
+def test_keys_are_the_teachers_and_go_through_once() -> None:
+    network, norm = fresh(), KeyNormSettings()
     teacher, (view,) = Teacher(network), as_views([pixels()])
     cache, draws = ForwardCache(), torch.Generator().manual_seed(0)
-    keys = cache.shuffled(view, teacher, generator=draws)
+    keys = cache.keys(view, teacher, norm, generator=draws)
     assert torch.equal(keys, teacher(view.pixels))
     passes(teacher)
-    assert cache.shuffled(view, teacher, generator=draws) is keys
+    assert cache.keys(view, teacher, norm, generator=draws) is keys
     assert passes(teacher) == []
     twin = View(pixels=view.pixels, same_as=view)
-    assert torch.equal(cache.shuffled(twin, teacher, generator=draws), keys)
+    assert torch.equal(cache.keys(twin, teacher, norm, generator=draws), keys)
     assert passes(teacher) == []
 
 

@@ -68,6 +68,31 @@ METHOD_PINS = [
         {"symmetric": True, "in_batch": True, "queue.size": 4096},
     ),
     Pins(
+        ("mocov2",),
+        "released notebook of MoCo's authors: a symmetric loss stores the keys of both views",
+        {"queue.key_views": "all"},
+    ),
+    Pins(
+        ("mocov2", "adco"),
+        "MoCo and AdCo, released code: keys are shuffled among GPUs, one part on each",
+        {"key_norm.parts": 1, "key_norm.shuffled": True},
+    ),
+    Pins(
+        ("mocov3", "caco", "acssl"),
+        "MoCo v3 and CaCo, released code: batch norm over all GPUs, no shuffling; ACSSL alike",
+        {"key_norm.parts": 1, "key_norm.shuffled": False},
+    ),
+    Pins(
+        LEARNED,
+        "AdCo and CaCo, released code: the pass that fills the bank encodes one view's keys",
+        {"bank.key_views": "one"},
+    ),
+    Pins(
+        ("caco",),
+        "Wang et al. 2022 (CaCo, arXiv:2203.14370), released code: the sum over both views",
+        {"reduction": "sum"},
+    ),
+    Pins(
         ("byol",),
         "Grill et al. 2020 (BYOL, arXiv:2006.07733): shape of the predictor; its width " + OURS,
         {"predictor.kind": "normed", "predictor.hidden": 512},

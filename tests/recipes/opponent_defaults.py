@@ -66,6 +66,7 @@ OPPONENT_PINS = [
             "init_noise": 0.01,
             "moves": "both",
             "norms": "shared",
+            "colour": "partial",
             "loss": "multi-positive",
         },
     ),

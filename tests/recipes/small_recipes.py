@@ -58,7 +58,11 @@ SMALL_PINS = [
     ),
     Pins(PLAIN[:1], "the base's name in CLAE's released code", {"method": "plain"}),
     Pins(PLAIN[1:], "Ye et al. 2019 (UEL, arXiv:1904.03436)", {"method": "uel"}),
-    Pins(ON_SIMCLR, OURS + ", simclr-small", {"method": "simclr", "temperature": 0.2}),
+    Pins(
+        ON_SIMCLR,
+        OURS + "/temperature-of-simclr.md: 0.1 above 0.2 on two seeds",
+        {"method": "simclr", "temperature": 0.1},
+    ),
     Pins(
         ("clae-small",),
         "Ho & Vasconcelos 2020 (CLAE, arXiv:2010.12050), released code 6986061, SimCLR/run_*.sh: "
@@ -76,6 +80,9 @@ SMALL_PINS = [
         {
             "opponent": ["generator-pair"],
             "generator_pair.generator_every": 2,
+            "generator_pair.hardness_temperature": 0.1,
+            "generator_pair.norms": "split",
+            "generator_pair.colour": "full",
             "generator_pair.generator.width": 16,
             "generator_pair.pretraining.steps": 4000,
             "generator_pair.pretraining.batch_size": 32,
@@ -86,15 +93,31 @@ SMALL_PINS = [
         },
     ),
     Pins(
+        ("hardgen-small",),
+        "AdaInf (2024), README of the released code: real images ten times as often",
+        {"generator_pair.weight": 0.1},
+    ),
+    Pins(
+        ("adco-small", "caco-small"),
+        OURS + ", equal to the queue of mocov2-small",
+        {"bank.size": 512, "bank.key_views": "one"},
+    ),
+    Pins(
+        ("caco-small",),
+        OURS + ", scale and norms of mocov2-small",
+        {"reduction": "mean", "temperature": 0.2, "key_norm.shuffled": True},
+    ),
+    Pins(
         ("mocov2-small",),
-        OURS + ", mocov2-small",
+        OURS + ", mocov2-small; its queue is the banks' of the games",
         {
             "method": "mocov2",
             "temperature": 0.2,
             "teacher_momentum": 0.98,
             "symmetric": True,
             "in_batch": True,
-            "queue.size": 4096,
+            "queue.size": 512,
+            "queue.key_views": "one",
         },
     ),
     Pins(
@@ -108,7 +131,6 @@ SMALL_PINS = [
             "form": "symmetric",
             "in_batch": True,
             "queue_epochs": 5.0,
-            "bank.size": 512,
             "bank.temperature": 0.04,
             "players.bank.optimizer": "sgd",
             "players.bank.learning_rate": 0.047,
@@ -122,12 +144,10 @@ SMALL_PINS = [
         OURS + ", caco-small; the bank's momentum and missing decay are CaCo's",
         {
             "method": "caco",
-            "temperature": 0.1,
             "teacher_momentum": 0.98,
             "teacher_schedule": "constant",
             "scale_bank_rate": True,
             "queue_epochs": 7.5,
-            "bank.size": 512,
             "bank.temperature": 0.04,
             "players.bank.optimizer": "sgd",
             "players.bank.learning_rate": 0.375,

@@ -96,3 +96,15 @@ def test_narrow_batch_norms_take_the_faster_route() -> None:
     assert all(
         isinstance(module, NarrowBatchNorm2d) is (module.num_features < FEW) for module in norms
     )
+
+
+@pytest.mark.parametrize("method", ["mocov2", "mocov3", "adco", "caco", "acssl"])
+def test_a_batch_that_cannot_be_parted_is_refused_before_anything_is_written(method: str) -> None:
+    games.game(method, key_norm={"parts": 8})
+    with pytest.raises(ConfigError, match=r"key_norm.parts=9: .*16 images give at most 8 parts"):
+        games.game(method, key_norm={"parts": 9})
+
+
+def test_parts_and_joint_statistics_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match=r"key_norm.parts=4: .*leave one of the two out"):
+        games.game("mocov2", key_norm={"parts": 4}, training={"sync_batch_norm": True})

@@ -169,6 +169,7 @@ def _describe(kind: registry.Kind, name: str) -> str:
             for player, part in getattr(settings, "players", ())
         ),
         "Opponent": about.opponent,
+        "Control": f"--method {about.control}" if about.control else "",
         "Disarmed": _twins(about, prefix),
         "Cost": cost,
         "Good for": about.good_for,

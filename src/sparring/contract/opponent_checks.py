@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from sparring.config import Settings
+from sparring.config import Settings, merged
 from sparring.contract.check import Check
 from sparring.contract.method_checks import (
     encoder_needs_no_class,
@@ -121,9 +121,10 @@ def vanishes(subject: Subject) -> None:
     off = dict(registry.opponent_class(opponent).toy.off or {})
     # The norm of all gradients is a sum over more parameters, and rounds otherwise.
     free = {"players": {"encoder": {"clip_norm": None}}}
-    settings = {registry.section_of(opponent): off, **free}
-    disarmed = Subject(subject.method, subject.opponents, settings)
-    alone, around = Subject(subject.method, (), free), disarmed.game()
+    section, settings = registry.section_of(opponent), merged(subject.settings, free)
+    own = {key: value for key, value in settings.items() if key != section}
+    disarmed = Subject(subject.method, subject.opponents, merged(settings, {section: off}))
+    alone, around = Subject(subject.method, (), own), disarmed.game()
     game = alone.game()
     for number in range(FILLED + 1):
         alone.play(game, number)

@@ -68,6 +68,8 @@ class About:
             ResNet-18 at width 0.125, 32 px); None: not measured.
         good_for: when to use it.
         order: place in the list of methods, the smallest first; ties are sorted by name.
+        control: method without this opponent to compare with, beside the twins: its small recipe
+            equals this one's in all that both have. An opponent's is its pairing's method.
         twins: disarmed twins; the primary one first.
         variants: published methods that are this one with some settings fixed.
         pairing: published game that an opponent makes with a method.
@@ -81,6 +83,7 @@ class About:
     cost: float | None = None
     good_for: str = ""
     order: int = 100
+    control: str | None = None
     twins: tuple[Twin, ...] = ()
     variants: tuple[Variant, ...] = ()
     pairing: Pairing | None = None

@@ -49,7 +49,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.negatives import mining
 from sparring.negatives.mining import MINING_METRICS, MiningSettings, Pool
@@ -79,6 +79,7 @@ class ACSSLSettings(MethodSettings):
     all negatives and gives hard ones more weight)."""
     triplet: TripletSettings = TripletSettings()
     mining: MiningSettings = MiningSettings()
+    key_norm: KeyNormSettings = KeyNormSettings(shuffled=False)
     disarmed: Literal["all", "random", "easiest"] | None = None
     """Control without the opponent: `all` uses every candidate, `random` as many at random,
     `easiest` the easiest ones. None: the hardest."""
@@ -107,6 +108,7 @@ class ACSSL(Method):
         good_for="finding out whether the hardest images of a batch teach more than random ones; "
         "compare with disarmed=random and byol",
         order=11,
+        control="byol",
         twins=(
             Twin("random", "as many negatives are drawn at random", primary=True),
             Twin("all", "every candidate is a negative"),
@@ -148,7 +150,8 @@ class ACSSL(Method):
         (one of the first two)."""
         images = distributed.joint(context.indices.to(views[0].device))
         queries = [context.forward(view, self.encoder, self.predictor) for view in views]
-        keys = [distributed.joint(context.forward(view, self.teacher)) for view in views[:2]]
+        norm = self.settings.key_norm
+        keys = [context.keys(view, self.teacher, norm) for view in views[:2]]
         every = [unit_rows(rows.everyone) for rows in keys]
         pairs = [(query, key) for query in range(len(views)) for key in (0, 1) if query != key]
         found = [

@@ -30,8 +30,10 @@ Deviations from the authors' code (maple-research-lab/AdCo).
   crop.
 - The teacher is updated after the encoder instead of before the next forward pass of keys, which
   gives the same teacher at every key.
-- `queue_epochs` and `bank.sees_keys` are ours, and so are the defaults, for small images; recipes
-  adco-imagenet-* are as published.
+- Keys are shuffled among processes, as in the code; on one process `key_norm.parts` stands for its
+  GPUs.
+- `queue_epochs`, `bank.sees_keys` and `bank.key_views` are ours, and so are the defaults, for small
+  images; recipes adco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +43,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
@@ -57,7 +58,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.negatives.bank import (
     LEARNED_BANK_METRICS,
@@ -104,6 +105,7 @@ class AdCoSettings(MethodSettings):
     """Epochs during which a full bank is a queue of keys and does not learn; 0: it learns as soon
     as it is full, as in the released code. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
+    key_norm: KeyNormSettings = KeyNormSettings()
     disarmed: Literal["frozen", "queue"] | None = None
     """Control without the opponent. `frozen`: the bank stays fixed from the step where it would
     begin to learn. `queue`: it stays a queue of keys."""
@@ -122,6 +124,7 @@ class AdCo(Method):
         good_for="hard negatives at a fixed memory: whether their learning helps on your images is "
         "for disarmed=queue to say",
         order=9,
+        control="mocov2",
         twins=(
             Twin("queue", "the bank goes on as a queue of past keys", primary=True),
             Twin("frozen", "the bank stays fixed from where it would begin to learn"),
@@ -178,7 +181,9 @@ class AdCo(Method):
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
         games = [(share, self._game(view, keys, context)) for view, keys in pairs]
         loss, bank_loss, metrics = summed(games)
-        outputs = {"bank_loss": bank_loss, "keys": pairs[0][1].everyone}
+        has_all = self.settings.form == "symmetric" and self.settings.bank.key_views == "all"
+        stored = [keys.everyone for _, keys in (pairs if has_all else pairs[:1])]
+        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored)}
         return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
 
     def step(
@@ -217,7 +222,7 @@ class AdCo(Method):
         return is_early or self.settings.disarmed == "queue"
 
     def _keys(self, view: View, context: Context) -> JointRows:
-        return distributed.joint(context.forward_shuffled(view, self.teacher))
+        return context.keys(view, self.teacher, self.settings.key_norm)
 
     def _game(self, view: View, keys: JointRows, context: Context) -> BankGame:
         return adversarial_bank_game(

@@ -28,8 +28,8 @@ Deviations from the authors' code (maple-research-lab/CaCo).
   the same in smaller ones.
 - The teacher is updated after the encoder instead of before the next forward pass of keys, which
   gives the same teacher at every key.
-- `queue_epochs` and the defaults are ours, for small images; recipes caco-imagenet-* are as
-  published.
+- `reduction`, `key_norm`, `bank.key_views`, `queue_epochs` and the defaults are ours, for small
+  images; recipes caco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
@@ -55,7 +54,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.negatives.bank import (
     LEARNED_BANK_METRICS,
@@ -107,7 +106,12 @@ class CaCoSettings(MethodSettings):
     queue_epochs: float = Field(default=7.5, ge=0)
     """Epochs during which training is MoCo v2 with in-batch keys and a full bank is its queue; 0:
     the game begins as soon as the bank is full, as in the released code."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """How the encoder's losses of the two views are joined: their `sum`, as published with LARS,
+    which makes the scale harmless, or their `mean`, as in MoCo v2 and AdCo, for optimisers without
+    a trust ratio."""
     bank: SharedBankSettings = SharedBankSettings()
+    key_norm: KeyNormSettings = KeyNormSettings(shuffled=False)
     disarmed: (
         Literal["frozen", "positives-only", "negatives-only", "own-choice", "instance-key"] | None
     ) = None
@@ -129,6 +133,7 @@ class CaCo(Method):
         good_for="long runs on many images; short ones begin with momentum contrast "
         "(queue_epochs); compare with disarmed=instance-key",
         order=10,
+        control="mocov2",
         twins=(
             Twin("instance-key", "the key is the positive, the bank all negatives", primary=True),
             Twin("frozen", "the bank stays fixed"),
@@ -170,12 +175,13 @@ class CaCo(Method):
         only."""
         if not self.bank.is_full:
             query = context.forward(views[0], self.encoder)
-            keys = distributed.joint(context.forward(views[1], self.teacher))
+            keys = context.keys(views[1], self.teacher, self.settings.key_norm)
             negatives = self.bank.vectors.detach()
             loss = info_nce(query, keys.own, negatives, temperature=FILL_TEMPERATURE)
-            return MethodLoss(loss=loss, outputs={"keys": keys.everyone})
+            return MethodLoss(loss=loss, outputs={"keys": self._stored([keys])})
         queries = [context.forward(view, self.encoder) for view in views]
-        joint = [distributed.joint(context.forward(view, self.teacher)) for view in views[:2]]
+        norm = self.settings.key_norm
+        joint = [context.keys(view, self.teacher, norm) for view in views[:2]]
         is_queue = context.position.is_before(self.settings.queue_epochs)
         if is_queue or self.settings.disarmed == "instance-key":
             return self._loss_on_keys(queries, joint, in_batch=is_queue)
@@ -236,8 +242,9 @@ class CaCo(Method):
             for key in keys
         ]
         loss, bank_loss, metrics = summed(games)
-        outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": joint[1].everyone}
-        return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
+        keys = self._stored([joint[1], joint[0]])
+        outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
+        return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
 
     def _loss_on_choices(self, queries: Sequence[Tensor], joint: Sequence[JointRows]) -> MethodLoss:
         s, keys_of_views = self.settings, _keys_of_views(len(queries))
@@ -264,7 +271,16 @@ class CaCo(Method):
         loss, bank_loss, metrics = summed(games)
         metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "chosen": chosen}
-        return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
+        return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
+
+    def _stored(self, keys: Sequence[JointRows]) -> Tensor:
+        """Keys that the bank takes in: those of the first set, or of all."""
+        has_all = self.settings.bank.key_views == "all"
+        return torch.cat([rows.everyone for rows in (keys if has_all else keys[:1])])
+
+    def _reduced(self, total: Tensor) -> Tensor:
+        """The encoder's loss; the weights of all views add up to 2, see `_keys_of_views`."""
+        return total if self.settings.reduction == "sum" else total / 2
 
     def _pace(self, keys: JointRows) -> float:
         """Factor of the bank's loss that keeps a positive's step as in the published run."""

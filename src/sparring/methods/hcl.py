@@ -82,6 +82,7 @@ class HCL(Method):
         "achieves",
         cost=1.01,
         order=8,
+        control="simclr",
         twins=(
             Twin("unweighted", "all negatives weigh alike", primary=True, settings={"beta": 0.0}),
             Twin("uncorrected", "no negative counts as false", settings={"tau_plus": 0.0}),

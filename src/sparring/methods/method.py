@@ -18,19 +18,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from sparring import distributed
 from sparring.config import Settings
 from sparring.data.images import Images
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.data.views.views import Views
+from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Toy
 from sparring.methods.learning import OpponentCache
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import ForwardCache, View
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position
+from sparring.seeding import generator
 
 Metrics: TypeAlias = Mapping[str, Tensor | float]
 """Numbers to log, by name."""
@@ -84,9 +87,10 @@ class Context:
         """Embeddings of several views that share batch-norm statistics."""
         return self.cache.together(views, encoder)
 
-    def forward_shuffled(self, view: View, teacher: Teacher) -> Tensor:
-        """The teacher's keys of a view, with shuffled batch norm across processes."""
-        return self.cache.shuffled(view, teacher, generator=self.generator)
+    def keys(self, view: View, teacher: Teacher, norm: KeyNormSettings) -> JointRows:
+        """The teacher's keys of a view, of this process and of all; see `Teacher.keys`."""
+        draws = generator(self.generator.initial_seed(), "key norm")
+        return distributed.joint(self.cache.keys(view, teacher, norm, generator=draws))
 
 
 @dataclass(frozen=True, kw_only=True)

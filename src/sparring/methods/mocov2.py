@@ -14,8 +14,10 @@ the defaults for small images, so that a comparison with AdCo differs in the opp
 ImageNet recipes switch them off. The teacher is updated after the encoder instead of before the
 next forward pass of keys, which gives the same teacher at every key.
 
-Deviations from the authors' code (facebookresearch/moco). None known. As in that code, keys of
-several processes are encoded with shuffled batch norm.
+Deviations from the authors' code (facebookresearch/moco). None known of the published form: keys of
+several processes are encoded with shuffled batch norm. `key_norm.parts` does so within a process,
+as the authors' notebook; that splits the queries' batch norm too, and keeps running means over its
+parts, where ours follow one part after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +25,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from pydantic import Field
 
-from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.methods.about import About, Toy
 from sparring.methods.method import (
@@ -36,7 +37,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.negatives.queue import Queue, QueueSettings
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
@@ -64,6 +65,7 @@ class MoCoV2Settings(MethodSettings):
     """Whether keys of the other images of the batch are negatives too, as in AdCo; off in the
     published recipe."""
     queue: QueueSettings = QueueSettings()
+    key_norm: KeyNormSettings = KeyNormSettings()
 
 
 class MoCoV2(Method):
@@ -102,7 +104,7 @@ class MoCoV2(Method):
         losses, new_keys = [], []
         for query_view, key_view in pairs:
             query = context.forward(views[query_view], self.encoder)
-            keys = distributed.joint(context.forward_shuffled(views[key_view], self.teacher))
+            keys = context.keys(views[key_view], self.teacher, s.key_norm)
             negatives, temperature = self.queue.keys, s.temperature
             losses.append(
                 in_batch_info_nce(query, keys, negatives, temperature=temperature)
@@ -110,7 +112,8 @@ class MoCoV2(Method):
                 else info_nce(query, keys.own, negatives, temperature=temperature)
             )
             new_keys.append(unit_rows(keys.everyone))
-        return MethodLoss(loss=torch.stack(losses).mean(), outputs={"keys": torch.cat(new_keys)})
+        stored = new_keys if s.queue.key_views == "all" else new_keys[:1]
+        return MethodLoss(loss=torch.stack(losses).mean(), outputs={"keys": torch.cat(stored)})
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

@@ -32,7 +32,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sparring import distributed
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.methods.about import About, Toy
 from sparring.methods.method import (
@@ -45,7 +44,7 @@ from sparring.methods.method import (
 )
 from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.optim.player import Player
@@ -71,6 +70,7 @@ class MoCoV3Settings(MethodSettings):
     teacher_schedule: ScheduleName = "cosine"
     """Schedule of the teacher's momentum: `cosine`, as published, rises to 1; `constant` keeps the
     start value."""
+    key_norm: KeyNormSettings = KeyNormSettings(shuffled=False)
 
 
 class MoCoV3(Method):
@@ -110,7 +110,7 @@ class MoCoV3(Method):
         temperature, losses = self.settings.temperature, []
         for query_view, key_view in ((0, 1), (1, 0)):
             query = context.forward(views[query_view], self.encoder, self.predictor)
-            keys = distributed.joint(context.forward(views[key_view], self.teacher))
+            keys = context.keys(views[key_view], self.teacher, self.settings.key_norm)
             losses.append(in_batch_info_nce(query, keys, temperature=temperature))
         return MethodLoss(loss=2 * temperature * torch.stack(losses).sum())
 

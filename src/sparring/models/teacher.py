@@ -1,11 +1,53 @@
-"""The teacher: a copy of a network that follows it by moving average."""
+"""The teacher: a copy of a network that follows it by moving average, and the batch norm of its
+keys."""
 
 import copy
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from sparring import distributed
+from sparring.config import Settings
+from sparring.errors import ConfigError
+
+
+class KeyNormSettings(Settings):
+    """Images that share batch-norm statistics when the teacher encodes keys."""
+
+    parts: int = Field(default=1, ge=1)
+    """Parts of the joint batch, each with statistics of its own, as on so many GPUs; MoCo and AdCo
+    were published with 8. Every process encodes equally many, at least one. Not with
+    training.sync_batch_norm."""
+    shuffled: bool = True
+    """Whether the parts are drawn anew at every step, so that a query and its key share no
+    statistics, which would reveal the positive; otherwise images stay in their order. Nothing is
+    drawn for a single part."""
+
+    def per_process(self, rows: int) -> int:
+        """Number of parts that each process encodes.
+
+        Args:
+            rows: images of this process.
+
+        Raises:
+            ConfigError: if the processes cannot share the parts evenly, or a part would have a
+                single image.
+        """
+        processes = distributed.num_processes()
+        if self.parts > processes and self.parts % processes:
+            raise ConfigError(
+                f"key_norm.parts={self.parts}: {processes} processes cannot share them evenly; use "
+                f"a multiple of {processes}"
+            )
+        own = max(1, self.parts // processes)
+        if own > 1 and rows < 2 * own:
+            raise ConfigError(
+                f"key_norm.parts={self.parts}: batch norm needs 2 images a part, and "
+                f"{processes * rows} images give at most {max(1, rows // 2) * processes} parts; "
+                "lower it or raise training.batch_size"
+            )
+        return own
 
 
 class Teacher(nn.Module):
@@ -27,22 +69,35 @@ class Teacher(nn.Module):
         return output
 
     @torch.no_grad()
-    def shuffled(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Output with shuffled batch norm: each process encodes a random part of the joint batch.
+    def keys(self, images: Tensor, norm: KeyNormSettings, *, generator: torch.Generator) -> Tensor:
+        """Output with batch-norm statistics of parts of the joint batch, in the order of the
+        images.
 
-        With batch norm per process, key and query of an image would otherwise share statistics,
-        which reveal the positive.
+        Args:
+            images: this process's share of the joint batch.
+            norm: number of parts, and whether they are random.
+            generator: CPU generator of the random parts, equal in all processes.
 
-        Source: He et al. 2020, arXiv:1911.05722, section 3.3.
+        Raises:
+            ConfigError: see `KeyNormSettings.per_process`.
+
+        Source: He et al. 2020, arXiv:1911.05722, section 3.3; parts within a process as in the
+        notebook of MoCo's authors.
         """
-        if distributed.num_processes() == 1:
-            return self(images)  # type: ignore[no-any-return]
+        processes = distributed.num_processes()
+        parts = norm.per_process(len(images))
+        if not norm.shuffled or processes * parts == 1:
+            return self._by_parts(images, parts)
         everyone = distributed.gather(images)
         order = torch.randperm(len(everyone), generator=generator).to(images.device)
-        mine = order.view(distributed.num_processes(), -1)[distributed.rank()]
-        embeddings = distributed.gather(self(everyone[mine]))
+        mine = order.view(processes, -1)[distributed.rank()]
+        embeddings = distributed.gather(self._by_parts(everyone[mine], parts))
         first = distributed.rank() * len(images)
         return embeddings[torch.argsort(order)][first : first + len(images)]
+
+    def _by_parts(self, images: Tensor, parts: int) -> Tensor:
+        made = [self(part) for part in images.tensor_split(parts)]
+        return made[0] if parts == 1 else torch.cat(made)
 
     @torch.no_grad()
     def ema_update(self, online: nn.Module, *, momentum: float) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparring.models.encoder import Encoder
 from sparring.models.split_norm import adversarial_norms
-from sparring.models.teacher import Teacher
+from sparring.models.teacher import KeyNormSettings, Teacher
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,20 +103,23 @@ class ForwardCache:
                     self._made[view, (encoder,)] = embeddings
         return [self.forward(view, encoder) for view in views]
 
-    def shuffled(self, view: View, teacher: Teacher, *, generator: torch.Generator) -> Tensor:
-        """The teacher's embeddings of a view, with shuffled batch norm, see `Teacher.shuffled`.
+    def keys(
+        self, view: View, teacher: Teacher, norm: KeyNormSettings, *, generator: torch.Generator
+    ) -> Tensor:
+        """The teacher's embeddings of a view, see `Teacher.keys`.
 
         Args:
             view: input of the teacher.
             teacher: network of the keys.
+            norm: images that share batch-norm statistics.
             generator: generator of the order of the joint batch; equal in all processes.
         """
         if view.same_as is not None:
-            return self.shuffled(view.same_as, teacher, generator=generator).detach()
+            return self.keys(view.same_as, teacher, norm, generator=generator).detach()
         place = (view, (teacher,))
         if place not in self._made:
             with _norms(view, teacher):
-                self._made[place] = teacher.shuffled(view.pixels, generator=generator)
+                self._made[place] = teacher.keys(view.pixels, norm, generator=generator)
         return self._made[place]
 
     def has_seen(self, view: View) -> bool:

@@ -1,7 +1,7 @@
 """The bank: learned vectors that serve as negatives, and also as positives in a shared bank."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -99,6 +99,9 @@ class BankSettings(Settings):
     sees_keys: bool = True
     """Whether keys are in the denominator of the bank's softmax, as in the released code. Without
     them the bank always follows the queries."""
+    key_views: Literal["one", "all"] = "one"
+    """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
+    step encodes."""
 
 
 class SharedBankSettings(Settings):
@@ -109,6 +112,9 @@ class SharedBankSettings(Settings):
     temperature: float = Field(default=0.04, gt=0)
     """Temperature of the bank's own objective; equal to the encoder's, 0.08, in the published
     recipes."""
+    key_views: Literal["one", "all"] = "one"
+    """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
+    step encodes."""
 
 
 class Bank(nn.Module):

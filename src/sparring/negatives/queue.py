@@ -1,6 +1,6 @@
 """The queue: past keys as negatives, first in, first out. It is the baseline for learned banks."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,9 @@ class QueueSettings(Settings):
 
     size: int = Field(default=4096, ge=1)
     """Number of past keys; 65,536 on ImageNet."""
+    key_views: Literal["all", "one"] = "all"
+    """Keys of an image that the queue takes in at a step: `all` that the step encodes, two if both
+    views are queries, or `one`, as the banks do."""
 
 
 class Queue(nn.Module):

@@ -15,6 +15,7 @@ from sparring.methods.registry import method_class, opponent_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.models.heads import make_projector
+from sparring.models.teacher import KeyNormSettings
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
 from sparring.training.devices import choose_autocast, choose_device, convert_batch_norm
@@ -45,9 +46,11 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
         backbone: your own network, used instead of `encoder.backbone`.
 
     Raises:
-        ConfigError: if the method's class is not available, or a player has no section.
+        ConfigError: if the method's class is not available, a player has no section, or the batch
+            cannot be parted as `key_norm` says.
     """
     acceleration.allow(config.training.acceleration)
+    _require_parts(config)
     device = choose_device(config.training.device)
     if device.type == "cpu" and acceleration.is_on():
         keep_freed_memory()
@@ -63,6 +66,18 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
     return Game(method=method, players=_make_players(config, method), device=device)
+
+
+def _require_parts(config: RunConfig) -> None:
+    norm = getattr(config.method_settings, "key_norm", None)
+    if not isinstance(norm, KeyNormSettings):
+        return
+    parts = norm.per_process(config.training.batch_size // distributed.num_processes())
+    if parts > 1 and config.training.sync_batch_norm:
+        raise ConfigError(
+            f"key_norm.parts={norm.parts}: with training.sync_batch_norm=true all parts share "
+            "their statistics; leave one of the two out"
+        )
 
 
 def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encoder:

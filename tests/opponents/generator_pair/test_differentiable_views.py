@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparring.data.views.image_operations import grey, shift_hue
 from sparring.data.views.view_settings import ViewSettings
 from sparring.opponents.generator_pair.differentiable_views import (
     GREY_LEVEL,
+    Colour,
     differentiable_view,
     for_the_judge,
+    hue_shifted,
 )
 from sparring.seeding import generator
 
@@ -36,9 +39,9 @@ def noise(batch: int, size: int = 8, *, low: float = 0.0, high: float = 1.0) -> 
     )
 
 
-def view(images: Tensor, recipe: ViewSettings, seed: int = 0) -> Tensor:
+def view(images: Tensor, recipe: ViewSettings, seed: int = 0, colour: Colour = "partial") -> Tensor:
     """A view by a generator of its own."""
-    return differentiable_view(images, recipe, generator=generator(seed, "view"))
+    return differentiable_view(images, recipe, colour=colour, generator=generator(seed, "view"))
 
 
 def judged(
@@ -191,6 +194,7 @@ def test_views_keep_shape_and_type_and_stay_in_range(size: int) -> None:
     "make",
     [
         lambda images, seed=0: view(images, BUSY, seed),
+        lambda images, seed=0: view(images, BUSY, seed, "full"),
         lambda images, seed=0: judged(images, **JUDGED, seed=seed),
     ],
 )
@@ -206,7 +210,12 @@ def test_every_sample_has_a_draw_of_its_own_which_repeats_with_the_generator(
 
 
 @pytest.mark.parametrize(
-    "make", [lambda images: view(images, BUSY), lambda images: judged(images, **JUDGED)]
+    "make",
+    [
+        lambda images: view(images, BUSY),
+        lambda images: view(images, BUSY, colour="full"),
+        lambda images: judged(images, **JUDGED),
+    ],
 )
 def test_the_rows_of_two_processes_are_those_of_one(
     make: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
@@ -278,6 +287,52 @@ def test_the_jitter_happens_with_its_probability_and_else_changes_nothing() -> N
     )
     share = float(is_near(shown, images).float().mean())
     assert abs(share - 0.2) < 3.3 * (0.2 * 0.8 / 1000) ** 0.5  # 99.9 % of the binomial
+
+
+def test_hue_is_shifted_as_in_the_encoders_views_and_grey_stays_grey() -> None:
+    images, shift = noise(40), torch.linspace(-0.5, 0.5, 40)
+    images[:, :, 0, 0] = 0.3
+    planes = images.transpose(0, 1).clone()
+    shift_hue(planes, shift)
+    found = hue_shifted(images, shift)
+    torch.testing.assert_close(found, planes.transpose(0, 1), rtol=0, atol=PIXEL)
+    torch.testing.assert_close(found[:, :, 0, 0], torch.full((40, 3), 0.3), rtol=0, atol=PIXEL)
+
+
+def test_gradients_of_a_shifted_hue_agree_with_finite_differences_and_stay_finite_at_grey() -> None:
+    shift = torch.tensor([0.1, -0.07, 0.0]).double()
+    images = noise(3, 4).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda images: hue_shifted(images, shift), images)
+    flat = torch.full((3, 3, 4, 4), 0.5).requires_grad_()
+    (gradient,) = torch.autograd.grad(hue_shifted(flat, shift.float()).square().sum(), flat)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() < 10
+
+
+def test_hue_shifts_are_uniform_about_none_and_come_with_the_jitter() -> None:
+    pure = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(2000, 3, 4, 4)
+    recipe = JITTERED.model_copy(update={"hue": 0.1, "greyscale": 0.0})
+    shown = view(pure, recipe, colour="full")[..., 0, 0]
+    # Red turns to yellow or to magenta: green or blue rises by six times the turn.
+    turns = (shown[:, 1] - shown[:, 2]) / 6
+    assert distance_from_uniform(turns, -0.1, 0.1) < 1.95 / 2000**0.5
+    still = view(pure, recipe.model_copy(update={"jitter": 0.0}), colour="full")
+    torch.testing.assert_close(still, pure, rtol=0, atol=PIXEL)
+
+
+def test_images_become_grey_with_their_probability_whatever_the_jitter() -> None:
+    images = noise(400)
+    shown = view(images, STILL.model_copy(update={"greyscale": 0.2}), colour="full")
+    luma = grey(images.transpose(0, 1))[:, None].expand_as(images)
+    is_grey, is_same = is_near(shown, luma), is_near(shown, images)
+    assert (is_grey ^ is_same).all()
+    assert abs(float(is_grey.float().mean()) - 0.2) < 3.3 * (0.16 / 400) ** 0.5
+
+
+def test_further_colours_leave_the_other_draws_as_they_are() -> None:
+    images, recipe = noise(20), BUSY.model_copy(update={"hue": 0.0, "greyscale": 0.0})
+    full = view(images, recipe, colour="full")
+    torch.testing.assert_close(full, view(images, recipe), rtol=0, atol=PIXEL)
 
 
 def test_without_anything_the_judge_sees_images_or_mirrored_ones() -> None:

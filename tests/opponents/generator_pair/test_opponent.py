@@ -442,6 +442,15 @@ def test_split_norms_keep_generated_views_from_the_clean_statistics() -> None:
     assert ring.equal(clean, plain)  # type: ignore[arg-type]
 
 
+def test_the_generators_see_the_colours_that_they_are_asked_to_see() -> None:
+    found = {
+        colour: opponents_move(game := paired(pair={"colour": colour}), ring.prepared(game))
+        for colour in ("partial", "full")
+    }
+    hard = [float(metrics["generator_pair/hardness"]) for metrics in found.values()]
+    assert hard[0] != hard[1]
+
+
 def test_a_clipped_hardness_pulls_no_harder_than_realism() -> None:
     weights = []
     for adaptive in (True, False):

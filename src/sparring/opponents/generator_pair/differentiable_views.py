@@ -5,7 +5,7 @@ works in place and rounds boxes to pixels. Parameters are drawn per sample for t
 all processes; each process keeps its rows.
 """
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,27 +13,33 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from sparring import distributed
+from sparring.data.views.image_operations import LUMA
 from sparring.data.views.view_parameters import crop_boxes, jitter_factor
 from sparring.data.views.view_settings import ViewSettings
 
 Images = Float[Tensor, "batch 3 size size"]
 
+Colour: TypeAlias = Literal["partial", "full"]
+"""Colour operations of a view: brightness, contrast and saturation, or hue and greyscale too."""
+
 GREY_LEVEL = 0.5
 """Value of pixels beyond the border of a shifted image, and inside a square that is cut out."""
 
 
-def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Generator) -> Images:
-    """Random resized crop, flip, brightness, contrast and saturation of a recipe; no hue,
-    greyscale, blur or solarisation.
+def differentiable_view(
+    images: Images, recipe: ViewSettings, *, colour: Colour = "partial", generator: Generator
+) -> Images:
+    """Random resized crop, flip and colours of a recipe; no blur or solarisation.
 
     Args:
         images: images in [0, 1].
-        recipe: distributions of crop, flip and jitter, and the jitter's probability; its size is
-            that of the images.
+        recipe: distributions of crop, flip and jitter, and the probabilities of jitter and
+            greyscale; its size is that of the images.
+        colour: `partial`: brightness, contrast and saturation; `full`: hue and greyscale too.
         generator: CPU generator, equal in all processes.
 
     Returns:
-        Images in [0, 1]. The jitter applies saturation first and brightness last.
+        Images in [0, 1]. The jitter applies hue first, then saturation, contrast and brightness.
     """
     batch, size = len(images), images.shape[-1]
     sides = torch.full((batch * distributed.num_processes(),), size)
@@ -45,10 +51,38 @@ def differentiable_view(images: Images, recipe: ViewSettings, *, generator: Gene
     factors = [jitter_factor(_draw(batch, generator), strength) for strength in strengths]
     is_jittered = _draw(batch, generator) < recipe.jitter
     saturation, contrast, brightness = (torch.where(is_jittered, factor, 1.0) for factor in factors)
-    cropped = _resampled(images, distributed.own_share(boxes).float() / size, flip, beyond="border")
-    return _coloured(
-        cropped, saturation=saturation, contrast=contrast, brightness=brightness
-    ).clamp(0, 1)
+    shown = _resampled(images, distributed.own_share(boxes).float() / size, flip, beyond="border")
+    if colour == "full":
+        shift = recipe.hue * (2 * _draw(batch, generator) - 1)
+        shown = hue_shifted(shown, torch.where(is_jittered, shift, 0.0))
+    shown = _coloured(shown, saturation=saturation, contrast=contrast, brightness=brightness).clamp(
+        0, 1
+    )
+    if colour == "full":
+        is_grey = (_draw(batch, generator) < recipe.greyscale).to(shown.device)
+        shown = torch.where(is_grey[:, None, None, None], _grey(shown), shown)
+    return shown
+
+
+def hue_shifted(images: Images, shift: Float[Tensor, "batch"]) -> Images:
+    """Images whose hue is shifted by `shift` turns of the colour circle; saturation and value of
+    HSV stay.
+
+    The equations are those of `image_operations.shift_hue`. Where a pixel is grey its hue has no
+    gradient.
+
+    Args:
+        images: images in [0, 1].
+        shift: turns per image.
+    """
+    red, green, blue = images.unbind(dim=1)
+    low = images.amin(dim=1)
+    # The floor bounds 1 / chroma; hue only enters times chroma, so that gradients stay near 1.
+    chroma = (images.amax(dim=1) - low).clamp(min=1e-6)
+    sixths = torch.copysign((green + blue - red - low) / chroma + 1, green - blue)
+    sixths = torch.remainder(sixths + 6 * shift.to(images)[:, None, None], 6)
+    levels = ((sixths - 3).abs() - 1, 2 - (sixths - 2).abs(), 2 - (sixths - 4).abs())
+    return torch.stack([low + chroma * level.clamp(0, 1) for level in levels], dim=1)
 
 
 def for_the_judge(
@@ -114,6 +148,13 @@ def _resampled(
         torch.stack([across, down], dim=1).to(images), list(images.shape), align_corners=False
     )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma of each pixel in all channels."""
+    return (
+        (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
+    )
 
 
 def _coloured(

@@ -237,7 +237,9 @@ class GeneratorPair(Opponent):
         recipe = context.augment.recipes[0]
         opposite = Opposite(
             encode=self.encoder,
-            view=lambda images: differentiable_view(images, recipe, generator=draws),
+            view=lambda images: differentiable_view(
+                images, recipe, colour=s.colour, generator=draws
+            ),
             judge=lambda images: self.discriminator(s.judge.augmented(images, generator=draws)),
         )
         floor = similarity_floor(fraction, end=s.similarity)

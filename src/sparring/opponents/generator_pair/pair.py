@@ -19,6 +19,7 @@ from sparring import distributed
 from sparring.acceleration.given_gradient import with_gradient
 from sparring.config import Settings
 from sparring.measures.metric import Metric
+from sparring.opponents.generator_pair.differentiable_views import Colour
 from sparring.opponents.generator_pair.hardness import (
     crowding,
     diversity_loss,
@@ -119,6 +120,10 @@ class GeneratorPairSettings(Settings):
     init_noise: float = Field(default=0.01, ge=0)
     """Standard deviation of the noise added to the second generator's weights at the start,
     relative to each weight tensor's root mean square."""
+    colour: Colour = "partial"
+    """Colours of the augmentation through which the generators are trained to be hard: `partial`,
+    brightness, contrast and saturation; `full`, hue and greyscale too, as in the encoder's own
+    views. What is left out is what generators change first."""
     moves: Literal["both", "second"] = "both"
     """Generators that are trained in the joint training: both, or only the second."""
     norms: Literal["shared", "split"] = "shared"
