@@ -21,7 +21,6 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol, Result
 from sparring.evaluation.protocol import evaluate as run_protocols
-from sparring.seeding import generator
 from sparring.training.checkpoint import write_atomically
 from sparring.training.encoders import load_encoders
 from sparring.training.listener import Listener, counter
@@ -75,11 +74,7 @@ def evaluate(
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]
     size, seed = config.image_size, config.seed if seed is None else seed
-    augment, draws = (
-        Views(config.method_settings.views.resolve(size), image_size=size),
-        generator(seed, "evaluation views"),
-    )
-    encoders = load_encoders(folder, backbone=backbone, device=device)
+    augment = Views(config.method_settings.views.resolve(size), image_size=size)
     tested = _name_of(data)
 
     def keep_result(encoder: str, protocol: str, result: Result) -> None:
@@ -90,16 +85,22 @@ def evaluate(
             {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
         )
 
-    untrained = EvaluatedEncoder("untrained", encoders[1])
-    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
     with heard_by(listener, progress=progress) as heard:
+        encoders = load_encoders(
+            folder,
+            backbone=backbone,
+            device=device,
+            report=None if heard is None else heard.report,
+        )
+        untrained = EvaluatedEncoder("untrained", encoders[1])
+        evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
         evaluation_data = EvaluationData(
             data_path(config) if own else train_data,
             data,
             image_size=size,
             seed=seed,
             device=encoders[0].mean.device,
-            views=lambda images: augment(images, generator=draws)[:2],
+            views=lambda images, draws: augment(images, generator=draws)[:2],
             keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
             limit=limit,
             config=config,

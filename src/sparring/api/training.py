@@ -14,6 +14,7 @@ from sparring.methods.method import Method
 from sparring.training.checkpoint import read_checkpoint
 from sparring.training.configure import configure
 from sparring.training.devices import choose_device
+from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
 from sparring.training.opening import data_path, open_images
 from sparring.training.run import (
@@ -51,7 +52,9 @@ def train(
             such as "perturbation", or as a method is given; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
-        backbone: a network of your own; resuming or loading such a run needs it again.
+        backbone: a network of your own, of which a copy is trained; parameters that require no
+            gradient stay as they are. Resuming or loading such a run needs it again, with any
+            weights.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
@@ -127,7 +130,8 @@ def resume(
         config, dataset = open_images(
             config, data if data is not None else data_path(config), heard
         )
-        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+        network = given_again(folder, backbone)
+        training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
         training_run.restore()
         if training_run.step >= training_run.last_step and heard is not None:
             heard.report(

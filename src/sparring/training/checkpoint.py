@@ -203,7 +203,9 @@ def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str
     backbone = copy.deepcopy(backbone)
     join_norms(backbone)
     weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()
+        # Layers may share a weight, which safetensors refuses.
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in backbone.state_dict().items()
     }
     # A single key, because safetensors writes several in an order that varies from file to file,
     # and equal runs should give equal files.

@@ -54,6 +54,8 @@ def configure(
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
     """
+    if backbone is not None:
+        _require_learning(backbone)
     known = {*TrainingSettings.model_fields, "seed"}
     for name in training.keys() - known:
         raise ConfigError(unknown_name("argument", name, known))
@@ -74,3 +76,12 @@ def configure(
         settings or {},
     )
     return RunConfig.from_tree(tree)
+
+
+def _require_learning(network: nn.Module) -> None:
+    parameters = list(network.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        raise ConfigError(
+            f"backbone: all {len(parameters):,} parameters of {type(network).__name__} are frozen, "
+            "so nothing of it would learn; call requires_grad_() on the layers that should"
+        )

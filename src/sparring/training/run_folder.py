@@ -32,6 +32,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoint" / "last.pt"
         self.backbone = self.path / "backbone.safetensors"
+        self.initial = self.path / "initial.safetensors"
         self.scores = self.path / "scores.json"
         self.quarantine = self.path / "quarantine.txt"
         self.environment = self.path / "environment.json"

@@ -18,14 +18,13 @@ from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_training import (
     batches,
     detect,
-    drawing,
     learnable,
     train,
 )
 from sparring.evaluation.detection.detectors import resize_to
 from sparring.evaluation.protocol import Result
 from sparring.models.encoder import Encoder
-from sparring.seeding import generator
+from sparring.seeding import drawing, generator
 
 _FEW_IMAGES = 4
 
@@ -82,7 +81,8 @@ def trial(
     """
     sets = open_sets(data, task, reports=evaluated.is_trained)
     names = sets.train.class_names
-    with drawing(data.seed, data.device):
+    # From the global generators torchvision draws layers, sizes and regions.
+    with drawing(data.seed, "detector", device=data.device):
         model = task.build(evaluated.trainable_copy(), settings, num_classes=len(names))
         source = batches(
             sets.train,
