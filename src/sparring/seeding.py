@@ -1,7 +1,7 @@
 """Random generators derived from a seed and names, without stored state.
 
 A draw at step 812 comes from `generator(seed, "views", 812)`, whatever happened before: a resumed
-run repeats the same bits without any stored generator state, and every process of a group can draw
+run makes the same draws without any stored generator state, and every process of a group can draw
 for the joint batch and keep its own share.
 """
 

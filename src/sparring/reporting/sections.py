@@ -8,12 +8,12 @@ Every text that comes from outside passes `escape`.
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sparring.config import toml_text
+from sparring.config import leaves, toml_text
 from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.sentences import accuracy, confounders, percent, run_names, scored_protocols
-from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.reporting.summary import RunSummary, Score
 from sparring.training.metrics import METRICS, metrics_of
 
 MEASURES = {

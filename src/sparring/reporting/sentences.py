@@ -4,9 +4,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from sparring.config import leaves
 from sparring.evaluation.catalogue import headline_of, in_order, short_title_of
 from sparring.reporting.gallery import HardestNegatives, Retrieval
-from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.reporting.summary import RunSummary, Score
 from sparring.training.metrics import alarm
 
 # Settings that may differ in a fair comparison: what is compared, and the seed.

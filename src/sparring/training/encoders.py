@@ -9,7 +9,7 @@ from sparring.errors import CheckpointError, RunError
 from sparring.models.encoder import Encoder
 from sparring.training.build import build_encoder
 from sparring.training.checkpoint import encoder_state, read_checkpoint
-from sparring.training.given_network import given_again
+from sparring.training.given_network import given_again, load_start
 from sparring.training.run_folder import RunFolder
 
 
@@ -64,6 +64,7 @@ def load_encoders(
     """
     trained = load_encoder(folder, backbone=backbone, device=device)
     untrained = _built(folder, backbone, device)
+    load_start(untrained.backbone.network, folder)
     if backbone is not None and not folder.initial.exists():
         _require_other_weights(trained, untrained, folder)
         if report is not None:

@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sparring.errors import CheckpointError
-from sparring.models.backbones import CUSTOM, Backbone
+from sparring.models.backbones import Backbone
 from sparring.training.build import copied
 from sparring.training.checkpoint import save_backbone
 from sparring.training.run_folder import RunFolder
@@ -24,9 +24,28 @@ def keep_start(backbone: Backbone, folder: RunFolder, *, name: str) -> None:
         folder: run folder.
         name: `encoder.backbone` of the run.
     """
-    if name.startswith(CUSTOM):
-        metadata = {"backbone": name, "steps": "0", "frozen": json.dumps(sorted(backbone.frozen))}
-        save_backbone(folder.initial, backbone.network, metadata=metadata)
+    metadata = {"backbone": name, "steps": "0", "frozen": json.dumps(sorted(backbone.frozen))}
+    save_backbone(folder.initial, backbone.network, metadata=metadata)
+
+
+def load_start(network: nn.Module, folder: RunFolder) -> None:
+    """Give a network the weights and frozen parameters that the run folder keeps, if any.
+
+    Raises:
+        CheckpointError: if the kept weights are damaged, or of another network.
+    """
+    if not folder.initial.exists():
+        return
+    weights, frozen = _read(folder)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise CheckpointError(
+            f"{folder.initial} does not fit this configuration: {reason}"
+        ) from None
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
 
 
 def given_again(folder: RunFolder, network: nn.Module | None) -> nn.Module | None:
@@ -44,17 +63,7 @@ def given_again(folder: RunFolder, network: nn.Module | None) -> nn.Module | Non
     if network is None:
         return None
     network = copied(network).requires_grad_(True)
-    if folder.initial.exists():
-        weights, frozen = _read(folder)
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-            raise CheckpointError(
-                f"{folder.initial} does not fit this configuration: {reason}"
-            ) from None
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name not in frozen)
+    load_start(network, folder)
     return network
 
 

@@ -9,12 +9,14 @@ from sparring.errors import ConfigError
 from sparring.methods import registry
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
+from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training, needs_images
 from sparring.training.opponent_pretraining import PretrainingCache, lasting
+from sparring.training.resuming import changes
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -94,14 +96,25 @@ def run_training(training: Training, folder: RunFolder) -> None:
     if distributed.is_main():
         with folder.locked():
             folder.write_config(training.config)
-            folder.write_environment(training.game.device, classes=_hashes(training.config))
-            if training.step == 0:
-                name = training.config.encoder.backbone
+            folder.write_environment(training.game.device, further=_origin(training))
+            name = training.config.encoder.backbone
+            if training.step == 0 and name.startswith(CUSTOM):
                 keep_start(training.game.encoder.backbone, folder, name=name)
             training.run()
     else:
         training.run()
     distributed.barrier()
+
+
+def _origin(training: Training) -> dict[str, object]:
+    """What a run comes from besides its machine: images, given classes, changes on purpose."""
+    earlier = training.folder.read_environment().get("changes", [])
+    return {
+        "images": training.conditions["images"],
+        "content": training.conditions["content"],
+        "classes": _hashes(training.config),
+        "changes": [*earlier, *changes(training.changed, step=training.step)],
+    }
 
 
 def require_unchanged_classes(
