@@ -24,7 +24,6 @@ from sparring.training.encoders import load_encoders
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
 
-STEPS = 6
 FEW: dict[str, Any] = {
     "encoder": {"width": 0.0625},
     "projector": {"dim": 8, "hidden": 8},
