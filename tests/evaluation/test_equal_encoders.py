@@ -1,6 +1,5 @@
 """Two equal encoders have equal results in every protocol: both see the same draws."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import tiny_encoders
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import rectangles
 from sparring.data.sources.arrays import Arrays
@@ -37,6 +36,7 @@ DETECTOR = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "semi-supervised": {"fractions": (0.25,), "draws": 2, "tuning": TUNING, "scratch": TUNING},
     "finetune": {"tuning": TUNING, "scratch": TUNING},
+    "linear:adco": {"recipe": {"epochs": 2}},
     "transfer": {"candidates": 3},
     "verdict": {
         "draws": 1,
@@ -104,10 +104,18 @@ def data_for(labels: str, folder: Path) -> tuple[Any, Any]:
             return tiny_encoders.coloured(12), tiny_encoders.coloured(6, seed=1)
 
 
-def results(name: str, folder: Path) -> dict[str, Result]:
-    """Results of one protocol on two equal encoders, called one after the other."""
-    (chosen,) = choose([name], {name: SETTINGS[name]} if SETTINGS.get(name) else None)
-    train, test = data_for(PROTOCOLS[name].labels, folder)
+def results(
+    name: str, folder: Path, *, carried: torch.Generator | None = None
+) -> dict[str, Result]:
+    """Results of one protocol on two equal encoders, called one after the other.
+
+    Args:
+        name: protocol, perhaps with a variant.
+        folder: folder to write images to.
+        carried: generator of all views, in the place of a fresh one each time.
+    """
+    (chosen,) = choose([name], {name.partition(":")[0]: SETTINGS.get(name, {})})
+    train, test = data_for(chosen.protocol.labels, folder)
     recipe = ViewSettings(crop_scale=(0.2, 1.0))
     augment = Views([recipe, recipe], image_size=SIZE)
     data = EvaluationData(
@@ -115,7 +123,7 @@ def results(name: str, folder: Path) -> dict[str, Result]:
         test,
         image_size=SIZE,
         seed=3,
-        views=lambda images, draws: augment(images, generator=draws),
+        views=lambda images, draws: augment(images, generator=carried or draws),
     )
     first = random_encoder()
     untrained = EvaluatedEncoder("untrained", deepcopy(first))
@@ -124,12 +132,15 @@ def results(name: str, folder: Path) -> dict[str, Result]:
     return {who: by_protocol[name] for who, by_protocol in found.items() if by_protocol}
 
 
+SLOW = {"detection", "instance-segmentation", "linear", "linear:adco", "pixel-probe", "robustness"}
+NAMES = [name for name, protocol in PROTOCOLS.items() if not protocol.is_joint]
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] * (protocol.labels in ("boxes", "outlines")))
-        for name, protocol in PROTOCOLS.items()
-        if not protocol.is_joint
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in [*NAMES, "linear:adco"]
     ],
 )
 def test_equal_encoders_have_equal_results(name: str, tmp_path: Path) -> None:
@@ -142,6 +153,7 @@ def test_equal_encoders_have_equal_results(name: str, tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state), "it draws from the global generator"
 
 
+@pytest.mark.slow
 def test_the_verdict_gives_equal_encoders_equal_rows(tmp_path: Path) -> None:
     rows = results("verdict", tmp_path)["trained"]["table"]["rows"]
     by_way: dict[str, list[Any]] = {}
@@ -150,17 +162,6 @@ def test_the_verdict_gives_equal_encoders_equal_rows(tmp_path: Path) -> None:
     assert all(len({accuracy for _, accuracy in found}) == 1 for found in by_way.values()), rows
 
 
-def test_a_protocol_that_carries_its_generator_would_be_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    carried = torch.Generator().manual_seed(0)
-    original = EvaluationData.view_features
-
-    def careless(self: EvaluationData, evaluated: EvaluatedEncoder) -> Any:
-        views: Callable[[Tensor, torch.Generator], Any] = self._views  # type: ignore[assignment]
-        monkeypatch.setattr(self, "_views", lambda images, _: views(images, carried))
-        return original(self, evaluated)
-
-    monkeypatch.setattr(EvaluationData, "view_features", careless)
-    found = results("geometry", tmp_path)
+def test_a_generator_carried_from_one_encoder_to_the_other_would_be_found(tmp_path: Path) -> None:
+    found = results("geometry", tmp_path, carried=torch.Generator().manual_seed(0))
     assert found["trained"] != found["untrained"]

@@ -303,6 +303,7 @@ def test_a_run_from_before_says_what_was_not_checked(stopped: Stopped) -> None:
     assert equal(stopped.weights(), whole(stopped))
 
 
+@pytest.mark.slow
 def test_the_command_takes_moved_images_and_changes(
     command: tiny.Command, stopped: Stopped
 ) -> None:

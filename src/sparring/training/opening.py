@@ -52,6 +52,6 @@ def data_path(config: RunConfig) -> str:
     if not Path(config.data.path).exists():
         raise DataError(
             f"the images of this run are not at {config.data.path} any more; say where they are: "
-            "--data PATH for `sparring resume`, --train-data PATH for `sparring evaluate`"
+            "--data PATH, or --train-data PATH for `sparring evaluate`"
         )
     return config.data.path
