@@ -7,7 +7,7 @@ translation of a validation error into one sentence with the nearest key.
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias, get_args
 
@@ -87,6 +87,15 @@ def merged(base: Mapping[str, Any], *updates: Mapping[str, Any]) -> Tree:
             both = isinstance(old, Mapping) and isinstance(value, Mapping)
             result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
     return result
+
+
+def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of every leaf of a configuration."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def parse_override(text: str) -> Tree:

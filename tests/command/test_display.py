@@ -98,6 +98,19 @@ def test_scores_without_an_untrained_encoder_show_a_dash(
     assert lines[-1] == "next: sparring report runs/a --out report.html"
 
 
+def test_scores_below_those_of_the_untrained_encoder_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained = {"knn": {"accuracy": 0.25}, "linear": {"accuracy": 0.75}, "geometry": {"std": 0.1}}
+    untrained = {"knn": {"accuracy": 0.5}, "linear": {"accuracy": 0.5}, "geometry": {"std": 0.9}}
+    TerminalDisplay().print_scores(Path("a"), {"trained": trained, "untrained": untrained})
+    assert capsys.readouterr().out.splitlines()[3] == (
+        "warning: training made it worse: kNN 25.0 % against 50.0 % untrained. Too few steps?"
+    )
+    TerminalDisplay().print_scores(Path("a"), {"trained": trained, "untrained": trained})
+    assert "worse" not in capsys.readouterr().out
+
+
 def test_every_protocol_is_shown_with_its_score_its_note_and_a_short_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

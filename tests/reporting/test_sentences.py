@@ -114,6 +114,17 @@ def test_collapse_and_a_lost_bank_are_reported() -> None:
     assert warnings([dataclasses.replace(healthy, metrics=({"bank/hardest_cosine": 0.5},))]) == []
 
 
+def test_a_run_that_training_made_worse_carries_a_warning() -> None:
+    def scored(after: float, before: float) -> RunSummary:
+        return dataclasses.replace(run("AdCo", after), untrained={"knn": {"accuracy": before}})
+
+    assert warnings([scored(0.4, 0.3)]) == []
+    assert warnings([scored(0.4, 0.4)]) == []
+    assert warnings([scored(0.3, 0.4)]) == [
+        "AdCo: training made it worse: kNN 30.0 % against 40.0 % untrained. Too few steps?"
+    ]
+
+
 def test_every_run_has_a_name_of_its_own() -> None:
     runs = [run("AdCo", 0.4), run("AdCo", 0.4, seed=1), run("MoCo v2", 0.4)]
     assert run_names(runs) == ["AdCo, seed 0", "AdCo, seed 1", "MoCo v2"]

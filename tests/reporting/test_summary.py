@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sparring.config import leaves
 from sparring.errors import RunError
-from sparring.reporting.summary import leaves, method_title, read_run
+from sparring.reporting.summary import method_title, read_run
 
 
 def test_a_run_folder_is_read_whole(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def test_a_game_is_in_training_mode() -> None:
 def test_a_network_of_ones_own_takes_the_place_of_the_named_one() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU())
     game = build(games.config("simclr"), network)
-    assert game.encoder.backbone.network is network
+    inside = game.encoder.backbone.network
+    assert inside is not network
+    assert not games.changed(games.state(network), games.state(inside))
     assert game.encoder(torch.zeros(2, 3, 16, 16)).shape == (2, 16)
 
 

@@ -212,7 +212,7 @@ def test_checkpoints_come_after_their_time_and_at_the_end(
     )  # a step takes a minute
     monkeypatch.setattr(
         "sparring.training.loop.save_checkpoint",
-        lambda path, game, *, step, config: saved.append(step),
+        lambda path, game, *, step, **_: saved.append(step),
     )
     run.run()
     assert saved == [5, 10, 12]

@@ -11,7 +11,7 @@ from torch import nn
 from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.score_record import predictions_of
 from sparring.models.encoder import Encoder
-from sparring.training.encoders import load_encoders
+from sparring.training.encoders import load_encoder
 from sparring.training.listener import Listener
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import read_scores
@@ -82,4 +82,4 @@ def load(
         backbone: the network of your own with which the run was trained, if any.
         device: where to put it.
     """
-    return load_encoders(folder_of(run), backbone=backbone, device=device)[0]
+    return load_encoder(folder_of(run), backbone=backbone, device=device)

@@ -23,7 +23,6 @@ from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.evaluation.score_record import ScoreRecord
-from sparring.seeding import generator
 from sparring.training.checkpoint import write_atomically
 from sparring.training.encoders import encoders_and_step
 from sparring.training.listener import Listener, counter
@@ -79,22 +78,24 @@ def evaluate(
     ]
     size, split_seed = config.image_size, 0 if seed is None else seed
     seed = config.seed if seed is None else seed
-    augment, draws = (
-        Views(config.method_settings.views.resolve(size), image_size=size),
-        generator(seed, "evaluation views"),
-    )
-    *encoders, step = encoders_and_step(folder, backbone=backbone, device=device)
-    record = ScoreRecord(folder, chosen, step=step, seed=seed)
-    untrained = EvaluatedEncoder("untrained", encoders[1])
-    evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+    augment = Views(config.method_settings.views.resolve(size), image_size=size)
     with heard_by(listener, progress=progress) as heard:
+        *encoders, step = encoders_and_step(
+            folder,
+            backbone=backbone,
+            device=device,
+            report=None if heard is None else heard.report,
+        )
+        record = ScoreRecord(folder, chosen, step=step, seed=seed)
+        untrained = EvaluatedEncoder("untrained", encoders[1])
+        evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
         evaluation_data = EvaluationData(
             data_path(config) if own else train_data,
             data,
             image_size=size,
             seed=seed,
             device=encoders[0].mean.device,
-            views=lambda images: augment(images, generator=draws)[:2],
+            views=lambda images, draws: augment(images, generator=draws)[:2],
             keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
             limit=limit,
             config=config,

@@ -12,10 +12,12 @@ from sparring.data.sources.source import ImageData
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.training.checkpoint import read_checkpoint
-from sparring.training.configure import configure
+from sparring.training.configure import configure, stored_path
 from sparring.training.devices import choose_device
+from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
 from sparring.training.opening import data_path, open_images
+from sparring.training.resuming import conditions, require_same
 from sparring.training.run import (
     prepare,
     pretrain_opponent,
@@ -51,7 +53,9 @@ def train(
             such as "perturbation", or as a method is given; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
-        backbone: a network of your own; resuming or loading such a run needs it again.
+        backbone: a network of your own, of which a copy is trained; parameters that require no
+            gradient stay as they are. Resuming or loading such a run needs it again, with any
+            weights.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
@@ -94,18 +98,26 @@ def resume(
     *,
     data: ImageData | None = None,
     max_steps: int | None = None,
+    changed_on_purpose: str | Sequence[str] = (),
     method: str | type[Method] | None = None,
     opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
     progress: bool = True,
 ) -> Run:
-    """Continue a run to its end, to the bit as if it had never stopped.
+    """Continue a run to its end.
+
+    On the same device, number of threads and processes, processor and versions it goes on to the
+    bit as if it had never stopped; if one of them has changed, a line says so. Other images or
+    settings are refused unless they are meant.
 
     Args:
         run: run folder.
-        data: only for a run on images in memory: the same images.
+        data: the same images again, if they are in memory or have moved; compared by content.
         max_steps: stop after this many steps in total; default: the whole plan.
+        changed_on_purpose: names of settings that were changed in config.toml, such as
+            "training.batch_size", and "images" if these are others; the rest of the run follows
+            them.
         method: only for a method that is neither shipped nor installed: the same again, since a run
             folder never makes this library import code.
         opponent: likewise, the opponents that are neither shipped nor installed.
@@ -114,7 +126,9 @@ def resume(
         progress: False shows nothing.
 
     Raises:
-        UsageError: if there is no run, no checkpoint, or a class of it is missing.
+        UsageError: if there is no run, a class of it is missing, or its images or settings have
+            changed.
+        CheckpointError: if there is no checkpoint, or it does not fit the configuration.
     """
     folder = folder_of(run)
     _give_again(folder.read_config(), method, opponent)
@@ -124,10 +138,21 @@ def resume(
     distributed.start()
     with heard_by(listener, progress=progress) as heard:
         require_unchanged_classes(config, folder, heard)
-        config, dataset = open_images(
-            config, data if data is not None else data_path(config), heard
+        if data is None:
+            data = data_path(config)
+        config = config.changed(data={"path": stored_path(data)})
+        config, dataset = open_images(config, data, heard)
+        device = choose_device(config.training.device)
+        changed = require_same(
+            folder,
+            config,
+            conditions(dataset, device),
+            on_purpose=_names(changed_on_purpose),
+            report=heard.report if heard is not None else lambda _: None,
         )
-        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+        network = given_again(folder, backbone)
+        training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
+        training_run.changed = changed
         training_run.restore()
         if training_run.step >= training_run.last_step and heard is not None:
             heard.report(
@@ -136,6 +161,12 @@ def resume(
             )
         run_training(training_run, folder)
     return Run(folder.path)
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    """Names of a list, each of which may hold several, separated by commas."""
+    texts = [given] if isinstance(given, str) else given
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _give_again(

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring import distributed
-from sparring.evaluation.catalogue import headline_of, short_title_of
+from sparring.evaluation.catalogue import headline_of, short_title_of, worse_than_untrained
 from sparring.optim.schedule import Position
 
 SHOWN_ROWS = 12
@@ -108,6 +108,8 @@ class TerminalDisplay:
                     "-" if before is None else _percent(before),
                 )
             out.print(table)
+        if (worse := worse_than_untrained(trained, untrained)) is not None:
+            out.print(f"warning: {worse}", highlight=False, markup=False, soft_wrap=True)
         for name in headlines:
             _print_details(
                 out, name, {"this encoder": trained[name], "untrained": untrained.get(name, {})}

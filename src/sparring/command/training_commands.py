@@ -120,7 +120,19 @@ def train(
 
 def resume(
     run: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Where the run's images are now, if they have moved."),
+    ] = None,
     max_steps: StepsOption = None,
+    changed_on_purpose: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Go on although these were changed: settings in config.toml, or `images`; "
+            "repeatable or comma-separated.",
+        ),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -131,13 +143,19 @@ def resume(
     opponent: OpponentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Continue an interrupted run, to the bit."""
+    """Continue an interrupted run; to the bit on the same device, threads and versions."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 
     with exit_on_interrupt(run), TerminalDisplay() as display:
         done = api.resume(
-            run, max_steps=max_steps, method=method, opponent=opponent, listener=display
+            run,
+            data=data,
+            max_steps=max_steps,
+            changed_on_purpose=changed_on_purpose or (),
+            method=method,
+            opponent=opponent,
+            listener=display,
         )
         _finish(done, display, as_json=as_json)
 

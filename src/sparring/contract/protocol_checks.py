@@ -19,7 +19,6 @@ from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Protocol, Result, evaluate
 from sparring.methods import registry
 from sparring.models.encoder import Encoder
-from sparring.seeding import generator
 from sparring.training.build import build_encoder
 
 
@@ -70,14 +69,13 @@ class _Trial:
         origin = EvaluatedEncoder("untrained", untrained)
         config = Subject(registry.DEFAULT_METHOD).config()
         augment = Views(config.method_settings.views.resolve(SIZE), image_size=SIZE)
-        draws = generator(0, "evaluation views")
         evaluation_data = EvaluationData(
             train,
             test,
             image_size=SIZE,
             seed=0,
             device=torch.device("cpu"),
-            views=lambda pixels: augment(pixels, generator=draws)[:2],
+            views=lambda pixels, draws: augment(pixels, generator=draws)[:2],
             keep=config.data,
             config=config,
         )

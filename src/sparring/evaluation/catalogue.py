@@ -187,6 +187,31 @@ def headline_of(name: str, result: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def worse_than_untrained(
+    trained: Mapping[str, Mapping[str, Any]], untrained: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Sentence about the scores that training made lower; None if there are none.
+
+    Args:
+        trained: results of the trained encoder by protocol, as scores.json holds them.
+        untrained: results of the untrained one.
+
+    Example:
+        >>> worse_than_untrained({"knn": {"accuracy": 0.25}}, {"knn": {"accuracy": 0.5}})
+        'training made it worse: kNN 25.0 % against 50.0 % untrained. Too few steps?'
+    """
+    pairs = {
+        name: (headline_of(name, trained[name]), headline_of(name, untrained.get(name, {})))
+        for name in in_order(trained)
+    }
+    lower = [
+        f"{short_title_of(name)} {100 * after:.1f} % against {100 * before:.1f} % untrained"
+        for name, (after, before) in pairs.items()
+        if after is not None and before is not None and round(after, 3) < round(before, 3)
+    ]
+    return f"training made it worse: {', '.join(lower)}. Too few steps?" if lower else None
+
+
 def _is_code(where: str) -> bool:
     """Whether a text is meant as a file or a module, and not as the misspelt name of a protocol."""
     if where.endswith(".py") or "." in where:

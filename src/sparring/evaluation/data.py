@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 ViewPair = Callable[
-    [UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]
+    [UInt8[Tensor, "batch 3 size size"], torch.Generator],
+    Sequence[Float[Tensor, "batch 3 size size"]],
 ]
-"""Two random views of each image, in [0, 1]."""
+"""Two random views of each image, in [0, 1]; drawn by the generator, which is fresh each time."""
 
 
 class Annotated(Protocol):
@@ -75,9 +76,12 @@ class EvaluatedEncoder:
         return self.name == "trained"
 
     def trainable_copy(self) -> Encoder:
-        """A copy of the encoder that can be trained: in training mode, its gradients on."""
+        """A copy of the encoder that can be trained: in training mode, its gradients on, except
+        for layers that were frozen when its network was given."""
         assert isinstance(self.encoder, Encoder)
-        return deepcopy(self.encoder).train().requires_grad_(True)
+        copy = deepcopy(self.encoder).train().requires_grad_(True)
+        copy.backbone.unfreeze()
+        return copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,7 +347,8 @@ class EvaluationData:
         with evaluating(evaluated.encoder.modules()):
             for start in range(0, len(chosen), 256):
                 first, second = self._views(
-                    dataset.images(chosen[start : start + 256].numpy()).to(self.device)
+                    dataset.images(chosen[start : start + 256].numpy()).to(self.device),
+                    generator(self.seed, "evaluation views", start),
                 )
                 parts.append(
                     (evaluated.encoder.features(first), evaluated.encoder.features(second))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
+from sparring.models.frozen import frozen_norms, frozen_parameters, hold_norms
 
 SMALL_IMAGE_PIXELS = 64
 """Largest side in pixels at which the small-image stem is the default: the usual stem's stride of 4
@@ -40,16 +41,23 @@ class EncoderSettings(Settings):
 class Backbone(nn.Module):
     """Network whose output is one feature vector per image; feature maps are averaged over space.
 
+    Parameters that require no gradient now are frozen for good, and so are the statistics of batch
+    norms in parts that are wholly frozen.
+
     Args:
         network: module that takes (batch, 3, height, width).
         image_size: side in pixels of the run's images; `num_features` is measured with one image of
             this size.
+
+    Attributes:
+        frozen: names of the network's frozen parameters.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
+        self.frozen, self._still = frozen_parameters(network), frozen_norms(network)
         self.num_features = _measured_features(self, image_size)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -67,6 +75,17 @@ class Backbone(nn.Module):
                 return features.mean(dim=1)
             case _:
                 return features
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Set the mode of all layers, but keep frozen batch norms in evaluation mode."""
+        super().train(mode)
+        hold_norms(self.network, self._still)
+        return self
+
+    def unfreeze(self) -> None:
+        """Turn gradients on, except those of the parameters that are frozen for good."""
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name not in self.frozen)
 
 
 def _measured_features(backbone: Backbone, image_size: int) -> int:

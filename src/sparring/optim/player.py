@@ -191,22 +191,29 @@ class Player:
         """State of the optimiser, such as momentum buffers."""
         return self._optimizer.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, own_settings: bool = False) -> None:
         """Continue from `state_dict`'s value.
 
+        Args:
+            state: value of `state_dict`.
+            own_settings: whether this player keeps its settings where the state has others.
+
         Raises:
-            ValueError: if the state is from another optimiser, or one with other settings, which
-                PyTorch would silently adopt.
+            ValueError: if the state is from another optimiser, or, without `own_settings`, one
+                with other settings, which PyTorch would silently adopt.
         """
-        if _fixed(state["param_groups"]) != _fixed(self._optimizer.param_groups):
+        own_fixed, fixed = _fixed(self._optimizer.param_groups), _fixed(state["param_groups"])
+        if (not own_settings and fixed != own_fixed) or _kinds(fixed) != _kinds(own_fixed):
             raise ValueError(
                 f"players.{self.name}: the optimiser, its momentum or its weight decay was another"
             )
         # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
         # groups.
         groups = [
-            {**own, **saved}
-            for own, saved in zip(self._optimizer.param_groups, state["param_groups"], strict=True)
+            {**own, **saved, **kept}
+            for own, saved, kept in zip(
+                self._optimizer.param_groups, state["param_groups"], own_fixed, strict=True
+            )
         ]
         self._optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
@@ -221,3 +228,8 @@ def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for group in groups
     ]
+
+
+def _kinds(groups: Sequence[Mapping[str, Any]]) -> list[tuple[set[str], object]]:
+    """What tells one optimiser's groups from another's, whatever the values of their settings."""
+    return [(set(group), group.get("is_steady")) for group in groups]

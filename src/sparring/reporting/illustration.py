@@ -17,6 +17,7 @@ from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, ma
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.encoders import load_encoders
+from sparring.training.opening import data_path
 from sparring.training.run import load_method
 from sparring.training.run_folder import RunFolder
 
@@ -41,9 +42,9 @@ def illustrated(
         backbone: the network of your own with which the run was trained, if any.
     """
     summary, config = read_run(folder.path), folder.read_config()
-    shown = config.data.path if data is None else data
-    if (isinstance(shown, str) and not shown) or not folder.checkpoint.exists():
+    if (data is None and not config.data.path) or not folder.checkpoint.exists():
         return summary
+    shown = data_path(config) if data is None else data
     assert config.training.image_size is not None
     size = config.image_size
     # As for training, so that a few images of many are read, and not all of them.

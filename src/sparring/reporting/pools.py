@@ -7,7 +7,8 @@ steps with the same settings of the protocol.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sparring.reporting.summary import RunSummary, leaves
+from sparring.config import leaves
+from sparring.reporting.summary import RunSummary
 
 HARMLESS = (
     "data.cache",

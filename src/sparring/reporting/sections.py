@@ -8,12 +8,12 @@ Every text that comes from outside passes `escape`.
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sparring.config import toml_text
+from sparring.config import leaves, toml_text
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sentences import confounders, run_names
-from sparring.reporting.summary import RunSummary, leaves
+from sparring.reporting.summary import RunSummary
 from sparring.training.metrics import METRICS, metrics_of
 
 MEASURES = {

@@ -4,10 +4,16 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sparring.evaluation.catalogue import headline_of, in_order, short_title_of
+from sparring.config import leaves
+from sparring.evaluation.catalogue import (
+    headline_of,
+    in_order,
+    short_title_of,
+    worse_than_untrained,
+)
 from sparring.reporting.gallery import HardestNegatives, Retrieval
 from sparring.reporting.pools import HARMLESS, not_pooled, pools
-from sparring.reporting.summary import RunSummary, Score, leaves
+from sparring.reporting.summary import RunSummary, Score
 from sparring.training.metrics import alarm
 
 # Settings that may differ in a fair comparison: what is compared, and the seed.
@@ -145,13 +151,15 @@ def fairness(runs: Sequence[RunSummary]) -> str | None:
 
 
 def warnings(runs: Sequence[RunSummary]) -> list[str]:
-    """What the reader must know before any number: a collapsed encoder, a bank that has left the
-    images."""
+    """What the reader must know before any number: a collapsed encoder, one that is worse than
+    untrained, a bank that has left the images."""
     found = []
     for run in runs:
         warning = run.trained.get("geometry", {}).get("warning")
         if warning:
             found.append(f"{run.label}: {warning}")
+        if (worse := worse_than_untrained(run.trained, run.untrained)) is not None:
+            found.append(f"{run.label}: {worse}")
         record = {name: value for name in run.names() if (value := run.last(name)) is not None}
         astray = alarm(run.method, run.opponents, record)
         if astray is not None:

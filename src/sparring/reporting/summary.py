@@ -1,7 +1,7 @@
 """Summary of one run for a report: the files of its folder, and its pictures if any."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -166,15 +166,6 @@ def method_title(name: str) -> str:
         return name.rpartition(":")[2]
     about = registry.about("method", name)
     return about.title or about.name
-
-
-def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted key and value of every leaf of a configuration."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _read_json(path: Path) -> Tree:

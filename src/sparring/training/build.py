@@ -1,5 +1,6 @@
 """Construction of the encoder, the method and its players from a configuration."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,11 +44,11 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
 
     Args:
         config: configuration with a resolved image size.
-        backbone: your own network, used instead of `encoder.backbone`.
+        backbone: your own network, copied and used instead of `encoder.backbone`.
 
     Raises:
-        ConfigError: if the method's class is not available, a player has no section, or the batch
-            cannot be parted as `key_norm` says.
+        ConfigError: if the method's class is not available, a player has no section, the batch
+            cannot be parted as `key_norm` says, or your own network cannot be copied.
     """
     acceleration.allow(config.training.acceleration)
     _require_parts(config)
@@ -85,7 +86,7 @@ def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encod
 
     Args:
         config: configuration with a resolved image size.
-        backbone: your own network, used instead of `encoder.backbone`.
+        backbone: your own network, copied and used instead of `encoder.backbone`.
     """
     acceleration.allow(config.training.acceleration)
     with torch.random.fork_rng(devices=[]):
@@ -100,10 +101,25 @@ def _make_encoder(config: RunConfig, backbone: nn.Module | None) -> Encoder:
     network = (
         make_backbone(settings, image_size=size)
         if backbone is None
-        else Backbone(backbone, image_size=size)
+        else Backbone(copied(backbone), image_size=size)
     )
     projector = make_projector(config.method_settings.projector, network.num_features)
     return Encoder(network, projector, mean=settings.mean, std=settings.std)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Copy of a network that a user gives, which itself is never changed.
+
+    Raises:
+        ConfigError: if it cannot be copied.
+    """
+    try:
+        return deepcopy(network)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"backbone: {type(network).__name__} cannot be copied ({error}), and training works on "
+            "a copy; give a network that copy.deepcopy takes"
+        ) from None
 
 
 def _placed(module: _Module, config: RunConfig, device: torch.device) -> _Module:
@@ -137,5 +153,10 @@ def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
             raise ConfigError(
                 f"players.{name}: neither the method nor an opponent has such a section"
             )
-        players[name] = Player(name, dict(module.named_parameters()), found[0])
+        learning = {
+            key: parameter
+            for key, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        players[name] = Player(name, learning, found[0])
     return players

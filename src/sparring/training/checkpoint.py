@@ -60,7 +60,14 @@ def not_written(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {why}")
 
 
-def save_checkpoint(path: Path, game: Game, *, step: int, config: str) -> None:
+def save_checkpoint(
+    path: Path,
+    game: Game,
+    *,
+    step: int,
+    config: str,
+    conditions: Mapping[str, str | int] | None = None,
+) -> None:
     """Save every module, player and opponent after `step` steps.
 
     Args:
@@ -68,11 +75,13 @@ def save_checkpoint(path: Path, game: Game, *, step: int, config: str) -> None:
         game: game to save.
         step: number of steps made; together with the seed it determines orders, views and draws.
         config: configuration of the run as TOML, by which a checkpoint is matched to its run.
+        conditions: images, machine and versions with which the run computes.
     """
     content = {
         "format": FORMAT,
         "step": step,
         "config": config,
+        "conditions": dict(conditions or {}),
         "method": game.method.state_dict(),
         "players": {name: player.state_dict() for name, player in game.players.items()},
     }
@@ -147,8 +156,14 @@ def _check_sums(path: Path) -> None:
             raise zipfile.BadZipFile(damaged)
 
 
-def load_checkpoint(path: Path, game: Game) -> int:
+def load_checkpoint(path: Path, game: Game, *, own_settings: bool = False) -> int:
     """Restore a game from a checkpoint.
+
+    Args:
+        path: file of `save_checkpoint`.
+        game: game of the same configuration.
+        own_settings: whether the game's optimisers keep their settings where the checkpoint has
+            others; otherwise such a checkpoint is refused.
 
     Returns:
         Number of steps made.
@@ -160,7 +175,7 @@ def load_checkpoint(path: Path, game: Game) -> int:
     try:
         game.method.load_state_dict(content["method"])
         for name, player in game.players.items():
-            player.load_state_dict(content["players"][name])
+            player.load_state_dict(content["players"][name], own_settings=own_settings)
         return int(content["step"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(
@@ -203,7 +218,9 @@ def save_backbone(path: Path, backbone: nn.Module, *, metadata: Mapping[str, str
     backbone = copy.deepcopy(backbone)
     join_norms(backbone)
     weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()
+        # Layers may share a weight, which safetensors refuses.
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in backbone.state_dict().items()
     }
     # A single key, because safetensors writes several in an order that varies from file to file,
     # and equal runs should give equal files.

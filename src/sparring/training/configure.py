@@ -54,6 +54,8 @@ def configure(
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
     """
+    if backbone is not None:
+        _require_learning(backbone)
     known = {*TrainingSettings.model_fields, "seed"}
     for name in training.keys() - known:
         raise ConfigError(unknown_name("argument", name, known))
@@ -61,11 +63,10 @@ def configure(
     own = registry.give("method", method) if method is not None else None
     around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
     names = [registry.give("opponent", name) for name in around]
-    path = str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""
     tree = merged(
         {"method": registry.DEFAULT_METHOD},
         find_recipe(recipe) if recipe is not None else {},
-        {"data": {"path": path}},
+        {"data": {"path": stored_path(data)}},
         {"method": own} if own is not None else {},
         {"opponent": names} if names else {},
         {"seed": given.pop("seed")} if "seed" in given else {},
@@ -74,3 +75,17 @@ def configure(
         settings or {},
     )
     return RunConfig.from_tree(tree)
+
+
+def stored_path(data: ImageData) -> str:
+    """Path of images as a configuration stores it; empty for images in memory."""
+    return str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""
+
+
+def _require_learning(network: nn.Module) -> None:
+    parameters = list(network.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        raise ConfigError(
+            f"backbone: all {len(parameters):,} parameters of {type(network).__name__} are frozen, "
+            "so nothing of it would learn; call requires_grad_() on the layers that should"
+        )

@@ -1,55 +1,108 @@
 """Encoders of a run folder, rebuilt without its method."""
 
-from copy import deepcopy
+from collections.abc import Callable
 
+import torch
 from torch import nn
 
-from sparring.errors import CheckpointError
+from sparring.errors import CheckpointError, RunError
 from sparring.models.encoder import Encoder
 from sparring.training.build import build_encoder
 from sparring.training.checkpoint import encoder_state, read_checkpoint
+from sparring.training.given_network import given_again, load_start
 from sparring.training.run_folder import RunFolder
 
 
-def load_encoders(
+def load_encoder(
     folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
-) -> tuple[Encoder, Encoder]:
-    """Trained encoder of a run, and the untrained one from which it started.
+) -> Encoder:
+    """Trained encoder of a run, in evaluation mode and without gradients.
 
-    See `encoders_and_step`.
-    """
-    return encoders_and_step(folder, backbone=backbone, device=device)[:2]
-
-
-def encoders_and_step(
-    folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
-) -> tuple[Encoder, Encoder, int]:
-    """Trained encoder of a run, the untrained one from which it started, and the number of steps
-    that the trained one has learned.
-
-    Both are in evaluation mode and require no gradients. No class of the method is needed, and no
-    code that the run folder names is imported.
+    No class of the method is needed, and no code that the run folder names is imported.
 
     Args:
         folder: run folder; an unfinished run gives the encoder of its last checkpoint.
-        backbone: your own network with which the run was trained, if any.
-        device: device of both encoders.
+        backbone: your own network with which the run was trained, if any; a copy is used.
+        device: device of the encoder.
 
     Raises:
         CheckpointError: if there is no checkpoint, or it does not fit the configuration.
     """
-    config = folder.read_config()
-    config = config.changed(training={"device": device, "sync_batch_norm": False})
-    trained, untrained = (build_encoder(config, deepcopy(backbone)) for _ in range(2))
-    content = read_checkpoint(folder.checkpoint)
+    return _trained_and_step(folder, backbone, device)[0]
+
+
+def load_encoders(
+    folder: RunFolder,
+    *,
+    backbone: nn.Module | None = None,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
+) -> tuple[Encoder, Encoder]:
+    """Trained encoder of a run, and the untrained one; see `encoders_and_step`."""
+    return encoders_and_step(folder, backbone=backbone, device=device, report=report)[:2]
+
+
+def encoders_and_step(
+    folder: RunFolder,
+    *,
+    backbone: nn.Module | None = None,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
+) -> tuple[Encoder, Encoder, int]:
+    """Trained encoder of a run, the untrained one, which is its state before the first step, and
+    the number of steps that the trained one has learned.
+
+    The untrained one comes from the seed, or from the initial weights that a run with a network of
+    your own keeps, whatever weights the given network has now.
+
+    Args:
+        folder: run folder; an unfinished run gives the encoder of its last checkpoint.
+        backbone: your own network with which the run was trained, if any; a copy is used.
+        device: device of both encoders.
+        report: receives a line if the run is too old to have kept its initial weights.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, or it does not fit the configuration.
+        RunError: if the given network is the trained one, and no initial weights were kept.
+    """
+    trained, step = _trained_and_step(folder, backbone, device)
+    untrained = _built(folder, backbone, device)
+    load_start(untrained.backbone.network, folder)
+    if backbone is not None and not folder.initial.exists():
+        _require_other_weights(trained, untrained, folder)
+        if report is not None:
+            report(
+                f"{folder.path} has not kept the weights from which it started: the untrained "
+                "column is the network given as backbone, as it is now"
+            )
+    return trained, untrained.eval().requires_grad_(False), step
+
+
+def _trained_and_step(
+    folder: RunFolder, backbone: nn.Module | None, device: str
+) -> tuple[Encoder, int]:
+    encoder, content = _built(folder, backbone, device), read_checkpoint(folder.checkpoint)
     try:
-        trained.load_state_dict(encoder_state(content))
+        encoder.load_state_dict(encoder_state(content))
     except RuntimeError as error:
         # PyTorch names the tensor in the second line.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise CheckpointError(
             f"the checkpoint {folder.checkpoint} does not fit this configuration: {reason}"
         ) from None
-    for encoder in (trained, untrained):
-        encoder.eval().requires_grad_(False)
-    return trained, untrained, int(content["step"])
+    return encoder.eval().requires_grad_(False), int(content["step"])
+
+
+def _built(folder: RunFolder, backbone: nn.Module | None, device: str) -> Encoder:
+    config = folder.read_config()
+    config = config.changed(training={"device": device, "sync_batch_norm": False})
+    return build_encoder(config, given_again(folder, backbone))
+
+
+def _require_other_weights(trained: Encoder, given: Encoder, folder: RunFolder) -> None:
+    ours, theirs = (encoder.backbone.state_dict() for encoder in (trained, given))
+    if all(torch.equal(ours[name], theirs[name]) for name in ours):
+        raise RunError(
+            f"the network given as backbone has the trained weights, and {folder.path} has not "
+            "kept those from which it started; give the network as it was before training"
+        )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ from sparring.training.checkpoint import load_checkpoint, save_backbone, save_ch
 from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
+from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import mark_scores
 from sparring.training.settings import RunConfig
@@ -42,6 +44,7 @@ class Training:
         dataset: training images.
         folder: run folder.
         step: number of steps made so far.
+        changed: what was changed on purpose when the run was resumed, by name.
         observe: function that receives every record.
     """
 
@@ -51,6 +54,7 @@ class Training:
     folder: RunFolder
     observe: Observer | None = None
     step: int = field(default=0, init=False)
+    changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +81,11 @@ class Training:
         """Number of steps after which this run stops; smaller in a trial."""
         return min(self.num_steps, self.config.training.max_steps or self.num_steps)
 
+    @cached_property
+    def conditions(self) -> dict[str, str | int]:
+        """Images, machine and versions with which this run computes."""
+        return conditions(self.dataset, self.game.device)
+
     def position(self) -> Position:
         """Position of the next step."""
         return Position(
@@ -84,8 +93,11 @@ class Training:
         )
 
     def restore(self) -> None:
-        """Restore the state of the run folder's checkpoint."""
-        self.step = self._saved_step = load_checkpoint(self.folder.checkpoint, self.game)
+        """Restore the state of the run folder's checkpoint, but for what was changed on purpose."""
+        own_settings = any(name.startswith("players.") for name in self.changed)
+        self.step = self._saved_step = load_checkpoint(
+            self.folder.checkpoint, self.game, own_settings=own_settings
+        )
 
     def run(self) -> None:
         """Train to the last step.
@@ -235,7 +247,13 @@ class Training:
         if distributed.is_main() and self._saved_step != self.step:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
-            save_checkpoint(self.folder.checkpoint, self.game, step=self.step, config=text)
+            save_checkpoint(
+                self.folder.checkpoint,
+                self.game,
+                step=self.step,
+                config=text,
+                conditions=self.conditions,
+            )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
 
     def _save_backbone(self) -> None:

@@ -1,5 +1,7 @@
 """Opening of a run's images from the data that a user gives."""
 
+from pathlib import Path
+
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, open_source
@@ -44,10 +46,15 @@ def data_path(config: RunConfig) -> str:
     """Path of the run's images.
 
     Raises:
-        DataError: if the images were given in memory.
+        DataError: if the images were given in memory, or are not there any more.
     """
     if not config.data.path:
         raise DataError(
             "this run was trained on images in memory; hand them over again as data=..."
+        )
+    if not Path(config.data.path).exists():
+        raise DataError(
+            f"the images of this run are not at {config.data.path} any more; say where they are: "
+            "--data PATH, or --train-data PATH for `sparring evaluate`"
         )
     return config.data.path

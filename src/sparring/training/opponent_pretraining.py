@@ -102,7 +102,7 @@ class PretrainingCache:
     def _key(self, settings: Mapping[str, Settings]) -> str:
         chosen = {name: part.model_dump(mode="json") for name, part in settings.items()}
         text = json.dumps(
-            [VERSION, self.dataset.fingerprint, self.dataset.size, chosen], sort_keys=True
+            [VERSION, self.dataset.content_fingerprint, self.dataset.size, chosen], sort_keys=True
         )
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

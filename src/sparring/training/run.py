@@ -1,7 +1,5 @@
 """Stages of a run: preparation, pretraining of its opponents, and the training itself."""
 
-from copy import deepcopy
-
 from torch import nn
 
 from sparring import distributed
@@ -11,11 +9,14 @@ from sparring.errors import ConfigError
 from sparring.methods import registry
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
+from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
+from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training, needs_images
 from sparring.training.opponent_pretraining import PretrainingCache, lasting
+from sparring.training.resuming import changes
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -36,7 +37,7 @@ def prepare(
         config: configuration with a resolved image size.
         dataset: training images.
         folder: run folder to write to.
-        backbone: your own network, used instead of `encoder.backbone`.
+        backbone: your own network, copied and used instead of `encoder.backbone`.
         listener: receives a description of the training.
     """
     observe = listener.observe if listener is not None else None
@@ -95,15 +96,26 @@ def run_training(training: Training, folder: RunFolder) -> None:
     if distributed.is_main():
         with folder.locked():
             folder.write_config(training.config)
-            folder.write_environment(
-                training.game.device,
-                classes=_hashes(training.config),
-                planned_steps=training.num_steps,
-            )
+            folder.write_environment(training.game.device, further=_origin(training))
+            name = training.config.encoder.backbone
+            if training.step == 0 and name.startswith(CUSTOM):
+                keep_start(training.game.encoder.backbone, folder, name=name)
             training.run()
     else:
         training.run()
     distributed.barrier()
+
+
+def _origin(training: Training) -> dict[str, object]:
+    """What a run comes from besides its machine, and its planned length."""
+    earlier = training.folder.read_environment().get("changes", [])
+    return {
+        "images": training.conditions["images"],
+        "content": training.conditions["content"],
+        "classes": _hashes(training.config),
+        "planned_steps": training.num_steps,
+        "changes": [*earlier, *changes(training.changed, step=training.step)],
+    }
 
 
 def require_unchanged_classes(
@@ -148,7 +160,7 @@ def load_method(
     except ConfigError:
         return None
     config = config.changed(training={"device": device, "sync_batch_norm": False})
-    game = build(config, deepcopy(backbone))
+    game = build(config, given_again(folder, backbone))
     load_checkpoint(folder.checkpoint, game)
     return game.method.eval().requires_grad_(False)
 
@@ -182,7 +194,7 @@ def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:
     for shown in (config, RunConfig.from_tree({**alone, "opponent": []})):
         trial = Training(
             config=shown,
-            game=build(shown, deepcopy(backbone)),
+            game=build(shown, backbone),
             dataset=training.dataset,
             folder=training.folder,
         )

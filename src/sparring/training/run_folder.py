@@ -32,6 +32,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoint" / "last.pt"
         self.backbone = self.path / "backbone.safetensors"
+        self.initial = self.path / "initial.safetensors"
         self.scores = self.path / "scores.json"
         self.predictions = self.path / "predictions"
         self.quarantine = self.path / "quarantine.txt"
@@ -101,31 +102,28 @@ class RunFolder:
         write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
     def write_environment(
-        self,
-        device: torch.device,
-        *,
-        classes: Mapping[str, str] | None = None,
-        planned_steps: int | None = None,
+        self, device: torch.device, *, further: Mapping[str, object] | None = None
     ) -> None:
         """Save the command, versions and machine.
 
         Args:
             device: device of the run.
-            classes: SHA-256 of the file of each given class, by the class's name.
-            planned_steps: steps of the whole run.
+            further: what else to save; empty values are left out.
         """
-        found = {**environment(device), **({"classes": dict(classes)} if classes else {})}
-        if planned_steps is not None:
-            found["planned_steps"] = planned_steps
-        write_atomically(self.environment, _json(found))
+        more = {name: value for name, value in (further or {}).items() if value}
+        write_atomically(self.environment, _json({**environment(device), **more}))
+
+    def read_environment(self) -> dict[str, Any]:
+        """What `write_environment` saved; empty if it is missing or damaged."""
+        try:
+            return dict(json.loads(self.environment.read_text()))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def read_classes(self) -> dict[str, str]:
         """SHA-256 of the file of each class that was given when the run was last started, by the
         class's name."""
-        try:
-            return dict(json.loads(self.environment.read_text())["classes"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return {}
+        return dict(self.read_environment().get("classes", {}))
 
     def read_scores(self) -> dict[str, Any]:
         """Content of scores.json, which `training.scores` reads; empty before the first evaluation.
@@ -147,14 +145,22 @@ class RunFolder:
 
 def environment(device: torch.device) -> dict[str, str | int]:
     """Command, versions and machine, as needed to reproduce a result."""
-    found: dict[str, str | int] = {
+    return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        **machine(device),
+    }
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """Machine and versions, on which the bits of a run depend."""
+    found: dict[str, str | int] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "processes": distributed.num_processes(),
+        "processor": _processor(),
     }
     for name in PACKAGES:
         try:
@@ -162,6 +168,17 @@ def environment(device: torch.device) -> dict[str, str | int]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _processor() -> str:
+    """Model of the processor, and the instructions that PyTorch uses of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    name = next(models, platform.processor() or platform.machine())
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -71,7 +71,8 @@ class RunConfig(Settings):
     """Opponents in image space around the method, the innermost first: names of `sparring
     methods`, or FILE.py:CLASS or package.module:CLASS."""
     seed: int = Field(default=0, ge=0)
-    """Seed of all random draws; equal seeds give equal bits on one device."""
+    """Seed of all random draws; equal seeds give equal bits on one device, thread count, processor
+    and version."""
     data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()

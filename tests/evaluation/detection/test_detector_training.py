@@ -16,12 +16,12 @@ from sparring.evaluation.detection.detection import DetectionSettings
 from sparring.evaluation.detection.detector_training import (
     Example,
     batches,
-    drawing,
     example,
     learnable,
     renew_statistics,
     train,
 )
+from sparring.seeding import drawing
 
 CPU = torch.device("cpu")
 
@@ -105,12 +105,12 @@ def test_global_draws_follow_the_seed_inside_and_go_on_outside() -> None:
     torch.manual_seed(5)
     expected = torch.rand(2)
     torch.manual_seed(5)
-    with drawing(0, CPU):
+    with drawing(0, "detector", device=CPU):
         inside = torch.rand(2)
     assert torch.equal(torch.rand(2), expected)
-    with drawing(0, CPU):
+    with drawing(0, "detector", device=CPU):
         assert torch.equal(torch.rand(2), inside)
-    with drawing(1, CPU):
+    with drawing(1, "detector", device=CPU):
         assert not torch.equal(torch.rand(2), inside)
 
 

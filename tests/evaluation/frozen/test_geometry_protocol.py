@@ -13,7 +13,7 @@ def test_geometry_needs_no_labels_and_aligns_views_if_given() -> None:
     without = run(["geometry"], train, test)["geometry"]
     assert "alignment" not in without
     flipped = run(
-        ["geometry"], train, test, views=lambda images: (images / 255, images.flip(3) / 255)
+        ["geometry"], train, test, views=lambda images, _: (images / 255, images.flip(3) / 255)
     )["geometry"]
     pixels = torch.from_numpy(test).permute(0, 3, 1, 2).float()
     assert flipped["alignment"] == pytest.approx(

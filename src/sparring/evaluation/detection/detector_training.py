@@ -3,8 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,8 @@ from sparring.errors import TrainingError
 from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.features import ReportProgress, evaluating
-from sparring.seeding import derived_seed, generator
+from sparring.models.frozen import frozen_norms, hold_norms
+from sparring.seeding import generator
 
 Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
 """Pixels (3, height, width) as bytes, and the targets of a detector: `boxes`, `labels` and perhaps
@@ -133,6 +133,7 @@ def train(
         TrainingError: for a loss that is not finite.
     """
     model.to(device).train()
+    hold_norms(model, frozen_norms(model))
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=settings.learning_rate,
@@ -169,7 +170,9 @@ def renew_statistics(
     Source: Wu & Johnson 2021 ("precise" batch norm), arXiv:2105.07576, section 3.
     """
     norms = [
-        module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
     ]
     momenta = [norm.momentum for norm in norms]
     for number, batch in enumerate(source):
@@ -213,16 +216,6 @@ def detect(
             if progress is not None:
                 progress(number + 1, len(rows))
     return found
-
-
-@contextmanager
-def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's global generators, from which torchvision draws layers, sizes and regions, and
-    restore them afterwards."""
-    devices: Sequence[Any] = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derived_seed(seed, "detector"))
-        yield
 
 
 def _on_device(

@@ -20,7 +20,6 @@ from sparring.evaluation.detection.detector_settings import DetectorSettings
 from sparring.evaluation.detection.detector_training import (
     batches,
     detect,
-    drawing,
     learnable,
     train,
 )
@@ -28,7 +27,7 @@ from sparring.evaluation.detection.detectors import resize_to
 from sparring.evaluation.protocol import Result
 from sparring.evaluation.readable import readable
 from sparring.models.encoder import Encoder
-from sparring.seeding import generator
+from sparring.seeding import drawing, generator
 
 _FEW_IMAGES = 4
 
@@ -90,7 +89,8 @@ def trial(
     sets = data.once(("detection", task.name), lambda: open_sets(data, task))
     data.use(sets.train, sets.train_rows, sets.test, sets.test_rows)
     num_classes = len(sets.train.class_names)
-    with drawing(data.seed, data.device):
+    # From the global generators torchvision draws layers, sizes and regions.
+    with drawing(data.seed, "detector", device=data.device):
         model = task.build(evaluated.trainable_copy(), settings, num_classes=num_classes)
         source = batches(
             sets.train,

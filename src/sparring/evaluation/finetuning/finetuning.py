@@ -18,7 +18,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import ReportProgress, evaluating, unit_images
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
-from sparring.seeding import generator
+from sparring.seeding import drawing, generator
 
 
 class FineTuningSettings(Settings):
@@ -135,28 +135,31 @@ def fine_tuned(
     Raises:
         TrainingError: if the loss is not finite.
     """
-    classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
-    optimizer = _optimizer(classifier, settings)
-    augment = Views(
-        [ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)],
-        image_size=images.size,
-    )
-    device, batch = encoder.mean.device, min(settings.batch_size, len(rows))
-    for step in range(settings.steps):
-        _set_rates(optimizer, settings, step)
-        chosen = _batch(len(rows), step, batch_size=batch, seed=seed)
-        pixels = images.images(rows[chosen].numpy()).to(device)
-        (view,) = augment(pixels, generator=generator(seed, "fine-tuning views", step))
-        loss = F.cross_entropy(classifier(view), labels[chosen].to(device))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"fine-tuning: the loss is {loss.item()} at step {step}; lower the learning rates"
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if progress is not None:
-            progress(step + 1, settings.steps)
+    device = encoder.mean.device
+    with drawing(seed, "fine-tuning", device=device):  # dropout inside backbones
+        classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
+        optimizer = _optimizer(classifier, settings)
+        augment = Views(
+            [ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)],
+            image_size=images.size,
+        )
+        batch = min(settings.batch_size, len(rows))
+        for step in range(settings.steps):
+            _set_rates(optimizer, settings, step)
+            chosen = _batch(len(rows), step, batch_size=batch, seed=seed)
+            pixels = images.images(rows[chosen].numpy()).to(device)
+            (view,) = augment(pixels, generator=generator(seed, "fine-tuning views", step))
+            loss = F.cross_entropy(classifier(view), labels[chosen].to(device))
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"fine-tuning: the loss is {loss.item()} at step {step}; "
+                    "lower the learning rates"
+                )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, settings.steps)
     return classifier.eval()
 
 

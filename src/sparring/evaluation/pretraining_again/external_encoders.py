@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.models.backbones import Backbone, nearest_backbones
 from sparring.models.encoder import Encoder
-from sparring.training.encoders import load_encoders
+from sparring.training.encoders import load_encoder
 from sparring.training.run_folder import RunFolder
 
 
@@ -29,7 +29,7 @@ def external_encoder(text: str, *, image_size: int, device: torch.device) -> Enc
         DataError: for weights that cannot be had or do not fit.
     """
     if (Path(text) / "config.toml").is_file():
-        return load_encoders(RunFolder(text), device=str(device))[0]
+        return load_encoder(RunFolder(text), device=str(device))
     name, _, file = text.partition(":")
     if name not in timm.list_models():
         raise ConfigError(

@@ -3,10 +3,9 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sparring import distributed
-from sparring.config import Tree
+from sparring.config import Tree, leaves
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import EvaluationData
@@ -21,7 +20,7 @@ from sparring.training.settings import RunConfig
 
 # Where a pretraining computes and how often it is saved makes it no other pretraining.
 _INDIFFERENT = {"training.device", "training.checkpoint_minutes"}
-# What the images were: fingerprint of the data set, beside the files of any run.
+# What the images were: fingerprint of their content, beside the files of any run.
 _IMAGES = "images.txt"
 
 
@@ -160,7 +159,7 @@ def _pretrained(
                 f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
             )
         if not is_begun:
-            write_atomically(folder.path / _IMAGES, images.fingerprint.encode())
+            write_atomically(folder.path / _IMAGES, images.content_fingerprint.encode())
             pretrain_opponent(run, listener)
         run_training(run, folder)
     return Pretrained(*load_encoders(folder, device=config.training.device))
@@ -168,7 +167,7 @@ def _pretrained(
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
     """Check that the folder holds a pretraining of this configuration on these images."""
-    before, now = _leaves(folder.read_config().tree()), _leaves(config.tree())
+    before, now = (dict(leaves(one.tree())) for one in (folder.read_config(), config))
     changed = [
         key
         for key in {**before, **now}
@@ -182,20 +181,10 @@ def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> No
             "ask for the same again, or remove that folder"
         )
     path = folder.path / _IMAGES
-    if not path.is_file() or path.read_text() != images.fingerprint:
+    # Version 0.1 wrote a fingerprint that also changed with the place of the images.
+    known = {images.content_fingerprint, images.fingerprint}
+    if not path.is_file() or path.read_text() not in known:
         raise RunError(
             f"{folder.path} holds a pretraining on other images; give the same images again, "
             "or remove that folder"
         )
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a nested dictionary by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= (
-            _leaves(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": value}
-        )
-    return found

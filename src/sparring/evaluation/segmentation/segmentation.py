@@ -20,8 +20,9 @@ from sparring.evaluation.segmentation.mask_views import MaskViews
 from sparring.evaluation.segmentation.masks import Segmented, open_segmented
 from sparring.evaluation.segmentation.segmenters import HEADS, HeadShape, Segmenter, upsampled
 from sparring.measures.iou import confusion_matrix
+from sparring.models.frozen import frozen_norms, hold_norms
 from sparring.optim.schedule import cosine
-from sparring.seeding import derived_seed, generator
+from sparring.seeding import drawing, generator
 
 MAX_CROP = 480
 """Side of the crops of torchvision's reference training; images whose shorter side is smaller are
@@ -125,9 +126,7 @@ def segmentation(
 ) -> Result:
     """Mean IoU of a copy of the encoder, fine-tuned with a head to segment."""
     segmented = open_segmented(data, settings)
-    # Layers and dropout draw from PyTorch's global generator, which is put back afterwards.
-    with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
-        torch.manual_seed(derived_seed(data.seed, "segmentation"))
+    with drawing(data.seed, "segmentation", device=data.device):
         model = _segmenter(evaluated, segmented, settings).to(data.device)
         losses = _train(model, segmented, settings, data, name=evaluated.name)
         confusion = _confusion(
@@ -223,6 +222,7 @@ def _train(
     )
     views = _views(segmented, settings, fill=model.mean.flatten().cpu())
     model.train()
+    hold_norms(model, frozen_norms(model))
     for step in range(num_steps):
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
