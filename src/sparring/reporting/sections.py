@@ -12,7 +12,14 @@ from sparring.config import toml_text
 from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.measures.metric import Metric
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
-from sparring.reporting.sentences import accuracy, confounders, percent, run_names, scored_protocols
+from sparring.reporting.sentences import (
+    accuracy,
+    certainty,
+    confounders,
+    percent,
+    run_names,
+    scored_protocols,
+)
 from sparring.reporting.summary import RunSummary, Score, leaves
 from sparring.training.metrics import METRICS, metrics_of
 
@@ -132,13 +139,10 @@ def _protocol_note(protocol: str, score: Score) -> str:
         if isinstance(score.get("test_images"), int)
         else "images"
     )
-    if protocol == "knn":
-        return (
-            f"frozen features: share of {images} classified rightly by their "
-            f"{score.get('num_neighbors', '')} nearest training images"
-        )
-    if protocol == "linear":
-        return f"frozen features: share of {images} classified rightly by logistic regression"
+    if protocol in ("knn", "linear"):
+        neighbors = f"their {score.get('num_neighbors', '')} nearest training images"
+        how = neighbors if protocol == "knn" else "logistic regression"
+        return f"frozen features: share of {images} classified rightly by {how}{certainty(score)}"
     entry = protocol_of(protocol)
     measure = f"{entry.measure}, on {images}" if entry is not None else images
     return (

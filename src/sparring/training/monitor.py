@@ -9,13 +9,11 @@ from torch import Tensor
 from sparring.data.dataset import Dataset
 from sparring.data.views.views import Views
 from sparring.measures.geometry import collapse_warning, panel
-from sparring.measures.knn import knn_accuracy
+from sparring.measures.knn import FEW_NEIGHBORS, fitting_neighbors, knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
 BATCH = 256
-NEIGHBOURS = 20
-"""Number of neighbours of the online kNN; small, because it uses few images."""
 
 
 class Monitor:
@@ -74,5 +72,5 @@ class Monitor:
             labels[held_out:],
             features[:held_out],
             labels[:held_out],
-            num_neighbors=NEIGHBOURS,
+            num_neighbors=fitting_neighbors(labels[held_out:], most=FEW_NEIGHBORS),
         )

@@ -10,6 +10,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_accuracies
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, linear_probe
 from sparring.evaluation.protocol import Protocol, Result
+from sparring.measures.accuracy import wilson_interval
 
 PROTOCOL = Protocol(
     name="linear",
@@ -100,7 +101,8 @@ def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSe
         regularisations=settings.regularisations,
         validation_share=settings.validation_share,
     )
-    return {**asdict(score), **data.classes.sizes}
+    interval = [*wilson_interval(score.accuracy, len(labelled.test_labels))]
+    return {**asdict(score), "interval": interval, **data.classes.sizes}
 
 
 def _by_recipe(evaluated: EvaluatedEncoder, data: EvaluationData, recipe: EpochRecipe) -> Result:
