@@ -74,9 +74,10 @@ class Loader:
                 "a multiple"
             )
         if batch_size > len(dataset):
+            advice = "set it to that or less" if len(dataset) > 1 else "training needs at least two"
             raise ConfigError(
                 f"batch_size {batch_size:,} is larger than the data set of {len(dataset):,} "
-                "images; set it to that or less"
+                f"image{'s' * (len(dataset) > 1)}; {advice}"
             )
         self.steps_per_epoch = len(dataset) // batch_size
         self._dataset, self._batch_size, self._seed, self._crops = dataset, batch_size, seed, crops

@@ -35,6 +35,7 @@ from sparring.training.devices import choose_device
 from sparring.training.listener import Listener
 from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
+from sparring.training.small_sets import gives_batch_size, with_fitting_batch
 
 TIMED_STEPS = 8
 """Timed steps; their median is the time of a step."""
@@ -104,6 +105,8 @@ def plan(
     configs[0], dataset = open_images(configs[0], data, listener)
     resolved = {"image_size": configs[0].training.image_size}
     configs = [config.changed(training=resolved) for config in configs]
+    if not gives_batch_size(settings, training):
+        configs = [with_fitting_batch(config, len(dataset)) for config in configs]
     loader = Loader(dataset, batch_size=configs[0].training.batch_size, seed=0)
     room = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30)
     rows = []
