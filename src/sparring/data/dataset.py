@@ -297,7 +297,7 @@ def open_dataset(
     workers = settings.workers or _free_cores()
     typical = typical_size(source)  # also raises at once if no image can be read
     if settings.store == "always" or (
-        settings.store == "auto" and _suits_store(typical, len(source), image_size)
+        settings.store == "auto" and suits_store(typical, len(source), image_size)
     ):
         return _stored(source, settings, size=image_size, workers=workers, progress=progress)
     return FileDataset(
@@ -327,7 +327,8 @@ def _stored(
     return StoredDataset(source, store.images, rows=store.rows, quarantine=store.quarantine)
 
 
-def _suits_store(typical: int, num_images: int, image_size: int) -> bool:
+def suits_store(typical: int, num_images: int, image_size: int) -> bool:
+    """Whether `store="auto"` decodes images once, given the typical longer side of their files."""
     return (
         typical <= max(2 * image_size, SMALL_PIXELS)
         and num_images * 3 * image_size**2 <= STORE_BYTES
