@@ -70,6 +70,23 @@ def test_warning_is_shown_once_until_it_changes() -> None:
     assert screen.getvalue().splitlines() == ["warning: collapse", "warning: other"]
 
 
+def test_a_warning_whose_numbers_change_is_shown_once() -> None:
+    display, screen = display_on(terminal=False)
+    for spread in ("0.094", "0.089"):
+        display.observe(position(1), RECORD, f"collapsed: their standard deviation is {spread}")
+    assert screen.getvalue().count("collapsed") == 1
+
+
+def test_a_share_of_few_images_stands_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    knn = {"accuracy": 0.75, "interval": [0.3006, 0.9544], "test_images": 4}
+    TerminalDisplay().print_scores(
+        Path("run"), {"trained": {"knn": knn}, "untrained": {"knn": {"accuracy": 0.5}}}
+    )
+    shown = capsys.readouterr().out
+    assert "75.0 % (30 to 95)" in shown
+    assert "the 95 % interval that 4 test images allow" in shown
+
+
 def test_other_processes_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "is_main", lambda: False)
     for terminal in (True, False):

@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from sparring.acceleration import largest
-from sparring.measures.knn import knn_accuracy, knn_predict, nearest
+from sparring.measures.knn import fitting_neighbors, knn_accuracy, knn_predict, nearest
 
 
 def clouds(count: int, seed: int, *, classes: int = 5, dim: int = 16) -> tuple[Tensor, Tensor]:
@@ -115,3 +115,35 @@ def test_values_out_of_range_are_named(settings: dict[str, float], message: str)
     train, labels = clouds(10, 12)
     with pytest.raises(ValueError, match=message):
         knn_predict(train, labels, train, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([5000] * 10, 200),
+        ([90, 90], 90),
+        ([4, 4], 8),
+        ([10] * 102, 20),
+        ([12, 4], 8),
+        ([150, 49, 1], 3),
+        ([500] * 9 + [1], 10),
+        ([7], 7),
+    ],
+)
+def test_as_many_neighbours_vote_as_small_classes_can_fill(sizes: list[int], expected: int) -> None:
+    labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
+    assert fitting_neighbors(labels) == expected
+    unknown = torch.cat([labels, torch.full((50,), -1)])
+    assert fitting_neighbors(unknown, most=20) == min(20, expected)
+
+
+def test_a_small_class_wins_among_its_own_images_with_the_fitting_number_and_not_with_200() -> None:
+    draw = torch.Generator().manual_seed(0)
+    # A large cloud and a small one whose cosines differ less than the temperature.
+    centres = torch.tensor([[1.0, 0.02, 0.0], [1.0, -0.02, 0.0]])
+    labels = torch.tensor([0] * 150 + [1] * 10)
+    train = centres[labels] + 0.002 * torch.randn(160, 3, generator=draw)
+    test, truth = centres[1].expand(20, 3), torch.ones(20, dtype=torch.long)
+    fitting = fitting_neighbors(labels)
+    assert knn_accuracy(train, labels, test, truth, num_neighbors=fitting) == 1
+    assert knn_accuracy(train, labels, test, truth, num_neighbors=200) == 0

@@ -43,10 +43,10 @@ def test_measurement_is_returned_and_progress_is_forwarded(
         monkeypatch,
         tmp_path,
         'print(json.dumps({"count": ["steps", 1, 5]}))\n'
-        f'print(json.dumps({{"done": {asdict(EXAMPLE)}}}))',
+        f'print(json.dumps({{"done": [{asdict(EXAMPLE)}]}}))',
     )
     listener = Listener()
-    assert launcher.measure_in_subprocess(REQUEST, listener, title="simclr") == EXAMPLE
+    assert launcher.measure_in_subprocess(REQUEST, listener, title="simclr") == [EXAMPLE]
     assert listener.counted == [("simclr: steps", 1, 5)]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 import sparring
 from sparring.errors import ConfigError
+from sparring.planning import method_planner
 from sparring.planning import plan as planning
 from sparring.planning.measurement import Measurement, MeasurementRequest
 from sparring.planning.resource_plan import CONTEXT_BYTES
@@ -39,7 +40,9 @@ class FakeLauncher:
         self.requests: list[MeasurementRequest] = []
         self._changed = changed
 
-    def __call__(self, request: MeasurementRequest, listener: object, *, title: str) -> Measurement:
+    def __call__(
+        self, request: MeasurementRequest, listener: object, *, title: str
+    ) -> list[Measurement]:
         self.requests.append(request)
         taken = (300 + 10 * request.batch_size) * MIB
         found = {
@@ -49,21 +52,21 @@ class FakeLauncher:
             "bytes_at_rest": 0,
             **self._changed,
         }
-        return measurement_with(batch_size=request.batch_size, **found)
+        return [measurement_with(batch_size=request.batch_size, **found)]
 
 
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
     monkeypatch.setattr(planning, "available_bytes", lambda: 4096 * MIB)
     found = FakeLauncher()
-    monkeypatch.setattr(planning, "measure_in_subprocess", found)
+    monkeypatch.setattr(method_planner, "measure_in_subprocess", found)
     return found
 
 
 def test_a_plan_has_the_steps_of_the_run_and_predicts_its_batch(
     launcher: FakeLauncher, photos: Path
 ) -> None:
-    plan = sparring.plan(photos, method="simclr", epochs=2, batch_size=16)
+    plan = sparring.plan(photos, method="simclr", epochs=2, batch_size=16, exact=True)
     assert (plan.images, plan.steps_per_epoch, plan.num_steps) == (64, NUM_STEPS // 2, NUM_STEPS)
     assert [request.batch_size for request in launcher.requests] == [4, 16]
     (row,) = plan.rows
@@ -100,7 +103,7 @@ def test_a_batch_that_may_not_fit_is_not_tried(
     launcher: FakeLauncher, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "available_bytes", lambda: 650 * MIB)
-    plan = sparring.plan(photos, method="simclr", batch_size=64)
+    plan = sparring.plan(photos, method="simclr", batch_size=64, exact=True)
     assert [request.batch_size for request in launcher.requests] == [16, 32]
     (row,) = plan.rows
     assert row.peak_bytes == 940 * MIB
@@ -110,15 +113,15 @@ def test_a_batch_that_may_not_fit_is_not_tried(
     assert row.duration.step == 8.0, "of a step of 32 images, doubled"
     launcher.requests.clear()
     monkeypatch.setattr(planning, "available_bytes", lambda: 400 * MIB)
-    sparring.plan(photos, method="simclr", batch_size=64)
+    sparring.plan(photos, method="simclr", batch_size=64, exact=True)
     assert [request.batch_size for request in launcher.requests] == [16, 8]
 
 
 def test_a_present_device_reports_its_free_memory(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "measure_in_subprocess", FakeLauncher(free_bytes=700 * MIB))
-    plan = sparring.plan(photos, method="simclr", batch_size=16)
+    monkeypatch.setattr(method_planner, "measure_in_subprocess", FakeLauncher(free_bytes=700 * MIB))
+    plan = sparring.plan(photos, method="simclr", batch_size=16, exact=True)
     assert (plan.room_bytes, plan.rows[0].largest_batch) == (700 * MIB, 30)
 
 
@@ -213,6 +216,7 @@ def test_command_measures_a_tiny_run_and_leaves_nothing_behind(
         "simclr",
         *ARGUMENTS,
         *SETS,
+        "--exact",
         "--timed-steps",
         "2",
         "--json",
@@ -230,6 +234,30 @@ def test_command_measures_a_tiny_run_and_leaves_nothing_behind(
     assert not list((tmp_path / "work").iterdir())
     assert not list((tmp_path / "temporary").iterdir())
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"stores"}
+
+
+@pytest.mark.slow
+def test_command_is_rough_unless_asked_and_keeps_no_store(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
+    done = command("plan", "--data", photos, "--method", "mocov2", *ARGUMENTS, *SETS[:4], "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["is_rough"]
+    assert (found["images"], found["num_steps"]) == (64, NUM_STEPS)
+    (row,) = found["rows"]
+    assert row["measured_batches"][0] == 2
+    low, high = row["step_range"]
+    assert 0 < low <= row["duration"]["step"] <= high
+    assert 100 * MIB < row["peak_bytes"] < 2000 * MIB
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_plan_without_a_batch_size_takes_one_that_the_images_fill(
+    launcher: FakeLauncher, photos: Path
+) -> None:
+    assert sparring.plan(photos, method="simclr", exact=True).batch_size == 64
 
 
 @pytest.mark.slow

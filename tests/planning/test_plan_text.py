@@ -105,3 +105,17 @@ def test_the_tree_says_what_fits() -> None:
     rows = (ROW, replace(ROW, largest_batch=255))
     assert [row["fits"] for row in replace(PLAN, rows=rows).tree()["rows"]] == [True, False]
     assert "context_bytes" in replace(PLAN, is_estimate=True).tree()
+
+
+def test_a_rough_plan_says_what_it_measured_how_sure_it_is_and_what_a_better_one_takes() -> None:
+    row = replace(ROW, measured_batches=(2, 32), step_range=(1.23, 1.87))
+    lines = plan_lines(replace(PLAN, is_rough=True, rows=(row,)))
+    assert lines[3].split()[:4] == ["simclr", "about", "1.5", "s"]
+    (line,) = [line for line in lines if "rough" in line]
+    assert "from steps of 2 and 32 images a step takes 1.2 s to 1.9 s" in line
+    assert "memory may be off by a third" in line
+    assert "--exact runs 256, in roughly 21 s" in line
+    single = replace(row, measured_batches=(2,))
+    text = "\n".join(plan_lines(replace(PLAN, is_rough=True, rows=(single,))))
+    assert "memory is at most what is shown" in text
+    assert not any("rough" in line for line in plan_lines(PLAN))

@@ -26,6 +26,7 @@ from sparring.training.run import (
 )
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
 
 
 def train(
@@ -83,7 +84,16 @@ def train(
     with heard_by(listener, progress=progress) as heard:
         try:
             config, dataset = open_images(config, data, heard)
+            asked = config.training.batch_size
+            if not gives_batch_size(settings, training):
+                config = with_fitting_batch(config, len(dataset))
             training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+            if heard is not None:
+                steps = training_run.loader.steps_per_epoch
+                for line in cautions(
+                    config, len(dataset), steps_per_epoch=steps, asked_batch=asked
+                ):
+                    heard.report(line)
             pretrain_opponent(training_run, heard, backbone=backbone)
         except BaseException:
             if distributed.is_main() and not any(folder.path.iterdir()):

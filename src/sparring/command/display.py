@@ -1,5 +1,6 @@
 """Output of commands: progress on standard error, scores on standard output."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,8 +69,8 @@ class TerminalDisplay:
         self._move("training", position.step + 1, position.num_steps, state)
         if not self._console.is_terminal and "effective_rank" in record:
             self.report(f"step {position.step + 1:,} of {position.num_steps:,}  {state}")
-        if warning is not None and warning != self._warning:
-            self._warning = warning
+        if warning is not None and (said := re.sub(r"[\d.]+", "", warning)) != self._warning:
+            self._warning = said  # not its numbers, which change at every pass
             self.report(f"warning: {warning}")
 
     def count(self, what: str, done: int, total: int) -> None:
@@ -100,14 +101,13 @@ class TerminalDisplay:
             table.add_column(str(scores.get("test", "accuracy")))
             table.add_column("this encoder", justify="right")
             table.add_column("untrained", justify="right")
-            for name, value in headlines.items():
-                before = headline_of(name, untrained.get(name, {}))
+            for name in headlines:
                 table.add_row(
                     short_title_of(name),
-                    _percent(value),
-                    "-" if before is None else _percent(before),
+                    *(_headline(name, scored.get(name, {})) for scored in (trained, untrained)),
                 )
             out.print(table)
+            _print_meaning_of_intervals(out, trained)
         if (worse := worse_than_untrained(trained, untrained)) is not None:
             out.print(f"warning: {worse}", highlight=False, markup=False, soft_wrap=True)
         for name in headlines:
@@ -126,6 +126,34 @@ class TerminalDisplay:
             f"next: sparring report {run} --out report.html",
             highlight=False,
             markup=False,
+            soft_wrap=True,
+        )
+
+
+def _headline(name: str, result: Mapping[str, Any]) -> str:
+    """The number of a result with its interval, if it has one; a dash without a number."""
+    value = headline_of(name, result)
+    if value is None:
+        return "-"
+    if "interval" not in result:
+        return _percent(value)
+    low, high = result["interval"]
+    return f"{_percent(value)} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _print_meaning_of_intervals(out: Console, trained: Mapping[str, Any]) -> None:
+    """Print what the intervals in the table are, and from how many images."""
+    numbers = {
+        result["test_images"]
+        for result in trained.values()
+        if isinstance(result, Mapping) and "interval" in result and "test_images" in result
+    }
+    if numbers:
+        counted = " or ".join(f"{number:,}" for number in sorted(numbers))
+        images = "image" if numbers == {1} else "images"
+        out.print(
+            f"in brackets: the 95 % interval that {counted} test {images} allow",
+            highlight=False,
             soft_wrap=True,
         )
 

@@ -50,7 +50,15 @@ def plan(
             metavar="GIB", help="Estimate for a CUDA device with this memory that is not present."
         ),
     ] = None,
-    timed_steps: Annotated[int, typer.Option(min=1, help="Timed steps of each run.")] = 8,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Run steps of the whole batch, however long they take; else 30 seconds."
+        ),
+    ] = False,
+    timed_steps: Annotated[
+        int, typer.Option(min=1, help="Timed steps of each run, with --exact.")
+    ] = 8,
     as_json: JsonOption = False,
 ) -> None:
     """Predict memory and time of a run, and what would fit; trains nothing."""
@@ -66,6 +74,7 @@ def plan(
             recipe=recipe,
             settings=settings_tree(settings),
             gpu_memory=gpu_memory,
+            exact=exact,
             timed_steps=timed_steps,
             listener=display,
             epochs=epochs,

@@ -173,7 +173,8 @@ class _Opening:
 
     def is_small(self, typical: int) -> bool:
         """Whether `store="auto"` stores these images for training."""
-        return typical <= max(2 * self._size, SMALL_PIXELS) and self._fits_store()
+        channels = self._form.channels
+        return suits_store(typical, len(self._source), self._size, channels=channels)
 
     def stored(self) -> StoredDataset:
         """Images of the store."""
@@ -249,8 +250,7 @@ class _Opening:
         return None
 
     def _fits_store(self) -> bool:
-        needed = len(self._source) * self._form.channels * self._size**2
-        return needed <= STORE_BYTES
+        return _fits_store(len(self._source), self._size, self._form.channels)
 
     def _store(self) -> Store:
         is_builder = distributed.local_rank() == 0
@@ -273,6 +273,16 @@ class _Opening:
         num_images, share = len(self._source), self._settings.max_bad_share
         if len(left_out) == num_images or len(left_out) > share * num_images:
             raise too_many_unreadable(left_out, num_images, share)
+
+
+def suits_store(typical: int, num_images: int, image_size: int, *, channels: int = 3) -> bool:
+    """Whether `store="auto"` decodes images once, given the typical longer side of their files."""
+    is_small = typical <= max(2 * image_size, SMALL_PIXELS)
+    return is_small and _fits_store(num_images, image_size, channels)
+
+
+def _fits_store(num_images: int, image_size: int, channels: int) -> bool:
+    return num_images * channels * image_size**2 <= STORE_BYTES
 
 
 def _report_left_out(

@@ -67,17 +67,7 @@ class Loader:
     def __init__(
         self, dataset: Dataset, *, batch_size: int, seed: int, crops: Sequence[Crop] | None = None
     ) -> None:
-        processes = distributed.num_processes()
-        if batch_size < 1 or batch_size % processes:
-            raise ConfigError(
-                f"batch_size {batch_size} does not divide among {processes} processes; choose "
-                "a multiple"
-            )
-        if batch_size > len(dataset):
-            raise ConfigError(
-                f"batch_size {batch_size:,} is larger than the data set of {len(dataset):,} "
-                "images; set it to that or less"
-            )
+        require_batch(batch_size, len(dataset))
         self.steps_per_epoch = len(dataset) // batch_size
         self._dataset, self._batch_size, self._seed, self._crops = dataset, batch_size, seed, crops
         self._workers = dataset.workers if isinstance(dataset, FileDataset) else 1
@@ -133,6 +123,26 @@ class Loader:
 
         used = [pool.submit(fill, place, index) for place, index in enumerate(rows.tolist())]
         return lambda: Batch(images, torch.tensor([future.result() for future in used]))
+
+
+def require_batch(batch_size: int, num_images: int) -> None:
+    """Refuse a batch that the images do not fill, or that does not divide among the processes.
+
+    Raises:
+        ConfigError: with the batch size, and what would do.
+    """
+    processes = distributed.num_processes()
+    if batch_size < 1 or batch_size % processes:
+        raise ConfigError(
+            f"batch_size {batch_size} does not divide among {processes} processes; choose "
+            "a multiple"
+        )
+    if batch_size > num_images:
+        advice = "set it to that or less" if num_images > 1 else "training needs at least two"
+        raise ConfigError(
+            f"batch_size {batch_size:,} is larger than the data set of {num_images:,} "
+            f"image{'s' * (num_images > 1)}; {advice}"
+        )
 
 
 _Pending: TypeAlias = Callable[[], Batch]

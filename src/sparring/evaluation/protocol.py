@@ -16,6 +16,7 @@ A result holds what JSON can hold. These keys have a meaning for whoever shows i
 adds what else it found:
 
     the declared headline    a number in [0, 1]; what tables and bars quote
+    interval                 its 95 % interval, two numbers, from the number of test images alone
     warning, note            a sentence that must, or may, stand beside the number
     table                    see `table`
     curves                   see `curves`

@@ -49,6 +49,29 @@ def mean_per_class(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) 
     return class_accuracies(predicted == labels, labels)[1].mean().nan_to_num().item()
 
 
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Interval in [0, 1] that holds the true share with 95 % confidence, given independent rows.
+
+    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.96
+
+    Args:
+        share: share p of the rows that are right, in [0, 1].
+        count: number n of rows; without any the interval is all of [0, 1].
+
+    Source: Wilson 1927, Journal of the American Statistical Association 22.
+
+    Example:
+        >>> [round(end, 3) for end in wilson_interval(0.75, 4)]
+        [0.301, 0.954]
+    """
+    if not count:
+        return 0.0, 1.0
+    square = 1.96**2 / count
+    half = (square * share * (1 - share) + square**2 / 4) ** 0.5
+    low, high = ((share + square / 2 + side * half) / (1 + square) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
 ACCURACIES: Mapping[AccuracyName, Callable[[Tensor, Tensor], float]] = {
     "top-1": top_1,
     "mean-per-class": mean_per_class,

@@ -9,6 +9,37 @@ from torch import Tensor
 
 from sparring.acceleration.largest import falling, largest_products
 
+USUAL_NEIGHBORS, FEW_NEIGHBORS = 200, 20
+"""Number of neighbours of Wu et al. 2018, arXiv:1805.01978, on ImageNet's 1,300 images per class,
+and the number that is the best of 10 to 200 in Caron et al. 2021, arXiv:2104.14294."""
+
+
+def fitting_neighbors(labels: Int[Tensor, "train"], *, most: int = USUAL_NEIGHBORS) -> int:
+    """Number of neighbours whose vote small classes can win.
+
+    As many as the smallest class has images, but 20 if the classes could fill them in equal parts,
+    else as many as they could. With more, most of the votes on an image of a small class belong to
+    the large ones, wherever its own class lies.
+
+    Args:
+        labels: class of each voting row; -1 = unknown, left out.
+        most: largest number to return, >= 1.
+
+    Returns:
+        A number between 1 and `most`; never more than the labelled rows.
+
+    Example:
+        >>> fitting_neighbors(torch.arange(500) % 2), fitting_neighbors(torch.arange(60) % 2)
+        (200, 30)
+        >>> fitting_neighbors(torch.tensor([0] * 90 + [1] * 3))
+        6
+    """
+    sizes = torch.unique(labels[labels >= 0], return_counts=True)[1]
+    if not len(sizes):
+        return 1
+    smallest, balanced = int(sizes.min()), int(sizes.min()) * len(sizes)
+    return min(most, max(smallest, min(FEW_NEIGHBORS, balanced)))
+
 
 def knn_accuracy(
     train_features: Float[Tensor, "train dim"],
@@ -16,7 +47,7 @@ def knn_accuracy(
     test_features: Float[Tensor, "test dim"],
     test_labels: Int[Tensor, "test"],
     *,
-    num_neighbors: int = 200,
+    num_neighbors: int = USUAL_NEIGHBORS,
     temperature: float = 0.1,
 ) -> float:
     """Accuracy of the nearest-neighbour vote on the test rows, in [0, 1].
@@ -58,7 +89,7 @@ def knn_predict(
     labels: Int[Tensor, "train"],
     queries: Float[Tensor, "test dim"],
     *,
-    num_neighbors: int = 200,
+    num_neighbors: int = USUAL_NEIGHBORS,
     temperature: float = 0.1,
 ) -> Int[Tensor, "test"]:
     """Class with the largest weighted vote of each query's neighbours.

@@ -26,8 +26,8 @@ class ProcessError(RuntimeError):
 
 def measure_in_subprocess(
     request: MeasurementRequest, listener: Listener | None, *, title: str
-) -> Measurement:
-    """Measurement of a few steps, made in a separate process.
+) -> list[Measurement]:
+    """Measurements of a few steps, made in a separate process, smallest batch first.
 
     Args:
         request: what to measure; its folder is created here and removed afterwards.
@@ -56,7 +56,7 @@ def measure_in_subprocess(
                 if "count" in answer and listener is not None:
                     what, done, total = answer["count"]
                     listener.count(f"{title}: {what}", done, total)
-            return _measurement_or_error(
+            return _measurements_or_error(
                 answer, process.wait(), errors_file, request=request, title=title
             )
 
@@ -89,17 +89,17 @@ def _pickled(request: MeasurementRequest) -> bytes:
         ) from None
 
 
-def _measurement_or_error(
+def _measurements_or_error(
     answer: dict[str, Any],
     code: int,
     errors_file: IO[bytes],
     *,
     request: MeasurementRequest,
     title: str,
-) -> Measurement:
-    """Measurement, or the error that the process reported instead."""
+) -> list[Measurement]:
+    """Measurements, or the error that the process reported instead."""
     if "done" in answer:
-        return Measurement(**answer["done"])
+        return [Measurement(**found) for found in answer["done"]]
     if "error" in answer:
         kind, text = answer["error"]
         found = getattr(errors, kind, SparringError)

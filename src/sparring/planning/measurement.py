@@ -25,6 +25,12 @@ class MeasurementRequest:
         steps: number of steps: warm-up, timed steps, and a last step that ends with a monitor pass.
         count: what to count: "memory" of the process and its device, or bytes of live "tensors".
         folder: run folder for these steps, checkpoint included; the caller removes it.
+        given: classes that are not of the library, by kind, name and place.
+        deadline: seconds of `time.time` up to which larger and larger batches are measured; None:
+            `batch_size` alone is.
+        whole_images: number of images of the planned run, of which `data` are a sample; None: all.
+        monitor_images: most images in the monitor pass; None: those of the configuration.
+        pretraining_steps: timed steps of opponent pretraining, after one that is not.
     """
 
     tree: Tree
@@ -35,6 +41,10 @@ class MeasurementRequest:
     count: Literal["memory", "tensors"]
     folder: str
     given: tuple[tuple[registry.Kind, str, str], ...] = ()
+    deadline: float | None = None
+    whole_images: int | None = None
+    monitor_images: int | None = None
+    pretraining_steps: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,9 @@ from sparring.planning.prediction import MARGIN
 from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan, ResourcePlan
 from sparring.training.opponent_pretraining import lasting
 
+EXACT_STEPS = 14
+"""Steps of the planned batch that take about as long as an exact plan, its smaller batch and the
+passes of the monitor included."""
 BUSY_SHARE = 0.8
 """Share of a step's wall time below which a process counts as waiting. The cause may be gone during
 the run, and the predicted time with it."""
@@ -16,7 +19,8 @@ def plan_lines(plan: ResourcePlan) -> list[str]:
     head = (
         f"{plan.images:,} images of {plan.image_size} x {plan.image_size} px, batch "
         f"{plan.batch_size:,}: "
-        f"{plan.steps_per_epoch:,} steps per epoch, {plan.num_steps:,} steps in "
+        f"{plan.steps_per_epoch:,} step{'s' * (plan.steps_per_epoch > 1)} per epoch, "
+        f"{plan.num_steps:,} steps in "
         f"{plan.epochs:,} epoch{'s' * (plan.epochs > 1)}"
     )
     table = _estimates(plan) if plan.is_estimate else _predictions(plan)
@@ -35,12 +39,21 @@ def _predictions(plan: ResourcePlan) -> list[str]:
     rows: list[Sequence[str]] = [("", "step", "epoch", "whole run", "peak memory", "largest batch")]
     for row in plan.rows:
         assert row.duration is not None
-        times = (
-            duration_text(seconds)
-            for seconds in (row.duration.step, row.duration.epoch, row.duration.whole)
-        )
+        shown = _roughly if row.step_range is not None else duration_text
+        lasting = row.duration
+        times = (shown(seconds) for seconds in (lasting.step, lasting.epoch, lasting.whole))
         rows.append((row.name, *times, size_text(row.peak_bytes), _largest(plan, row)))
     return aligned_table(rows)
+
+
+def _roughly(seconds: float) -> str:
+    """Duration as text, marked as rough, its seconds with two significant digits."""
+    text = _two_digits(seconds)
+    return text if text.startswith("about") else f"about {text}"
+
+
+def _two_digits(seconds: float) -> str:
+    return duration_text(float(f"{seconds:.2g}"))
 
 
 def _estimates(plan: ResourcePlan) -> list[str]:
@@ -83,12 +96,15 @@ def _does_not_fit(plan: ResourcePlan, row: MethodPlan) -> str:
 def _notes(plan: ResourcePlan) -> list[str]:
     lines = [
         f"measured on {plan.device}, {size_text(plan.room_bytes)} free; the largest batch leaves a "
-        f"margin of {MARGIN - 1:.0%}, the accuracy of these predictions",
+        f"margin of {MARGIN - 1:.0%}"
+        + (", the accuracy of these predictions" if not plan.is_rough else ""),
         "epoch and whole run include monitor passes and checkpoints, but not the final scores",
     ]
     for row in plan.rows:
         lines += _notes_on_time(plan, row)
-        if row.measured_batches[-1] != plan.batch_size:
+        if plan.is_rough:
+            lines.append(_note_on_roughness(plan, row))
+        elif row.measured_batches[-1] != plan.batch_size:
             lines.append(
                 f"{row.name}: from steps of {_joined_numbers(row.measured_batches)} images, as the "
                 "planned batch may not fit"
@@ -99,6 +115,25 @@ def _notes(plan: ResourcePlan) -> list[str]:
                 "the system drops when memory is short"
             )
     return [*lines, *_cache_note(plan)]
+
+
+def _note_on_roughness(plan: ResourcePlan, row: MethodPlan) -> str:
+    """What a rough plan measured, how far it may be off, and what a better one takes."""
+    assert row.duration is not None
+    assert row.step_range is not None
+    low, high = row.step_range
+    memory = (
+        "memory is at most what is shown"
+        if len(row.measured_batches) == 1
+        else "memory may be off by a third"
+    )
+    measured = _joined_numbers(row.measured_batches)
+    exact = _two_digits(EXACT_STEPS * row.duration.step)
+    return (
+        f"{row.name} is rough: from steps of {measured} images a step takes "
+        f"{_two_digits(low)} to {_two_digits(high)}, and {memory}; --exact runs "
+        f"{plan.batch_size:,}, in roughly {exact} and the time of decoding all images"
+    )
 
 
 def _notes_on_time(plan: ResourcePlan, row: MethodPlan) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from sparring.planning.measurement import Measurement
-from sparring.training.settings import TrainingSettings
+from sparring.training.settings import RunConfig, TrainingSettings
 
 MARGIN = 1.15
 """Factor on a batch's predicted memory that must be free for the batch to fit: predictions aim to
@@ -98,6 +98,12 @@ def upper_bound_bytes(measurement: Measurement, batch_size: int) -> float:
 
 def _read_store(measurement: Measurement) -> int:
     return measurement.store_bytes - measurement.unread_store_bytes
+
+
+def num_steps(config: RunConfig, steps_per_epoch: int) -> int:
+    """Number of steps of the whole run, max_steps applied."""
+    planned = config.training.epochs * steps_per_epoch
+    return min(planned, config.training.max_steps or planned)
 
 
 @dataclass(frozen=True, kw_only=True)

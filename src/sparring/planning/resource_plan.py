@@ -34,6 +34,8 @@ class MethodPlan:
         cpu_monitor_seconds: CPU time of a monitor pass; None if the device is not present.
         weight_bytes, gradient_bytes, optimizer_bytes: parameters and buffers, gradients of all
             players, state of all optimisers.
+        step_range: shortest and longest step, in seconds, that a rough plan's measurements allow;
+            None if the planned batch was run.
     """
 
     name: str
@@ -48,6 +50,7 @@ class MethodPlan:
     weight_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
+    step_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class ResourcePlan:
         device: name of the measured device.
         room_bytes: available memory.
         is_estimate: whether the device was not present, so that tensors were counted on the CPU.
+        is_rough: whether smaller batches of some of the images were measured, for half a minute.
         precision: precision of the encoder while tensors were counted.
         cache: folder in which decoded images are kept; empty if they are not kept.
         rows: one plan per method, in the order asked for.
@@ -78,6 +82,7 @@ class ResourcePlan:
     device: str
     room_bytes: int
     is_estimate: bool
+    is_rough: bool = False
     precision: str
     cache: str
     rows: tuple[MethodPlan, ...]

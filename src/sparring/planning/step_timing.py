@@ -10,10 +10,6 @@ from sparring.optim.schedule import Position
 from sparring.planning.memory_readers import MemoryReader
 from sparring.training.opponent_pretraining import PretrainingCache
 
-TIMED_PRETRAINING_STEPS = 3
-"""Timed steps of opponent pretraining from which its whole time is estimated; the first step is
-slower and not timed."""
-
 
 class StepTimer:
     """Listener that records time and peak memory after every training step.
@@ -67,11 +63,12 @@ class OpponentPretrainingTimer:
     Args:
         kept: results of earlier pretraining on these images, which cost nothing again.
         images: images to learn from.
+        steps: timed steps, >= 0; the first step is slower and not timed.
     """
 
-    def __init__(self, kept: PretrainingCache, images: Images) -> None:
+    def __init__(self, kept: PretrainingCache, images: Images, *, steps: int) -> None:
         self.seconds = 0.0
-        self._kept, self._images = kept, images
+        self._kept, self._images, self._steps = kept, images, steps
 
     def train(
         self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
@@ -80,7 +77,7 @@ class OpponentPretrainingTimer:
         `seconds`."""
         self._kept.recall(pretraining, name=name, settings=settings)
         missing, durations = pretraining.total - pretraining.done, []
-        for _ in range(min(1 + TIMED_PRETRAINING_STEPS, missing)):
+        for _ in range(min(1 + self._steps, missing) if self._steps else 0):
             start = time.monotonic()
             pretraining.train_step(self._images)
             durations.append(time.monotonic() - start)

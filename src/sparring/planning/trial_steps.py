@@ -69,9 +69,11 @@ def run_trial_steps(
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
     game, free = training.game, free_device_bytes(training.game.device)
     kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache))
-    timer = OpponentPretrainingTimer(kept, dataset)
-    pretrain_opponent(training, watch, backbone=request.backbone, cache=timer)
-    _skip_to(training, first)
+    timer = OpponentPretrainingTimer(kept, dataset, steps=request.pretraining_steps)
+    # A sample has no time for the cost of a step with and without the opponent.
+    heard = watch if request.whole_images is None else None
+    pretrain_opponent(training, heard, backbone=request.backbone, cache=timer)
+    _skip_to(training, first, share=len(dataset) / (request.whole_images or len(dataset)))
     folder.create()
     watch.start()
     run_training(training, folder)
@@ -118,15 +120,17 @@ def _shortened(
         "log_steps": 1,
         "checkpoint_minutes": NEVER_MINUTES,
     }
-    if request.count == "tensors":
-        changed["monitor_images"] = min(training.monitor_images, MONITOR_IMAGES)
+    limit = MONITOR_IMAGES if request.count == "tensors" else request.monitor_images
+    if limit is not None:
+        changed["monitor_images"] = min(training.monitor_images, limit)
     return config.changed(training=changed), first, last
 
 
-def _skip_to(training: Training, step: int) -> None:
-    """Set the next step to a late one, with banks as full as they would be by then."""
+def _skip_to(training: Training, step: int, *, share: float) -> None:
+    """Set the next step to a late one, with banks as full as they would be by then, the images
+    being this share of all."""
     training.step = step
-    training.game.method.advance(step * training.config.training.batch_size)
+    training.game.method.advance(round(step * training.config.training.batch_size / share))
 
 
 def _split_times(times: list[float]) -> tuple[list[float], float]:

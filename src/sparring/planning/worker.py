@@ -20,6 +20,7 @@ from typing import Any
 import sparring.api
 import sparring.command.display  # noqa: F401
 from sparring.errors import ConfigError, SparringError
+from sparring.planning.growing_batches import measure_growing
 from sparring.planning.live_tensors import LiveTensorBytes
 from sparring.planning.measurement import Measurement, MeasurementRequest
 from sparring.planning.memory import reset_peak
@@ -45,8 +46,8 @@ class MessageWriter:
         self.send("count", [what, done, total])
 
 
-def measure(request: MeasurementRequest, messages: MessageWriter) -> Measurement:
-    """Run the steps of a request and return their measurement."""
+def measure(request: MeasurementRequest, messages: MessageWriter) -> list[Measurement]:
+    """Run the steps of a request and return their measurements, smallest batch first."""
     live = LiveTensorBytes()
     is_memory = request.count == "memory"
     memory = (
@@ -55,7 +56,9 @@ def measure(request: MeasurementRequest, messages: MessageWriter) -> Measurement
         else TensorMemory(live)
     )
     with nullcontext() if is_memory else live:
-        return run_trial_steps(request, messages.count, memory)
+        if request.deadline is not None:
+            return measure_growing(request, messages.count, memory)
+        return [run_trial_steps(request, messages.count, memory)]
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def main() -> None:
         if not isinstance(request.data, str):
             # Images from a pipe are held twice for a short time.
             reset_peak()
-        messages.send("done", asdict(measure(request, messages)))
+        messages.send("done", [asdict(found) for found in measure(request, messages)])
     except SparringError as error:
         messages.send("error", [type(error).__name__, str(error)])
     except (MemoryError, RuntimeError) as error:

@@ -10,7 +10,13 @@ from sparring.evaluation.catalogue import protocol_of, title_of
 from sparring.reporting.figures import NUM_COLORS
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sections import missing_note, section, swatch
-from sparring.reporting.sentences import accuracy, percent, run_names, scored_protocols
+from sparring.reporting.sentences import (
+    accuracy,
+    certainty,
+    percent,
+    run_names,
+    scored_protocols,
+)
 from sparring.reporting.summary import RunSummary, Score
 
 
@@ -117,13 +123,10 @@ def _protocol_note(protocol: str, score: Score) -> str:
     )
     if score.get("test") and not held_out:
         images += f" of {score['test']}"
-    if protocol == "knn":
-        return (
-            f"frozen features: share of {images} classified rightly by their "
-            f"{score.get('num_neighbors', '')} nearest training images"
-        )
-    if protocol == "linear":
-        return f"frozen features: share of {images} classified rightly by logistic regression"
+    if protocol in ("knn", "linear"):
+        neighbors = f"their {score.get('num_neighbors', '')} nearest training images"
+        how = neighbors if protocol == "knn" else "logistic regression"
+        return f"frozen features: share of {images} classified rightly by {how}{certainty(score)}"
     entry = protocol_of(protocol)
     measure = f"{entry.measure}, on {images}" if entry is not None else images
     return (

@@ -248,3 +248,12 @@ def percent(share: float) -> str:
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean of at least one value."""
     return sum(values) / len(values)
+
+
+def certainty(score: Score) -> str:
+    """What the number of test images says about a share, if the result has an interval."""
+    interval = score.get("interval")
+    if not isinstance(interval, Sequence):
+        return ""
+    low, high = interval
+    return f"; that many images tell it to within {50 * (high - low):.0f} points (95 %)"

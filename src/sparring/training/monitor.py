@@ -8,13 +8,11 @@ from torch import Tensor
 from sparring.data.dataset import Dataset
 from sparring.data.views.views import Views
 from sparring.measures.geometry import collapse_warning, panel
-from sparring.measures.knn import knn_accuracy
+from sparring.measures.knn import FEW_NEIGHBORS, fitting_neighbors, knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
 
 BATCH = 256
-NEIGHBOURS = 20
-"""Number of neighbours of the online kNN; small, because it uses few images."""
 
 
 class Monitor:
@@ -76,5 +74,5 @@ def _online_knn(features: Float[Tensor, "images channels"], labels: Int[Tensor, 
         labels[held_out:],
         features[:held_out],
         labels[:held_out],
-        num_neighbors=NEIGHBOURS,
+        num_neighbors=fitting_neighbors(labels[held_out:], most=FEW_NEIGHBORS),
     )

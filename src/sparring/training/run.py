@@ -180,9 +180,13 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
     plan = (
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
-        f"{config.training.epochs} epochs of {steps:,} steps"
+        f"{_counted(config.training.epochs, 'epoch')} of {_counted(steps, 'step')}"
     )
     return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:

@@ -8,7 +8,7 @@ from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.frozen.epoch_probe import EpochRecipe, probe_predictions
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Protocol, Result
-from sparring.measures.accuracy import top_1
+from sparring.measures.accuracy import top_1, wilson_interval
 
 PROTOCOL = Protocol(
     name="linear",
@@ -98,8 +98,10 @@ def linear(evaluated: EvaluatedEncoder, data: EvaluationData, settings: LinearSe
         validation_share=settings.validation_share,
     )
     predicted = probe.predicted(labelled.test_features)
+    accuracy = top_1(predicted, labelled.test_labels)
     return {
-        "accuracy": top_1(predicted, labelled.test_labels),
+        "accuracy": accuracy,
+        "interval": [*wilson_interval(accuracy, len(labelled.test_labels))],
         "validation_accuracy": probe.validation_accuracy,
         "regularisation": probe.regularisation,
         "iterations": probe.iterations,

@@ -212,7 +212,7 @@ def _score(encoder: Encoder, experiment: Experiment) -> float:
         labels,
         test,
         targets,
-        num_neighbors=defaults.num_neighbors,
+        num_neighbors=defaults.neighbors(labels),
         temperature=defaults.temperature,
     )
 

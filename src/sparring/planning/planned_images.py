@@ -1,0 +1,98 @@
+"""Images of a planned run: opened as the run would, or a sample of them for a rough plan."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparring.config import Tree
+from sparring.data.dataset import StoredDataset, suits_store
+from sparring.data.sources.sampling import typical_size
+from sparring.data.sources.source import ImageData, open_source
+from sparring.data.store import cache_folder
+from sparring.training.listener import Listener
+from sparring.training.opening import open_images
+from sparring.training.settings import RunConfig
+
+SAMPLE = 256
+"""Images of a rough plan's steps; decoding them takes seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedImages:
+    """Images of a planned run.
+
+    Attributes:
+        count: number of the run's images.
+        data: images to measure with, as another process can open them.
+        settings: data settings to open them with.
+        sampled: number of images to measure with.
+        kept_bytes: size of the images that the measuring process holds and the run would not.
+        store_bytes: size of the run's decoded images, if they are mapped from a file and `data`
+            are not.
+        cache: folder in which decoded images are kept; empty if they are not kept.
+    """
+
+    count: int
+    data: Any
+    sampled: int
+    settings: Tree = field(default_factory=dict)
+    kept_bytes: int = 0
+    store_bytes: int = 0
+    cache: str = ""
+
+
+def open_planned(
+    config: RunConfig, data: ImageData, listener: Listener | None
+) -> tuple[RunConfig, PlannedImages]:
+    """Configuration with a resolved image size, and all images, decoded once if the run does so."""
+    config, dataset = open_images(config, data, listener)
+    is_stored = isinstance(dataset, StoredDataset)
+    return config, PlannedImages(
+        count=len(dataset),
+        data=_elsewhere(data),
+        sampled=len(dataset),
+        cache=str(cache_folder(config.data.cache)) if is_stored else "",
+    )
+
+
+def open_planned_sample(
+    config: RunConfig, data: ImageData, listener: Listener | None
+) -> tuple[RunConfig, PlannedImages]:
+    """Configuration with a resolved image size, and a sample of the images; keeps nothing.
+
+    Images that the run would decode once are decoded here; of others the process that measures
+    decodes as many as it needs, as the run does.
+    """
+    source = open_source(data)
+    count = min(len(source), config.data.limit or len(source))
+    settings: Tree = {"limit": min(SAMPLE, count), "store": "never"}
+    resolved, sample = open_images(config.changed(data=settings), data, listener)
+    config = config.changed(
+        training={"image_size": resolved.training.image_size},
+        data={"value_range": resolved.data.value_range},
+    )
+    size, store = config.image_size, config.data.store
+    channels = config.data.channels
+    is_stored = store == "always" or (
+        store == "auto" and suits_store(typical_size(source), count, size, channels=channels)
+    )
+    if not is_stored and not isinstance(sample, StoredDataset):
+        return config, PlannedImages(
+            count=count, data=_elsewhere(data), sampled=len(sample), settings=settings
+        )
+    values = sample.readable(np.arange(len(sample)))[0].permute(0, 2, 3, 1).contiguous().numpy()
+    return config, PlannedImages(
+        count=count,
+        data=values,
+        sampled=len(sample),
+        settings={"limit": None},
+        kept_bytes=values.nbytes,
+        store_bytes=channels * size**2 * count,
+    )
+
+
+def _elsewhere(data: ImageData) -> Any:
+    """Images as another process, in any folder, can open them."""
+    return str(Path(data).expanduser()) if isinstance(data, str | Path) else data
