@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sparring.training.settings import RunConfig
 
 ViewPair = Callable[
-    [UInt8[Tensor, "batch 3 size size"]], Sequence[Float[Tensor, "batch 3 size size"]]
+    [UInt8[Tensor, "batch bands size size"]], Sequence[Float[Tensor, "batch bands size size"]]
 ]
 """Two random views of each image, in [0, 1]."""
 
@@ -141,6 +141,11 @@ class EvaluationData:
         if self._listener is not None and line not in self._told:
             self._told.add(line)
             self._listener.report(line)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self._keep.channels
 
     @property
     def limits(self) -> tuple[int | None, int | None]:
