@@ -16,12 +16,15 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
+from sparring.data.decode import PixelFormat
+from sparring.data.sources.pixel_survey import surveyed_format
 from sparring.data.sources.public_sets import (
     PublicSet,
     is_public_set,
     nearest_public_set,
     open_public_set,
 )
+from sparring.data.sources.sampling import sampled_headers
 from sparring.data.sources.source import ImageData, Source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
@@ -168,6 +171,7 @@ class EvaluationData:
             progress=self.progress("reading images"),
             report=self.report,
         )
+        self._remember_range(dataset.form)
         if dataset.quarantine:
             self._unreadable[dataset.fingerprint] = len(dataset.quarantine)
         return dataset
@@ -176,6 +180,23 @@ class EvaluationData:
     def unreadable_images(self) -> int:
         """Number of images that cannot be read, of all sets opened so far; they are left out."""
         return sum(self._unreadable.values())
+
+    def form(self, source: Source) -> PixelFormat:
+        """How the images of a source are read that a protocol opens itself: as those of the run."""
+        form = surveyed_format(
+            source,
+            sampled_headers(source),
+            channels=self._keep.channels,
+            given=self._keep.given_range,
+            report=self.report,
+        )
+        self._remember_range(form)
+        return form
+
+    def _remember_range(self, form: PixelFormat) -> None:
+        """Read all sets of the evaluation with the range that was found in the first of them."""
+        if form.value_range is not None:
+            self._keep = self._keep.model_copy(update={"value_range": form.value_range})
 
     def named(self, data: object) -> PublicSet | None:
         """The public set of that name, opened once; None if the data is anything else."""

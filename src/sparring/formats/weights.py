@@ -50,8 +50,8 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
         raise ConfigError(unknown_name("export format", form, writers))
     code = writers[form](encoder, config, out)
     mean, std = config.encoder.normalisation(config.data.channels)
-    given = config.data.value_range
-    scaled = "" if given == "auto" else f" (values from {given[0]:g} to {given[1]:g} before that)"
+    given = config.data.given_range
+    scaled = "" if given is None else f" (values from {given[0]:g} to {given[1]:g} before that)"
     return f"{code}\n# expects images in [0, 1]{scaled} minus {mean}, divided by {std}, per channel"
 
 

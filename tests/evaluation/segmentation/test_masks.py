@@ -217,3 +217,13 @@ def test_a_mask_of_another_size_is_found_before_anything_is_learned() -> None:
     images, masks = masked_images(4)
     with pytest.raises(DataError, match="image 0 has 24 x 24 pixels and its mask 20 x 24"):
         opened((images, masks[:, :, :20]))
+
+
+def test_images_to_learn_from_and_to_score_are_scaled_alike() -> None:
+    """12 bits in 16-bit arrays; the images to score are dark, and stay so."""
+    (images, masks), (others, other_masks) = masked_images(6), masked_images(3, seed=1)
+    bright = (images.astype(np.uint16) * 16, masks)
+    dark = (others.astype(np.uint16), other_masks)
+    found = opened(bright, dark)
+    assert found.train.image(0).max() > 200
+    assert found.test.image(0).max() <= 16

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
+from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source, Wrapped
 from sparring.errors import DataError
 
@@ -93,6 +94,7 @@ class AnnotatedImages(Wrapped):
     Attributes:
         num_clipped: boxes that reached more than half a pixel beyond their image.
         num_dropped: boxes entirely outside their image, or of no area.
+        form: how the images are read; the range of their values may be set after opening.
         outlines_missing: reason why `masks` is unavailable; empty if it is available.
     """
 
@@ -108,6 +110,7 @@ class AnnotatedImages(Wrapped):
         super().__init__(source)
         self.class_names: tuple[str, ...] = class_names
         self.sizes, self._outlines = sizes, outlines
+        self.form = RGB
         self.outlines_missing = outlines if isinstance(outlines, str) else ""
         inside = _clipped(objects.boxes, sizes[objects.image])
         kept = ((inside[:, 2:] - inside[:, :2]) > 0).all(dim=1)
@@ -148,7 +151,7 @@ class AnnotatedImages(Wrapped):
                 for.
         """
         try:
-            image = load(self._source.read, index)
+            image = load(self._source.read, index, self.form)
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
         self._check_size(index, (image.shape[1], image.shape[2]))

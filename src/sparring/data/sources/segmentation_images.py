@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparring.data.decode import Content, UnreadableImageError, header_size, load
+from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
@@ -28,6 +29,9 @@ class SegmentationImages:
         images: the images.
         masks: pictures of class ids, as many as images and in the same order.
         class_names: name of each id, if known.
+
+    Attributes:
+        form: how the images are read; the range of their values may be set after opening.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class SegmentationImages:
         assert len(images) == len(masks)
         self.class_names = class_names
         self._images, self._masks = images, masks
+        self.form = RGB
 
     def __len__(self) -> int:
         return len(self._images)
@@ -51,7 +56,7 @@ class SegmentationImages:
             DataError: if it cannot be read.
         """
         try:
-            return load(self._images.read, index)
+            return load(self._images.read, index, self.form)
         except UnreadableImageError as error:
             raise DataError(
                 f"{self.key(index)} cannot be read ({error}); repair it, or remove it and its mask"
@@ -88,6 +93,11 @@ class SegmentationImages:
             f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have "
             "the same size: resize the mask by 'nearest'"
         )
+
+    @property
+    def source(self) -> Source:
+        """The images without their masks."""
+        return self._images
 
     def fingerprint(self) -> str:
         """Text that changes whenever an image or a mask is added, removed or changed."""

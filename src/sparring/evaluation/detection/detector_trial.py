@@ -123,6 +123,7 @@ def open_sets(data: EvaluationData, task: DetectionTask, *, reports: bool) -> De
             f"--train-data and --data, {ACCEPTED}"
         )
     train_set, test_set = open_detection_images(data.train), open_detection_images(data.test)
+    train_set.form, test_set.form = data.form(train_set), data.form(test_set)
     if train_set.fingerprint() == test_set.fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "

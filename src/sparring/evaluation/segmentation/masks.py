@@ -190,12 +190,12 @@ def _sets(
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
-        given, "images to learn from (--train-data)" if data.train is not None else "images"
+        data, given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
     test = (
         train
         if data.train is None or data.test is None
-        else _opened(data.test, "images to score (--data)")
+        else _opened(data, data.test, "images to score (--data)")
     )
     most_train, most_test = data.limits
     if not _are_same(train, test):
@@ -225,9 +225,11 @@ def _sets(
     )
 
 
-def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
+def _opened(data: EvaluationData, given: ImageData | Source, which: str) -> SegmentationImages:
     try:
-        return open_segmentation_images(data)
+        images = open_segmentation_images(given)
+        images.form = data.form(images.source)
+        return images
     except DataError as error:
         raise DataError(f"{which}: {error}") from None
 
