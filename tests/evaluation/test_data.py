@@ -1,12 +1,16 @@
 """Images under evaluation: honest splits, classes matched by name, a sentence for what cannot be
 scored."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pixel_encoder import Images, Pixels, coloured, matrices, run
 
 from sparring.errors import DataError
+from sparring.evaluation.data import EvaluationData
 from sparring.measures.knn import knn_accuracy
 
 
@@ -47,8 +51,6 @@ def test_a_test_class_that_training_lacks_counts_as_wrong_and_is_told() -> None:
 
 
 def test_classes_are_matched_by_name_not_by_number(tmp_path: Any) -> None:
-    from PIL import Image
-
     train, test, names = coloured(60, 0), coloured(60, 1), ["ant", "bee", "cat"]
     keep = test[1] > 0
     test = test[0][keep], test[1][keep]
@@ -91,3 +93,31 @@ def test_progress_counts_the_images_of_each_set() -> None:
         (about + "training images", 300, 300),
         (about + "test images", 60, 60),
     ]
+
+
+def test_both_sets_are_scaled_by_the_range_found_in_the_first() -> None:
+    (images, labels), (others, other_labels) = coloured(60, 0), coloured(30, 1)
+    data = EvaluationData(
+        (images.astype(np.float32) * 7, labels),
+        (others.astype(np.float32) / 2, other_labels),
+        image_size=images.shape[1],
+    )
+    train, test = data.images
+    assert train.form.value_range == test.form.value_range
+    assert test.images(range(30)).float().max() <= 255 / 14 + 1
+
+
+def test_unreadable_images_of_every_set_are_counted_once(tmp_path: Path) -> None:
+    images, labels = coloured(40, 0)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = tmp_path / ("train", "test")[number % 2] / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    for path in sorted(tmp_path.rglob("*.png"))[::8]:
+        path.write_bytes(path.read_bytes()[:60])
+    data = EvaluationData(tmp_path / "train", tmp_path / "test", image_size=images.shape[1])
+    train, test = data.images
+    assert len(train) + len(test) == 35
+    assert data.unreadable_images == 5
+    data.open(tmp_path / "test", is_test=True)
+    assert data.unreadable_images == 5

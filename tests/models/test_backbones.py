@@ -247,3 +247,28 @@ def test_only_narrow_shortcuts_are_replaced_and_every_weight_keeps_its_name() ->
     assert type(narrow.get_submodule("layer3.0.downsample.0")) is nn.Conv2d
     assert all(type(layer) is nn.Conv2d for layer in wide.modules() if isinstance(layer, nn.Conv2d))
     assert narrow.state_dict().keys() == wide.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "convnext_atto", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_stem_takes_the_channels_of_the_images(name: str, channels: int) -> None:
+    backbone = make_backbone(EncoderSettings(backbone=name), image_size=32, channels=channels)
+    assert backbone.eval()(torch.zeros(2, channels, 32, 32)).shape == (2, backbone.num_features)
+
+
+@pytest.mark.parametrize("settings", [{"width": 0.25}, {"small_images": True}])
+def test_every_stem_takes_other_channels(settings: dict[str, object]) -> None:
+    given = EncoderSettings.build(settings)
+    backbone = make_backbone(given, image_size=96, channels=6)
+    assert backbone.eval()(torch.zeros(1, 6, 96, 96)).shape == (1, backbone.num_features)
+
+
+def test_normalisation_has_one_value_per_channel() -> None:
+    assert EncoderSettings().normalisation(3)[0] == (0.485, 0.456, 0.406)
+    mean, std = EncoderSettings().normalisation(5)
+    assert mean == pytest.approx((0.449,) * 5)
+    assert std == pytest.approx((0.226,) * 5)
+    given = EncoderSettings(mean=(0.1, 0.2), std=(0.3, 0.4))
+    assert given.normalisation(2) == ((0.1, 0.2), (0.3, 0.4))
+    with pytest.raises(ConfigError, match=r"encoder.mean has 2 values and data.channels is 4"):
+        given.normalisation(4)

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+CHANNELS = 3
+"""Channels of the images that the kernel takes: red, green and blue."""
 SHARE = 16
 """Number of images per thread: fewer do not pay for a further thread."""
 
@@ -93,6 +95,7 @@ def make_view(
     """
     kernel = library()
     assert kernel is not None
+    assert images.shape[1] == CHANNELS
     views = torch.empty(len(images), size, size, 3)
     given, kept = _packed(parameters)
     pictures = _Images(images.data_ptr(), *images.stride(), *images.shape[2:])

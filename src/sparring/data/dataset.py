@@ -84,6 +84,11 @@ class DataSettings(Settings):
     """Values that become black and white, [low, high], in images of more than 8 bits or of
     fractions; auto: from a sample of the images, and then stored with the run."""
 
+    @property
+    def given_range(self) -> tuple[float, float] | None:
+        """The range of values; None if it is to be found."""
+        return None if self.value_range == "auto" else self.value_range
+
 
 def open_dataset(
     data: ImageData | Source | None,
@@ -127,7 +132,7 @@ def open_dataset(
         source,
         headers,
         channels=settings.channels,
-        given=None if settings.value_range == "auto" else settings.value_range,
+        given=settings.given_range,
         report=report,
     )
     if (

@@ -12,5 +12,5 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices: Tensor) -> UInt8[Tensor, "batch 3 size size"]:
+    def images(self, indices: Tensor) -> UInt8[Tensor, "batch bands size size"]:
         """Images at these indices, on the CPU."""

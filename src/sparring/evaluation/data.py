@@ -16,12 +16,15 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
+from sparring.data.decode import PixelFormat
+from sparring.data.sources.pixel_survey import surveyed_format
 from sparring.data.sources.public_sets import (
     PublicSet,
     is_public_set,
     nearest_public_set,
     open_public_set,
 )
+from sparring.data.sources.sampling import sampled_headers
 from sparring.data.sources.source import ImageData, Source, open_source
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified, classified, positions
@@ -42,8 +45,8 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 ViewPair = Callable[
-    [UInt8[Tensor, "batch 3 size size"], torch.Generator],
-    Sequence[Float[Tensor, "batch 3 size size"]],
+    [UInt8[Tensor, "batch bands size size"], torch.Generator],
+    Sequence[Float[Tensor, "batch bands size size"]],
 ]
 """Two random views of each image, in [0, 1]; drawn by the generator, which is fresh each time."""
 
@@ -175,6 +178,11 @@ class EvaluationData:
         return found
 
     @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self._keep.channels
+
+    @property
     def limits(self) -> tuple[int | None, int | None]:
         """Largest numbers of images to learn from and to score, for protocols that open annotated
         images themselves."""
@@ -195,6 +203,7 @@ class EvaluationData:
             progress=self.progress("reading images"),
             report=self.report,
         )
+        self._remember_range(dataset.form)
         if dataset.quarantine:
             self._unreadable[dataset.fingerprint] = len(dataset.quarantine)
         return dataset
@@ -203,6 +212,23 @@ class EvaluationData:
     def unreadable_images(self) -> int:
         """Number of images that cannot be read, of all sets opened so far; they are left out."""
         return sum(self._unreadable.values())
+
+    def form(self, source: Source) -> PixelFormat:
+        """How the images of a source are read that a protocol opens itself: as those of the run."""
+        form = surveyed_format(
+            source,
+            sampled_headers(source),
+            channels=self._keep.channels,
+            given=self._keep.given_range,
+            report=self.report,
+        )
+        self._remember_range(form)
+        return form
+
+    def _remember_range(self, form: PixelFormat) -> None:
+        """Read all sets of the evaluation with the range that was found in the first of them."""
+        if form.value_range is not None:
+            self._keep = self._keep.model_copy(update={"value_range": form.value_range})
 
     def named(self, data: object) -> PublicSet | None:
         """The public set of that name, opened once; None if the data is anything else."""

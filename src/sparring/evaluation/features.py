@@ -20,7 +20,7 @@ class FeatureEncoder(Protocol):
     def modules(self) -> Iterator[nn.Module]: ...
 
     def features(
-        self, images: Float[Tensor, "batch 3 height width"], /
+        self, images: Float[Tensor, "batch bands height width"], /
     ) -> Float[Tensor, "batch channels"]: ...
 
 
@@ -30,7 +30,7 @@ class ImageSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch 3 size size"]: ...
+    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch bands size size"]: ...
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def extract_features(
 
 
 def unit_images(
-    images: UInt8[Tensor, "batch 3 height width"], device: torch.device | str = "cpu"
-) -> Float[Tensor, "batch 3 height width"]:
+    images: UInt8[Tensor, "batch bands height width"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "batch bands height width"]:
     """Images of bytes as floats in [0, 1] on the device, in the channels-last memory format."""
     return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -73,6 +73,7 @@ class Protocol:
         variants: settings by name, for `--protocol NAME:VARIANT`.
         is_frozen: the encoder does not learn.
         is_joint: scores both encoders in one call, so it runs once.
+        is_for_colours: takes images of three channels only.
         module: dotted name of the declaration's file; filled in by whoever finds it.
     """
 
@@ -89,6 +90,7 @@ class Protocol:
     variants: Mapping[str, Tree] = field(default_factory=dict)
     is_frozen: bool = True
     is_joint: bool = False
+    is_for_colours: bool = False
     module: str = ""
 
     def __post_init__(self) -> None:
@@ -178,6 +180,12 @@ def evaluate(
     Raises:
         DataError: if a protocol needs labels that are missing or show a single class.
     """
+    for chosen in protocols:
+        if chosen.protocol.is_for_colours and data.channels != 3:
+            raise ConfigError(
+                f"protocol '{chosen.name}' takes images of three channels, and this run has "
+                f"data.channels={data.channels}; leave it out"
+            )
     if any(chosen.protocol.labels == "classes" for chosen in protocols):
         _ = data.classes  # before the minutes that features take
     results: dict[str, dict[str, Result]] = {evaluated.name: {} for evaluated in encoders}

@@ -49,10 +49,10 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
     if form not in writers:
         raise ConfigError(unknown_name("export format", form, writers))
     code = writers[form](encoder, config, out)
-    return (
-        f"{code}\n# expects images in [0, 1] minus {config.encoder.mean}, divided by "
-        f"{config.encoder.std}, per channel"
-    )
+    mean, std = config.encoder.normalisation(config.data.channels)
+    given = config.data.given_range
+    scaled = "" if given is None else f" (values from {given[0]:g} to {given[1]:g} before that)"
+    return f"{code}\n# expects images in [0, 1]{scaled} minus {mean}, divided by {std}, per channel"
 
 
 def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
@@ -78,7 +78,8 @@ def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
 def _timm_model(encoder: Encoder, config: RunConfig) -> str:
     encoder_settings, size = config.encoder, config.training.image_size
     assert size is not None
-    name = encoder_settings.backbone
+    name, num = encoder_settings.backbone, config.data.channels
+    channels, inputs = ("", "") if num == 3 else (f", channels={num}", f", in_chans={num}")
     if name.startswith(CUSTOM):
         return "import torch\nmodel = ...  # your own network, with which the run was trained\n"
     if encoder_settings.width != 1.0:
@@ -92,17 +93,22 @@ def _timm_model(encoder: Encoder, config: RunConfig) -> str:
         settings = f"EncoderSettings(backbone={name!r}, width={width}{stem})"
         return (
             "import torch\nfrom sparring.models.backbones import EncoderSettings, make_backbone\n"
-            f"model = make_backbone({settings}, image_size={size}).network\n"
+            f"model = make_backbone({settings}, image_size={size}{channels}).network\n"
         )
     sized = f", img_size={size}" if takes_image_size(name, size) else ""
     return (
-        f"import timm, torch\nmodel = timm.create_model({name!r}, num_classes=0{sized})\n"
+        f"import timm, torch\nmodel = timm.create_model({name!r}, num_classes=0{sized}{inputs})\n"
         + _small_stem(encoder)
     )
 
 
 def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
     name = config.encoder.backbone
+    if config.data.channels != 3:
+        raise ConfigError(
+            f"torchvision's networks take three channels, and this run has data.channels="
+            f"{config.data.channels}; use --format timm or safetensors"
+        )
     if name not in TORCHVISION or config.encoder.width != 1.0:
         what = f"{name} at width {config.encoder.width:g}"
         raise ConfigError(
@@ -123,8 +129,8 @@ def _small_stem(encoder: Encoder) -> str:
     if not isinstance(stem, nn.Conv2d) or stem.kernel_size != (3, 3):
         return ""
     return (
-        f"model.conv1 = torch.nn.Conv2d(3, {stem.out_channels}, 3, padding=1, bias=False)  # "
-        "small-image stem\n"
+        f"model.conv1 = torch.nn.Conv2d({stem.in_channels}, {stem.out_channels}, 3, padding=1, "
+        "bias=False)  # small-image stem\n"
         "model.maxpool = torch.nn.Identity()\n"
     )
 

@@ -72,7 +72,7 @@ class Context:
     position: Position
     indices: Tensor
     generator: torch.Generator
-    images: UInt8[Tensor, "batch 3 size size"] | None = None
+    images: UInt8[Tensor, "batch bands size size"] | None = None
     augment: Views | None = None
     cache: ForwardCache = field(default_factory=ForwardCache)
 

@@ -2,6 +2,7 @@
 own module."""
 
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -31,11 +32,30 @@ class EncoderSettings(Settings):
     small_images: bool | None = None
     """Whether a ResNet has the 3x3 stem with stride 1 and no max-pooling (He et al. 2016, section
     4.2; the CIFAR form of SimCLR and MoCo); None: for images up to 64 px."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean per channel that is subtracted from images in [0, 1]; ImageNet's, as in every recipe
-    here."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    here, or its mean over the colours for other channels than three."""
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Standard deviation per channel by which images are then divided; ImageNet's too."""
+
+    def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each of so many channels.
+
+        Raises:
+            ConfigError: if other values than the defaults are given for another number of channels.
+        """
+        found = []
+        for name in ("mean", "std"):
+            values, default = getattr(self, name), type(self).model_fields[name].default
+            if len(values) != channels and values == default:
+                values = (sum(default) / len(default),) * channels
+            if len(values) != channels:
+                raise ConfigError(
+                    f"encoder.{name} has {len(values)} values and data.channels is {channels}; "
+                    "give one value per channel, or leave it out"
+                )
+            found.append(values)
+        return found[0], found[1]
 
 
 class Backbone(nn.Module):
@@ -45,20 +65,21 @@ class Backbone(nn.Module):
     norms in parts that are wholly frozen.
 
     Args:
-        network: module that takes (batch, 3, height, width).
+        network: module that takes (batch, channels, height, width).
         image_size: side in pixels of the run's images; `num_features` is measured with one image of
             this size.
+        channels: channels of the images.
 
     Attributes:
         frozen: names of the network's frozen parameters.
     """
 
-    def __init__(self, network: nn.Module, *, image_size: int) -> None:
+    def __init__(self, network: nn.Module, *, image_size: int, channels: int = 3) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
         self.frozen, self._still = frozen_parameters(network), frozen_norms(network)
-        self.num_features = _measured_features(self, image_size)
+        self.num_features = _measured_features(self, image_size, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features, (batch, channels)."""
@@ -88,20 +109,21 @@ class Backbone(nn.Module):
             parameter.requires_grad_(name not in self.frozen)
 
 
-def _measured_features(backbone: Backbone, image_size: int) -> int:
+def _measured_features(backbone: Backbone, image_size: int, channels: int) -> int:
     was_training = backbone.training
     with torch.no_grad():
-        width = int(backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1])
+        width = int(backbone.eval()(torch.zeros(1, channels, image_size, image_size)).shape[1])
     backbone.train(was_training)
     return width
 
 
-def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
+def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int = 3) -> Backbone:
     """Untrained backbone from its settings; its weights are drawn from PyTorch's global generator.
 
     Args:
         settings: name, width and stem.
         image_size: side of the images in pixels; decides the stem where the settings leave it open.
+        channels: channels of the images.
 
     Raises:
         ConfigError: for an unknown name, or a width or stem that this network cannot take.
@@ -127,11 +149,11 @@ def make_backbone(settings: EncoderSettings, *, image_size: int) -> Backbone:
         )
     try:
         network = (
-            _resnet(name, width=settings.width, small_images=small)
+            _resnet(name, width=settings.width, small_images=small, channels=channels)
             if is_resnet
-            else _any_timm(name, image_size)
+            else _any_timm(name, image_size, channels)
         )
-        return Backbone(network, image_size=image_size)
+        return Backbone(network, image_size=image_size, channels=channels)
     except ConfigError:
         raise
     except (
@@ -162,11 +184,13 @@ def takes_image_size(name: str, image_size: int) -> bool:
     return True
 
 
-def _any_timm(name: str, image_size: int) -> nn.Module:
+def _any_timm(name: str, image_size: int, channels: int) -> nn.Module:
+    # Only networks for other channels are asked for them: not all of timm's take the argument.
+    given: dict[str, Any] = {} if channels == 3 else {"in_chans": channels}
     try:
-        network: nn.Module = timm.create_model(name, num_classes=0, img_size=image_size)
+        network: nn.Module = timm.create_model(name, num_classes=0, img_size=image_size, **given)
     except TypeError:  # only transformers take img_size
-        network = timm.create_model(name, num_classes=0)
+        network = timm.create_model(name, num_classes=0, **given)
     except (AssertionError, ValueError) as error:
         raise ConfigError(
             f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
@@ -174,12 +198,14 @@ def _any_timm(name: str, image_size: int) -> nn.Module:
     return network
 
 
-def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
+def _resnet(name: str, *, width: float, small_images: bool, channels: int) -> nn.Module:
     # zero_init_last=False is torchvision's initialisation, with which the papers trained.
-    channels = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
-    network = timm.create_model(name, num_classes=0, zero_init_last=False, channels=channels)
+    widths = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
+    network = timm.create_model(
+        name, num_classes=0, zero_init_last=False, channels=widths, in_chans=channels
+    )
     if width != 1.0:
-        _narrow_stem(network, channels[0])
+        _narrow_stem(network, widths[0], inputs=channels)
     if small_images:
         stem = network.conv1
         if not isinstance(stem, nn.Conv2d):
@@ -187,7 +213,7 @@ def _resnet(name: str, *, width: float, small_images: bool) -> nn.Module:
                 f"encoder.small_images: the stem of '{name}' is not a single convolution; set "
                 "it to false"
             )
-        network.conv1 = _convolution(3, stem.out_channels, kernel=3)
+        network.conv1 = _convolution(channels, stem.out_channels, kernel=3)
         network.maxpool = nn.Identity()
     _subsample_before_narrow_shortcuts(network)
     return network
@@ -225,7 +251,7 @@ def _subsample_before_narrow_shortcuts(network: nn.Module) -> None:
                 setattr(parent, name, same)
 
 
-def _narrow_stem(network: nn.Module, channels: int) -> None:
+def _narrow_stem(network: nn.Module, channels: int, *, inputs: int) -> None:
     # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of
     # its first block rebuilt.
     stem, stage = network.get_submodule("conv1"), network.get_submodule("layer1")
@@ -233,7 +259,7 @@ def _narrow_stem(network: nn.Module, channels: int) -> None:
         raise ConfigError(
             "encoder.width: this ResNet's stem is not a single convolution; use width 1"
         )
-    network.conv1 = _convolution(3, channels, kernel=7, stride=2)
+    network.conv1 = _convolution(inputs, channels, kernel=7, stride=2)
     network.bn1 = nn.BatchNorm2d(channels)
     block = stage.get_submodule("0")
     layers = [layer for name, layer in block.named_children() if name.startswith("conv")]

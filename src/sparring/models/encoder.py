@@ -27,8 +27,8 @@ class Encoder(nn.Module):
         backbone: Backbone,
         projector: nn.Module,
         *,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -36,11 +36,11 @@ class Encoder(nn.Module):
         self.autocast_dtype: torch.dtype | None = None
         """Precision of the forward pass on devices that support it; embeddings and features are
         float32."""
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def features(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels"]:
         """The backbone's output, for downstream tasks."""
         with torch.autocast(
@@ -49,7 +49,9 @@ class Encoder(nn.Module):
             features: Tensor = self.backbone((images - self.mean) / self.std)
         return _full_precision(features)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+    def forward(
+        self, images: Float[Tensor, "batch bands height width"]
+    ) -> Float[Tensor, "batch dim"]:
         """Compute raw embeddings; objectives normalise them."""
         features = self.features(images)
         with torch.autocast(
@@ -58,7 +60,9 @@ class Encoder(nn.Module):
             embeddings: Tensor = self.projector(features)
         return _full_precision(embeddings)
 
-    def together(self, views: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Float[Tensor, "_ dim"]]:
+    def together(
+        self, views: Sequence[Float[Tensor, "_ bands _ _"]]
+    ) -> list[Float[Tensor, "_ dim"]]:
         """Raw embeddings of several views; views of equal size go through together and share
         batch-norm statistics, as in SimCLR."""
         if len({view.shape[1:] for view in views}) == 1:

@@ -30,7 +30,7 @@ class View:
             reused for this one.
     """
 
-    pixels: Float[Tensor, "batch 3 height width"]
+    pixels: Float[Tensor, "batch bands height width"]
     norms: Literal["clean", "attacked"] = "clean"
     images: str = "batch"
     weight: float = 1.0
@@ -47,7 +47,7 @@ class View:
         return self.pixels.device
 
 
-def as_views(pixels: Sequence[Float[Tensor, "batch 3 _ _"]]) -> list[View]:
+def as_views(pixels: Sequence[Float[Tensor, "batch bands _ _"]]) -> list[View]:
     """Clean views of the batch.
 
     Args:

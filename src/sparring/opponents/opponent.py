@@ -26,9 +26,11 @@ class Opponent(Method):
     Attributes:
         settings_class: the opponent's settings; in a configuration they stand in the section named
             after the opponent.
+        is_for_colours: whether the images must have three channels.
     """
 
     settings_class: ClassVar[type[Settings]]  # type: ignore[assignment]
+    is_for_colours: ClassVar[bool] = False
 
     def __init__(self, method: Method) -> None:
         super().__init__()

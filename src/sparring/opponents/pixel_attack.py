@@ -17,7 +17,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.config import Settings
 
-Images: TypeAlias = Float[Tensor, "batch 3 height width"]
+Images: TypeAlias = Float[Tensor, "batch bands height width"]
 
 
 class PerturbationSettings(Settings):

@@ -106,7 +106,7 @@ class Gallery:
 class EncodedImages:
     """Images, and what one encoder computes from them, row by row."""
 
-    images: UInt8[Tensor, "images 3 height width"]
+    images: UInt8[Tensor, "images bands height width"]
     features: Float[Tensor, "images channels"]
     labels: Int[Tensor, "images"] | None = None
     """Class of each image; -1 is unknown."""
@@ -114,9 +114,9 @@ class EncodedImages:
     embeddings: Float[Tensor, "images dim"] | None = None
     """Embeddings of the images; only needed with a bank."""
     bank: Float[Tensor, "bank dim"] | None = None
-    views: tuple[Float[Tensor, "rows 3 _ _"], ...] = ()
+    views: tuple[Float[Tensor, "rows bands _ _"], ...] = ()
     """Views of the first rows of `images`, in [0, 1]."""
-    attack: tuple[Float[Tensor, "rows 3 _ _"], Float[Tensor, "rows 3 _ _"]] | None = None
+    attack: tuple[Float[Tensor, "rows bands _ _"], Float[Tensor, "rows bands _ _"]] | None = None
     """Views and their attacked copies, in [0, 1]."""
     album: UInt8[Tensor, "moments 2 pairs 3 height width"] | None = None
     """Generated pairs at equal intervals of the joint training, as far as it has come."""
@@ -169,7 +169,8 @@ def view_rows(encoded: EncodedImages) -> tuple[ViewRow, ...]:
 
 
 def attack_rows(
-    views: Float[Tensor, "rows 3 height width"], attacked: Float[Tensor, "rows 3 height width"]
+    views: Float[Tensor, "rows bands height width"],
+    attacked: Float[Tensor, "rows bands height width"],
 ) -> tuple[ViewRow, ...]:
     """Views, their perturbations, and their sums.
 
@@ -304,8 +305,13 @@ def _tsne(components: npt.NDArray[np.float32], *, seed: int) -> tuple[npt.NDArra
     return method.fit_transform(components).astype(np.float32), "t-SNE"
 
 
-def pixels(images: UInt8[Tensor, "*batch 3 height width"]) -> Pixels:
-    """Images with channels last, as NumPy and Pillow expect."""
+def pixels(images: UInt8[Tensor, "*batch bands height width"]) -> Pixels:
+    """Images with channels last, as NumPy and Pillow expect; of other channels than three, the
+    first three, or the first one as grey."""
+    bands = images.shape[-3]
+    if bands != 3:
+        images = images.narrow(-3, 0, 3 if bands > 3 else 1)
+        images = images.expand(*images.shape[:-3], 3, *images.shape[-2:])
     array: Pixels = images.movedim(-3, -1).contiguous().cpu().numpy()
     return array
 

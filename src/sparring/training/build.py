@@ -62,6 +62,11 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
         method = kind(encoder, config.method_settings, generator=draws)
         for name in config.opponent:
             around: Any = opponent_class(name)
+            if around.is_for_colours and config.data.channels != 3:
+                raise ConfigError(
+                    f"opponent {name} makes colour images, and data.channels is "
+                    f"{config.data.channels}; leave the opponent out, or use three channels"
+                )
             method = around(method, config.opponent_settings[name])
     method = _placed(method, config, device)
     method.train()
@@ -97,14 +102,15 @@ def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encod
 def _make_encoder(config: RunConfig, backbone: nn.Module | None) -> Encoder:
     # Layers initialise themselves from PyTorch's global generator.
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    size, settings = config.image_size, config.encoder
+    size, settings, channels = config.image_size, config.encoder, config.data.channels
+    mean, std = settings.normalisation(channels)
     network = (
-        make_backbone(settings, image_size=size)
+        make_backbone(settings, image_size=size, channels=channels)
         if backbone is None
-        else Backbone(copied(backbone), image_size=size)
+        else Backbone(copied(backbone), image_size=size, channels=channels)
     )
     projector = make_projector(config.method_settings.projector, network.num_features)
-    return Encoder(network, projector, mean=settings.mean, std=settings.std)
+    return Encoder(network, projector, mean=mean, std=std)
 
 
 def copied(network: nn.Module) -> nn.Module:

@@ -50,6 +50,11 @@ def prepare(
     )
     # Only now, so that a wrong batch size or device is reported before it.
     if listener is not None:
+        if config.data.channels != 3:
+            listener.report(
+                f"data.channels is {config.data.channels}: views change no saturation and no hue, "
+                "and make nothing grey; these need red, green and blue"
+            )
         listener.report(_summary(config, dataset))
     return training
 

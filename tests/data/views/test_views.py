@@ -229,3 +229,42 @@ def test_white_images_stay_in_range(blur: float) -> None:
     (view,) = Views([recipe], image_size=32)(white, generator=generator(0, "views"))
     assert view.max() <= 1
     assert view.min() > 1 - 1e-5
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 7])
+def test_other_channels_are_spared_what_needs_colours(bands: int) -> None:
+    """Each channel has the crop, blur and solarisation that it would have in a colour image."""
+    colours = image_batch()
+    recipe = replace_colours(BUSY)
+    parameters = parameters_for(colours, BUSY)
+    plain = replace(
+        parameters,
+        jitter=torch.zeros_like(parameters.jitter),
+        greyscale=torch.zeros_like(parameters.greyscale),
+    )
+    images = colours[:, [0]].expand(-1, bands, -1, -1)
+    found = make_view(images, replace(parameters, jitter=plain.jitter), BUSY)
+    expected = make_view(colours, plain, recipe)
+    assert found.shape == (BATCH, bands, 32, 32)
+    for band in range(bands):
+        torch.testing.assert_close(found[:, band], expected[:, 0], atol=TOLERANCE, rtol=0)
+
+
+def replace_colours(recipe: ViewSettings) -> ViewSettings:
+    return recipe.model_copy(update={"saturation": 0.0, "hue": 0.0, "greyscale": 0.0})
+
+
+def test_the_kernel_is_never_given_other_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_kernel, "make_view", lambda *_, **__: pytest.fail("by the kernel"))
+    images = image_batch()[:, :2]
+    assert make_view(images, parameters_for(image_batch(), BUSY), BUSY).shape[1] == 2
+
+
+def test_brightness_and_contrast_change_every_number_of_channels() -> None:
+    recipe = ViewSettings(size=32, jitter=1.0, greyscale=0, hue=0, saturation=0)
+    images = image_batch()[:, [0, 1, 2, 0, 1]]
+    parameters = parameters_for(image_batch(), recipe)
+    still = replace(parameters, jitter=torch.zeros_like(parameters.jitter))
+    changed, same = (make_view(images, each, recipe) for each in (parameters, still))
+    assert ((changed - same).abs().amax(dim=(1, 2, 3)) > 0.01).float().mean() > 0.9
+    assert 0 <= changed.min() <= changed.max() <= 1

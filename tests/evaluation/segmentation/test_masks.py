@@ -235,3 +235,13 @@ def test_the_images_of_a_result_are_known_and_held_out_alike_for_every_seed() ->
     assert train.rows != test.rows
     assert parted(1, 0) == (train, test)
     assert parted(3, None)[1].rows != test.rows
+
+
+def test_images_to_learn_from_and_to_score_are_scaled_alike() -> None:
+    """12 bits in 16-bit arrays; the images to score are dark, and stay so."""
+    (images, masks), (others, other_masks) = masked_images(6), masked_images(3, seed=1)
+    bright = (images.astype(np.uint16) * 16, masks)
+    dark = (others.astype(np.uint16), other_masks)
+    found = opened(bright, dark)
+    assert found.train.image(0).max() > 200
+    assert found.test.image(0).max() <= 16

@@ -14,13 +14,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.classes import canonical, listed
-from sparring.data.decode import (
-    Content,
-    UnreadableImageError,
-    load,
-    load_header_size,
-)
+from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
 from sparring.data.orientation import TRANSPOSED
+from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source, UnreadableItemError, Wrapped
 from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
@@ -105,6 +101,7 @@ class AnnotatedImages(Wrapped):
     Attributes:
         num_clipped: boxes that reached more than half a pixel beyond their image.
         num_dropped: boxes entirely outside their image, or of no area.
+        form: how the images are read; the range of their values may be set after opening.
         outlines_missing: reason why `masks` is unavailable; empty if it is available.
     """
 
@@ -122,6 +119,7 @@ class AnnotatedImages(Wrapped):
         self.notes = (*source.notes, *notes)
         self.class_names: tuple[str, ...] = class_names
         self.sizes, self._outlines = sizes, outlines
+        self.form = RGB
         self.outlines_missing = outlines if isinstance(outlines, str) else ""
         inside = _clipped(objects.boxes, sizes[objects.image])
         kept = ((inside[:, 2:] - inside[:, :2]) > 0).all(dim=1)
@@ -168,7 +166,7 @@ class AnnotatedImages(Wrapped):
             DataError: if it has another size than its boxes were made for.
         """
         try:
-            image = load(self._source.read, index)
+            image = load(self._source.read, index, self.form)
             turn = self._turn(index, (image.shape[1], image.shape[2]))
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None

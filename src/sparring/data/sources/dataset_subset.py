@@ -68,7 +68,7 @@ class DatasetSubset(Dataset):
         """Always empty: the whole set already excludes unreadable images."""
         return ()
 
-    def images(self, indices: Indices) -> UInt8[Tensor, "batch 3 size size"]:
+    def images(self, indices: Indices) -> UInt8[Tensor, "batch bands size size"]:
         """Central squares of the chosen images, from the whole set."""
         return self._whole.images(self._rows[np.asarray(indices, np.int64)])
 

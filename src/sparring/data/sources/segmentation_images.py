@@ -23,6 +23,7 @@ from sparring.data.decode import (
     load_header_size,
 )
 from sparring.data.orientation import upright
+from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source, UnreadableItemError
 from sparring.data.stored_picture import stored_orientation
 from sparring.errors import DataError
@@ -39,6 +40,9 @@ class SegmentationImages:
         masks: pictures of class ids, as many as images and in the same order.
         class_names: name of each id, if known.
         notes: what a user should read about how the data were understood, a line each.
+
+    Attributes:
+        form: how the images are read; the range of their values may be set after opening.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class SegmentationImages:
         self.class_names, self.notes = class_names, (*images.notes, *masks.notes, *notes)
         self._images, self._masks = images, masks
         self._ids_of_colours: dict[tuple[int, int, int], tuple[int, str]] = {}
+        self.form = RGB
 
     def __len__(self) -> int:
         return len(self._images)
@@ -68,7 +73,7 @@ class SegmentationImages:
             UnreadableItemError: if it cannot be read.
         """
         try:
-            return load(self._images.read, index)
+            return load(self._images.read, index, self.form)
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
 
@@ -97,6 +102,11 @@ class SegmentationImages:
             f"{self.key(index)} has {sizes[0]} pixels and its mask {sizes[1]}; both must have "
             "the same size: resize the mask by 'nearest'"
         )
+
+    @property
+    def source(self) -> Source:
+        """The images without their masks."""
+        return self._images
 
     def checked_mask(self, index: int) -> Int[Tensor, "height width"]:
         """Mask of an image that can be read, in whose palette a colour has the same id as in the

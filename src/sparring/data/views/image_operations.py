@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-Planes = Float[Tensor, "3 batch height width"]
+Planes = Float[Tensor, "bands batch height width"]
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, rounded as in torchvision."""
@@ -52,12 +52,12 @@ def resize_weights(
 
 
 def resized_crop(
-    images: UInt8[Tensor, "batch 3 height width"],
+    images: UInt8[Tensor, "batch bands height width"],
     box: Int[Tensor, "batch 4"],
     flip: Bool[Tensor, "batch"],
     *,
     size: int,
-) -> Float[Tensor, "3 batch size size"]:
+) -> Float[Tensor, "bands batch size size"]:
     """Crops of images, resized to size x size and mirrored where `flip` is set.
 
     Computed as two matrix products per image.
@@ -82,7 +82,9 @@ def resized_crop(
     return planes.clamp_(0, 1)  # weights may sum to slightly more than one
 
 
-def flipped(images: UInt8[Tensor, "batch 3 height width"], flip: Bool[Tensor, "batch"]) -> Planes:
+def flipped(
+    images: UInt8[Tensor, "batch bands height width"], flip: Bool[Tensor, "batch"]
+) -> Planes:
     """Images in [0, 1] as planes, mirrored where `flip` (on the CPU) is set."""
     batch, channels, height, width = images.shape
     planes = torch.empty(channels, batch, height, width, device=images.device)
@@ -103,6 +105,11 @@ def grey(planes: Planes) -> Float[Tensor, "batch height width"]:
     """Luma of each pixel: the weighted mean of red, green and blue."""
     red, green, blue = planes.unbind()
     return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def brightness(planes: Planes) -> Float[Tensor, "batch height width"]:
+    """Luma of colours; the plain mean of any other number of channels."""
+    return grey(planes) if len(planes) == len(LUMA) else planes.mean(dim=0)
 
 
 def blend(
@@ -132,7 +139,7 @@ def blend(
         bool(to_mean.any()),
     )
     if is_grey or is_mean:
-        luma = grey(planes)
+        luma = brightness(planes)
         level = (to_mean.to(planes.device) * luma.mean(dim=(1, 2)))[:, None, None]
         ground = (
             luma.mul_(to_grey.to(planes.device)[:, None, None]).add_(level) if is_grey else level

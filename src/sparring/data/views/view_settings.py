@@ -66,6 +66,10 @@ class ViewSettings(Settings):
     """Value, in [0, 1], from which on values are inverted; 128 of 255 is the default of PIL and of
     the BYOL re-implementations."""
 
+    def without_colour(self) -> "ViewSettings":
+        """Recipe for images of other than three channels."""
+        return self.model_copy(update={"saturation": 0.0, "hue": 0.0, "greyscale": 0.0})
+
 
 _MOCO_V2_SMALL = ViewSettings()
 _MOCO_V2 = ViewSettings(blur=0.5)

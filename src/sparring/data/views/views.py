@@ -35,8 +35,8 @@ __all__ = [
     "make_view",
 ]
 
-Images = UInt8[Tensor, "batch 3 _ _"]
-View = Float[Tensor, "batch 3 _ _"]
+Images = UInt8[Tensor, "batch bands _ _"]
+View = Float[Tensor, "batch bands _ _"]
 
 CHUNK_PIXELS = 131_072
 """Pixels that PyTorch's kernels process at once on a CPU: few enough to stay in cache, enough to
@@ -97,7 +97,8 @@ def _shard_parameters(
 def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
     """View of each image with the given parameters.
 
-    The operations are crop, flip, jitter, greyscale, blur and solarisation, in this order.
+    The operations are crop, flip, jitter, greyscale, blur and solarisation, in this order. Images
+    of other than three channels are spared what needs colours: saturation, hue and greyscale.
 
     The view of a sample depends on its own image and parameters only, to the bit.
 
@@ -108,9 +109,23 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
             in the parameters.
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
-    if acceleration.is_on() and images.device.type == "cpu" and view_kernel.library() is not None:
+    is_rgb = images.shape[1] == view_kernel.CHANNELS
+    if not is_rgb:
+        recipe, parameters = recipe.without_colour(), _without_colour(parameters)
+    is_fast = is_rgb and acceleration.is_on() and images.device.type == "cpu"
+    if is_fast and view_kernel.library() is not None:
         return view_by_kernel(images, parameters, recipe, size=size)
     return view_by_tensors(images, parameters, recipe, size=size)
+
+
+def _without_colour(parameters: ViewParameters) -> ViewParameters:
+    """Parameters without what needs red, green and blue: saturation, hue and greyscale."""
+    return replace(
+        parameters,
+        saturation=torch.ones_like(parameters.saturation),
+        hue=torch.zeros_like(parameters.hue),
+        greyscale=torch.zeros_like(parameters.greyscale),
+    )
 
 
 def view_by_kernel(
@@ -144,7 +159,7 @@ def view_by_tensors(
     chunk = max(1, CHUNK_PIXELS // (size * size)) if images.device.type == "cpu" else len(images)
     order = _hue_place(parameters).argsort(stable=True)
     parameters, blends = parameters.rows(order), _blend_weights(parameters.rows(order))
-    view = torch.empty(len(images), size, size, 3, device=images.device)
+    view = torch.empty(len(images), size, size, images.shape[1], device=images.device)
     for first in range(0, len(images), chunk):
         rows = slice(first, first + chunk)
         index, part = order[rows].to(images.device), parameters.rows(rows)
@@ -156,9 +171,9 @@ def view_by_tensors(
 
 
 def _put(
-    view: Float[Tensor, "batch size size 3"],
+    view: Float[Tensor, "batch size size bands"],
     index: Int[Tensor, "chosen"],
-    planes: Float[Tensor, "3 chosen size size"],
+    planes: Float[Tensor, "bands chosen size size"],
 ) -> None:
     """Write a chunk to its rows, channel by channel: a copy that interleaves all three at once
     takes four times as long."""
@@ -170,7 +185,7 @@ def _put(
 
 def _planes(
     images: Images, parameters: ViewParameters, *, size: int
-) -> Float[Tensor, "3 batch size size"]:
+) -> Float[Tensor, "bands batch size size"]:
     """Images cropped, unless they already are, and flipped."""
     if parameters.box is None:
         return ops.flipped(images, parameters.flip)

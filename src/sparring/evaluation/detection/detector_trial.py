@@ -132,6 +132,7 @@ def open_sets(data: EvaluationData, task: DetectionTask) -> DetectionSets:
             f"--train-data and --data, {ACCEPTED}"
         )
     train_set, test_set = open_detection_images(data.train), open_detection_images(data.test)
+    train_set.form, test_set.form = data.form(train_set), data.form(test_set)
     if train_set.content_fingerprint() == test_set.content_fingerprint():
         raise DataError(
             f"{task.name} needs other images to score than to learn from; --train-data and "

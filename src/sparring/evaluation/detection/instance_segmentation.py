@@ -28,6 +28,7 @@ PROTOCOL = Protocol(
     ),
     variants=detector_variants("fpn", "c4", "coco-fpn-1x", "coco-fpn-2x", "coco-c4-2x"),
     is_frozen=False,
+    is_for_colours=True,
 )
 
 

@@ -100,7 +100,7 @@ class Classifier(nn.Module):
             self.head.bias.zero_()
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch classes"]:
         """Logits of images in [0, 1]."""
         logits: Tensor = self.head(self.encoder.features(images))

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Images: TypeAlias = Float[Tensor, "batch 3 height width"]
+Images: TypeAlias = Float[Tensor, "batch bands height width"]
 Classifier: TypeAlias = Callable[[Images], Float[Tensor, "batch classes"]]
 
 MOMENTUM = 0.75
@@ -212,14 +212,14 @@ def checkpoints(steps: int) -> list[int]:
     return marks
 
 
-def random_point(ball: Ball, noise: Float[Tensor, "batch 3 height width"]) -> Images:
+def random_point(ball: Ball, noise: Float[Tensor, "batch bands height width"]) -> Images:
     """Point of the ball, uniform before it is cut to [0, 1], from noise that is uniform in [0,
     1)."""
     return ball.nearest(ball.centre + ball.epsilon * (2 * noise - 1))
 
 
 def random_signs(
-    loss_of: AttackLoss, ball: Ball, *, noise: Float[Tensor, "batch 3 height width"]
+    loss_of: AttackLoss, ball: Ball, *, noise: Float[Tensor, "batch bands height width"]
 ) -> Attacked:
     """Every pixel moved by epsilon, up or down at random: the control of the attacks.
 

@@ -58,6 +58,7 @@ PROTOCOL = Protocol(
     measure="accuracy under common corruptions, mean over kinds and severities",
     source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Croce & Hein 2020, arXiv:2003.01690",
     variants={"corruptions": {"attacks": ()}},
+    is_for_colours=True,
 )
 
 

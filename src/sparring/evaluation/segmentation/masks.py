@@ -194,11 +194,11 @@ def _sets(data: EvaluationData) -> tuple[SegmentationImages, SegmentationImages]
     if given is None:
         raise DataError("no images given; name some with --data")
     train = _opened(
-        given, "images to learn from (--train-data)" if data.train is not None else "images"
+        data, given, "images to learn from (--train-data)" if data.train is not None else "images"
     )
     if data.train is None or data.test is None:
         return train, train
-    test = _opened(data.test, "images to score (--data)")
+    test = _opened(data, data.test, "images to score (--data)")
     return train, train if _are_same(train, test) else test
 
 
@@ -239,9 +239,11 @@ def _seen(
     return kept, scored, tested_on
 
 
-def _opened(data: ImageData | Source, which: str) -> SegmentationImages:
+def _opened(data: EvaluationData, given: ImageData | Source, which: str) -> SegmentationImages:
     try:
-        return open_segmentation_images(data)
+        images = open_segmentation_images(given)
+        images.form = data.form(images.source)
+        return images
     except DataError as error:
         raise DataError(f"{which}: {error}") from None
 

@@ -44,6 +44,7 @@ PROTOCOL = Protocol(
     headline="miou",
     measure="mean IoU",
     source=("logistic regression on frozen maps, dilated as in Chen et al. 2017, arXiv:1606.00915"),
+    is_for_colours=True,
 )
 
 

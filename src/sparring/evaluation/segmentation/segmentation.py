@@ -80,6 +80,7 @@ PROTOCOL = Protocol(
         },
     },
     is_frozen=False,
+    is_for_colours=True,
 )
 
 

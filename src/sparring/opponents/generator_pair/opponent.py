@@ -93,6 +93,7 @@ class GeneratorPair(Opponent):
         pairing=Pairing("hardgen", method="simclr"),
     )
     settings_class = GeneratorPairSettings
+    is_for_colours = True
     toy = Toy(
         small={
             "generator": {"width": 4, "latent": 8},
