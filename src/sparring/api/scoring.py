@@ -80,14 +80,17 @@ def evaluate(
         generator(seed, "evaluation views"),
     )
     encoders = load_encoders(folder, backbone=backbone, device=device)
-    tested = _name_of(data)
 
     def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
         before = folder.read_scores()
         folder.write_scores(
-            {**before, encoder: {**before.get(encoder, {}), protocol: result}, "test": tested}
+            {
+                **before,
+                encoder: {**before.get(encoder, {}), protocol: result},
+                "test": _name_of(data, evaluation_data),
+            }
         )
 
     untrained = EvaluatedEncoder("untrained", encoders[1])
@@ -108,13 +111,14 @@ def evaluate(
             listener=heard,
         )
         results = run_protocols(evaluated, evaluation_data, chosen, done=keep_result)
-    return {**results, "test": tested}
+    return {**results, "test": _name_of(data, evaluation_data)}
 
 
-def _name_of(data: ImageData | None) -> str:
+def _name_of(data: ImageData | None, opened: EvaluationData) -> str:
     """Name of the test images, as scores.json stores it."""
     if data is None:
-        return "held-out images"
+        part = opened.scored_part
+        return f"{part} part of {opened.train}" if part else "held-out images"
     return str(data) if isinstance(data, str | Path) else "given images"
 
 

@@ -191,6 +191,15 @@ class EvaluationData:
         assert self.test is not None
         return train, self.open(self.test, is_test=True)
 
+    @property
+    def scored_part(self) -> str:
+        """Part of the set to learn from that is scored, as no test images are given; empty if it
+        has no such part, or before the images are opened."""
+        if self.test is not None or "images" not in vars(self):
+            return ""
+        train, test = self.images
+        return test.source.part if test is not train else ""
+
     @cached_property
     def classes(self) -> Classified:
         """Images with known classes, split into those to learn from and those to score.

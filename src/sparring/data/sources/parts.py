@@ -8,13 +8,14 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from sparring.data.sources.image_source import Source, Subset
+from sparring.errors import DataError
 
 Use: TypeAlias = Literal["train", "test", "all"]
 """What a part is wanted for: to learn from, to be scored, or every part together."""
@@ -109,6 +110,22 @@ def _part_of_file(name: str) -> str:
         if len(found) == 1:
             return found.pop()
     return ""
+
+
+def require_one_part(root: Path, names: Sequence[str]) -> None:
+    """Refuse parquet files of several parts where one set is wanted, such as annotated images.
+
+    Raises:
+        DataError: naming the parts.
+    """
+    layout = file_layout(names)
+    if len(layout.present) > 1:
+        given = " and ".join(
+            f"{part} ({names[layout.parts.index(part)]})" for part in layout.present
+        )
+        raise DataError(
+            f"{root} is split into {given}; give the files of one part, or a folder of them"
+        )
 
 
 def column_layout(values: Sequence[str]) -> Layout:
