@@ -40,6 +40,8 @@ def told(source: Source) -> list[tuple[str, str]]:
         ("Train", "Test", "test"),
         ("TRAINING", "testing", "test"),
         ("train", "dev", "validation"),
+        ("train2017", "val2017", "validation"),
+        ("images_train", "test-images", "test"),
     ],
 )
 def test_folders_of_parts_are_no_classes(tmp_path: Path, train: str, other: str, part: str) -> None:
@@ -105,6 +107,7 @@ def test_folders_beside_the_parts_are_left_out_and_told(tmp_path: Path) -> None:
     "names",
     [
         ("train/0.png", "car/0.png", "bus/0.png"),
+        ("train_station/0.png", "test tube/0.png"),
         ("photo/cat/0.png", "sketch/cat/0.png"),
         ("cats/test/0.png", "cats/1.png", "dogs/train/0.png"),
         ("cats/train/0.png", "dogs/other/0.png"),

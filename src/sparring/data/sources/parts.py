@@ -22,11 +22,13 @@ Use: TypeAlias = Literal["train", "test", "all"]
 
 PARTS = ("train", "validation", "test")
 PART_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """Part that a name stands for, in lower case."""
+GENERIC_WORDS = {"", "image", "images", "img", "imgs", "data", "dataset", "set", "split"}
+"""Words that may stand beside the name of a part in a folder, such as `train_images`."""
 PART_COLUMNS = ("split", "part", "subset", "partition")
 """Columns of a list that say which part each image belongs to, in any case."""
 
@@ -90,7 +92,15 @@ def _is_constant(folders: Sequence[Sequence[str]], level: int) -> bool:
 
 
 def _part(name: str) -> str:
-    return PART_NAMES.get(name.strip().lower(), "")
+    """Part that a folder or a value stands for, such as `Train`, `val2017` or `test_images`; empty
+    for any other name, such as `train_station`."""
+    words = set(_words(name)) - GENERIC_WORDS
+    parts = {PART_NAMES.get(word, "") for word in words}
+    return parts.pop() if len(parts) == 1 else ""
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", name.lower())
 
 
 def file_layout(names: Sequence[str]) -> Layout:
@@ -105,8 +115,7 @@ def file_layout(names: Sequence[str]) -> Layout:
 
 def _part_of_file(name: str) -> str:
     for piece in reversed(PurePath(name).with_suffix("").parts):
-        words = re.split(r"[^A-Za-z]+", piece)
-        found = {part for word in words if (part := _part(word))}
+        found = {PART_NAMES[word] for word in _words(piece) if word in PART_NAMES}
         if len(found) == 1:
             return found.pop()
     return ""
