@@ -84,14 +84,9 @@ def evaluate(
     def keep_result(encoder: str, protocol: str, result: Result) -> None:
         """Write a result beside those that are there."""
         # A protocol's result is replaced whole, so that no old warning stays.
-        before = folder.read_scores()
-        folder.write_scores(
-            {
-                **before,
-                encoder: {**before.get(encoder, {}), protocol: result},
-                "test": _name_of(data, evaluation_data),
-            }
-        )
+        before, name = folder.read_scores(), _name_of(data, evaluation_data)
+        found = {**before.get(encoder, {}), protocol: result}
+        folder.write_scores({**before, encoder: found, "test": name})
 
     untrained = EvaluatedEncoder("untrained", encoders[1])
     evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
