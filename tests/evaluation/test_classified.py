@@ -63,7 +63,7 @@ def test_labels_that_cannot_be_used_are_the_reason_of_the_refusal(tmp_path: Path
     write(tmp_path, coloured(6, 0))
     rows = [f"{path.relative_to(tmp_path)},0.5" for path in sorted(tmp_path.rglob("*.png"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
-    with pytest.raises(DataError, match=r"no labels to score with \(.*hold 0\.5, which is neither"):
+    with pytest.raises(DataError, match=r"no labels to score with: .*hold 0\.5, which is neither"):
         scored(tmp_path / "list.csv", None)
 
 

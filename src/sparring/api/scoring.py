@@ -18,7 +18,7 @@ from sparring.data.sources.source import ImageData, open_source
 from sparring.data.views.views import Views
 from sparring.errors import DataError
 from sparring.evaluation.catalogue import SCORED_IMAGES, choose
-from sparring.evaluation.data import EvaluatedEncoder, EvaluationData, name_of
+from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
@@ -107,7 +107,7 @@ def evaluate(
         run_protocols(
             evaluated, evaluation_data, chosen, done=partial(record.keep, evaluation_data)
         )
-    return {**record.shown, "test": name_of(data)}
+    return {**record.shown, "test": evaluation_data.test_name}
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

@@ -148,8 +148,8 @@ def _known_labels(dataset: Dataset, which: str) -> Labels:
     if labels is None or not (labels >= 0).any():
         reason = dataset.source.labels_missing
         raise DataError(
-            f"the {which} images have no labels to score with{f' ({reason})' if reason else ''}: "
-            "put each class in a folder of its own, or ask for protocols that need no labels"
+            f"the {which} images have no labels to score with: put each class in a folder of its "
+            f"own, or ask for protocols that need no labels{f' ({reason})' if reason else ''}"
         )
     return labels
 

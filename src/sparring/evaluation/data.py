@@ -258,6 +258,23 @@ class EvaluationData:
         assert self.test is not None
         return train, self.open(self.test, is_test=True)
 
+    @property
+    def scored_part(self) -> str:
+        """Part of the set to learn from that is scored, as no test images are given; empty if it
+        has no such part, or before the images are opened."""
+        if self.test is not None or "images" not in vars(self):
+            return ""
+        train, test = self.images
+        return test.source.part if test is not train else ""
+
+    @property
+    def test_name(self) -> str:
+        """Name of the images to score."""
+        if self.test is None:
+            part = self.scored_part
+            return f"{part} part of {name_of(self.train)}" if part else "held-out images"
+        return name_of(self.test)
+
     @cached_property
     def classes(self) -> Classified:
         """Images with known classes, split into those to learn from and those to score.
@@ -315,7 +332,7 @@ class EvaluationData:
             found = self._whole_sets
         found = found or (ImageSet(), ImageSet())
         learned = name_of(self.train if self.train is not None else self.test)
-        return replace(found[0], name=learned), replace(found[1], name=name_of(self.test))
+        return replace(found[0], name=learned), replace(found[1], name=self.test_name)
 
     @cached_property
     def _fingerprints(self) -> tuple[str, str]:
@@ -396,9 +413,7 @@ class EvaluationData:
 
 
 def name_of(data: ImageData | Source | None) -> str:
-    """Name of the images as a user gave them; those of None are held out."""
-    if data is None:
-        return "held-out images"
+    """Name of the images as a user gave them."""
     return str(data) if isinstance(data, str | Path) else "given images"
 
 

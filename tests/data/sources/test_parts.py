@@ -1,13 +1,17 @@
 """Parts of a set are recognised in every layout, and each use takes the part that suits it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sparring.data.sources.detection_layouts import open_detection_images
 from sparring.data.sources.parts import file_layout, folder_layout
+from sparring.data.sources.segmentation_layouts import open_segmentation_images
 from sparring.data.sources.source import Source, open_source
+from sparring.errors import DataError
 
 
 def write(root: Path, *names: str) -> Path:
@@ -36,6 +40,8 @@ def told(source: Source) -> list[tuple[str, str]]:
         ("Train", "Test", "test"),
         ("TRAINING", "testing", "test"),
         ("train", "dev", "validation"),
+        ("train2017", "val2017", "validation"),
+        ("images_train", "test-images", "test"),
     ],
 )
 def test_folders_of_parts_are_no_classes(tmp_path: Path, train: str, other: str, part: str) -> None:
@@ -101,6 +107,7 @@ def test_folders_beside_the_parts_are_left_out_and_told(tmp_path: Path) -> None:
     "names",
     [
         ("train/0.png", "car/0.png", "bus/0.png"),
+        ("train_station/0.png", "test tube/0.png"),
         ("photo/cat/0.png", "sketch/cat/0.png"),
         ("cats/test/0.png", "cats/1.png", "dogs/train/0.png"),
         ("cats/train/0.png", "dogs/other/0.png"),
@@ -155,6 +162,18 @@ def test_parquet_files_of_parts_are_not_mixed(tmp_path: Path, train: str, test: 
         (f"{Path(test).name}#0", "b"),
         (f"{Path(test).name}#1", "c"),
     ]
+
+
+@pytest.mark.parametrize("opener", [open_detection_images, open_segmentation_images])
+def test_annotated_images_of_several_parts_are_not_mixed(
+    tmp_path: Path, opener: Callable[[Path], object]
+) -> None:
+    for part in ("train", "val"):
+        (tmp_path / f"{part}-00000.parquet").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"is split into train \(train-00000\.parquet\) and validation \(val-"
+    ):
+        opener(tmp_path)
 
 
 def test_a_column_of_a_list_says_the_part(tmp_path: Path) -> None:

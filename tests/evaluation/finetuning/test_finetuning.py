@@ -187,7 +187,9 @@ def test_lists_of_names_take_the_place_of_draws(tmp_path: Path) -> None:
     keys = sorted(
         str(path.relative_to(tmp_path / "photos")) for path in (tmp_path / "photos").rglob("*.png")
     )
-    data = EvaluationData(tmp_path / "photos", coloured(8, seed=1), image_size=16)
+    others, classes = coloured(8, seed=1)
+    test = others, np.array([f"class{label}" for label in classes])
+    data = EvaluationData(tmp_path / "photos", test, image_size=16)
     names = tmp_path / "names.txt"
     settings = SemiSupervisedSettings(lists=(str(names),), tuning=SHORT)
     chosen = [next(key for key in keys if key.startswith(f"class{label}")) for label in range(3)]

@@ -308,6 +308,27 @@ def test_a_class_that_only_the_domain_held_out_shows_counts_as_errors(tmp_path: 
     assert "images_of_unseen_classes" not in found["photo"]
 
 
+def test_a_class_that_only_one_side_shows_is_told_by_name(tmp_path: Path) -> None:
+    source = write_folders(tmp_path / "images", 2, without=[("photo", "owl"), ("sketch", "owl")])
+    images = opened(evaluation_data(source))
+    assert held_out(images, "ink").notes == (
+        "the domains besides 'ink' do not show 'owl': the images of the domain 'ink' of it count "
+        "as errors",
+    )
+    assert held_out(images, "photo").notes == (
+        "the images of the domain 'photo' do not show 'owl'",
+    )
+
+
+def test_a_domain_without_a_class_of_the_others_is_refused() -> None:
+    source = in_memory(2)
+    labels = np.array([CLASSES[label] for label in source.labels()])  # type: ignore[union-attr]
+    labels[:6] = "0"  # those of ink
+    images = opened(evaluation_data(relabelled(source, labels)))
+    with pytest.raises(DataError, match="no class is in both sets: the domains besides 'ink' show"):
+        held_out(images, "ink")
+
+
 def test_the_smallest_fraction_labels_one_image_of_each_class_in_each_domain() -> None:
     work = evaluation_data()
     images = opened(work)

@@ -6,6 +6,7 @@ from sparring.data.sources.annotations import AnnotatedImages, concatenated
 from sparring.data.sources.boxes_parquet import open_boxes_parquet
 from sparring.data.sources.coco_json import open_coco
 from sparring.data.sources.files import files_below
+from sparring.data.sources.parts import require_one_part
 from sparring.data.sources.voc_xml import open_voc
 from sparring.errors import DataError
 
@@ -45,6 +46,7 @@ def _open(path: Path) -> AnnotatedImages:
         if (path / "Annotations").is_dir():
             return open_voc(path)
         if tables := [name for name in files_below(path) if name.lower().endswith(".parquet")]:
+            require_one_part(path, tables)
             return open_boxes_parquet(path, tables)
         raise DataError(f"{path} holds no annotations; give {ACCEPTED}")
     match path.suffix.lower():

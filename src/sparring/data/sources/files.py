@@ -99,11 +99,10 @@ def open_images(root: Path, images: list[str], *, use: Use = "train") -> Source:
 
 def _class_folders(images: list[str], layout: Layout) -> tuple[list[str | None], str]:
     """Class folder of each image, None for the parts with an image outside; and such an image."""
-    strays = {
-        part: image
-        for image, part, folder in zip(images, layout.parts, layout.classes, strict=True)
-        if not folder
-    }
+    strays: dict[str, str] = {}
+    for image, part, folder in zip(images, layout.parts, layout.classes, strict=True):
+        if not folder:
+            strays.setdefault(part, image)
     folders = [
         None if part in strays else folder
         for part, folder in zip(layout.parts, layout.classes, strict=True)

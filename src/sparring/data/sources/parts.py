@@ -8,24 +8,27 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from sparring.data.sources.image_source import Source, Subset
+from sparring.errors import DataError
 
 Use: TypeAlias = Literal["train", "test", "all"]
 """What a part is wanted for: to learn from, to be scored, or every part together."""
 
 PARTS = ("train", "validation", "test")
 PART_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """Part that a name stands for, in lower case."""
+GENERIC_WORDS = {"", "image", "images", "img", "imgs", "data", "dataset", "set", "split"}
+"""Words that may stand beside the name of a part in a folder, such as `train_images`."""
 PART_COLUMNS = ("split", "part", "subset", "partition")
 """Columns of a list that say which part each image belongs to, in any case."""
 
@@ -89,7 +92,15 @@ def _is_constant(folders: Sequence[Sequence[str]], level: int) -> bool:
 
 
 def _part(name: str) -> str:
-    return PART_NAMES.get(name.strip().lower(), "")
+    """Part that a folder or a value stands for, such as `Train`, `val2017` or `test_images`; empty
+    for any other name, such as `train_station`."""
+    words = set(_words(name)) - GENERIC_WORDS
+    parts = {PART_NAMES.get(word, "") for word in words}
+    return parts.pop() if len(parts) == 1 else ""
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", name.lower())
 
 
 def file_layout(names: Sequence[str]) -> Layout:
@@ -104,11 +115,26 @@ def file_layout(names: Sequence[str]) -> Layout:
 
 def _part_of_file(name: str) -> str:
     for piece in reversed(PurePath(name).with_suffix("").parts):
-        words = re.split(r"[^A-Za-z]+", piece)
-        found = {part for word in words if (part := _part(word))}
+        found = {PART_NAMES[word] for word in _words(piece) if word in PART_NAMES}
         if len(found) == 1:
             return found.pop()
     return ""
+
+
+def require_one_part(root: Path, names: Sequence[str]) -> None:
+    """Refuse parquet files of several parts where one set is wanted, such as annotated images.
+
+    Raises:
+        DataError: naming the parts.
+    """
+    layout = file_layout(names)
+    if len(layout.present) > 1:
+        given = " and ".join(
+            f"{part} ({names[layout.parts.index(part)]})" for part in layout.present
+        )
+        raise DataError(
+            f"{root} is split into {given}; give the files of one part, or a folder of them"
+        )
 
 
 def column_layout(values: Sequence[str]) -> Layout:

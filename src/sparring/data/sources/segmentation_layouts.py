@@ -16,6 +16,7 @@ from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.parquet import Parquet, open_parquet
+from sparring.data.sources.parts import require_one_part
 from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.data.sources.source import ImageData
 from sparring.data.sources.voc_xml import listed_names
@@ -192,6 +193,7 @@ def _open_folder(root: Path) -> SegmentationImages:
     tables = [name for name in files_below(root) if name.lower().endswith(".parquet")]
     if not tables:
         raise DataError(f"{root} holds no images with masks; give {ACCEPTED}")
+    require_one_part(root, tables)
     return _open_parquet(root, tables)
 
 
