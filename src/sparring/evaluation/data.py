@@ -165,7 +165,7 @@ class EvaluationData:
         return None if listener is None else lambda done, total: listener.count(what, done, total)
 
     def report(self, line: str) -> None:
-        """Tell the listener, if there is one, a line worth reading; once, for all protocols."""
+        """Tell the listener, if there is one, a line worth reading; the same line once."""
         if self._listener is not None and line not in self._told:
             self._told.add(line)
             self._listener.report(line)
