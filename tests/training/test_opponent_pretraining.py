@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import tiny
 from games import SIZE, dataset, training
 from sparring import api
-from sparring.data.dataset import Dataset
+from sparring.data.dataset import Dataset, DataSettings, open_dataset
 from sparring.errors import ConfigError
 from sparring.opponents.generator_pair.networks import GeneratorSettings
 from sparring.opponents.generator_pair.pretraining import (
@@ -96,6 +97,22 @@ def test_other_images_or_settings_are_learned_anew(tmp_path: Path) -> None:
         learn(new_pretraining(settings), tmp_path, images=images, told=told)
         assert len(told.counts) == 6
     assert len(list(tmp_path.rglob("*.pt"))) == 3
+
+
+def test_the_same_images_at_another_place_are_not_learned_again(tmp_path: Path) -> None:
+    photos = tiny.write_photos(tmp_path / "photos", per_class=8)
+
+    def told(folder: Path) -> Told:
+        """What is told while images in a folder are learned."""
+        listener, found = Told(), open_dataset(folder, DataSettings(), image_size=SIZE)
+        learn(new_pretraining(), tmp_path / "cache", images=found, told=listener)
+        return listener
+
+    assert len(told(photos).counts) == 6
+    moved = photos.rename(tmp_path / "moved")
+    assert not told(moved).counts
+    next((moved / "red").iterdir()).unlink()
+    assert len(told(moved).counts) == 6
 
 
 def test_an_interrupted_generator_goes_on_to_the_same_bits(

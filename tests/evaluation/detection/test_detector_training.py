@@ -184,3 +184,12 @@ def test_training_tells_its_steps_and_ends_in_evaluation_mode() -> None:
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert not model.training
+
+
+def test_frozen_norms_keep_their_statistics_through_training_and_their_renewal() -> None:
+    model, settings = Normed(), DetectionSettings(steps=2, precise_steps=1)
+    model.norm.requires_grad_(False)
+    train(model, iter(noise(3)), settings, device=CPU)
+    assert torch.equal(model.norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
+    assert torch.equal(model.norm.running_var, torch.ones(3))  # type: ignore[arg-type]
+    assert model.weight != 1
