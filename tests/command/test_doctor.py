@@ -111,9 +111,11 @@ def test_the_page_shows_the_images_and_nothing_from_elsewhere(
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
-@pytest.mark.parametrize("option", ["--out", "--limit"])
-def test_options_of_data_need_data(command: Command, option: str) -> None:
-    done = command("doctor", option, "5")
+@pytest.mark.parametrize(
+    "option", [("--out", "page.html"), ("--limit", "5"), ("--set", "data.channels=1")]
+)
+def test_options_of_data_need_data(command: Command, option: tuple[str, str]) -> None:
+    done = command("doctor", *option)
     assert done.code == 2
     assert "--data" in done.error
 
@@ -122,3 +124,10 @@ def test_data_that_are_missing_are_one_line(command: Command, tmp_path: Path) ->
     done = command("doctor", "--data", tmp_path / "nothing")
     assert done.code == 2
     assert "no such file or folder" in done.error
+
+
+def test_settings_of_data_are_used_and_others_refused(command: Command, photos: Path) -> None:
+    assert "1 channels" in command("doctor", "--data", photos, "--set", "data.channels=1").out
+    done = command("doctor", "--data", photos, "--set", "dat.channels=1")
+    assert done.code == 2
+    assert "did you mean 'data'" in done.error

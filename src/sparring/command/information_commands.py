@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.command.options import JsonOption
+from sparring.command.options import JsonOption, settings_tree
 
 
 def protocols(
@@ -55,17 +55,21 @@ def doctor(
     limit: Annotated[
         int | None, typer.Option(min=2, help="Images to look at, drawn at random; default: 20,000.")
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --data, such as data.channels=1."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, or with --data what training and scoring will make of images."""
     if data is not None:
-        _doctor_of_data(data, out=out, limit=limit, as_json=as_json)
+        _doctor_of_data(data, out=out, limit=limit, overrides=overrides, as_json=as_json)
         return
     from sparring.command.doctor import run_checks
     from sparring.errors import UsageError
 
-    if out is not None or limit is not None:
-        raise UsageError("--out and --limit belong to --data; name the images to look at")
+    if out is not None or limit is not None or overrides:
+        raise UsageError("--out, --limit and --set belong to --data; name the images to look at")
     findings = run_checks()
     if as_json:
         typer.echo(
@@ -78,12 +82,23 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _doctor_of_data(data: str, *, out: Path | None, limit: int | None, as_json: bool) -> None:
+def _doctor_of_data(
+    data: str, *, out: Path | None, limit: int | None, overrides: list[str] | None, as_json: bool
+) -> None:
     """Print the findings about a data set; they are no failure of the command."""
     from sparring.api.inspecting import inspect_data
     from sparring.data.inspection.inspecting import LOOKED_AT
+    from sparring.errors import ConfigError, unknown_name
 
-    findings = inspect_data(data, out=out, limit=LOOKED_AT if limit is None else limit)
+    settings = settings_tree(overrides)
+    if unknown := [key for key in settings if key != "data"]:
+        raise ConfigError(unknown_name("section", unknown[0], ["data"]))
+    findings = inspect_data(
+        data,
+        out=out,
+        limit=LOOKED_AT if limit is None else limit,
+        settings=settings.get("data"),
+    )
     if as_json:
         shown = [{"name": f.name, "ok": f.is_fine, "detail": f.detail} for f in findings]
         typer.echo(json.dumps(shown))

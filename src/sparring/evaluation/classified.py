@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.data.classes import Labels, canonical, listed, match_classes
@@ -74,6 +74,16 @@ class Classified:
         }
         counts = {"images_of_unseen_classes": unseen, "images_also_learned_from": self.num_known}
         return known | {name: count for name, count in counts.items() if count}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Features and classes of the rows to learn from and of the rows to score, on the device."""
+
+    train_features: Float[Tensor, "train channels"]
+    train_labels: Int[Tensor, "train"]
+    test_features: Float[Tensor, "test channels"]
+    test_labels: Int[Tensor, "test"]
 
 
 def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:

@@ -9,10 +9,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
@@ -27,15 +27,20 @@ from sparring.data.sources.public_sets import (
 from sparring.data.sources.sampling import sampled_headers
 from sparring.data.sources.source import ImageData, Source, open_source
 from sparring.errors import DataError
-from sparring.evaluation.classified import Classified, classified, positions
+from sparring.evaluation.classified import Classified, Labelled, classified, positions
 from sparring.evaluation.features import (
     FeatureEncoder,
     ReportProgress,
-    evaluating,
     extract_features,
 )
+from sparring.evaluation.used_images import (
+    Annotated,
+    chosen_set,
+    classified_sets,
+    name_of,
+    whole_sets,
+)
 from sparring.models.encoder import Encoder
-from sparring.seeding import generator
 from sparring.training.listener import Listener
 from sparring.training.scores import ImageSet
 
@@ -49,17 +54,6 @@ ViewPair = Callable[
     Sequence[Float[Tensor, "batch bands size size"]],
 ]
 """Two random views of each image, in [0, 1]; drawn by the generator, which is fresh each time."""
-
-
-class Annotated(Protocol):
-    """Images that a protocol opens by itself, such as those with boxes or masks."""
-
-    def key(self, index: int, /) -> str: ...
-    def content_fingerprint(self) -> str: ...
-
-
-# Alignment is a mean over images: more cost time and change little.
-_ALIGNMENT_IMAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -85,16 +79,6 @@ class EvaluatedEncoder:
         copy = deepcopy(self.encoder).train().requires_grad_(True)
         copy.backbone.unfreeze()
         return copy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """Features and classes of the rows to learn from and of the rows to score, on the device."""
-
-    train_features: Float[Tensor, "train channels"]
-    train_labels: Int[Tensor, "train"]
-    test_features: Float[Tensor, "test channels"]
-    test_labels: Int[Tensor, "test"]
 
 
 class EvaluationData:
@@ -146,12 +130,8 @@ class EvaluationData:
         self.image_size, self.seed, self.device = image_size, seed, torch.device(device)
         self.config, self.folder = config, folder
         self.split_seed = seed if split_seed is None else split_seed
-        self._views, self._keep, self._limit, self._listener = (
-            views,
-            keep or DataSettings(),
-            limit,
-            listener,
-        )
+        self.views, self._limit, self._listener = views, limit, listener
+        self._keep = keep or DataSettings()
         self._features: dict[tuple[str, bool], Tensor] = {}
         self._named: dict[str, PublicSet] = {}
         self._unreadable: dict[str, int] = {}
@@ -270,10 +250,8 @@ class EvaluationData:
     @property
     def test_name(self) -> str:
         """Name of the images to score."""
-        if self.test is None:
-            part = self.scored_part
-            return f"{part} part of {name_of(self.train)}" if part else "held-out images"
-        return name_of(self.test)
+        part = self.scored_part
+        return f"{part} part of {name_of(self.train)}" if part else name_of(self.test)
 
     @cached_property
     def classes(self) -> Classified:
@@ -313,11 +291,7 @@ class EvaluationData:
             test: images to score.
             test_rows: indices of those that are scored.
         """
-        first, second = (
-            ImageSet.of(images.content_fingerprint(), [images.key(row) for row in rows])
-            for images, rows in ((train, train_rows), (test, test_rows))
-        )
-        self.sets = (first, second)
+        self.sets = chosen_set(train, train_rows), chosen_set(test, test_rows)
 
     def used(self, *, classes: bool) -> tuple[ImageSet, ImageSet]:
         """The images that a protocol has learned from and scored, by name and content.
@@ -335,24 +309,12 @@ class EvaluationData:
         return replace(found[0], name=learned), replace(found[1], name=self.test_name)
 
     @cached_property
-    def _fingerprints(self) -> tuple[str, str]:
-        """Fingerprints of the images to learn from and to score, for which all files are listed."""
-        train, test = self.images
-        first = train.content_fingerprint
-        return first, first if test is train else test.content_fingerprint
-
-    @cached_property
     def _classified_sets(self) -> tuple[ImageSet, ImageSet]:
-        known, (train, test) = self.classes, self._fingerprints
-        return (
-            ImageSet.of(train, _keys(known.train, known.train_rows, known.train_labels)),
-            ImageSet.of(test, _keys(known.test, known.test_rows, known.test_labels)),
-        )
+        return classified_sets(self.classes, self._whole_sets)
 
     @cached_property
     def _whole_sets(self) -> tuple[ImageSet, ImageSet]:
-        (train, test), names = self._fingerprints, [list(each.keys) for each in self.images]
-        return ImageSet.of(train, names[0]), ImageSet.of(test, names[1])
+        return whole_sets(*self.images)
 
     def features(self, evaluated: EvaluatedEncoder) -> Float[Tensor, "images channels"]:
         """An encoder's backbone features of all images to score."""
@@ -365,38 +327,13 @@ class EvaluationData:
     def labelled(self, evaluated: EvaluatedEncoder) -> Labelled:
         """An encoder's features and the classes of the images to learn from and to score."""
         known = self.classes
-        train, test = (
-            self._extracted(evaluated, is_test=False),
-            self._extracted(evaluated, is_test=True),
-        )
+        train, test = (self._extracted(evaluated, is_test=is_test) for is_test in (False, True))
         return Labelled(
             train_features=train[known.train_rows.to(self.device)],
             train_labels=known.train_labels.to(self.device),
             test_features=test[known.test_rows.to(self.device)],
             test_labels=known.test_labels.to(self.device),
         )
-
-    def view_features(
-        self, evaluated: EvaluatedEncoder
-    ) -> tuple[Float[Tensor, "sample channels"], Float[Tensor, "sample channels"]] | None:
-        """An encoder's features of two views of a sample of the images to score; None if no views
-        were given."""
-        if self._views is None:
-            return None
-        dataset, parts = self.images[1], []
-        chosen = torch.randperm(len(dataset), generator=generator(self.seed, "alignment"))[
-            :_ALIGNMENT_IMAGES
-        ]
-        with evaluating(evaluated.encoder.modules()):
-            for start in range(0, len(chosen), 256):
-                first, second = self._views(
-                    dataset.images(chosen[start : start + 256].numpy()).to(self.device),
-                    generator(self.seed, "evaluation views", start),
-                )
-                parts.append(
-                    (evaluated.encoder.features(first), evaluated.encoder.features(second))
-                )
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def _extracted(self, evaluated: EvaluatedEncoder, *, is_test: bool) -> Tensor:
         """An encoder's features of one set, computed when first asked for."""
@@ -410,16 +347,3 @@ class EvaluationData:
             )
             self._features[key] = features.to(self.device)
         return self._features[key]
-
-
-def name_of(data: ImageData | Source | None) -> str:
-    """Name of the images as a user gave them."""
-    return str(data) if isinstance(data, str | Path) else "given images"
-
-
-def _keys(dataset: Dataset, rows: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> list[str]:
-    """Names of images with their classes: under another class an image is another question."""
-    names = dataset.keys
-    return [
-        f"{names[row]} {label}" for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
-    ]

@@ -112,4 +112,6 @@ def _examples(seen: Inspection) -> str:
 
 
 def _picture(seen: Inspection, row: int) -> str:
-    return picture(pixels(seen.thumbnails[row]), text=seen.source.key(row))
+    bands = seen.thumbnails[row]
+    shown = bands[:3] if len(bands) >= 3 else bands[:1].expand(3, -1, -1)
+    return picture(pixels(shown), text=seen.source.key(row))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparring.api import inspect_data
 from sparring.data.inspection.findings import DataFinding, findings
 from sparring.data.inspection.inspecting import inspect_images
 from sparring.data.sources.source import ImageData, open_source
@@ -100,7 +101,7 @@ def test_class_names_that_a_person_takes_for_one_are_told(folder: Path) -> None:
     noise(90).save(folder / "Cat " / "0.png")
     found = found_in(folder)["class names"]
     assert not found.is_fine
-    assert "'Cat ', 'cat'" in found.detail
+    assert "'Cat', 'cat'" in found.detail
 
 
 def test_grey_images_are_told() -> None:
@@ -111,6 +112,27 @@ def test_grey_images_are_told() -> None:
 def test_a_part_of_a_large_set_is_looked_at_and_said() -> None:
     values = np.random.default_rng(0).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8)
     assert found_in(values, limit=10)["images"].detail == "30 images; 10 of them were looked at"
+
+
+def test_images_that_both_parts_of_a_set_show_are_told(tmp_path: Path) -> None:
+    for number in range(12):
+        place = tmp_path / ("test" if number % 3 == 2 else "train") / f"class{number % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        noise(number).save(place / f"{number:02d}.png")
+    noise(0).save(tmp_path / "test" / "class0" / "again.bmp")
+    found = {one.name: one for one in inspect_data(tmp_path, progress=False)}
+    assert not found["shared images"].is_fine
+    assert "1 of 5 images of the test part" in found["shared images"].detail
+    assert "again.bmp" in found["shared images"].detail
+    assert found["images"].detail == "8 images"
+
+
+def test_one_range_of_the_set_is_used_and_told(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4095, (6, 16, 16)).astype(np.uint16)
+    values[0] //= 16  # a dark one
+    seen = inspect_images(open_source(values))
+    assert any("4095" in note for note in seen.notes)
+    assert seen.thumbnails[0].float().mean() < 20 < seen.thumbnails[1].float().mean()
 
 
 def test_threads_change_nothing(folder: Path) -> None:

@@ -50,10 +50,11 @@ def findings(seen: Inspection) -> list[DataFinding]:
         seen: see `inspect_images`.
     """
     found = [_count(seen)]
-    found += [DataFinding("layout", True, note) for note in seen.source.notes]
+    found += [DataFinding("layout", True, note) for note in seen.notes]
     found += [_unreadable(seen)]
     if seen.readable.any():
         equal = equal_images(seen)
+        found += [_clipped(seen)] if seen.num_clipped else []
         found += [_sizes(seen), _small_or_narrow(seen), _blank(seen), _grey(seen)]
         found += [_duplicates(seen, equal), _alike(seen, equal)]
         if seen.labels is not None:
@@ -97,6 +98,30 @@ def similar_images(seen: Inspection, equal: Sequence[tuple[int, ...]]) -> list[t
     return found
 
 
+def shared_images(learned: Inspection, scored: Inspection) -> DataFinding:
+    """Images of the part to score whose pixels equal those of an image to learn from.
+
+    Args:
+        learned: images to learn from.
+        scored: images to score.
+    """
+    places = {content: row for row, content in enumerate(learned.hashes) if content}
+    pairs = [(places[one], row) for row, one in enumerate(scored.hashes) if one in places]
+    which = scored.source.part or "test"
+    if not pairs:
+        return DataFinding(
+            "shared images", True, f"no image of the {which} part is learned from too"
+        )
+    first, second = learned.source.key(pairs[0][0]), scored.source.key(pairs[0][1])
+    return DataFinding(
+        "shared images",
+        False,
+        f"{_of(len(pairs), scored)} of the {which} part are learned from too, such as {second}, "
+        f"which equals {first}: scores on them are too high",
+        _single([row for row, _ in pairs]),  # rows of the images to learn from
+    )
+
+
 def difference_hashes(thumbnails: Tensor) -> Int64[Tensor, "images"]:
     """Signs of the differences of neighbouring cells of an 8 x 9 grid, as the bits of a number.
 
@@ -123,6 +148,15 @@ def _unreadable(seen: Inspection) -> DataFinding:
         False,
         f"{_of(len(seen.reasons), seen)} cannot be read, such as {seen.source.key(row)} "
         f"({reason}): left out of scores, replaced in training batches",
+    )
+
+
+def _clipped(seen: Inspection) -> DataFinding:
+    return DataFinding(
+        "value range",
+        False,
+        f"{_of(seen.num_clipped, seen)} have values outside the range above: these become black or "
+        "white",
     )
 
 
@@ -171,6 +205,8 @@ def _blank(seen: Inspection) -> DataFinding:
 
 
 def _grey(seen: Inspection) -> DataFinding:
+    if seen.thumbnails.shape[1] != 3:
+        return DataFinding("colour", True, f"{seen.thumbnails.shape[1]} channels")
     values = seen.thumbnails.float()
     is_grey = (values.amax(dim=1) - values.amin(dim=1)).amax(dim=(1, 2)).numpy() <= 1
     share = float(is_grey[seen.readable].mean())

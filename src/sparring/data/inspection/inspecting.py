@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sparring.data.decode import UnreadableImageError, load
 from sparring.data.sources.image_source import Labels, Source, Subset
+from sparring.data.sources.pixel_survey import surveyed_format
+from sparring.data.sources.sampling import sampled_headers
 from sparring.seeding import generator
 
 SIDE = 32
@@ -33,14 +35,18 @@ class Inspection:
         hashes: hash of each image's size and pixels; empty where it cannot be read.
         thumbnails: whole images squeezed to `SIDE` x `SIDE`.
         reasons: why an image cannot be read, by its row.
+        notes: how the data were understood, a line each.
+        num_clipped: images with values outside the range that becomes black to white.
     """
 
     source: Source
     num_images: int
     sizes: npt.NDArray[np.int64]
     hashes: tuple[bytes, ...]
-    thumbnails: UInt8[Tensor, "images 3 side side"]
+    thumbnails: UInt8[Tensor, "images bands side side"]
     reasons: dict[int, str]
+    notes: tuple[str, ...] = ()
+    num_clipped: int = 0
 
     @property
     def labels(self) -> Labels | None:
@@ -63,6 +69,8 @@ def inspect_images(
     source: Source,
     *,
     limit: int = LOOKED_AT,
+    channels: int = 3,
+    value_range: tuple[float, float] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
@@ -71,21 +79,35 @@ def inspect_images(
     Args:
         source: the images.
         limit: largest number of images to decode.
+        channels: channels that every image shall have.
+        value_range: values that become black and white in images of more than 8 bits; None: from a
+            sample.
         workers: decoding threads.
         progress: called with the number of images done and their total.
+
+    Raises:
+        DataError: if no image of a sample can be read.
     """
+    notes: list[str] = []
+    form = surveyed_format(
+        source,
+        sampled_headers(source),
+        channels=channels,
+        given=value_range,
+        report=notes.append,
+    )
     num_images = len(source)
     if num_images > limit:
         order = torch.randperm(num_images, generator=generator(0, "inspection"))[:limit]
         source = Subset(source, order.sort().values.numpy())
     sizes, hashes = np.zeros((len(source), 2), np.int64), [b""] * len(source)
-    thumbnails = torch.zeros(len(source), 3, SIDE, SIDE, dtype=torch.uint8)
+    thumbnails = torch.zeros(len(source), channels, SIDE, SIDE, dtype=torch.uint8)
     reasons: dict[int, str] = {}
 
     def see(row: int) -> None:
         """Note down one image."""
         try:
-            image = load(source.read, row)
+            image = load(source.read, row, form)
         except UnreadableImageError as error:
             reasons[row] = str(error)
             return
@@ -105,4 +127,6 @@ def inspect_images(
         hashes=tuple(hashes),
         thumbnails=thumbnails,
         reasons=dict(sorted(reasons.items())),
+        notes=(*source.notes, *notes),
+        num_clipped=form.clipped.count,
     )
