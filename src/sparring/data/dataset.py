@@ -329,10 +329,8 @@ def _stored(
 
 def suits_store(typical: int, num_images: int, image_size: int) -> bool:
     """Whether `store="auto"` decodes images once, given the typical longer side of their files."""
-    return (
-        typical <= max(2 * image_size, SMALL_PIXELS)
-        and num_images * 3 * image_size**2 <= STORE_BYTES
-    )
+    is_small = typical <= max(2 * image_size, SMALL_PIXELS)
+    return is_small and 3 * image_size**2 * num_images <= STORE_BYTES
 
 
 def _too_many_unreadable(
