@@ -88,7 +88,7 @@ def run_of(name: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def plan_of(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """The prediction."""
-    said, _ = started(command("plan", name, arguments, "--json"))
+    said, _ = started(command("plan", name, arguments, "--exact", "--json"))
     row = json.loads(said)["rows"][0]
     return {
         "peak_bytes": row["peak_bytes"],

@@ -218,6 +218,8 @@ def test_images_without_labels_end_with_geometry_alone(
     assert done.code == 0
     assert "kNN" not in done.out
     assert "effective rank" in done.out
+    (line,) = [line for line in done.err.splitlines() if line.startswith("no accuracies: ")]
+    assert "no labels" in line
 
 
 def test_same_command_gives_the_same_bits(

@@ -112,14 +112,16 @@ def evaluate(
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
     """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else
-    geometry alone."""
+    geometry alone, and a line to the listener that says why."""
     if not run.config.data.path:
         return {}
     try:
         return evaluate(
             run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener
         )
-    except DataError:  # no labels, or a single class
+    except DataError as error:  # no labels, or a single class
+        if listener is not None:
+            listener.report(f"no accuracies: {error}")
         return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparring.config import Tree
 from sparring.data.loader import require_batch
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError
@@ -76,44 +77,39 @@ def plan(
         TrainingError: if the steps ran out of memory or a loss was not finite.
     """
     _check_arguments(gpu_memory, timed_steps)
-    shared: dict[str, Any] = {
-        "recipe": recipe,
-        "settings": settings,
-        "backbone": backbone,
-        **training,
-    }
-    around = [opponent] if isinstance(opponent, str) else list(opponent or ())
-    configs = [
-        configure(data, method=name, opponent=[*inner, *around], **shared)
-        for name, inner in _methods_with_opponents(method)
-    ]
+    shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
+    configs = _configs(data, method, opponent, shared)
     if gpu_memory is not None:
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
     is_rough, start = not exact and gpu_memory is None, time.time()
-    opened = open_planned_sample if is_rough else open_planned
-    configs[0], images = opened(configs[0], data, listener)
-    asked = [config.training.batch_size for config in configs]
-    resolved = {"image_size": configs[0].training.image_size}
-    configs = [config.changed(training=resolved) for config in configs]
+    opened = (open_planned_sample if is_rough else open_planned)(configs[0], data, listener)
+    configs[0], images = opened
+    asked = configs[0].training.batch_size
+    resolved: Tree = {
+        "training": {"image_size": configs[0].image_size},
+        "data": {"value_range": configs[0].data.value_range},
+    }
+    configs = [config.changed(**resolved) for config in configs]
     if not gives_batch_size(settings, training):
         configs = [with_fitting_batch(config, images.count) for config in configs]
     first = configs[0].training
     require_batch(first.batch_size, images.count)
     steps_per_epoch = images.count // first.batch_size
     if listener is not None:
-        parts = {"steps_per_epoch": steps_per_epoch, "asked_batch": asked[0]}
+        parts: dict[str, int] = {"steps_per_epoch": steps_per_epoch, "asked_batch": asked}
         for line in cautions(configs[0], images.count, **parts):
             listener.report(line)
-    room = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30)
-    rows = []
+    room, rows = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30), []
     for config in configs:
         planner = MethodPlanner(config, images, backbone, room, listener)
         if is_rough:
-            rows.append(planner.rough(start + ROUGH_SECONDS))
+            row = planner.rough(start + ROUGH_SECONDS)
+        elif gpu_memory is not None:
+            row = planner.estimated()
         else:
-            estimated = gpu_memory is not None
-            rows.append(planner.estimated() if estimated else planner.predicted(timed_steps))
+            row = planner.predicted(timed_steps)
+        rows.append(row)
         room, start = planner.room, time.time()
     return ResourcePlan(
         images=images.count,
@@ -130,6 +126,20 @@ def plan(
         cache=images.cache,
         rows=tuple(rows),
     )
+
+
+def _configs(
+    data: ImageData,
+    method: str | Sequence[str] | None,
+    opponent: str | Sequence[str] | None,
+    shared: Mapping[str, Any],
+) -> list[RunConfig]:
+    """Configuration of each method, with the opponents of its name and those around all."""
+    around = [opponent] if isinstance(opponent, str) else list(opponent or ())
+    return [
+        configure(data, method=name, opponent=[*inner, *around], **shared)
+        for name, inner in _methods_with_opponents(method)
+    ]
 
 
 def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:
