@@ -85,12 +85,7 @@ def plan(
     is_rough, start = not exact and gpu_memory is None, time.time()
     opened = (open_planned_sample if is_rough else open_planned)(configs[0], data, listener)
     configs[0], images = opened
-    asked = configs[0].training.batch_size
-    resolved: Tree = {
-        "training": {"image_size": configs[0].image_size},
-        "data": {"value_range": configs[0].data.value_range},
-    }
-    configs = [config.changed(**resolved) for config in configs]
+    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs)
     if not gives_batch_size(settings, training):
         configs = [with_fitting_batch(config, images.count) for config in configs]
     first = configs[0].training
@@ -140,6 +135,15 @@ def _configs(
         configure(data, method=name, opponent=[*inner, *around], **shared)
         for name, inner in _methods_with_opponents(method)
     ]
+
+
+def _with_images_of_first(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Configurations with what the first one found out about the images."""
+    found: Tree = {
+        "training": {"image_size": configs[0].image_size},
+        "data": {"value_range": configs[0].data.value_range},
+    }
+    return [config.changed(**found) for config in configs]
 
 
 def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:
