@@ -30,7 +30,8 @@ def test_every_result_says_what_it_is_of(command: Command, run: Path, tmp_path: 
     *_, trained, untrained = scores(run)["results"]
     assert (trained["encoder"], untrained["encoder"]) == ("trained", "untrained")
     assert (trained["step"], untrained["step"], trained["protocol"]) == (8, 0, "knn")
-    assert trained["settings"]["num_neighbors"] == 200
+    assert trained["settings"]["temperature"] == 0.1
+    assert trained["result"]["num_neighbors"] == knn["num_neighbors"]
     assert (trained["train"]["images"], trained["test"]["images"]) == (64, 16)
     assert trained["test"]["fingerprint"] != trained["train"]["fingerprint"]
     assert trained["version"] == sparring.__version__

@@ -36,7 +36,13 @@ def test_images_without_a_label_are_left_out() -> None:
     score = run(["knn"], train, test)["knn"]
     features, labels, queries, expected = matrices(train, test)
     assert score["accuracy"] == pytest.approx(
-        knn_accuracy(features[30:], labels[30:], queries[1::2], expected[1::2])
+        knn_accuracy(
+            features[30:],
+            labels[30:],
+            queries[1::2],
+            expected[1::2],
+            num_neighbors=score["num_neighbors"],
+        )
     )
     assert (score["train_images"], score["test_images"]) == (60, 30)
 
@@ -60,7 +66,7 @@ def test_classes_are_matched_by_name_not_by_number(tmp_path: Any) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
     score = run(["knn"], tmp_path / "train", tmp_path / "test", Pixels())["knn"]
-    expected = knn_accuracy(*matrices(train, test))
+    expected = knn_accuracy(*matrices(train, test), num_neighbors=score["num_neighbors"])
     assert score["accuracy"] == pytest.approx(
         expected
     )  # the test folder numbers its classes from bee = 0

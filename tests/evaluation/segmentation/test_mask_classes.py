@@ -219,7 +219,9 @@ def test_sets_without_a_readable_image_are_refused(tmp_path: Path) -> None:
     train, test = masks(tmp_path / "a", (0, 1, 2)), masks(tmp_path / "bc", (0, 1, 2))
     for path in (test / "images").iterdir():
         path.write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="3 of the 3 test images and their masks cannot be read"):
+    with pytest.raises(
+        DataError, match=r"images to score \(--data\): none of the 3 images looked at can be read"
+    ):
         opened(train, test)
 
 
