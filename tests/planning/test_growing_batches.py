@@ -1,10 +1,12 @@
 """Batches grow as far as time and memory allow."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from example_measurements import MIB, measurement_with
 
+from sparring.errors import ConfigError
 from sparring.planning import growing_batches
 from sparring.planning.growing_batches import STEPS, measure_growing
 from sparring.planning.measurement import Measurement, MeasurementRequest
@@ -91,6 +93,24 @@ def test_memory_stops_the_growth(monkeypatch: pytest.MonkeyPatch) -> None:
     batches, _ = grown(monkeypatch, FakeSteps(0.001, 0.001), batch=256, room=1000 * MIB)
     assert batches[-1] < 256
     assert 300 + 10 * batches[-1] <= 1000
+
+
+def test_a_method_that_needs_more_images_is_measured_from_the_least_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Mining(FakeSteps):
+        def __call__(self, request: MeasurementRequest, *told: Any) -> Measurement:
+            if request.batch_size < self.least:
+                raise ConfigError("choose a larger training.batch_size")
+            return super().__call__(request, *told)
+
+        least = 3
+
+    steps = Mining(0.001, 0.001)
+    assert grown(monkeypatch, steps, batch=64)[0] == [4, 64]
+    steps.least = 65
+    with pytest.raises(ConfigError, match="larger"):
+        grown(monkeypatch, steps, batch=64)
 
 
 def test_only_the_first_batch_times_the_opponents_pretraining(

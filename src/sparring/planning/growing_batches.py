@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from statistics import median
 
+from sparring.errors import ConfigError
 from sparring.planning.extrapolation import step_range
 from sparring.planning.measurement import Measurement, MeasurementRequest
 from sparring.planning.memory import available_bytes
@@ -47,7 +48,13 @@ def measure_growing(
             monitor_images=max(8, batch),
             pretraining_steps=0 if found else 1,
         )
-        found.append(run_trial_steps(part, partial(_forward, on_progress, batch), memory))
+        try:
+            found.append(run_trial_steps(part, partial(_forward, on_progress, batch), memory))
+        except ConfigError:
+            if batch == request.batch_size:
+                raise
+            batch = min(2 * batch, request.batch_size)  # some methods need more images to mine in
+            continue
         around = max(0.0, time.time() - start - STEPS * median(found[-1].seconds))
         left = (deadline - time.time()) / CAUTION - around
         batch = _next_batch(found, request.batch_size, seconds=left / STEPS)
