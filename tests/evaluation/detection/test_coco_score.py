@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
+from sparring.data.run_lengths import run_lengths_of
 from sparring.data.sources.annotations import ObjectAnnotation, stack_annotations
-from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.detection.coco_score import AnnotatedObjects, DetectedObjects, coco_score
 

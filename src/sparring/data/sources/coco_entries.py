@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sparring.data.classes import canonical, listed
+from sparring.data.run_lengths import box_of
 from sparring.data.sources.annotations import ObjectAnnotation
 from sparring.data.sources.fields import clipped, field, identifier, in_order, mark, number, shown
-from sparring.data.sources.run_lengths import box_of
 from sparring.errors import DataError
 
 Table = list[dict[str, Any]]

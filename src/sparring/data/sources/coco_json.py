@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparring.data.run_lengths import check_outline, mask_of
 from sparring.data.sources.annotations import (
     AnnotatedImages,
     Outlines,
@@ -17,7 +18,6 @@ from sparring.data.sources.annotations import (
 from sparring.data.sources.coco_entries import CocoObject, read_entries
 from sparring.data.sources.fields import clipped
 from sparring.data.sources.files import Files
-from sparring.data.sources.run_lengths import check_outline, mask_of
 from sparring.errors import DataError
 
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.data.run_lengths import RunLengths, area_of
 from sparring.data.sources.annotations import Objects
-from sparring.data.sources.run_lengths import RunLengths, area_of
 from sparring.errors import DataError
 from sparring.evaluation.protocol import Result, table
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sparring.data.run_lengths import run_lengths_of
 from sparring.data.sources.annotations import AnnotatedImages
-from sparring.data.sources.run_lengths import run_lengths_of
 from sparring.errors import TrainingError
 from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sparring.data.classes import canonical, match_classes
+from sparring.data.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.data.sources.detection_layouts import ACCEPTED, open_detection_images
-from sparring.data.sources.run_lengths import needs_coco_eval, run_lengths_of
 from sparring.errors import DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.detection.coco_score import AnnotatedObjects, coco_score

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pycocotools import mask as reference
 
-from sparring.data.sources.run_lengths import box_of, check_outline, mask_of, run_lengths_of
+from sparring.data.run_lengths import box_of, check_outline, mask_of, run_lengths_of
 from sparring.errors import DataError
 
 
