@@ -127,7 +127,7 @@ def test_data_that_are_missing_are_one_line(command: Command, tmp_path: Path) ->
 
 
 def test_settings_of_data_are_used_and_others_refused(command: Command, photos: Path) -> None:
-    assert "1 channels" in command("doctor", "--data", photos, "--set", "data.channels=1").out
+    assert "1 channel\n" in command("doctor", "--data", photos, "--set", "data.channels=1").out
     done = command("doctor", "--data", photos, "--set", "dat.channels=1")
     assert done.code == 2
     assert "did you mean 'data'" in done.error

@@ -145,6 +145,14 @@ def test_copies_within_one_set_are_counted_across_the_held_out_part() -> None:
     assert "also learned from" in lines[0]
 
 
+def test_a_class_of_a_single_image_is_never_scored_and_that_is_told(tmp_path: Path) -> None:
+    images, labels = coloured(31, 0, classes=2)
+    labels = np.where(np.arange(31) == 30, 2, labels)
+    score, lines = scored(write(tmp_path / "set", (images, labels)), None)
+    assert score["train_images"] + score["test_images"] == 31
+    assert any("'cat': a single image of it" in line for line in lines)
+
+
 def test_sets_without_a_common_image_report_nothing() -> None:
     score, lines = scored(coloured(30, 0), coloured(12, 1))
     assert not lines

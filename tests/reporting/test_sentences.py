@@ -115,14 +115,17 @@ def test_collapse_and_a_lost_bank_are_reported() -> None:
 
 
 def test_a_run_that_training_made_worse_carries_a_warning() -> None:
-    def scored(after: float, before: float) -> RunSummary:
-        return dataclasses.replace(run("AdCo", after), untrained={"knn": {"accuracy": before}})
+    def scored(after: float, before: float, *, seed: int = 0) -> RunSummary:
+        start = {"knn": {"accuracy": before}}
+        return dataclasses.replace(run("AdCo", after, seed=seed), untrained=start)
 
     assert warnings([scored(0.4, 0.3)]) == []
     assert warnings([scored(0.4, 0.4)]) == []
     assert warnings([scored(0.3, 0.4)]) == [
         "AdCo: training made it worse: kNN 30.0 % against 40.0 % untrained. Too few steps?"
     ]
+    two = [scored(0.4, 0.3), scored(0.3, 0.4, seed=1)]
+    assert [text.partition(":")[0] for text in warnings(two)] == ["AdCo, seed 1"]
 
 
 def test_every_run_has_a_name_of_its_own() -> None:

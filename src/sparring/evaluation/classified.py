@@ -119,6 +119,7 @@ def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
     equal = _equal_images(train, test, rows, test_rows)
     if (equal >= 0).all():
         kept, held_out = split(torch.from_numpy(test_targets), share=HELD_OUT_SHARE, seed=seed)
+        notes += _never_scored(names, test_targets)
         test_rows, test_targets = test_rows[held_out.numpy()], test_targets[held_out.numpy()]
         if train is test:
             rows, targets = rows[kept.numpy()], targets[kept.numpy()]
@@ -144,6 +145,15 @@ def classified(train: Dataset, test: Dataset, *, seed: int) -> Classified:
         num_known=num_known,
         notes=tuple(notes),
     )
+
+
+def _never_scored(names: Sequence[str], targets: npt.NDArray[np.int64]) -> list[str]:
+    """A line about classes of a single image, which cannot be held out; none without any."""
+    numbers, counts = np.unique(targets, return_counts=True)
+    alone = [names[number] for number in numbers[counts == 1] if number < len(names)]
+    if not alone:
+        return []
+    return [f"{listed(alone)}: a single image of it, which is learned from and never scored"]
 
 
 def positions(known: Classified, validation: Source) -> Int[Tensor, "validation"]:

@@ -154,16 +154,16 @@ def warnings(runs: Sequence[RunSummary]) -> list[str]:
     """What the reader must know before any number: a collapsed encoder, one that is worse than
     untrained, a bank that has left the images."""
     found = []
-    for run in runs:
+    for name, run in zip(run_names(runs), runs, strict=True):
         warning = run.trained.get("geometry", {}).get("warning")
         if warning:
-            found.append(f"{run.label}: {warning}")
+            found.append(f"{name}: {warning}")
         if (worse := worse_than_untrained(run.trained, run.untrained)) is not None:
-            found.append(f"{run.label}: {worse}")
-        record = {name: value for name in run.names() if (value := run.last(name)) is not None}
+            found.append(f"{name}: {worse}")
+        record = {key: value for key in run.names() if (value := run.last(key)) is not None}
         astray = alarm(run.method, run.opponents, record)
         if astray is not None:
-            found.append(f"{run.label}: {astray}.")
+            found.append(f"{name}: {astray}.")
     return found
 
 

@@ -165,11 +165,15 @@ def _sizes(seen: Inspection) -> DataFinding:
     longest = sides.max(axis=1)
     typical = int(np.median(longest))
     smallest, largest = (sides[np.argsort(sides.prod(axis=1))[place]] for place in (0, -1))
+    spread = (
+        f"from {_size(smallest)} to {_size(largest)} pixels, typically {typical} on the longer side"
+        if (sides != sides[0]).any()
+        else f"all {_size(smallest)} pixels"
+    )
     return DataFinding(
         "sizes",
         True,
-        f"from {_size(smallest)} to {_size(largest)} pixels, typically {typical} on the longer "
-        f"side: training at {suited_size(typical)} pixels unless --image-size says otherwise",
+        f"{spread}: training at {suited_size(typical)} pixels unless --image-size says otherwise",
     )
 
 
@@ -205,8 +209,9 @@ def _blank(seen: Inspection) -> DataFinding:
 
 
 def _grey(seen: Inspection) -> DataFinding:
-    if seen.thumbnails.shape[1] != 3:
-        return DataFinding("colour", True, f"{seen.thumbnails.shape[1]} channels")
+    channels = seen.thumbnails.shape[1]
+    if channels != 3:
+        return DataFinding("colour", True, f"{channels} channel{'s' * (channels > 1)}")
     values = seen.thumbnails.float()
     is_grey = (values.amax(dim=1) - values.amin(dim=1)).amax(dim=(1, 2)).numpy() <= 1
     share = float(is_grey[seen.readable].mean())
