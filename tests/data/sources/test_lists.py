@@ -159,6 +159,13 @@ def test_repeated_rows_are_kept_and_told(folder: Path) -> None:
     assert source.notes == ("1 rows of the list repeat an image, such as 'cats/0.png'",)
 
 
+def test_a_row_that_repeats_an_image_by_another_path_is_told(folder: Path) -> None:
+    rows = ["cats/0.png", "./cats/0.png", "dogs/../cats/0.png", "cats/1.png"]
+    (folder / "list.txt").write_text("\n".join(rows))
+    (note,) = open_source(folder / "list.txt").notes
+    assert note.startswith("2 rows of the list repeat an image")
+
+
 def test_names_that_are_not_utf8_are_found(folder: Path) -> None:
     os.rename(folder / "cats" / "0.png", os.path.join(os.fsencode(folder), b"caf\xe9.png"))  # noqa: PTH104, PTH118 - bytes
     (folder / "list.csv").write_bytes(b"path,label\ncaf\xe9.png,caf\xe9\ndogs/0.png,dog\n")

@@ -65,7 +65,7 @@ def open_list(path: Path, *, use: Use = "train") -> Source:
         raise DataError(f"{path} lists no images; it needs one path per line")
     names, notes = _resolved(path, [rows.paths[row] for row in kept])
     whole = Files(path.parent, names)
-    whole.notes = (*rows.notes, *notes, *_repeated(names))
+    whole.notes = (*rows.notes, *notes, *_repeated(path, names))
     if rows.labels is not None:
         whole = _labelled(whole, path, names, [rows.labels[row] for row in kept])
     if rows.parts is None:
@@ -186,9 +186,13 @@ def _found(path: Path, name: str) -> tuple[str, bool] | None:
     return None
 
 
-def _repeated(names: Sequence[str]) -> tuple[str, ...]:
+def _repeated(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     first: dict[str, int] = {}
-    repeated = [name for row, name in enumerate(names) if first.setdefault(name, row) != row]
+    folder = path.parent.absolute()
+    places = [os.path.normpath(os.path.join(folder, name)) for name in names]  # noqa: PTH118 - for speed
+    repeated = [
+        names[row] for row, place in enumerate(places) if first.setdefault(place, row) != row
+    ]
     if not repeated:
         return ()
     examples = listed([shown(name) for name in dict.fromkeys(repeated)][:1])
