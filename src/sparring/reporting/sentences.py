@@ -256,4 +256,5 @@ def certainty(score: Score) -> str:
     if not isinstance(interval, Sequence):
         return ""
     low, high = interval
-    return f"; that many images tell it to within {50 * (high - low):.0f} points (95 %)"
+    within = 50 * (high - low)
+    return f"; that many images tell it to within {within:.{int(within < 3)}f} points (95 %)"
