@@ -39,6 +39,14 @@ def test_log_gets_a_line_at_every_monitor_pass_and_none_between() -> None:
     assert screen.getvalue() == "step 10 of 100,000  loss 2.859  1234 images/s  kNN 70.0 %\n"
 
 
+def test_a_line_is_told_once() -> None:
+    display, screen = display_on(terminal=False)
+    with display:
+        for line in ("photos is split", "another line", "photos is split"):
+            display.report(line)
+    assert screen.getvalue() == "photos is split\nanother line\n"
+
+
 def test_bar_of_a_long_run_fits_eighty_columns() -> None:
     display, screen = display_on(terminal=True)
     with display:

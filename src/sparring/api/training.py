@@ -83,7 +83,7 @@ def train(
     distributed.barrier()
     with heard_by(listener, progress=progress) as heard:
         try:
-            config, dataset = open_images(config, data, heard)
+            config, dataset = open_images(config, config.data.path or data, heard)
             asked = config.training.batch_size
             if not gives_batch_size(settings, training):
                 config = with_fitting_batch(config, len(dataset))

@@ -33,6 +33,7 @@ class TerminalDisplay:
         self._task = ""
         self._warning: str | None = None
         self._score = ""
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -52,8 +53,9 @@ class TerminalDisplay:
             self._bar = None
 
     def report(self, line: str) -> None:
-        """Print a line of progress."""
-        if distributed.is_main():
+        """Print a line of progress; the same line once, such as one about images read twice."""
+        if distributed.is_main() and line not in self._told:
+            self._told.add(line)
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
