@@ -13,7 +13,7 @@ import sparring
 from sparring.methods import registry
 
 LAYERS = (
-    {"errors", "config", "seeding", "distributed"},
+    {"errors", "files", "config", "seeding", "distributed"},
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
     {"negatives"},

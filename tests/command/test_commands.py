@@ -10,12 +10,14 @@ import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import sparring
+from sparring.api import training as api_training
 from sparring.command.display import TerminalDisplay
 from sparring.methods import registry
 from sparring.optim.schedule import Position
@@ -312,6 +314,28 @@ def test_run_folder_used_by_another_process_is_left_alone(command: Command, run:
     assert done.code == 2
     assert done.error == f"{run} is in use by another process; wait for it or choose another --out"
     assert contents(run) == before
+
+
+def test_two_trainings_into_one_folder_give_one_run_and_one_line(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = train_arguments(photos, tmp_path / "run", "--max-steps", "1")
+    look, later = api_training.open_images, []
+
+    def look_late(*given: Any) -> Any:
+        """The second starts while the first looks at its images."""
+        monkeypatch.setattr(api_training, "open_images", look)
+        later.append(command(*arguments))
+        return look(*given)
+
+    monkeypatch.setattr(api_training, "open_images", look_late)
+    first = command(*arguments)
+    (second,) = later
+    assert (first.code, second.code) == (0, 2)
+    assert second.error == (
+        f"{tmp_path / 'run'} is in use by another process; wait for it or choose another --out"
+    )
+    assert (tmp_path / "run" / "backbone.safetensors").exists()
 
 
 # Scores, features, reports

@@ -529,7 +529,7 @@ def test_full_disk_has_its_own_message_without_root(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sparring.training.checkpoint.os.fsync", no_space)
+        patch.setattr("os.fsync", no_space)
         done = command("resume", out)
     assert done.code == 1
     assert "the disk is full; free some space and use `sparring resume`" in done.error

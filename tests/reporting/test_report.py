@@ -1,6 +1,8 @@
 """The page is well-formed, self-contained, safe, and complete when parts are missing."""
 
 import dataclasses
+import errno
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -310,6 +312,20 @@ def test_no_run_or_no_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         write_report([run()], tmp_path / "file" / "report.html")
+
+
+def test_full_disk_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_report([run()], tmp_path / "report.html")
+    before = path.read_bytes()
+
+    def no_space(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(StorageError, match="full; free some space and run the command again"):
+        write_report([run(), run()], path)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_generated_pairs_are_shown_one_above_the_other_by_time() -> None:

@@ -1,6 +1,5 @@
 """Checkpoints: whole or not at all, harmless to read, and of this run or refused."""
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ from torch import Tensor, nn
 
 import games
 from games import changed, play, state
-from sparring.errors import CheckpointError, StorageError
+from sparring.errors import CheckpointError
 from sparring.training.build import Game
 from sparring.training.checkpoint import (
     load_checkpoint,
     read_checkpoint,
     save_backbone,
     save_checkpoint,
-    write_atomically,
 )
 
 
@@ -87,39 +85,6 @@ def test_a_kill_while_writing_leaves_the_old_checkpoint(
     save_checkpoint(path, game, step=3, config="")  # what the kill left behind is no obstacle
     assert read_checkpoint(path)["step"] == 3
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
-
-
-def test_content_is_on_the_disk_before_it_takes_the_place_of_the_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (events.append("fsync"), fsync(number))[1])
-    monkeypatch.setattr(
-        Path, "replace", lambda path, target: (events.append("replace"), replace(path, target))[1]
-    )
-    write_atomically(tmp_path / "file", b"new")
-    assert events == ["fsync", "replace"]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "Read-only")],
-)
-def test_a_disk_that_does_not_take_it_leaves_the_old_file(
-    code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def refuse(_: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(StorageError, match=words):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 class Trap:

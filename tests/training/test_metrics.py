@@ -64,6 +64,17 @@ def test_every_record_is_on_the_disk_at_once(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_link_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
+    path, target = tmp_path / "metrics.jsonl", tmp_path / "notes.txt"
+    target.write_text('{"step": 0}\n{"step": 1}\n')
+    path.symlink_to(target)
+    file = MetricsFile(path, keep_before=1)
+    file.write({"step": 1})
+    file.close()
+    assert (steps(path), steps(target)) == ([0, 1], [0, 1])
+    assert not path.is_symlink()
+
+
 def test_values_that_are_not_finite_become_null_which_every_reader_of_json_knows(
     tmp_path: Path,
 ) -> None:

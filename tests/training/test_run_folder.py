@@ -9,7 +9,7 @@ import torch
 
 import games
 from sparring.errors import RunError, StorageError
-from sparring.training.checkpoint import write_atomically
+from sparring.files import write_atomically
 from sparring.training.run_folder import RunFolder
 
 
@@ -80,6 +80,78 @@ def test_the_lock_is_released_when_the_training_fails(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fails"), RunFolder(tmp_path).locked():
         raise ValueError("fails")
     with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    target = tmp_path / "thesis.tex"
+    for content in (None, "years of work"):
+        if content is not None:
+            target.write_text(content)
+            (tmp_path / "run" / ".lock").unlink()
+        (tmp_path / "run" / ".lock").symlink_to(target)
+        with (
+            pytest.raises(StorageError, match=r"cannot write .*\.lock: it is a link"),
+            RunFolder(tmp_path / "run").locked(),
+        ):
+            pass
+        assert target.exists() == (content is not None)
+    assert target.read_text() == "years of work"
+
+
+def test_a_claimed_folder_is_refused_to_others_and_locked_for_its_owner(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.claimed():
+        with (
+            pytest.raises(RunError, match="in use by another process"),
+            RunFolder(tmp_path / "run").claimed(),
+        ):
+            pass
+        with folder.locked():
+            folder.write_config(games.config("simclr"))
+        with (
+            pytest.raises(RunError, match="in use by another process"),
+            RunFolder(tmp_path / "run").locked(),
+        ):
+            pass
+    with pytest.raises(RunError, match="holds a run already"), folder.claimed():
+        pass
+
+
+def test_a_run_that_was_finished_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fast = RunFolder(tmp_path), RunFolder(tmp_path)
+    lock = slow._lock
+
+    def lock_late() -> int:
+        with fast.claimed():
+            fast.write_config(games.config("simclr"))
+        return lock()
+
+    monkeypatch.setattr(slow, "_lock", lock_late)
+    with pytest.raises(RunError, match="holds a run already"), slow.claimed():
+        pass
+    assert fast.config.exists()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_claim_that_comes_to_nothing_leaves_the_folder_as_it_was(
+    is_new: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    if not is_new:
+        path.mkdir()
+    with pytest.raises(ValueError, match="fails"), RunFolder(path).claimed():
+        raise ValueError("fails")
+    assert [*tmp_path.rglob("*")] == ([] if is_new else [path])
+
+
+def test_what_a_killed_claim_leaves_is_as_good_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".config.toml.0123abcd.sparring.part").touch()
+    with RunFolder(tmp_path).claimed():
         pass
 
 

@@ -23,7 +23,7 @@ from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.evaluation.score_record import ScoreRecord
-from sparring.training.checkpoint import write_atomically
+from sparring.files import write_atomically
 from sparring.training.encoders import encoders_and_step
 from sparring.training.listener import Listener, counter
 from sparring.training.opening import data_path

@@ -1,6 +1,7 @@
 """Public functions that train: train, resume."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,30 +76,24 @@ def train(
         backbone=backbone,
         **training,
     )
-    choose_device(config.training.device)  # before the images, which may take minutes
     distributed.start()
     folder = RunFolder(out)
-    if distributed.is_main():
-        folder.create()
-    distributed.barrier()
-    with heard_by(listener, progress=progress) as heard:
-        try:
-            config, dataset = open_images(config, config.data.path or data, heard)
-            asked = config.training.batch_size
-            if not gives_batch_size(settings, training):
-                config = with_fitting_batch(config, len(dataset))
-            training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-            if heard is not None:
-                steps = training_run.loader.steps_per_epoch
-                for line in cautions(
-                    config, len(dataset), steps_per_epoch=steps, asked_batch=asked
-                ):
-                    heard.report(line)
-            pretrain_opponent(training_run, heard, backbone=backbone)
-        except BaseException:
-            if distributed.is_main() and not any(folder.path.iterdir()):
-                folder.path.rmdir()
-            raise
+    with (
+        folder.claimed() if distributed.is_main() else nullcontext(),
+        heard_by(listener, progress=progress) as heard,
+    ):
+        distributed.barrier()
+        choose_device(config.training.device)  # before the images, which may take minutes
+        config, dataset = open_images(config, config.data.path or data, heard)
+        asked = config.training.batch_size
+        if not gives_batch_size(settings, training):
+            config = with_fitting_batch(config, len(dataset))
+        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+        if heard is not None:
+            steps = training_run.loader.steps_per_epoch
+            for line in cautions(config, len(dataset), steps_per_epoch=steps, asked_batch=asked):
+                heard.report(line)
+        pretrain_opponent(training_run, heard, backbone=backbone)
         run_training(training_run, folder)
     return Run(folder.path)
 
@@ -146,7 +141,10 @@ def resume(
     read_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
     distributed.start()
-    with heard_by(listener, progress=progress) as heard:
+    with (
+        folder.locked() if distributed.is_main() else nullcontext(),
+        heard_by(listener, progress=progress) as heard,
+    ):
         require_unchanged_classes(config, folder, heard)
         if data is None:
             data = data_path(config)

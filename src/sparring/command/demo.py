@@ -10,6 +10,7 @@ from sparring import api
 from sparring.command.demo_data import find_files, read_part, write_class_folders
 from sparring.config import Tree, merged
 from sparring.errors import RunError
+from sparring.files import write_atomically
 from sparring.training.listener import Listener
 
 METHODS: dict[str, Tree] = {"mocov2": {}, "adco": {"queue_epochs": 1.0}}
@@ -87,8 +88,8 @@ def _require_own_folder(out: Path) -> None:
 
 def _move_earlier_results(out: Path, display: Listener) -> None:
     """Mark the folder as a demo's, and move the results of an earlier demo aside."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).touch()
+    if not (out / MARKER).exists():
+        write_atomically(out / MARKER, b"")
     earlier = [out / name for name in RESULTS if (out / name).exists()]
     if not earlier:
         return

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sparring.errors import DataError, StorageError
+from sparring.errors import DataError
+from sparring.files import new_folder, not_written, publish
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Folder into which the Debian package `dataset-fashion-mnist` puts the files."""
@@ -167,14 +168,14 @@ def write_class_folders(
 
     if folder.exists():
         return
-    part = folder.with_name(f"{folder.name}.part")
     try:
-        for name in CLASSES:
-            (part / name).mkdir(parents=True, exist_ok=True)
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            content = io.BytesIO()
-            Image.fromarray(image).save(content, "PNG", compress_level=1)
-            (part / CLASSES[label] / f"{number:05}.png").write_bytes(content.getvalue())
-        part.rename(folder)
+        with new_folder(folder) as part:
+            for name in CLASSES:
+                (part / name).mkdir()
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                content = io.BytesIO()
+                Image.fromarray(image).save(content, "PNG", compress_level=1)
+                (part / CLASSES[label] / f"{number:05}.png").write_bytes(content.getvalue())
+            publish(part, folder)
     except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from None
+        raise not_written(folder, error) from None

@@ -10,7 +10,7 @@ from sparring.errors import RunError
 from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Chosen, Result, without_predictions
-from sparring.training.checkpoint import write_atomically
+from sparring.files import write_atomically
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import ENCODERS, ScoredResult, add_result, read_scores
 

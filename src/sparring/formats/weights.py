@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError, unknown_name
+from sparring.files import write_atomically
 from sparring.models.backbones import CUSTOM, takes_image_size
 from sparring.models.encoder import Encoder
-from sparring.training.checkpoint import save_backbone, write_atomically
+from sparring.training.checkpoint import save_backbone
 from sparring.training.settings import RunConfig
 
 TORCHVISION = (

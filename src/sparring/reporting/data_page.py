@@ -13,10 +13,10 @@ import numpy as np
 
 from sparring.data.inspection.findings import DataFinding, class_name
 from sparring.data.inspection.inspecting import Inspection
+from sparring.files import write_atomically
 from sparring.reporting.figures import picture
 from sparring.reporting.gallery import pixels
 from sparring.reporting.sections import section
-from sparring.training.checkpoint import write_atomically
 
 CLASSES, PER_CLASS = 24, 8
 """Most classes, and most images of each, that the page shows."""

@@ -6,7 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from sparring.errors import RunError, StorageError
+from sparring.errors import RunError
+from sparring.files import write_atomically
 from sparring.reporting.details import details
 from sparring.reporting.picture_sections import picture_sections
 from sparring.reporting.pools import unequal_budgets
@@ -25,15 +26,10 @@ def write_report(runs: Sequence[RunSummary], out: str | Path) -> Path:
 
     Raises:
         RunError: without runs.
-        StorageError: if the file cannot be written.
+        StorageError: if the file cannot be written; an older one stays as it is.
     """
     path = Path(out)
-    page = report_html(runs)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
+    write_atomically(path, report_html(runs).encode("utf-8", "backslashreplace"))
     return path
 
 

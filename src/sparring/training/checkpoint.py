@@ -1,11 +1,8 @@
 """Checkpoints: written atomically, and read without running any code that they contain."""
 
-import contextlib
 import copy
-import errno
 import io
 import json
-import os
 import pickle
 import re
 import zipfile
@@ -17,47 +14,19 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import CheckpointError, StorageError
+from sparring.errors import CheckpointError
+from sparring.files import AGAIN, write_atomically
 from sparring.models.split_norm import join_norms
 from sparring.training.build import Game
 
 FORMAT = 1
 """Format version of checkpoints; increased when older ones can no longer be read."""
+RESUME = "free some space and use `sparring resume`"
+"""What to do about a disk that is full once there is a checkpoint."""
 
 
 class DamagedError(Exception):
     """A file differs from what was written; callers catch this error."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old or the new content, never a part.
-
-    Raises:
-        StorageError: if the disk is full or read-only; the old file stays unchanged.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise not_written(path, error) from None
-
-
-def not_written(path: Path, error: OSError) -> StorageError:
-    """Error for a file that could not be written, with advice."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = (
-        "the disk is full; free some space and use `sparring resume`"
-        if full
-        else (error.strerror or str(error))
-    )
-    return StorageError(f"cannot write {path}: {why}")
 
 
 def save_checkpoint(
@@ -85,14 +54,14 @@ def save_checkpoint(
         "method": game.method.state_dict(),
         "players": {name: player.state_dict() for name, player in game.players.items()},
     }
-    write_state(path, content)
+    write_state(path, content, advice=RESUME if path.exists() else AGAIN)
 
 
-def write_state(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values atomically."""
+def write_state(path: Path, content: Mapping[str, Any], *, advice: str = AGAIN) -> None:
+    """Write tensors and plain values atomically; the advice is for a full disk."""
     file = io.BytesIO()
     torch.save(dict(content), file)
-    write_atomically(path, file.getvalue())
+    write_atomically(path, file.getvalue(), advice=advice)
 
 
 def read_state(path: Path) -> Any:

@@ -3,15 +3,17 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
 from sparring.methods import registry
 from sparring.methods.method import Method
-from sparring.training.checkpoint import not_written, write_atomically
+from sparring.training.checkpoint import RESUME
 
 METRICS: Mapping[str, Metric] = {
     "step": Metric("steps made before this one, from 0"),
@@ -91,8 +93,13 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, keep_before: int) -> None:
         kept = [record for record in read_metrics(path) if record["step"] < keep_before]
-        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
-        self._path, self._file = path, path.open("a")
+        content = "".join(json.dumps(record) + "\n" for record in kept)
+        write_atomically(path, content.encode(), advice=RESUME)
+        try:
+            number = open_without_following(path, os.O_WRONLY | os.O_APPEND)
+        except OSError as error:
+            raise not_written(path, error) from None
+        self._path, self._file = path, os.fdopen(number, "a", encoding="utf-8")
 
     def write(self, record: Mapping[str, float]) -> None:
         """Append one record; non-finite values become null.
@@ -105,7 +112,7 @@ class MetricsFile:
             self._file.write(json.dumps(clean) + "\n")
             self._file.flush()
         except OSError as error:
-            raise not_written(self._path, error) from None
+            raise not_written(self._path, error, advice=RESUME) from None
 
     def close(self) -> None:
         """Close the file."""

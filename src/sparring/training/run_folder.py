@@ -2,12 +2,13 @@
 
 import fcntl
 import json
+import os
 import platform
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ import torch
 from sparring import distributed
 from sparring.config import read_toml, toml_text
 from sparring.errors import RunError, StorageError
-from sparring.training.checkpoint import write_atomically
+from sparring.files import (
+    AGAIN,
+    is_part,
+    make_folder,
+    not_written,
+    open_without_following,
+    write_atomically,
+)
+from sparring.training.checkpoint import RESUME
 from sparring.training.settings import RunConfig
 
 PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
@@ -37,6 +46,8 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.quarantine = self.path / "quarantine.txt"
         self.environment = self.path / "environment.json"
+        self._lock_file = self.path / ".lock"
+        self._is_locked = False
 
     def create(self) -> None:
         """Create the folder.
@@ -52,12 +63,18 @@ class RunFolder:
                 else "it has no checkpoint; remove it"
             )
             raise RunError(f"{self.path} holds a run already; {how} or choose another --out")
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or self._holds_anything()):
             raise RunError(f"{self.path} exists and is not an empty folder; choose another --out")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise StorageError(f"cannot create {self.path}: {error.strerror or error}") from None
+
+    def _holds_anything(self) -> bool:
+        """Whether there is more than what a train leaves that was killed before its first file."""
+        return any(
+            path.name != self._lock_file.name and not is_part(path) for path in self.path.iterdir()
+        )
 
     def require(self) -> None:
         """Raise an error if the folder holds no run.
@@ -73,23 +90,72 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder against training by other processes.
+        """Lock the folder against training by other processes; inside of it, nothing happens.
 
         Raises:
             RunError: if another process holds the lock.
         """
-        with (self.path / ".lock").open("w") as file:
+        if self._is_locked:
+            yield
+            return
+        try:
+            lock = self._lock()
+        except OSError as error:
+            raise not_written(self._lock_file, error) from None
+        self._is_locked = True
+        try:
+            yield
+        finally:
+            self._is_locked = False
+            os.close(lock)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Create and lock the folder of a new run, before anything else is done for it.
+
+        If the run ends with an error before it wrote anything, the folder is as it was before.
+
+        Raises:
+            RunError: if the folder is not empty, or another process has claimed it.
+            StorageError: if it cannot be created.
+        """
+        is_new = not self.path.exists()
+        self.create()
+        with self.locked():
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.create()  # another process may have finished a run before the lock
+                yield
+            except BaseException:
+                if not self._holds_anything():
+                    self._lock_file.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        if is_new:
+                            self.path.rmdir()
+                raise
+
+    def _lock(self) -> int:
+        """Descriptor that holds the lock until it is closed."""
+        while True:
+            try:
+                number = open_without_following(self._lock_file, os.O_RDWR | os.O_CREAT)
+            except FileNotFoundError:
+                raise RunError(
+                    f"{self.path} was removed by another process; run the command again"
+                ) from None
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                os.close(number)
                 raise RunError(
                     f"{self.path} is in use by another process; wait for it or choose another --out"
                 ) from None
-            yield
+            if os.fstat(number).st_nlink:  # else its owner has just removed it
+                return number
+            os.close(number)
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration, which rebuilds the run."""
-        write_atomically(self.config, toml_text(config.tree()).encode("utf-8", "surrogateescape"))
+        self._write(self.config, toml_text(config.tree()).encode("utf-8", "surrogateescape"))
 
     def read_config(self) -> RunConfig:
         """Read the configuration of the run."""
@@ -99,7 +165,7 @@ class RunFolder:
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
         """Write the list of unusable files, one per line with the reason after a tab."""
         lines = [f"{key}\t{reason}\n" for key, reason in files]
-        write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
+        self._write(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
 
     def write_environment(
         self, device: torch.device, *, further: Mapping[str, object] | None = None
@@ -111,7 +177,7 @@ class RunFolder:
             further: what else to save; empty values are left out.
         """
         more = {name: value for name, value in (further or {}).items() if value}
-        write_atomically(self.environment, _json({**environment(device), **more}))
+        self._write(self.environment, _json({**environment(device), **more}))
 
     def read_environment(self) -> dict[str, Any]:
         """What `write_environment` saved; empty if it is missing or damaged."""
@@ -141,6 +207,10 @@ class RunFolder:
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace the scores."""
         write_atomically(self.scores, _json(scores))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file of the training."""
+        write_atomically(path, content, advice=RESUME if self.checkpoint.exists() else AGAIN)
 
 
 def environment(device: torch.device) -> dict[str, str | int]:

@@ -9,10 +9,10 @@ from sparring.config import Tree, leaves
 from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError, RunError
 from sparring.evaluation.data import EvaluationData
+from sparring.files import write_atomically
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Position
-from sparring.training.checkpoint import write_atomically
 from sparring.training.encoders import load_encoders
 from sparring.training.run import prepare, pretrain_opponent, run_training
 from sparring.training.run_folder import RunFolder
