@@ -7,19 +7,32 @@ import resource
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sparring.data import store as module
+from sparring.data import store_check as checks
 from sparring.data.decode import centre_square, decode
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.source import open_source
 from sparring.data.store import cache_folder, open_store
 from sparring.errors import StorageError
+from sparring.files import new_folder
 
+DAMAGES = (
+    *("shorter", "longer", "zeros", "second half zeros", "one bit", "gone", "index"),
+    *("two blocks in each other's place", "index of other rows", "index of an older version"),
+    *("index of zeros", "index nested deeply"),
+)
 IMAGES = np.random.default_rng(0).integers(0, 256, (200, 12, 10), np.uint8)
+
+
+def restart(place: Path) -> None:
+    """Forget that a store was checked, as a machine does that is started again."""
+    (place / "verified.json").unlink()
 
 
 def only_store(cache: Path) -> Path:
@@ -105,12 +118,35 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)]
 
 
-@pytest.mark.parametrize("damage", ["shorter", "longer", "index", "gone"])
-def test_a_damaged_store_is_built_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_store_is_built_again_with_a_line(tmp_path: Path, damage: str) -> None:
+    lines: list[str] = []
     expected = np.array(open_store(Arrays(IMAGES), size=8, cache=tmp_path).images)
     place = only_store(tmp_path)
     content = (place / "images.bin").read_bytes()
+    index = (place / "index.json").read_text()
+    restart(place)
     match damage:
+        case "zeros":
+            (place / "images.bin").write_bytes(bytes(len(content)))
+        case "second half zeros":
+            half = len(content) // 2
+            (place / "images.bin").write_bytes(content[:half] + bytes(len(content) - half))
+        case "one bit":
+            flipped = bytearray(content)
+            flipped[-1] ^= 1
+            (place / "images.bin").write_bytes(flipped)
+        case "two blocks in each other's place":
+            first, second = content[: 64 * 192], content[64 * 192 : 128 * 192]
+            (place / "images.bin").write_bytes(second + first + content[128 * 192 :])
+        case "index of other rows":
+            (place / "index.json").write_text(index.replace('"bad": []', '"bad": [[900, "x"]]'))
+        case "index of an older version":
+            (place / "index.json").write_text('{"bad": [], "clipped": 0}')
+        case "index of zeros":
+            (place / "index.json").write_bytes(bytes(len(index)))
+        case "index nested deeply":
+            (place / "index.json").write_text("[" * 100_000)
         case "shorter":
             (place / "images.bin").write_bytes(content[:-1])
         case "longer":
@@ -119,8 +155,84 @@ def test_a_damaged_store_is_built_again(tmp_path: Path, damage: str) -> None:
             (place / "index.json").write_text("{")
         case "gone":
             (place / "images.bin").unlink()
-    assert (open_store(Arrays(IMAGES), size=8, cache=tmp_path).images == expected).all()
+    store = open_store(Arrays(IMAGES), size=8, cache=tmp_path, report=lines.append)
+    assert (store.images == expected).all()
     assert (only_store(tmp_path) / "images.bin").read_bytes() == content
+    (line,) = lines
+    assert line.startswith(f"the decoded images in {place} are damaged (")
+    open_store(Arrays(IMAGES), size=8, cache=tmp_path, report=lambda _: pytest.fail("again"))
+
+
+def test_a_store_with_unreadable_images_is_checked_too(folder: Path, tmp_path: Path) -> None:
+    (folder / "cats" / "1.png").write_bytes(b"")
+    open_store(open_source(folder), size=16, cache=tmp_path)
+    place = only_store(tmp_path)
+    restart(place)
+    fine = open_store(open_source(folder), size=16, cache=tmp_path, report=pytest.fail)
+    content = np.array(fine.images)
+    restart(place)
+    (place / "images.bin").write_bytes(bytes(content.nbytes))
+    again = open_store(open_source(folder), size=16, cache=tmp_path)
+    assert (again.images == content).all()
+
+
+def test_damage_is_told_with_its_extent(tmp_path: Path) -> None:
+    lines: list[str] = []
+    open_store(Arrays(IMAGES), size=8, cache=tmp_path)
+    place = only_store(tmp_path)
+    with (place / "images.bin").open("r+b") as file:
+        file.write(bytes(10))
+    restart(place)
+    open_store(Arrays(IMAGES), size=8, cache=tmp_path, report=lines.append)
+    assert "(1 of 4 blocks of images are not what was written)" in lines[0]
+
+
+def test_a_store_is_checked_once_per_start_of_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    check = checks._damaged_blocks
+
+    def count(*given: Any) -> int:
+        checked.append(checks._start())
+        return check(*given)
+
+    monkeypatch.setattr(checks, "_damaged_blocks", count)
+    for start in ("builder's", "builder's", "two", "two", "builder's", "three"):
+        monkeypatch.setattr(checks, "_start", lambda start=start: start)
+        open_store(Arrays(IMAGES), size=8, cache=tmp_path)
+    assert checked == ["two", "three"], "the builder knows what it wrote"
+
+
+def test_a_store_that_was_written_to_since_is_checked_again(tmp_path: Path) -> None:
+    lines: list[str] = []
+    expected = np.array(open_store(Arrays(IMAGES), size=8, cache=tmp_path).images)
+    file = only_store(tmp_path) / "images.bin"
+    file.write_bytes(bytes(len(file.read_bytes())))
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    store = open_store(Arrays(IMAGES), size=8, cache=tmp_path, report=lines.append)
+    assert (store.images == expected).all()
+    assert "4 of 4 blocks" in lines[0]
+
+
+def test_what_the_builder_wrote_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    fsync, rename = os.fsync, Path.rename
+
+    def remember(number: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{number}").readlink().name)
+        fsync(number)
+
+    def require_synced(path: Path, target: Path) -> Path:
+        assert {"images.bin", "index.json", path.name} <= synced
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    monkeypatch.setattr(Path, "rename", require_synced)
+    open_store(Arrays(IMAGES), size=8, cache=tmp_path)
+    assert "stores" in synced
 
 
 def test_the_second_of_two_builders_takes_over_the_first_ones_store(tmp_path: Path) -> None:
@@ -222,13 +334,25 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "stores").iterdir()) == []
 
 
-def test_leftovers_of_killed_builders_are_swept_after_a_day(tmp_path: Path) -> None:
-    old, young = tmp_path / "stores" / "a.partial-1", tmp_path / "stores" / "b.partial-2"
-    for path, age_hours in ((old, 25), (young, 1)):
-        path.mkdir(parents=True)
-        os.utime(path, (time.time() - age_hours * 3600,) * 2)
-    open_store(Arrays(IMAGES), size=8, cache=tmp_path)
-    assert (old.exists(), young.exists()) == (False, True)
+def die_while_building(cache: Path) -> None:
+    open_store(Arrays(IMAGES), size=8, cache=cache, progress=lambda *_: os._exit(9))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_part_of_a_dead_builder_makes_room_at_once_and_that_of_a_live_one_stays(
+    tmp_path: Path,
+) -> None:
+    builder = multiprocessing.get_context("fork").Process(
+        target=die_while_building, args=(tmp_path,)
+    )
+    builder.start()
+    builder.join(timeout=60)
+    (dead,) = (tmp_path / "stores").iterdir()
+    with new_folder(tmp_path / "stores" / "live") as live:
+        assert not dead.exists()
+        open_store(Arrays(IMAGES), size=8, cache=tmp_path)
+        assert live.exists()
+    only_store(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,13 @@ def open_dataset(
         and (squares := source.squares(image_size, form.channels)) is not None
     ):
         return StoredDataset(source, squares, form=form)
-    opening = _Opening(source, settings, form, image_size, progress)
+    opening = _Opening(source, settings, form, image_size, progress=progress, report=report)
     if settings.store == "always" or (
         settings.store == "auto" and opening.is_small(typical_side(headers))
     ):
         dataset: Dataset = opening.stored()
     elif is_training:
-        return opening.from_files(report)
+        return opening.from_files()
     else:
         dataset = opening.checked_files()
     _report_left_out(dataset, len(source), report, is_training=is_training)
@@ -162,6 +162,7 @@ class _Opening:
         form: how to read them.
         size: side of the squares in pixels.
         progress: called while the images are decoded.
+        report: called with lines that a user should read.
     """
 
     def __init__(
@@ -170,10 +171,12 @@ class _Opening:
         settings: DataSettings,
         form: PixelFormat,
         size: int,
+        *,
         progress: ProgressCallback | None,
+        report: Report,
     ) -> None:
         self._source, self._settings, self._form = source, settings, form
-        self._size, self._progress = size, progress
+        self._size, self._progress, self._report = size, progress, report
         self._workers = settings.workers or free_cores()
 
     def is_small(self, typical: int) -> bool:
@@ -193,10 +196,10 @@ class _Opening:
             quarantine=store.quarantine,
         )
 
-    def from_files(self, report: Report) -> FileDataset:
+    def from_files(self) -> FileDataset:
         """Images that are decoded whenever needed; the first with clipped values is reported."""
         line = "some images have values outside data.value_range, which are clipped"
-        self._form = replace(self._form, clipped=ClippedImages(lambda: report(line)))
+        self._form = replace(self._form, clipped=ClippedImages(lambda: self._report(line)))
         return self._files(self._source)
 
     def checked_files(self) -> FileDataset:
@@ -269,6 +272,7 @@ class _Opening:
                 cache=cache_folder(self._settings.cache),
                 workers=self._workers,
                 progress=self._progress,
+                report=self._report if is_builder else None,
             )
         finally:
             if is_builder:

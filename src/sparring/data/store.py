@@ -2,15 +2,14 @@
 
 A store is a folder named after everything that determines its content (`store_key`), so a changed
 file or another size gives another store. It is built next to its final place and then renamed, so a
-store that exists is complete; the second of two concurrent builders uses the first one's.
+store that exists is complete; the second of two concurrent builders uses the first one's. What a
+disk or a loss of power does to it later is found by checksums (`store_check.py`).
 """
 
 import hashlib
-import json
 import os
 import shutil
-import tempfile
-import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,17 +30,27 @@ from sparring.data.decode import (
 )
 from sparring.data.pixel_format import RGB
 from sparring.data.sources.image_source import Source
+from sparring.data.store_check import (
+    IMAGES,
+    DamagedStoreError,
+    StoreIndex,
+    mark_verified,
+    read_index,
+    require_whole,
+    write_index,
+)
 from sparring.errors import StorageError
+from sparring.files import make_folder, new_folder, publish, remove_abandoned
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Called with the number of images done and the total."""
+Report: TypeAlias = Callable[[str], None]
+"""Called with a line that a user should read."""
 Quarantine: TypeAlias = tuple[tuple[str, str], ...]
 """Key and reason of each image that cannot be read."""
 
 BLOCK = 64
 """Images decoded per task: enough that the overhead of a task is negligible."""
-ABANDONED_SECONDS = 86_400
-"""Age from which an unfinished store counts as left by a killed builder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +95,9 @@ def open_store(
     cache: Path,
     workers: int = 1,
     progress: ProgressCallback | None = None,
+    report: Report | None = None,
 ) -> Store:
-    """Store of a source, built on first use.
+    """Store of a source, built on first use, and again if it is damaged.
 
     Args:
         source: images.
@@ -96,17 +106,21 @@ def open_store(
         cache: folder of all stores.
         workers: decoding threads.
         progress: called after every block; not called if the store exists.
+        report: called with a line if the store is damaged.
 
     Raises:
         StorageError: if the disk is full or not writable; nothing is left behind.
     """
     place = cache / "stores" / store_key(source, size, form)
-    found = _read(place, source, size, form)
-    if found is not None:
-        return found
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(place.parent)
+        if (found := _read(place, source, size, form, workers)) is not None:
+            return found
+    except DamagedStoreError as error:
+        if report is not None:
+            report(f"the decoded images in {place} are damaged ({error}); decoding them again")
+    try:
+        make_folder(place.parent)
+        remove_abandoned(place.parent)
         _require_space(place.parent, len(source) * form.channels * size**2)
         _build(place, source, size=size, form=form, workers=workers, progress=progress)
     except OSError as error:
@@ -114,30 +128,36 @@ def open_store(
             f"cannot keep decoded images in {cache}: {error.strerror or error}; free some space, "
             "set SPARRING_CACHE to a folder on another disk, or train with data.store=never"
         ) from None
-    built = _read(place, source, size, form)
-    if built is None:
-        raise StorageError(
-            f"the store {place} vanished or was damaged while it was opened; try again"
-        )
-    return built
-
-
-def _read(place: Path, source: Source, size: int, form: PixelFormat) -> Store | None:
-    """Store at this place; None if it does not exist or is damaged."""
     try:
-        index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-        clipped = int(index["clipped"])
-        bad = {int(row): str(reason) for row, reason in index["bad"]}
-        rows = np.setdiff1d(np.arange(len(source)), np.array(list(bad), np.int64))
-        path, shape = place / "images.bin", (len(rows), form.channels, size, size)
-        if path.stat().st_size != np.prod(shape):
-            return None
-        empty = np.zeros(shape, np.uint8) if not len(rows) else None
-        images = np.memmap(path, np.uint8, mode="r", shape=shape) if empty is None else empty
-    except (OSError, ValueError, KeyError, TypeError):
+        if (built := _read(place, source, size, form, workers)) is not None:
+            return built
+    except DamagedStoreError:
+        pass
+    raise StorageError(f"the store {place} vanished or was damaged while it was opened; try again")
+
+
+def _read(place: Path, source: Source, size: int, form: PixelFormat, workers: int) -> Store | None:
+    """Store at this place; None if it does not exist.
+
+    Raises:
+        DamagedStoreError: if it is not what was built.
+    """
+    if not place.exists():
         return None
-    form.clipped.count = clipped
-    return Store(images, rows, tuple((source.key(row), reason) for row, reason in bad.items()))
+    index = read_index(place, num_rows=len(source))
+    rows = np.setdiff1d(np.arange(len(source)), np.array(list(index.bad), np.int64))
+    path, shape = place / IMAGES, (len(rows), form.channels, size, size)
+    require_whole(path, index, shape=shape, workers=workers)
+    try:
+        images = np.memmap(path, np.uint8, mode="r", shape=shape) if len(rows) else None
+    except (OSError, ValueError):  # it has just been removed or cut
+        raise DamagedStoreError("its images cannot be read") from None
+    form.clipped.count = index.clipped
+    return Store(
+        np.zeros(shape, np.uint8) if images is None else images,
+        rows,
+        tuple((source.key(row), reason) for row, reason in index.bad.items()),
+    )
 
 
 def _build(
@@ -150,18 +170,21 @@ def _build(
     progress: ProgressCallback | None,
 ) -> None:
     form.clipped.count = 0
-    partial = Path(tempfile.mkdtemp(prefix=f"{place.name}.partial-", dir=place.parent))
-    try:
-        with (partial / "images.bin").open("wb") as file:
-            bad = _write_images(
+    with new_folder(place) as partial:
+        with (partial / IMAGES).open("xb") as file:
+            bad, blocks = _write_images(
                 file, source, size=size, form=form, workers=workers, progress=progress
             )
-        (partial / "index.json").write_text(
-            json.dumps({"bad": bad, "clipped": form.clipped.count}), encoding="utf-8"
-        )
-        _move(partial, place, is_whole=lambda: _read(place, source, size, form) is not None)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_index(partial, StoreIndex(dict(bad), form.clipped.count, blocks))
+        mark_verified(partial / IMAGES)
+        _move(partial, place, is_whole=lambda: _is_whole(place, source, size, form, workers))
+
+
+def _is_whole(place: Path, source: Source, size: int, form: PixelFormat, workers: int) -> bool:
+    try:
+        return _read(place, source, size, form, workers) is not None
+    except DamagedStoreError:
+        return False
 
 
 def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
@@ -171,18 +194,15 @@ def _move(partial: Path, place: Path, *, is_whole: Callable[[], bool]) -> None:
     """
     while True:
         try:
-            partial.rename(place)
+            publish(partial, place)
             return
         except OSError:
             if not place.is_dir():
                 raise
         if is_whole():
             return
-        with (
-            tempfile.TemporaryDirectory(prefix=f"{place.name}.partial-", dir=place.parent) as bin_,
-            suppress(FileNotFoundError),
-        ):
-            place.rename(Path(bin_, "damaged"))
+        with new_folder(place) as bin_, suppress(FileNotFoundError):
+            place.rename(bin_ / "damaged")
 
 
 def _write_images(
@@ -193,18 +213,21 @@ def _write_images(
     form: PixelFormat,
     workers: int,
     progress: ProgressCallback | None,
-) -> list[tuple[int, str]]:
-    """Append all readable images in order.
+) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
+    """Append all readable images in order; returns the others with their reasons, and the number of
+    images and the checksum of each block.
 
     Uses plain writes: writing to a mapped file on a full disk kills the process.
     """
     bad: list[tuple[int, str]] = []
+    blocks: list[tuple[int, int]] = []
     for stop, images, unreadable in _decoded_blocks(source, size, form, workers):
         file.write(images.data)
         bad += unreadable
+        blocks.append((len(images), zlib.crc32(images.data)))
         if progress is not None:
             progress(stop, len(source))
-    return bad
+    return bad, blocks
 
 
 _Block: TypeAlias = tuple[int, npt.NDArray[np.uint8], list[tuple[int, str]]]
@@ -244,9 +267,3 @@ def _require_space(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise OSError(0, f"they need {num_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free")
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for left in folder.glob("*.partial-*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
