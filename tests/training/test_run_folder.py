@@ -136,6 +136,21 @@ def test_a_run_that_was_finished_meanwhile_is_not_replaced(
     assert fast.config.exists()
 
 
+def test_a_folder_that_a_failed_claim_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, create = tmp_path / "run", RunFolder.create
+
+    def create_and_lose(folder: RunFolder) -> None:
+        create(folder)
+        monkeypatch.setattr(RunFolder, "create", create)
+        path.rmdir()
+
+    monkeypatch.setattr(RunFolder, "create", create_and_lose)
+    with RunFolder(path).claimed():
+        assert path.is_dir()
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_claim_that_comes_to_nothing_leaves_the_folder_as_it_was(
     is_new: bool, tmp_path: Path

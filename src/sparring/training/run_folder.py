@@ -90,10 +90,12 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder against training by other processes; inside of it, nothing happens.
+        """Lock the folder, made if missing, against training by other processes; a lock within a
+        lock of the same object does nothing.
 
         Raises:
             RunError: if another process holds the lock.
+            StorageError: if the folder cannot be written, or a link is in the lock's place.
         """
         if self._is_locked:
             yield
@@ -136,12 +138,11 @@ class RunFolder:
     def _lock(self) -> int:
         """Descriptor that holds the lock until it is closed."""
         while True:
+            make_folder(self.path)
             try:
                 number = open_without_following(self._lock_file, os.O_RDWR | os.O_CREAT)
-            except FileNotFoundError:
-                raise RunError(
-                    f"{self.path} was removed by another process; run the command again"
-                ) from None
+            except FileNotFoundError:  # a claim that came to nothing has just removed the folder
+                continue
             try:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

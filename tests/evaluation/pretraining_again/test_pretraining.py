@@ -24,6 +24,7 @@ from sparring.evaluation.pretraining_again.pretraining import (
 )
 from sparring.training import loop
 from sparring.training.loop import Training
+from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
 PLACE = "domains/without-photo"
@@ -102,6 +103,21 @@ def test_a_finished_pretraining_is_taken_over(tmp_path: Path, steps: list[int]) 
     assert steps == list(range(6))
     assert state_digest(first.trained) == state_digest(again.trained)
     assert state_digest(first.untrained) == state_digest(again.untrained)
+
+
+def test_a_pretraining_that_another_evaluation_finished_meanwhile_is_not_made_again(
+    tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, lock = evaluation_data(tmp_path), RunFolder._lock
+
+    def lock_late(folder: RunFolder) -> int:
+        monkeypatch.setattr(RunFolder, "_lock", lock)
+        pretrained(images(), PLACE, config=run_config(work), data=work)
+        return lock(folder)
+
+    monkeypatch.setattr(RunFolder, "_lock", lock_late)
+    pretrained(images(), PLACE, config=run_config(work), data=work)
+    assert steps == list(range(6))
 
 
 def test_an_interrupted_pretraining_goes_on_to_the_same_bits(

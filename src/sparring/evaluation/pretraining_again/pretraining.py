@@ -14,6 +14,7 @@ from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Position
 from sparring.training.encoders import load_encoders
+from sparring.training.loop import Training
 from sparring.training.run import prepare, pretrain_opponent, run_training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -148,21 +149,37 @@ def _pretrained(
 ) -> Pretrained:
     """Both encoders of the pretraining in this folder, which is begun, continued or only read."""
     run = prepare(config, images, folder, backbone=None, listener=None)
-    is_begun = folder.checkpoint.exists()
-    if is_begun:
-        _refuse_another(folder, config, images)
-        run.restore()
+    _restore(run, images)
     if run.step < run.last_step:
-        if listener is not None:
-            run.observe = listener.observe
-            listener.report(
-                f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
-            )
-        if not is_begun:
-            write_atomically(folder.path / _IMAGES, images.content_fingerprint.encode())
-            pretrain_opponent(run, listener)
-        run_training(run, folder)
+        with folder.locked():
+            is_begun = _restore(run, images)  # another evaluation may have finished it meanwhile
+            if run.step < run.last_step:
+                _train(run, images, listener, is_begun=is_begun)
     return Pretrained(*load_encoders(folder, device=config.training.device))
+
+
+def _restore(run: Training, images: Dataset) -> bool:
+    """Restore a pretraining that was begun in the folder; returns whether there was one."""
+    is_begun = run.folder.checkpoint.exists()
+    if is_begun:
+        _refuse_another(run.folder, run.config, images)
+        run.restore()
+    return is_begun
+
+
+def _train(
+    run: Training, images: Dataset, listener: _PretrainingListener | None, *, is_begun: bool
+) -> None:
+    """Begin or continue the pretraining, up to its last step."""
+    if listener is not None:
+        run.observe = listener.observe
+        listener.report(
+            f"pretraining on {len(images):,} images, {run.last_step - run.step:,} steps"
+        )
+    if not is_begun:
+        write_atomically(run.folder.path / _IMAGES, images.content_fingerprint.encode())
+        pretrain_opponent(run, listener)
+    run_training(run, run.folder)
 
 
 def _refuse_another(folder: RunFolder, config: RunConfig, images: Dataset) -> None:
