@@ -22,6 +22,7 @@ from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Game
 from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
+from sparring.training.divergence import Divergence
 from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
@@ -29,6 +30,8 @@ from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import mark_scores
 from sparring.training.settings import RunConfig
+
+LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
 Observer: TypeAlias = Callable[[Position, Mapping[str, float], str | None], None]
 """Function that receives every record: position, metrics, and a warning or None."""
@@ -56,12 +59,14 @@ class Training:
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
+    _exploded: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         training, size = self.config.training, self.config.image_size
         recipes = self.config.method_settings.views.resolve(size)
         self.views = Views(recipes, image_size=size)
         self._require_views(len(recipes))
+        self._divergence = Divergence(self.game)
         self.loader = Loader(
             self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes
         )
@@ -104,8 +109,8 @@ class Training:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current step is complete and saved.
-            TrainingError: if a loss or gradient is not finite; the message names method, player and
-                step.
+            TrainingError: if a loss, a gradient, or a value that would be saved is not finite; the
+                message names method, player, step, and the checkpoint that is kept.
         """
         self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
@@ -177,15 +182,23 @@ class Training:
         )
         try:
             return game.method.step(as_views(pixels), game.players, context)
+        except (TrainingError, LinAlgError) as error:  # by a matrix that is not finite
+            raise self._stopped(error) from None
+
+    def _stopped(self, error: Exception) -> TrainingError:
+        kept = "there is no checkpoint yet"
+        if self._saved_step >= 0:
+            kept = f"the checkpoint of step {self._saved_step} is kept"
+            if self._exploded:
+                kept += f", but the parameters of {', '.join(self._exploded)} had exploded by then"
+        reason = self._divergence.explained(error) or error
+        return TrainingError(f"{self.config.method} stopped at step {self.step}: {reason} ({kept})")
+
+    def _require_finite(self) -> None:
+        try:
+            self._divergence.require_finite()
         except TrainingError as error:
-            kept = (
-                f"the checkpoint of step {self._saved_step} is kept"
-                if self._saved_step >= 0
-                else "there is no checkpoint yet"
-            )
-            raise TrainingError(
-                f"{self.config.method} stopped at step {self.step}: {error} ({kept})"
-            ) from None
+            raise self._stopped(error) from None
 
     def _require_views(self, given: int) -> None:
         wanted = innermost(self.game.method).num_views
@@ -210,7 +223,11 @@ class Training:
             return
         record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:
-            found, warning = self.monitor.look(self.game.encoder, self.game.device)
+            self._require_finite()
+            try:
+                found, warning = self.monitor.look(self.game.encoder, self.game.device)
+            except TrainingError as error:
+                raise self._stopped(error) from None
             record |= plain(found)
             warning = warning or alarm(self.config.method, self.config.opponent, record)
         file.write(record)
@@ -244,7 +261,10 @@ class Training:
             self._save()
 
     def _save(self) -> None:
-        if distributed.is_main() and self._saved_step != self.step:
+        if not distributed.is_main():
+            return
+        self._require_finite()
+        if self._saved_step != self.step:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
             save_checkpoint(
@@ -255,6 +275,7 @@ class Training:
                 conditions=self.conditions,
             )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
+            self._exploded = self._divergence.exploded()
 
     def _save_backbone(self) -> None:
         if distributed.is_main():
