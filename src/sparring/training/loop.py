@@ -14,14 +14,19 @@ from sparring.config import toml_text
 from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.loader import Batch, Loader
 from sparring.data.views.views import Views
-from sparring.errors import ConfigError, TrainingError
+from sparring.errors import CheckpointError, ConfigError, TrainingError
 from sparring.methods.method import Context, Method, Metrics
 from sparring.models.view import as_views
 from sparring.opponents.opponent import chain, innermost
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Game
-from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
+from sparring.training.checkpoint import (
+    keeping_previous,
+    load_checkpoint,
+    save_backbone,
+    save_checkpoint,
+)
 from sparring.training.divergence import Divergence
 from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
@@ -98,11 +103,22 @@ class Training:
         )
 
     def restore(self) -> None:
-        """Restore the state of the run folder's checkpoint, but for what was changed on purpose."""
+        """Restore the state of the run folder's checkpoint, but for what was changed on purpose.
+
+        Raises:
+            CheckpointError: if it cannot be read, or holds values that are not finite.
+        """
         own_settings = any(name.startswith("players.") for name in self.changed)
         self.step = self._saved_step = load_checkpoint(
             self.folder.checkpoint, self.game, own_settings=own_settings
         )
+        try:
+            self._divergence.require_finite()
+        except TrainingError as error:
+            raise CheckpointError(
+                f"the run had diverged at the checkpoint of step {self.step}: {error}, and train "
+                "anew"
+            ) from None
 
     def run(self) -> None:
         """Train to the last step.
@@ -267,13 +283,18 @@ class Training:
         if self._saved_step != self.step:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
-            save_checkpoint(
+            with keeping_previous(
                 self.folder.checkpoint,
-                self.game,
-                step=self.step,
-                config=text,
-                conditions=self.conditions,
-            )
+                step=self._saved_step,
+                num_kept=self.config.training.keep_checkpoints,
+            ):
+                save_checkpoint(
+                    self.folder.checkpoint,
+                    self.game,
+                    step=self.step,
+                    config=text,
+                    conditions=self.conditions,
+                )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
             self._exploded = self._divergence.exploded()
 

@@ -17,7 +17,7 @@ import torch
 from sparring import distributed
 from sparring.config import read_toml, toml_text
 from sparring.errors import RunError, StorageError
-from sparring.training.checkpoint import write_atomically
+from sparring.training.checkpoint import kept_checkpoints, write_atomically
 from sparring.training.settings import RunConfig
 
 PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
@@ -48,7 +48,7 @@ class RunFolder:
         if self.config.exists():
             how = (
                 f"continue it with `sparring resume {self.path}`"
-                if self.checkpoint.exists()
+                if self.checkpoint.exists() or kept_checkpoints(self.checkpoint)
                 else "it has no checkpoint; remove it"
             )
             raise RunError(f"{self.path} holds a run already; {how} or choose another --out")
