@@ -188,20 +188,21 @@ def kept_checkpoints(path: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def keeping_previous(path: Path, *, step: int, num_kept: int) -> Iterator[None]:
+def keeping_previous(path: Path, *, step: int | None, num_kept: int) -> Iterator[None]:
     """Context in which the last checkpoint is replaced: it stays as `step-N.pt`, and older ones
     are removed once the new one is written.
 
     Args:
         path: the last checkpoint.
-        step: number of steps of the one that is there now; not read if there is none.
+        step: number of steps of the one that is there now; None: it is not kept, since there is
+            none or it is damaged.
         num_kept: number of checkpoints that are kept, the new one included.
 
     Raises:
         StorageError: if the disk is full or read-only; nothing is lost then.
     """
     previous = path.with_name(f"step-{step}.pt")
-    if num_kept > 1 and path.exists() and not previous.exists():
+    if step is not None and num_kept > 1 and path.exists() and not previous.exists():
         try:
             os.link(path, previous)
         except OSError:  # a file system without links
@@ -240,7 +241,20 @@ def load_checkpoint(path: Path, game: Game, *, own_settings: bool = False) -> in
         CheckpointError: if the checkpoint cannot be read, nor one that was kept before it, or if it
             belongs to another configuration.
     """
-    path, content = newest_checkpoint(path)
+    return restore_game(game, *newest_checkpoint(path), own_settings=own_settings)
+
+
+def restore_game(
+    game: Game, path: Path, content: Mapping[str, Any], *, own_settings: bool = False
+) -> int:
+    """Restore a game from a checkpoint that has been read; see `load_checkpoint`.
+
+    Args:
+        game: game of the same configuration.
+        path: file of the checkpoint, for messages.
+        content: content of the checkpoint.
+        own_settings: see `load_checkpoint`.
+    """
     try:
         game.method.load_state_dict(content["method"])
         for name, player in game.players.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparring.errors import DivergedError
 from sparring.training.build import Game
@@ -29,18 +29,6 @@ def non_finite(values: Mapping[Any, Any]) -> list[str]:
     # One transfer from the device for all of them.
     are_finite = torch.stack([value.detach().isfinite().all() for value in held.values()]).tolist()
     return [name for name, is_finite in zip(held, are_finite, strict=True) if not is_finite]
-
-
-def newly_non_finite(module: nn.Module, fresh: nn.Module) -> list[str]:
-    """Names of a network's values that are not finite and are finite in its untrained form:
-    an attention mask, for instance, may hold infinity from the start.
-
-    Args:
-        module: trained network.
-        fresh: same network, untrained.
-    """
-    allowed = set(non_finite(fresh.state_dict()))
-    return [name for name in non_finite(module.state_dict()) if name not in allowed]
 
 
 class Divergence:

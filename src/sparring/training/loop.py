@@ -23,7 +23,8 @@ from sparring.seeding import derived_seed, generator
 from sparring.training.build import Game
 from sparring.training.checkpoint import (
     keeping_previous,
-    load_checkpoint,
+    newest_checkpoint,
+    restore_game,
     save_backbone,
     save_checkpoint,
 )
@@ -64,6 +65,7 @@ class Training:
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
+    _is_last_lost: bool = field(default=False, init=False)
     _exploded: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -109,9 +111,11 @@ class Training:
             CheckpointError: if it cannot be read, or holds values that are not finite.
         """
         own_settings = any(name.startswith("players.") for name in self.changed)
-        self.step = self._saved_step = load_checkpoint(
-            self.folder.checkpoint, self.game, own_settings=own_settings
+        path, content = newest_checkpoint(self.folder.checkpoint)
+        self.step = self._saved_step = restore_game(
+            self.game, path, content, own_settings=own_settings
         )
+        self._is_last_lost = path != self.folder.checkpoint
         try:
             self._divergence.require_finite()
         except TrainingError as error:
@@ -280,12 +284,12 @@ class Training:
         if not distributed.is_main():
             return
         self._require_finite()
-        if self._saved_step != self.step:
+        if self._saved_step != self.step or self._is_last_lost:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
             with keeping_previous(
                 self.folder.checkpoint,
-                step=self._saved_step,
+                step=None if self._is_last_lost else self._saved_step,
                 num_kept=self.config.training.keep_checkpoints,
             ):
                 save_checkpoint(
@@ -296,7 +300,7 @@ class Training:
                     conditions=self.conditions,
                 )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
-            self._exploded = self._divergence.exploded()
+            self._is_last_lost, self._exploded = False, self._divergence.exploded()
 
     def _save_backbone(self) -> None:
         if distributed.is_main():
