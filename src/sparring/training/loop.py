@@ -29,7 +29,7 @@ from sparring.training.checkpoint import (
     save_checkpoint,
 )
 from sparring.training.divergence import Divergence
-from sparring.training.interrupt import StopRequest, stop_on_signal
+from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.resuming import Difference, conditions
@@ -128,7 +128,8 @@ class Training:
         """Train to the last step.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current step is complete and saved.
+            KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current step is
+                complete and saved; a `StoppedAtOnce`, without saving, after a second one.
             TrainingError: if a loss, a gradient, or a value that would be saved is not finite; the
                 message names method, player, step, and the checkpoint that is kept.
         """
@@ -144,6 +145,8 @@ class Training:
             with stop_on_signal() as request:
                 while self.step < self.last_step and not request.is_set:
                     self._run_epoch(file, request)
+        except KeyboardInterrupt:
+            raise StoppedAtOnce(self.step - max(self._saved_step, 0)) from None
         finally:
             if file is not None:
                 file.close()

@@ -44,8 +44,8 @@ class PretrainingCache:
         """Train to the end, continuing an earlier training with the same settings if there is one.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current state is saved; the same
-                run continues from it.
+            KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current state is
+                saved; the same run continues from it.
             TrainingError: if a loss or a value to be stored is not finite; what was stored before
                 is kept.
         """
