@@ -4,7 +4,8 @@ name.
     SparringError                 exit 1: the run failed
     |-- CheckpointError           a checkpoint that is damaged or belongs to another configuration
     |-- StorageError              the disk is full or may not be written
-    |-- TrainingError             the training itself failed, such as a loss that is not finite
+    |-- TrainingError             the training itself failed
+    |   `-- DivergedError         a player's loss, gradient or parameters are not finite
     `-- UsageError (ValueError)   exit 2: the caller can correct it
         |-- ConfigError           a name, key, type or value of the configuration
         |-- DataError             a path without usable images or labels
@@ -33,6 +34,19 @@ class StorageError(SparringError):
 
 class TrainingError(SparringError):
     """Training had to stop, for example at a loss that is not finite."""
+
+
+class DivergedError(TrainingError):
+    """A player's loss, gradient, parameters or outputs are not finite.
+
+    Args:
+        message: one sentence.
+        player: name of the player.
+    """
+
+    def __init__(self, message: str, *, player: str) -> None:
+        super().__init__(message)
+        self.player = player
 
 
 class UsageError(SparringError, ValueError):

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, harmless to read, and of this run or refused."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from games import changed, play, state
 from sparring.errors import CheckpointError
 from sparring.training.build import Game
 from sparring.training.checkpoint import (
+    keeping_previous,
     load_checkpoint,
+    newest_checkpoint,
     read_checkpoint,
     save_backbone,
     save_checkpoint,
 )
+from sparring.training.loop import Training
 
 
 def small(method: str, **settings: Any) -> Game:
@@ -191,3 +195,103 @@ def test_exported_weights_are_the_plain_networks(tmp_path: Path) -> None:
     found: dict[str, Tensor] = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
     assert found.keys() == network.state_dict().keys()
     assert not changed(found, dict(network.state_dict()))
+
+
+def kept_run(folder: Path, *, keep: int = 2, steps: int = 4) -> Training:
+    """Run that saves every step."""
+    run = games.training(
+        "mocov2",
+        folder,
+        training={"checkpoint_minutes": 0, "keep_checkpoints": keep, "max_steps": steps},
+    )
+    run.run()
+    return run
+
+
+def names(folder: Path) -> list[str]:
+    """Files beside the last checkpoint, and itself."""
+    return sorted(path.name for path in (folder / "checkpoint").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (1, ["last.pt"]),
+        (2, ["last.pt", "step-3.pt"]),
+        (3, ["last.pt", "step-2.pt", "step-3.pt"]),
+    ],
+)
+def test_the_last_checkpoints_are_kept(keep: int, expected: list[str], tmp_path: Path) -> None:
+    run = kept_run(tmp_path, keep=keep)
+    assert names(tmp_path) == expected
+    for path in run.folder.checkpoint.parent.iterdir():
+        step = 4 if path.stem == "last" else int(path.stem.partition("-")[2])
+        assert read_checkpoint(path)["step"] == step
+
+
+def test_they_are_kept_where_files_cannot_be_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    kept_run(tmp_path)
+    assert names(tmp_path) == ["last.pt", "step-3.pt"]
+    assert read_checkpoint(tmp_path / "checkpoint" / "step-3.pt")["step"] == 3
+
+
+@pytest.mark.parametrize("how", ["empty", "a flipped bit in a tensor", "missing"])
+def test_a_last_checkpoint_that_is_damaged_gives_way_to_the_one_before(
+    how: str, tmp_path: Path
+) -> None:
+    run = kept_run(tmp_path / "parts")
+    last = run.folder.checkpoint
+    if how == "missing":
+        last.unlink()
+    else:
+        last.write_bytes(damaged(last.read_bytes(), how))
+    told: list[str] = []
+    path, content = newest_checkpoint(last, told.append)
+    assert (path.name, content["step"]) == ("step-3.pt", 3)
+    (line,) = told
+    assert line.startswith(
+        f"no checkpoint at {last}; step-3.pt" if how == "missing" else f"the checkpoint {last} is"
+    )
+    resumed = games.training("mocov2", tmp_path / "parts", training={"max_steps": 5})
+    resumed.restore()
+    assert resumed.step == 3
+    resumed.run()
+    whole = games.training("mocov2", tmp_path / "whole", training={"max_steps": 5})
+    whole.run()
+    assert not changed(state(resumed.game.method), state(whole.game.method))
+    assert names(tmp_path / "parts") == ["last.pt", "step-3.pt"]  # not the damaged one
+    assert read_checkpoint(last.with_name("step-3.pt"))["step"] == 3
+
+
+def test_without_a_good_one_the_message_is_about_the_last(tmp_path: Path) -> None:
+    run = kept_run(tmp_path)
+    for path in run.folder.checkpoint.parent.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"last\.pt is damaged"):
+        newest_checkpoint(run.folder.checkpoint)
+
+
+def test_a_save_that_is_killed_leaves_two_good_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept_run(tmp_path)
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    def save() -> None:
+        with keeping_previous(run.folder.checkpoint, step=4, num_kept=2):
+            save_checkpoint(run.folder.checkpoint, run.game, step=5, config="")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        with pytest.raises(Killed):
+            save()
+    assert read_checkpoint(run.folder.checkpoint)["step"] == 4
+    assert read_checkpoint(run.folder.checkpoint.with_name("step-3.pt"))["step"] == 3

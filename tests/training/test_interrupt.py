@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from sparring.training.interrupt import stop_on_signal
+from sparring.training.interrupt import SIGNALS, stop_on_signal
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_becomes_a_request(number: signal.Signals) -> None:
     with stop_on_signal() as request:
         assert not request.is_set
@@ -26,10 +26,24 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_afterwards_signals_do_what_they_did_before() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     with stop_on_signal():
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        assert all(
+            signal.getsignal(number) != handler
+            for number, handler in zip(SIGNALS, before, strict=True)
+        )
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as request:
+            signal.raise_signal(signal.SIGHUP)
+            assert not request.is_set
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_are_given_back_when_the_training_fails() -> None:

@@ -18,6 +18,7 @@ from sparring.models.view import View
 from sparring.optim.schedule import Position
 from sparring.training.build import build
 from sparring.training.checkpoint import read_checkpoint
+from sparring.training.interrupt import SIGNALS, StoppedAtOnce
 from sparring.training.loop import Training
 from sparring.training.metrics import read_metrics
 
@@ -131,7 +132,7 @@ def test_the_global_generator_does_not_change_the_training(tmp_path: Path) -> No
     assert games.changed(weights(first), weights(without))  # there is something to draw
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_lets_the_step_end_and_saves_it(number: signal.Signals, tmp_path: Path) -> None:
     run = training(tmp_path / "parts")
 
@@ -250,3 +251,21 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     again.run()
     assert not games.changed(before, weights(again))
     assert steps(again) == list(range(12))
+
+
+@pytest.mark.parametrize(("minutes", "num_lost"), [(5.0, 4), (0.0, 0)])
+def test_a_second_signal_stops_at_once_and_counts_the_steps_that_are_lost(
+    minutes: float, num_lost: int, tmp_path: Path
+) -> None:
+    run = training(tmp_path, training={"checkpoint_minutes": minutes})
+
+    def interrupt(position: Position, record: Mapping[str, float], warning: str | None) -> None:
+        if position.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGUSR1)
+
+    run.observe = interrupt
+    with pytest.raises(StoppedAtOnce) as caught:
+        run.run()
+    assert caught.value.num_lost == num_lost
+    assert run.folder.checkpoint.exists() == (num_lost == 0)

@@ -8,17 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
+import games
 import tiny
 from games import SIZE, dataset, training
 from sparring import api
 from sparring.data.dataset import Dataset, DataSettings, open_dataset
-from sparring.errors import ConfigError
+from sparring.errors import ConfigError, TrainingError
 from sparring.opponents.generator_pair.networks import GeneratorSettings
 from sparring.opponents.generator_pair.pretraining import (
     JudgeSettings,
     Pretraining,
     PretrainingSettings,
 )
+from sparring.training.checkpoint import read_state, write_state
 from sparring.training.opponent_pretraining import PretrainingCache
 
 SIZES = GeneratorSettings(width=4, latent=8)
@@ -242,3 +244,23 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
     ).read_text()
     assert "Generated pairs" in page
     assert "Similarity of generated pairs, S" in page
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_a_generator_that_diverges_is_named_and_never_stored(player: str, tmp_path: Path) -> None:
+    pretraining = new_pretraining()
+    settings = pretraining.players[player].settings
+    pretraining.players[player].settings = settings.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(TrainingError, match=r"^generator: learning the images stopped at step "):
+        learn(pretraining, tmp_path)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_stored_generator_that_is_not_finite_is_learned_anew(tmp_path: Path) -> None:
+    expected = learn(new_pretraining(), tmp_path)
+    (path,) = tmp_path.rglob("*.pt")
+    state = read_state(path)
+    next(iter(state["modules"].values())).fill_(torch.nan)
+    write_state(path, state)
+    found = learn(new_pretraining(), tmp_path)
+    assert not games.changed(expected, found)

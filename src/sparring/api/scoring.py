@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from sparring.api.common import Run, folder_of, heard_by, load
+from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData, open_source
@@ -24,7 +24,7 @@ from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.evaluation.score_record import ScoreRecord
 from sparring.files import write_atomically
-from sparring.training.encoders import encoders_and_step
+from sparring.training.encoders import encoders_and_step, load_encoder
 from sparring.training.listener import Listener, counter
 from sparring.training.opening import data_path
 
@@ -161,16 +161,18 @@ def embed(
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
     """
-    config = folder_of(run).read_config()
-    encoder = load(run, backbone=backbone, device=device)
+    folder = folder_of(run)
+    config = folder.read_config()
     keep = config.data.model_copy(update={"limit": None})
     with heard_by(listener, progress=progress) as heard:
+        tell = None if heard is None else heard.report
+        encoder = load_encoder(folder, backbone=backbone, device=device, report=tell)
         dataset = open_dataset(
             open_source(data, part="all"),
             keep,
             image_size=config.image_size,
             progress=counter("reading images", heard),
-            report=None if heard is None else heard.report,
+            report=tell,
         )
         shown = counter("features", heard)
         features = extract_features(encoder, dataset, device=encoder.mean.device, progress=shown)

@@ -5,18 +5,25 @@ from pathlib import Path
 
 from torch import nn
 
-from sparring.api.common import Run, folder_of, heard_by, load
+from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.evaluation.protocol import Protocol
 from sparring.formats.weights import export_weights
 from sparring.methods import registry
 from sparring.methods.about import About
+from sparring.training.encoders import load_encoder
 from sparring.training.listener import Listener
 
 
 def export(
-    run: str | Path | Run, *, out: str | Path, form: str = "timm", backbone: nn.Module | None = None
+    run: str | Path | Run,
+    *,
+    out: str | Path,
+    form: str = "timm",
+    backbone: nn.Module | None = None,
+    listener: Listener | None = None,
+    progress: bool = True,
 ) -> str:
     """Write the backbone's weights for another library; returns the Python lines that load them.
 
@@ -25,11 +32,18 @@ def export(
         out: file to write.
         form: `timm`, `torchvision` or `safetensors`.
         backbone: the network of your own with which the run was trained, if any.
+        listener: told if the last checkpoint is damaged and an earlier one is written; None: it is
+            told on standard error.
+        progress: False shows nothing there; it is a warning then.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, or its encoder is not finite.
     """
     folder = folder_of(run)
-    return export_weights(
-        load(run, backbone=backbone), folder.read_config(), form=form, out=Path(out)
-    )
+    with heard_by(listener, progress=progress) as heard:
+        tell = None if heard is None else heard.report
+        encoder = load_encoder(folder, backbone=backbone, report=tell)
+    return export_weights(encoder, folder.read_config(), form=form, out=Path(out))
 
 
 def report(

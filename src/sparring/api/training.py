@@ -12,7 +12,7 @@ from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
 from sparring.methods import registry
 from sparring.methods.method import Method
-from sparring.training.checkpoint import read_checkpoint
+from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.configure import configure, stored_path
 from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
@@ -138,7 +138,7 @@ def resume(
     folder = folder_of(run)
     _give_again(folder.read_config(), method, opponent)
     config = folder.read_config()
-    read_checkpoint(folder.checkpoint)
+    newest_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
     distributed.start()
     with (

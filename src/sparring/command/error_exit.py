@@ -18,14 +18,21 @@ def exit_on_interrupt(run: Path) -> Iterator[None]:
     """Exit on Ctrl-C with the command that continues the training."""
     try:
         yield
-    except KeyboardInterrupt:
-        has_checkpoint = (run / "checkpoint" / "last.pt").exists()
-        exit_with_message(
-            f"stopped; continue with `sparring resume {run}`"
-            if has_checkpoint
-            else "stopped before the first step; nothing is lost",
-            1,
-        )
+    except KeyboardInterrupt as stop:
+        num_lost = getattr(stop, "num_lost", 0)  # of a `StoppedAtOnce`, whose module imports torch
+        steps = f"{num_lost:,} steps" if num_lost != 1 else "1 step"
+        are = "are" if num_lost != 1 else "is"
+        if (run / "checkpoint" / "last.pt").exists():
+            lost = f" at once, and {steps} since the last checkpoint {are} lost" if num_lost else ""
+            message = f"stopped{lost}; continue with `sparring resume {run}`"
+        elif num_lost:
+            message = (
+                f"stopped at once, before the first checkpoint: {steps} {are} lost (a single signal "
+                f"saves first); remove {run}, or train with another --out"
+            )
+        else:
+            message = "stopped before the first step; nothing is lost"
+        exit_with_message(message, 1)
 
 
 def exit_with_error(error: Exception) -> NoReturn:

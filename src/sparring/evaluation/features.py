@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from sparring.errors import TrainingError
+
 ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
 
@@ -66,6 +68,9 @@ def extract_features(
         device: where the forward passes run.
         batch_size: images per forward pass; changes memory and speed only.
         progress: told the number of images done after each batch.
+
+    Raises:
+        TrainingError: if a feature is not finite.
     """
     count = len(dataset)
     features = torch.empty(0)
@@ -78,6 +83,11 @@ def extract_features(
             features[start : start + len(batch)] = batch
             if progress is not None:
                 progress(int(indices[-1]) + 1, count)
+    if bad := int((~features.isfinite()).any(dim=1).sum()):
+        raise TrainingError(
+            f"the encoder's features of {bad:,} of {count:,} images are not finite: its weights "
+            "have exploded; train anew with a lower players.encoder.learning_rate"
+        )
     return features
 
 

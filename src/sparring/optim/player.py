@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.errors import ConfigError, TrainingError, unknown_name
+from sparring.errors import ConfigError, DivergedError, unknown_name
 from sparring.optim.optimizers import OptimizerName, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
 
@@ -118,6 +118,10 @@ class Player:
         """Parameters that this player updates, and no other player."""
         return iter(self._parameters.values())
 
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters that this player updates, with their names in its module."""
+        return iter(self._parameters.items())
+
     def prepare(self, position: Position) -> None:
         """Set the learning rate for this step."""
         s = self.settings
@@ -141,7 +145,7 @@ class Player:
             Minimised loss of this process, including the opponents' terms; without gradient.
 
         Raises:
-            TrainingError: if the loss or the gradient is not finite; no parameter has changed then.
+            DivergedError: if the loss or the gradient is not finite; no parameter has changed then.
         """
         loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
@@ -173,10 +177,11 @@ class Player:
         norms = torch._foreach_norm(gradients)
         if not torch.stack([loss, *norms]).sum().isfinite():
             what = "loss" if not loss.isfinite() else "gradient"
-            raise TrainingError(
+            raise DivergedError(
                 f"player '{self.name}': its {what} is not finite (loss {loss.item():g}); "
                 f"try a lower players.{self.name}.learning_rate or set "
-                f"players.{self.name}.clip_norm"
+                f"players.{self.name}.clip_norm",
+                player=self.name,
             )
 
     def _refuse_unknown_parts(self) -> None:

@@ -1,12 +1,14 @@
 """Checkpoints: written atomically, and read without running any code that they contain."""
 
+import contextlib
 import copy
 import io
 import json
+import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,75 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def newest_checkpoint(
+    path: Path, report: Callable[[str], None] | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Path and content of the newest checkpoint that can be read: the last one, or, if that is
+    missing or damaged, one that was kept before it.
+
+    Args:
+        path: the last checkpoint.
+        report: receives a line if another one is used.
+
+    Raises:
+        CheckpointError: if none can be read; the message is about the last one.
+    """
+    try:
+        return path, read_checkpoint(path)
+    except CheckpointError as error:
+        for kept in kept_checkpoints(path):
+            with contextlib.suppress(CheckpointError):
+                content = read_checkpoint(kept)
+                if report is not None:
+                    why, _, _ = str(error).partition(";")
+                    report(f"{why}; {kept.name}, which was kept before it, is used instead")
+                return kept, content
+        raise
+
+
+def kept_checkpoints(path: Path) -> list[Path]:
+    """Checkpoints that were kept beside the last one, the newest first.
+
+    Args:
+        path: the last checkpoint.
+    """
+    return sorted(
+        (kept for kept in path.parent.glob("step-*.pt") if kept.stem[5:].isdecimal()),
+        key=_step_of,
+        reverse=True,
+    )
+
+
+@contextlib.contextmanager
+def keeping_previous(path: Path, *, step: int | None, num_kept: int) -> Iterator[None]:
+    """Context in which the last checkpoint is replaced: it stays as `step-N.pt`, and older ones
+    are removed once the new one is written.
+
+    Args:
+        path: the last checkpoint.
+        step: number of steps of the one that is there now; None: it is not kept, since there is
+            none or it is damaged.
+        num_kept: number of checkpoints that are kept, the new one included.
+
+    Raises:
+        StorageError: if the disk is full or read-only; nothing is lost then.
+    """
+    previous = path.with_name(f"step-{step}.pt")
+    if step is not None and num_kept > 1 and path.exists() and not previous.exists():
+        try:
+            os.link(path, previous)
+        except OSError:  # a file system without links
+            write_atomically(previous, path.read_bytes())
+    yield
+    for old in kept_checkpoints(path)[num_kept - 1 :]:
+        with contextlib.suppress(OSError):
+            old.unlink()
+
+
+def _step_of(kept: Path) -> int:
+    return int(kept.stem[5:])
+
+
 def _check_sums(path: Path) -> None:
     """Compare an archive with its checksums. PyTorch does not, and would continue training with
     flipped bits."""
@@ -138,9 +209,23 @@ def load_checkpoint(path: Path, game: Game, *, own_settings: bool = False) -> in
         Number of steps made.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read, or belongs to another configuration.
+        CheckpointError: if the checkpoint cannot be read, nor one that was kept before it, or if it
+            belongs to another configuration.
     """
-    content = read_checkpoint(path)
+    return restore_game(game, *newest_checkpoint(path), own_settings=own_settings)
+
+
+def restore_game(
+    game: Game, path: Path, content: Mapping[str, Any], *, own_settings: bool = False
+) -> int:
+    """Restore a game from a checkpoint that has been read; see `load_checkpoint`.
+
+    Args:
+        game: game of the same configuration.
+        path: file of the checkpoint, for messages.
+        content: content of the checkpoint.
+        own_settings: see `load_checkpoint`.
+    """
     try:
         game.method.load_state_dict(content["method"])
         for name, player in game.players.items():

@@ -1,5 +1,6 @@
 """Encoders of a run folder, rebuilt without its method."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -8,13 +9,18 @@ from torch import nn
 from sparring.errors import CheckpointError, RunError
 from sparring.models.encoder import Encoder
 from sparring.training.build import build_encoder
-from sparring.training.checkpoint import encoder_state, read_checkpoint
+from sparring.training.checkpoint import encoder_state, newest_checkpoint
+from sparring.training.divergence import non_finite
 from sparring.training.given_network import given_again, load_start
 from sparring.training.run_folder import RunFolder
 
 
 def load_encoder(
-    folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
+    folder: RunFolder,
+    *,
+    backbone: nn.Module | None = None,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
 ) -> Encoder:
     """Trained encoder of a run, in evaluation mode and without gradients.
 
@@ -24,11 +30,14 @@ def load_encoder(
         folder: run folder; an unfinished run gives the encoder of its last checkpoint.
         backbone: your own network with which the run was trained, if any; a copy is used.
         device: device of the encoder.
+        report: receives a line if the last checkpoint cannot be read and an earlier one is used;
+            None: it is a warning.
 
     Raises:
-        CheckpointError: if there is no checkpoint, or it does not fit the configuration.
+        CheckpointError: if there is no checkpoint, it does not fit the configuration, or the
+            encoder holds values that are not finite.
     """
-    return _trained_and_step(folder, backbone, device)[0]
+    return _trained_and_step(folder, backbone, device, report)[0]
 
 
 def load_encoders(
@@ -59,13 +68,15 @@ def encoders_and_step(
         folder: run folder; an unfinished run gives the encoder of its last checkpoint.
         backbone: your own network with which the run was trained, if any; a copy is used.
         device: device of both encoders.
-        report: receives a line if the run is too old to have kept its initial weights.
+        report: receives a line if the run is too old to have kept its initial weights, or if the
+            last checkpoint cannot be read and an earlier one is used.
 
     Raises:
-        CheckpointError: if there is no checkpoint, or it does not fit the configuration.
+        CheckpointError: if there is no checkpoint, it does not fit the configuration, or the
+            encoder holds values that are not finite.
         RunError: if the given network is the trained one, and no initial weights were kept.
     """
-    trained, step = _trained_and_step(folder, backbone, device)
+    trained, step = _trained_and_step(folder, backbone, device, report)
     untrained = _built(folder, backbone, device)
     load_start(untrained.backbone.network, folder)
     if backbone is not None and not folder.initial.exists():
@@ -79,18 +90,33 @@ def encoders_and_step(
 
 
 def _trained_and_step(
-    folder: RunFolder, backbone: nn.Module | None, device: str
+    folder: RunFolder,
+    backbone: nn.Module | None,
+    device: str,
+    report: Callable[[str], None] | None,
 ) -> tuple[Encoder, int]:
-    encoder, content = _built(folder, backbone, device), read_checkpoint(folder.checkpoint)
+    encoder = _built(folder, backbone, device)
+    # An attention mask, for instance, may hold infinity from the start.
+    allowed = set(non_finite(encoder.state_dict()))
+    path, content = newest_checkpoint(folder.checkpoint, report or _warn)
     try:
         encoder.load_state_dict(encoder_state(content))
     except RuntimeError as error:
         # PyTorch names the tensor in the second line.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise CheckpointError(
-            f"the checkpoint {folder.checkpoint} does not fit this configuration: {reason}"
+            f"the checkpoint {path} does not fit this configuration: {reason}"
         ) from None
+    if lost := [name for name in non_finite(encoder.state_dict()) if name not in allowed]:
+        raise CheckpointError(
+            f"the encoder in {path} is not finite ({lost[0]}): the run had diverged; train anew "
+            "with a lower players.encoder.learning_rate"
+        )
     return encoder.eval().requires_grad_(False), int(content["step"])
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=2)
 
 
 def _built(folder: RunFolder, backbone: nn.Module | None, device: str) -> Encoder:

@@ -14,21 +14,30 @@ from sparring.config import toml_text
 from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.loader import Batch, Loader
 from sparring.data.views.views import Views
-from sparring.errors import ConfigError, TrainingError
+from sparring.errors import CheckpointError, ConfigError, TrainingError
 from sparring.methods.method import Context, Method, Metrics
 from sparring.models.view import as_views
 from sparring.opponents.opponent import chain, innermost
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Game
-from sparring.training.checkpoint import load_checkpoint, save_backbone, save_checkpoint
-from sparring.training.interrupt import StopRequest, stop_on_signal
+from sparring.training.checkpoint import (
+    keeping_previous,
+    newest_checkpoint,
+    restore_game,
+    save_backbone,
+    save_checkpoint,
+)
+from sparring.training.divergence import Divergence
+from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import mark_scores
 from sparring.training.settings import RunConfig
+
+LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
 Observer: TypeAlias = Callable[[Position, Mapping[str, float], str | None], None]
 """Function that receives every record: position, metrics, and a warning or None."""
@@ -56,12 +65,15 @@ class Training:
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
+    _is_last_lost: bool = field(default=False, init=False)
+    _exploded: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         training, size = self.config.training, self.config.image_size
         recipes = self.config.method_settings.views.resolve(size)
         self.views = Views(recipes, image_size=size)
         self._require_views(len(recipes))
+        self._divergence = Divergence(self.game)
         self.loader = Loader(
             self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes
         )
@@ -93,19 +105,33 @@ class Training:
         )
 
     def restore(self) -> None:
-        """Restore the state of the run folder's checkpoint, but for what was changed on purpose."""
+        """Restore the state of the run folder's checkpoint, but for what was changed on purpose.
+
+        Raises:
+            CheckpointError: if it cannot be read, or holds values that are not finite.
+        """
         own_settings = any(name.startswith("players.") for name in self.changed)
-        self.step = self._saved_step = load_checkpoint(
-            self.folder.checkpoint, self.game, own_settings=own_settings
+        path, content = newest_checkpoint(self.folder.checkpoint)
+        self.step = self._saved_step = restore_game(
+            self.game, path, content, own_settings=own_settings
         )
+        self._is_last_lost = path != self.folder.checkpoint
+        try:
+            self._divergence.require_finite()
+        except TrainingError as error:
+            raise CheckpointError(
+                f"the run had diverged at the checkpoint of step {self.step}: {error}, and train "
+                "anew"
+            ) from None
 
     def run(self) -> None:
         """Train to the last step.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current step is complete and saved.
-            TrainingError: if a loss or gradient is not finite; the message names method, player and
-                step.
+            KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current step is
+                complete and saved; a `StoppedAtOnce`, without saving, after a second one.
+            TrainingError: if a loss, a gradient, or a value that would be saved is not finite; the
+                message names method, player, step, and the checkpoint that is kept.
         """
         self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
@@ -119,6 +145,8 @@ class Training:
             with stop_on_signal() as request:
                 while self.step < self.last_step and not request.is_set:
                     self._run_epoch(file, request)
+        except KeyboardInterrupt:
+            raise StoppedAtOnce(self.step - max(self._saved_step, 0)) from None
         finally:
             if file is not None:
                 file.close()
@@ -177,15 +205,23 @@ class Training:
         )
         try:
             return game.method.step(as_views(pixels), game.players, context)
+        except (TrainingError, LinAlgError) as error:  # by a matrix that is not finite
+            raise self._stopped(error) from None
+
+    def _stopped(self, error: Exception) -> TrainingError:
+        kept = "there is no checkpoint yet"
+        if self._saved_step >= 0:
+            kept = f"the checkpoint of step {self._saved_step} is kept"
+            if self._exploded:
+                kept += f", but the parameters of {', '.join(self._exploded)} had exploded by then"
+        reason = self._divergence.explained(error) or error
+        return TrainingError(f"{self.config.method} stopped at step {self.step}: {reason} ({kept})")
+
+    def _require_finite(self) -> None:
+        try:
+            self._divergence.require_finite()
         except TrainingError as error:
-            kept = (
-                f"the checkpoint of step {self._saved_step} is kept"
-                if self._saved_step >= 0
-                else "there is no checkpoint yet"
-            )
-            raise TrainingError(
-                f"{self.config.method} stopped at step {self.step}: {error} ({kept})"
-            ) from None
+            raise self._stopped(error) from None
 
     def _require_views(self, given: int) -> None:
         wanted = innermost(self.game.method).num_views
@@ -210,7 +246,11 @@ class Training:
             return
         record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:
-            found, warning = self.monitor.look(self.game.encoder, self.game.device)
+            self._require_finite()
+            try:
+                found, warning = self.monitor.look(self.game.encoder, self.game.device)
+            except TrainingError as error:
+                raise self._stopped(error) from None
             record |= plain(found)
             warning = warning or alarm(self.config.method, self.config.opponent, record)
         file.write(record)
@@ -244,17 +284,26 @@ class Training:
             self._save()
 
     def _save(self) -> None:
-        if distributed.is_main() and self._saved_step != self.step:
+        if not distributed.is_main():
+            return
+        self._require_finite()
+        if self._saved_step != self.step or self._is_last_lost:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
-            save_checkpoint(
+            with keeping_previous(
                 self.folder.checkpoint,
-                self.game,
-                step=self.step,
-                config=text,
-                conditions=self.conditions,
-            )
+                step=None if self._is_last_lost else self._saved_step,
+                num_kept=self.config.training.keep_checkpoints,
+            ):
+                save_checkpoint(
+                    self.folder.checkpoint,
+                    self.game,
+                    step=self.step,
+                    config=text,
+                    conditions=self.conditions,
+                )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
+            self._is_last_lost, self._exploded = False, self._divergence.exploded()
 
     def _save_backbone(self) -> None:
         if distributed.is_main():

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sparring.data.dataset import Dataset
 from sparring.data.views.views import Views
+from sparring.errors import DivergedError
 from sparring.measures.geometry import collapse_warning, panel
 from sparring.measures.knn import FEW_NEIGHBORS, fitting_neighbors, knn_accuracy
 from sparring.models.encoder import Encoder
@@ -34,13 +35,24 @@ class Monitor:
     @torch.no_grad()
     def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
         """Measures by name, and a warning if the encoder seems to collapse, else None; the encoder
-        does not change."""
+        does not change.
+
+        Raises:
+            DivergedError: if a feature or an embedding is not finite.
+        """
         was_training = encoder.training
         encoder.eval()
         try:
             features, first, second, rows = self._features_and_views(encoder, device)
         finally:
             encoder.train(was_training)
+        if not all(values.isfinite().all() for values in (features, first, second)):
+            raise DivergedError(
+                "player 'encoder': its features or embeddings of the monitored images are not "
+                "finite; try a lower players.encoder.learning_rate or set "
+                "players.encoder.clip_norm",
+                player="encoder",
+            )
         found = panel(first, second, features)
         labels = self._dataset.labels
         if labels is not None:

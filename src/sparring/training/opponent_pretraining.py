@@ -11,8 +11,10 @@ from typing import Any
 from sparring import distributed
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
+from sparring.errors import TrainingError
 from sparring.methods.learning import Pretrainable
 from sparring.training.checkpoint import DamagedError, read_state, write_state
+from sparring.training.divergence import non_finite
 from sparring.training.interrupt import StopRequest, stop_on_signal
 from sparring.training.listener import Listener
 
@@ -42,8 +44,10 @@ class PretrainingCache:
         """Train to the end, continuing an earlier training with the same settings if there is one.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the current state is saved; the same
-                run continues from it.
+            KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current state is
+                saved; the same run continues from it.
+            TrainingError: if a loss or a value to be stored is not finite; what was stored before
+                is kept.
         """
         path = self._path(name, settings)
         was_there = self.recall(pretraining, name=name, settings=settings)
@@ -80,7 +84,10 @@ class PretrainingCache:
         start, saved = pretraining.done, time.monotonic()
         clock = saved
         while pretraining.done < pretraining.total and not request.is_set:
-            pretraining.train_step(self.dataset)
+            try:
+                pretraining.train_step(self.dataset)
+            except TrainingError as error:
+                raise _stopped(name, pretraining, str(error)) from None
             if pretraining.done - start == 1:
                 clock = time.monotonic()
             if pretraining.done - start == 1 + TIMED:
@@ -88,13 +95,13 @@ class PretrainingCache:
                     _estimate(name, pretraining, seconds=(time.monotonic() - clock) / TIMED)
                 )
             if time.monotonic() - saved >= SAVE_SECONDS:
-                _write(path, pretraining)
+                _write(path, name, pretraining)
                 saved = time.monotonic()
             if self._listener is not None:
                 self._listener.count(
                     f"{name} learns the images", pretraining.done, pretraining.total
                 )
-        _write(path, pretraining)
+        _write(path, name, pretraining)
 
     def _path(self, name: str, settings: Mapping[str, Settings]) -> Path:
         return self._cache / "learned" / f"{name}-{self._key(settings)}.pt"
@@ -133,15 +140,26 @@ def _estimate(name: str, pretraining: Pretrainable, *, seconds: float) -> str:
     )
 
 
-def _write(path: Path, pretraining: Pretrainable) -> None:
+def _write(path: Path, name: str, pretraining: Pretrainable) -> None:
+    state = pretraining.state()
+    if lost := non_finite(state):
+        raise _stopped(name, pretraining, f"{lost[0]} is not finite; lower its learning rate")
     if distributed.is_main():
-        write_state(path, pretraining.state())
+        write_state(path, state)
+
+
+def _stopped(name: str, pretraining: Pretrainable, why: str) -> TrainingError:
+    return TrainingError(
+        f"{name}: learning the images stopped at step {pretraining.done:,}: {why} (of "
+        "this step nothing is stored)"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Stored state; None if there is none, or it is damaged: training then starts again."""
+    """Stored state; None if there is none, or it is damaged or not finite: training then starts
+    again."""
     try:
         state = read_state(path)
     except (FileNotFoundError, DamagedError):
         return None
-    return state if isinstance(state, dict) else None
+    return state if isinstance(state, dict) and not non_finite(state) else None

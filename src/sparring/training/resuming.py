@@ -17,7 +17,7 @@ from sparring.data.dataset import Dataset
 from sparring.errors import CheckpointError, ConfigError, RunError, unknown_name
 from sparring.models.backbones import CUSTOM
 from sparring.training.build import build_encoder
-from sparring.training.checkpoint import read_checkpoint
+from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.given_network import keep_start
 from sparring.training.run_folder import RunFolder, machine
 from sparring.training.settings import RunConfig
@@ -36,6 +36,7 @@ FREE = {
     "training.monitor_epochs",
     "training.monitor_images",
     "training.checkpoint_minutes",
+    "training.keep_checkpoints",
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""
@@ -85,7 +86,7 @@ def require_same(
         CheckpointError: if the checkpoint cannot take over a change.
         RunError: if anything else that belongs to the experiment has changed.
     """
-    content, names = read_checkpoint(folder.checkpoint), set(on_purpose)
+    (path, content), names = newest_checkpoint(folder.checkpoint, report), set(on_purpose)
     before = {**folder.read_environment(), **content.get("conditions", {})}
     settings = _changed_settings(content["config"], config, report)
     _refuse_unknown(names, config)
@@ -93,7 +94,7 @@ def require_same(
     for name, (old, new) in settings.items():
         if name.startswith(FIXED):
             raise CheckpointError(
-                f"the checkpoint {folder.checkpoint} does not fit this configuration: {name} was "
+                f"the checkpoint {path} does not fit this configuration: {name} was "
                 f"{_shown(old)} and is {_shown(new)}; put it back, or train anew"
             )
     changed = {**settings, **_changed_images(before, now)}

@@ -26,7 +26,7 @@ from sparring.files import (
     open_without_following,
     write_atomically,
 )
-from sparring.training.checkpoint import RESUME
+from sparring.training.checkpoint import RESUME, kept_checkpoints
 from sparring.training.settings import RunConfig
 
 PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
@@ -59,7 +59,7 @@ class RunFolder:
         if self.config.exists():
             how = (
                 f"continue it with `sparring resume {self.path}`"
-                if self.checkpoint.exists()
+                if self.checkpoint.exists() or kept_checkpoints(self.checkpoint)
                 else "it has no checkpoint; remove it"
             )
             raise RunError(f"{self.path} holds a run already; {how} or choose another --out")

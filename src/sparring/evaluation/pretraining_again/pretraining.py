@@ -55,7 +55,7 @@ def pretrained(
             batch.
         RunError: if the folder holds a pretraining of another configuration or of other images, or
             is in use.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, when the current step is made and saved.
+        KeyboardInterrupt: after a signal that stops a run, when the current step is made and saved.
     """
     config = _plain(config, data)
     listener = None if data.progress(place) is None else _PretrainingListener(data, place)
