@@ -27,8 +27,8 @@ def exit_on_interrupt(run: Path) -> Iterator[None]:
             message = f"stopped{lost}; continue with `sparring resume {run}`"
         elif num_lost:
             message = (
-                f"stopped at once, before the first checkpoint: {steps} {are} lost (a single "
-                f"signal saves first); remove {run}, or train with another --out"
+                f"stopped at once, before the first checkpoint: {steps} {are} lost (one signal "
+                f"alone saves first); remove {run}, or train with another --out"
             )
         else:
             message = "stopped before the first step; nothing is lost"
