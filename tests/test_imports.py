@@ -13,7 +13,7 @@ import sparring
 from sparring.methods import registry
 
 LAYERS = (
-    {"errors", "config", "seeding", "distributed"},
+    {"errors", "config", "seeding", "distributed", "regular_files"},
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
     {"negatives"},

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparring.errors import ConfigError, unknown_name
+from sparring.regular_files import read_text
 
 Tree: TypeAlias = dict[str, Any]
 """Nested dictionary of settings, such as the content of a TOML file."""
@@ -122,7 +123,7 @@ def parse_override(text: str) -> Tree:
 def _parsed_value(raw: str) -> object:
     try:
         found = tomllib.loads(f"value = {raw}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return raw
     # A line break in the value would begin another key.
     return found["value"] if len(found) == 1 else raw
@@ -136,11 +137,12 @@ def read_toml(path: Path) -> Tree:
     """
     try:
         # Paths in a run's configuration may hold bytes that are not UTF-8.
-        return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        return tomllib.loads(read_text(path, errors="surrogateescape"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{path} is not valid TOML: {why}") from None
 
 
 def toml_text(tree: Mapping[str, Any]) -> str:

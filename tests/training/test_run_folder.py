@@ -105,7 +105,14 @@ def test_the_quarantine_lists_one_file_per_line(tmp_path: Path) -> None:
     folder.write_quarantine(
         [("a.png", "cut short"), ("b\udcff.png", "empty")]
     )  # a name that is not UTF-8
-    assert folder.quarantine.read_bytes() == b"a.png\tcut short\nb\xff.png\tempty\n"
+    assert folder.quarantine.read_text() == "a.png\tcut short\nb\\xff.png\tempty\n"
+
+
+def test_no_name_and_no_reason_forges_a_line_of_the_quarantine(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_quarantine([("a\nb\tc.png", "cut\r\nshort"), ("d\u2028\x1b.png", "empty")])
+    text = folder.quarantine.read_text()
+    assert text == "a\\nb\\tc.png\tcut\\r\\nshort\nd\\u2028\\x1b.png\tempty\n"
 
 
 def test_scores_are_empty_before_the_first_evaluation(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from sparring.config import Tree, read_toml
 from sparring.errors import RunError
 from sparring.methods import registry
+from sparring.regular_files import read_text
 from sparring.reporting.gallery import Gallery
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
@@ -124,11 +125,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     scores = read_scores(RunFolder(path))
     present = scores.present()
     quarantine = path / "quarantine.txt"
-    lines = (
-        quarantine.read_text(encoding="utf-8", errors="replace").splitlines()
-        if quarantine.is_file()
-        else []
-    )
+    lines = read_text(quarantine, errors="replace").split("\n") if quarantine.is_file() else []
     return RunSummary(
         label=label or _title(config, path.name),
         path=str(folder),

@@ -16,7 +16,9 @@ import torch
 
 from sparring import distributed
 from sparring.config import read_toml, toml_text
+from sparring.data.names import shown
 from sparring.errors import RunError, StorageError
+from sparring.regular_files import read_bytes
 from sparring.training.checkpoint import write_atomically
 from sparring.training.settings import RunConfig
 
@@ -98,8 +100,8 @@ class RunFolder:
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
         """Write the list of unusable files, one per line with the reason after a tab."""
-        lines = [f"{key}\t{reason}\n" for key, reason in files]
-        write_atomically(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
+        lines = [f"{shown(key)}\t{shown(reason)}\n" for key, reason in files]
+        write_atomically(self.quarantine, "".join(lines).encode())
 
     def write_environment(
         self, device: torch.device, *, further: Mapping[str, object] | None = None
@@ -116,7 +118,7 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """What `write_environment` saved; empty if it is missing or damaged."""
         try:
-            return dict(json.loads(self.environment.read_text()))
+            return dict(json.loads(read_bytes(self.environment)))
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -132,7 +134,7 @@ class RunFolder:
             RunError: if the file is damaged.
         """
         try:
-            return dict(json.loads(self.scores.read_text("utf-8"))) if self.scores.exists() else {}
+            return dict(json.loads(read_bytes(self.scores))) if self.scores.exists() else {}
         except (ValueError, TypeError):
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"

@@ -28,8 +28,9 @@ from sparring.data.classes import (
     numbered,
 )
 from sparring.data.names import shown
-from sparring.data.sources.image_source import Source, stamp
+from sparring.data.sources.image_source import MOST_IMAGE_BYTES, Source, stamp
 from sparring.errors import DataError
+from sparring.regular_files import read_once, require_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +91,7 @@ class Parquet(Source):
         row = index - int(self._group_starts[group])
         content = contents[row].as_py()
         if content is None and paths is not None and (path := paths[row].as_py()):
-            return Path(self._root, str(path)).read_bytes()
+            return read_once(self._root / str(path), most_bytes=MOST_IMAGE_BYTES)
         return bytes(content or b"")
 
     def labels(self) -> Labels | None:
@@ -134,7 +135,8 @@ class Parquet(Source):
                 self._column
             ]
         except (pa.ArrowException, OSError) as error:
-            raise OSError(errno.EIO, f"damaged row group: {str(error).splitlines()[0]}") from None
+            number = getattr(error, "errno", None) or errno.EBADMSG
+            raise OSError(number, f"damaged row group: {str(error).splitlines()[0]}") from None
         if not pa.types.is_struct(column.type):
             return column, None
         has_path = column.type.get_field_index("path") >= 0
@@ -208,10 +210,12 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
     tables = []
     for name in names:
         try:
+            require_regular(root / name)
             tables.append(pq.ParquetFile(root / name))
         except (pa.ArrowException, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.errno else str(error)
             raise DataError(
-                f"cannot read {root / name} as parquet: {str(error).splitlines()[0]}"
+                f"cannot read {root / name} as parquet: {str(why).splitlines()[0]}"
             ) from None
     columns = {_image_column(root / name, table) for name, table in zip(names, tables, strict=True)}
     if len(columns) > 1:
