@@ -1,6 +1,5 @@
 """Summary of one run for a report: the files of its folder, and its pictures if any."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +135,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         untrained={name: one.shown() for name, one in present["untrained"].items()},
         records=present["trained"],
         scored_step=scores.step,
-        environment=_read_json(path / "environment.json"),
+        environment=RunFolder(path).read_environment(),
         quarantine=tuple(line for line in lines if line.strip()),
     )
 
@@ -163,7 +162,3 @@ def method_title(name: str) -> str:
         return name.rpartition(":")[2]
     about = registry.about("method", name)
     return about.title or about.name
-
-
-def _read_json(path: Path) -> Tree:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

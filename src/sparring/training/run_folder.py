@@ -116,11 +116,15 @@ class RunFolder:
         write_atomically(self.environment, _json({**environment(device), **more}))
 
     def read_environment(self) -> dict[str, Any]:
-        """What `write_environment` saved; empty if it is missing or damaged."""
+        """What `write_environment` saved; empty if it is missing or damaged, and without fields of
+        another type."""
         try:
-            return dict(json.loads(read_bytes(self.environment)))
-        except (OSError, ValueError, TypeError):
+            found = _json_object(self.environment)
+        except (OSError, ValueError):
             return {}
+        kinds = {"classes": dict, "changes": list}
+        wrong = {name for name, kind in kinds.items() if not isinstance(found.get(name), kind)}
+        return {name: value for name, value in found.items() if name not in wrong}
 
     def read_classes(self) -> dict[str, str]:
         """SHA-256 of the file of each class that was given when the run was last started, by the
@@ -134,8 +138,8 @@ class RunFolder:
             RunError: if the file is damaged.
         """
         try:
-            return dict(json.loads(read_bytes(self.scores))) if self.scores.exists() else {}
-        except (ValueError, TypeError):
+            return _json_object(self.scores) if self.scores.exists() else {}
+        except (OSError, ValueError):
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"
             ) from None
@@ -181,6 +185,22 @@ def _processor() -> str:
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     name = next(models, platform.processor() or platform.machine())
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """Content of a file of `_json`.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, nested too deeply, or holds anything but an object.
+    """
+    try:
+        found = json.loads(read_bytes(path))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
