@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+CALLS ?= 1000000  # of `make sanitize`
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 PLAIN := tests/objectives tests/measures tests/negatives tests/data/views \
   tests/acceleration/test_switch.py tests/contract/test_golden_losses.py
 
-.PHONY: help env demo test test-plain test-fast test-slow check clean
+.PHONY: help env demo test test-plain test-fast test-slow check sanitize clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,6 +40,13 @@ test-fast: $(STAMP)  ## the tests that take seconds
 
 test-slow: $(STAMP)  ## the others
 	$(PYTEST) -m slow
+
+sanitize:  ## fuzz the compiled kernel with address and undefined-behaviour sanitizers (needs gcc)
+	mkdir -p build
+	gcc -std=c11 -g -O1 -ffp-contract=off -fno-sanitize-recover=all \
+	  -fsanitize=address,undefined,float-cast-overflow \
+	  -o build/fuzz_views tests/acceleration/fuzz_views.c -lm
+	build/fuzz_views $(CALLS)
 
 check: $(STAMP)  ## style, formatting, types and the import rule
 	scripts/check

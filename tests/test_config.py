@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from sparring.config import Settings, merged, parse_override, read_toml, toml_text
+from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError
 from sparring.methods import registry
 from sparring.training.settings import RunConfig
@@ -185,3 +186,16 @@ def test_setting_of_another_method_is_unknown() -> None:
 def test_negative_temperature_is_refused_by_every_method_that_has_one(method: str) -> None:
     with pytest.raises(ConfigError, match=r"temperature: should be greater than 0, got -0\.1"):
         RunConfig.from_tree({"method": method, "data": {}, "temperature": -0.1})
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "9" * 5000])
+def test_toml_beyond_the_readers_limits_is_no_toml(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        read_toml(tmp_path / "a.toml")
+    assert parse_override(text.replace(" ", "")) == {"a": text.partition("= ")[2]}
+
+
+def test_no_value_holds_a_nul() -> None:
+    with pytest.raises(ConfigError, match=r"data\.cache: a NUL character cannot be part"):
+        DataSettings.build({"cache": "a\0b"}, where="data")

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparring.errors import ConfigError, unknown_name
+from sparring.regular_files import read_text
 
 Tree: TypeAlias = dict[str, Any]
 """Nested dictionary of settings, such as the content of a TOML file."""
@@ -38,10 +39,19 @@ class Settings(BaseModel):
             ConfigError: if a key or value is wrong; the message names the key, its value and what
                 is accepted.
         """
+        _refuse_nul(values, where)
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise ConfigError(_sentence(cls, error, where)) from None
+
+
+def _refuse_nul(values: Mapping[str, Any], where: str) -> None:
+    """No path and no name can hold a NUL, and the system's calls fail late and unexplained."""
+    for key, value in leaves(values, f"{where}." if where else ""):
+        texts = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ConfigError(f"{key}: a NUL character cannot be part of a value, got {value!r}")
 
 
 def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
@@ -122,7 +132,7 @@ def parse_override(text: str) -> Tree:
 def _parsed_value(raw: str) -> object:
     try:
         found = tomllib.loads(f"value = {raw}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also for numbers of thousands of digits
         return raw
     # A line break in the value would begin another key.
     return found["value"] if len(found) == 1 else raw
@@ -136,11 +146,12 @@ def read_toml(path: Path) -> Tree:
     """
     try:
         # Paths in a run's configuration may hold bytes that are not UTF-8.
-        return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        return tomllib.loads(read_text(path, errors="surrogateescape"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{path} is not valid TOML: {why}") from None
 
 
 def toml_text(tree: Mapping[str, Any]) -> str:

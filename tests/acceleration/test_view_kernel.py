@@ -1,6 +1,7 @@
 """The compiled kernel makes the views of PyTorch's own kernels, whatever the recipe, size and
 memory format."""
 
+import ctypes
 from dataclasses import replace
 
 import pytest
@@ -104,6 +105,113 @@ def test_each_operation_alone(strength: str) -> None:
     assert close(view_by_kernel, expected, recipe=recipe)
     untouched = pictures(48, 36, 36).float() / 255
     assert (view_by_kernel - untouched).abs().amax() > 0.01
+
+
+INSIDE = (0, 0, 12, 9)
+LOW, HIGH = -(2**31), 2**31 - 1
+
+
+def refused(
+    *,
+    box: tuple[int, ...] = INSIDE,
+    factors: tuple[float, ...] = (1.0, 1.0, 1.0, 0.0, 1.0),
+    order: tuple[int, ...] = (0, 1, 2, 3),
+    size: int = 8,
+    **others: float,
+) -> bool:
+    """Whether the kernel refuses to make views of three images of 12 x 9 pixels, of which the last
+    has these parameters."""
+    boxes, draws, orders = torch.tensor([INSIDE] * 3), torch.ones(3, 5), torch.arange(4)[None]
+    boxes[2], draws[:, 3], draws[2] = torch.tensor(box), 0.0, torch.tensor(factors)
+    orders = orders.repeat(3, 1)
+    orders[2] = torch.tensor(order)
+    parameters = view_kernel.KernelParameters(
+        boxes=boxes,
+        order=orders,
+        factors=draws,
+        flags=torch.ones(3, 5, dtype=torch.uint8),
+        with_hue=True,
+        **{"threshold": 0.5, "reach": 1, "negligible": 1e-4, **others},  # type: ignore[arg-type]
+    )
+    try:
+        view_kernel.make_view(pictures(3, 12, 9), parameters, size=size)
+    except ValueError as error:
+        return "beyond images of 9 x 12 pixels" in str(error)
+    return False
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        *((-1, 0, 5, 5), (0, -1, 5, 5), (LOW, 0, 5, 5), (12, 0, 1, 1), (0, 9, 1, 1)),
+        *((0, 0, 0, 5), (0, 0, 5, 0), (0, 0, -5, 5), (0, 0, 13, 5), (0, 0, 5, 10)),
+        *((1, 0, 12, 9), (0, 1, 12, 9), (1, 1, HIGH, HIGH), (HIGH, HIGH, HIGH, HIGH)),
+    ],
+)
+def test_a_box_beyond_its_image_is_refused(box: tuple[int, ...]) -> None:
+    assert not refused()
+    assert refused(box=box)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", range(5))
+def test_a_factor_that_is_no_number_is_refused(place: int, value: float) -> None:
+    factors = [1.0, 1.0, 1.0, 0.0, 1.0]
+    factors[place] = value
+    assert refused(factors=tuple(factors))
+
+
+def test_other_arguments_out_of_range_are_refused() -> None:
+    assert refused(factors=(1.0, 1.0, 1.0, 3e9, 1.0))
+    assert refused(factors=(1.0, 1.0, 1.0, 0.0, 0.0))
+    assert refused(order=(0, 1, 2, 4))
+    assert refused(order=(-1, 1, 2, 3))
+    assert refused(reach=8)
+    assert refused(reach=-1)
+    assert refused(threshold=float("nan"))
+    assert refused(negligible=float("nan"))
+
+
+def test_sizes_and_memory_that_do_not_fit_are_refused_by_the_library_itself() -> None:
+    kernel = view_kernel.library()
+    assert kernel is not None
+    values = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    views = torch.zeros(2, 8, 8, 3)
+    rows = [torch.zeros(2, 4, dtype=torch.int32), torch.zeros(2, 5), torch.zeros(2, 5).byte()]
+    pointers = [ctypes.c_void_p(row.data_ptr()) for row in rows]
+    given = view_kernel._Parameters(None, *pointers, 0.5, 1, 1e-4)
+
+    def ended(*, first: int = 0, last: int = 2, size: int = 8, **changed: int) -> int:
+        sizes = {"height": 8, "width": 8, "count": 2, "bytes": values.numel()}
+        strides = dict(zip(("sample", "channel", "row", "column"), values.stride(), strict=True))
+        images = view_kernel._Images(**{"values": values.data_ptr(), **strides, **sizes, **changed})
+        place = ctypes.c_void_p(views.data_ptr())
+        arguments = ctypes.byref(images), ctypes.byref(given), first, last, size, 0, place
+        return int(kernel.sparring_make_views(*arguments))
+
+    assert ended() == 0
+    for changed in (
+        *({"size": 0}, {"size": -1}, {"size": 2**30}, {"size": 9}),
+        *({"first": -1}, {"last": 3}, {"first": 2, "last": 1}, {"count": 1}, {"count": 2**40}),
+        *({"height": 0}, {"width": -1}, {"height": 9}, {"height": HIGH, "width": HIGH}),
+        *({"bytes": values.numel() - 1}, {"bytes": 0}, {"values": 0}),
+        *({name: 2**62} for name in ("sample", "channel", "row", "column")),
+        *({name: -1} for name in ("sample", "channel", "row", "column")),
+    ):
+        assert ended(**changed) == 2, changed
+
+
+def test_no_images_make_no_views() -> None:
+    images, sides = pictures(4, 8, 8)[:0], torch.zeros(0, dtype=torch.int64)
+    parameters = draw_parameters(EVERYTHING, sides, sides, generator=generator(0, "draws"))
+    assert view_by_kernel(images, parameters, EVERYTHING, size=8).shape == (0, 3, 8, 8)
+
+
+def test_a_library_of_another_interface_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    view_kernel.library.cache_clear()
+    monkeypatch.setattr(view_kernel, "INTERFACE", -1)
+    assert view_kernel.library() is None
+    view_kernel.library.cache_clear()
 
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The loop: how it ends, what it leaves behind, and what it tells."""
 
+import copy
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import games
+from sparring.data.dataset import Dataset
+from sparring.data.store import Quarantine
 from sparring.errors import ConfigError, TrainingError
 from sparring.methods.method import Context, MethodLoss
 from sparring.models.view import View
@@ -46,6 +49,13 @@ def listen(run: Training) -> Told:
     return told
 
 
+def replace_quarantine(dataset: Dataset, quarantine: Quarantine) -> Dataset:
+    """The data set, with images that are said to be left out."""
+    found = copy.copy(dataset)
+    found._quarantine = quarantine  # type: ignore[attr-defined]
+    return found
+
+
 def weights(run: Training) -> dict[str, Tensor]:
     return games.state(run.game.method)
 
@@ -63,6 +73,13 @@ def test_a_run_makes_every_step_of_its_plan_and_leaves_its_files(tmp_path: Path)
     assert {run.folder.backbone.name, run.folder.quarantine.name} <= {
         path.name for path in tmp_path.iterdir()
     }
+
+
+def test_records_count_the_images_that_cannot_be_read(tmp_path: Path) -> None:
+    run = training(tmp_path, training={"max_steps": 1})
+    run.dataset = replace_quarantine(run.dataset, (("a.png", "empty file"),))
+    run.run()
+    assert read_metrics(run.folder.metrics)[0]["unreadable_images"] == 1
 
 
 def test_a_trial_stops_early_with_the_schedules_of_the_whole_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from sparring.training.metrics import METRICS, MetricsFile, plain, read_metrics
@@ -98,3 +99,17 @@ def test_metrics_become_numbers_of_seven_digits() -> None:
 
 def test_every_metric_says_what_it_means() -> None:
     assert all(len(metric.meaning) > 10 for metric in METRICS.values())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("[]", "1", '{"step": "x"}', '{"loss": 1.0}', '{"step": 1, "loss": "y"}', "[" * 100_000),
+        *('{"step": 1, "loss": Infinity}', '{"step": 1, "loss": NaN}', '{"step": 1, "loss": {}}'),
+    ],
+)
+def test_records_end_at_the_first_damaged_line(line: str, tmp_path: Path) -> None:
+    good = '{"step": 0, "loss": 1.5, "knn_accuracy": null}\n'
+    (tmp_path / "metrics.jsonl").write_text(good + line + "\n" + good)
+    found = read_metrics(tmp_path / "metrics.jsonl")
+    assert found == [{"step": 0, "loss": 1.5, "knn_accuracy": None}]

@@ -192,7 +192,14 @@ def test_the_quarantine_lists_one_file_per_line(tmp_path: Path) -> None:
     folder.write_quarantine(
         [("a.png", "cut short"), ("b\udcff.png", "empty")]
     )  # a name that is not UTF-8
-    assert folder.quarantine.read_bytes() == b"a.png\tcut short\nb\xff.png\tempty\n"
+    assert folder.quarantine.read_text() == "a.png\tcut short\nb\\xff.png\tempty\n"
+
+
+def test_no_name_and_no_reason_forges_a_line_of_the_quarantine(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_quarantine([("a\nb\tc.png", "cut\r\nshort"), ("d\u2028\x1b.png", "empty")])
+    text = folder.quarantine.read_text()
+    assert text == "a\\nb\\tc.png\tcut\\r\\nshort\nd\\u2028\\x1b.png\tempty\n"
 
 
 def test_scores_are_empty_before_the_first_evaluation(tmp_path: Path) -> None:
@@ -200,3 +207,24 @@ def test_scores_are_empty_before_the_first_evaluation(tmp_path: Path) -> None:
     assert folder.read_scores() == {}
     folder.write_scores({"knn": 0.5})
     assert folder.read_scores() == {"knn": 0.5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "1", '"x"', "{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000, "\xff"],
+)
+def test_damaged_small_files_are_told_or_pass_for_missing(text: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for path in (folder.environment, folder.scores):
+        path.write_bytes(text.encode("latin-1"))
+    assert folder.read_environment() == {}
+    assert folder.read_classes() == {}
+    with pytest.raises(RunError, match=r"scores\.json is damaged"):
+        folder.read_scores()
+
+
+def test_fields_of_another_type_pass_for_missing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.environment.write_text('{"classes": 1, "changes": {}, "device": "cpu"}')
+    assert folder.read_environment() == {"device": "cpu"}
+    assert folder.read_classes() == {}

@@ -146,3 +146,13 @@ def test_no_checkpoint_is_lost_for_damaged_scores(tmp_path: Path) -> None:
     folder.scores.write_text("{")
     mark_scores(folder, 4)
     assert folder.scores.read_text() == "{"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"trained": {"knn": 1}}', '{"trained": [1]}', '{"results": [1], "step": "x"}']
+)
+def test_fields_of_other_types_are_damage(text: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.scores.write_text(text)
+    with pytest.raises(RunError, match="is damaged"):
+        read_scores(folder)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EVERY_PROCESSOR
@@ -21,6 +21,8 @@ enum { BRIGHTNESS, CONTRAST, SATURATION, HUE };
 enum { FLIP, JITTER, GREYSCALE, BLUR, SOLARISE, FLAGS };
 enum { FACTORS = 5 }; /* brightness, contrast, saturation, hue, sigma */
 enum { LANES = 16 };
+enum { DONE, NO_MEMORY, REFUSED };       /* what sparring_make_views returns */
+enum { LONGEST_SIDE = 1 << 20, LARGEST_VIEW = 1 << 14 };
 
 static const float RED = 0.2989f, GREEN = 0.587f, BLUE = 0.114f;
 
@@ -28,6 +30,7 @@ typedef struct {
     const uint8_t *values;                    /* images, uint8 */
     int64_t sample, channel, row, column;     /* strides in bytes */
     int32_t height, width;
+    int64_t count, bytes;                     /* number of images, and size of the memory at `values` */
 } Images;
 
 typedef struct {
@@ -267,18 +270,69 @@ INLINE void interleave(const float *restrict planes, int64_t pixels, float *rest
     }
 }
 
+/* Whether `steps` steps of a stride stay within `room` bytes, which they take away. */
+static int fits(int64_t steps, int64_t stride, int64_t *room) {
+    if (stride < 0 || (steps > 0 && stride > *room / steps)) return 0;
+    *room -= steps * stride;
+    return 1;
+}
+
+static int are_images(const Images *images, int32_t first, int32_t last) {
+    if (!images || !images->values || images->height < 1 || images->width < 1) return 0;
+    if (images->height > LONGEST_SIDE || images->width > LONGEST_SIDE) return 0;
+    if (first < 0 || first >= last || last > images->count || images->bytes < 1) return 0;
+    int64_t room = images->bytes - 1;
+    return fits(images->count - 1, images->sample, &room) && fits(2, images->channel, &room) &&
+           fits(images->height - 1, images->row, &room) && fits(images->width - 1, images->column, &room);
+}
+
+/* Written without sums, which a huge edge would carry beyond the largest number. */
+static int is_inside(const int32_t *box, int32_t height, int32_t width) {
+    int32_t top = box[0], left = box[1];
+    if (top < 0 || left < 0 || top >= height || left >= width) return 0;
+    return box[2] >= 1 && box[3] >= 1 && box[2] <= height - top && box[3] <= width - left;
+}
+
+static int is_sample(const Images *images, const Parameters *parameters, int32_t i) {
+    const float *factors = parameters->factors + (int64_t)i * FACTORS;
+    const int32_t *order = parameters->order + 4 * (int64_t)i;
+    const uint8_t *flags = parameters->flags + (int64_t)i * FLAGS;
+    if (parameters->box && !is_inside(parameters->box + 4 * (int64_t)i, images->height, images->width)) return 0;
+    for (int k = 0; k < 4; k++) {
+        if (flags[JITTER] && (order[k] < 0 || order[k] > HUE || !isfinite(factors[k]))) return 0;
+    }
+    if (flags[JITTER] && fabsf(factors[HUE]) > 1.0f) return 0;
+    return !flags[BLUR] || (isfinite(factors[4]) && factors[4] > 0.0f);
+}
+
+/* Whether nothing is read or written beyond the memory that the caller describes; it cannot be
+ * asked how long the arrays of parameters and of views are. */
+static int are_arguments(const Images *images, const Parameters *parameters, int32_t first, int32_t last, int32_t size, const float *views) {
+    if (!are_images(images, first, last) || !parameters || !views || size < 1 || size > LARGEST_VIEW) return 0;
+    if (!parameters->order || !parameters->factors || !parameters->flags) return 0;
+    if (parameters->reach < 0 || parameters->reach >= size) return 0;
+    if (!isfinite(parameters->threshold) || !isfinite(parameters->negligible)) return 0;
+    if (!parameters->box && (images->height != size || images->width != size)) return 0;
+    for (int32_t i = first; i < last; i++) {
+        if (!is_sample(images, parameters, i)) return 0;
+    }
+    return 1;
+}
+
 /* Writes samples [first, last) of a batch as views (sample, row, column, channel) of size x size.
- * Returns 0, or 1 if memory could not be allocated. */
+ * Returns DONE, NO_MEMORY, or REFUSED for arguments that lead beyond the images; then no view is
+ * written. */
 FOR_EVERY_PROCESSOR
 int32_t sparring_make_views(const Images *images, const Parameters *parameters, int32_t first, int32_t last, int32_t size, int32_t with_hue,
                             float *views) {
+    if (!are_arguments(images, parameters, first, last, size, views)) return REFUSED;
     int64_t pixels = (int64_t)size * size;
     int32_t height = images->height, width = images->width, longest = height > width ? height : width;
     int32_t tallest = height > size ? height : size, most = most_taps(longest, size) + 2;
     int64_t line = (longest > size ? longest : size) + 2 * (int64_t)parameters->reach + 2;
     int64_t floats = 3 * pixels + (int64_t)tallest * size + line + 2 * (int64_t)size * most + parameters->reach + 1;
     float *memory = malloc(floats * sizeof(float) + 2 * size * sizeof(int32_t));
-    if (!memory) return 1;
+    if (!memory) return NO_MEMORY;
     float *planes = memory, *narrow = planes + 3 * pixels, *border = narrow + (int64_t)tallest * size, *weights = border + line;
     float *kernel = weights + 2 * (int64_t)size * most;
     int32_t *starts = (int32_t *)(kernel + parameters->reach + 1);
@@ -301,5 +355,8 @@ int32_t sparring_make_views(const Images *images, const Parameters *parameters, 
         interleave(planes, pixels, views + 3 * pixels * i);
     }
     free(memory);
-    return 0;
+    return DONE;
 }
+
+/* Changes with the structures above. */
+int32_t sparring_views_interface(void) { return 2; }

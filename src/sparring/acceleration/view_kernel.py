@@ -18,8 +18,12 @@ from torch import Tensor
 
 CHANNELS = 3
 """Channels of the images that the kernel takes: red, green and blue."""
+INTERFACE = 2
+"""Number of the kernel's structures, as `_views.c` states it."""
 SHARE = 16
 """Number of images per thread: fewer do not pay for a further thread."""
+
+_NO_MEMORY = 1
 
 
 class _Images(ctypes.Structure):
@@ -27,6 +31,7 @@ class _Images(ctypes.Structure):
         ("values", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("sample", "channel", "row", "column")),
         *((name, ctypes.c_int32) for name in ("height", "width")),
+        *((name, ctypes.c_int64) for name in ("count", "bytes")),
     )
 
 
@@ -41,13 +46,14 @@ class _Parameters(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Library of the compiled kernel; None if it was not built."""
+    """Library of the compiled kernel; None if it was not built, or from an older source."""
     found = importlib.util.find_spec("sparring.acceleration._views")
     if found is None or found.origin is None:
         return None
     try:
-        return ctypes.CDLL(found.origin)
-    except OSError:  # built for another machine
+        kernel = ctypes.CDLL(found.origin)
+        return kernel if kernel.sparring_views_interface() == INTERFACE else None
+    except (OSError, AttributeError):  # built for another machine, or before this number existed
         return None
 
 
@@ -92,21 +98,34 @@ def make_view(
         images: on the CPU, in any memory format; of side `size` if there are no boxes.
         parameters: one row per image.
         size: side of the views in pixels.
+
+    Raises:
+        ValueError: if a box, a factor or the reach leads beyond the images; no view is made.
     """
     kernel = library()
     assert kernel is not None
     assert images.shape[1] == CHANNELS
     views = torch.empty(len(images), size, size, 3)
+    if not len(images):
+        return views
     given, kept = _packed(parameters)
-    pictures = _Images(images.data_ptr(), *images.stride(), *images.shape[2:])
+    room = images.untyped_storage().nbytes() - images.storage_offset()
+    pictures = _Images(images.data_ptr(), *images.stride(), *images.shape[2:], len(images), room)
 
     def work(first: int, last: int) -> None:
         """Make a range of the batch's views; ctypes releases the GIL meanwhile."""
         place, with_hue = ctypes.c_void_p(views.data_ptr()), int(parameters.with_hue)
-        if kernel.sparring_make_views(
+        ended = kernel.sparring_make_views(
             ctypes.byref(pictures), ctypes.byref(given), first, last, size, with_hue, place
-        ):
+        )
+        if ended == _NO_MEMORY:
             raise MemoryError
+        if ended:
+            raise ValueError(
+                f"the views cannot be made: a box, a factor or the reach of {parameters.reach} "
+                f"leads beyond images of {pictures.width} x {pictures.height} pixels, or the size "
+                f"of {size} does"
+            )
 
     threads = max(1, min(torch.get_num_threads(), len(images) // SHARE))
     bounds = [len(images) * number // threads for number in range(threads + 1)]

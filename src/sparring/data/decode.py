@@ -32,6 +32,7 @@ from sparring.data.pixel_format import (
     scaled,
     with_channels,
 )
+from sparring.regular_files import tried_again
 
 __all__ = [
     "DECODE_VERSION",
@@ -110,13 +111,13 @@ def load_header_size(read: Callable[[int], Content], index: int) -> tuple[int, i
 
 
 def read_content(read: Callable[[int], Content], index: int) -> Content:
-    """A source's image, as stored.
+    """A source's image, as stored; a read that fails by a passing fault is tried again.
 
     Raises:
         UnreadableImageError: for a file that is missing or not readable.
     """
     try:
-        return read(index)
+        return tried_again(lambda: read(index))
     except OSError as error:
         raise UnreadableImageError(error.strerror or reason_of(error)) from None
 

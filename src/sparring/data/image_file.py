@@ -20,11 +20,14 @@ from torch import Tensor
 
 from sparring.data.orientation import UPRIGHT, orientation_of, pillow_orientation, upright_size
 from sparring.data.pixel_format import UnreadableImageError, Values, picture_values
+from sparring.data.png import complete_png, deep_colours, require_possible
 from sparring.data.tiff import Tiff, open_tiff, tiff_orientation, tiff_values
 
-MAX_PIXELS = 89_478_485
-"""Most pixels of a decoded image: Pillow's own limit, 256 MiB as RGB. Checked in the header, before
-decompression."""
+MAX_PIXELS, MAX_SIDE = 89_478_485, 2**17
+"""Most pixels of a decoded image, Pillow's own limit, 256 MiB as RGB, and along one side. Checked
+in the header, before decompression."""
+MAX_VALUE_BYTES = 2**30
+"""Most bytes of the bands and pages that are read of one TIFF file."""
 
 # Called by their registered names: the Python wrappers are deprecated from torchvision 0.29 on and
 # warn at every call.
@@ -36,8 +39,8 @@ _FRAME_MARKERS = frozenset(
     (0xC0, 0xC1, 0xC2)
 )  # baseline, extended and progressive: what libjpeg decodes
 _OTHER_FRAMES = frozenset((0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
+_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))
 _APP1, _PIXELS_MARKER = 0xE1, 0xDA
-_PNG, _PNG_COLOURS = b"\x89PNG\r\n\x1a\n", {2: 3, 4: 2, 6: 4}  # channels by colour type
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def read_header(content: bytes) -> Header:
         size = upright_size(image.height, image.width, pillow_orientation(image, content))
         num = 1 if image.mode in ("1", "L") or _is_deep(image) else 3
         num = 4 if image.has_transparency_data else num
-        return Header(*size, num, is_deep=_is_deep(image) or _png_colours(content) is not None)
+        return Header(*size, num, is_deep=_is_deep(image) or deep_colours(content) is not None)
 
 
 def read_values(content: bytes, channels: int) -> Stored:
@@ -111,14 +114,15 @@ def read_values(content: bytes, channels: int) -> Stored:
     try:
         if tiff is not None and (found := _measured(content, tiff, channels)) is not None:
             return found
-        if _png_colours(content) is not None and _decode_png is not None:
+        if deep_colours(content) is not None and _decode_png is not None:
             with _open(content) as image:
                 turned = pillow_orientation(image, content)
-            encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            encoded = torch.frombuffer(bytearray(complete_png(content)), dtype=torch.uint8)
             planes: Tensor = _decode_png(encoded, _UNCHANGED, False)
             return Stored(planes.permute(1, 2, 0).numpy(), turned)
         with _open(content) as image:
             image.load()
+            require_pixels(image.height, image.width)  # pictures of ICO and GIF may be larger
             turned = pillow_orientation(image, content) if jpeg is None else jpeg.orientation
             return Stored(_values(image, channels), turned)
     except UnreadableImageError:
@@ -154,7 +158,11 @@ def require_pixels(height: int, width: int) -> None:
     """
     if height * width > MAX_PIXELS:
         raise UnreadableImageError(f"{width} x {height} pixels exceed the limit of {MAX_PIXELS:,}")
-    if height * width == 0:
+    if max(height, width) > MAX_SIDE:
+        raise UnreadableImageError(
+            f"{width} x {height} pixels exceed the limit of {MAX_SIDE:,} along one side"
+        )
+    if min(height, width) < 1:
         raise UnreadableImageError("image without pixels")
 
 
@@ -194,6 +202,8 @@ def _jpeg_header(content: bytes) -> _Jpeg | None:
         if marker == 0xFF:  # padding before a marker
             at += 1
             continue
+        if marker in _WITHOUT_LENGTH:  # decoders go on elsewhere than a length would say
+            return None
         length = int.from_bytes(content[at + 2 : at + 4], "big")
         if marker in _FRAME_MARKERS or marker in _OTHER_FRAMES:
             height, width = (
@@ -207,13 +217,6 @@ def _jpeg_header(content: bytes) -> _Jpeg | None:
     return None if frame is None else _Jpeg(*frame, orientation_of(exif))
 
 
-def _png_colours(content: bytes) -> int | None:
-    """Channels of a PNG with 16 bits per colour; None for anything else, also for 16-bit grey."""
-    if content[:8] != _PNG or len(content) < 26 or content[24] != 16:
-        return None
-    return _PNG_COLOURS.get(content[25])
-
-
 def _measured(content: bytes, tiff: Tiff, channels: int) -> Stored | None:
     """Values of a TIFF that is no picture of 8 bits; None for one that Pillow decodes."""
     page = tiff.pages[0]
@@ -222,7 +225,12 @@ def _measured(content: bytes, tiff: Tiff, channels: int) -> Stored | None:
         return None
     pages = tiff.pages if is_stack else (page,)
     for each in pages:
-        require_pixels(each.height * each.samples, each.width)
+        require_pixels(each.height, each.width)
+    num_bytes = sum(each.height * each.width * each.samples * each.bits // 8 for each in pages)
+    if num_bytes > MAX_VALUE_BYTES:
+        raise UnreadableImageError(
+            f"bands of {num_bytes:,} bytes exceed the limit of {MAX_VALUE_BYTES:,}"
+        )
     values = np.concatenate([tiff_values(content, tiff, each) for each in pages], axis=2)
     return Stored(values, tiff_orientation(page), page.no_data)
 
@@ -249,6 +257,7 @@ def _open(content: bytes) -> Image.Image:
     except Exception as error:  # decoders raise all kinds of errors on malformed bytes
         raise UnreadableImageError(reason_of(error)) from None
     require_pixels(image.height, image.width)
+    require_possible(content, image.height * image.width)
     return image
 
 

@@ -28,6 +28,7 @@ _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 317, 322, 3
 _EXTRA, _KIND, _NO_DATA, _ORIENTATION = 338, 339, 42113, 274
 _SIGNED = (2, 3)
 _MOST_PAGES = 64
+_MOST_CHUNK_BYTES = 2**30
 _GREY, _COLOUR = (0, 1), (2,)
 _UNCOMPRESSED, _DEFLATE = 1, (8, 32946)
 _APART = 2
@@ -118,6 +119,7 @@ def tiff_values(content: bytes, tiff: Tiff, page: TiffPage) -> Values:
 
 def _directories(content: bytes, order: str) -> Iterator[Tags]:
     (at,) = struct.unpack_from(f"{order}I", content, 4)
+    left = 2 * len(content)  # directories that all point to the same bytes would fill any memory
     for _ in range(_MOST_PAGES):
         if not at:
             return
@@ -128,7 +130,11 @@ def _directories(content: bytes, order: str) -> Iterator[Tags]:
             if kind not in _FORMATS:
                 continue
             form = f"{order}{number}{_FORMATS[kind]}"
-            is_here = struct.calcsize(form) <= 4
+            size = struct.calcsize(form)
+            left -= size
+            if left < 0:
+                raise IndexError
+            is_here = size <= 4
             place = entry + 8 if is_here else struct.unpack_from(f"{order}I", content, entry + 8)[0]
             tags[tag] = struct.unpack_from(form, content, place)
         yield tags
@@ -167,6 +173,11 @@ def _chunks(content: bytes, tiff: Tiff, page: TiffPage, dtype: np.dtype[Any]) ->
     )
     is_apart = tags.get(_PLANAR, (1,))[0] == _APART
     samples = 1 if is_apart else page.samples
+    if height < 1 or width < 1 or height * width * samples * dtype.itemsize > _MOST_CHUNK_BYTES:
+        raise UnreadableImageError(f"strips or tiles of {width} x {height} pixels")
+    num_places = -(-page.height // height) * -(-page.width // width)
+    if len(offsets) != num_places * (page.samples if is_apart else 1):
+        raise UnreadableImageError("strips or tiles are missing")
     places = [(y, x) for y in range(0, page.height, height) for x in range(0, page.width, width)]
     for number, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
         band, place = divmod(number, len(places))

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparring.errors import RunError
+from sparring.regular_files import read_bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +89,7 @@ class Predictions:
             RunError: if it is missing or damaged.
         """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as file:
                 found = {part.name: file[part.name] for part in fields(cls) if part.name in file}
             names = {name: tuple(found[name].tolist()) for name in ("keys", "classes", "fits")}
             return cls(**{**found, **names})

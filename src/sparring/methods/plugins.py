@@ -89,6 +89,8 @@ def import_failure(what: str, where: str, error: BaseException) -> str:
 
 def _load_file(where: str, *, what: str) -> ModuleType:
     """Module of a file, from the cache if it was imported before."""
+    if "\0" in where:
+        raise ConfigError(f"{what}: no such file: {where!r}")
     path = Path(where).expanduser().resolve()
     if path in _FILES:
         return _FILES[path]

@@ -1,6 +1,5 @@
 """Summary of one run for a report: the files of its folder, and its pictures if any."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TypeAlias
 from sparring.config import Tree, read_toml
 from sparring.errors import RunError
 from sparring.methods import registry
+from sparring.regular_files import read_text
 from sparring.reporting.gallery import Gallery
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
@@ -124,11 +124,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     scores = read_scores(RunFolder(path))
     present = scores.present()
     quarantine = path / "quarantine.txt"
-    lines = (
-        quarantine.read_text(encoding="utf-8", errors="replace").splitlines()
-        if quarantine.is_file()
-        else []
-    )
+    lines = read_text(quarantine, errors="replace").split("\n") if quarantine.is_file() else []
     return RunSummary(
         label=label or _title(config, path.name),
         path=str(folder),
@@ -139,7 +135,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         untrained={name: one.shown() for name, one in present["untrained"].items()},
         records=present["trained"],
         scored_step=scores.step,
-        environment=_read_json(path / "environment.json"),
+        environment=RunFolder(path).read_environment(),
         quarantine=tuple(line for line in lines if line.strip()),
     )
 
@@ -166,7 +162,3 @@ def method_title(name: str) -> str:
         return name.rpartition(":")[2]
     about = registry.about("method", name)
     return about.title or about.name
-
-
-def _read_json(path: Path) -> Tree:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sparring.errors import CheckpointError
 from sparring.files import AGAIN, write_atomically
 from sparring.models.split_norm import join_norms
+from sparring.regular_files import require_regular
 from sparring.training.build import Game
 
 FORMAT = 1
@@ -74,6 +75,7 @@ def read_state(path: Path) -> Any:
         DamagedError: if the file is damaged, even in one bit, or holds anything else.
     """
     try:
+        require_regular(path)
         _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

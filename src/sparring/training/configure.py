@@ -79,7 +79,9 @@ def configure(
 
 def stored_path(data: ImageData) -> str:
     """Path of images as a configuration stores it; empty for images in memory."""
-    return str(Path(data).expanduser().resolve()) if isinstance(data, str | Path) else ""
+    if not isinstance(data, str | Path):
+        return ""
+    return str(data) if "\0" in str(data) else str(Path(data).expanduser().resolve())
 
 
 def _require_learning(network: nn.Module) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sparring.errors import CheckpointError
 from sparring.models.backbones import Backbone
+from sparring.regular_files import require_regular
 from sparring.training.build import copied
 from sparring.training.checkpoint import save_backbone
 from sparring.training.run_folder import RunFolder
@@ -69,6 +70,7 @@ def given_again(folder: RunFolder, network: nn.Module | None) -> nn.Module | Non
 
 def _read(folder: RunFolder) -> tuple[dict[str, Tensor], set[str]]:
     try:
+        require_regular(folder.initial)
         with safe_open(folder.initial, "pt") as file:
             metadata = json.loads(file.metadata()["sparring"])
         return safetensors.torch.load_file(folder.initial), set(json.loads(metadata["frozen"]))

@@ -272,6 +272,7 @@ class Training:
             "epoch": round((self.step + 1) / self.loader.steps_per_epoch, 4),
             "seconds": round(now - self._clock, 3),
             "images_per_second": round(num_images / max(now - self._record_clock, 1e-9), 2),
+            "unreadable_images": len(self.dataset.quarantine),
             "learning_rate": players["encoder"].learning_rate,
             **rates,
         }

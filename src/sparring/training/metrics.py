@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
 from sparring.methods import registry
 from sparring.methods.method import Method
+from sparring.regular_files import read_text
 from sparring.training.checkpoint import RESUME
 
 METRICS: Mapping[str, Metric] = {
@@ -23,6 +25,9 @@ METRICS: Mapping[str, Metric] = {
     "learning_rate": Metric("learning rate of the encoder's player"),
     "images_per_second": Metric(
         "images trained per second since the last record, all processes together"
+    ),
+    "unreadable_images": Metric(
+        "images left out so far because they cannot be read, as listed in quarantine.txt"
     ),
     "knn_accuracy": Metric(
         "weighted kNN on held-out labelled training images, in [0, 1]; only where labels exist",
@@ -121,14 +126,31 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Records of a run, in order; a last line that was cut off by a crash is left out."""
+    """Records of a run, in order; those from the first damaged line on are left out, such as
+    one that was cut off by a crash."""
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in read_text(path, errors="replace").splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _is_record(record):
+            break
+        records.append(record)
     return records
+
+
+def _is_record(value: object) -> bool:
+    """Whether a line of the file is one of `MetricsFile.write`: a step, and numbers by name."""
+    return (
+        isinstance(value, dict)
+        and type(value.get("step")) is int
+        and all(one is None or _is_number(one) for one in value.values())
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def scored(

@@ -123,7 +123,7 @@ def _changed_settings(
     """Settings of the checkpoint that are others now, without those that are free."""
     try:
         before = dict(leaves(_read(stored).tree()))
-    except (ConfigError, tomllib.TOMLDecodeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         report("the settings stored in the checkpoint cannot be read, so they were not compared")
         return {}
     now = dict(leaves(config.tree()))

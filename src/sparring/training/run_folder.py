@@ -17,6 +17,7 @@ import torch
 
 from sparring import distributed
 from sparring.config import read_toml, toml_text
+from sparring.data.names import shown
 from sparring.errors import RunError, StorageError
 from sparring.files import (
     AGAIN,
@@ -26,6 +27,7 @@ from sparring.files import (
     open_without_following,
     write_atomically,
 )
+from sparring.regular_files import read_bytes
 from sparring.training.checkpoint import RESUME, kept_checkpoints
 from sparring.training.settings import RunConfig
 
@@ -165,8 +167,8 @@ class RunFolder:
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
         """Write the list of unusable files, one per line with the reason after a tab."""
-        lines = [f"{key}\t{reason}\n" for key, reason in files]
-        self._write(self.quarantine, "".join(lines).encode(errors="surrogateescape"))
+        lines = [f"{shown(key)}\t{shown(reason)}\n" for key, reason in files]
+        self._write(self.quarantine, "".join(lines).encode())
 
     def write_environment(
         self, device: torch.device, *, further: Mapping[str, object] | None = None
@@ -181,11 +183,15 @@ class RunFolder:
         self._write(self.environment, _json({**environment(device), **more}))
 
     def read_environment(self) -> dict[str, Any]:
-        """What `write_environment` saved; empty if it is missing or damaged."""
+        """What `write_environment` saved; empty if it is missing or damaged, and without fields of
+        another type."""
         try:
-            return dict(json.loads(self.environment.read_text()))
-        except (OSError, ValueError, TypeError):
+            found = _json_object(self.environment)
+        except (OSError, ValueError):
             return {}
+        kinds = {"classes": dict, "changes": list}
+        wrong = {name for name, kind in kinds.items() if not isinstance(found.get(name), kind)}
+        return {name: value for name, value in found.items() if name not in wrong}
 
     def read_classes(self) -> dict[str, str]:
         """SHA-256 of the file of each class that was given when the run was last started, by the
@@ -199,8 +205,8 @@ class RunFolder:
             RunError: if the file is damaged.
         """
         try:
-            return dict(json.loads(self.scores.read_text("utf-8"))) if self.scores.exists() else {}
-        except (ValueError, TypeError):
+            return _json_object(self.scores) if self.scores.exists() else {}
+        except (OSError, ValueError):
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"
             ) from None
@@ -250,6 +256,22 @@ def _processor() -> str:
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     name = next(models, platform.processor() or platform.machine())
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """Content of a file of `_json`.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, nested too deeply, or holds anything but an object.
+    """
+    try:
+        found = json.loads(read_bytes(path))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

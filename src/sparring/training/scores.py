@@ -174,13 +174,26 @@ class Scores:
         far as is known."""
         if "results" in tree:
             results = [ScoredResult.from_tree(one) for one in tree["results"]]
-            return cls(results=tuple(results), step=tree["step"], test=tree["test"])
+            return cls(results=tuple(results), step=tree["step"], test=tree["test"])._checked()
         old = [
             ScoredResult(encoder=encoder, protocol=protocol, result=result)
             for encoder in ENCODERS
             for protocol, result in dict(tree.get(encoder, {})).items()
         ]
-        return cls(results=tuple(old), test=str(tree.get("test", "")))
+        return cls(results=tuple(old), test=str(tree.get("test", "")))._checked()
+
+    def _checked(self) -> Self:
+        """These scores, if their fields have their types.
+
+        Raises:
+            TypeError: if they have not.
+        """
+        steps = (self.step, *(one.step for one in self.results))
+        if not all(step is None or type(step) is int for step in steps):
+            raise TypeError("a step is no whole number")
+        if not all(isinstance(one.result, dict) for one in self.results):
+            raise TypeError("a result holds no numbers by name")
+        return self
 
     def dated(self, step: int) -> "Scores":
         """Results of version 0.1 get the step of the checkpoint beside which they were found."""

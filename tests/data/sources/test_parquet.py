@@ -55,6 +55,28 @@ def test_no_more_row_groups_are_held_than_agreed(
     assert len(source._held) == 1
 
 
+@pytest.mark.parametrize(
+    "rows", [(0, 1, 2, 3, 4, 5), (5, 0, 4, 1, 1, 59, 0), tuple(range(59, -1, -1))]
+)
+def test_a_row_group_that_is_too_large_is_read_in_batches(
+    rows: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents: list[bytes | None] = [b"%d" % i * 5000 for i in range(60)]
+    images = [{"bytes": content, "path": "-"} for content in contents]
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(images, struct)})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    monkeypatch.setattr(module, "MOST_GROUP_BYTES", 200_000)
+    source = open_source(tmp_path / "a.parquet")
+    assert isinstance(source, module.Parquet)
+    assert [source.read(i) for i in rows] == [contents[i] for i in rows]
+    assert not source._held, "the group was never read whole"
+    assert source._stream is not None
+    held = source._stream[1]._held
+    assert sum(column.nbytes for _, column in held) < 200_000
+    assert any("row groups are larger" in note for note in source.notes)
+
+
 def test_labels_and_class_names_come_from_the_schema(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", label=pa.array([1, 0, None] + [1] * 7))
     names = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}

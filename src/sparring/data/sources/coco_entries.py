@@ -16,6 +16,7 @@ from sparring.data.run_lengths import box_of
 from sparring.data.sources.annotations import ObjectAnnotation
 from sparring.data.sources.fields import clipped, field, identifier, in_order, mark, number, shown
 from sparring.errors import DataError
+from sparring.regular_files import read_bytes
 
 Table = list[dict[str, Any]]
 _LEFT_OUT = {
@@ -73,7 +74,7 @@ def read_entries(path: Path) -> CocoEntries:
 
 def _tables(path: Path) -> tuple[Table, Table, Table]:
     try:
-        tree = json.loads(path.read_bytes())
+        tree = json.loads(read_bytes(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:  # also for bytes that are not text

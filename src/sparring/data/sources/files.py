@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sparring.data.classes import Labels, named
 from sparring.data.names import shown
-from sparring.data.sources.image_source import EXCERPT_BYTES, Source, stamp
+from sparring.data.sources.image_source import EXCERPT_BYTES, MOST_IMAGE_BYTES, Source, stamp
 from sparring.data.sources.parts import Layout, Use, choose_part, folder_layout
 from sparring.errors import DataError
+from sparring.regular_files import open_regular, read_once
 
 
 class Files(Source):
@@ -43,13 +44,16 @@ class Files(Source):
         return shown(self._names[index])
 
     def read(self, index: int) -> bytes:
-        return (self._root / self._names[index]).read_bytes()
+        return read_once(self._path(index), most_bytes=MOST_IMAGE_BYTES)
 
     def excerpt(self, index: int) -> bytes:
         """Size of the file and bytes of its middle, which alone are read."""
-        with (self._root / self._names[index]).open("rb") as file:
+        with open_regular(self._path(index)) as file:
             size = os.fstat(file.fileno()).st_size
             return b"%d/" % size + os.pread(file.fileno(), EXCERPT_BYTES, size // 2)
+
+    def _path(self, index: int) -> Path:
+        return self._root / self._names[index]
 
     def labels(self) -> Labels | None:
         return self._labels

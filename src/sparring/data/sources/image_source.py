@@ -15,11 +15,14 @@ import numpy.typing as npt
 from sparring.data.classes import Labels
 from sparring.data.decode import Content
 from sparring.errors import DataError
+from sparring.regular_files import tried_again
 
 __all__ = ["Labels", "Source", "Subset", "Wrapped", "stamp"]
 
 EXCERPT_BYTES = 1024
 """Bytes from the middle of a file that tell it from another one of the same size."""
+MOST_IMAGE_BYTES = 2**30
+"""Largest encoded image that is read."""
 READ_IMAGES = 64
 """Images of which `content_fingerprint` reads the bytes, spread over the source."""
 
@@ -174,7 +177,7 @@ class Subset(Wrapped):
 def _bytes_of(source: Source, row: int) -> bytes:
     """Encoded file or values of an image; a fixed word if it cannot be read."""
     try:
-        return as_bytes(source.read(row))
+        return as_bytes(tried_again(lambda: source.read(row)))
     except OSError:
         return b"missing"
 
@@ -188,6 +191,6 @@ def stamp(path: str | Path) -> bytes:
     """Size and modification time of a file, for fingerprints; a fixed word for a missing file."""
     try:
         state = os.stat(path)  # noqa: PTH116 - five times faster than Path, for 100,000 files
-    except OSError:
+    except (OSError, ValueError):  # also for a NUL in the path
         return b"missing"
     return f"{state.st_size}/{state.st_mtime_ns}".encode()

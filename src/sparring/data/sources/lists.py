@@ -15,6 +15,7 @@ from sparring.data.sources.files import Files
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.parts import PART_COLUMNS, Use, choose_part, column_layout
 from sparring.errors import DataError
+from sparring.regular_files import read_bytes
 
 PATH_COLUMNS = (
     *("path", "file", "image", "filename", "file_name", "filepath", "file_path"),
@@ -212,7 +213,7 @@ def _text(path: Path) -> str:
         DataError: if it cannot be read or is no text.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "")

@@ -11,6 +11,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -28,8 +29,10 @@ from sparring.data.classes import (
     numbered,
 )
 from sparring.data.names import shown
-from sparring.data.sources.image_source import Source, stamp
+from sparring.data.sources.image_source import MOST_IMAGE_BYTES, Source, stamp
+from sparring.data.sources.row_groups import HELD_BATCHES, StreamedGroup, column_bytes
 from sparring.errors import DataError
+from sparring.regular_files import read_once, require_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 HELD_BYTES = 2**30
 """Bytes of encoded images kept in memory: a small file whole, of a large one the row groups read
 last."""
+MOST_GROUP_BYTES = 2**30
+"""Bytes of the images of a row group from which on it is read in batches."""
 
 
 class Parquet(Source):
@@ -66,10 +71,17 @@ class Parquet(Source):
         sizes = [tables[t].metadata.row_group(g).num_rows for t, g in self._groups]
         self._group_starts = np.array([0, *accumulate(sizes)])
         self._file_starts = np.array([0, *accumulate(table.metadata.num_rows for table in tables)])
+        self._group_bytes = [column_bytes(tables[t], g, column) for t, g in self._groups]
+        self._stream: tuple[int, StreamedGroup] | None = None
         self._held: OrderedDict[int, _Group] = OrderedDict()
         self._lock = Lock()
         self._labels: Labels | None = None
         self._find_labels()
+        if num_large := sum(size > MOST_GROUP_BYTES for size in self._group_bytes):
+            self.notes += (
+                f"{num_large:,} row groups are larger than {MOST_GROUP_BYTES / 2**30:g} GiB and "
+                "are read in order, which is slow for a training from files; write smaller ones",
+            )
 
     def __len__(self) -> int:
         return int(self._group_starts[-1])
@@ -86,11 +98,10 @@ class Parquet(Source):
     def read(self, index: int) -> bytes:
         """Encoded image of a row."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
-        contents, paths = self._group(group)
-        row = index - int(self._group_starts[group])
+        contents, paths, row = self._rows(group, index - int(self._group_starts[group]))
         content = contents[row].as_py()
         if content is None and paths is not None and (path := paths[row].as_py()):
-            return Path(self._root, str(path)).read_bytes()
+            return read_once(self._root / str(path), most_bytes=MOST_IMAGE_BYTES)
         return bytes(content or b"")
 
     def labels(self) -> Labels | None:
@@ -111,6 +122,27 @@ class Parquet(Source):
             yield os.fsencode(name) + b"\0" + f"{table.metadata.num_rows}".encode() + b"\0" + size
         yield self._column.encode()
 
+    def _rows(self, group: int, row: int) -> tuple[Any, Any, int]:
+        """Bytes and paths of rows of a group, and the place of one row among them."""
+        if self._group_bytes[group] <= MOST_GROUP_BYTES:
+            return (*self._group(group), row)
+        table, number = self._groups[group]
+        with self._lock, _reading():
+            if self._stream is None or self._stream[0] != group:
+                share = MOST_GROUP_BYTES / (2 * HELD_BATCHES * self._group_bytes[group])
+                num_rows = int(share * np.diff(self._group_starts)[group])
+                self._stream = (
+                    group,
+                    StreamedGroup(
+                        self._root / self.names[table],
+                        number,
+                        self._column,
+                        batch_rows=max(1, num_rows),
+                    ),
+                )
+            first, column = self._stream[1].batch(row)
+        return (*_bytes_and_paths(column), row - first)
+
     def _group(self, group: int) -> "_Group":
         """Bytes and paths of a row group; the groups used last stay in memory."""
         with self._lock:
@@ -125,22 +157,10 @@ class Parquet(Source):
             return self._held[group]
 
     def _read_group(self, group: int) -> "_Group":
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         table, number = self._groups[group]
-        try:
-            column = self._tables[table].read_row_group(number, columns=[self._column])[
-                self._column
-            ]
-        except (pa.ArrowException, OSError) as error:
-            raise OSError(errno.EIO, f"damaged row group: {str(error).splitlines()[0]}") from None
-        if not pa.types.is_struct(column.type):
-            return column, None
-        has_path = column.type.get_field_index("path") >= 0
-        return pc.struct_field(column, "bytes"), pc.struct_field(
-            column, "path"
-        ) if has_path else None
+        with _reading():
+            found = self._tables[table].read_row_group(number, columns=[self._column])
+        return _bytes_and_paths(found[self._column])
 
     def numbers(self, column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
         """A column of whole numbers or names as numbers, and the names of the numbers if known.
@@ -188,6 +208,29 @@ class Parquet(Source):
             self.notes = (f"the labels are those of the column '{found[0]}'{others}",)
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Errors of pyarrow as errors of the system, a damaged group among them."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        number = getattr(error, "errno", None) or errno.EBADMSG
+        raise OSError(number, f"damaged row group: {str(error).splitlines()[0]}") from None
+
+
+def _bytes_and_paths(column: Any) -> "_Group":
+    """Bytes and paths of a column of images; no paths if it has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_struct(column.type):
+        return column, None
+    has_path = column.type.get_field_index("path") >= 0
+    return pc.struct_field(column, "bytes"), pc.struct_field(column, "path") if has_path else None
+
+
 def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
     """Source of parquet files with the same columns.
 
@@ -208,10 +251,12 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
     tables = []
     for name in names:
         try:
+            require_regular(root / name)
             tables.append(pq.ParquetFile(root / name))
         except (pa.ArrowException, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.errno else str(error)
             raise DataError(
-                f"cannot read {root / name} as parquet: {str(error).splitlines()[0]}"
+                f"cannot read {root / name} as parquet: {str(why).splitlines()[0]}"
             ) from None
     columns = {_image_column(root / name, table) for name, table in zip(names, tables, strict=True)}
     if len(columns) > 1:

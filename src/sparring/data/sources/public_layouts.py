@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sparring.regular_files import open_regular, read_bytes, read_text
 from sparring.seeding import generator
 
 Listing: TypeAlias = list[tuple[str, int]]
@@ -111,7 +112,7 @@ def food101(root: Path) -> SplitFiles:
     Source: Bossard et al. 2014, Food-101: Mining Discriminative Components with Random Forests.
     """
     lists = {
-        part: json.loads((root / f"food-101/meta/{part}.json").read_text(encoding="utf-8"))
+        part: json.loads(read_bytes(root / f"food-101/meta/{part}.json"))
         for part in ("train", "test")
     }
     numbers = _numbers(sorted(lists["train"]))
@@ -321,7 +322,7 @@ def _random_split(
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if line]
+    return [line for line in map(str.strip, read_text(path).splitlines()) if line]
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:
@@ -333,7 +334,7 @@ def _matlab(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat  # type: ignore[import-untyped]
     from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             return dict(loadmat(file, squeeze_me=True))
         except (MatReadError, TypeError, NotImplementedError) as error:

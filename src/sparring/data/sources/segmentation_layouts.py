@@ -21,6 +21,7 @@ from sparring.data.sources.segmentation_images import SegmentationImages
 from sparring.data.sources.source import ImageData
 from sparring.data.sources.voc_xml import listed_names
 from sparring.errors import DataError
+from sparring.regular_files import read_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -242,7 +243,7 @@ def _pairing_notes(
 def _names_of(path: Path) -> tuple[str, ...]:
     """Names of a list, one a line; an empty line, which is no name, stands for its number."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        lines = read_text(path, encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}; save it as UTF-8 text") from None
     return tuple(line.strip() or str(number) for number, line in enumerate(lines))
@@ -251,7 +252,7 @@ def _names_of(path: Path) -> tuple[str, ...]:
 def _open_voc(path: Path) -> SegmentationImages:
     root = path.parents[2]
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     stems = listed_names(

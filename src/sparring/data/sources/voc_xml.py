@@ -33,6 +33,7 @@ from sparring.data.sources.files import Files
 from sparring.data.sources.segmentation_images import ids_of
 from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
+from sparring.regular_files import read_bytes, read_text
 
 _SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
 # Border between objects, and pixels of none of the 20 classes.
@@ -104,7 +105,7 @@ def _names(path: Path) -> tuple[Path, list[str]]:
             "into ImageSets/Main"
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     names = listed_names(
@@ -128,7 +129,7 @@ def listed_names(lines: Sequence[str], *, is_image: Callable[[str], bool]) -> li
 
 def _tree(path: Path) -> ElementTree.Element:
     try:
-        tree = ElementTree.fromstring(path.read_bytes())
+        tree = ElementTree.fromstring(read_bytes(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # also for its encoding
@@ -203,7 +204,7 @@ def _outlines(
     def masks(index: int) -> Tensor:
         """Masks of an image's objects: pixels of value k belong to the k-th object."""
         try:
-            values = ids_of(files[index].read_bytes())
+            values = ids_of(read_bytes(files[index]))
         except (OSError, UnreadableImageError) as error:
             raise DataError(f"{files[index]} cannot be used: {error}") from None
         inside = values[values != _VOID]

@@ -142,7 +142,7 @@ def view_by_kernel(
         ),
         threshold=recipe.solarise_threshold,
         with_hue=recipe.hue > 0,
-        reach=ops.blur_kernel_size(size) // 2,
+        reach=min(ops.blur_kernel_size(size) // 2, size - 1),
         negligible=ops.NEGLIGIBLE,
     )
     return view_kernel.make_view(images, given, size=size).permute(0, 3, 1, 2)

@@ -1,7 +1,7 @@
 """Semi-supervised evaluation: the whole network learns from a few labels, over several draws of the
 labelled images."""
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Annotated
 
 import torch
@@ -22,6 +22,7 @@ from sparring.evaluation.finetuning.finetuning import (
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
+from sparring.regular_files import read_text
 from sparring.seeding import derived_seed
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -162,11 +163,7 @@ def _listed(classified: Classified, path: str) -> Int[Tensor, "listed"]:
     """Positions among the training rows of the images that a file names, by their whole name or its
     last part."""
     try:
-        names = {
-            line.strip()
-            for line in Path(path).read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        }
+        names = {line.strip() for line in read_text(path).splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"semi-supervised.lists: cannot read {path}: "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparring.errors import ConfigError, DataError, unknown_name
 from sparring.models.backbones import Backbone, nearest_backbones
 from sparring.models.encoder import Encoder
+from sparring.regular_files import require_regular
 from sparring.training.encoders import load_encoder
 from sparring.training.run_folder import RunFolder
 
@@ -66,6 +67,7 @@ def _from_file(name: str, file: Path) -> nn.Module:
     """A timm network with the weights of a file."""
     network: nn.Module = timm.create_model(name, num_classes=0)
     try:
+        require_regular(file)
         state: dict[str, Tensor] = (
             load_file(file)
             if file.suffix == ".safetensors"
