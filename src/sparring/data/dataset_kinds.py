@@ -87,7 +87,21 @@ class Dataset(ABC):
         return self.images(indices), np.asarray(indices, np.int64)
 
 
-class StoredDataset(Dataset):
+class _SourceDataset(Dataset):
+    """Images of a source, whose fingerprints are those of the whole source, readable or not."""
+
+    _source: Source
+
+    @property
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
+
+    @property
+    def content_fingerprint(self) -> str:
+        return self._source.content_fingerprint()
+
+
+class StoredDataset(_SourceDataset):
     """Images already decoded: a store, or an array of the right size.
 
     Args:
@@ -118,14 +132,6 @@ class StoredDataset(Dataset):
         return self._source if self._rows is None else Subset(self._source, self._rows)
 
     @property
-    def fingerprint(self) -> str:
-        return self._source.fingerprint()
-
-    @property
-    def content_fingerprint(self) -> str:
-        return self._source.content_fingerprint()
-
-    @property
     def keys(self) -> Keys:
         return Keys(self._source, self._rows)
 
@@ -143,7 +149,7 @@ class StoredDataset(Dataset):
         return _taken(self._images, indices)
 
 
-class FileDataset(Dataset):
+class FileDataset(_SourceDataset):
     """Images decoded from their files on every access.
 
     For training batches alone, `image` puts the next readable image in the place of an unreadable
@@ -183,14 +189,6 @@ class FileDataset(Dataset):
     @property
     def source(self) -> Source:
         return self._source
-
-    @property
-    def fingerprint(self) -> str:
-        return self._source.fingerprint()
-
-    @property
-    def content_fingerprint(self) -> str:
-        return self._source.content_fingerprint()
 
     @property
     def keys(self) -> Keys:

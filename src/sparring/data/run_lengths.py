@@ -207,6 +207,7 @@ def area_of(outline: RunLengths) -> float:
 
 def _functions() -> Any:
     try:
+        import faster_coco_eval  # type: ignore[import-untyped]  # noqa: F401
         from faster_coco_eval.core import mask  # type: ignore[import-untyped]
     except ImportError:
         raise DataError(

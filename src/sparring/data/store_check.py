@@ -134,6 +134,7 @@ def _damaged_blocks(path: Path, index: StoreIndex, image_bytes: int, workers: in
     longest = max((number for number, _ in index.blocks), default=0) * image_bytes
 
     def num_damaged(first: int) -> int:
+        """Number of damaged blocks among the `PER_TASK` from the first one on."""
         damaged, buffer = 0, memoryview(bytearray(longest))
         with path.open("rb", buffering=0) as file:
             file.seek(starts[first])

@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.data.run_lengths import RunLengths, area_of
+from sparring.data.run_lengths import RunLengths, area_of, needs_coco_eval
 from sparring.data.sources.annotations import Objects
-from sparring.errors import DataError
 from sparring.evaluation.protocol import Result, table
 
 MAX_DETECTIONS = 100
@@ -102,13 +101,9 @@ def _counted(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Precision (thresholds, recalls, classes, sizes) and recall (thresholds, classes, sizes); -1
     where no object is annotated."""
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
-    except ImportError:
-        raise DataError(
-            "detection needs faster-coco-eval for its outlines and scores; pip install "
-            "'sparring[detection]'"
-        ) from None
+    needs_coco_eval()
+    from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
+
     images = [
         {"id": number, "height": truth.size[0], "width": truth.size[1]}
         for number, truth in enumerate(truths, start=1)

@@ -190,6 +190,7 @@ def _rows(
     )
 
     def row(name: str, how: str, predicted: list[Tensor], images: int) -> Approach:
+        """Row of the table from an approach's predictions, one tensor for each draw."""
         return Approach(
             name,
             how,
