@@ -205,6 +205,19 @@ def test_images_that_are_already_cropped_get_everything_but_the_crop() -> None:
     assert [view.shape[-1] for view in views] == [32, 20]
 
 
+@pytest.mark.parametrize("is_cropped", [False, True])
+def test_views_are_made_from_parameters_drawn_ahead(is_cropped: bool) -> None:
+    recipes = [BUSY, BUSY.model_copy(update={"size": 20})]
+    make, whole = Views(recipes, image_size=32), image_batch()
+    images = [whole, image_batch(height=20, width=20)] if is_cropped else whole
+    now, ahead = generator(0, "views"), generator(0, "views")
+    at_once = make(images, generator=now, shard=(1, 2))
+    drawn = make.draw(BATCH, 32, 32, generator=ahead, shard=(1, 2), is_cropped=is_cropped)
+    assert torch.equal(now.get_state(), ahead.get_state())
+    assert [each.box is None for each in drawn] == [is_cropped] * 2
+    assert all(map(torch.equal, make.make(images, drawn), at_once))
+
+
 STILL = ViewSettings(flip=0, jitter=0, greyscale=0)
 
 

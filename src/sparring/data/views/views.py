@@ -61,37 +61,73 @@ class Views:
         generator: Generator,
         shard: tuple[int, int] = (0, 1),
     ) -> list[View]:
-        """One view of every image per recipe, in [0, 1].
+        """One view of every image per recipe: `make` with the parameters of `draw`.
+
+        Args:
+            images: one batch for all views, or one batch per view that is already cropped to that
+                view's size.
+            generator: on the CPU, equal in all processes.
+            shard: (rank, processes), see `draw`.
+        """
+        is_shared = isinstance(images, Tensor)
+        num_images, _, height, width = (images if isinstance(images, Tensor) else images[0]).shape
+        parameters = self.draw(
+            num_images, height, width, generator=generator, shard=shard, is_cropped=not is_shared
+        )
+        return self.make(images, parameters)
+
+    def draw(
+        self,
+        num_images: int,
+        height: int,
+        width: int,
+        *,
+        generator: Generator,
+        shard: tuple[int, int] = (0, 1),
+        is_cropped: bool = False,
+    ) -> list[ViewParameters]:
+        """Random parameters of every view, on the CPU, without a look at any pixel.
+
+        A loader's thread can call it ahead of the step.
+
+        Args:
+            num_images: images of this process.
+            height: height of the images in pixels; it has no say where they are cropped already.
+            width: width of the images in pixels.
+            generator: on the CPU, equal in all processes; advanced by an amount that depends on the
+                number of images of all processes alone.
+            shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of
+                which this process holds rows [rank * num_images, (rank + 1) * num_images), so the
+                processes together make the views that one process would.
+            is_cropped: whether the images are already cropped to the size of their view.
+        """
+        rank, processes = shard
+        joint = torch.ones(num_images * processes, dtype=torch.long)
+        own = slice(rank * num_images, (rank + 1) * num_images)
+        drawn = [
+            draw_parameters(recipe, joint * height, joint * width, generator=generator).rows(own)
+            for recipe in self.recipes
+        ]
+        return [replace(each, box=None) for each in drawn] if is_cropped else drawn
+
+    def make(
+        self, images: Images | Sequence[Images], parameters: Sequence[ViewParameters]
+    ) -> list[View]:
+        """One view of every image per recipe, in [0, 1], with given parameters.
 
         The views are on the device of the images, channels last in memory.
 
         Args:
             images: one batch for all views, or one batch per view that is already cropped to that
                 view's size.
-            generator: on the CPU, equal in all processes.
-            shard: (rank, processes). Parameters are drawn for the joint batch of all processes, of
-                which this process holds rows [rank * batch, (rank + 1) * batch), so the processes
-                together make the views that one process would.
+            parameters: one per recipe, as `draw` gives them.
         """
-        batches = [images] * len(self.recipes) if isinstance(images, Tensor) else list(images)
+        batches = [images] * len(self.recipes) if isinstance(images, Tensor) else images
         views = []
-        for recipe, batch in zip(self.recipes, batches, strict=True):
-            parameters = _shard_parameters(recipe, batch, generator, shard)
-            if not isinstance(images, Tensor):
-                assert batch.shape[2:] == (recipe.size, recipe.size)
-                parameters = replace(parameters, box=None)
-            views.append(make_view(batch, parameters, recipe))
+        for recipe, batch, drawn in zip(self.recipes, batches, parameters, strict=True):
+            assert drawn.box is not None or batch.shape[2:] == (recipe.size, recipe.size)
+            views.append(make_view(batch, drawn, recipe))
         return views
-
-
-def _shard_parameters(
-    recipe: ViewSettings, images: Images, generator: Generator, shard: tuple[int, int]
-) -> ViewParameters:
-    rank, processes = shard
-    batch, _, height, width = images.shape
-    joint = torch.ones(batch * processes, dtype=torch.long)
-    parameters = draw_parameters(recipe, joint * height, joint * width, generator=generator)
-    return parameters.rows(slice(rank * batch, (rank + 1) * batch))
 
 
 def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
