@@ -13,7 +13,15 @@ import sparring
 from sparring.methods import registry
 
 LAYERS = (
-    {"errors", "files", "regular_files", "config", "seeding", "distributed"},
+    {
+        "errors",
+        "files",
+        "regular_files",
+        "config",
+        "seeding",
+        "distributed",
+        "machine_memory",
+    },
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
     {"negatives"},

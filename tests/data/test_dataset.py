@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sparring.data import data_settings
 from sparring.data import dataset as module
 from sparring.data.dataset import Dataset, DataSettings, FileDataset, StoredDataset, open_dataset
 from sparring.data.decode import centre_square, decode
@@ -41,7 +42,7 @@ def test_small_images_are_stored_and_large_ones_are_not(
 
 
 def test_no_large_store_is_made_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STORE_BYTES", 10 * 3 * 16 * 16 - 1)
+    monkeypatch.setattr(data_settings, "STORE_BYTES", 10 * 3 * 16 * 16 - 1)
     assert isinstance(open_dataset(folder, DataSettings(), image_size=16), FileDataset)
     assert isinstance(open_dataset(folder, STORED, image_size=16), StoredDataset)
 
@@ -125,7 +126,7 @@ def test_unreadable_images_do_not_exist_for_evaluation(
     break_files(folder, "cats/1.png", "dogs/0.png")
     (folder / "dogs" / "1.png").write_bytes((folder / "dogs" / "1.png").read_bytes()[:-200])
     lines: list[str] = []
-    monkeypatch.setattr(module, "SMALL_PIXELS", 8)
+    monkeypatch.setattr(data_settings, "SMALL_PIXELS", 8)
     dataset = open_dataset(folder, WAYS[way], image_size=16, report=lines.append)
     kept = ["cats/0.png", *(f"cats/{i}.png" for i in (2, 3, 4))]
     kept += [f"dogs/{i}.png" for i in (2, 3, 4)]
@@ -143,7 +144,7 @@ def test_unreadable_images_do_not_exist_for_evaluation(
 def test_evaluation_of_large_files_decodes_each_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SMALL_PIXELS", 8)
+    monkeypatch.setattr(data_settings, "SMALL_PIXELS", 8)
     dataset = open_dataset(folder, DataSettings(), image_size=16)
     assert isinstance(dataset, FileDataset)
     for path in folder.rglob("*.png"):

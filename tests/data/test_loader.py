@@ -234,7 +234,7 @@ def test_batches_are_fetched_ahead_but_not_without_bound(
     fetched = []
     monkeypatch.setattr(
         stored,
-        "images",
+        "batch",
         lambda rows: fetched.append(rows) or torch.zeros(len(rows), 3, 4, 4).byte(),
     )
     batches = Loader(stored, batch_size=1, seed=0).batches(0)

@@ -1,5 +1,7 @@
 """Memory for batches of images."""
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -28,6 +30,17 @@ def empty_images(
         pin_memory=uses_cuda(),
         memory_format=order,
     )
+
+
+def taken(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Tensor:
+    """Images at these indices of decoded squares."""
+    assert not rows.size or (rows.min() >= 0 and rows.max() < len(images)), (
+        "index beyond the data set"
+    )
+    batch = empty_images(len(rows), images.shape[-1], channels=images.shape[1])
+    # With mode "raise", NumPy would copy twice.
+    np.take(images, rows, axis=0, out=batch.numpy(), mode="wrap")
+    return batch
 
 
 def uses_cuda() -> bool:

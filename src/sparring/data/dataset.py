@@ -7,16 +7,14 @@ opened. Training from files finds them on its way.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, Field
 
 from sparring import distributed
-from sparring.config import Settings
 from sparring.data.cores import free_cores
+from sparring.data.data_settings import DataSettings, fits_store
 from sparring.data.dataset_kinds import (
     Dataset,
     FileDataset,
@@ -25,13 +23,21 @@ from sparring.data.dataset_kinds import (
     too_many_unreadable,
 )
 from sparring.data.decode import PixelFormat, UnreadableImageError, load
-from sparring.data.pixel_format import MOST_CHANNELS, ClippedImages
+from sparring.data.pixel_format import ClippedImages
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.pixel_survey import surveyed_format
 from sparring.data.sources.sampling import sampled_headers, suited_size, typical_side, typical_size
 from sparring.data.sources.source import ImageData, Source, Subset, open_source
-from sparring.data.store import ProgressCallback, Quarantine, Store, cache_folder, open_store
+from sparring.data.store import (
+    ProgressCallback,
+    Quarantine,
+    Store,
+    cache_folder,
+    decoded_images,
+    open_store,
+)
 from sparring.errors import ConfigError, StorageError
+from sparring.machine_memory import available_bytes
 from sparring.seeding import generator
 
 __all__ = [
@@ -46,48 +52,6 @@ __all__ = [
 ]
 
 Report = Callable[[str], None]
-
-SMALL_PIXELS = 96
-"""Longer side in pixels up to which images are stored; also up to twice the image size. A random
-crop of the stored square loses little there."""
-STORE_BYTES = 8 * 2**30
-"""Largest store in bytes that `store="auto"` makes."""
-
-
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
-    if not pair[0] < pair[1]:
-        raise ValueError('expected [low, high] with low < high, or "auto"')
-    return pair
-
-
-class DataSettings(Settings):
-    """Which images to use, how their values are read, and how they are stored."""
-
-    path: str = ""
-    """Folder, parquet file or folder, or list; empty if the images are passed in memory."""
-    store: Literal["auto", "always", "never"] = "auto"
-    """Whether to decode images once into a memory-mapped cache; auto: if the images are small, and
-    for evaluation."""
-    cache: str | None = None
-    """Folder of that cache; None: `sparring` in the user's cache folder. The environment variable
-    SPARRING_CACHE overrides both."""
-    max_bad_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of unreadable images, in [0, 1], above which the run stops."""
-    workers: int = Field(default=0, ge=0)
-    """Decoding threads; 0: one per core that this process may use, at most 8."""
-    limit: int | None = Field(default=None, ge=1)
-    """Number of images to use, drawn at random; the same ones in every run. None: all images."""
-    channels: int = Field(default=3, ge=1, le=MOST_CHANNELS)
-    """Channels of every image: 3 for colours, 1 for grey, 4 keeps transparency; otherwise the bands
-    or pages of TIFF files, or the channels of arrays."""
-    value_range: Literal["auto"] | Annotated[tuple[float, float], AfterValidator(_rising)] = "auto"
-    """Values that become black and white, [low, high], in images of more than 8 bits or of
-    fractions; auto: from a sample of the images, and then stored with the run."""
-
-    @property
-    def given_range(self) -> tuple[float, float] | None:
-        """The range of values; None if it is to be found."""
-        return None if self.value_range == "auto" else self.value_range
 
 
 def open_dataset(
@@ -112,7 +76,7 @@ def open_dataset(
         report: called with each line that a user should read about how the data were understood.
 
     Raises:
-        ConfigError: if neither data nor a path is given.
+        ConfigError: if neither data nor a path is given, or `stored_size` is too small.
         DataError: if no image, or too small a share, is usable.
         StorageError: if the store cannot be written.
     """
@@ -135,16 +99,19 @@ def open_dataset(
         given=settings.given_range,
         report=report,
     )
+    kept_size = _kept_size(settings, image_size) if is_training else image_size
     if (
         isinstance(source, Arrays)
-        and (squares := source.squares(image_size, form.channels)) is not None
+        and (squares := source.squares(kept_size, form.channels)) is not None
     ):
-        return StoredDataset(source, squares, form=form)
-    opening = _Opening(source, settings, form, image_size, progress=progress, report=report)
-    if settings.store == "always" or (
-        settings.store == "auto" and opening.is_small(typical_side(headers))
-    ):
-        dataset: Dataset = opening.stored()
+        return StoredDataset(source, squares, form=form, size=image_size)
+    opening = _Opening(
+        source, settings, form, (image_size, kept_size), progress=progress, report=report
+    )
+    if settings.store == "memory":
+        dataset: Dataset = opening.in_memory()
+    elif settings.is_decoded_once(typical_side(headers), len(source), kept_size):
+        dataset = opening.stored()
     elif is_training:
         return opening.from_files()
     else:
@@ -160,7 +127,7 @@ class _Opening:
         source: images.
         settings: how to store them.
         form: how to read them.
-        size: side of the squares in pixels.
+        sizes: sides in pixels of the squares, and of the larger ones that a store keeps.
         progress: called while the images are decoded.
         report: called with lines that a user should read.
     """
@@ -170,23 +137,34 @@ class _Opening:
         source: Source,
         settings: DataSettings,
         form: PixelFormat,
-        size: int,
+        sizes: tuple[int, int],
         *,
         progress: ProgressCallback | None,
         report: Report,
     ) -> None:
         self._source, self._settings, self._form = source, settings, form
-        self._size, self._progress, self._report = size, progress, report
+        (self._size, self._kept_size), self._progress, self._report = sizes, progress, report
         self._workers = settings.workers or free_cores()
-
-    def is_small(self, typical: int) -> bool:
-        """Whether `store="auto"` stores these images for training."""
-        channels = self._form.channels
-        return suits_store(typical, len(self._source), self._size, channels=channels)
 
     def stored(self) -> StoredDataset:
         """Images of the store."""
-        store = self._store()
+        return self._dataset_of(self._store())
+
+    def in_memory(self) -> StoredDataset:
+        """Images that are decoded into memory now."""
+        shape = (len(self._source), self._form.channels, self._kept_size)
+        self._require_memory(shape[0] * shape[1] * shape[2] ** 2)
+        return self._dataset_of(
+            decoded_images(
+                self._source,
+                size=self._kept_size,
+                form=self._form,
+                workers=self._workers,
+                progress=self._progress,
+            )
+        )
+
+    def _dataset_of(self, store: Store) -> StoredDataset:
         self._require_enough(store.quarantine)
         return StoredDataset(
             self._source,
@@ -194,7 +172,15 @@ class _Opening:
             form=self._form,
             rows=store.rows,
             quarantine=store.quarantine,
+            size=self._size,
         )
+
+    def _require_memory(self, num_bytes: int) -> None:
+        if num_bytes > (free := available_bytes()):
+            raise ConfigError(
+                f"data.store=memory needs {num_bytes / 1e9:.1f} GB for the decoded images, and "
+                f"{free / 1e9:.1f} GB are free; set data.store=disk, or data.limit"
+            )
 
     def from_files(self) -> FileDataset:
         """Images that are decoded whenever needed; the first with clipped values is reported."""
@@ -258,7 +244,7 @@ class _Opening:
         return None
 
     def _fits_store(self) -> bool:
-        return _fits_store(len(self._source), self._size, self._form.channels)
+        return fits_store(len(self._source), self._size, self._form.channels)
 
     def _store(self) -> Store:
         is_builder = distributed.local_rank() == 0
@@ -267,7 +253,7 @@ class _Opening:
         try:
             return open_store(
                 self._source,
-                size=self._size,
+                size=self._kept_size,
                 form=self._form,
                 cache=cache_folder(self._settings.cache),
                 workers=self._workers,
@@ -284,14 +270,13 @@ class _Opening:
             raise too_many_unreadable(left_out, num_images, share)
 
 
-def suits_store(typical: int, num_images: int, image_size: int, *, channels: int = 3) -> bool:
-    """Whether `store="auto"` decodes images once, given the typical longer side of their files."""
-    is_small = typical <= max(2 * image_size, SMALL_PIXELS)
-    return is_small and _fits_store(num_images, image_size, channels)
-
-
-def _fits_store(num_images: int, image_size: int, channels: int) -> bool:
-    return num_images * channels * image_size**2 <= STORE_BYTES
+def _kept_size(settings: DataSettings, image_size: int) -> int:
+    if settings.stored_size is not None and settings.stored_size < image_size:
+        raise ConfigError(
+            f"data.stored_size={settings.stored_size} is less than the views' {image_size} px; "
+            "give at least that, or leave it out"
+        )
+    return settings.stored_size or image_size
 
 
 def _report_left_out(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from sparring.data.batch_memory import empty_images
+from sparring.data.batch_memory import taken
 from sparring.data.decode import PixelFormat, UnreadableImageError, centre_square, load
 from sparring.data.keys import Keys
 from sparring.data.pixel_format import RGB
@@ -23,6 +23,9 @@ from sparring.errors import DataError
 
 Indices: TypeAlias = Int[Tensor, "batch"] | Sequence[int] | npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.int64]
+
+MOVED_AT_ONCE = 4096
+"""Images that are copied to a device at once, so that the host never holds a second copy of all."""
 
 
 class Dataset(ABC):
@@ -86,6 +89,15 @@ class Dataset(ABC):
         """Central squares of those of the images that can be read, and their indices."""
         return self.images(indices), np.asarray(indices, np.int64)
 
+    @property
+    def kept_size(self) -> int:
+        """Side in pixels of the images of `batch`, of which views are cropped."""
+        return self.size
+
+    def batch(self, indices: Indices) -> UInt8[Tensor, "batch bands kept kept"]:
+        """Images of a training batch, as they are kept: of `kept_size`."""
+        return self.images(indices)
+
 
 class _SourceDataset(Dataset):
     """Images of a source, whose fingerprints are those of the whole source, readable or not."""
@@ -104,12 +116,15 @@ class _SourceDataset(Dataset):
 class StoredDataset(_SourceDataset):
     """Images already decoded: a store, or an array of the right size.
 
+    They are in the host's memory or mapped from a file, until `move_to` puts them on a device.
+
     Args:
         source: source of keys and labels.
-        images: values of shape (images, channels, size, size).
+        images: values of shape (images, channels, kept size, kept size).
         form: channels of the images, and the range of their values.
         rows: index of each image in the source; None: all of them, in order.
         quarantine: images of the source that are missing here.
+        size: side in pixels of the squares that `images` returns; None: as they are kept.
     """
 
     def __init__(
@@ -120,12 +135,16 @@ class StoredDataset(_SourceDataset):
         form: PixelFormat = RGB,
         rows: Rows | None = None,
         quarantine: Quarantine = (),
+        size: int | None = None,
     ) -> None:
-        self.size, self.class_names, self.form = images.shape[-1], source.class_names, form
-        self._source, self._images, self._rows, self._quarantine = source, images, rows, quarantine
+        self.size, self.class_names, self.form = size or images.shape[-1], source.class_names, form
+        self._source, self._rows, self._quarantine = source, rows, quarantine
+        self._shape, self.num_bytes = images.shape, images.nbytes
+        self._images: npt.NDArray[np.uint8] | None = images
+        self._resident: UInt8[Tensor, "images bands kept kept"] | None = None
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._shape[0]
 
     @property
     def source(self) -> Source:
@@ -144,9 +163,39 @@ class StoredDataset(_SourceDataset):
     def quarantine(self) -> Quarantine:
         return self._quarantine
 
+    @property
+    def kept_size(self) -> int:
+        return self._shape[-1]
+
+    @property
+    def resident(self) -> UInt8[Tensor, "images bands kept kept"] | None:
+        """All images on the training device; None unless `move_to` put them there."""
+        return self._resident
+
+    def move_to(self, device: torch.device) -> None:
+        """Keep the images on a device from now on, and give up the host's copy of them."""
+        if self._images is None:
+            return
+        kept, self._images = self._images, None
+        self._resident = torch.empty(self._shape, dtype=torch.uint8, device=device)
+        for first in range(0, len(kept), MOVED_AT_ONCE):
+            part = np.array(kept[first : first + MOVED_AT_ONCE])  # a mapped file is read-only
+            self._resident[first : first + len(part)].copy_(torch.from_numpy(part))
+
     def images(self, indices: Indices) -> UInt8[Tensor, "batch bands size size"]:
-        """Central squares of the images at these indices, from the store."""
-        return _taken(self._images, indices)
+        """Central squares of the images at these indices, on the CPU."""
+        kept = self.batch(indices)
+        if self.kept_size == self.size or not len(kept):
+            return kept[:, :, : self.size, : self.size]
+        return torch.stack([centre_square(image, self.size) for image in kept])
+
+    def batch(self, indices: Indices) -> UInt8[Tensor, "batch bands kept kept"]:
+        """Images at these indices as they are kept, on the CPU."""
+        if self._images is not None:
+            return taken(self._images, np.asarray(indices, np.int64))
+        assert self._resident is not None
+        rows = torch.from_numpy(np.array(indices, np.int64)).to(self._resident.device)
+        return self._resident.index_select(0, rows).cpu()
 
 
 class FileDataset(_SourceDataset):
@@ -243,7 +292,7 @@ class FileDataset(_SourceDataset):
         """
         rows = np.asarray(indices, np.int64)
         if self._squares is not None:
-            return _taken(self._squares, rows), rows
+            return taken(self._squares, rows), rows
         with ThreadPoolExecutor(self.workers) as pool:
             squares = list(pool.map(self._square, rows.tolist()))
         found = [square for square in squares if square is not None]
@@ -291,15 +340,3 @@ def too_many_unreadable(quarantine: Quarantine, num_images: int, max_bad_share: 
         f"{len(quarantine):,} of {num_images:,} images cannot be read, such as {key} ({reason}); "
         f"at most {max_bad_share:.0%} may be (data.max_bad_share): repair or remove them"
     )
-
-
-def _taken(images: npt.NDArray[np.uint8], indices: Indices) -> Tensor:
-    """Images at these indices of decoded squares."""
-    rows = np.asarray(indices, np.int64)
-    assert not rows.size or (rows.min() >= 0 and rows.max() < len(images)), (
-        "index beyond the data set"
-    )
-    batch = empty_images(len(rows), images.shape[-1], channels=images.shape[1])
-    # With mode "raise", NumPy would copy twice.
-    np.take(images, rows, axis=0, out=batch.numpy(), mode="wrap")
-    return batch

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.data.batch_memory import empty_images, uses_cuda
-from sparring.data.dataset import Dataset, FileDataset
+from sparring.data.dataset import Dataset, FileDataset, StoredDataset
 from sparring.data.decode import centre_square, resized_crop
-from sparring.data.views.view_parameters import crop_box
+from sparring.data.views.view_parameters import ViewParameters, crop_box
 from sparring.errors import ConfigError
 from sparring.seeding import generator
 
@@ -39,13 +39,20 @@ class Batch:
     """This process's share of the images of one step.
 
     Attributes:
-        images: one tensor shared by all views, or one per view, already cropped.
+        images: one tensor shared by all views, or one per view, already cropped; none if the images
+            are on a device, where they are gathered by the indices.
         indices: index of each image in the data set; for an unreadable file, that of its
             replacement.
+        parameters: random parameters of the views, as the loader's `draw` gives them.
     """
 
     images: list[UInt8[Tensor, "batch bands size size"]]
     indices: Int[Tensor, "batch"]
+    parameters: Sequence[ViewParameters] = ()
+
+
+Draw: TypeAlias = Callable[[int], Sequence[ViewParameters]]
+"""Draws the parameters of the views of a step, whose number in the run is given."""
 
 
 class Loader:
@@ -59,17 +66,26 @@ class Loader:
         seed: seed of the run.
         crops: crop settings per view for a `FileDataset`; None: one central square. Images of a
             `StoredDataset` are cropped by the views.
+        draw: draws the parameters of the views; called in a thread of the loader, ahead of the
+            step. None: no parameters.
 
     Raises:
         ConfigError: if the batch is larger than the set or does not divide among the processes.
     """
 
     def __init__(
-        self, dataset: Dataset, *, batch_size: int, seed: int, crops: Sequence[Crop] | None = None
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        seed: int,
+        crops: Sequence[Crop] | None = None,
+        draw: Draw | None = None,
     ) -> None:
         require_batch(batch_size, len(dataset))
         self.steps_per_epoch = len(dataset) // batch_size
         self._dataset, self._batch_size, self._seed, self._crops = dataset, batch_size, seed, crops
+        self._draw: Draw = draw or (lambda step: ())
         self._workers = dataset.workers if isinstance(dataset, FileDataset) else 1
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
@@ -79,7 +95,8 @@ class Loader:
             pending: deque[_Pending] = deque()
             try:
                 for step in range(first_step, self.steps_per_epoch):
-                    pending.append(self._start(pool, epoch, self._own_rows(order, step)))
+                    rows = self._own_rows(order, step)
+                    pending.append(self._start(pool, epoch, step, rows))
                     if len(pending) > AHEAD:
                         yield pending.popleft()()
                 while pending:
@@ -91,10 +108,20 @@ class Loader:
         joint = order[step * self._batch_size : (step + 1) * self._batch_size]
         return joint.chunk(distributed.num_processes())[distributed.rank()]
 
-    def _start(self, pool: ThreadPoolExecutor, epoch: int, rows: Tensor) -> "_Pending":
+    def _start(self, pool: ThreadPoolExecutor, epoch: int, step: int, rows: Tensor) -> "_Pending":
+        number = epoch * self.steps_per_epoch + step
         if isinstance(self._dataset, FileDataset):
-            return self._start_crops(pool, self._dataset, self._crops or (), epoch, rows)
-        return pool.submit(lambda: Batch([self._dataset.images(rows)], rows)).result
+            drawn = pool.submit(self._draw, number)
+            pending = self._start_crops(pool, self._dataset, self._crops or (), epoch, rows)
+            return lambda: replace(pending(), parameters=drawn.result())
+        return pool.submit(self._decoded, rows, number).result
+
+    def _decoded(self, rows: Tensor, number: int) -> Batch:
+        """Batch of decoded images, or of their indices alone if the images are on a device."""
+        parameters = self._draw(number)
+        if isinstance(self._dataset, StoredDataset) and self._dataset.resident is not None:
+            return Batch([], rows.pin_memory() if uses_cuda() else rows, parameters)
+        return Batch([self._dataset.batch(rows)], rows, parameters)
 
     def _start_crops(
         self,

@@ -136,6 +136,35 @@ def open_store(
     raise StorageError(f"the store {place} vanished or was damaged while it was opened; try again")
 
 
+def decoded_images(
+    source: Source,
+    *,
+    size: int,
+    form: PixelFormat = RGB,
+    workers: int = 1,
+    progress: ProgressCallback | None = None,
+) -> Store:
+    """Images of a source decoded into memory, as a store that no file holds.
+
+    Args:
+        source: images.
+        size: side of the squares in pixels; see `centre_square`.
+        form: how the images are read; counts the images with clipped values.
+        workers: decoding threads.
+        progress: called after every block.
+    """
+    form.clipped.count = 0
+    images, found = np.empty((len(source), form.channels, size, size), np.uint8), 0
+    bad: list[tuple[int, str]] = []
+    for stop, block, unreadable in _decoded_blocks(source, size, form, workers):
+        images[found : found + len(block)] = block
+        found, bad = found + len(block), bad + unreadable
+        if progress is not None:
+            progress(stop, len(source))
+    rows = np.setdiff1d(np.arange(len(source)), np.array([row for row, _ in bad], np.int64))
+    return Store(images[:found], rows, tuple((source.key(row), reason) for row, reason in bad))
+
+
 def _read(place: Path, source: Source, size: int, form: PixelFormat, workers: int) -> Store | None:
     """Store at this place; None if it does not exist.
 

@@ -7,9 +7,9 @@ from functools import partial
 from statistics import median
 
 from sparring.errors import ConfigError
+from sparring.machine_memory import available_bytes
 from sparring.planning.extrapolation import step_range
 from sparring.planning.measurement import Measurement, MeasurementRequest
-from sparring.planning.memory import available_bytes
 from sparring.planning.memory_readers import MemoryReader
 from sparring.planning.prediction import upper_bound_bytes
 from sparring.planning.trial_steps import run_trial_steps

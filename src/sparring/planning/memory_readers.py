@@ -4,8 +4,8 @@ from typing import Protocol
 
 import torch
 
+from sparring.machine_memory import peak_bytes, resident_bytes
 from sparring.planning.live_tensors import LiveTensorBytes
-from sparring.planning.memory import peak_bytes, resident_bytes
 from sparring.training.devices import peak_device_bytes
 
 

@@ -16,7 +16,7 @@ from sparring.config import Tree
 from sparring.data.loader import require_batch
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError
-from sparring.planning.memory import available_bytes
+from sparring.machine_memory import available_bytes
 from sparring.planning.method_planner import MethodPlanner
 from sparring.planning.planned_images import open_planned, open_planned_sample
 from sparring.planning.prediction import num_steps

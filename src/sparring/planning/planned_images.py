@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparring.config import Tree
-from sparring.data.dataset import StoredDataset, suits_store
+from sparring.data.dataset import StoredDataset
 from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, open_source
 from sparring.data.store import cache_folder
@@ -73,16 +73,14 @@ def open_planned_sample(
         training={"image_size": resolved.training.image_size},
         data={"value_range": resolved.data.value_range},
     )
-    size, store = config.image_size, config.data.store
-    channels = config.data.channels
-    is_stored = store == "always" or (
-        store == "auto" and suits_store(typical_size(source), count, size, channels=channels)
-    )
+    size, channels = config.data.stored_size or config.image_size, config.data.channels
+    is_stored = config.data.is_decoded_once(typical_size(source), count, size)
     if not is_stored and not isinstance(sample, StoredDataset):
         return config, PlannedImages(
             count=count, data=_elsewhere(data), sampled=len(sample), settings=settings
         )
-    values = sample.readable(np.arange(len(sample)))[0].permute(0, 2, 3, 1).contiguous().numpy()
+    rows = sample.readable(np.arange(len(sample)))[1]
+    values = sample.batch(rows).permute(0, 2, 3, 1).contiguous().numpy()
     return config, PlannedImages(
         count=count,
         data=values,

@@ -12,9 +12,9 @@ from itertools import pairwise
 from torch import Tensor
 
 from sparring.data.store import cache_folder
+from sparring.machine_memory import mapped_bytes
 from sparring.methods import registry
 from sparring.planning.measurement import WARM_UP, Measurement, MeasurementRequest
-from sparring.planning.memory import mapped_bytes
 from sparring.planning.memory_readers import MemoryReader
 from sparring.planning.step_timing import OpponentPretrainingTimer, StepTimer
 from sparring.training.build import Game

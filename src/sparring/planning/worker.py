@@ -20,10 +20,10 @@ from typing import Any
 import sparring.api
 import sparring.command.display  # noqa: F401
 from sparring.errors import ConfigError, SparringError
+from sparring.machine_memory import reset_peak
 from sparring.planning.growing_batches import measure_growing
 from sparring.planning.live_tensors import LiveTensorBytes
 from sparring.planning.measurement import Measurement, MeasurementRequest
-from sparring.planning.memory import reset_peak
 from sparring.planning.memory_readers import ProcessMemory, TensorMemory
 from sparring.planning.trial_steps import run_trial_steps
 from sparring.training.devices import choose_device

@@ -12,11 +12,9 @@ import torch
 from sparring import distributed
 from sparring.config import toml_text
 from sparring.data.dataset import Dataset, FileDataset
-from sparring.data.loader import Batch, Loader
 from sparring.data.views.views import Views
 from sparring.errors import CheckpointError, ConfigError, TrainingError
 from sparring.methods.method import Context, Method, Metrics
-from sparring.models.view import as_views
 from sparring.opponents.opponent import chain, innermost
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
@@ -29,6 +27,7 @@ from sparring.training.checkpoint import (
     save_checkpoint,
 )
 from sparring.training.divergence import Divergence
+from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
@@ -74,9 +73,8 @@ class Training:
         self.views = Views(recipes, image_size=size)
         self._require_views(len(recipes))
         self._divergence = Divergence(self.game)
-        self.loader = Loader(
-            self.dataset, batch_size=training.batch_size, seed=self.config.seed, crops=recipes
-        )
+        self.feed = Feed(self.config, self.dataset, self.views, device=self.game.device)
+        self.loader = self.feed.loader
         labels = self.dataset.labels
         self._labels = None if labels is None else torch.from_numpy(np.asarray(labels))
         self.monitor = Monitor(
@@ -164,47 +162,42 @@ class Training:
         Args:
             steps: number of timed steps, after a first one that is slower.
         """
-        batch = next(iter(self.loader.batches(0)))
+        fed = next(iter(self.feed.steps(0)))
         start = 0.0
         for step in range(steps + 1):
             if step == 1:
                 start = time.monotonic()
             self.step = max(0, self.num_steps - 1 - steps + step)
-            self._run_step(batch)
+            self._run_step(fed)
         return (time.monotonic() - start) / steps
 
     def _run_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
-        for batch in self.loader.batches(epoch, first):
-            metrics = self._run_step(batch)
+        for fed in self.feed.steps(epoch, first):
+            metrics = self._run_step(fed)
             self._record(metrics, file)
             self.step += 1
             self._save_if_due()
             if self.step >= self.last_step or request.is_set:
                 break
 
-    def _run_step(self, batch: Batch) -> Metrics:
+    def _run_step(self, fed: FedStep) -> Metrics:
         position, seed, game = self.position(), self.config.seed, self.game
         for player in game.players.values():
             player.prepare(position)
         torch.manual_seed(
             derived_seed(seed, "network", self.step, distributed.rank())
         )  # dropout inside backbones
-        images = [tensor.to(game.device, non_blocking=True) for tensor in batch.images]
-        pixels = self.views(
-            images[0] if len(images) == 1 else images,
-            generator=generator(seed, "views", self.step),
-            shard=distributed.shard(),
-        )
+        views = fed.views(self.views)
         context = Context(
             position=position,
-            indices=batch.indices,
+            indices=fed.indices,
             generator=generator(seed, "step", self.step),
-            images=images[0] if len(images) == 1 else None,
+            images=fed.whole_images,
             augment=self.views,
         )
         try:
-            return game.method.step(as_views(pixels), game.players, context)
+            return game.method.step(views, game.players, context)
         except (TrainingError, LinAlgError) as error:  # by a matrix that is not finite
             raise self._stopped(error) from None
 

@@ -72,6 +72,14 @@ class DatasetSubset(Dataset):
         """Central squares of the chosen images, from the whole set."""
         return self._whole.images(self._rows[np.asarray(indices, np.int64)])
 
+    @property
+    def kept_size(self) -> int:
+        return self._whole.kept_size
+
+    def batch(self, indices: Indices) -> UInt8[Tensor, "batch bands kept kept"]:
+        """Chosen images as the whole set keeps them."""
+        return self._whole.batch(self._rows[np.asarray(indices, np.int64)])
+
     def _rows_fingerprint(self) -> str:
         rows = np.ascontiguousarray(self._rows, np.int64)
         return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()

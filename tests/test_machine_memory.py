@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparring.planning import memory
+from sparring import machine_memory as memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems report less")
 MIB = 2**20

@@ -1,0 +1,80 @@
+"""Settings of a run's images: which ones, how they are read, and where they are kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from sparring.config import Settings
+from sparring.data.pixel_format import MOST_CHANNELS
+
+SMALL_PIXELS = 96
+"""Longer side in pixels up to which images are stored; also up to twice the image size. A random
+crop of the stored square loses little there."""
+STORE_BYTES = 8 * 2**30
+"""Largest store in bytes that `store="auto"` makes."""
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] < pair[1]:
+        raise ValueError('expected [low, high] with low < high, or "auto"')
+    return pair
+
+
+class DataSettings(Settings):
+    """Which images to use, how their values are read, and how they are stored."""
+
+    path: str = ""
+    """Folder, parquet file or folder, or list; empty if the images are passed in memory."""
+    store: Literal["auto", "device", "memory", "disk", "never", "always"] = "auto"
+    """Where the images are kept, decoded once to squares. disk (or always): in a memory-mapped
+    cache. memory: in memory, and no file is written. device: as disk, and in training they are
+    moved to the training device; every process holds all of them. never: files are decoded whenever
+    they are needed, and views are cropped from the whole image. auto: disk if the images are small,
+    and for evaluation; on CUDA moved to the device if they take at most a quarter of the memory
+    that is free once the networks are there."""
+    stored_size: int | None = Field(default=None, ge=8)
+    """Side in pixels of the decoded squares of which views are cropped in training, such as 256 for
+    views of 224; None: the image size."""
+    cache: str | None = None
+    """Folder of that cache; None: `sparring` in the user's cache folder. The environment variable
+    SPARRING_CACHE overrides both."""
+    max_bad_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of unreadable images, in [0, 1], above which the run stops."""
+    workers: int = Field(default=0, ge=0)
+    """Decoding threads; 0: one per core that this process may use, at most 8."""
+    limit: int | None = Field(default=None, ge=1)
+    """Number of images to use, drawn at random; the same ones in every run. None: all images."""
+    channels: int = Field(default=3, ge=1, le=MOST_CHANNELS)
+    """Channels of every image: 3 for colours, 1 for grey, 4 keeps transparency; otherwise the bands
+    or pages of TIFF files, or the channels of arrays."""
+    value_range: Literal["auto"] | Annotated[tuple[float, float], AfterValidator(_rising)] = "auto"
+    """Values that become black and white, [low, high], in images of more than 8 bits or of
+    fractions; auto: from a sample of the images, and then stored with the run."""
+
+    def is_decoded_once(self, typical: int, num_images: int, kept_size: int) -> bool:
+        """Whether images for training are decoded once, and not whenever they are needed.
+
+        Args:
+            typical: typical longer side of the images' files in pixels.
+            num_images: number of images.
+            kept_size: side in pixels of the squares to keep.
+        """
+        if self.store == "auto":
+            return suits_store(typical, num_images, kept_size, channels=self.channels)
+        return self.store != "never"
+
+    @property
+    def given_range(self) -> tuple[float, float] | None:
+        """The range of values; None if it is to be found."""
+        return None if self.value_range == "auto" else self.value_range
+
+
+def suits_store(typical: int, num_images: int, image_size: int, *, channels: int = 3) -> bool:
+    """Whether `store="auto"` decodes images once, given the typical longer side of their files."""
+    is_small = typical <= max(2 * image_size, SMALL_PIXELS)
+    return is_small and fits_store(num_images, image_size, channels)
+
+
+def fits_store(num_images: int, image_size: int, channels: int) -> bool:
+    """Whether `store="auto"` makes a store of so many images."""
+    return num_images * channels * image_size**2 <= STORE_BYTES
