@@ -110,3 +110,24 @@ def test_a_batch_that_cannot_be_parted_is_refused_before_anything_is_written(met
 def test_parts_and_joint_statistics_contradict_each_other() -> None:
     with pytest.raises(ConfigError, match=r"key_norm.parts=4: .*leave one of the two out"):
         games.game("mocov2", key_norm={"parts": 4}, training={"sync_batch_norm": True})
+
+
+@pytest.mark.parametrize("game", ["simclr", "adco", "byol", "simclr+perturbation"])
+def test_recomputed_activations_change_no_bit(game: str) -> None:
+    method, *opponent = game.split("+")
+    narrow = {"encoder": {"backbone": "resnet18", "width": 0.0625}, "opponent": opponent}
+    states = []
+    for recomputed in (False, True):
+        config = games.config(method, **narrow, training={"checkpoint_activations": recomputed})
+        made = build(config)
+        records = [games.play(method, made, number) for number in range(2)]
+        states.append((records, games.state(made.method)))
+    (first, before), (second, after) = states
+    assert first == second
+    assert not games.changed(before, after)
+
+
+def test_a_network_without_blocks_to_recompute_is_refused() -> None:
+    config = games.config("simclr", training={"checkpoint_activations": True})
+    with pytest.raises(ConfigError, match="has no sequence of blocks that could be recomputed"):
+        build(config, games.Plain())

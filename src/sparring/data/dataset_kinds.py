@@ -194,7 +194,7 @@ class StoredDataset(_SourceDataset):
         if self._images is not None:
             return taken(self._images, np.asarray(indices, np.int64))
         assert self._resident is not None
-        rows = torch.from_numpy(np.array(indices, np.int64)).to(self._resident.device)
+        rows = torch.as_tensor(indices, dtype=torch.int64).to(self._resident.device)
         return self._resident.index_select(0, rows).cpu()
 
 

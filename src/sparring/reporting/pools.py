@@ -15,6 +15,7 @@ HARMLESS = (
     "data.store",
     "data.workers",
     "training.acceleration",
+    "training.checkpoint_activations",
     "training.checkpoint_minutes",
     "training.device",
     "training.log_steps",

@@ -16,6 +16,7 @@ from sparring.methods.registry import method_class, opponent_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.models.heads import make_projector
+from sparring.models.recomputation import recompute_activations
 from sparring.models.teacher import KeyNormSettings
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
@@ -48,7 +49,8 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
 
     Raises:
         ConfigError: if the method's class is not available, a player has no section, the batch
-            cannot be parted as `key_norm` says, or your own network cannot be copied.
+            cannot be parted as `key_norm` says, your own network cannot be copied, or the network
+            has no blocks to recompute.
     """
     acceleration.allow(config.training.acceleration)
     _require_parts(config)
@@ -68,6 +70,8 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
                     f"{config.data.channels}; leave the opponent out, or use three channels"
                 )
             method = around(method, config.opponent_settings[name])
+    if config.training.checkpoint_activations:
+        _require_blocks(recompute_activations(encoder.backbone.network), config)
     method = _placed(method, config, device)
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
@@ -83,6 +87,14 @@ def _require_parts(config: RunConfig) -> None:
         raise ConfigError(
             f"key_norm.parts={norm.parts}: with training.sync_batch_norm=true all parts share "
             "their statistics; leave one of the two out"
+        )
+
+
+def _require_blocks(found: int, config: RunConfig) -> None:
+    if not found:
+        raise ConfigError(
+            f"training.checkpoint_activations=true: {config.encoder.backbone} has no sequence of "
+            "blocks that could be recomputed; leave it out, or take a smaller batch"
         )
 
 

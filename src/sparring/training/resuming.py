@@ -32,6 +32,7 @@ FREE = {
     "data.max_bad_share",
     "training.max_steps",
     "training.device",
+    "training.checkpoint_activations",
     "training.log_steps",
     "training.monitor_epochs",
     "training.monitor_images",
@@ -42,6 +43,8 @@ FREE = {
 checked by what is found there."""
 ROUNDING = {"training.acceleration", "training.channels_last"}
 """Settings that change results by rounding only."""
+SAME_SQUARES = {"always", "disk", "memory", "device"}
+"""Values of `data.store` that give the same images, which only lie elsewhere."""
 FIXED = ("encoder.", "method", "opponent")
 """Beginnings of the settings that a checkpoint cannot take over, so that they cannot be changed
 within a run."""
@@ -130,7 +133,9 @@ def _changed_settings(
     return {
         name: (before.get(name), now.get(name))
         for name in {**before, **now}
-        if name not in FREE and before.get(name) != now.get(name)
+        if name not in FREE
+        and before.get(name) != now.get(name)
+        and not (name == "data.store" and {before.get(name), now.get(name)} <= SAME_SQUARES)
     }
 
 

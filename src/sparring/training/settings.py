@@ -35,6 +35,9 @@ class TrainingSettings(Settings):
     channels_last: bool = True
     """Whether images are stored channels last: convolutions of narrow networks are up to 2.8 times
     faster on CPUs, and faster on tensor cores."""
+    checkpoint_activations: bool = False
+    """Whether the backbone's blocks compute their activations again in the backward pass instead of
+    keeping them (gradient checkpointing): the same numbers with less memory, in more time."""
     sync_batch_norm: bool = False
     """Whether batch norm uses the joint batch of all processes (CUDA only)."""
     acceleration: bool = True
