@@ -47,6 +47,14 @@ def available_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice: Python's, or PyTorch's on any device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in str(error).lower() or "can't allocate memory" in str(error))
+    )
+
+
 def mapped_bytes(name: str) -> tuple[int, int]:
     """Size in bytes of the files of this name mapped into this process, and their resident part.
 

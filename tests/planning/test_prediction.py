@@ -3,14 +3,8 @@
 import pytest
 from example_measurements import EXAMPLE, MIB, measurement_with
 
-from sparring.planning.prediction import (
-    MARGIN,
-    MemoryModel,
-    duration,
-    fit_memory,
-    scoring_bytes,
-    upper_bound_bytes,
-)
+from sparring.planning.prediction import duration, fit_memory, scoring_bytes, upper_bound_bytes
+from sparring.training.memory_model import MARGIN, MemoryModel
 from sparring.training.settings import TrainingSettings
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sparring.errors import SparringError
+from sparring.machine_memory import is_out_of_memory
 
 
 @contextmanager
@@ -48,6 +49,8 @@ def exit_with_error(error: Exception) -> NoReturn:
         exit_with_message(
             f"{error.strerror}: {error.filename}" if error.filename else str(error), 1
         )
+    if is_out_of_memory(error):
+        exit_with_message(f"out of memory: {error}; take a smaller batch, image or network", 1)
     exit_with_message(
         f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1
     )

@@ -5,7 +5,8 @@ from dataclasses import replace
 from statistics import median
 
 from sparring.planning.measurement import Measurement
-from sparring.planning.prediction import MemoryModel, fit_memory
+from sparring.planning.prediction import fit_memory
+from sparring.training.memory_model import MemoryModel
 from sparring.training.settings import TrainingSettings
 
 

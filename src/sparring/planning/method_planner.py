@@ -14,7 +14,6 @@ from sparring.planning.measurement import WARM_UP, Measurement, MeasurementReque
 from sparring.planning.planned_images import PlannedImages
 from sparring.planning.prediction import (
     Duration,
-    MemoryModel,
     duration,
     fit_memory,
     num_steps,
@@ -23,6 +22,7 @@ from sparring.planning.prediction import (
 )
 from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan
 from sparring.training.listener import Listener
+from sparring.training.memory_model import MemoryModel
 from sparring.training.settings import RunConfig
 
 COUNTED_BATCH = 16

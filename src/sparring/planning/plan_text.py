@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from sparring.planning.prediction import MARGIN
 from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan, ResourcePlan
+from sparring.training.memory_model import MARGIN
 from sparring.training.opponent_pretraining import lasting
 
 EXACT_STEPS = 14

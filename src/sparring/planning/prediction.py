@@ -4,15 +4,13 @@ Memory is linear in the batch size; time follows from the number of steps, monit
 checkpoints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from sparring.planning.measurement import Measurement
+from sparring.training.memory_model import MemoryModel, line_through
 from sparring.training.settings import RunConfig, TrainingSettings
 
-MARGIN = 1.15
-"""Factor on a batch's predicted memory that must be free for the batch to fit: predictions aim to
-be within 15 %."""
 SCORING_BYTES = 128 * 2**20
 """Memory that the final scores add to what remains after training. Nearest neighbours use blocks of
 64 MiB (measures/knn.py); measured with 5,000 images of 32 px: 109 MiB."""
@@ -21,54 +19,11 @@ COPIES_OF_FEATURES = 8
 precision."""
 
 
-@dataclass(frozen=True)
-class MemoryModel:
-    """Memory as a linear function of the batch size.
-
-    Attributes:
-        constant: bytes that any batch takes.
-        per_image: bytes that each image adds.
-        floor: bytes taken regardless of the batch size, such as by a monitor pass.
-    """
-
-    constant: float
-    per_image: float
-    floor: float = 0.0
-
-    def at(self, batch_size: int) -> float:
-        """Bytes at this batch size."""
-        return max(self.constant + self.per_image * batch_size, self.floor)
-
-    def largest(self, room: float, *, limit: int) -> int:
-        """Largest batch, at most `limit`, that fits into `room` bytes with the margin.
-
-        0 if fewer than two images fit.
-        """
-        room = room / MARGIN
-        if self.floor > room:
-            return 0
-        found = limit if not self.per_image else int((room - self.constant) // self.per_image)
-        return 0 if found < 2 else min(found, limit)
-
-    def image_size(self, room: float, *, batch_size: int, size: int) -> int:
-        """Approximate side of the images, a multiple of 8, at which this batch fits; 0 if none.
-
-        Assumes that the memory of an image is proportional to its area.
-        """
-        share = (
-            (room / MARGIN - self.constant) / (self.per_image * batch_size)
-            if self.per_image
-            else 0.0
-        )
-        return 0 if share <= 0 else int(size * min(share, 1.0) ** 0.5) // 8 * 8
-
-
 def fit_memory(smaller: Measurement, larger: Measurement) -> MemoryModel:
     """Line through two measurements, without the images that are mapped from a file."""
     low, high = (part.bytes_of_steps - _read_store(part) for part in (smaller, larger))
-    per_image = max(0.0, (high - low) / (larger.batch_size - smaller.batch_size))
-    constant = high - per_image * larger.batch_size
-    return MemoryModel(constant, per_image, floor=smaller.bytes_of_all - _read_store(smaller))
+    line = line_through((smaller.batch_size, low), (larger.batch_size, high))
+    return replace(line, floor=smaller.bytes_of_all - _read_store(smaller))
 
 
 def scoring_bytes(measurement: Measurement, num_scored: int) -> float:

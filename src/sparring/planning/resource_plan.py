@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sparring.planning.prediction import MARGIN, Duration
+from sparring.planning.prediction import Duration
+from sparring.training.memory_model import MARGIN
 
 CONTEXT_BYTES = 600 * 2**20
 """Assumed memory of a CUDA process before its first tensor: the context, and the compiled kernels

@@ -20,7 +20,7 @@ from typing import Any
 import sparring.api
 import sparring.command.display  # noqa: F401
 from sparring.errors import ConfigError, SparringError
-from sparring.machine_memory import reset_peak
+from sparring.machine_memory import is_out_of_memory, reset_peak
 from sparring.planning.growing_batches import measure_growing
 from sparring.planning.live_tensors import LiveTensorBytes
 from sparring.planning.measurement import Measurement, MeasurementRequest
@@ -75,7 +75,7 @@ def main() -> None:
     except SparringError as error:
         messages.send("error", [type(error).__name__, str(error)])
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         messages.send("out of memory", str(error).splitlines()[0])
     finally:
@@ -94,14 +94,6 @@ def _read() -> MeasurementRequest:
         ) from None
     assert isinstance(request, MeasurementRequest)
     return request
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error).lower()
-        or "can't allocate memory" in str(error)
-    )
 
 
 if __name__ == "__main__":

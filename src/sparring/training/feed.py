@@ -56,6 +56,14 @@ class FedStep:
         """The batch before augmentation; None where views were cropped from files."""
         return self.images[0] if len(self.images) == 1 else None
 
+    def first(self, rows: int) -> "FedStep":
+        """The step with its first images alone."""
+        return FedStep(
+            [images[:rows] for images in self.images],
+            [each.rows(slice(rows)) for each in self.parameters],
+            self.indices[:rows],
+        )
+
     def views(self, augment: Views) -> list[View]:
         """Views of the images."""
         shared = self.whole_images

@@ -31,6 +31,7 @@ from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
+from sparring.training.out_of_memory import fitting_step, told_out_of_memory
 from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import mark_scores
@@ -128,8 +129,9 @@ class Training:
         Raises:
             KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current step is
                 complete and saved; a `StoppedAtOnce`, without saving, after a second one.
-            TrainingError: if a loss, a gradient, or a value that would be saved is not finite; the
-                message names method, player, step, and the checkpoint that is kept.
+            TrainingError: if a loss, a gradient, or a value that would be saved is not finite, or
+                memory does not suffice; the message names the step, and the checkpoint that is
+                kept.
         """
         self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
@@ -140,7 +142,7 @@ class Training:
             else None
         )
         try:
-            with stop_on_signal() as request:
+            with stop_on_signal() as request, told_out_of_memory(self.config, self._stopped):
                 while self.step < self.last_step and not request.is_set:
                     self._run_epoch(file, request)
         except KeyboardInterrupt:
@@ -182,13 +184,18 @@ class Training:
                 break
 
     def _run_step(self, fed: FedStep) -> Metrics:
+        try:
+            return fitting_step(self.game, self.config, fed, self._play)
+        except (TrainingError, LinAlgError) as error:  # by a matrix that is not finite
+            raise self._stopped(error) from None
+
+    def _play(self, fed: FedStep) -> Metrics:
         position, seed, game = self.position(), self.config.seed, self.game
         for player in game.players.values():
             player.prepare(position)
         torch.manual_seed(
             derived_seed(seed, "network", self.step, distributed.rank())
         )  # dropout inside backbones
-        views = fed.views(self.views)
         context = Context(
             position=position,
             indices=fed.indices,
@@ -196,10 +203,7 @@ class Training:
             images=fed.whole_images,
             augment=self.views,
         )
-        try:
-            return game.method.step(views, game.players, context)
-        except (TrainingError, LinAlgError) as error:  # by a matrix that is not finite
-            raise self._stopped(error) from None
+        return game.method.step(fed.views(self.views), game.players, context)
 
     def _stopped(self, error: Exception) -> TrainingError:
         kept = "there is no checkpoint yet"
