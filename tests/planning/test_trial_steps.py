@@ -33,6 +33,8 @@ class FakeMemory:
         self.reads += 1
         return self.reads
 
+    def restart(self) -> None: ...
+
 
 def request_for(
     photos: Path,

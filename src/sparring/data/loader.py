@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring import distributed
@@ -34,6 +34,12 @@ class Crop(Protocol):
     def crop_ratio(self) -> tuple[float, float]: ...
 
 
+Parameters: TypeAlias = Sequence[ViewParameters] | Float[Tensor, "views batch columns"]
+"""Random parameters of the views of one step, one per view, or all of them packed."""
+Draw: TypeAlias = Callable[[int], Parameters]
+"""Draws the parameters of the views of a step, whose number in the run is given."""
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """This process's share of the images of one step.
@@ -48,11 +54,7 @@ class Batch:
 
     images: list[UInt8[Tensor, "batch bands size size"]]
     indices: Int[Tensor, "batch"]
-    parameters: Sequence[ViewParameters] = ()
-
-
-Draw: TypeAlias = Callable[[int], Sequence[ViewParameters]]
-"""Draws the parameters of the views of a step, whose number in the run is given."""
+    parameters: Parameters = ()
 
 
 class Loader:

@@ -69,7 +69,9 @@ class Measurement:
         store_bytes: size of the decoded images that are mapped from a file. Once read they count as
             in use, but the system drops them when memory is short.
         unread_store_bytes: part of `store_bytes` that the measured steps did not read.
-        free_bytes: free on the CUDA device before the method was built; None without such a device.
+        free_bytes: free for this process on the CUDA device, what it holds included; None without
+            such a device.
+        resident_bytes: decoded images on the CUDA device.
         weight_bytes: parameters and buffers of all modules.
         gradient_bytes: gradients of all parameters that a player updates.
         optimizer_bytes: state of all optimisers.
@@ -94,3 +96,4 @@ class Measurement:
     gradient_bytes: int
     optimizer_bytes: int
     feature_channels: int
+    resident_bytes: int = 0

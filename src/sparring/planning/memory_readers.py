@@ -6,7 +6,7 @@ import torch
 
 from sparring.machine_memory import peak_bytes, resident_bytes
 from sparring.planning.live_tensors import LiveTensorBytes
-from sparring.training.devices import peak_device_bytes
+from sparring.training.devices import peak_device_bytes, restart_device_peak
 
 
 class MemoryReader(Protocol):
@@ -17,6 +17,9 @@ class MemoryReader(Protocol):
 
     def peak(self) -> int:
         """Largest number of bytes in use so far."""
+
+    def restart(self) -> None:
+        """Start the peak anew where the values of an earlier measurement would hide this one's."""
 
 
 class ProcessMemory:
@@ -34,6 +37,10 @@ class ProcessMemory:
         on_device = peak_device_bytes(self._device)
         return peak_bytes() if on_device is None else on_device
 
+    def restart(self) -> None:
+        """Start the peak of a CUDA device anew."""
+        restart_device_peak(self._device)
+
 
 class TensorMemory:
     """Bytes of live tensors, whatever the device."""
@@ -48,3 +55,6 @@ class TensorMemory:
     def peak(self) -> int:
         """Largest number of live bytes so far."""
         return self._live.peak
+
+    def restart(self) -> None:
+        """Do nothing: each process counts the tensors of one measurement."""

@@ -21,6 +21,7 @@ from sparring.planning.prediction import (
     upper_bound_bytes,
 )
 from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan
+from sparring.training.feed import moves_to_device
 from sparring.training.listener import Listener
 from sparring.training.memory_model import MemoryModel
 from sparring.training.settings import RunConfig
@@ -78,12 +79,24 @@ class MethodPlanner:
             num_images=self._images.count,
             sampled=self._images.sampled,
         )
+        further, mapped = self._bytes_of_images(found[-1])
         row = self._from_line(
-            fit_growing(found, kept_bytes=self._images.kept_bytes),
-            replace(extrapolated, store_bytes=self._images.store_bytes),
+            fit_growing(found, kept_bytes=-further),
+            replace(extrapolated, store_bytes=mapped),
             measured=tuple(part.batch_size for part in found),
         )
         return replace(row, step_range=(low, high))
+
+    def _bytes_of_images(self, measured: Measurement) -> tuple[int, int]:
+        """Bytes by which the run's images need more memory than those of a rough measurement, and
+        bytes that the run maps from a file."""
+        images = self._images
+        if measured.free_bytes is not None:
+            free = measured.free_bytes - measured.weight_bytes
+            is_there = moves_to_device(self.config.data.store, images.store_bytes, free=free)
+            return is_there * images.store_bytes - measured.resident_bytes, 0
+        mapped = images.is_mapped * images.store_bytes
+        return images.store_bytes - mapped - images.kept_bytes, mapped
 
     def predicted(self, timed_steps: int) -> MethodPlan:
         """Plan from steps of the planned batch, if it fits, on the device that is present."""

@@ -29,8 +29,8 @@ class PlannedImages:
         settings: data settings to open them with.
         sampled: number of images to measure with.
         kept_bytes: size of the images that the measuring process holds and the run would not.
-        store_bytes: size of the run's decoded images, if they are mapped from a file and `data`
-            are not.
+        store_bytes: size of the run's decoded images, if `data` are a sample of them.
+        is_mapped: whether the run maps its decoded images from a file.
         cache: folder in which decoded images are kept; empty if they are not kept.
     """
 
@@ -40,6 +40,7 @@ class PlannedImages:
     settings: Tree = field(default_factory=dict)
     kept_bytes: int = 0
     store_bytes: int = 0
+    is_mapped: bool = True
     cache: str = ""
 
 
@@ -48,12 +49,12 @@ def open_planned(
 ) -> tuple[RunConfig, PlannedImages]:
     """Configuration with a resolved image size, and all images, decoded once if the run does so."""
     config, dataset = open_images(config, data, listener)
-    is_stored = isinstance(dataset, StoredDataset)
+    is_kept = isinstance(dataset, StoredDataset) and config.data.store != "memory"
     return config, PlannedImages(
         count=len(dataset),
         data=_elsewhere(data),
         sampled=len(dataset),
-        cache=str(cache_folder(config.data.cache)) if is_stored else "",
+        cache=str(cache_folder(config.data.cache)) if is_kept else "",
     )
 
 
@@ -62,11 +63,13 @@ def open_planned_sample(
 ) -> tuple[RunConfig, PlannedImages]:
     """Configuration with a resolved image size, and a sample of the images; keeps nothing.
 
-    Images that the run would decode once are decoded here; of others the process that measures
-    decodes as many as it needs, as the run does.
+    Images that the run would decode once are decoded here, and repeated where a batch is larger
+    than the sample; of others the process that measures decodes as many as it needs, as the run
+    does.
     """
     source = open_source(data)
     count = min(len(source), config.data.limit or len(source))
+    batch = min(config.training.batch_size, count)
     settings: Tree = {"limit": min(SAMPLE, count), "store": "never"}
     resolved, sample = open_images(config.changed(data=settings), data, listener)
     config = config.changed(
@@ -77,17 +80,22 @@ def open_planned_sample(
     is_stored = config.data.is_decoded_once(typical_size(source), count, size)
     if not is_stored and not isinstance(sample, StoredDataset):
         return config, PlannedImages(
-            count=count, data=_elsewhere(data), sampled=len(sample), settings=settings
+            count=count,
+            data=_elsewhere(data),
+            sampled=max(len(sample), batch),
+            settings={**settings, "limit": max(len(sample), batch)},
         )
     rows = sample.readable(np.arange(len(sample)))[1]
     values = sample.batch(rows).permute(0, 2, 3, 1).contiguous().numpy()
+    values = np.resize(values, (max(len(values), batch), *values.shape[1:]))
     return config, PlannedImages(
         count=count,
         data=values,
-        sampled=len(sample),
+        sampled=len(values),
         settings={"limit": None},
         kept_bytes=values.nbytes,
         store_bytes=channels * size**2 * count,
+        is_mapped=config.data.store not in ("memory", "device"),
     )
 
 

@@ -18,7 +18,7 @@ from sparring.planning.measurement import WARM_UP, Measurement, MeasurementReque
 from sparring.planning.memory_readers import MemoryReader
 from sparring.planning.step_timing import OpponentPretrainingTimer, StepTimer
 from sparring.training.build import Game
-from sparring.training.devices import free_device_bytes
+from sparring.training.devices import usable_device_bytes
 from sparring.training.loop import Training
 from sparring.training.opening import open_images
 from sparring.training.opponent_pretraining import PretrainingCache
@@ -62,12 +62,13 @@ def run_trial_steps(
     """
     for kind, name, reference in request.given:
         registry.give(kind, reference, name=name)
+    memory.restart()
     bytes_before = memory.now()
     config, dataset = open_images(RunConfig.from_tree(request.tree), request.data, None)
     config, first, last = _shortened(config, request, len(dataset))
     watch, folder = StepTimer(memory, on_progress, first, last), RunFolder(request.folder)
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
-    game, free = training.game, free_device_bytes(training.game.device)
+    game, free = training.game, usable_device_bytes(training.game.device)
     kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache))
     timer = OpponentPretrainingTimer(kept, dataset, steps=request.pretraining_steps)
     # A sample has no time for the cost of a step with and without the opponent.
@@ -77,7 +78,8 @@ def run_trial_steps(
     folder.create()
     watch.start()
     run_training(training, folder)
-    end, store, resident = time.monotonic(), *mapped_bytes(STORE_FILE)
+    # A device holds nothing of what the process maps.
+    end, (store, resident) = time.monotonic(), mapped_bytes(STORE_FILE) if free is None else (0, 0)
     (timed, monitor), (cpu, cpu_monitor) = _split_times(watch.times), _split_times(watch.cpu_times)
     return Measurement(
         batch_size=request.batch_size,
@@ -96,6 +98,7 @@ def run_trial_steps(
         store_bytes=store,
         unread_store_bytes=max(0, store - resident),
         free_bytes=free,
+        resident_bytes=0 if free is None else training.feed.resident_bytes,
         feature_channels=game.encoder.backbone.num_features,
         **_state_bytes(game),
     )

@@ -4,6 +4,8 @@ The CPU is tested. CUDA and MPS follow PyTorch's documentation and are untested 
 otherwise.
 """
 
+import gc
+
 import torch
 
 from sparring import distributed
@@ -57,6 +59,21 @@ def free_device_bytes(device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     return int(torch.cuda.mem_get_info(device)[0])
+
+
+def usable_device_bytes(device: torch.device) -> int | None:
+    """Memory of a CUDA device that this process holds or could get; None for a device without
+    memory of its own."""
+    free = free_device_bytes(device)
+    return None if free is None else free + int(torch.cuda.memory_reserved(device))
+
+
+def restart_device_peak(device: torch.device) -> None:
+    """Give unused memory of a CUDA device back, and start its peak anew."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_device_bytes(device: torch.device) -> int | None:

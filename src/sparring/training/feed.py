@@ -19,9 +19,9 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from sparring import distributed
+from sparring.data.batch_memory import uses_cuda
 from sparring.data.dataset import Dataset, FileDataset, StoredDataset
-from sparring.data.loader import Batch, Loader
-from sparring.data.views.view_parameters import ViewParameters
+from sparring.data.loader import Batch, Loader, Parameters
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError
 from sparring.machine_memory import available_bytes
@@ -43,12 +43,12 @@ class FedStep:
 
     Attributes:
         images: the batch on the device, shared by all views, or one per view, already cropped.
-        parameters: random parameters of each view.
+        parameters: random parameters of each view, on the CPU, or packed and on the device.
         indices: number in the data set of each image, on the CPU.
     """
 
     images: Sequence[UInt8[Tensor, "batch bands size size"]]
-    parameters: Sequence[ViewParameters]
+    parameters: Parameters
     indices: Int[Tensor, "batch"]
 
     @property
@@ -58,9 +58,12 @@ class FedStep:
 
     def first(self, rows: int) -> "FedStep":
         """The step with its first images alone."""
+        parameters = self.parameters
         return FedStep(
             [images[:rows] for images in self.images],
-            [each.rows(slice(rows)) for each in self.parameters],
+            parameters[:, :rows]
+            if isinstance(parameters, Tensor)
+            else [each.rows(slice(rows)) for each in parameters],
             self.indices[:rows],
         )
 
@@ -78,12 +81,21 @@ class Feed:
         dataset: training images.
         views: augmentation.
         device: device of the run.
+        is_packed: whether the parameters of the views go to the device packed, in one copy; None:
+            on devices other than the CPU.
     """
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, views: Views, *, device: torch.device
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        views: Views,
+        *,
+        device: torch.device,
+        is_packed: bool | None = None,
     ) -> None:
         self._seed, self._dataset, self._views, self._device = config.seed, dataset, views, device
+        self._is_packed = device.type != "cpu" if is_packed is None else is_packed
         self._rows = config.training.batch_size // distributed.num_processes()
         self.loader = Loader(
             dataset,
@@ -103,7 +115,14 @@ class Feed:
             yield from self._copies.streamed(batches)
             return
         for batch in batches:
-            yield FedStep(self._on_device(batch), batch.parameters, batch.indices)
+            yield FedStep(
+                self._on_device(batch), sent(batch.parameters, self._device), batch.indices
+            )
+
+    @property
+    def resident_bytes(self) -> int:
+        """Size of the images that live on the device; 0 if they are streamed."""
+        return 0 if self._resident is None else self._resident.nbytes
 
     @property
     def _resident(self) -> Tensor | None:
@@ -115,9 +134,9 @@ class Feed:
         indices = batch.indices.to(self._resident.device, non_blocking=True)
         return [self._resident.index_select(0, indices)]
 
-    def _drawn(self, step: int) -> Sequence[ViewParameters]:
+    def _drawn(self, step: int) -> Parameters:
         side = self._dataset.kept_size
-        return self._views.draw(
+        drawn = self._views.draw(
             self._rows,
             side,
             side,
@@ -125,6 +144,17 @@ class Feed:
             shard=distributed.shard(),
             is_cropped=isinstance(self._dataset, FileDataset),
         )
+        if not self._is_packed:
+            return drawn
+        packed = torch.stack([each.packed() for each in drawn])
+        return packed.pin_memory() if uses_cuda() else packed
+
+
+def sent(parameters: Parameters, device: torch.device) -> Parameters:
+    """Parameters on the device if they are packed; the copy is waited for by the device alone."""
+    if isinstance(parameters, Tensor):
+        return parameters.to(device, non_blocking=True)
+    return parameters
 
 
 class DeviceCopies:
@@ -151,15 +181,16 @@ class DeviceCopies:
         """A batch whose copy has been asked for, and the event of its arrival."""
         with torch.cuda.stream(self._stream):
             images = [part.to(self._device, non_blocking=True) for part in batch.images]
-        return FedStep(images, batch.parameters, batch.indices), self._stream.record_event()
+            parameters = sent(batch.parameters, self._device)
+        return FedStep(images, parameters, batch.indices), self._stream.record_event()
 
     def _arrived(self, step: FedStep, event: torch.cuda.Event) -> FedStep:
         """A batch that the step's own stream may use: it waits for the copy, and the memory is not
         given to another copy before that stream is done with it."""
         current = torch.cuda.current_stream(self._device)
         current.wait_event(event)
-        for images in step.images:
-            images.record_stream(current)
+        for part in (*step.images, *([step.parameters] * isinstance(step.parameters, Tensor))):
+            part.record_stream(current)
         return step
 
 
@@ -186,5 +217,16 @@ def place_images(dataset: Dataset, store: str, device: torch.device) -> None:
                 "set data.store=disk, or data.limit"
             )
         dataset.move_to(device)
-    elif store == "auto" and free is not None and dataset.num_bytes <= RESIDENT_SHARE * free:
+    elif free is not None and moves_to_device(store, dataset.num_bytes, free=free):
         dataset.move_to(device)
+
+
+def moves_to_device(store: str, num_bytes: int, *, free: int) -> bool:
+    """Whether a run's decoded images are moved to its CUDA device.
+
+    Args:
+        store: value of `data.store`.
+        num_bytes: size of the images.
+        free: bytes free on the device once the networks are there.
+    """
+    return store == "device" or (store == "auto" and num_bytes <= RESIDENT_SHARE * free)

@@ -19,6 +19,7 @@ from sparring.machine_memory import (
 )
 from sparring.methods.method import Metrics
 from sparring.training.build import Game
+from sparring.training.devices import restart_device_peak, usable_device_bytes
 from sparring.training.feed import FedStep
 from sparring.training.memory_model import line_through
 from sparring.training.settings import RunConfig
@@ -108,8 +109,7 @@ def _largest_batch(
     if distributed.num_processes() > 1 or not sizes[0] < sizes[1] < batch_size:
         return None
     game.method.zero_grad(set_to_none=True)
-    if game.device.type == "cuda":
-        torch.cuda.empty_cache()
+    restart_device_peak(game.device)
     try:
         with torch.compiler.set_stance("force_eager"):
             low, high = (_peak_of(game.device, partial(play, fed.first(size))) for size in sizes)
@@ -133,6 +133,5 @@ def _peak_of(device: torch.device, act: Callable[[], object]) -> int:
 
 def _room(device: torch.device) -> int:
     """Bytes that this process could have in use."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
-    return available_bytes() + resident_bytes()
+    usable = usable_device_bytes(device)
+    return available_bytes() + resident_bytes() if usable is None else usable
