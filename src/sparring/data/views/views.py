@@ -147,21 +147,11 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     is_rgb = images.shape[1] == view_kernel.CHANNELS
     if not is_rgb:
-        recipe, parameters = recipe.without_colour(), _without_colour(parameters)
+        recipe, parameters = recipe.without_colour(), parameters.without_colour()
     is_fast = is_rgb and acceleration.is_on() and images.device.type == "cpu"
     if is_fast and view_kernel.library() is not None:
         return view_by_kernel(images, parameters, recipe, size=size)
     return view_by_tensors(images, parameters, recipe, size=size)
-
-
-def _without_colour(parameters: ViewParameters) -> ViewParameters:
-    """Parameters without what needs red, green and blue: saturation, hue and greyscale."""
-    return replace(
-        parameters,
-        saturation=torch.ones_like(parameters.saturation),
-        hue=torch.zeros_like(parameters.hue),
-        greyscale=torch.zeros_like(parameters.greyscale),
-    )
 
 
 def view_by_kernel(
