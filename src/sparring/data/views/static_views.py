@@ -11,19 +11,70 @@ pixels into one kernel.
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparring import acceleration
 from sparring.data.views.image_operations import LUMA, NEGLIGIBLE, blur_kernel_size
 from sparring.data.views.view_parameters import CONTRAST, HUE, SATURATION, ViewParameters
 from sparring.data.views.view_settings import ViewSettings
 
 Planes = list[Float[Tensor, "batch _ height width"]]
 """Red, green and blue, or all channels of other images in a single tensor; values in [0, 1]."""
+
+
+CHUNK_PIXELS = 2**24
+"""Pixels made at once: 334 views of 224 x 224. It bounds the memory of the steps in between, at
+some 1.5 GB without a compiler."""
+
+
+def is_chosen(device: torch.device) -> bool:
+    """Whether views are made in this form there: on every device but a CPU, where the compiled
+    kernel and the slow twin are faster."""
+    return device.type != "cpu" and acceleration.is_on()
+
+
+def sent(
+    parameters: Float[Tensor, "*views batch columns"], device: torch.device
+) -> Float[Tensor, "*views batch columns"]:
+    """Packed parameters on the device, without waiting for it."""
+    if device.type == "cuda" and parameters.device.type == "cpu":
+        parameters = parameters.pin_memory()
+    return parameters.to(device, non_blocking=True)
+
+
+def in_chunks(
+    make: Callable[[Tensor, Tensor], Tensor],
+    images: UInt8[Tensor, "batch bands height width"],
+    parameters: Float[Tensor, "batch columns"],
+    *,
+    size: int,
+) -> Float[Tensor, "batch bands size size"]:
+    """Views of a batch, in chunks of at most `CHUNK_PIXELS`.
+
+    All chunks have one shape, as a compiled function wants it: the last may repeat some samples of
+    the one before.
+
+    Args:
+        make: gives the views of images and parameters, like `static_view`.
+        images: the batch.
+        parameters: packed, one row per image, on the same device.
+        size: side of the views in pixels.
+    """
+    batch, channels = images.shape[:2]
+    chunks = max(1, math.ceil(batch * size * size / CHUNK_PIXELS))
+    if chunks == 1:
+        return make(images, parameters)
+    length = math.ceil(batch / min(chunks, batch))
+    views = torch.empty(batch, size, size, channels, device=images.device).permute(0, 3, 1, 2)
+    for start in range(0, batch, length):
+        rows = slice(min(start, batch - length), min(start + length, batch))
+        views[rows] = make(images[rows], parameters[rows])
+    return views
 
 
 def static_view(
@@ -45,18 +96,17 @@ def static_view(
             strength of zero are left out.
         size: side of the views in pixels.
     """
-    given = ViewParameters.unpacked(parameters)
-    if images.shape[1] != len(LUMA):
-        recipe, given = recipe.without_colour(), given.without_colour()
+    given, is_rgb = ViewParameters.unpacked(parameters), images.shape[1] == len(LUMA)
+    given = given if is_rgb else given.without_colour()
     whole = (
         flipped(images, given.flip)
         if given.box is None
         else resized_crop(images, given.box, given.flip, size=size)
     )
-    planes = list(whole.split(1, dim=1)) if whole.shape[1] == len(LUMA) else [whole]
+    planes = list(whole.split(1, dim=1)) if is_rgb else [whole]
     if recipe.jitter:
-        planes = jittered(planes, given, with_hue=recipe.hue > 0)
-    if recipe.greyscale:
+        planes = jittered(planes, given, with_hue=is_rgb and recipe.hue > 0)
+    if is_rgb and recipe.greyscale:
         luma = brightness(planes)
         planes = [torch.where(_spread(given.greyscale), luma, plane) for plane in planes]
     view = torch.cat([plane.permute(0, 2, 3, 1) for plane in planes], dim=3).permute(0, 3, 1, 2)
