@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from sparring.acceleration import view_kernel
 from sparring.data.views import image_operations as ops
+from sparring.data.views import static_views
 from sparring.data.views import views as views_module
 from sparring.data.views.views import (
     PRESETS,
@@ -38,10 +39,13 @@ RECIPES = {
 BUSY = ViewSettings(size=32, jitter=0.9, hue=0.3, greyscale=0.3, blur=0.6, solarise=0.4)
 
 
-@pytest.fixture(autouse=True, params=["kernel", "tensors"])
+@pytest.fixture(autouse=True, params=["kernel", "tensors", "static"])
 def _by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything here holds for the compiled kernel and for tensors."""
-    if request.param == "tensors":
+    """Everything here holds for the compiled kernel, for tensors, and for the form that
+    accelerators take."""
+    if request.param == "static":
+        monkeypatch.setattr(static_views, "is_chosen", lambda device: True)
+    elif request.param == "tensors":
         monkeypatch.setattr(view_kernel, "library", lambda: None)
     elif view_kernel.library() is None:
         pytest.skip("the kernel was not built: no C compiler")
@@ -177,6 +181,7 @@ def test_the_size_of_a_chunk_changes_no_bit(size: int, monkeypatch: pytest.Monke
     parameters = parameters_for(images, recipe)
     expected = make_view(images, parameters, recipe)
     monkeypatch.setattr(views_module, "CHUNK_PIXELS", 5_000)
+    monkeypatch.setattr(static_views, "CHUNK_PIXELS", 5_000)
     assert torch.equal(make_view(images, parameters, recipe), expected)
 
 
@@ -216,6 +221,8 @@ def test_views_are_made_from_parameters_drawn_ahead(is_cropped: bool) -> None:
     assert torch.equal(now.get_state(), ahead.get_state())
     assert [each.box is None for each in drawn] == [is_cropped] * 2
     assert all(map(torch.equal, make.make(images, drawn), at_once))
+    packed = torch.stack([each.packed() for each in drawn])
+    assert all(map(torch.equal, make.make(images, packed), at_once))
 
 
 STILL = ViewSettings(flip=0, jitter=0, greyscale=0)

@@ -7,7 +7,7 @@ all samples at once.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,51 @@ class ViewParameters:
             name: None if value is None else value[index] for name, value in values.items()
         }
         return ViewParameters(**chosen)
+
+    def without_colour(self) -> "ViewParameters":
+        """Parameters without what needs red, green and blue: saturation, hue and greyscale."""
+        return replace(
+            self,
+            saturation=torch.ones_like(self.saturation),
+            hue=torch.zeros_like(self.hue),
+            greyscale=torch.zeros_like(self.greyscale),
+        )
+
+    def packed(self) -> Float[Tensor, "batch columns"]:
+        """All parameters in one tensor, a row per sample; `unpacked` gives exactly them back.
+
+        One copy brings them to a device. Pixels and flags are small whole numbers, which float32
+        holds exactly.
+        """
+        values = [getattr(self, name) for name in _COLUMNS]
+        return torch.cat(
+            [value.float().view(len(value), -1) for value in values if value is not None], dim=1
+        )
+
+    @staticmethod
+    def unpacked(rows: Float[Tensor, "batch columns"]) -> "ViewParameters":
+        """Parameters of rows that `packed` made, on the device of the rows."""
+        names = [name for name in _COLUMNS if name != "box" or rows.shape[1] == NUM_COLUMNS]
+        parts: dict[str, Any] = dict(
+            zip(names, rows.split([_COLUMNS[name][0] for name in names], dim=1), strict=True)
+        )
+        parts = {
+            name: (part if name in ("box", "order") else part[:, 0]).to(_COLUMNS[name][1])
+            for name, part in parts.items()
+        }
+        return ViewParameters(**{"box": None, **parts})
+
+
+_WHOLE, _REAL, _FLAG = torch.int64, torch.float32, torch.bool
+_COLUMNS = {
+    "order": (4, _WHOLE),
+    **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "sigma"), (1, _REAL)),
+    **dict.fromkeys(("flip", "jitter", "greyscale", "blur", "solarise"), (1, _FLAG)),
+    "box": (4, _WHOLE),
+}
+"""Number of columns of each parameter in `ViewParameters.packed`, in their order, and its type."""
+NUM_COLUMNS = sum(columns for columns, _ in _COLUMNS.values())
+"""Columns of packed parameters with a box; without one there are four fewer."""
 
 
 def draw_parameters(

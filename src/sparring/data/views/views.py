@@ -5,6 +5,8 @@ Every sample has parameters of its own.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -14,9 +16,12 @@ from sparring import acceleration
 from sparring.acceleration import view_kernel
 from sparring.acceleration.view_kernel import KernelParameters
 from sparring.data.views import image_operations as ops
+from sparring.data.views import static_views
+from sparring.data.views.static_views import static_view
 from sparring.data.views.view_parameters import (
     CONTRAST,
     HUE,
+    NUM_COLUMNS,
     SATURATION,
     ViewParameters,
     crop_boxes,
@@ -37,6 +42,7 @@ __all__ = [
 
 Images = UInt8[Tensor, "batch bands _ _"]
 View = Float[Tensor, "batch bands _ _"]
+Compile: TypeAlias = Callable[..., Callable[..., Tensor]]
 
 CHUNK_PIXELS = 131_072
 """Pixels that PyTorch's kernels process at once on a CPU: few enough to stay in cache, enough to
@@ -53,6 +59,21 @@ class Views:
         self.recipes = tuple(
             recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes
         )
+        self._compile: Compile | None = None
+        self._compiled: dict[ViewSettings, Callable[..., Tensor]] = {}
+        self._compiled_batch = 0
+
+    def compile(self, compiled: Compile, *, batch_size: int) -> None:
+        """Compile what makes views on an accelerator, each kind of view at its first use.
+
+        Batches of any other number of images, such as those of the monitor, are made as they are:
+        each shape would be a compilation of its own.
+
+        Args:
+            compiled: gives the compiled form of a function and its `name`, with static shapes.
+            batch_size: images of this process in a step.
+        """
+        self._compile, self._compiled_batch = compiled, batch_size
 
     def __call__(
         self,
@@ -111,7 +132,9 @@ class Views:
         return [replace(each, box=None) for each in drawn] if is_cropped else drawn
 
     def make(
-        self, images: Images | Sequence[Images], parameters: Sequence[ViewParameters]
+        self,
+        images: Images | Sequence[Images],
+        parameters: Sequence[ViewParameters] | Float[Tensor, "views batch columns"],
     ) -> list[View]:
         """One view of every image per recipe, in [0, 1], with given parameters.
 
@@ -120,14 +143,35 @@ class Views:
         Args:
             images: one batch for all views, or one batch per view that is already cropped to that
                 view's size.
-            parameters: one per recipe, as `draw` gives them.
+            parameters: one per recipe, as `draw` gives them, or all of them packed and stacked
+                (`ViewParameters.packed`), on the CPU or already on the device of the images.
         """
         batches = [images] * len(self.recipes) if isinstance(images, Tensor) else images
+        if static_views.is_chosen(batches[0].device):
+            if not isinstance(parameters, Tensor):
+                parameters = torch.stack([drawn.packed() for drawn in parameters])
+            rows = static_views.sent(parameters, batches[0].device)
+            each = zip(self.recipes, batches, rows, strict=True)
+            return [self._static_view(recipe, batch, packed) for recipe, batch, packed in each]
+        if isinstance(parameters, Tensor):
+            parameters = [ViewParameters.unpacked(rows) for rows in parameters]
         views = []
         for recipe, batch, drawn in zip(self.recipes, batches, parameters, strict=True):
             assert drawn.box is not None or batch.shape[2:] == (recipe.size, recipe.size)
             views.append(make_view(batch, drawn, recipe))
         return views
+
+    def _static_view(
+        self, recipe: ViewSettings, images: Images, parameters: Float[Tensor, "batch columns"]
+    ) -> View:
+        size = recipe.size or images.shape[-1]
+        assert parameters.shape[1] == NUM_COLUMNS or images.shape[2:] == (size, size)
+        make: Callable[..., Tensor] = partial(static_view, recipe=recipe, size=size)
+        if self._compile is not None and len(images) == self._compiled_batch:
+            if recipe not in self._compiled:
+                self._compiled[recipe] = self._compile(make, name=f"views of {size} px")
+            make = self._compiled[recipe]
+        return static_views.in_chunks(make, images, parameters, size=size)
 
 
 def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) -> View:
@@ -142,26 +186,20 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
         images: the batch, on any device.
         parameters: one row per image, on the CPU.
         recipe: gives the size and the solarisation threshold; its probabilities are already applied
-            in the parameters.
+            in the parameters, and nothing to which it gives a probability of zero is applied.
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
+    if static_views.is_chosen(images.device):
+        rows = static_views.sent(parameters.packed(), images.device)
+        make = partial(static_view, recipe=recipe, size=size)
+        return static_views.in_chunks(make, images, rows, size=size)
     is_rgb = images.shape[1] == view_kernel.CHANNELS
     if not is_rgb:
-        recipe, parameters = recipe.without_colour(), _without_colour(parameters)
+        recipe, parameters = recipe.without_colour(), parameters.without_colour()
     is_fast = is_rgb and acceleration.is_on() and images.device.type == "cpu"
     if is_fast and view_kernel.library() is not None:
         return view_by_kernel(images, parameters, recipe, size=size)
     return view_by_tensors(images, parameters, recipe, size=size)
-
-
-def _without_colour(parameters: ViewParameters) -> ViewParameters:
-    """Parameters without what needs red, green and blue: saturation, hue and greyscale."""
-    return replace(
-        parameters,
-        saturation=torch.ones_like(parameters.saturation),
-        hue=torch.zeros_like(parameters.hue),
-        greyscale=torch.zeros_like(parameters.greyscale),
-    )
 
 
 def view_by_kernel(
