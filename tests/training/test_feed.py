@@ -25,16 +25,22 @@ from sparring.training.checkpoint import read_checkpoint
 from sparring.training.feed import DeviceCopies, FedStep, Feed, place_images
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
 
 CPU = torch.device("cpu")
 SIZE = 16
 KEPT = ["disk", "always", "memory", "device"]
 
 
-def fed(data: Any, cache: Path, store: str, **more: Any) -> Feed:
-    """Feed of a run on the CPU whose batches are of eight images."""
+def feed_config(cache: Path, store: str, **more: Any) -> RunConfig:
+    """Configuration of a small run."""
     settings = {"store": store, "cache": str(cache), **more}
-    config = games.config("simclr", data=settings, training={"image_size": SIZE})
+    return games.config("simclr", data=settings, training={"image_size": SIZE})
+
+
+def fed(data: Any, cache: Path, store: str, **more: Any) -> Feed:
+    """Feed of a run on the CPU."""
+    config = feed_config(cache, store, **more)
     dataset = open_dataset(data, config.data, image_size=SIZE, is_training=True)
     recipes = config.method_settings.views.resolve(SIZE)
     return Feed(config, dataset, Views(recipes, image_size=SIZE), device=CPU)
@@ -118,6 +124,19 @@ def test_the_parameters_are_those_that_the_step_would_draw(tmp_path: Path) -> No
     views = feed._views(second.images[0], generator=generator(0, "views", number))
     drawn = [view.pixels for view in second.views(feed._views)]
     assert all(torch.equal(a, b) for a, b in zip(views, drawn, strict=True))
+
+
+@pytest.mark.parametrize("store", ["device", "never"])
+def test_packed_parameters_make_the_same_views(store: str, photos: Path, tmp_path: Path) -> None:
+    feed = fed(photos, tmp_path, store)
+    packed = Feed(
+        feed_config(tmp_path, store), feed._dataset, feed._views, device=CPU, is_packed=True
+    )
+    (step, *_) = packed.steps(0)
+    assert isinstance(step.parameters, Tensor)
+    assert are_equal(made(packed), made(feed))
+    part, whole = step.first(3).views(feed._views), step.views(feed._views)
+    assert all(torch.equal(a.pixels, b.pixels[:3]) for a, b in zip(part, whole, strict=True))
 
 
 def test_images_of_a_device_are_gathered_there_and_held_once(tmp_path: Path) -> None:
@@ -253,23 +272,32 @@ class Recorder:
         monkeypatch.setattr(Tensor, "record_stream", record_stream)
 
 
+def kept(number: int) -> list[str]:
+    """Notes of a batch whose images and parameters are kept for the step's stream."""
+    return [f"keeps {number}", f"keeps {10 + number}"]
+
+
 def test_two_batches_are_copied_ahead_and_each_is_waited_for_before_its_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder()
     recorder.install(monkeypatch)
     batches = (
-        Batch([torch.full((2, 3, 4, 4), number, dtype=torch.uint8)], torch.arange(2))
+        Batch(
+            [torch.full((2, 3, 4, 4), number, dtype=torch.uint8)],
+            torch.arange(2),
+            torch.full((2, 2, 4), 10.0 + number),
+        )
         for number in range(4)
     )
     for number, step in enumerate(DeviceCopies(CPU).streamed(batches)):
         assert isinstance(step, FedStep)
         recorder.notes.append(f"step {number}")
     assert recorder.notes == [
-        *["copied 0", "copied 1", "copied 2", "waits for event 0", "keeps 0", "step 0"],
-        *["copied 3", "waits for event 1", "keeps 1", "step 1"],
-        *["waits for event 2", "keeps 2", "step 2"],
-        *["waits for event 3", "keeps 3", "step 3"],
+        *["copied 0", "copied 1", "copied 2", "waits for event 0", *kept(0), "step 0"],
+        *["copied 3", "waits for event 1", *kept(1), "step 1"],
+        *["waits for event 2", *kept(2), "step 2"],
+        *["waits for event 3", *kept(3), "step 3"],
     ]
 
 

@@ -22,6 +22,7 @@ from sparring import distributed
 from sparring.data.batch_memory import uses_cuda
 from sparring.data.dataset import Dataset, FileDataset, StoredDataset
 from sparring.data.loader import Batch, Loader, Parameters
+from sparring.data.views import static_views
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError
 from sparring.machine_memory import available_bytes
@@ -82,7 +83,7 @@ class Feed:
         views: augmentation.
         device: device of the run.
         is_packed: whether the parameters of the views go to the device packed, in one copy; None:
-            on devices other than the CPU.
+            where views take their static form.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Feed:
         is_packed: bool | None = None,
     ) -> None:
         self._seed, self._dataset, self._views, self._device = config.seed, dataset, views, device
-        self._is_packed = device.type != "cpu" if is_packed is None else is_packed
+        self._is_packed = static_views.is_chosen(device) if is_packed is None else is_packed
         self._rows = config.training.batch_size // distributed.num_processes()
         self.loader = Loader(
             dataset,

@@ -187,9 +187,7 @@ def resize_taps(
         weight = (1 - ((pixel + 0.5 - centres) / halfwidth).abs()).clamp_min(0)
         taps.append((pixel, torch.where(pixel < extent, weight, 0)))
     total = torch.stack([weight for _, weight in taps]).sum(dim=0)
-    return [
-        (begin + pixel.minimum(extent - 1).long(), weight / total) for pixel, weight in taps
-    ]
+    return [(begin + pixel.minimum(extent - 1).long(), weight / total) for pixel, weight in taps]
 
 
 def brightness(planes: Planes) -> Float[Tensor, "batch 1 height width"]:
