@@ -128,6 +128,24 @@ def test_the_same_images_copied_elsewhere_are_resumed_without_a_word(stopped: St
     assert equal(stopped.weights(), whole(stopped))
 
 
+@pytest.mark.parametrize("store", ["memory", "device", "always"])
+def test_decoded_images_may_lie_elsewhere_when_a_run_goes_on(
+    stopped: Stopped, store: str, tmp_path: Path
+) -> None:
+    out, settings = tmp_path / "other", {**FEW, "data": {"store": "disk"}}
+    train(stopped.images, out, max_steps=2, settings=settings)
+    other = Stopped(RunFolder(out), stopped.images)
+    other.edit('store = "disk"', f'store = "{store}"')
+    assert other.resume() == []
+    assert equal(other.weights(), whole(stopped))
+
+
+def test_images_decoded_at_every_use_are_another_experiment(stopped: Stopped) -> None:
+    stopped.edit('store = "auto"', 'store = "never"')
+    with pytest.raises(RunError, match=r"data\.store auto before and never now"):
+        stopped.resume()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

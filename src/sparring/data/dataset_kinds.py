@@ -144,7 +144,7 @@ class StoredDataset(_SourceDataset):
         self._resident: UInt8[Tensor, "images bands kept kept"] | None = None
 
     def __len__(self) -> int:
-        return self._shape[0]
+        return int(self._shape[0])
 
     @property
     def source(self) -> Source:
@@ -165,7 +165,7 @@ class StoredDataset(_SourceDataset):
 
     @property
     def kept_size(self) -> int:
-        return self._shape[-1]
+        return int(self._shape[-1])
 
     @property
     def resident(self) -> UInt8[Tensor, "images bands kept kept"] | None:

@@ -30,7 +30,7 @@ class _Recomputed(nn.Module):
         """Compute the layer's output, and its activations again in the backward pass."""
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(*inputs, **options)
-        return checkpoint(  # type: ignore[no-untyped-call]
+        return checkpoint(
             super().forward,
             *inputs,
             use_reentrant=False,

@@ -166,7 +166,8 @@ class DeviceCopies:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._stream = device, torch.cuda.Stream(device)
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def streamed(self, batches: Iterator[Batch]) -> Iterator[FedStep]:
         """The batches on the device, each copied while the steps before it compute."""
@@ -190,7 +191,8 @@ class DeviceCopies:
         given to another copy before that stream is done with it."""
         current = torch.cuda.current_stream(self._device)
         current.wait_event(event)
-        for part in (*step.images, *([step.parameters] * isinstance(step.parameters, Tensor))):
+        packed = [step.parameters] if isinstance(step.parameters, Tensor) else []
+        for part in (*step.images, *packed):
             part.record_stream(current)
         return step
 
