@@ -40,7 +40,7 @@ FREE = {
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""
-ROUNDING = {"training.acceleration", "training.channels_last"}
+ROUNDING = {"training.acceleration", "training.channels_last", "training.compile"}
 """Settings that change results by rounding only."""
 FIXED = ("encoder.", "method", "opponent")
 """Beginnings of the settings that a checkpoint cannot take over, so that they cannot be changed
