@@ -251,13 +251,14 @@ def _options(compiler: Compiler) -> dict[str, Any]:
     Dropout draws what it draws without compilation. Mixed reductions are off, since wrong gradients
     were reported (PyTorch issues 190796 and 193061).
     """
+    from torch._inductor import list_options
+
     wanted = {
         "fallback_random": True,
         "triton.mix_order_reduction": False,
         "triton.cudagraphs": compiler.has_cuda_graphs,
     }
-    known = torch._inductor.list_options()
-    return {name: value for name, value in wanted.items() if name in known}
+    return {name: value for name, value in wanted.items() if name in list_options()}
 
 
 def _count_graphs() -> int:
