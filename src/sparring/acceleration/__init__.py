@@ -7,6 +7,7 @@ test compares each with its twin:
 - `bank_games` and `bank_softmax`: autograd, `objectives.bank_games`;
 - `narrow_batch_norm`: `torch.nn.BatchNorm2d`;
 - `largest`: `torch.topk`;
+- `compiled`: the same networks and functions, without `torch.compile`;
 - `working_memory`: new memory at every call;
 - `allocator` and `thread_waiting`: defaults of the C library and of OpenMP, with the same numbers.
 

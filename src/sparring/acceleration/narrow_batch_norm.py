@@ -26,7 +26,7 @@ Images = Float[Tensor, "batch channels height width"]
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that is faster for large channels-last batches on a CPU in training mode;
-    otherwise it behaves like its parent."""
+    otherwise, and where it is compiled, it behaves like its parent."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise images, with the parent's result up to rounding."""
@@ -34,6 +34,7 @@ class NarrowBatchNorm2d(nn.BatchNorm2d):
             self.momentum is None
             or self.running_mean is None
             or self.running_var is None
+            or torch.compiler.is_compiling()
             or not self._is_worth_it(input)
         ):
             return super().forward(input)

@@ -42,6 +42,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from sparring.acceleration.compiled import as_it_is, gradients_of_images_only
 from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Pairing, Toy, Twin
@@ -166,7 +167,8 @@ class Perturbation(Opponent):
             norms=self._norms(),
             same_as=moved if is_same else None,
         )
-        loss = self.method.loss(self._pair(anchor, moved), _with_same_draws(context)).loss
+        with gradients_of_images_only():
+            loss = self.method.loss(self._pair(anchor, moved), _with_same_draws(context)).loss
         if not loss.requires_grad:
             # Here the anchor's embeddings have no gradient, and the attacked image is a teacher's
             # key.
@@ -188,7 +190,7 @@ class Perturbation(Opponent):
             pixels = random_signs(pixels, self.settings, generator=draws)
         for self._asks_first in (False, True):
             own = replace(context, cache=ForwardCache())
-            with still_statistics(self.method):
+            with still_statistics(self.method), as_it_is():
                 _, gradient = self._gradient(pixels, views, own, is_start=is_start)
             if gradient.any():
                 return self._asks_first

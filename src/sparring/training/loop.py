@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sparring import distributed
+from sparring.acceleration.compiled import Compiler
 from sparring.config import toml_text
 from sparring.data.dataset import Dataset, FileDataset
 from sparring.data.views.views import Views
@@ -55,6 +56,7 @@ class Training:
         step: number of steps made so far.
         changed: what was changed on purpose when the run was resumed, by name.
         observe: function that receives every record.
+        compiler: what compiles its networks, if anything does.
     """
 
     config: RunConfig
@@ -62,6 +64,7 @@ class Training:
     dataset: Dataset
     folder: RunFolder
     observe: Observer | None = None
+    compiler: Compiler = field(default_factory=Compiler)
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
@@ -177,6 +180,7 @@ class Training:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
         for fed in self.feed.steps(epoch, first):
             metrics = self._run_step(fed)
+            self.compiler.end_step(self.step)
             self._record(metrics, file)
             self.step += 1
             self._save_if_due()

@@ -41,7 +41,7 @@ FREE = {
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""
-ROUNDING = {"training.acceleration", "training.channels_last"}
+ROUNDING = {"training.acceleration", "training.channels_last", "training.compile"}
 """Settings that change results by rounding only."""
 SAME_SQUARES = {"always", "disk", "memory", "device"}
 """Values of `data.store` that give the same images, which only lie elsewhere."""

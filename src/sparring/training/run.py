@@ -1,8 +1,11 @@
 """Stages of a run: preparation, pretraining of its opponents, and the training itself."""
 
+from typing import Literal
+
 from torch import nn
 
 from sparring import distributed
+from sparring.acceleration.compiled import Compiler
 from sparring.data.dataset import Dataset
 from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
@@ -12,6 +15,7 @@ from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
+from sparring.training.compilation import compile_networks, decision
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training, needs_images
@@ -47,7 +51,11 @@ def prepare(
         dataset=dataset,
         folder=folder,
         observe=observe,
+        compiler=Compiler(report=listener.report if listener is not None else None),
     )
+    if _compilation(training) == "on":
+        game = training.game
+        compile_networks(game.method, training.compiler, config.training, game.device)
     # Only now, so that a wrong batch size or device is reported before it.
     if listener is not None:
         if config.data.channels != 3:
@@ -119,8 +127,19 @@ def _origin(training: Training) -> dict[str, object]:
         "content": training.conditions["content"],
         "classes": _hashes(training.config),
         "planned_steps": training.num_steps,
+        "compiled": _compilation(training),
         "changes": [*earlier, *changes(training.changed, step=training.step)],
     }
+
+
+def _compilation(training: Training) -> Literal["on", "off"]:
+    """Whether this run's networks are compiled."""
+    return decision(
+        training.config.training,
+        training.game.device,
+        num_steps=training.num_steps,
+        environment=training.folder.read_environment(),
+    )
 
 
 def require_unchanged_classes(

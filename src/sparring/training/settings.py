@@ -43,6 +43,11 @@ class TrainingSettings(Settings):
     acceleration: bool = True
     """Whether to use fast paths; otherwise the slow twin of each computes the same up to
     rounding."""
+    compile: Literal["auto", "on", "off", "reduce-overhead"] = "auto"
+    """Whether `torch.compile` makes one graph of each network and pass, with the same results up to
+    rounding; auto: on CUDA devices, if the planned run is long enough to pay for it. The first step
+    compiles, which takes a minute or so, and a line says how long it took. `reduce-overhead` also
+    captures CUDA graphs, for narrow networks; it has not been run on a device yet."""
     log_steps: int = Field(default=10, ge=1)
     """Number of steps between records of metrics.jsonl."""
     monitor_epochs: int | None = Field(default=None, ge=1)

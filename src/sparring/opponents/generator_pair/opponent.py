@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring import distributed
+from sparring.acceleration.compiled import gradients_of_images_only
 from sparring.data.images import Images
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Pairing, Toy, Twin
@@ -247,7 +248,7 @@ class GeneratorPair(Opponent):
         rise = min(1.0, fraction / s.hardness_rise) if s.hardness_rise else 1.0
         first, second = self._supply.images(context, "generator latents")
         real = self._supply.real(context)
-        with standing_still(self.encoder, self.discriminator):
+        with standing_still(self.encoder, self.discriminator), gradients_of_images_only():
             loss, found = pair_loss(first, second, real, opposite, s, floor=floor, rise=rise)
         player.update(loss)
         return {"generator_pair/floor": floor, **found}
