@@ -119,3 +119,11 @@ def test_a_rough_plan_says_what_it_measured_how_sure_it_is_and_what_a_better_one
     text = "\n".join(plan_lines(replace(PLAN, is_rough=True, rows=(single,))))
     assert "memory is at most what is shown" in text
     assert not any("rough" in line for line in plan_lines(PLAN))
+
+
+def test_a_plan_of_a_compiled_run_says_whether_its_steps_were() -> None:
+    rough = replace(PLAN, is_rough=True, rows=(replace(ROW, step_range=(1.2, 1.9)),))
+    texts = [plan_lines(replace(plan, is_compiled=True)) for plan in (rough, PLAN)]
+    assert "the run compiles its networks, and these steps did not; --exact does" in texts[0]
+    assert "steps ran compiled, as in the run; the time of compiling is not included" in texts[1]
+    assert not any("compile" in line for line in plan_lines(PLAN))

@@ -125,6 +125,18 @@ def test_without_triton_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert method.encoder._compiled_call_impl is None
 
 
+def test_recomputed_networks_are_not_compiled() -> None:
+    lines: list[str] = []
+    settings = {"compile": "on", "checkpoint_activations": True}
+    method = games.game("simclr").method
+    compile_networks(method, Compiler(report=lines.append), TrainingSettings.build(settings), CUDA)
+    assert lines == [
+        "networks are not compiled: training.checkpoint_activations=true computes parts of them "
+        "again"
+    ]
+    assert method.encoder._compiled_call_impl is None
+
+
 def test_a_run_is_compiled_told_stored_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +193,7 @@ def play(
     )
     losses, graphs = [], []
     for epoch in range(config.training.epochs):
-        for batch in training.loader.batches(epoch):
+        for batch in training.feed.steps(epoch):
             losses.append(float(training._run_step(batch)["loss"]))
             training.step += 1
         graphs.append(sum(compiler.graphs.values()) if compiler is not None else 0)

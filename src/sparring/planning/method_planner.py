@@ -21,6 +21,8 @@ from sparring.planning.prediction import (
     upper_bound_bytes,
 )
 from sparring.planning.resource_plan import CONTEXT_BYTES, MethodPlan
+from sparring.training.compilation import decision
+from sparring.training.devices import choose_device
 from sparring.training.feed import moves_to_device
 from sparring.training.listener import Listener
 from sparring.training.memory_model import MemoryModel
@@ -61,6 +63,18 @@ class MethodPlanner:
         self._images, self._backbone, self._listener = images, backbone, listener
         self._batch = config.training.batch_size
         self._name = "+".join((config.method, *config.opponent))
+
+    @property
+    def compiled(self) -> str:
+        """Value of `training.compile` that does what the run will decide by its planned steps."""
+        training, steps_per_epoch = self.config.training, self._images.count // self._batch
+        decided = decision(
+            training,
+            choose_device(training.device),
+            num_steps=training.epochs * steps_per_epoch,
+            environment={},
+        )
+        return decided if training.compile == "auto" else training.compile
 
     def rough(self, deadline: float) -> MethodPlan:
         """Plan from as large a batch as can be measured before the deadline, in seconds of
@@ -164,8 +178,11 @@ class MethodPlanner:
         if self._listener is not None:
             images = "a few images" if rough else f"{batch_size} images"
             self._listener.report(f"{self._name}: a few steps of {images}")
+        # Compiling each of a rough plan's batches would take its half minute.
+        compiled = "off" if rough else self.compiled
+        config = self.config.changed(data=self._images.settings, training={"compile": compiled})
         request = MeasurementRequest(
-            tree=self.config.changed(data=self._images.settings).tree(),
+            tree=config.tree(),
             data=self._images.data,
             backbone=self._backbone,
             batch_size=batch_size,

@@ -117,6 +117,7 @@ def plan(
         room_bytes=room,
         is_estimate=gpu_memory is not None,
         is_rough=is_rough,
+        is_compiled=planner.compiled != "off",
         precision=first.precision,
         cache=images.cache,
         rows=tuple(rows),

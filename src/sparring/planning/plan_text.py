@@ -100,6 +100,12 @@ def _notes(plan: ResourcePlan) -> list[str]:
         + (", the accuracy of these predictions" if not plan.is_rough else ""),
         "epoch and whole run include monitor passes and checkpoints, but not the final scores",
     ]
+    if plan.is_compiled:
+        lines.append(
+            "the run compiles its networks, and these steps did not; --exact does"
+            if plan.is_rough
+            else "steps ran compiled, as in the run; the time of compiling is not included"
+        )
     for row in plan.rows:
         lines += _notes_on_time(plan, row)
         if plan.is_rough:

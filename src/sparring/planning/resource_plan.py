@@ -69,6 +69,7 @@ class ResourcePlan:
         room_bytes: available memory.
         is_estimate: whether the device was not present, so that tensors were counted on the CPU.
         is_rough: whether smaller batches of some of the images were measured, for half a minute.
+        is_compiled: whether the runs compile their networks (`training.compile`).
         precision: precision of the encoder while tensors were counted.
         cache: folder in which decoded images are kept; empty if they are not kept.
         rows: one plan per method, in the order asked for.
@@ -84,6 +85,7 @@ class ResourcePlan:
     room_bytes: int
     is_estimate: bool
     is_rough: bool = False
+    is_compiled: bool = False
     precision: str
     cache: str
     rows: tuple[MethodPlan, ...]

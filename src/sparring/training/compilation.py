@@ -62,6 +62,8 @@ def compile_networks(
         return
     if settings.sync_batch_norm:
         _tell_plain(compiler, "training.sync_batch_norm=true talks to other processes within them")
+    elif settings.checkpoint_activations:
+        _tell_plain(compiler, "training.checkpoint_activations=true computes parts of them again")
     elif device.type == "cuda" and compiler.backend == "inductor" and not find_spec("triton"):
         _tell_plain(compiler, "Triton is not installed")
     else:

@@ -37,7 +37,8 @@ class TrainingSettings(Settings):
     faster on CPUs, and faster on tensor cores."""
     checkpoint_activations: bool = False
     """Whether the backbone's blocks compute their activations again in the backward pass instead of
-    keeping them (gradient checkpointing): the same numbers with less memory, in more time."""
+    keeping them (gradient checkpointing): the same numbers with less memory, in more time.
+    Networks are then not compiled."""
     sync_batch_norm: bool = False
     """Whether batch norm uses the joint batch of all processes (CUDA only)."""
     acceleration: bool = True
