@@ -203,6 +203,26 @@ def test_larger_squares_are_kept_for_views_and_cut_for_the_rest(
         fed(photos, tmp_path, "disk", stored_size=8)
 
 
+def test_large_photos_that_are_kept_as_squares_are_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    tiny.write_photos(tmp_path, per_class=2)
+    settings = DataSettings(store="memory")
+    open_dataset(tmp_path, settings, image_size=7, is_training=True, report=told.append)
+    (line,) = told
+    assert line.startswith("images of about 16 px are kept as central squares of 7 px")
+
+
+def test_opponents_that_need_images_take_them_at_the_size_of_the_views(
+    photos: Path, tmp_path: Path
+) -> None:
+    data = {"store": "memory", "stored_size": 24}
+    config = games.config("simclr", opponent=["generator-pair"], data=data)
+    dataset = open_dataset(photos, config.data, image_size=SIZE, is_training=True)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ConfigError, match=r"needs images of the views' size; leave data\.stored"):
+        Training(config=config, game=build(config), dataset=dataset, folder=folder)
+
+
 def run(folder: Path, store: str, **training: Any) -> Training:
     """A run of two epochs of three steps that has made its steps."""
     settings = {

@@ -116,6 +116,12 @@ def open_dataset(
         return opening.from_files()
     else:
         dataset = opening.checked_files()
+    if is_training and (side := typical_side(headers)) > 2 * kept_size:
+        report(
+            f"images of about {side} px are kept as central squares of {kept_size} px, of which "
+            "views are cropped; data.stored_size keeps larger ones, and data.store=never crops "
+            "from the files"
+        )
     _report_left_out(dataset, len(source), report, is_training=is_training)
     return dataset
 

@@ -12,11 +12,10 @@ import torch
 from sparring import distributed
 from sparring.acceleration.compiled import Compiler
 from sparring.config import toml_text
-from sparring.data.dataset import Dataset, FileDataset
+from sparring.data.dataset import Dataset
 from sparring.data.views.views import Views
-from sparring.errors import CheckpointError, ConfigError, TrainingError
-from sparring.methods.method import Context, Method, Metrics
-from sparring.opponents.opponent import chain, innermost
+from sparring.errors import CheckpointError, TrainingError
+from sparring.methods.method import Context, Metrics
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
 from sparring.training.build import Game
@@ -33,6 +32,7 @@ from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_sign
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
+from sparring.training.required_views import require_views
 from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import mark_scores
@@ -75,7 +75,7 @@ class Training:
         training, size = self.config.training, self.config.image_size
         recipes = self.config.method_settings.views.resolve(size)
         self.views = Views(recipes, image_size=size)
-        self._require_views(len(recipes))
+        require_views(self.config, self.game.method, self.dataset, given=len(recipes))
         self._divergence = Divergence(self.game)
         self.feed = Feed(self.config, self.dataset, self.views, device=self.game.device)
         self.loader = self.feed.loader
@@ -224,21 +224,6 @@ class Training:
         except TrainingError as error:
             raise self._stopped(error) from None
 
-    def _require_views(self, given: int) -> None:
-        wanted = innermost(self.game.method).num_views
-        if given < 2 or (wanted is not None and given != wanted):
-            raise ConfigError(
-                f"views.preset={self.config.method_settings.views.preset} gives {given} views; "
-                f"{self.config.method} needs {wanted or 'at least 2'}; choose another preset"
-            )
-
-        if needs_images(self.game.method) and isinstance(self.dataset, FileDataset):
-            raise ConfigError(
-                f"opponent {', '.join(self.config.opponent)} needs every image as a whole, "
-                "and these are cropped from their files; "
-                "set data.store=always to decode them once"
-            )
-
     def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
@@ -318,8 +303,3 @@ class Training:
             save_backbone(
                 self.folder.backbone, self.game.encoder.backbone.network, metadata=metadata
             )
-
-
-def needs_images(method: Method) -> bool:
-    """Whether a method, or an opponent around it, needs the images before augmentation."""
-    return any(part.needs_images for part in chain(method))

@@ -6,7 +6,7 @@ from torch import nn
 
 from sparring import distributed
 from sparring.acceleration.compiled import Compiler
-from sparring.data.dataset import Dataset
+from sparring.data.dataset import Dataset, StoredDataset
 from sparring.data.store import cache_folder
 from sparring.errors import ConfigError
 from sparring.methods import registry
@@ -18,8 +18,9 @@ from sparring.training.checkpoint import load_checkpoint
 from sparring.training.compilation import compile_networks, decision
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
-from sparring.training.loop import Training, needs_images
+from sparring.training.loop import Training
 from sparring.training.opponent_pretraining import PretrainingCache, lasting
+from sparring.training.required_views import needs_images
 from sparring.training.resuming import changes
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -206,7 +207,9 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
         f"{_counted(config.training.epochs, 'epoch')} of {_counted(steps, 'step')}"
     )
-    return f"{len(dataset):,} images of {size} x {size} px{left_out}; {plan}"
+    resident = dataset.resident if isinstance(dataset, StoredDataset) else None
+    where = "" if resident is None else f", kept on {resident.device}"
+    return f"{len(dataset):,} images of {size} x {size} px{where}{left_out}; {plan}"
 
 
 def _counted(number: int, what: str) -> str:
