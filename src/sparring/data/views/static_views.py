@@ -103,7 +103,7 @@ def static_view(
         if given.box is None
         else resized_crop(images, given.box, given.flip, size=size)
     )
-    planes = list(whole.split(1, dim=1)) if is_rgb else [whole]
+    planes = list(torch.split(whole, 1, dim=1)) if is_rgb else [whole]
     if recipe.jitter:
         planes = jittered(planes, given, with_hue=is_rgb and recipe.hue > 0)
     if is_rgb and recipe.greyscale:
@@ -187,9 +187,7 @@ def resize_taps(
         weight = (1 - ((pixel + 0.5 - centres) / halfwidth).abs()).clamp_min(0)
         taps.append((pixel, torch.where(pixel < extent, weight, 0)))
     total = torch.stack([weight for _, weight in taps]).sum(dim=0)
-    return [
-        (begin + pixel.minimum(extent - 1).long(), weight / total) for pixel, weight in taps
-    ]
+    return [(begin + pixel.minimum(extent - 1).long(), weight / total) for pixel, weight in taps]
 
 
 def brightness(planes: Planes) -> Float[Tensor, "batch 1 height width"]:
