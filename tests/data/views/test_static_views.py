@@ -36,7 +36,15 @@ from sparring.seeding import generator
 
 TOLERANCE = 1e-5
 BATCH = 12
-BUSY = ViewSettings(size=32, jitter=0.9, hue=0.3, greyscale=0.3, blur=0.6, solarise=0.4)
+BUSY = ViewSettings(
+    size=32,
+    jitter=0.9,
+    hue=0.3,
+    greyscale=0.3,
+    blur=0.6,
+    solarise=0.4,
+    solarise_threshold=0.4987,  # no grey level: at the threshold, rounding decides
+)
 IMAGES, PLANES, SINGLE = by_operation.IMAGES, by_operation.PLANES, by_operation.SINGLE
 COLOURS = list(PLANES.transpose(0, 1).split(1, dim=1))
 
