@@ -257,7 +257,8 @@ def _blend_weights(
 ) -> Float[Tensor, "3 batch 3"]:
     """Weights of `blended` (keep, to_grey, to_mean) for the three operations other than hue, in
     each sample's order."""
-    hue_came = is_hue.cumsum(dim=1)[:, :3] > 0
+    places = torch.arange(4, device=is_hue.device)
+    hue_came = (is_hue * places).sum(dim=1, keepdim=True) <= places[:3]
     operation = torch.where(hue_came, given.order[:, 1:], given.order[:, :3])
     is_grey, is_mean = operation == SATURATION, operation == CONTRAST
     factor = torch.where(is_grey, given.saturation[:, None], given.brightness[:, None])
