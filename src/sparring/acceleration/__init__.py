@@ -4,6 +4,7 @@ A fast path computes the same result as a plain implementation, its slow twin, u
 test compares each with its twin:
 
 - `view_kernel`: views by tensors, `data.views.views.view_by_tensors`;
+- `data.views.static_views`, on accelerators: `view_by_tensors` too;
 - `bank_games` and `bank_softmax`: autograd, `objectives.bank_games`;
 - `narrow_batch_norm`: `torch.nn.BatchNorm2d`;
 - `largest`: `torch.topk`;

@@ -103,7 +103,7 @@ def static_view(
         if given.box is None
         else resized_crop(images, given.box, given.flip, size=size)
     )
-    planes = list(whole.split(1, dim=1)) if is_rgb else [whole]
+    planes = list(torch.split(whole, 1, dim=1)) if is_rgb else [whole]
     if recipe.jitter:
         planes = jittered(planes, given, with_hue=is_rgb and recipe.hue > 0)
     if is_rgb and recipe.greyscale:
@@ -143,23 +143,31 @@ def resized_crop(
     neighbours that its triangle covers, which are gathered. At 32 pixels these are two by two.
     Matrix products would spend 16 times the additions, and their precision follows a global switch.
     """
-    batch, channels, height, width = images.shape
     top, left, box_height, box_width = box.unbind(1)
-    columns = resize_taps(left, box_width, flip, source=width, target=size)
-    rows = resize_taps(top, box_height, torch.zeros_like(flip), source=height, target=size)
-    narrow = sum(
-        images.gather(3, place[:, None, None].expand(batch, channels, height, size))
-        * (weight / 255)[:, None, None]
-        for place, weight in columns
-    )
-    assert isinstance(narrow, Tensor)
-    view = sum(
-        narrow.gather(2, place[:, None, :, None].expand(batch, channels, size, size))
-        * weight[:, None, :, None]
-        for place, weight in rows
-    )
-    assert isinstance(view, Tensor)
-    return view.clamp(0, 1)  # weights may sum to slightly more than one
+    upright = torch.zeros_like(flip)
+    across = resize_taps(left, box_width, flip, source=images.shape[3], target=size)
+    down = resize_taps(top, box_height, upright, source=images.shape[2], target=size)
+    narrow = _gathered_sum(images, 3, *across) / 255
+    # Weights may sum to slightly more than one.
+    return _gathered_sum(narrow, 2, *down).clamp(0, 1)
+
+
+def _gathered_sum(
+    images: Tensor,
+    axis: int,
+    pixels: Int[Tensor, "batch taps target"],
+    weights: Float[Tensor, "batch taps target"],
+) -> Tensor:
+    """Images whose pixels along an axis are weighted sums of a few of their pixels."""
+    shape = list(images.shape)
+    shape[axis] = pixels.shape[2]
+    across = [len(images), 1, 1, 1]
+    across[axis] = pixels.shape[2]
+    terms = [
+        images.gather(axis, pixel.view(across).expand(shape)) * weight.view(across)
+        for pixel, weight in zip(pixels.unbind(1), weights.unbind(1), strict=True)
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def resize_taps(
@@ -169,25 +177,23 @@ def resize_taps(
     *,
     source: int,
     target: int,
-) -> list[tuple[Int[Tensor, "batch target"], Float[Tensor, "batch target"]]]:
+) -> tuple[Int[Tensor, "batch taps target"], Float[Tensor, "batch taps target"]]:
     """Places among `source` pixels, and their weights, whose sum gives each of `target` pixels.
 
-    The weights are the rows of `image_operations.resize_weights`. There are as many taps as the
-    widest triangle covers, one of a crop of all pixels.
+    The weights are those of `image_operations.resize_weights`. There are as many taps as the widest
+    triangle covers, that of a crop of all pixels.
     """
-    begin, extent = start[:, None], length.float()[:, None]
+    begin, extent = start[:, None, None], length.float()[:, None, None]
     step = extent / target
     halfwidth = step.clamp_min(1)
     places = torch.arange(target, device=start.device) + 0.5
-    centres = step * torch.where(mirror[:, None], target - places, places)
-    first = (centres - halfwidth + 0.5).floor().clamp_min(0)
-    taps = []
-    for tap in range(math.ceil(2 * max(source / target, 1))):
-        pixel = first + tap
-        weight = (1 - ((pixel + 0.5 - centres) / halfwidth).abs()).clamp_min(0)
-        taps.append((pixel, torch.where(pixel < extent, weight, 0)))
-    total = torch.stack([weight for _, weight in taps]).sum(dim=0)
-    return [(begin + pixel.minimum(extent - 1).long(), weight / total) for pixel, weight in taps]
+    centres = step * torch.where(mirror[:, None, None], target - places, places)
+    taps = torch.arange(math.ceil(2 * max(source / target, 1)), device=start.device)
+    pixels = (centres - halfwidth + 0.5).floor().clamp_min(0) + taps[:, None]
+    weights = (1 - ((pixels + 0.5 - centres) / halfwidth).abs()).clamp_min(0)
+    weights = torch.where(pixels < extent, weights, 0)
+    inside = pixels.minimum(extent - 1).long()
+    return begin + inside, weights / weights.sum(dim=1, keepdim=True)
 
 
 def brightness(planes: Planes) -> Float[Tensor, "batch 1 height width"]:
@@ -195,7 +201,7 @@ def brightness(planes: Planes) -> Float[Tensor, "batch 1 height width"]:
     if len(planes) != len(LUMA):
         return planes[0].mean(dim=1, keepdim=True)
     red, green, blue = planes
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return (LUMA[0] * red).add(green, alpha=LUMA[1]).add(blue, alpha=LUMA[2])
 
 
 def blended(
@@ -211,8 +217,8 @@ def blended(
     """
     luma = brightness(planes)
     level = _spread(to_mean) * luma.mean(dim=(1, 2, 3), keepdim=True)
-    ground = _spread(to_grey) * luma + level
-    return [(_spread(keep) * plane + ground).clamp(0, 1) for plane in planes]
+    ground = level.addcmul(_spread(to_grey), luma)
+    return [ground.addcmul(_spread(keep), plane).clamp(0, 1) for plane in planes]
 
 
 def hue_shifted(planes: Planes, shift: Float[Tensor, "batch"]) -> Planes:
@@ -221,9 +227,9 @@ def hue_shifted(planes: Planes, shift: Float[Tensor, "batch"]) -> Planes:
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = (torch.maximum(torch.maximum(red, green), blue) - low).clamp_min(1e-30)
     sixths = torch.copysign((green + blue - red - low) / chroma + 1, green - blue)
-    sixths = 6 * (sixths / 6 + _spread(shift + 1)).frac()
+    sixths = 6 * _spread(shift + 1).add(sixths, alpha=1 / 6).frac()
     levels = ((sixths - 3).abs() - 1, 2 - (sixths - 2).abs(), 2 - (sixths - 4).abs())
-    return [low + chroma * level.clamp(0, 1) for level in levels]
+    return [low.addcmul(chroma, level.clamp(0, 1)) for level in levels]
 
 
 def jittered(planes: Planes, given: ViewParameters, *, with_hue: bool) -> Planes:
@@ -234,27 +240,31 @@ def jittered(planes: Planes, given: ViewParameters, *, with_hue: bool) -> Planes
     them, and selected where it is a sample's turn.
     """
     is_hue = given.order == HUE
-    places = torch.arange(4, device=is_hue.device)
-    hue_place = torch.where(given.jitter, (is_hue * places).sum(dim=1), -1)
+    turns = is_hue & given.jitter[:, None]
+    weights = _blend_weights(given, is_hue)
     for place in range(4):
         if with_hue:
-            turn = _spread(hue_place == place)
-            shifted = hue_shifted(planes, given.hue)
+            turn, shifted = _spread(turns[:, place]), hue_shifted(planes, given.hue)
             planes = [torch.where(turn, *pair) for pair in zip(shifted, planes, strict=True)]
         if place < 3:
-            planes = blended(planes, **_blend_weights(given, place))
+            keep, to_grey, to_mean = weights[:, :, place]
+            planes = blended(planes, keep=keep, to_grey=to_grey, to_mean=to_mean)
     return planes
 
 
-def _blend_weights(given: ViewParameters, place: int) -> dict[str, Float[Tensor, "batch"]]:
-    """Weights of `blended` for the operation at this place of each sample's order without hue."""
-    hue_came = (given.order[:, : place + 1] == HUE).any(dim=1)
-    operation = torch.where(hue_came, given.order[:, place + 1], given.order[:, place])
+def _blend_weights(
+    given: ViewParameters, is_hue: Bool[Tensor, "batch 4"]
+) -> Float[Tensor, "3 batch 3"]:
+    """Weights of `blended` (keep, to_grey, to_mean) for the three operations other than hue, in
+    each sample's order."""
+    places = torch.arange(4, device=is_hue.device)
+    hue_came = (is_hue * places).sum(dim=1, keepdim=True) <= places[:3]
+    operation = torch.where(hue_came, given.order[:, 1:], given.order[:, :3])
     is_grey, is_mean = operation == SATURATION, operation == CONTRAST
-    factor = torch.where(is_grey, given.saturation, given.brightness)
-    factor = torch.where(is_mean, given.contrast, factor)
-    keep = torch.where(given.jitter, factor, 1)
-    return {"keep": keep, "to_grey": (1 - keep) * is_grey, "to_mean": (1 - keep) * is_mean}
+    factor = torch.where(is_grey, given.saturation[:, None], given.brightness[:, None])
+    factor = torch.where(is_mean, given.contrast[:, None], factor)
+    keep = torch.where(given.jitter[:, None], factor, 1)
+    return torch.stack([keep, (1 - keep) * is_grey, (1 - keep) * is_mean])
 
 
 def blur_kernels(
@@ -286,7 +296,7 @@ def blurred(
         images = source.narrow(axis, reach, side) * _spread(kernel[:, 0])
         for tap in range(1, reach + 1):
             pair = source.narrow(axis, reach - tap, side) + source.narrow(axis, reach + tap, side)
-            images = images + pair * _spread(kernel[:, tap])
+            images = images.addcmul(pair, _spread(kernel[:, tap]))
         # Tells a compiler to store the sums: fused into the next axis, it would store each term.
         images = images.as_strided(images.shape, images.stride())
     return images.clamp(0, 1)

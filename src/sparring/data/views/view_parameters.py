@@ -76,7 +76,7 @@ class ViewParameters:
         """Parameters of rows that `packed` made, on the device of the rows."""
         names = [name for name in _COLUMNS if name != "box" or rows.shape[1] == NUM_COLUMNS]
         parts: dict[str, Any] = dict(
-            zip(names, rows.split([_COLUMNS[name][0] for name in names], dim=1), strict=True)
+            zip(names, torch.split(rows, [_COLUMNS[name][0] for name in names], dim=1), strict=True)
         )
         parts = {
             name: (part if name in ("box", "order") else part[:, 0]).to(_COLUMNS[name][1])
