@@ -140,13 +140,13 @@ def test_recomputed_networks_are_not_compiled() -> None:
 def test_a_run_is_compiled_told_stored_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "Compiler", partial(Compiler, backend="aot_eager"))
+    monkeypatch.setattr(run, "Compiler", partial(Compiler, backend="eager"))
 
     def train(folder: str, **options: object) -> tuple[dict[str, Tensor], list[str]]:
         heard = Lines()
         settings = {
             "projector": {"dim": 8, "hidden": 8},
-            "bank": {"size": 32},
+            "queue": {"size": 32},
             "training": {
                 "image_size": 16,
                 "batch_size": 16,
@@ -159,7 +159,7 @@ def test_a_run_is_compiled_told_stored_and_resumed(
         out = tmp_path / folder
         data = games.images(64)
         given = {"data": data, "backbone": tiny(), "listener": heard}
-        sparring.train(out=out, method="adco", settings=settings, **given)  # type: ignore[arg-type]
+        sparring.train(out=out, method="mocov2", settings=settings, **given)  # type: ignore[arg-type]
         if "max_steps" in options:
             sparring.resume(out, **given)  # type: ignore[arg-type]
         environment = json.loads((out / "environment.json").read_text())
@@ -172,7 +172,7 @@ def test_a_run_is_compiled_told_stored_and_resumed(
     stopped, more = train("stopped", compile="on", max_steps=3)
     assert not silence
     assert [line[line.index("at step") :] for line in lines] == [
-        "at step 0 (1 of teacher, 1 of encoder)"
+        "at step 0 (1 of encoder, 1 of teacher)"
     ]
     assert len(more) == 2
     for name, value in plain.items():

@@ -49,8 +49,8 @@ def decision(
 
 def compile_networks(
     method: Method, compiler: Compiler, settings: TrainingSettings, device: torch.device
-) -> None:
-    """Compile the networks of a method in place, or report why not.
+) -> bool:
+    """Compile the networks of a method in place, or report why not; whether it did.
 
     Args:
         method: method on its device.
@@ -59,7 +59,7 @@ def compile_networks(
         device: device of the method.
     """
     if not acceleration.is_on() or (settings.compile == "auto" and device.type != "cuda"):
-        return
+        return False
     if settings.sync_batch_norm:
         _tell_plain(compiler, "training.sync_batch_norm=true talks to other processes within them")
     elif settings.checkpoint_activations:
@@ -70,6 +70,8 @@ def compile_networks(
         compiler.has_cuda_graphs = settings.compile == "reduce-overhead"
         for name, network in networks(method).items():
             compiler.compile_network(network, name=name)
+        return True
+    return False
 
 
 def networks(method: Method) -> dict[str, nn.Module]:
