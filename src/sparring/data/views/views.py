@@ -186,7 +186,7 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
         images: the batch, on any device.
         parameters: one row per image, on the CPU.
         recipe: gives the size and the solarisation threshold; its probabilities are already applied
-            in the parameters, and nothing to which it gives a probability of zero is applied.
+            in the parameters. What it gives a probability of zero is left out on an accelerator.
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     if static_views.is_chosen(images.device):
