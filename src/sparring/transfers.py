@@ -19,7 +19,7 @@ def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None)
         device: where it is wanted.
         dtype: type of the copy; None: the tensor's own.
     """
-    if device.type == "cuda":
+    if device.type == "cuda" != tensor.device.type:
         return tensor.to(dtype=dtype).pin_memory().to(device, non_blocking=True)
     return tensor.to(device=device, dtype=dtype)
 
@@ -30,7 +30,19 @@ def filled(values: tuple[float, ...], like: Tensor) -> Tensor:
     return torch.stack([like.new_full((), value) for value in values])
 
 
+_rare: list[str] = []
+
+
 @contextmanager
 def rare_read() -> Iterator[None]:
     """Mark a read of the device that a run makes once, or a few times, and not at every step."""
-    yield
+    _rare.append("marked")
+    try:
+        yield
+    finally:
+        _rare.pop()
+
+
+def is_rare_read() -> bool:
+    """Whether the caller is within `rare_read`."""
+    return bool(_rare)
