@@ -82,7 +82,7 @@ class NumberedQueue(nn.Module):
         self.register_buffer("images", torch.full((size,), -1))
         self._known: Tensor | None = None
         """`images` on the CPU, so that no step reads the device; None: not read yet."""
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
     def keys(self) -> Float[Tensor, "size dim"]:

@@ -7,7 +7,7 @@ From then on no player moves, since the optimisers read the flag on the device, 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -54,7 +54,7 @@ class FiniteCheck:
             self._loss = torch.zeros((), device=device)
 
     @torch.no_grad()
-    def require(self, player: str, loss: Tensor, gradients: Sequence[Tensor]) -> None:
+    def require(self, player: str, loss: Tensor, gradients: list[Tensor]) -> None:
         """Refuse an update, at once or by the flag, if its loss or a gradient is not finite.
 
         Both are averaged over processes, so that all of them see the same numbers.

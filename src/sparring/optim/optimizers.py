@@ -56,20 +56,31 @@ class LARS(Optimizer):
             gradients = self._scaled(moved, group)
             if (found_inf := getattr(self, "found_inf", None)) is not None:
                 # LARS is SGD with other gradients, and PyTorch's fused SGD reads the flag.
-                fixed = {"weight_decay": 0.0, "dampening": 0.0, "nesterov": False}
-                settings = {"momentum": group["momentum"], "lr": group["lr"], "maximize": False}
-                sgd(moved, gradients, buffers, fused=True, found_inf=found_inf, **fixed, **settings)
+                sgd(
+                    *(moved, gradients, buffers),
+                    fused=True,
+                    found_inf=found_inf,
+                    momentum=group["momentum"],
+                    lr=group["lr"],
+                    weight_decay=0.0,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                )
                 continue
             torch._foreach_mul_(buffers, group["momentum"])
             torch._foreach_add_(buffers, gradients)
             torch._foreach_add_(moved, buffers, alpha=-group["lr"])
 
-    def _scaled(self, moved: Sequence[nn.Parameter], group: Group) -> list[Tensor]:
+    def _scaled(self, moved: Sequence[Tensor], group: Group) -> list[Tensor]:
         """Gradients of these parameters, those of matrices decayed and scaled."""
-        scaled = {id(parameter): parameter.grad for parameter in moved}
-        if matrices := [parameter for parameter in moved if parameter.ndim > 1]:
+        matrices = [parameter for parameter in moved if parameter.ndim > 1]
+        scaled = {id(parameter): _gradient(parameter) for parameter in moved}
+        if matrices:
             decayed = torch._foreach_add(
-                [parameter.grad for parameter in matrices], matrices, alpha=group["weight_decay"]
+                [_gradient(parameter) for parameter in matrices],
+                matrices,
+                alpha=group["weight_decay"],
             )
             norms, gradient_norms = (
                 torch.stack(torch._foreach_norm(tensors)) for tensors in (matrices, decayed)
@@ -80,9 +91,13 @@ class LARS(Optimizer):
                 torch.ones_like(norms),
             )
             torch._foreach_mul_(decayed, list(ratios.unbind()))
-            for parameter, gradient in zip(matrices, decayed, strict=True):
-                scaled[id(parameter)] = gradient
+            scaled |= {id(p): gradient for p, gradient in zip(matrices, decayed, strict=True)}
         return list(scaled.values())
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def make_optimizer(
@@ -121,7 +136,7 @@ def make_optimizer(
         ]
     groups = [group for group in groups if group["params"]]
     form = {"foreach": True} if found_inf is None else {"fused": True}
-    optimizer: Optimizer
+    optimizer: SGD | AdamW | LARS
     match name:
         case "sgd":
             optimizer = SGD(groups, lr=0.0, momentum=momentum, **form)
@@ -131,7 +146,7 @@ def make_optimizer(
         case "lars":
             optimizer = LARS(groups, lr=0.0, momentum=momentum)
     if found_inf is not None:
-        optimizer.found_inf = found_inf  # type: ignore[attr-defined]
+        optimizer.found_inf = found_inf  # type: ignore[union-attr]
         optimizer.register_step_pre_hook(_prepare)
     return optimizer
 

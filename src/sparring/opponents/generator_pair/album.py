@@ -56,7 +56,7 @@ class Album(nn.Module):
         self._seen: set[int] | None = None
         """Moments whose snapshot is taken, as the host remembers them; None: not read yet."""
         self._is_measured = False
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def learn(self, dataset: Images) -> None:

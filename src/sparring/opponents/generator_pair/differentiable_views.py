@@ -159,9 +159,7 @@ def _resampled(
 
 def _grey(images: Tensor) -> Tensor:
     """Luma of each pixel in all channels."""
-    return (
-        (images * filled(LUMA, images)[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
-    )
+    return (images * filled(LUMA, images)[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
 
 
 def _coloured(
