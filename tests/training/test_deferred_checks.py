@@ -103,6 +103,11 @@ def differing(left: dict[str, Any], right: dict[str, Any]) -> set[str]:
     }
 
 
+def flat(game: Game) -> Tensor:
+    """All parameters of a game in one row."""
+    return torch.cat([value.detach().flatten() for value in game.method.parameters()])
+
+
 def stopped(run: Training) -> str:
     """Message with which a run stops, without a finite loss: fused optimisers round otherwise."""
     with pytest.raises(TrainingError) as caught:
@@ -148,11 +153,15 @@ def test_a_late_message_is_that_of_a_refused_update(
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "lars"))],
+)
 def test_a_healthy_run_is_the_same_up_to_the_rounding_of_fused_optimisers(
     optimizer: str, tmp_path: Path
 ) -> None:
-    # AdamW divides by the root of squares, and so by rounding where gradients are tiny.
+    # AdamW divides by the root of squares, and so by rounding where gradients are tiny; eight
+    # steps amplify it.
     encoder = {"optimizer": optimizer, "learning_rate": 1e-3, "clip_norm": 1.0}
     runs = [
         run_of(
@@ -168,9 +177,9 @@ def test_a_healthy_run_is_the_same_up_to_the_rounding_of_fused_optimisers(
     for run in runs:
         run.run()
         losses.append([record["loss"] for record in read_metrics(run.folder.metrics)])
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
-    deferred, direct = (tensors(games.state(run.game.method)) for run in runs)
-    torch.testing.assert_close(deferred, direct, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-3, atol=0.0)
+    deferred, direct = (flat(run.game) for run in runs)
+    assert (deferred - direct).norm() < 1e-2 * direct.norm()
 
 
 def test_a_run_ends_at_the_next_record_and_records_and_saves_nothing_after_the_divergence(
@@ -203,6 +212,7 @@ def test_a_save_that_comes_before_the_next_record_reads_the_flag(tmp_path: Path)
     assert read_checkpoint(run.folder.checkpoint)["step"] == AT
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_resumed_from_the_checkpoint_before(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"training": {"checkpoint_minutes": 0, "log_steps": 1}}
     whole = run_of(tmp_path / "whole", "caco", **settings)
@@ -232,6 +242,7 @@ def test_an_error_that_a_divergence_causes_later_does_not_hide_it(tmp_path: Path
     assert f"stopped at step {AT}: player 'encoder': its loss is not finite" in stopped(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_checkpoint_goes_on_under_the_other_kind_of_check(
@@ -254,5 +265,5 @@ def test_a_checkpoint_goes_on_under_the_other_kind_of_check(
         first.run()
         second.restore()
         second.run()
-        states.append(tensors(games.state(second.game.method)))
-    torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-4)
+        states.append(flat(second.game))
+    assert (states[0] - states[1]).norm() < 1e-2 * states[0].norm()
