@@ -21,6 +21,7 @@ LAYERS = (
         "seeding",
         "distributed",
         "machine_memory",
+        "transfers",
     },
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},

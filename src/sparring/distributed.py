@@ -22,7 +22,7 @@ _Value = TypeVar("_Value")
 def start() -> None:
     """Join the process group when launched by `torchrun` (WORLD_SIZE > 1); otherwise do nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
 
 

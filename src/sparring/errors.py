@@ -42,11 +42,13 @@ class DivergedError(TrainingError):
     Args:
         message: one sentence.
         player: name of the player.
+        step: number of the step that failed; None: the current one.
     """
 
-    def __init__(self, message: str, *, player: str) -> None:
+    def __init__(self, message: str, *, player: str, step: int | None = None) -> None:
         super().__init__(message)
         self.player = player
+        self.step = step
 
 
 class UsageError(SparringError, ValueError):

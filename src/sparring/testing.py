@@ -59,9 +59,10 @@ def check_method(
 ) -> None:
     """Hold a method to the contract.
 
-    Only the named player moves; equal seeds give equal bits; a resumed run repeats every bit; two
-    processes play as one; every setting is read and explained; every metric has a meaning; the
-    encoder can be rebuilt without the method; opponents can play around it; the encoder learns.
+    Only the named player moves; a step reads nothing from the device; after a divergence nothing
+    changes; equal seeds give equal bits; a resumed run repeats every bit; two processes play as
+    one; every setting is read and explained; every metric has a meaning; the encoder can be rebuilt
+    without the method; opponents can play around it; the encoder learns.
 
     Args:
         method: its class, its name, `FILE.py:CLASS` or `package.module:CLASS`.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +146,27 @@ class CountsItself(Sound):
         return sparring.MethodLoss(loss=self.settings.weight * loss)
 
 
+class ReadsTheDevice(Sound):
+    """Looks at its loss before it moves, for which the host waits."""
+
+    def step(self, views: Any, players: Any, context: Any) -> dict[str, Any]:
+        """An update if the loss is not very large."""
+        found = self.loss(views, context)
+        if found.loss < 1e9:
+            players["encoder"].update(found.loss)
+        return {"loss": found.loss.detach()}
+
+
+class ReplacesItsBuffer(Sound):
+    """Keeps a new tensor at every step, where others write in place."""
+
+    def step(self, views: Any, players: Any, context: Any) -> dict[str, Any]:
+        """An update, and a count that is a new tensor."""
+        found = super().step(views, players, context)
+        self.count = self.count + 1
+        return found
+
+
 class HandsOverPixels(Sound):
     """Gives pixels to its network itself, so that attacked views go through the wrong norms."""
 
@@ -156,6 +178,8 @@ class HandsOverPixels(Sound):
 BROKEN: list[tuple[type[sparring.Method], str]] = [
     (MovesInItsLoss, "computing a loss moves nothing"),
     (MovesAnothers, "only the named player moves"),
+    (ReadsTheDevice, "a step reads nothing from the device"),
+    (ReplacesItsBuffer, "after a divergence nothing changes"),
     (DrawsAnywhere, "the same seed gives the same bits"),
     (Forgets, "a resumed run repeats every bit"),
     (LogsUnknown, "every metric is documented"),
@@ -184,6 +208,19 @@ def test_a_broken_promise_is_told(method: type[sparring.Method], promise: str) -
 def test_the_sound_method_keeps_each_of_these_promises(promise: str) -> None:
     (check,) = [check for check in method_checks(Sound) if check.name.startswith(promise)]
     check.run()
+
+
+@pytest.mark.slow
+def test_a_read_of_the_device_is_told_with_its_line() -> None:
+    line = next(
+        number
+        for number, text in enumerate(Path(__file__).read_text().splitlines(), start=1)
+        if "if found.loss < 1e9" in text
+    )
+    (check,) = [check for check in method_checks(ReadsTheDevice) if "reads nothing" in check.name]
+    place = rf"contract/test_broken_methods\.py:{line} \(is_nonzero|_local_scalar_dense"
+    with pytest.raises(AssertionError, match=f"the step reads the device at {place}"):
+        check.run()
 
 
 @pytest.mark.slow

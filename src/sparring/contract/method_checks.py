@@ -13,8 +13,10 @@ from torch import Tensor
 from sparring.config import Settings, merged, toml_text
 from sparring.contract import learning
 from sparring.contract.check import Check
+from sparring.contract.device_reads import steps_read_nothing
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.settings import fields_read, models, require_explained
+from sparring.contract.standstill import stands_still
 from sparring.contract.toy import (
     FILLED,
     Subject,
@@ -47,6 +49,8 @@ def method_checks(subject: Subject) -> list[Check]:
         ("a run reads every setting", reads_settings),
         ("computing a loss moves nothing", loss_moves_nothing),
         ("only the named player moves", named_player_moves),
+        ("a step reads nothing from the device", steps_read_nothing),
+        ("after a divergence nothing changes", stands_still),
         ("the same seed gives the same bits, another seed does not", same_seed_same_bits),
         ("a resumed run repeats every bit", resumes_to_the_bit),
         ("the order of images does not change the loss", order_is_indifferent),
@@ -68,6 +72,11 @@ def method_checks(subject: Subject) -> list[Check]:
             Check(
                 f"twin {twin.name} plays another game from the same start",
                 partial(twin_plays_another_game, subject, disarmed),
+                is_slow=True,
+            ),
+            Check(
+                f"twin {twin.name} reads nothing from the device in a step",
+                partial(steps_read_nothing, disarmed),
                 is_slow=True,
             ),
             Check(

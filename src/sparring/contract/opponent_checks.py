@@ -9,6 +9,7 @@ import torch
 
 from sparring.config import Settings, merged
 from sparring.contract.check import Check
+from sparring.contract.device_reads import steps_read_nothing
 from sparring.contract.method_checks import (
     encoder_needs_no_class,
     resumes_to_the_bit,
@@ -16,6 +17,7 @@ from sparring.contract.method_checks import (
 )
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.settings import models, require_explained
+from sparring.contract.standstill import stands_still
 from sparring.contract.toy import FILLED, Subject, changed, state, without_statistics
 from sparring.methods import registry
 from sparring.models.split_norm import SplitNorm
@@ -34,6 +36,8 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
     promises: list[tuple[str, Callable[[Subject], None]]] = [
         ("it plays, and says what it did", plays),
         ("it begins where the method begins", begins_where_the_method_begins),
+        ("a step reads nothing from the device", steps_read_nothing),
+        ("after a divergence nothing changes", stands_still),
         ("a resumed run repeats every bit", resumes_to_the_bit),
         ("what a run leaves behind is the clean network", encoder_needs_no_class),
     ]
@@ -58,6 +62,11 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
             Check(
                 f"twin {twin.name} plays another game from the same start",
                 partial(twin_plays_another_game, armed, disarmed),
+                is_slow=True,
+            ),
+            Check(
+                f"twin {twin.name} reads nothing from the device in a step",
+                partial(steps_read_nothing, disarmed),
                 is_slow=True,
             ),
             Check(

@@ -148,7 +148,7 @@ class ACSSL(Method):
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """Mean loss over all pairs of a query's view and a different view that the teacher encodes
         (one of the first two)."""
-        images = distributed.joint(context.indices.to(views[0].device))
+        images = distributed.joint(context.indices)
         queries = [context.forward(view, self.encoder, self.predictor) for view in views]
         norm = self.settings.key_norm
         keys = [context.keys(view, self.teacher, norm) for view in views[:2]]

@@ -258,7 +258,7 @@ class CaCo(Method):
                 share,
                 shared_bank_game(
                     queries[number],
-                    chosen[keys],
+                    torch.stack([chosen[key] for key in keys]),
                     self.bank.vectors,
                     temperature=s.temperature,
                     bank_temperature=s.bank.temperature,

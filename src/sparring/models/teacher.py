@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.config import Settings
 from sparring.errors import ConfigError
+from sparring.transfers import sent
 
 
 class KeyNormSettings(Settings):
@@ -89,7 +90,7 @@ class Teacher(nn.Module):
         if not norm.shuffled or processes * parts == 1:
             return self._by_parts(images, parts)
         everyone = distributed.gather(images)
-        order = torch.randperm(len(everyone), generator=generator).to(images.device)
+        order = sent(torch.randperm(len(everyone), generator=generator), images.device)
         mine = order.view(processes, -1)[distributed.rank()]
         embeddings = distributed.gather(self._by_parts(everyone[mine], parts))
         first = distributed.rank() * len(images)

@@ -12,6 +12,7 @@ from sparring import distributed
 from sparring.config import Settings
 from sparring.measures.metric import Metric
 from sparring.objectives.similarity import cosine, unit_rows
+from sparring.transfers import filled
 
 WATCHED = 1024
 """Number of entries on which the angle per step is measured; enough for a mean, and cheap at any
@@ -177,7 +178,7 @@ class Bank(nn.Module):
         now."""
         norms = self.vectors.norm(dim=1)
         low, middle, high = torch.quantile(
-            norms[:: max(1, len(norms) // 8192)], norms.new_tensor([0.1, 0.5, 0.9])
+            norms[:: max(1, len(norms) // 8192)], filled((0.1, 0.5, 0.9), norms)
         )
         # asin of half the chord: acos loses small angles in float32.
         chord = (self.watched() - before).norm(dim=1)
@@ -223,12 +224,14 @@ class Usage(nn.Module):
         """
         everyone = distributed.gather(chosen.flatten())
         self.counts.mul_(1 - 1 / max(steps_per_epoch, 2))
-        self.counts.add_(torch.bincount(everyone, minlength=len(self.counts)))
+        # Unlike `bincount` and `unique`, this has a shape that the host knows.
+        tally = torch.zeros_like(self.counts).index_add_(
+            0, everyone, self.counts.new_ones(len(everyone))
+        )
+        self.counts.add_(tally)
         share = self.counts / self.counts.sum()
         return {
-            "bank/distinct_positives": share.new_tensor(
-                len(torch.unique(everyone)) / len(everyone)
-            ),
+            "bank/distinct_positives": (tally > 0).sum() / len(everyone),
             "bank/usage_perplexity": torch.special.entr(share).sum().exp(),
             "bank/busiest_share": share.max(),
         }

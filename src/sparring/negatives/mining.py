@@ -22,6 +22,7 @@ from sparring.acceleration.largest import falling, largest, largest_products
 from sparring.config import Settings
 from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
+from sparring.transfers import sent
 
 WATCHED = 65_536
 """Largest number of chosen pairs reported per query view; enough for a mean, and a bound where all
@@ -69,6 +70,9 @@ class MiningSettings(Settings):
 class Pool:
     """Candidates for the negatives of one view's queries. Keys of a query's own image are not
     allowed.
+
+    Image numbers lie on the CPU, whatever the device of the keys, so that numbers of candidates are
+    known without reading the device.
 
     Attributes:
         keys: embeddings of the candidates, unit rows, without gradient.
@@ -129,6 +133,7 @@ def cosines(
     columns: Int[Tensor, "batch columns"],
 ) -> Float[Tensor, "batch columns"]:
     """Cosine of each query with its candidates of these columns; unit rows."""
+    columns = sent(columns, query.device)
     if (
         columns.shape[1] > len(keys) // 16
     ):  # a matrix product costs less than as many copies of keys
@@ -141,11 +146,15 @@ def mean_cosine(query: Float[Tensor, "batch dim"], pool: Pool) -> Float[Tensor, 
     """Mean cosine over all allowed pairs of unit rows. The sum over all pairs is a product of sums,
     from which the pairs that are not allowed are subtracted."""
     is_special = torch.isin(pool.images, pool.anchors) | (pool.images < 0)
-    barred = ~allowed(pool.anchors, pool.images[is_special])
-    total = (
-        query.sum(dim=0) @ pool.keys.sum(dim=0) - (query @ pool.keys[is_special].T)[barred].sum()
+    barred = (~allowed(pool.anchors, pool.images[is_special])).nonzero()
+    special, rows, columns = (
+        sent(indices, query.device) for indices in (is_special.nonzero()[:, 0], *barred.T)
     )
-    return total / (len(query) * len(pool.keys) - barred.sum())
+    total = (
+        query.sum(dim=0) @ pool.keys.sum(dim=0)
+        - (query @ pool.keys[special].T)[rows, columns].sum()
+    )
+    return total / (len(query) * len(pool.keys) - len(barred))
 
 
 @torch.no_grad()
@@ -169,8 +178,9 @@ def hardest(
             for found in largest_products(query, pool.keys, skip + count + num_barred)
         ]
     )
-    found = pool.images[ranked]
-    is_barred = (found == pool.anchors[:, None]) | (found < 0)
+    images, anchors = (sent(numbers, query.device) for numbers in (pool.images, pool.anchors))
+    found = images[ranked]
+    is_barred = (found == anchors[:, None]) | (found < 0)
     behind = (
         is_barred.to(torch.uint8).sort(dim=1, stable=True).indices
     )  # the allowed ones in their order, then the others
@@ -197,8 +207,8 @@ def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tens
     batch = len(pool.anchors)
     joint = (distributed.num_processes() * batch, len(pool.images))
     lots = distributed.own_share(torch.rand(joint, generator=generator))
-    lots = lots.to(pool.images.device).masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
-    return falling(*largest(lots, count))[1]
+    lots = lots.masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
+    return falling(*largest(sent(lots, pool.keys.device), count))[1]
 
 
 def image_pairs(
@@ -207,7 +217,14 @@ def image_pairs(
     chosen: Int[Tensor, "batch count"],
 ) -> Int[Tensor, "pairs 2"]:
     """Image numbers (query, chosen candidate) of all processes; only of the first queries of each
-    process if there are very many."""
+    process if there are very many.
+
+    Args:
+        anchors: image number of each query, on the CPU.
+        candidates: image number of each candidate, on the CPU.
+        chosen: columns of the candidates that were chosen.
+    """
     rows = chosen[: max(1, WATCHED // chosen.shape[1])]
+    anchors, candidates = (sent(numbers, chosen.device) for numbers in (anchors, candidates))
     pairs = torch.stack([anchors[: len(rows), None].expand_as(rows), candidates[rows]], dim=2)
     return distributed.gather(pairs.flatten(0, 1))

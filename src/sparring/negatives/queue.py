@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sparring.config import Settings
+from sparring.transfers import rare_read, sent
 
 
 class QueueSettings(Settings):
@@ -45,12 +46,12 @@ class Queue(nn.Module):
         """Replace the oldest rows by these keys; if there are more keys than rows, keep the last.
 
         Returns:
-            Rows that the kept keys were written to, in their order.
+            Rows that the kept keys were written to, in their order; on the CPU.
         """
         size = len(self.keys)
         keys = keys[-size:]
-        rows = (self.next_row + torch.arange(len(keys), device=keys.device)) % size
-        self.keys[rows] = keys
+        rows = (self.next_row + torch.arange(len(keys))) % size
+        self.keys[sent(rows, keys.device)] = keys
         self.next_row = (self.next_row + len(keys)) % size
         return rows
 
@@ -79,6 +80,9 @@ class NumberedQueue(nn.Module):
         super().__init__()
         self.queue = Queue(size, dim, generator=generator)
         self.register_buffer("images", torch.full((size,), -1))
+        self._known: Tensor | None = None
+        """`images` on the CPU, so that no step reads the device; None: not read yet."""
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
     def keys(self) -> Float[Tensor, "size dim"]:
@@ -86,13 +90,34 @@ class NumberedQueue(nn.Module):
         return self.queue.keys
 
     def filled(self) -> tuple[Float[Tensor, "filled dim"], Int[Tensor, "filled"]]:
-        """Keys in the queue and their image numbers; only the filled rows until the queue is
-        full."""
-        count = int((self.images >= 0).sum())
-        return self.keys[:count], self.images[:count]
+        """Keys in the queue and their image numbers, these on the CPU; only the filled rows until
+        the queue is full."""
+        images = self._images_on_cpu()
+        count = int((images >= 0).sum())
+        return self.keys[:count], images[:count]
 
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "batch dim"], images: Int[Tensor, "batch"]) -> None:
-        """Replace the oldest rows by these keys and their image numbers."""
-        rows = self.queue.enqueue(keys)
-        self.images[rows] = images[-len(rows) :]
+        """Replace the oldest rows by these keys and their image numbers.
+
+        Args:
+            keys: keys of all processes.
+            images: image number of each key, on the CPU.
+        """
+        known, rows = self._images_on_cpu(), self.queue.enqueue(keys)
+        images, device = images[-len(rows) :], self.images.device
+        self.images[sent(rows, device)] = sent(images, device)
+        if known is not self.images:
+            known[rows] = images
+
+    def _images_on_cpu(self) -> Tensor:
+        if self._known is None:
+            with rare_read():  # once per run
+                self._known = self.images.cpu()
+        return self._known
+
+
+def _forget(queue: nn.Module, _: object) -> None:
+    """Let a queue read its image numbers again, after others are loaded."""
+    assert isinstance(queue, NumberedQueue)
+    queue._known = None

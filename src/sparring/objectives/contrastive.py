@@ -95,8 +95,9 @@ def nt_xent(
     image = joint_views.first + rows % batch
     own = (rows // batch) * joint + image
     log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
-    others = (torch.arange(num_views, device=anchors.device) * joint)[None, :] + image[:, None]
-    positives = others[others != own[:, None]].view(num_views * batch, num_views - 1)
+    others = torch.arange(num_views - 1, device=anchors.device)[None, :].expand(len(rows), -1)
+    others = others + (others >= (rows // batch)[:, None])  # counts past the anchor's own view
+    positives = others * joint + image[:, None]
     return -log_probability.gather(1, positives).mean()
 
 

@@ -52,6 +52,7 @@ from sparring.models.view import ForwardCache, View
 from sparring.opponents.opponent import Opponent, innermost
 from sparring.opponents.pixel_attack import PerturbationSettings, attack, random_signs
 from sparring.optim.player import Added, Player
+from sparring.transfers import rare_read
 
 
 class Perturbation(Opponent):
@@ -192,8 +193,9 @@ class Perturbation(Opponent):
             own = replace(context, cache=ForwardCache())
             with still_statistics(self.method), as_it_is():
                 _, gradient = self._gradient(pixels, views, own, is_start=is_start)
-            if gradient.any():
-                return self._asks_first
+            with rare_read():  # once per run
+                if gradient.any():
+                    return self._asks_first
         raise ConfigError(
             f"opponent perturbation: the loss of {type(innermost(self.method)).__name__} does not "
             "change with the attacked image at the start of the attack (without negatives, its "

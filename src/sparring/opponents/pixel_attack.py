@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.transfers import sent
 
 Images: TypeAlias = Float[Tensor, "batch bands height width"]
 
@@ -132,4 +133,4 @@ def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform numbers in [0, 1) of the images' shape; drawn for the joint batch, so that several
     processes get the same numbers as one."""
     joint = torch.rand(distributed.num_processes(), *images.shape, generator=generator)
-    return distributed.own_share(joint)[0].to(images)
+    return sent(distributed.own_share(joint)[0], images.device, images.dtype)

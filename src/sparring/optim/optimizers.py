@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.sgd import sgd
 
 OptimizerName: TypeAlias = Literal["sgd", "adamw", "lars"]
 Group: TypeAlias = dict[str, Any]
 """Parameter group of an optimiser: `params`, the parameters, and their settings."""
+FORMS = ("foreach", "fused")
+"""Settings of PyTorch's optimisers that choose the code that computes a step, not what it is."""
 
 
 class LARS(Optimizer):
@@ -42,24 +45,59 @@ class LARS(Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not moved:
+                continue
+            states = [self.state[parameter] for parameter in moved]
+            for parameter, state in zip(moved, states, strict=True):
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+            buffers = [state["momentum_buffer"] for state in states]
+            gradients = self._scaled(moved, group)
+            if (found_inf := getattr(self, "found_inf", None)) is not None:
+                # LARS is SGD with other gradients, and PyTorch's fused SGD reads the flag.
+                sgd(
+                    *(moved, gradients, buffers),
+                    fused=True,
+                    found_inf=found_inf,
+                    momentum=group["momentum"],
+                    lr=group["lr"],
+                    weight_decay=0.0,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                )
+                continue
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_add_(buffers, gradients)
+            torch._foreach_add_(moved, buffers, alpha=-group["lr"])
 
-    def _move(self, parameter: nn.Parameter, group: Group) -> None:
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
-        if parameter.ndim > 1:
-            gradient = gradient.add(parameter, alpha=group["weight_decay"])
-            norm, gradient_norm = parameter.norm(), gradient.norm()
-            ratio = group["trust"] * norm / gradient_norm
-            gradient = gradient * torch.where(
-                (norm > 0) & (gradient_norm > 0), ratio, torch.ones_like(ratio)
+    def _scaled(self, moved: Sequence[Tensor], group: Group) -> list[Tensor]:
+        """Gradients of these parameters, those of matrices decayed and scaled."""
+        matrices = [parameter for parameter in moved if parameter.ndim > 1]
+        scaled = {id(parameter): _gradient(parameter) for parameter in moved}
+        if matrices:
+            decayed = torch._foreach_add(
+                [_gradient(parameter) for parameter in matrices],
+                matrices,
+                alpha=group["weight_decay"],
             )
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
-        parameter.add_(state["momentum_buffer"], alpha=-group["lr"])
+            norms, gradient_norms = (
+                torch.stack(torch._foreach_norm(tensors)) for tensors in (matrices, decayed)
+            )
+            ratios = torch.where(
+                (norms > 0) & (gradient_norms > 0),
+                group["trust"] * norms / gradient_norms,
+                torch.ones_like(norms),
+            )
+            torch._foreach_mul_(decayed, list(ratios.unbind()))
+            scaled |= {id(p): gradient for p, gradient in zip(matrices, decayed, strict=True)}
+        return list(scaled.values())
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def make_optimizer(
@@ -70,6 +108,7 @@ def make_optimizer(
     weight_decay: float,
     decay_vectors: bool,
     steady: Sequence[str] = (),
+    found_inf: Tensor | None = None,
 ) -> Optimizer:
     """Optimiser of named parameters; `Player` sets its learning rate before every step.
 
@@ -80,6 +119,7 @@ def make_optimizer(
         weight_decay: >= 0; added to the gradient by sgd and lars, decoupled in adamw.
         decay_vectors: also decay tensors of at most one dimension (biases, norms).
         steady: first components of parameter names whose groups are marked `is_steady`.
+        found_inf: scalar on the parameters' device; while it is 1, a step changes nothing.
     """
     groups: list[Group] = []
     for is_steady in (False, True):
@@ -95,10 +135,42 @@ def make_optimizer(
             for chosen, w in ((matrices, weight_decay), (vectors, 0.0))
         ]
     groups = [group for group in groups if group["params"]]
+    form = {"foreach": True} if found_inf is None else {"fused": True}
+    optimizer: SGD | AdamW | LARS
     match name:
         case "sgd":
-            return SGD(groups, lr=0.0, momentum=momentum, foreach=True)
+            optimizer = SGD(groups, lr=0.0, momentum=momentum, **form)
         case "adamw":
-            return AdamW(groups, lr=0.0, betas=(momentum, 0.999), weight_decay=0.0, foreach=True)
+            betas = (momentum, 0.999)
+            optimizer = AdamW(groups, lr=0.0, betas=betas, weight_decay=0.0, **form)
         case "lars":
-            return LARS(groups, lr=0.0, momentum=momentum)
+            optimizer = LARS(groups, lr=0.0, momentum=momentum)
+    if found_inf is not None:
+        optimizer.found_inf = found_inf  # type: ignore[union-attr]
+        optimizer.register_step_pre_hook(_prepare)
+    return optimizer
+
+
+def _prepare(optimizer: Optimizer, *_: Any) -> None:
+    """Give PyTorch's fused kernels what they take for granted.
+
+    Gradients and state must lie in memory as the parameters do. Without a buffer of momentum, a
+    first step that is skipped would leave an uninitialised one; a buffer of zeros gives the same
+    first step.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = _laid_out(parameter.grad, parameter)
+            state = optimizer.state[parameter]
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = _laid_out(value, parameter)
+            if group.get("momentum") and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _laid_out(tensor: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
+    """Tensor with the strides of a parameter, a copy where it has others."""
+    if tensor is None or tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sparring import distributed
 from sparring.config import Settings
-from sparring.errors import ConfigError, DivergedError, unknown_name
-from sparring.optim.optimizers import OptimizerName, make_optimizer
+from sparring.errors import ConfigError, unknown_name
+from sparring.optim.finite_check import FiniteCheck
+from sparring.optim.optimizers import FORMS, OptimizerName, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
 
 
@@ -81,13 +82,27 @@ class Averaged:
 
 class Player:
     """Player: parameters and the optimiser that updates them. Only `update` back-propagates and
-    steps."""
+    steps.
+
+    Args:
+        name: name of the player.
+        parameters: parameters by their names in its module.
+        settings: settings of its optimiser.
+        check: check of losses and gradients that all players of a game share; None: one of its
+            own, which reads every loss at once.
+    """
 
     def __init__(
-        self, name: str, parameters: Mapping[str, nn.Parameter], settings: PlayerSettings
+        self,
+        name: str,
+        parameters: Mapping[str, nn.Parameter],
+        settings: PlayerSettings,
+        *,
+        check: FiniteCheck | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
+        self.check = check or FiniteCheck()
         self._parameters = dict(parameters)
         self._refuse_unknown_parts()
         self._optimizer = make_optimizer(
@@ -97,6 +112,7 @@ class Player:
             weight_decay=settings.weight_decay,
             decay_vectors=settings.decay_vectors,
             steady=settings.steady,
+            found_inf=self.check.flag,
         )
         self.learning_rate = 0.0
         self._terms: tuple[Added | Averaged, ...] = ()
@@ -146,6 +162,7 @@ class Player:
 
         Raises:
             DivergedError: if the loss or the gradient is not finite; no parameter has changed then.
+                Where checks are deferred, nothing is raised and nothing changes.
         """
         loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
@@ -154,7 +171,7 @@ class Player:
         )
         mean_loss = loss.detach().clone()
         distributed.average([*found, mean_loss])
-        self._refuse_non_finite(mean_loss, found)
+        self.check.require(self.name, mean_loss, found)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
         if self.settings.clip_norm is not None:
@@ -170,19 +187,6 @@ class Player:
         for added in (term for term in self._terms if isinstance(term, Added)):
             loss = loss + added.weight * added.loss()
         return loss
-
-    def _refuse_non_finite(self, loss: Tensor, gradients: list[Tensor]) -> None:
-        # Both are averaged by now, so every process sees the same numbers and all of them stop
-        # together.
-        norms = torch._foreach_norm(gradients)
-        if not torch.stack([loss, *norms]).sum().isfinite():
-            what = "loss" if not loss.isfinite() else "gradient"
-            raise DivergedError(
-                f"player '{self.name}': its {what} is not finite (loss {loss.item():g}); "
-                f"try a lower players.{self.name}.learning_rate or set "
-                f"players.{self.name}.clip_norm",
-                player=self.name,
-            )
 
     def _refuse_unknown_parts(self) -> None:
         parts = {name.partition(".")[0] for name in self._parameters}
@@ -215,7 +219,7 @@ class Player:
         # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
         # groups.
         groups = [
-            {**own, **saved, **kept}
+            {**own, **saved, **kept, **{form: own[form] for form in FORMS if form in own}}
             for own, saved, kept in zip(
                 self._optimizer.param_groups, state["param_groups"], own_fixed, strict=True
             )

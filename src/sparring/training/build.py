@@ -18,6 +18,7 @@ from sparring.models.encoder import Encoder
 from sparring.models.heads import make_projector
 from sparring.models.recomputation import recompute_activations
 from sparring.models.teacher import KeyNormSettings
+from sparring.optim.finite_check import FiniteCheck
 from sparring.optim.player import Player, PlayerSettings
 from sparring.seeding import derived_seed, generator
 from sparring.training.devices import choose_autocast, choose_device, convert_batch_norm
@@ -38,6 +39,11 @@ class Game:
     def encoder(self) -> Encoder:
         """Online encoder, which is evaluated and exported."""
         return self.method.encoder
+
+    @property
+    def check(self) -> FiniteCheck:
+        """Check of losses and gradients that all players share."""
+        return next(iter(self.players.values())).check
 
 
 def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
@@ -75,7 +81,8 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
     method = _placed(method, config, device)
     method.train()
     distributed.broadcast([*method.parameters(), *method.buffers()])
-    return Game(method=method, players=_make_players(config, method), device=device)
+    players = _make_players(config, method, FiniteCheck(device))
+    return Game(method=method, players=players, device=device)
 
 
 def _require_parts(config: RunConfig) -> None:
@@ -154,7 +161,7 @@ def _placed(module: _Module, config: RunConfig, device: torch.device) -> _Module
     return module
 
 
-def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
+def _make_players(config: RunConfig, method: Method, check: FiniteCheck) -> dict[str, Player]:
     players = {}
     opponents = config.opponent_settings.values()
     sections = [
@@ -176,5 +183,5 @@ def _make_players(config: RunConfig, method: Method) -> dict[str, Player]:
             for key, parameter in module.named_parameters()
             if parameter.requires_grad
         }
-        players[name] = Player(name, learning, found[0])
+        players[name] = Player(name, learning, found[0], check=check)
     return players

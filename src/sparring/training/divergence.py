@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparring.errors import DivergedError
 from sparring.training.build import Game
+from sparring.training.standstill import Standstill
 
 EXPLODED = 1e3
 """Growth of the norm of a player's parameters since the start from which on the player is named for
@@ -43,16 +44,40 @@ class Divergence:
         self._game = game
         self._allowed = set(non_finite(dict(game.method.named_buffers())))
         self._start = self._norms()
+        self._standstill: Standstill | None = None
+
+    def begin(self, step: int) -> None:
+        """Name the step that begins now; where checks are deferred, let nothing change after a
+        divergence."""
+        self._game.check.step = step
+        if self._game.check.flag is not None:
+            if self._standstill is None:
+                self._standstill = Standstill(self._game)
+            self._standstill.hold(step)
+
+    def failed(self) -> DivergedError | None:
+        """Error of the update that diverged since checks were read last, with the game as it was
+        before that step; None if there is none, or where checks are not deferred.
+
+        The players that moved before it in that step stay moved.
+        """
+        error = self._game.check.failed()
+        if self._standstill is not None:
+            if error is None:
+                self._standstill.forget(self._game.check.step)
+            elif error.step is not None:
+                self._standstill.restore(error.step)
+        return error
 
     def require_finite(self) -> None:
-        """Refuse a game with a value that is not finite: a parameter, a buffer, a bank, a teacher,
-        or the state of an optimiser.
+        """Refuse a game with an update that diverged, or a value that is not finite: a parameter, a
+        buffer, a bank, a teacher, or the state of an optimiser.
 
         Raises:
             DivergedError: naming the player and the value. Parameters that players update come
                 first, since averages and statistics follow them.
         """
-        if (found := self._lost_parameters()) is not None:
+        if (found := self.failed() or self._lost_parameters()) is not None:
             raise found
         for name, player in self._game.players.items():
             if non_finite(player.state_dict()["state"]):

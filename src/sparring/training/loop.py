@@ -14,7 +14,7 @@ from sparring.acceleration.compiled import Compiler
 from sparring.config import toml_text
 from sparring.data.dataset import Dataset
 from sparring.data.views.views import Views
-from sparring.errors import CheckpointError, TrainingError
+from sparring.errors import CheckpointError, DivergedError, TrainingError
 from sparring.methods.method import Context, Metrics
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
@@ -171,9 +171,11 @@ class Training:
         start = 0.0
         for step in range(steps + 1):
             if step == 1:
+                self._stop_if_diverged()  # waits for the device
                 start = time.monotonic()
             self.step = max(0, self.num_steps - 1 - steps + step)
             self._run_step(fed)
+        self._stop_if_diverged()
         return (time.monotonic() - start) / steps
 
     def _run_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
@@ -195,6 +197,7 @@ class Training:
 
     def _play(self, fed: FedStep) -> Metrics:
         position, seed, game = self.position(), self.config.seed, self.game
+        self._divergence.begin(self.step)
         for player in game.players.values():
             player.prepare(position)
         torch.manual_seed(
@@ -210,6 +213,9 @@ class Training:
         return game.method.step(fed.views(self.views), game.players, context)
 
     def _stopped(self, error: Exception) -> TrainingError:
+        error = self._divergence.failed() or error  # which a divergence may have caused
+        if isinstance(error, DivergedError) and error.step is not None:
+            self.step = error.step
         kept = "there is no checkpoint yet"
         if self._saved_step >= 0:
             kept = f"the checkpoint of step {self._saved_step} is kept"
@@ -217,6 +223,10 @@ class Training:
                 kept += f", but the parameters of {', '.join(self._exploded)} had exploded by then"
         reason = self._divergence.explained(error) or error
         return TrainingError(f"{self.config.method} stopped at step {self.step}: {reason} ({kept})")
+
+    def _stop_if_diverged(self) -> None:
+        if (error := self._divergence.failed()) is not None:
+            raise self._stopped(error)
 
     def _require_finite(self) -> None:
         try:
@@ -228,7 +238,10 @@ class Training:
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
         is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
-        if file is None or not (is_look or self.step % self.config.training.log_steps == 0):
+        if not (is_look or self.step % self.config.training.log_steps == 0):
+            return
+        self._stop_if_diverged()  # in all processes, which see equal losses
+        if file is None:
             return
         record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:

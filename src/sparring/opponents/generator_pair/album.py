@@ -14,6 +14,7 @@ from sparring.opponents.generator_pair.realism import (
     random_features,
 )
 from sparring.seeding import generator
+from sparring.transfers import rare_read
 
 MOMENTS = 8
 """Number of snapshots over the joint training, equally spaced from its first step."""
@@ -52,6 +53,10 @@ class Album(nn.Module):
         self.register_buffer("mean", torch.zeros(64))
         self.register_buffer("covariance", torch.zeros(64, 64))
         self.register_buffer("distances", torch.full((2,), UNKNOWN))
+        self._seen: set[int] | None = None
+        """Moments whose snapshot is taken, as the host remembers them; None: not read yet."""
+        self._is_measured = False
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def learn(self, dataset: Images) -> None:
@@ -69,6 +74,18 @@ class Album(nn.Module):
         """Store the snapshot of this moment of the joint training unless it exists, and return
         metrics of the images' realism."""
         moment = min(int(fraction * MOMENTS), MOMENTS - 1)
+        if self._seen is None or moment not in self._seen:
+            with rare_read():
+                self._take(pair, moment)
+        if not self._is_measured:
+            return {}
+        return {
+            "generator_pair/frechet": self.distances[0].clone(),
+            "generator_pair/frechet_real": self.distances[1].clone(),
+        }
+
+    def _take(self, pair: Pair, moment: int) -> None:
+        """Store the snapshot of a moment unless it exists."""
         if not self.is_taken[moment]:
             self.is_taken[moment] = True
             images = pair(_latents(pair.first, SHOWN))
@@ -77,16 +94,17 @@ class Album(nn.Module):
                 made = torch.cat(pair(_latents(pair.first, MEASURED))).float().cpu()
                 real = Gaussian(self.mean.double().cpu(), self.covariance.double().cpu())
                 self.distances[0] = frechet_distance(gaussian(random_features(made)), real)
-        if self.distances[0] < 0:
-            return {}
-        return {
-            "generator_pair/frechet": self.distances[0].clone(),
-            "generator_pair/frechet_real": self.distances[1].clone(),
-        }
+        self._seen = set(self.is_taken.nonzero().flatten().tolist())
+        self._is_measured = bool(self.distances[0] >= 0)
+
+
+def _forget(album: nn.Module, _: object) -> None:
+    """Let the host read again which snapshots an album has, after other values are loaded."""
+    assert isinstance(album, Album)
+    album._seen = None
 
 
 def _latents(maker: Generator, count: int) -> Tensor:
     """Fixed latents, equal for all snapshots and in all processes."""
-    return torch.randn(count, maker.latent, generator=generator(0, "album latents")).to(
-        next(maker.parameters())
-    )
+    drawn = torch.randn(count, maker.latent, generator=generator(0, "album latents"))
+    return drawn.to(next(maker.parameters()))

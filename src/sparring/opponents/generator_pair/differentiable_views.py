@@ -16,6 +16,7 @@ from sparring import distributed
 from sparring.data.views.image_operations import LUMA
 from sparring.data.views.view_parameters import crop_boxes, jitter_factor
 from sparring.data.views.view_settings import ViewSettings
+from sparring.transfers import filled, sent
 
 Images = Float[Tensor, "batch 3 size size"]
 
@@ -59,7 +60,7 @@ def differentiable_view(
         0, 1
     )
     if colour == "full":
-        is_grey = (_draw(batch, generator) < recipe.greyscale).to(shown.device)
+        is_grey = sent(_draw(batch, generator) < recipe.greyscale, shown.device)
         shown = torch.where(is_grey[:, None, None, None], _grey(shown), shown)
     return shown
 
@@ -80,7 +81,7 @@ def hue_shifted(images: Images, shift: Float[Tensor, "batch"]) -> Images:
     # The floor bounds 1 / chroma; hue only enters times chroma, so that gradients stay near 1.
     chroma = (images.amax(dim=1) - low).clamp(min=1e-6)
     sixths = torch.copysign((green + blue - red - low) / chroma + 1, green - blue)
-    sixths = torch.remainder(sixths + 6 * shift.to(images)[:, None, None], 6)
+    sixths = torch.remainder(sixths + 6 * _like(images, shift)[:, None, None], 6)
     levels = ((sixths - 3).abs() - 1, 2 - (sixths - 2).abs(), 2 - (sixths - 4).abs())
     return torch.stack([low + chroma * level.clamp(0, 1) for level in levels], dim=1)
 
@@ -115,16 +116,22 @@ def for_the_judge(
             contrast=0.5 + colours[1],
             brightness=torch.ones(batch),
         )
-        images = images + (0.5 * colours[2] - 0.25).to(images)[:, None, None, None]
+        images = images + _like(images, 0.5 * colours[2] - 0.25)[:, None, None, None]
     boxes = torch.cat([shift / size, torch.ones(batch, 2)], dim=1)
     moved = _resampled(images - GREY_LEVEL, boxes, flip, beyond="zeros")
-    return moved * _outside_square(centre, side=side, size=size).to(moved) + GREY_LEVEL
+    square = _like(images, _outside_square(centre, side=side, size=size))
+    return moved * square + GREY_LEVEL
 
 
 def _draw(batch: int, generator: Generator) -> Float[Tensor, "batch"]:
     """Uniform numbers in [0, 1): this process's rows of a draw for the joint batch."""
     joint = torch.rand(batch * distributed.num_processes(), generator=generator)
     return distributed.own_share(joint)
+
+
+def _like(images: Tensor, drawn: Tensor) -> Tensor:
+    """Random numbers of the CPU where images are, and of their type."""
+    return sent(drawn, images.device, images.dtype)
 
 
 def _resampled(
@@ -145,23 +152,21 @@ def _resampled(
     across = torch.stack([torch.where(flip, -width, width), zero, 2 * left + width - 1], dim=1)
     down = torch.stack([zero, height, 2 * top + height - 1], dim=1)
     grid = F.affine_grid(
-        torch.stack([across, down], dim=1).to(images), list(images.shape), align_corners=False
+        _like(images, torch.stack([across, down], dim=1)), list(images.shape), align_corners=False
     )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
 
 
 def _grey(images: Tensor) -> Tensor:
     """Luma of each pixel in all channels."""
-    return (
-        (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
-    )
+    return (images * filled(LUMA, images)[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
 
 
 def _coloured(
     images: Tensor, *, saturation: Tensor, contrast: Tensor, brightness: Tensor
 ) -> Tensor:
     saturation, contrast, brightness = (
-        factor.to(images)[:, None, None, None] for factor in (saturation, contrast, brightness)
+        _like(images, factor)[:, None, None, None] for factor in (saturation, contrast, brightness)
     )
     grey = images.mean(dim=1, keepdim=True)
     images = grey + saturation * (images - grey)

@@ -248,7 +248,7 @@ def pair_loss(
     to_realism, to_hardness, to_limits = (
         torch.autograd.grad(loss, images)[0] for loss in (realism, hard, limits)
     )
-    weight = torch.as_tensor(s.hardness * rise).to(images)
+    weight = images.new_full((), s.hardness * rise)
     if s.adaptive:
         norms = torch.stack(
             [gradient.square().sum() for gradient in (to_realism, weight * to_hardness)]

@@ -24,6 +24,7 @@ from sparring.opponents.generator_pair.realism_losses import judge_hinge, realis
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
+from sparring.transfers import sent
 
 
 class JudgeSettings(Settings):
@@ -197,4 +198,5 @@ class Pretraining(nn.Module):
 def latents(maker: Generator, rows: int, *, generator: torch.Generator) -> Tensor:
     """Standard normal latents, (rows, latent): this process's rows of a draw for all processes."""
     joint = torch.randn(rows * distributed.num_processes(), maker.latent, generator=generator)
-    return distributed.own_share(joint).to(next(maker.parameters()))
+    weight = next(maker.parameters())
+    return sent(distributed.own_share(joint), weight.device, weight.dtype)
