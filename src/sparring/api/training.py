@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from sparring import distributed
+from sparring import distributed, peers
 from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
 from sparring.methods import registry
@@ -76,9 +76,10 @@ def train(
         backbone=backbone,
         **training,
     )
-    distributed.start()
+    distributed.start(config.training.device)
     folder = RunFolder(out)
     with (
+        peers.watched(),
         folder.claimed() if distributed.is_main() else nullcontext(),
         heard_by(listener, progress=progress) as heard,
     ):
@@ -140,8 +141,9 @@ def resume(
     config = folder.read_config()
     newest_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
-    distributed.start()
+    distributed.start(config.training.device)
     with (
+        peers.watched(),
         folder.locked() if distributed.is_main() else nullcontext(),
         heard_by(listener, progress=progress) as heard,
     ):

@@ -36,6 +36,7 @@ FREE = {
     "training.monitor_epochs",
     "training.monitor_images",
     "training.checkpoint_minutes",
+    "training.compare_steps",
     "training.keep_checkpoints",
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
