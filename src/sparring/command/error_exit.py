@@ -29,7 +29,7 @@ def exit_on_interrupt(run: Path) -> Iterator[None]:
         elif num_lost:
             message = (
                 f"stopped at once, before the first checkpoint: {steps} {are} lost (one signal "
-                f"alone saves first); remove {run}, or train with another --out"
+                f"alone saves first); train again with --resume-if-exists, or another --out"
             )
         else:
             message = "stopped before the first step; nothing is lost"
