@@ -1,13 +1,13 @@
-"""Gradients averaged during the backward pass: the same as afterwards, in an order that is fixed."""
+"""Gradients averaged in the backward pass: the same as afterwards, in an order that is fixed."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from averaged_updates import gradients_both_ways, loss_of, network, updated
 from torch import Tensor, nn
 
-from averaged_updates import gradients_both_ways, loss_of, network, updated
 from ranks import on_ranks
 from sparring import distributed
 from sparring.optim import averaging

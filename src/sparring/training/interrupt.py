@@ -112,5 +112,7 @@ class AgreedStop:
         if self._question is not None:
             is_set, microseconds = self._question.result()
             self._question, self.is_set = None, bool(is_set)
-            self._num_steps = min(max(1, int(1e6 * ASK_SECONDS) // max(1, microseconds)), MOST_STEPS)
+            self._num_steps = min(
+                max(1, int(1e6 * ASK_SECONDS) // max(1, microseconds)), MOST_STEPS
+            )
         return self.is_set

@@ -83,6 +83,8 @@ def _sum(value: Tensor) -> Tensor:
     value = value.detach()
     kind = None if value.dtype == torch.bool else _BITS.get(value.element_size())
     bits = value if kind is None else value.view(kind)
+    if bits.dtype == torch.int64:
+        bits = bits ^ (bits >> 31)  # the first bits would leave a sum of whole numbers of this size
     rows = bits.flatten(1) if bits.ndim > 1 else bits.reshape(-1, 1)
     along = [rows.sum(axis, dtype=torch.int64) for axis in (1, 0)]
     weighted = [

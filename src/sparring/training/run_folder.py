@@ -144,7 +144,9 @@ class RunFolder:
         self.create(goes_on=goes_on)
         with self.locked(patience_seconds=PATIENCE_SECONDS if goes_on else 0.0):
             try:
-                self.create(goes_on=goes_on)  # another process may have finished a run before the lock
+                self.create(
+                    goes_on=goes_on
+                )  # another process may have finished a run before the lock
                 yield
             except BaseException:
                 if not self._holds_anything():
