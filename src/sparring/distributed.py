@@ -68,7 +68,9 @@ def start(device: str = "auto") -> None:
         else:
             dist.init_process_group("gloo", timeout=_STEP_TIMEOUT)
     if _groups.host is None:
-        _groups.host = dist.new_group(backend="gloo", timeout=_HOST_TIMEOUT)
+        group = dist.new_group(backend="gloo", timeout=_HOST_TIMEOUT)
+        assert isinstance(group, dist.ProcessGroup)  # every process is a member
+        _groups.host = group
 
 
 def _own_gpu(num_gpus: int) -> int:

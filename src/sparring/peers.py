@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore  # mypy sees no others
 
 from sparring import distributed
 from sparring.errors import LostProcessError, SparringError, TrainingError
@@ -56,7 +56,7 @@ class _Watch:
         count: number of processes.
     """
 
-    def __init__(self, store: dist.Store, *, rank: int, count: int) -> None:
+    def __init__(self, store: Store, *, rank: int, count: int) -> None:
         self._found: Ended | None = None
         self._store, self._rank, self._count = store, rank, count
         self._is_over = threading.Event()
@@ -92,7 +92,9 @@ class _Watch:
         with suppress(RuntimeError):
             while time.monotonic() < end:
                 if self._store.check(["error/0"]):
-                    same = self._store.get("error/0") == self._store.get(f"error/{self._rank}")
+                    same: bool = self._store.get("error/0") == self._store.get(
+                        f"error/{self._rank}"
+                    )
                     time.sleep(0.5)  # it prints meanwhile; torchrun ends all when the first exits
                     return same
                 time.sleep(0.05)
@@ -215,7 +217,7 @@ def watched() -> Iterator[None]:
         yield
         return
     _state.num_runs += 1
-    run = dist.PrefixStore(f"sparring/{_state.num_runs}", store)
+    run = PrefixStore(f"sparring/{_state.num_runs}", store)
     watch = _Watch(run, rank=distributed.rank(), count=distributed.num_processes())
     _state.watch = watch
     watch.start()
@@ -277,15 +279,15 @@ def linger() -> None:
         time.sleep(1.5 * BEAT_SECONDS)
 
 
-def _store() -> dist.Store | None:
+def _store() -> Store | None:
     """A connection of its own to the store by which the processes met; None if there is none."""
     place, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if place is None or port is None:
         return None
-    store = dist.TCPStore(
+    store = TCPStore(
         place, int(port), is_master=False, wait_for_workers=False, timeout=_STORE_TIMEOUT
     )
-    return dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
 
 
 def _read(content: bytes) -> Ended:

@@ -20,8 +20,9 @@ def ends_of_parted_ranks(folder: Path) -> dict[str, Any]:
     def disturbed(*given: Any) -> Any:
         found = step(*given)
         if run.step == 2 and distributed.rank() == 1:
-            weight = next(run.game.method.teacher.parameters()).detach().flatten()
-            weight[0] = torch.nextafter(weight[0], torch.tensor(2.0))
+            weights = run.game.method.teacher.parameters()
+            vector = next(weight.detach() for weight in weights if weight.ndim == 1)
+            vector[0] = torch.nextafter(vector[0], torch.tensor(2.0))
         return found
 
     run.game.method.step = disturbed  # type: ignore[method-assign]

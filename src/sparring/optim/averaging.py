@@ -47,7 +47,8 @@ def _averaged_during_backward(
     exchange = _Exchange(parameters, mean_loss)
     with _no_gradients(parameters), ExitStack() as hooks:
         for place, parameter in enumerate(parameters):
-            hook = parameter.register_post_accumulate_grad_hook(partial(exchange.complete, place))
+            complete = partial(exchange.complete, place)
+            hook = parameter.register_post_accumulate_grad_hook(complete)  # type: ignore[no-untyped-call]
             hooks.callback(hook.remove)
         loss.backward(inputs=list(parameters))  # type: ignore[no-untyped-call]
         return exchange.result()

@@ -117,7 +117,7 @@ class RunFolder:
             yield
             return
         try:
-            lock = self._lock(time.monotonic() + patience_seconds)
+            lock = self._lock_within(patience_seconds)
         except OSError as error:
             raise not_written(self._lock_file, error) from None
         self._is_locked = True
@@ -156,7 +156,17 @@ class RunFolder:
                             self.path.rmdir()
                 raise
 
-    def _lock(self, give_up_at: float) -> int:
+    def _lock_within(self, patience_seconds: float) -> int:
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            try:
+                return self._lock()
+            except RunError:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(0.2)
+
+    def _lock(self) -> int:
         """Descriptor that holds the lock until it is closed."""
         while True:
             make_folder(self.path)
@@ -168,9 +178,6 @@ class RunFolder:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 os.close(number)
-                if time.monotonic() < give_up_at:
-                    time.sleep(0.2)
-                    continue
                 raise RunError(
                     f"{self.path} is in use by another process; wait for it or choose another --out"
                 ) from None
