@@ -53,14 +53,14 @@ def start(device: str = "auto") -> None:
             of its number on this machine, and tensors there are exchanged by NCCL.
 
     Raises:
-        ConfigError: if this machine has more processes than GPUs.
+        ConfigError: if a process has no GPU of its own.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     if not dist.is_initialized():
-        on_gpu = torch.cuda.is_available() and device.partition(":")[0] in ("auto", "cuda")
-        if on_gpu:
-            own = _own_gpu(torch.cuda.device_count())
+        kind, _, number = device.partition(":")
+        if torch.cuda.is_available() and kind in ("auto", "cuda"):
+            own = _own_gpu(torch.cuda.device_count(), wanted=number)
             torch.cuda.set_device(own)
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl", timeout=_STEP_TIMEOUT, device_id=torch.device("cuda", own)
@@ -73,12 +73,22 @@ def start(device: str = "auto") -> None:
         _groups.host = group
 
 
-def _own_gpu(num_gpus: int) -> int:
+def _own_gpu(num_gpus: int, *, wanted: str = "") -> int:
     """Number of this process's GPU.
 
+    Args:
+        num_gpus: number of GPUs that are visible to it.
+        wanted: number that the settings give for all processes; empty: none.
+
     Raises:
-        ConfigError: on all processes of a machine with more of them than GPUs.
+        ConfigError: on all processes of a machine with more of them than GPUs, or if they are all
+            to take the same one.
     """
+    if wanted:
+        raise ConfigError(
+            f"training.device=cuda:{wanted} is one GPU, and each process needs one of its own; "
+            "use cuda or auto"
+        )
     num_here = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), local_rank() + 1)
     if num_here > num_gpus:
         raise ConfigError(
@@ -139,9 +149,7 @@ def local_rank() -> int:
 
 def barrier() -> None:
     """Wait until every process is here."""
-    if num_processes() > 1:
-        with _exchange():
-            dist.barrier(_groups.host)
+    Largest(0).result()  # on the CPU; PyTorch's own barrier would put a tensor on the device
 
 
 def gather(tensor: Tensor) -> Tensor:
