@@ -7,6 +7,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.distributed import JointRows
 from sparring.errors import ConfigError, LostProcessError
+from sparring.meeting import own_gpu
 
 
 def rows(count: int = 3, *, seed: int = 0) -> Tensor:
@@ -91,7 +92,7 @@ def test_each_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     for rank in range(2):
         monkeypatch.setenv("LOCAL_RANK", str(rank))
-        assert distributed._own_gpu(2) == distributed._own_gpu(4) == rank
+        assert own_gpu(2) == own_gpu(4) == rank
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -101,9 +102,9 @@ def test_more_processes_than_gpus_are_refused_on_all_in_one_line(
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="2 processes on a machine with 1 visible GPU: each"):
-        distributed._own_gpu(1)
+        own_gpu(1)
     with pytest.raises(ConfigError, match="cuda:1 is one GPU, and each process needs one"):
-        distributed._own_gpu(2, wanted="1")
+        own_gpu(2, wanted="1")
 
 
 def test_an_exchange_that_fails_says_so_and_running_out_of_memory_stays_that() -> None:

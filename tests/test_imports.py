@@ -13,7 +13,7 @@ import sparring
 from sparring.methods import registry
 
 LAYERS = (
-    {"errors", "files", "regular_files", "config", "seeding", "distributed", "peers"},
+    {"errors", "files", "regular_files", "config", "seeding", "meeting", "distributed", "peers"},
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
     {"negatives"},

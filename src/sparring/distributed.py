@@ -21,7 +21,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sparring.errors import ConfigError, LostProcessError
+from sparring.errors import LostProcessError
+from sparring.meeting import meet
 
 _Value = TypeVar("_Value")
 _STEP_TIMEOUT = timedelta(minutes=30)
@@ -58,45 +59,11 @@ def start(device: str = "auto") -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     if not dist.is_initialized():
-        kind, _, number = device.partition(":")
-        if torch.cuda.is_available() and kind in ("auto", "cuda"):
-            own = _own_gpu(torch.cuda.device_count(), wanted=number)
-            torch.cuda.set_device(own)
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl", timeout=_STEP_TIMEOUT, device_id=torch.device("cuda", own)
-            )
-        else:
-            dist.init_process_group("gloo", timeout=_STEP_TIMEOUT)
+        meet(device, timeout=_STEP_TIMEOUT)
     if _groups.host is None:
         group = dist.new_group(backend="gloo", timeout=_HOST_TIMEOUT)
         assert isinstance(group, dist.ProcessGroup)  # every process is a member
         _groups.host = group
-
-
-def _own_gpu(num_gpus: int, *, wanted: str = "") -> int:
-    """Number of this process's GPU.
-
-    Args:
-        num_gpus: number of GPUs that are visible to it.
-        wanted: number that the settings give for all processes; empty: none.
-
-    Raises:
-        ConfigError: on all processes of a machine with more of them than GPUs, or if they are all
-            to take the same one.
-    """
-    if wanted:
-        raise ConfigError(
-            f"training.device=cuda:{wanted} is one GPU, and each process needs one of its own; "
-            "use cuda or auto"
-        )
-    num_here = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), local_rank() + 1)
-    if num_here > num_gpus:
-        raise ConfigError(
-            f"{num_here} processes on a machine with {num_gpus} visible "
-            f"GPU{'s' * (num_gpus > 1)}: each needs one of its own; start {num_gpus} "
-            f"(torchrun --nproc-per-node {num_gpus}), or train with --device cpu"
-        )
-    return local_rank()
 
 
 def stop() -> None:

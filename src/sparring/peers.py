@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from torch._C._distributed_c10d import PrefixStore, Store, TCPStore  # mypy sees no others
+from torch._C._distributed_c10d import PrefixStore, Store  # mypy sees no others
 
 from sparring import distributed
 from sparring.errors import LostProcessError, SparringError, TrainingError
+from sparring.meeting import connect
 
 BEAT_SECONDS = 1.0
 """Time between two beats of a process."""
@@ -212,12 +213,11 @@ def watched() -> Iterator[None]:
         LostProcessError: naming the process that has ended, in place of the error of the exchange
             that failed.
     """
-    store = _store() if distributed.num_processes() > 1 else None
-    if store is None:
+    if distributed.num_processes() == 1 or "MASTER_PORT" not in os.environ:
         yield
         return
     _state.num_runs += 1
-    run = PrefixStore(f"sparring/{_state.num_runs}", store)
+    run = PrefixStore(f"sparring/{_state.num_runs}", connect(_STORE_TIMEOUT))
     watch = _Watch(run, rank=distributed.rank(), count=distributed.num_processes())
     _state.watch = watch
     watch.start()
@@ -277,17 +277,6 @@ def linger() -> None:
     holds_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
     if _state.watch is not None and os.environ.get("RANK") == "0" and holds_store:
         time.sleep(1.5 * BEAT_SECONDS)
-
-
-def _store() -> Store | None:
-    """A connection of its own to the store by which the processes met; None if there is none."""
-    place, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if place is None or port is None:
-        return None
-    store = TCPStore(
-        place, int(port), is_master=False, wait_for_workers=False, timeout=_STORE_TIMEOUT
-    )
-    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
 
 
 def _read(content: bytes) -> Ended:

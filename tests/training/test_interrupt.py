@@ -123,6 +123,7 @@ def company(monkeypatch: pytest.MonkeyPatch) -> Company:
 
     monkeypatch.setattr(distributed, "num_processes", lambda: 3)
     monkeypatch.setattr(distributed, "Largest", Largest)
+    monkeypatch.setattr(interrupt, "ASK_SECONDS", 0.25)
     return made
 
 

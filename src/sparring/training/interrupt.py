@@ -18,7 +18,7 @@ that SLURM sends ahead of a time limit (`--signal=USR1@120`)."""
 REPEAT_SECONDS = 1.0
 """Time within which a second signal counts as the first one again, if there are several processes:
 what starts them passes on what they may have received themselves."""
-ASK_SECONDS = 0.25
+ASK_SECONDS = 1.0
 """Time between two questions of the processes to one another whether one of them is to stop."""
 MOST_STEPS = 64
 """Most steps between two questions."""
