@@ -6,6 +6,8 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.distributed import JointRows
+from sparring.errors import ConfigError, LostProcessError
+from sparring.meeting import own_gpu
 
 
 def rows(count: int = 3, *, seed: int = 0) -> Tensor:
@@ -84,3 +86,38 @@ def test_the_shares_of_all_processes_are_the_joint_draw(monkeypatch: pytest.Monk
         numbers.append(distributed.own_rows(2))
     assert [share.tolist() for share in shares] == [[0, 1], [2, 3], [4, 5]]
     assert all(torch.equal(*pair) for pair in zip(shares, numbers, strict=True))
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert own_gpu(2) == own_gpu(4) == rank
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_more_processes_than_gpus_are_refused_on_all_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes on a machine with 1 visible GPU: each"):
+        own_gpu(1)
+    with pytest.raises(ConfigError, match="cuda:1 is one GPU, and each process needs one"):
+        own_gpu(2, wanted="1")
+
+
+def test_an_exchange_that_fails_says_so_and_running_out_of_memory_stays_that() -> None:
+    with (
+        pytest.raises(LostProcessError, match="between the processes failed: closed by peer"),
+        distributed._exchange(),
+    ):
+        raise RuntimeError("closed by peer\nand where")
+    with pytest.raises(torch.OutOfMemoryError), distributed._exchange():
+        raise torch.OutOfMemoryError("too large")
+
+
+def test_a_single_process_finds_its_own_values() -> None:
+    assert distributed.Largest(3, 5).result() == [3, 5]
+    assert distributed.everyones("rows") == ["rows"]
+    assert distributed.share({"seed": 1}) == {"seed": 1}

@@ -1,13 +1,18 @@
 """Communication between processes by `torch.distributed` under `torchrun` or SLURM, and the same
 calls for one process.
 
-This is the only module that communicates. Every function works unchanged in a single process, so
-that no other module needs the number of processes. Gathered tensors are in rank order. Tested with
-gloo on the CPU; NCCL is untested here.
+This is the only module that exchanges tensors and objects (`peers` watches the processes
+themselves). Every function works unchanged in a single process, so that no other module needs the
+number of processes. Gathered tensors are in rank order. Tested with gloo on the CPU; NCCL is
+untested here.
+
+Tensors of the step go through the default group, NCCL between GPUs. Small objects of the host, and
+whatever may wait for long, go through a second group on the CPU, so that no device waits for them.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,20 +21,72 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sparring.errors import LostProcessError
+from sparring.meeting import meet
+
 _Value = TypeVar("_Value")
+_STEP_TIMEOUT = timedelta(minutes=30)
+"""Time that an exchange within a step may wait, such as for the main process's monitor. Processes
+that have ended are found by `peers`, in seconds."""
+_HOST_TIMEOUT = timedelta(days=7)
+"""Time that an exchange outside of a step may wait, such as for a store of decoded images."""
 
 
-def start() -> None:
-    """Join the process group when launched by `torchrun` (WORLD_SIZE > 1); otherwise do nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+@dataclass
+class _Groups:
+    """Groups besides the default one.
+
+    Attributes:
+        host: group on the CPU; None: the default one.
+    """
+
+    host: dist.ProcessGroup | None = None
+
+
+_groups = _Groups()
+
+
+def start(device: str = "auto") -> None:
+    """Join the process group when launched by `torchrun` (WORLD_SIZE > 1); otherwise do nothing.
+
+    Args:
+        device: device of the run by its name in the settings. For CUDA, each process takes the GPU
+            of its number on this machine, and tensors there are exchanged by NCCL.
+
+    Raises:
+        ConfigError: if a process has no GPU of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if not dist.is_initialized():
+        meet(device, timeout=_STEP_TIMEOUT)
+    if _groups.host is None:
+        group = dist.new_group(backend="gloo", timeout=_HOST_TIMEOUT)
+        assert isinstance(group, dist.ProcessGroup)  # every process is a member
+        _groups.host = group
 
 
 def stop() -> None:
     """Leave the process group, if any."""
+    _groups.host = None
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Context of one exchange.
+
+    Raises:
+        LostProcessError: if it fails, mostly since another process has ended.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise LostProcessError(f"an exchange between the processes failed: {reason}") from error
 
 
 def rank() -> int:
@@ -59,8 +116,7 @@ def local_rank() -> int:
 
 def barrier() -> None:
     """Wait until every process is here."""
-    if num_processes() > 1:
-        dist.barrier()
+    Largest(0).result()  # on the CPU; PyTorch's own barrier would put a tensor on the device
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -70,7 +126,8 @@ def gather(tensor: Tensor) -> Tensor:
     if num_processes() == 1:
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(num_processes())]
-    dist.all_gather(parts, tensor)
+    with _exchange():
+        dist.all_gather(parts, tensor)
     return torch.cat(parts)
 
 
@@ -87,7 +144,8 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """Sum over processes of the gradients for this process's rows."""
         total = gradient.contiguous().clone()
-        dist.all_reduce(total)
+        with _exchange():
+            dist.all_reduce(total)
         start_row = rank() * ctx.num_rows
         return total[start_row : start_row + ctx.num_rows]
 
@@ -165,25 +223,78 @@ def own_share(joint_rows: Tensor) -> Tensor:
     return joint_rows[rank() * count : (rank() + 1) * count]
 
 
+class Mean:
+    """Means of tensors over all processes, being computed in one exchange.
+
+    Args:
+        tensors: of one data type and device; every process must hold ones of the same shapes.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _exchange():
+            self._work = dist.all_reduce(self._flat, async_op=True)
+
+    def write(self) -> None:
+        """Replace the tensors by their means. On a GPU the device's next operations wait for the
+        exchange, and the host does not."""
+        with _exchange():
+            self._work.wait()
+        self._flat /= num_processes()
+        parts = torch.split(self._flat, [tensor.numel() for tensor in self._tensors])
+        for tensor, part in zip(self._tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
 def average(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its mean over processes, in one exchange per data type."""
     if num_processes() == 1 or not tensors:
         return
-    for dtype in {tensor.dtype for tensor in tensors}:
-        group = [tensor for tensor in tensors if tensor.dtype == dtype]
-        flat = torch.cat([tensor.reshape(-1) for tensor in group])
-        dist.all_reduce(flat)
-        flat /= num_processes()
-        parts = torch.split(flat, [tensor.numel() for tensor in group])
-        for tensor, part in zip(group, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in one order everywhere
+        Mean([tensor for tensor in tensors if tensor.dtype == dtype]).write()
+
+
+class Largest:
+    """Largest numbers of all processes, being found on the CPU while steps go on.
+
+    Args:
+        numbers: whole numbers of this process; every process must hold as many.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._found = torch.tensor(numbers)
+        self._work = None
+        if num_processes() > 1:
+            with _exchange():
+                self._work = dist.all_reduce(
+                    self._found, op=dist.ReduceOp.MAX, group=_groups.host, async_op=True
+                )
+
+    def result(self) -> list[int]:
+        """Wait for the largest of each number."""
+        if self._work is not None:
+            with _exchange():
+                self._work.wait()
+        return [int(number) for number in self._found]
+
+
+def everyones(value: _Value) -> list[_Value]:
+    """Values of all processes in rank order; any objects that can be pickled."""
+    if num_processes() == 1:
+        return [value]
+    found: list[Any] = [None] * num_processes()
+    with _exchange():
+        dist.all_gather_object(found, value, group=_groups.host)
+    return found
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite the tensors of every process with those of rank 0."""
     if num_processes() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor.detach(), src=0)  # writes into the storage, outside of any graph
+            with _exchange():
+                dist.broadcast(tensor.detach(), src=0)  # into the storage, outside of any graph
 
 
 def share(value: _Value) -> _Value:
@@ -191,5 +302,6 @@ def share(value: _Value) -> _Value:
     if num_processes() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    with _exchange():
+        dist.broadcast_object_list(box, src=0, group=_groups.host)
     return box[0]

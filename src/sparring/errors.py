@@ -4,6 +4,7 @@ name.
     SparringError                 exit 1: the run failed
     |-- CheckpointError           a checkpoint that is damaged or belongs to another configuration
     |-- StorageError              the disk is full or may not be written
+    |-- LostProcessError          another process of the run has ended
     |-- TrainingError             the training itself failed
     |   `-- DivergedError         a player's loss, gradient or parameters are not finite
     `-- UsageError (ValueError)   exit 2: the caller can correct it
@@ -30,6 +31,19 @@ class CheckpointError(SparringError):
 
 class StorageError(SparringError):
     """The disk is full or the folder cannot be written."""
+
+
+class LostProcessError(SparringError):
+    """Another process of the run has ended, or an exchange with it failed.
+
+    Args:
+        message: one sentence.
+        is_told: whether another process prints why.
+    """
+
+    def __init__(self, message: str, *, is_told: bool = False) -> None:
+        super().__init__(message)
+        self.is_told = is_told
 
 
 class TrainingError(SparringError):

@@ -308,11 +308,12 @@ def test_run_without_a_checkpoint_has_its_own_message(
     (run / "checkpoint" / "last.pt").unlink()
     done = command("resume", run)
     assert done.code == 1
-    assert done.error.endswith("the run was stopped before its first one, train it anew")
+    assert done.error.endswith("begin it anew with `sparring train` and --resume-if-exists")
     done = command(*train_arguments(photos, run))
     assert (done.code, done.error) == (
         2,
-        f"{run} holds a run already; it has no checkpoint; remove it or choose another --out",
+        f"{run} holds a run already; it has no checkpoint; begin it anew with --resume-if-exists "
+        "or choose another --out",
     )
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import games
 from sparring.errors import RunError, StorageError
 from sparring.files import write_atomically
+from sparring.training import run_folder
 from sparring.training.run_folder import RunFolder
 
 
@@ -228,3 +230,21 @@ def test_fields_of_another_type_pass_for_missing(tmp_path: Path) -> None:
     folder.environment.write_text('{"classes": 1, "changes": {}, "device": "cpu"}')
     assert folder.read_environment() == {"device": "cpu"}
     assert folder.read_classes() == {}
+
+
+def test_a_restarted_run_waits_for_its_former_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, again = RunFolder(tmp_path), RunFolder(tmp_path)
+    former.write_config(games.config("simclr"))
+    with ExitStack() as ends:
+        ends.enter_context(former.locked())
+        monkeypatch.setattr(run_folder.time, "sleep", lambda _: ends.close())
+        with again.claimed(goes_on=True):
+            assert again.config.exists()
+    with (
+        former.locked(),
+        pytest.raises(RunError, match="in use by another process"),
+        again.locked(patience_seconds=0.01),
+    ):
+        pass

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from sparring import distributed
+from sparring import distributed, peers
 from sparring.api.common import Run, folder_of, heard_by
+from sparring.data.dataset import Dataset
 from sparring.data.sources.source import ImageData
 from sparring.methods import registry
 from sparring.methods.method import Method
@@ -17,8 +18,9 @@ from sparring.training.configure import configure, stored_path
 from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
+from sparring.training.loop import Training
 from sparring.training.opening import data_path, open_images
-from sparring.training.resuming import conditions, require_same
+from sparring.training.resuming import conditions, require_same, require_same_run
 from sparring.training.run import (
     prepare,
     pretrain_opponent,
@@ -39,6 +41,7 @@ def train(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
+    resume_if_exists: bool = False,
     listener: Listener | None = None,
     progress: bool = True,
     **training: int | str | None,
@@ -58,6 +61,8 @@ def train(
         backbone: a network of your own, of which a copy is trained; parameters that require no
             gradient stay as they are. Resuming or loading such a run needs it again, with any
             weights.
+        resume_if_exists: whether to continue the run that `out` holds, if its settings and images
+            are these; one without a checkpoint is begun anew, and a finished one left as it is.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
@@ -76,10 +81,11 @@ def train(
         backbone=backbone,
         **training,
     )
-    distributed.start()
+    distributed.start(config.training.device)
     folder = RunFolder(out)
     with (
-        folder.claimed() if distributed.is_main() else nullcontext(),
+        peers.watched(),
+        folder.claimed(goes_on=resume_if_exists) if distributed.is_main() else nullcontext(),
         heard_by(listener, progress=progress) as heard,
     ):
         distributed.barrier()
@@ -88,12 +94,17 @@ def train(
         asked = config.training.batch_size
         if not gives_batch_size(settings, training):
             config = with_fitting_batch(config, len(dataset))
-        training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-        if heard is not None:
-            steps = training_run.loader.steps_per_epoch
-            for line in cautions(config, len(dataset), steps_per_epoch=steps, asked_batch=asked):
-                heard.report(line)
-        pretrain_opponent(training_run, heard, backbone=backbone)
+        if resume_if_exists and _is_continued(folder, config, dataset, heard):
+            network = given_again(folder, backbone)
+            training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
+            _restore(training_run, heard)
+        else:
+            training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
+            if heard is not None:
+                steps, count = training_run.loader.steps_per_epoch, len(dataset)
+                for line in cautions(config, count, steps_per_epoch=steps, asked_batch=asked):
+                    heard.report(line)
+            pretrain_opponent(training_run, heard, backbone=backbone)
         run_training(training_run, folder)
     return Run(folder.path)
 
@@ -140,8 +151,9 @@ def resume(
     config = folder.read_config()
     newest_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
-    distributed.start()
+    distributed.start(config.training.device)
     with (
+        peers.watched(),
         folder.locked() if distributed.is_main() else nullcontext(),
         heard_by(listener, progress=progress) as heard,
     ):
@@ -161,14 +173,42 @@ def resume(
         network = given_again(folder, backbone)
         training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
         training_run.changed = changed
-        training_run.restore()
-        if training_run.step >= training_run.last_step and heard is not None:
-            heard.report(
-                f"{folder.path} has made all its {training_run.step:,} steps; there is nothing "
-                "left to train"
-            )
+        _restore(training_run, heard)
         run_training(training_run, folder)
     return Run(folder.path)
+
+
+def _is_continued(
+    folder: RunFolder, config: RunConfig, dataset: Dataset, heard: Listener | None
+) -> bool:
+    """Whether the folder holds a run of this configuration with a checkpoint.
+
+    Raises:
+        RunError: if it holds a run of another configuration.
+    """
+    holds_run, has_checkpoint = distributed.share((folder.config.exists(), folder.has_checkpoint()))
+    if holds_run:
+        require_unchanged_classes(config, folder, heard)
+        require_same_run(
+            folder,
+            config,
+            conditions(dataset, choose_device(config.training.device)),
+            report=heard.report if heard is not None else lambda _: None,
+        )
+        if heard is not None:
+            is_of = "goes on" if has_checkpoint else "has no checkpoint and begins anew"
+            heard.report(f"the run in {folder.path} {is_of}")
+    return has_checkpoint
+
+
+def _restore(training: Training, heard: Listener | None) -> None:
+    """Go back to the last checkpoint, and say so if there is nothing left to train."""
+    training.restore()
+    if training.step >= training.last_step and heard is not None:
+        heard.report(
+            f"{training.folder.path} has made all its {training.step:,} steps; there is nothing "
+            "left to train"
+        )
 
 
 def _names(given: str | Sequence[str]) -> list[str]:

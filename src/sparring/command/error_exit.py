@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from sparring.errors import SparringError
@@ -29,17 +30,17 @@ def exit_on_interrupt(run: Path) -> Iterator[None]:
         elif num_lost:
             message = (
                 f"stopped at once, before the first checkpoint: {steps} {are} lost (one signal "
-                f"alone saves first); remove {run}, or train with another --out"
+                f"alone saves first); train again with --resume-if-exists, or another --out"
             )
         else:
             message = "stopped before the first step; nothing is lost"
-        exit_with_message(message, 1)
+        exit_with_message(message, 1, stop)
 
 
 def exit_with_error(error: Exception) -> NoReturn:
     """Exit with one line about an error, and the exit code of its kind."""
     if isinstance(error, SparringError):
-        exit_with_message(str(error), error.exit_code)
+        exit_with_message(str(error), error.exit_code, error)
     if hasattr(error, "format_message"):  # typer has its own copy of click's exceptions
         message = " ".join(str(error.format_message()).split())
         if not message:  # no command given: the help has been shown
@@ -47,20 +48,36 @@ def exit_with_error(error: Exception) -> NoReturn:
         exit_with_message(message.replace(": Input should be", ": it should be"), 2)
     if isinstance(error, OSError) and error.errno is not None:
         exit_with_message(
-            f"{error.strerror}: {error.filename}" if error.filename else str(error), 1
+            f"{error.strerror}: {error.filename}" if error.filename else str(error), 1, error
         )
     if is_out_of_memory(error):
         exit_with_message(f"out of memory: {error}; take a smaller batch, image or network", 1)
     exit_with_message(
-        f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1
+        f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1, error
     )
 
 
-def exit_with_message(message: str, code: int) -> NoReturn:
-    """Exit with one line on standard error."""
-    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
-    sys.stderr.flush()
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+def exit_with_message(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    """Exit with one line on standard error; of several processes, one prints it.
+
+    Args:
+        message: what to print.
+        code: exit code.
+        error: error of which the message is.
+    """
+    is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    beginning = "" if is_alone else _peers().speaker(error)
+    if beginning is not None:
+        sys.stderr.write(f"error: {beginning}{' '.join(message.splitlines())}\n")
+        sys.stderr.flush()
+    if not is_alone:
         # The other processes wait in a collective call; exiting at once lets torchrun end them.
+        _peers().linger()
         os._exit(code)
     raise SystemExit(code)
+
+
+def _peers() -> ModuleType:
+    from sparring import peers  # imports torch
+
+    return peers

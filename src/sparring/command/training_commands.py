@@ -102,6 +102,14 @@ def train(
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
+    resume_if_exists: Annotated[
+        bool,
+        typer.Option(
+            "--resume-if-exists",
+            help="Continue the run in RUN if it is this one, as a restarted or requeued job does; "
+            "without a checkpoint, begin it anew.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
@@ -116,6 +124,7 @@ def train(
             opponent=opponent,
             recipe=recipe,
             settings=settings_tree(settings),
+            resume_if_exists=resume_if_exists,
             listener=display,
             epochs=epochs,
             batch_size=batch_size,
@@ -124,7 +133,7 @@ def train(
             device=device,
             max_steps=max_steps,
         )
-        _finish(run, display, as_json=as_json)
+        _finish(run, display, as_json=as_json, keep_scores=resume_if_exists)
 
 
 def resume(
@@ -169,15 +178,24 @@ def resume(
         _finish(done, display, as_json=as_json)
 
 
-def _finish(run: Any, display: Any, *, as_json: bool) -> None:
-    """Score a finished run if its images have labels, and print the next command."""
+def _finish(run: Any, display: Any, *, as_json: bool, keep_scores: bool = False) -> None:
+    """Score a finished run if its images have labels, and print the next command.
+
+    Args:
+        run: finished run.
+        display: what shows it.
+        as_json: whether to print for programs.
+        keep_scores: whether a run that has been scored is not scored again.
+    """
     from sparring import api, distributed
 
     is_main = distributed.is_main()
     distributed.stop()  # only the main process scores; no collective call may wait for the others
     if not is_main:
         return
-    scores = api.score_after_training(run, listener=display)
+    found = {key: value for key, value in run.scores.items() if key != "results"}
+    is_scored = keep_scores and "geometry" in found.get("trained", {})  # the last of its scores
+    scores = found if is_scored else api.score_after_training(run, listener=display)
     display.close()
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), "scores": scores}))

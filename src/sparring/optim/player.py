@@ -10,9 +10,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from sparring import distributed
 from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
+from sparring.optim.averaging import averaged_gradients
 from sparring.optim.finite_check import FiniteCheck
 from sparring.optim.optimizers import FORMS, OptimizerName, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
@@ -166,11 +166,7 @@ class Player:
         """
         loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
-        found = list(
-            torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        )
-        mean_loss = loss.detach().clone()
-        distributed.average([*found, mean_loss])
+        found, mean_loss = averaged_gradients(loss, parameters)
         self.check.require(self.name, mean_loss, found)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient

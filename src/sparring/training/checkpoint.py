@@ -26,6 +26,8 @@ FORMAT = 1
 """Format version of checkpoints; increased when older ones can no longer be read."""
 RESUME = "free some space and use `sparring resume`"
 """What to do about a disk that is full once there is a checkpoint."""
+ANEW = "free some space and train again with --resume-if-exists"
+"""What to do about a disk that is full before the first checkpoint."""
 
 
 class DamagedError(Exception):
@@ -57,7 +59,7 @@ def save_checkpoint(
         "method": game.method.state_dict(),
         "players": {name: player.state_dict() for name, player in game.players.items()},
     }
-    write_state(path, content, advice=RESUME if path.exists() else AGAIN)
+    write_state(path, content, advice=RESUME if path.exists() else ANEW)
 
 
 def write_state(path: Path, content: Mapping[str, Any], *, advice: str = AGAIN) -> None:
@@ -103,7 +105,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = read_state(path)
     except FileNotFoundError:
         raise CheckpointError(
-            f"no checkpoint at {path}; the run was stopped before its first one, train it anew"
+            f"no checkpoint at {path}; the run was stopped before its first one; begin it "
+            "anew with `sparring train` and --resume-if-exists"
         ) from None
     except DamagedError:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from sparring import distributed
+from sparring import distributed, peers
 from sparring.acceleration.compiled import Compiler
 from sparring.config import toml_text
 from sparring.data.dataset import Dataset
@@ -28,10 +28,11 @@ from sparring.training.checkpoint import (
 )
 from sparring.training.divergence import Divergence
 from sparring.training.feed import FedStep, Feed
-from sparring.training.interrupt import StoppedAtOnce, StopRequest, stop_on_signal
+from sparring.training.interrupt import AgreedStop, StoppedAtOnce, stop_on_signal
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
+from sparring.training.rank_equality import require_equal_ranks
 from sparring.training.required_views import require_views
 from sparring.training.resuming import Difference, conditions
 from sparring.training.run_folder import RunFolder
@@ -139,15 +140,25 @@ class Training:
         self.game.method.train()
         self._clock = self._record_clock = self._checkpoint_clock = time.monotonic()
         self._record_step = self.step
+        self._tell_kept()
         file = (
             MetricsFile(self.folder.metrics, keep_before=self.step)
             if distributed.is_main()
             else None
         )
         try:
-            with stop_on_signal() as request, told_out_of_memory(self.config, self._stopped):
-                while self.step < self.last_step and not request.is_set:
-                    self._run_epoch(file, request)
+            with (
+                stop_on_signal() as request,
+                peers.explained(),
+                told_out_of_memory(self.config, self._stopped),
+            ):
+                stop = AgreedStop(request)
+                while self.step < self.last_step and not stop.is_set:
+                    self._run_epoch(file, stop)
+                stop.settle()
+                require_equal_ranks(self.game, step=self.step)
+                self._save()
+                distributed.barrier()  # all wait for the checkpoint: the first to exit ends all
         except KeyboardInterrupt:
             raise StoppedAtOnce(self.step - max(self._saved_step, 0)) from None
         finally:
@@ -155,8 +166,7 @@ class Training:
                 file.close()
             if distributed.is_main():
                 self.folder.write_quarantine(self.dataset.quarantine)
-        self._save()
-        if request.is_set:
+        if stop.is_set:
             raise KeyboardInterrupt
         self._save_backbone()
 
@@ -178,7 +188,7 @@ class Training:
         self._stop_if_diverged()
         return (time.monotonic() - start) / steps
 
-    def _run_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
+    def _run_epoch(self, file: MetricsFile | None, stop: AgreedStop) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
         for fed in self.feed.steps(epoch, first):
             metrics = self._run_step(fed)
@@ -186,7 +196,9 @@ class Training:
             self._record(metrics, file)
             self.step += 1
             self._save_if_due()
-            if self.step >= self.last_step or request.is_set:
+            if self.step % self.config.training.compare_steps == 0:
+                require_equal_ranks(self.game, step=self.step)
+            if stop.follows() or self.step >= self.last_step:
                 break
 
     def _run_step(self, fed: FedStep) -> Metrics:
@@ -216,17 +228,24 @@ class Training:
         error = self._divergence.failed() or error  # which a divergence may have caused
         if isinstance(error, DivergedError) and error.step is not None:
             self.step = error.step
-        kept = "there is no checkpoint yet"
-        if self._saved_step >= 0:
-            kept = f"the checkpoint of step {self._saved_step} is kept"
-            if self._exploded:
-                kept += f", but the parameters of {', '.join(self._exploded)} had exploded by then"
+        kept = self._kept()
+        if self._exploded:
+            kept += f", but the parameters of {', '.join(self._exploded)} had exploded by then"
         reason = self._divergence.explained(error) or error
         return TrainingError(f"{self.config.method} stopped at step {self.step}: {reason} ({kept})")
 
     def _stop_if_diverged(self) -> None:
         if (error := self._divergence.failed()) is not None:
             raise self._stopped(error)
+
+    def _kept(self) -> str:
+        if self._saved_step < 0:
+            return "there is no checkpoint yet"
+        return f"the checkpoint of step {self._saved_step} is kept"
+
+    def _tell_kept(self) -> None:
+        if self._saved_step >= 0 and distributed.is_main():
+            peers.keep(f"{self._kept()}: continue with `sparring resume {self.folder.path}`")
 
     def _require_finite(self) -> None:
         try:
@@ -304,6 +323,7 @@ class Training:
                 )
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
             self._is_last_lost, self._exploded = False, self._divergence.exploded()
+            self._tell_kept()
 
     def _save_backbone(self) -> None:
         if distributed.is_main():

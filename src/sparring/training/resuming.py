@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sparring import distributed
-from sparring.config import leaves
+from sparring.config import leaves, toml_text
 from sparring.data.dataset import Dataset
 from sparring.errors import CheckpointError, ConfigError, RunError, unknown_name
 from sparring.models.backbones import CUSTOM
@@ -37,6 +37,7 @@ FREE = {
     "training.monitor_epochs",
     "training.monitor_images",
     "training.checkpoint_minutes",
+    "training.compare_steps",
     "training.keep_checkpoints",
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
@@ -113,6 +114,42 @@ def require_same(
     if "seed" in changed and distributed.is_main():
         _keep_start(content["config"], folder)
     return changed
+
+
+def require_same_run(
+    folder: RunFolder,
+    config: RunConfig,
+    now: Mapping[str, str | int],
+    *,
+    report: Callable[[str], None],
+) -> None:
+    """Check that a folder holds the run that a configuration gives, so that it can be continued, or
+    begun anew if it has no checkpoint.
+
+    Args:
+        folder: run folder with or without a checkpoint.
+        config: resolved configuration of the command that is to train.
+        now: see `conditions`.
+        report: receives one line each about changed bits, and about what cannot be checked.
+
+    Raises:
+        RunError: if a setting, or an image, is another one.
+    """
+    has_checkpoint = folder.has_checkpoint()
+    content: Mapping[str, Any] = {"config": toml_text(folder.read_config().tree())}
+    if has_checkpoint:
+        _, content = newest_checkpoint(folder.checkpoint, report)
+    before = {**folder.read_environment(), **content.get("conditions", {})}
+    settings = _changed_settings(content["config"], config, report)
+    rounded = {name: settings.pop(name) for name in ROUNDING & settings.keys()}
+    different = {**settings, **(_changed_images(before, now) if has_checkpoint else {})}
+    if different:
+        raise RunError(
+            f"{folder.path} holds a run of another configuration: {_sentence(different)}; give it "
+            "the same, or choose another --out"
+        )
+    if has_checkpoint:
+        _tell_bits(folder, before, now, rounded, report)
 
 
 def changes(changed: Mapping[str, Difference], *, step: int) -> list[str]:

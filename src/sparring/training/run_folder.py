@@ -20,7 +20,6 @@ from sparring.config import read_toml, toml_text
 from sparring.data.names import shown
 from sparring.errors import RunError, StorageError
 from sparring.files import (
-    AGAIN,
     is_part,
     make_folder,
     not_written,
@@ -28,9 +27,12 @@ from sparring.files import (
     write_atomically,
 )
 from sparring.regular_files import read_bytes
-from sparring.training.checkpoint import RESUME, kept_checkpoints
+from sparring.training.checkpoint import ANEW, RESUME, kept_checkpoints
 from sparring.training.settings import RunConfig
 
+PATIENCE_SECONDS = 30.0
+"""Time that a restarted run waits for its former process, which may still be about to end, or whose
+lock a network file system has not yet given up."""
 PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
 
 
@@ -51,18 +53,27 @@ class RunFolder:
         self._lock_file = self.path / ".lock"
         self._is_locked = False
 
-    def create(self) -> None:
+    def has_checkpoint(self) -> bool:
+        """Whether the folder's run can be continued."""
+        return self.checkpoint.exists() or bool(kept_checkpoints(self.checkpoint))
+
+    def create(self, *, goes_on: bool = False) -> None:
         """Create the folder.
+
+        Args:
+            goes_on: whether the folder may hold a run.
 
         Raises:
             RunError: if it is not empty; nothing is changed then.
             StorageError: if it cannot be created.
         """
         if self.config.exists():
+            if goes_on:
+                return
             how = (
                 f"continue it with `sparring resume {self.path}`"
-                if self.checkpoint.exists() or kept_checkpoints(self.checkpoint)
-                else "it has no checkpoint; remove it"
+                if self.has_checkpoint()
+                else "it has no checkpoint; begin it anew with --resume-if-exists"
             )
             raise RunError(f"{self.path} holds a run already; {how} or choose another --out")
         if self.path.exists() and (not self.path.is_dir() or self._holds_anything()):
@@ -91,9 +102,12 @@ class RunFolder:
             )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, patience_seconds: float = 0.0) -> Iterator[None]:
         """Lock the folder, made if missing, against training by other processes; a lock within a
         lock of the same object does nothing.
+
+        Args:
+            patience_seconds: time to wait for another process that holds the lock.
 
         Raises:
             RunError: if another process holds the lock.
@@ -103,7 +117,7 @@ class RunFolder:
             yield
             return
         try:
-            lock = self._lock()
+            lock = self._lock_within(patience_seconds)
         except OSError as error:
             raise not_written(self._lock_file, error) from None
         self._is_locked = True
@@ -114,20 +128,25 @@ class RunFolder:
             os.close(lock)
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Create and lock the folder of a new run, before anything else is done for it.
+    def claimed(self, *, goes_on: bool = False) -> Iterator[None]:
+        """Create and lock the folder of a run, before anything else is done for it.
 
         If the run ends with an error before it wrote anything, the folder is as it was before.
+
+        Args:
+            goes_on: whether the folder may hold a run, whose process may be about to end.
 
         Raises:
             RunError: if the folder is not empty, or another process has claimed it.
             StorageError: if it cannot be created.
         """
         is_new = not self.path.exists()
-        self.create()
-        with self.locked():
+        self.create(goes_on=goes_on)
+        with self.locked(patience_seconds=PATIENCE_SECONDS if goes_on else 0.0):
             try:
-                self.create()  # another process may have finished a run before the lock
+                self.create(
+                    goes_on=goes_on
+                )  # another process may have finished a run before the lock
                 yield
             except BaseException:
                 if not self._holds_anything():
@@ -136,6 +155,16 @@ class RunFolder:
                         if is_new:
                             self.path.rmdir()
                 raise
+
+    def _lock_within(self, patience_seconds: float) -> int:
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            try:
+                return self._lock()
+            except RunError:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(0.2)
 
     def _lock(self) -> int:
         """Descriptor that holds the lock until it is closed."""
@@ -217,7 +246,7 @@ class RunFolder:
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file of the training."""
-        write_atomically(path, content, advice=RESUME if self.checkpoint.exists() else AGAIN)
+        write_atomically(path, content, advice=RESUME if self.checkpoint.exists() else ANEW)
 
 
 def environment(device: torch.device) -> dict[str, str | int]:

@@ -59,6 +59,9 @@ class TrainingSettings(Settings):
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Minutes between checkpoints; 0: after every step. A checkpoint is always written at the end
     and on interruption."""
+    compare_steps: int = Field(default=1000, ge=1)
+    """Number of steps between comparisons of what several processes hold (parameters, teachers,
+    banks, queues), which must be equal to the bit; they are also compared at the end."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Number of checkpoints that are kept: the last one, and those before it as `step-N.pt`, which
     are used if the last one is damaged."""
