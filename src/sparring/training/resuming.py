@@ -40,7 +40,7 @@ FREE = {
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""
-ROUNDING = {"training.acceleration", "training.channels_last"}
+ROUNDING = {"training.acceleration", "training.channels_last", "training.deterministic"}
 """Settings that change results by rounding only."""
 FIXED = ("encoder.", "method", "opponent")
 """Beginnings of the settings that a checkpoint cannot take over, so that they cannot be changed
@@ -107,6 +107,7 @@ def require_same(
     if changed:
         report(f"changed on purpose at step {content['step']:,}: {_sentence(changed)}")
     _tell_bits(folder, before, now, rounded, report)
+    _tell_order(config, now, report)
     if "seed" in changed and distributed.is_main():
         _keep_start(content["config"], folder)
     return changed
@@ -167,6 +168,17 @@ def _tell_bits(
         report(
             f"{folder.path} does not say with which {', '.join(unknown)} it was trained, so "
             "whether they are the same was not checked"
+        )
+
+
+def _tell_order(
+    config: RunConfig, now: Mapping[str, str | int], report: Callable[[str], None]
+) -> None:
+    """Tell that sums on other devices than the CPU have no fixed order."""
+    if now.get("device", "cpu") != "cpu" and not config.training.deterministic:
+        report(
+            f"on {now['device']} this run goes on within rounding, not to the bit; "
+            "training.deterministic=true makes runs on CUDA repeat every bit, and slower"
         )
 
 

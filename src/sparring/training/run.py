@@ -12,6 +12,7 @@ from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
+from sparring.training.determinism import as_configured
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training, needs_images
@@ -59,6 +60,7 @@ def prepare(
     return training
 
 
+@as_configured
 def pretrain_opponent(
     training: Training,
     listener: Listener | None,
@@ -91,6 +93,7 @@ def pretrain_opponent(
     distributed.broadcast([*game.method.parameters(), *game.method.buffers()])
 
 
+@as_configured
 def run_training(training: Training, folder: RunFolder) -> None:
     """Train to the end in the folder, which is locked against other processes.
 
