@@ -68,8 +68,7 @@ def unordered(names: set[str]) -> set[str]:
     return {
         name
         for name in names
-        if name.startswith(UNORDERED)
-        and ("backward" in name or not name.startswith(BACKWARD_ONLY))
+        if name.startswith(UNORDERED) and ("backward" in name or not name.startswith(BACKWARD_ONLY))
     }
 
 

@@ -35,7 +35,10 @@ def as_configured(
     it."""
 
     @wraps(work)
-    def done(training: "Training", /, *given: Parameters.args, **named: Parameters.kwargs) -> Result:
+    def done(
+        training: "Training", /, *given: Parameters.args, **named: Parameters.kwargs
+    ) -> Result:
+        """The result of the work."""
         if not training.config.training.deterministic:
             return work(training, *given, **named)
         with deterministic():

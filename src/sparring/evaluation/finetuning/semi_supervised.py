@@ -13,6 +13,7 @@ from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.device_work import resident
 from sparring.evaluation.finetuning.finetuning import (
     FineTuningSettings,
     budget_warning,
@@ -132,7 +133,9 @@ def semi_supervised(
             fit = f"{name} of the labels, draw {number + 1}"
             seed = derived_seed(data.seed, "tuning", number)
             classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=fit)
-            predicted[fit] = predictions(classifier, classified.test, classified.test_rows)
+            predicted[fit] = predictions(
+                classifier, resident(data, classified.test), classified.test_rows
+            )
             accuracies.setdefault(name, []).append(top_1(predicted[fit], classified.test_labels))
     rows: list[list[str | float | int | None]] = [
         [name, len(budgets[name][0]), *spread(found), len(found)]

@@ -187,7 +187,9 @@ def _bilinear_weights(
     size = centres.shape[1]
     if beyond == "border":
         centres = centres.clamp(0, size - 1)
-    return (1 - (centres[:, :, None] - torch.arange(size, device=centres.device)).abs()).clamp_min(0)
+    return (1 - (centres[:, :, None] - torch.arange(size, device=centres.device)).abs()).clamp_min(
+        0
+    )
 
 
 def _grey(images: Tensor) -> Tensor:
