@@ -144,16 +144,26 @@ def test_losses_are_looked_at_seldom_and_name_the_first_step_that_is_not_finite(
     assert losses.values() == [0.5, 0.5, 0.5, 0.25]
     for value in (1.0, float("inf"), float("nan")):
         losses.add(torch.tensor(value))
-    with pytest.raises(TrainingError, match="^inf at 5$"):
+    with pytest.raises(TrainingError, match=r"^inf at 5$"):
         losses.values()
 
 
 def test_views_of_several_steps_at_once_are_those_of_each() -> None:
     dataset, labels = stored()
-    settings = FineTuningSettings(steps=7, batch_size=16)
     images = DeviceImages(dataset, torch.device("cpu"), stays=False)
     one, three = (
-        list(tuning_batches(images, torch.arange(60), labels, settings, seed=3, together=together))
+        list(
+            tuning_batches(
+                images,
+                torch.arange(60),
+                labels,
+                steps=7,
+                batch_size=16,
+                crop_scale=(0.2, 1.0),
+                seed=3,
+                together=together,
+            )
+        )
         for together in (None, 3)
     )
     assert len(one) == len(three) == 7
@@ -200,7 +210,7 @@ def test_work_made_ahead_comes_in_order_and_errors_reach_the_caller() -> None:
 def test_work_made_ahead_is_two_pieces_ahead_and_none_on_a_cpu() -> None:
     for device, ahead in ((FAST, 2), (torch.device("cpu"), 0)):
         asked: list[int] = []
-        found = made_ahead(lambda number: asked.append(number), 9, device=device)
+        found = made_ahead(asked.append, 9, device=device)
         next(found)
         assert asked[0] == 0
         assert len(asked) <= 1 + ahead

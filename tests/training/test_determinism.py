@@ -2,7 +2,7 @@
 CUDA form has no fixed order of additions."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,12 @@ def unordered(names: set[str]) -> set[str]:
 
 
 @pytest.fixture
-def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """The paths of devices other than the CPU, on the CPU."""
     monkeypatch.setattr(
         differentiable_views, "resampled_on_a_grid", differentiable_views.resampled_by_products
     )
     monkeypatch.setattr(views_module, "view_by_kernel", views_module.view_by_tensors)
-    yield
 
 
 SUBJECTS = [
@@ -151,9 +150,16 @@ def test_the_process_is_as_it_was_after_a_deterministic_run(
     if given is not None:
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
     before = switches()
-    with pytest.raises(ZeroDivisionError), deterministic():
-        assert switches() == (True, False, False, True, False, given or ":4096:8")
-        raise ZeroDivisionError
+    seen = []
+
+    def work() -> None:
+        with deterministic():
+            seen.append(switches())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert seen == [(True, False, False, True, False, given or ":4096:8")]
     assert switches() == before
 
 
@@ -169,8 +175,8 @@ def test_only_a_run_that_asks_for_it_is_deterministic(tmp_path: Path) -> None:
 
 
 def test_an_operation_without_an_order_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"deterministic=true: some_cuda has no .* another"):
-        with deterministic():
-            raise RuntimeError("some_cuda does not have a deterministic implementation, but you")
-    with pytest.raises(RuntimeError, match="^other$"), deterministic():
+    line = r"deterministic=true: some_cuda has no .* another"
+    with pytest.raises(ConfigError, match=line), deterministic():
+        raise RuntimeError("some_cuda does not have a deterministic implementation, but you")
+    with pytest.raises(RuntimeError, match=r"^other$"), deterministic():
         raise RuntimeError("other")

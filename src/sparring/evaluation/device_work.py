@@ -4,17 +4,14 @@ ahead, and losses that are looked at from time to time."""
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.errors import TrainingError
-
-if TYPE_CHECKING:
-    from sparring.evaluation.data import EvaluationData
-    from sparring.evaluation.features import ImageSet
 
 Made = TypeVar("Made")
 
@@ -24,6 +21,15 @@ _AHEAD = 2  # pieces of work that are made while the device computes
 _ROWS_AT_ONCE = 1024  # of a data set that is brought to the device
 _SHARE = 0.25  # of a device's free memory that the images of one data set may take
 _BYTES = 2**30  # the same where a device does not tell its free memory
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """The interface of a data set's pixels that evaluation needs."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch bands size size"]: ...
 
 
 def placed(tensor: Tensor, device: torch.device) -> Tensor:
@@ -59,7 +65,7 @@ class DeviceImages:
             if they take at most a quarter of its free memory.
     """
 
-    def __init__(self, dataset: "ImageSet", device: torch.device, *, stays: bool) -> None:
+    def __init__(self, dataset: ImageSet, device: torch.device, *, stays: bool) -> None:
         self.device, self._dataset = device, dataset
         self._resident = self._brought() if stays and device.type != "cpu" else None
 
@@ -102,18 +108,9 @@ class DeviceImages:
         if one.numel() * count > _room(self.device):
             return None
         pixels = torch.empty(count, *one.shape[1:], dtype=torch.uint8, device=self.device)
-        for rows in torch.arange(count).split(_ROWS_AT_ONCE):
+        for rows in torch.split(torch.arange(count), _ROWS_AT_ONCE):
             pixels[int(rows[0]) : int(rows[-1]) + 1] = placed(self._read(rows), self.device)
         return pixels
-
-
-def resident(data: "EvaluationData", dataset: "ImageSet") -> DeviceImages:
-    """The images of one set of an evaluation, brought to its device once for all protocols and both
-    encoders."""
-    return data.once(
-        ("images on the device", id(dataset)),
-        lambda: DeviceImages(dataset, data.device, stays=True),
-    )
 
 
 def _room(device: torch.device) -> float:

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from sparring.errors import TrainingError
-from sparring.evaluation.device_work import DeviceImages, placed
+from sparring.evaluation.device_work import DeviceImages, ImageSet, placed
 
 ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
@@ -25,15 +24,6 @@ class FeatureEncoder(Protocol):
     def features(
         self, images: Float[Tensor, "batch bands height width"], /
     ) -> Float[Tensor, "batch channels"]: ...
-
-
-@runtime_checkable
-class ImageSet(Protocol):
-    """The interface of a data set's pixels that evaluation needs."""
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch bands size size"]: ...
 
 
 @contextmanager
@@ -79,7 +69,7 @@ def extract_features(
     features = torch.empty(0)
     images = DeviceImages(dataset, device, stays=False)
     with evaluating(encoder.modules()):
-        for pixels in images.batches(torch.arange(count).split(batch_size)):
+        for pixels in images.batches(torch.split(torch.arange(count), batch_size)):
             batch = encoder.features(unit_images(pixels, device)).float()
             if not done:
                 features = torch.empty(count, batch.shape[1], device=kept_on or device)

@@ -25,6 +25,7 @@ WORKSPACES = ":4096:8"
 """Fixed workspaces for cuBLAS, so that its products add up in one order; NVIDIA's documentation,
 "Results reproducibility"."""
 _VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+_FILLS_MEMORY = "fill_uninitialized_memory"  # which PyTorch does not annotate
 _REFUSAL = " does not have a deterministic implementation"
 
 
@@ -61,7 +62,7 @@ def deterministic() -> Iterator[None]:
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch_deterministic.fill_uninitialized_memory,
+        getattr(torch_deterministic, _FILLS_MEMORY),
         cudnn.deterministic,
         cudnn.benchmark,
     )
@@ -90,5 +91,5 @@ def _switch(
     """Set PyTorch's switches: deterministic algorithms, warnings in the place of errors, filling of
     new memory, cuDNN's deterministic algorithms, and its search for the fastest."""
     torch.use_deterministic_algorithms(is_on, warn_only=is_warning)
-    torch_deterministic.fill_uninitialized_memory = fills_memory
+    setattr(torch_deterministic, _FILLS_MEMORY, fills_memory)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = is_cudnn_on, is_searching

@@ -13,6 +13,7 @@ from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.determinism import as_configured
+from sparring.training.devices import device_note
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training, needs_images
@@ -56,6 +57,8 @@ def prepare(
                 f"data.channels is {config.data.channels}: views change no saturation and no hue, "
                 "and make nothing grey; these need red, green and blue"
             )
+        if note := device_note(training.game.device):
+            listener.report(note)
         listener.report(_summary(config, dataset))
     return training
 

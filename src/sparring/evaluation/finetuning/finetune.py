@@ -11,7 +11,6 @@ from torch import Tensor
 from sparring.config import Settings
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import resident
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
@@ -20,6 +19,7 @@ from sparring.evaluation.finetuning.finetuning import (
     tuned_copy,
 )
 from sparring.evaluation.protocol import Protocol, Result, table
+from sparring.evaluation.resident_images import resident
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
 from sparring.seeding import derived_seed

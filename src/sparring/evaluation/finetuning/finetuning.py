@@ -13,9 +13,10 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import DeviceImages, Losses, resident
+from sparring.evaluation.device_work import DeviceImages, Losses
 from sparring.evaluation.features import ReportProgress, evaluating, unit_images
 from sparring.evaluation.finetuning.tuning_batches import tuning_batches
+from sparring.evaluation.resident_images import resident
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
 from sparring.seeding import drawing, generator
@@ -147,7 +148,15 @@ def fine_tuned(
     with drawing(seed, "fine-tuning", device=device):  # dropout inside backbones
         classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
         optimizer = _optimizer(classifier, settings)
-        batches = tuning_batches(pixels, rows, labels, settings, seed=seed)
+        batches = tuning_batches(
+            pixels,
+            rows,
+            labels,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            crop_scale=settings.crop_scale,
+            seed=seed,
+        )
         for step, (view, targets) in enumerate(batches):
             _set_rates(optimizer, settings, step)
             loss = F.cross_entropy(classifier(view), targets)
@@ -210,7 +219,7 @@ def predictions(
     with evaluating(classifier.modules()):
         parts = [
             classifier(unit_images(pixels, device)).argmax(dim=1)
-            for pixels in images.batches(rows.split(batch_size))
+            for pixels in images.batches(torch.split(rows, batch_size))
         ]
     return torch.cat(parts).cpu()
 

@@ -13,7 +13,6 @@ from sparring.config import Settings
 from sparring.errors import DataError
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import resident
 from sparring.evaluation.finetuning.finetuning import (
     FineTuningSettings,
     budget_warning,
@@ -21,6 +20,7 @@ from sparring.evaluation.finetuning.finetuning import (
     tuned_copy,
 )
 from sparring.evaluation.protocol import Protocol, Result, spread, table
+from sparring.evaluation.resident_images import resident
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.regular_files import read_text

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,9 +13,6 @@ from sparring.data.views.views import ViewParameters, draw_parameters, make_view
 from sparring.evaluation.device_work import DeviceImages, placed
 from sparring.seeding import generator
 
-if TYPE_CHECKING:
-    from sparring.evaluation.finetuning.finetuning import FineTuningSettings
-
 TOGETHER_PIXELS = 1 << 22
 """Pixels of the views that are made at once on a device other than the CPU: those of 64 steps of 64
 images of 32 x 32. A view of a few images takes as many kernels as one of many."""
@@ -25,39 +22,44 @@ def tuning_batches(
     images: DeviceImages,
     rows: Int[Tensor, "rows"],
     labels: Int[Tensor, "rows"],
-    settings: "FineTuningSettings",
     *,
+    steps: int,
+    batch_size: int,
+    crop_scale: tuple[float, float],
     seed: int,
     together: int | None = None,
 ) -> Iterator[tuple[Float[Tensor, "batch bands size size"], Int[Tensor, "batch"]]]:
     """Views and classes of each step, on the device.
 
+    Eight parameters because labelled images take three.
+
     Args:
         images: where the rows are.
         rows: indices of the labelled images.
         labels: class of each.
-        settings: number of steps, batch size, crops.
+        steps: number of steps.
+        batch_size: images per step; all of them if there are fewer.
+        crop_scale: area of the random crop as a share of the image.
         seed: draws the order and the crops of each step.
         together: steps whose views are made at once, which changes none of them; None: one on a
             CPU, else as many as `TOGETHER_PIXELS` allow.
     """
-    device, batch, orders = images.device, min(settings.batch_size, len(rows)), _Orders(seed)
+    device, batch, orders = images.device, min(batch_size, len(rows)), _Orders(seed)
     targets = placed(labels, device)
-    for first in range(0, settings.steps, together or (together := _together(images, batch))):
-        steps = range(first, min(first + together, settings.steps))
-        places = torch.cat([orders.batch(len(rows), step, batch_size=batch) for step in steps])
+    together = together or _together(images, batch)
+    for first in range(0, steps, together):
+        these = range(first, min(first + together, steps))
+        places = torch.cat([orders.batch(len(rows), step, batch_size=batch) for step in these])
         pixels = images(rows[places])
-        recipe = ViewSettings(
-            crop_scale=settings.crop_scale, jitter=0, greyscale=0, size=pixels.shape[-1]
-        )
+        recipe = ViewSettings(crop_scale=crop_scale, jitter=0, greyscale=0, size=pixels.shape[-1])
         side = torch.full((batch,), pixels.shape[-1])
-        draws = [generator(seed, "fine-tuning views", step) for step in steps]
+        draws = [generator(seed, "fine-tuning views", step) for step in these]
         parameters = _joined(
             [draw_parameters(recipe, side, side, generator=draw) for draw in draws]
         )
         view = make_view(pixels, parameters, recipe)
         classes = targets.index_select(0, placed(places, device))
-        yield from zip(view.split(batch), classes.split(batch), strict=True)
+        yield from zip(torch.split(view, batch), torch.split(classes, batch), strict=True)
 
 
 def _together(images: DeviceImages, batch: int) -> int:

@@ -20,8 +20,9 @@ from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import DeviceImages, Losses, placed, resident
+from sparring.evaluation.device_work import DeviceImages, Losses, placed
 from sparring.evaluation.features import evaluating, unit_images
+from sparring.evaluation.resident_images import resident
 from sparring.measures.accuracy import top_1
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
@@ -168,7 +169,7 @@ def _batches(
     order = torch.randperm(len(classified.train_rows), generator=draws)
     places = placed(order, data.device)
     for number, (chosen, place) in enumerate(
-        zip(order.split(batch), places.split(batch), strict=True)
+        zip(torch.split(order, batch), torch.split(places, batch), strict=True)
     ):
         if cached is not None:
             inputs = cached.index_select(0, place)
@@ -211,7 +212,7 @@ def _inputs(evaluated: EvaluatedEncoder, images: Tensor, recipe: EpochRecipe) ->
 
 
 def _pixels(images: Dataset, rows: Int[Tensor, "rows"], device: torch.device) -> Iterator[Tensor]:
-    return DeviceImages(images, device, stays=False).batches(rows.split(256))
+    return DeviceImages(images, device, stays=False).batches(torch.split(rows, 256))
 
 
 def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:

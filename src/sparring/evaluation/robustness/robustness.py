@@ -138,8 +138,10 @@ class _Sample:
     def batches(self) -> Iterator[tuple[Images, Int[Tensor, "batch"]]]:
         """Images in [0, 1] and their classes; the same batches at every call."""
         images = DeviceImages(self.dataset, self.device, stays=False)
-        labels = placed(self.labels, self.device).split(_BATCH)
-        for pixels, classes in zip(images.batches(self.rows.split(_BATCH)), labels, strict=True):
+        labels = torch.split(placed(self.labels, self.device), _BATCH)
+        for pixels, classes in zip(
+            images.batches(torch.split(self.rows, _BATCH)), labels, strict=True
+        ):
             yield unit_images(pixels, self.device), classes
 
     def part(self, known: Classified) -> Classified:
