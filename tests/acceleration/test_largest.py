@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.acceleration.largest import falling, largest, largest_products
+from sparring.acceleration.largest import falling, largest, largest_by_place, largest_products
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 60, 500])
@@ -61,3 +61,14 @@ def test_products_are_searched_block_by_block(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(torch.cat([values for values, _ in parts]), expected.values)
     assert torch.equal(torch.cat([columns for _, columns in parts]), expected.indices)
     assert list(largest_products(left[:0], right, 11)) == []
+
+
+@pytest.mark.parametrize("count", [1, 7, 300])
+def test_of_equal_values_the_first_columns_are_taken(count: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randint(-3, 3, (20, 500), generator=draw).float() * 0.1
+    rows[:, ::7] *= -1  # minus zero is zero
+    values, columns = largest_by_place(rows, count)
+    expected = (rows + 0.0).sort(dim=1, descending=True, stable=True)
+    assert torch.equal(values, expected.values[:, :count])
+    assert torch.equal(columns, expected.indices[:, :count])

@@ -22,6 +22,7 @@ from sparring.errors import CheckpointError, ConfigError, DataError, RunError, U
 from sparring.training.checkpoint import read_checkpoint, write_state
 from sparring.training.encoders import load_encoders
 from sparring.training.metrics import read_metrics
+from sparring.training.resuming import require_same
 from sparring.training.run_folder import RunFolder
 
 FEW: dict[str, Any] = {
@@ -338,3 +339,19 @@ def test_the_command_takes_moved_images_and_changes(
     done = command("resume", stopped.folder.path, *arguments)
     assert done.code == 0, done.err
     assert "changed on purpose at step 2: images 32 before and 48 now" in done.err
+
+
+@pytest.mark.parametrize(
+    ("device", "is_asked", "is_told"),
+    [("Some GPU", False, True), ("Some GPU", True, False), ("cpu", False, False)],
+)
+def test_a_run_that_goes_on_within_rounding_only_says_so(
+    device: str, is_asked: bool, is_told: bool, stopped: Stopped
+) -> None:
+    config = stopped.folder.read_config().changed(training={"deterministic": is_asked})
+    stored = read_checkpoint(stopped.folder.checkpoint)["conditions"]
+    lines: list[str] = []
+    require_same(
+        stopped.folder, config, {**stored, "device": device}, on_purpose=(), report=lines.append
+    )
+    assert any(f"on {device} this run goes on within rounding" in line for line in lines) == is_told

@@ -47,6 +47,32 @@ def largest(
     return rows.gather(1, columns), columns
 
 
+@torch.no_grad()
+def largest_by_place(
+    rows: Float[Tensor, "rows columns"], count: int
+) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+    """Values and columns of each row's largest entries, falling; of equal ones the first columns,
+    so that the choice depends neither on the device's threads nor on blocks.
+
+    Value and column make one integer: the bits of a float, those of negative ones reversed, rise
+    with it.
+
+    Args:
+        rows: float32 entries.
+        count: number of entries per row, at most the number of columns.
+
+    Example:
+        >>> largest_by_place(torch.tensor([[3.0, 5.0, -1.0, 5.0, 5.0]]), 2)[1].tolist()
+        [[1, 3]]
+    """
+    bits = (rows + 0.0).view(torch.int32)  # minus zero becomes zero
+    last = rows.shape[1] - 1
+    places = last - torch.arange(rows.shape[1], device=rows.device)
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() * 2**32 + places
+    columns = last - (keys.topk(count, dim=1).values & 0xFFFFFFFF)
+    return rows.gather(1, columns), columns
+
+
 def falling(
     values: Float[Tensor, "rows count"], columns: Int[Tensor, "rows count"]
 ) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
@@ -72,7 +98,9 @@ def largest_products(
     block = scratch("block of products", num_rows, len(right), like=left)
     for start in range(0, len(left), max(1, num_rows)):
         rows = left[start : start + num_rows]
-        yield largest(torch.mm(rows, right.T, out=block[: len(rows)]), count)
+        found = torch.mm(rows, right.T, out=block[: len(rows)])
+        is_ordered = found.device.type == "cuda" and found.dtype == torch.float32
+        yield largest_by_place(found, count) if is_ordered else largest(found, count)
 
 
 def _folded_search(rows: Tensor, count: int, level: int = 0) -> Tensor:

@@ -175,7 +175,9 @@ def embed(
             report=tell,
         )
         shown = counter("features", heard)
-        features = extract_features(encoder, dataset, device=encoder.mean.device, progress=shown)
+        features = extract_features(
+            encoder, dataset, device=encoder.mean.device, kept_on="cpu", progress=shown
+        )
     labels = None if dataset.labels is None else np.asarray(dataset.labels)
     found = Embedded(features.numpy(), list(dataset.keys), labels)
     if out is not None:

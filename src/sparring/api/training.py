@@ -124,8 +124,8 @@ def resume(
     """Continue a run to its end.
 
     On the same device, number of threads and processes, processor and versions it goes on to the
-    bit as if it had never stopped; if one of them has changed, a line says so. Other images or
-    settings are refused unless they are meant.
+    bit as if it had never stopped, on CUDA with `training.deterministic=true` only; if one of them
+    has changed, a line says so. Other images or settings are refused unless they are meant.
 
     Args:
         run: run folder.

@@ -14,6 +14,7 @@ from sparring.acceleration.thread_waiting import settle_waiting
 from sparring.command.encoder_commands import embed, evaluate, export, report
 from sparring.command.error_exit import exit_with_error, exit_with_message
 from sparring.command.information_commands import demo, doctor, methods, protocols
+from sparring.command.missing_operations import settle_missing_operations
 from sparring.command.training_commands import plan, resume, train
 
 EXIT_ON_INTERRUPT = 130
@@ -70,6 +71,7 @@ for command in (
 def main() -> None:
     """Entry point: run a command; turn errors into one line and an exit code."""
     settle_waiting()
+    settle_missing_operations()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # paths may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")

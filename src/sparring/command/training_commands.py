@@ -161,7 +161,7 @@ def resume(
     opponent: OpponentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Continue an interrupted run; to the bit on the same device, threads and versions."""
+    """Continue an interrupted run; to the bit on the same CPU, threads and versions."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 

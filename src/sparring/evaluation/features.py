@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from sparring.errors import TrainingError
+from sparring.evaluation.device_work import DeviceImages, ImageSet, placed
 
 ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
@@ -24,15 +24,6 @@ class FeatureEncoder(Protocol):
     def features(
         self, images: Float[Tensor, "batch bands height width"], /
     ) -> Float[Tensor, "batch channels"]: ...
-
-
-@runtime_checkable
-class ImageSet(Protocol):
-    """The interface of a data set's pixels that evaluation needs."""
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch bands size size"]: ...
 
 
 @contextmanager
@@ -55,10 +46,11 @@ def extract_features(
     dataset: ImageSet,
     *,
     device: torch.device | str = "cpu",
+    kept_on: torch.device | str | None = None,
     batch_size: int = 256,
     progress: ReportProgress | None = None,
 ) -> Float[Tensor, "images channels"]:
-    """Backbone features of every image, float32 on the CPU, in the order of the data set.
+    """Backbone features of every image, float32, in the order of the data set.
 
     Nothing of the encoder changes: no parameter, no batch-norm statistic, no mode.
 
@@ -66,23 +58,25 @@ def extract_features(
         encoder: its parameters are on `device` already.
         dataset: square uint8 images by index; at least one.
         device: where the forward passes run.
+        kept_on: where the features are collected; None: on `device`.
         batch_size: images per forward pass; changes memory and speed only.
         progress: told the number of images done after each batch.
 
     Raises:
         TrainingError: if a feature is not finite.
     """
-    count = len(dataset)
+    count, device, done = len(dataset), torch.device(device), 0
     features = torch.empty(0)
+    images = DeviceImages(dataset, device, stays=False)
     with evaluating(encoder.modules()):
-        for start in range(0, count, batch_size):
-            indices = np.arange(start, min(start + batch_size, count))
-            batch = encoder.features(unit_images(dataset.images(indices), device)).float().cpu()
-            if not start:
-                features = torch.empty(count, batch.shape[1])
-            features[start : start + len(batch)] = batch
+        for pixels in images.batches(torch.split(torch.arange(count), batch_size)):
+            batch = encoder.features(unit_images(pixels, device)).float()
+            if not done:
+                features = torch.empty(count, batch.shape[1], device=kept_on or device)
+            features[done : done + len(batch)] = batch
+            done += len(batch)
             if progress is not None:
-                progress(int(indices[-1]) + 1, count)
+                progress(done, count)
     if bad := int((~features.isfinite()).any(dim=1).sum()):
         raise TrainingError(
             f"the encoder's features of {bad:,} of {count:,} images are not finite: its weights "
@@ -95,4 +89,5 @@ def unit_images(
     images: UInt8[Tensor, "batch bands height width"], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "batch bands height width"]:
     """Images of bytes as floats in [0, 1] on the device, in the channels-last memory format."""
-    return images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)
+    images = placed(images, torch.device(device))
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -12,7 +12,7 @@ AccuracyName: TypeAlias = Literal["top-1", "mean-per-class"]
 
 def top_1(predicted: Int[Tensor, "rows"], labels: Int[Tensor, "rows"]) -> float:
     """Share of rows whose predicted class is correct, in [0, 1]; 0 without rows."""
-    return (predicted == labels).double().mean().nan_to_num().item()
+    return (predicted == labels).cpu().double().mean().nan_to_num().item()
 
 
 def class_accuracies(
@@ -30,8 +30,9 @@ def class_accuracies(
         >>> class_accuracies(torch.tensor([True, True, True, False]), torch.tensor([0, 0, 0, 5]))
         (tensor([0, 5]), tensor([1., 0.], dtype=torch.float64))
     """
+    is_right, labels = is_right.cpu(), labels.cpu()  # not all devices have float64
     classes, positions = torch.unique(labels, return_inverse=True)
-    zeros = torch.zeros(len(classes), dtype=torch.float64, device=labels.device)
+    zeros = torch.zeros(len(classes), dtype=torch.float64)
     return classes, zeros.index_add(0, positions, is_right.double()) / torch.bincount(
         positions, minlength=len(classes)
     )

@@ -72,6 +72,7 @@ def _found_and_taken(scores: Tensor, is_positive: Tensor) -> tuple[Tensor, Tenso
             f"average precision needs a positive image, got {len(is_positive)} negative ones; "
             "leave such a class out"
         )
+    scores, is_positive = scores.cpu(), is_positive.cpu()  # not all devices have float64
     order = scores.argsort(descending=True)
     ranked = scores[order]
     is_last = torch.ones(len(ranked), dtype=torch.bool, device=ranked.device)

@@ -55,7 +55,7 @@ def uniformity(embeddings: Float[Tensor, "batch dim"], *, block_rows: int = 1024
     for start in range(0, count, block_rows):
         exponents = (unit[start : start + block_rows] @ unit.T).mul_(4).sub_(4)
         exponents.diagonal(offset=start).fill_(-math.inf)
-        sums.append(exponents.logsumexp(dim=(0, 1)).double().cpu())
+        sums.append(exponents.logsumexp(dim=(0, 1)).cpu().double())
     return torch.stack(sums).logsumexp(dim=0).item() - math.log(count * (count - 1))
 
 

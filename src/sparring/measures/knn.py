@@ -81,7 +81,7 @@ def knn_accuracy(
         num_neighbors=num_neighbors,
         temperature=temperature,
     )
-    return (predicted == _rows(test_labels, judged)).double().mean().item()
+    return (predicted == _rows(test_labels, judged)).cpu().double().mean().item()
 
 
 def knn_predict(

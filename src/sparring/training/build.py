@@ -47,7 +47,7 @@ class Game:
 
 
 def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
-    """Game of a configuration at its first step; equal configurations give equal bits.
+    """Game of a configuration at its first step; equal configurations give equal weights.
 
     Args:
         config: configuration with a resolved image size.

@@ -5,6 +5,7 @@ otherwise.
 """
 
 import gc
+import os
 
 import torch
 
@@ -31,6 +32,18 @@ def choose_device(name: str) -> torch.device:
             f"training.device={name} cannot be used here: {reason}; use auto or cpu"
         ) from None
     return device
+
+
+def device_note(device: torch.device) -> str | None:
+    """Line about operations that the device lacks; None for devices that lack none."""
+    if device.type != "mps":
+        return None
+    if os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
+        return "operations that MPS lacks are computed on the CPU, which is slower"
+    return (
+        "an operation that MPS lacks stops this run; with PYTORCH_ENABLE_MPS_FALLBACK=1, set "
+        "before torch is imported, the CPU computes it"
+    )
 
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:

@@ -42,7 +42,12 @@ FREE = {
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""
-ROUNDING = {"training.acceleration", "training.channels_last", "training.compile"}
+ROUNDING = {
+    "training.acceleration",
+    "training.channels_last",
+    "training.compile",
+    "training.deterministic",
+}
 """Settings that change results by rounding only."""
 SAME_SQUARES = {"always", "disk", "memory", "device"}
 """Values of `data.store` that give the same images, which only lie elsewhere."""
@@ -111,6 +116,7 @@ def require_same(
     if changed:
         report(f"changed on purpose at step {content['step']:,}: {_sentence(changed)}")
     _tell_bits(folder, before, now, rounded, report)
+    _tell_order(config, now, report)
     if "seed" in changed and distributed.is_main():
         _keep_start(content["config"], folder)
     return changed
@@ -209,6 +215,17 @@ def _tell_bits(
         report(
             f"{folder.path} does not say with which {', '.join(unknown)} it was trained, so "
             "whether they are the same was not checked"
+        )
+
+
+def _tell_order(
+    config: RunConfig, now: Mapping[str, str | int], report: Callable[[str], None]
+) -> None:
+    """Tell that sums on other devices than the CPU have no fixed order."""
+    if now.get("device", "cpu") != "cpu" and not config.training.deterministic:
+        report(
+            f"on {now['device']} this run goes on within rounding, not to the bit; "
+            "training.deterministic=true makes runs on CUDA repeat every bit, and slower"
         )
 
 

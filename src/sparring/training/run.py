@@ -16,6 +16,8 @@ from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.compilation import compile_networks, decision
+from sparring.training.determinism import as_configured
+from sparring.training.devices import device_note
 from sparring.training.given_network import given_again, keep_start
 from sparring.training.listener import Listener
 from sparring.training.loop import Training
@@ -64,10 +66,13 @@ def prepare(
                 f"data.channels is {config.data.channels}: views change no saturation and no hue, "
                 "and make nothing grey; these need red, green and blue"
             )
+        if note := device_note(training.game.device):
+            listener.report(note)
         listener.report(_summary(config, dataset))
     return training
 
 
+@as_configured
 def pretrain_opponent(
     training: Training,
     listener: Listener | None,
@@ -100,6 +105,7 @@ def pretrain_opponent(
     distributed.broadcast([*game.method.parameters(), *game.method.buffers()])
 
 
+@as_configured
 def run_training(training: Training, folder: RunFolder) -> None:
     """Train to the end in the folder, which is locked against other processes.
 

@@ -41,6 +41,9 @@ class TrainingSettings(Settings):
     Networks are then not compiled."""
     sync_batch_norm: bool = False
     """Whether batch norm uses the joint batch of all processes (CUDA only)."""
+    deterministic: bool = False
+    """Whether a run on CUDA, and its resumption, repeat every bit: only PyTorch's deterministic
+    algorithms are used, which cost time. On a CPU every run does so anyway."""
     acceleration: bool = True
     """Whether to use fast paths; otherwise the slow twin of each computes the same up to
     rounding."""
@@ -87,7 +90,7 @@ class RunConfig(Settings):
     methods`, or FILE.py:CLASS or package.module:CLASS."""
     seed: int = Field(default=0, ge=0)
     """Seed of all random draws; equal seeds give equal bits on one device, thread count, processor
-    and version."""
+    and version, on CUDA with `training.deterministic=true` only."""
     data: DataSettings = DataSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()

@@ -1,15 +1,21 @@
 """The linear probe against scikit-learn, and its honesty towards the test set."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparring.errors import DataError
-from sparring.evaluation.frozen import logistic
+from sparring.evaluation.frozen import device_fits, logistic
+from sparring.evaluation.frozen.device_lbfgs import Stopping, minimise_together
 from sparring.evaluation.frozen.logistic import linear_probe, regularisation_path, standardise
 from sparring.evaluation.split import split
+from sparring.seeding import generator
 
 
 def clouds(count: int, seed: int, *, classes: int = 4, dim: int = 12) -> tuple[Tensor, Tensor]:
@@ -183,3 +189,87 @@ def test_a_split_keeps_the_share_of_every_class() -> None:
     assert not torch.equal(split(labels, share=0.2, seed=1)[1], held_out)
     with pytest.raises(DataError, match="at least two images"):
         split(torch.arange(5), share=0.2, seed=0)
+
+
+STRICT = Stopping(gradient=1e-9, change=1e-16, iterations=300)
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits to the last digits, so that two ways to the same minimum can be compared."""
+    monkeypatch.setattr(logistic, "_GRADIENT_TOLERANCE", 1e-9)
+    monkeypatch.setattr(logistic, "_LOSS_TOLERANCE", 1e-16)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("logits", [1 << 28, 2 * 200 * 3])
+def test_fits_made_together_on_a_device_are_those_of_the_path(
+    logits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_fits, "LOGITS", logits)
+    draws = generator(0, "together")
+    targets = torch.arange(200) % 3
+    features = torch.randn(200, 6, generator=draws, dtype=torch.float64) + targets[:, None] / 2
+    penalties = (1e-1, 1.0, 1e-3)
+    path = logistic.regularisation_path(features, targets, penalties)
+    together = device_fits.fitted_together(
+        features,
+        targets,
+        logistic.principal_components(features),
+        features.new_tensor(sorted(penalties, reverse=True)),
+        num_classes=3,
+        stopping=STRICT,
+    )
+    assert len(path) == len(together) == 3
+    for probe, (weight, bias, iterations) in zip(path, together, strict=True):
+        torch.testing.assert_close(probe.weight, weight, atol=1e-6, rtol=0)
+        torch.testing.assert_close(probe.bias, bias, atol=1e-6, rtol=0)
+        assert 3 < iterations < 60
+    assert not torch.allclose(together[0][0], together[1][0], atol=1e-2)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_minimum_found_on_a_device_is_that_of_the_cpu() -> None:
+    draws = generator(0, "quadratic")
+    factor = torch.randn(5, 5, generator=draws, dtype=torch.float64)
+    matrix = factor @ factor.T + torch.eye(5)
+    found = []
+    for way in (logistic.minimise, partial(device_fits.minimised_there, stopping=STRICT)):
+        left = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+        right = torch.full((3,), 7.0, dtype=torch.float64, requires_grad=True)
+
+        def value(left: Tensor = left, right: Tensor = right) -> Tensor:
+            point = torch.cat([left, right]) - 1
+            return point @ matrix @ point + point.exp().sum()
+
+        assert way(value, [left, right]) > 3
+        found.append(torch.cat([left, right]).detach())
+    torch.testing.assert_close(*found, atol=1e-6, rtol=0)
+
+
+def test_fits_on_a_device_are_looked_at_every_ten_evaluations() -> None:
+    reads = 0
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: object, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            nonlocal reads
+            reads += str(func).startswith(("aten._local_scalar_dense", "aten.nonzero"))
+            return func(*args, **(kwargs or {}))
+
+    evaluations = 0
+
+    def evaluate(points: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal evaluations
+        evaluations += 1
+        return (points**4).sum(dim=1), 4 * points**3
+
+    start = torch.tensor([[1.0, -2.0], [30.0, 0.0]])
+    with Reads():
+        points, _ = minimise_together(
+            evaluate, start, Stopping(gradient=1e-4, change=1e-12, iterations=200)
+        )
+    assert points.abs().max() < 0.05
+    assert evaluations > 20
+    assert reads <= 2 + evaluations // 10

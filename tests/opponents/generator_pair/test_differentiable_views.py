@@ -18,10 +18,13 @@ from sparring.data.views.image_operations import grey, shift_hue
 from sparring.data.views.view_settings import ViewSettings
 from sparring.opponents.generator_pair.differentiable_views import (
     GREY_LEVEL,
+    Beyond,
     Colour,
     differentiable_view,
     for_the_judge,
     hue_shifted,
+    resampled_by_products,
+    resampled_on_a_grid,
 )
 from sparring.seeding import generator
 
@@ -443,3 +446,19 @@ def test_gradients_of_what_the_judge_sees_agree_with_finite_differences() -> Non
     assert torch.autograd.gradcheck(
         lambda images: judged(images, translation=0.25, cutout=0.5, colour=True), images
     )
+
+
+@pytest.mark.parametrize("beyond", ["border", "zeros"])
+def test_two_products_give_the_pixels_and_the_gradients_of_the_grid(beyond: Beyond) -> None:
+    draws = generator(0, "boxes")
+    start, extent = torch.rand(2, 64, 2, generator=draws) * 0.5
+    boxes = torch.cat([start - 0.1, extent + 0.3], dim=1)
+    flip, weights = torch.arange(64) % 2 == 0, torch.randn(64, 3, 8, 8, generator=draws)
+    found, gradients = [], []
+    for form in (resampled_on_a_grid, resampled_by_products):
+        images = noise(64).requires_grad_()
+        found.append(form(images, boxes, flip, beyond=beyond))
+        gradients += torch.autograd.grad((found[-1] * weights).sum(), images)
+    torch.testing.assert_close(*found, atol=PIXEL, rtol=0)
+    torch.testing.assert_close(*gradients, atol=10 * PIXEL, rtol=0)
+    assert not torch.equal(found[0], found[0].flip(-1))

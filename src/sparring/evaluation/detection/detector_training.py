@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from sparring.data.run_lengths import run_lengths_of
 from sparring.data.sources.annotations import AnnotatedImages
-from sparring.errors import TrainingError
 from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings
+from sparring.evaluation.device_work import Losses, placed
 from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.models.frozen import frozen_norms, hold_norms
 from sparring.seeding import generator
@@ -23,6 +23,7 @@ Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
 
 _AHEAD = 2  # batches that are decoded while the device works
 _THREADS = 4
+_LOOK_STEPS = 10  # between looks at the losses; torchvision's parts fail on values like NaN
 _WARMUP_START = 1e-3  # share of the rate on the first step, as in detectron2
 _MASK_SHARE = 0.5  # a pixel belongs to an object from this probability on
 
@@ -140,24 +141,25 @@ def train(
         momentum=0.9,
         weight_decay=settings.weight_decay,
     )
-    losses = []
+    losses = Losses(
+        lambda step, _: (
+            f"the detector's loss is not finite at step {step}; lower learning_rate "
+            f"({settings.learning_rate:g}) or raise warmup_steps"
+        ),
+        look_steps=_LOOK_STEPS,
+    )
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = rate(step, settings)
         optimizer.zero_grad()
         loss = torch.stack(list(model(*_on_device(next(source), device)).values())).sum()
-        losses.append(float(loss.detach()))
-        if not torch.isfinite(loss.detach()):
-            raise TrainingError(
-                f"the detector's loss is not finite at step {step}; lower learning_rate "
-                f"({settings.learning_rate:g}) or raise warmup_steps"
-            )
+        losses.add(loss)
         torch.autograd.backward(loss)
         optimizer.step()
         if progress is not None:
             progress(step + 1, settings.steps)
     renew_statistics(model, (next(source) for _ in range(settings.precise_steps)), device=device)
     model.eval()
-    last = losses[-max(1, settings.steps // 10) :]
+    last = losses.values()[-max(1, settings.steps // 10) :]
     return sum(last) / len(last)
 
 
@@ -223,12 +225,12 @@ def _on_device(
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     images = [_unit(pixels, device) for pixels, _ in batch]
     return images, [
-        {name: value.to(device) for name, value in target.items()} for _, target in batch
+        {name: placed(value, device) for name, value in target.items()} for _, target in batch
     ]
 
 
 def _unit(pixels: Tensor, device: torch.device) -> Tensor:
-    return pixels.to(device).float().div_(255)
+    return placed(pixels, device).float().div_(255)
 
 
 def _found(output: dict[str, Tensor]) -> DetectedObjects:

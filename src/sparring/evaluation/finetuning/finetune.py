@@ -19,6 +19,7 @@ from sparring.evaluation.finetuning.finetuning import (
     tuned_copy,
 )
 from sparring.evaluation.protocol import Protocol, Result, table
+from sparring.evaluation.resident_images import resident
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
 from sparring.seeding import derived_seed
@@ -89,11 +90,13 @@ def finetune(
         kept, held_out = _parted(classified, settings, seed=data.seed)
         for candidate in candidates:
             classifier = _tuned(evaluated, data, kept, candidate)
-            predicted = predictions(classifier, classified.train, classified.train_rows[held_out])
+            predicted = predictions(
+                classifier, resident(data, classified.train), classified.train_rows[held_out]
+            )
             tried.append(measure(predicted, classified.train_labels[held_out]))
         best = candidates[max(range(len(candidates)), key=tried.__getitem__)]
     classifier = _tuned(evaluated, data, None, best)
-    predicted = predictions(classifier, classified.test, classified.test_rows)
+    predicted = predictions(classifier, resident(data, classified.test), classified.test_rows)
     rows = [
         [c.backbone_learning_rate, c.weight_decay, score]
         for c, score in zip(candidates, tried, strict=False)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from sparring.config import Settings
 from sparring.data.dataset import Dataset
-from sparring.data.views.view_settings import AreaRange, ViewSettings
-from sparring.data.views.views import Views
-from sparring.errors import TrainingError
+from sparring.data.views.view_settings import AreaRange
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.device_work import DeviceImages, Losses
 from sparring.evaluation.features import ReportProgress, evaluating, unit_images
+from sparring.evaluation.finetuning.tuning_batches import tuning_batches
+from sparring.evaluation.resident_images import resident
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import cosine
 from sparring.seeding import drawing, generator
@@ -109,7 +110,7 @@ class Classifier(nn.Module):
 
 def fine_tuned(
     encoder: Encoder,
-    images: Dataset,
+    images: Dataset | DeviceImages,
     rows: Int[Tensor, "rows"],
     labels: Int[Tensor, "rows"],
     *,
@@ -136,30 +137,36 @@ def fine_tuned(
         TrainingError: if the loss is not finite.
     """
     device = encoder.mean.device
+    pixels = (
+        images if isinstance(images, DeviceImages) else DeviceImages(images, device, stays=True)
+    )
+    losses = Losses(
+        lambda step, loss: (
+            f"fine-tuning: the loss is {loss} at step {step}; lower the learning rates"
+        )
+    )
     with drawing(seed, "fine-tuning", device=device):  # dropout inside backbones
         classifier = Classifier(encoder.train(), num_classes=num_classes, seed=seed)
         optimizer = _optimizer(classifier, settings)
-        augment = Views(
-            [ViewSettings(crop_scale=settings.crop_scale, jitter=0, greyscale=0)],
-            image_size=images.size,
+        batches = tuning_batches(
+            pixels,
+            rows,
+            labels,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            crop_scale=settings.crop_scale,
+            seed=seed,
         )
-        batch = min(settings.batch_size, len(rows))
-        for step in range(settings.steps):
+        for step, (view, targets) in enumerate(batches):
             _set_rates(optimizer, settings, step)
-            chosen = _batch(len(rows), step, batch_size=batch, seed=seed)
-            pixels = images.images(rows[chosen].numpy()).to(device)
-            (view,) = augment(pixels, generator=generator(seed, "fine-tuning views", step))
-            loss = F.cross_entropy(classifier(view), labels[chosen].to(device))
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"fine-tuning: the loss is {loss.item()} at step {step}; "
-                    "lower the learning rates"
-                )
+            loss = F.cross_entropy(classifier(view), targets)
+            losses.add(loss)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if progress is not None:
                 progress(step + 1, settings.steps)
+    losses.values()
     return classifier.eval()
 
 
@@ -188,7 +195,7 @@ def tuned_copy(
     classified = data.classes
     return fine_tuned(
         evaluated.trainable_copy(),
-        classified.train,
+        resident(data, classified.train),
         classified.train_rows[chosen],
         classified.train_labels[chosen],
         num_classes=len(classified.class_names),
@@ -199,17 +206,22 @@ def tuned_copy(
 
 
 def predictions(
-    classifier: nn.Module, images: Dataset, rows: Int[Tensor, "rows"], *, batch_size: int = 256
+    classifier: nn.Module,
+    images: Dataset | DeviceImages,
+    rows: Int[Tensor, "rows"],
+    *,
+    batch_size: int = 256,
 ) -> Int[Tensor, "rows"]:
     """Most likely class of each row, on the CPU; the classifier is left as it was."""
     device = next(classifier.parameters()).device
-    parts = []
+    if not isinstance(images, DeviceImages):
+        images = DeviceImages(images, device, stays=False)
     with evaluating(classifier.modules()):
-        for chosen in torch.split(rows, batch_size):
-            parts.append(
-                classifier(unit_images(images.images(chosen.numpy()), device)).argmax(dim=1).cpu()
-            )
-    return torch.cat(parts)
+        parts = [
+            classifier(unit_images(pixels, device)).argmax(dim=1)
+            for pixels in images.batches(torch.split(rows, batch_size))
+        ]
+    return torch.cat(parts).cpu()
 
 
 def _optimizer(classifier: Classifier, settings: FineTuningSettings) -> torch.optim.SGD:
@@ -235,11 +247,3 @@ def _set_rates(optimizer: torch.optim.SGD, settings: FineTuningSettings, step: i
     factor = cosine(1.0, 0.0, done) if settings.schedule == "cosine" else dropped
     for group in optimizer.param_groups:
         group["lr"] = factor * group["base"]
-
-
-def _batch(count: int, step: int, *, batch_size: int, seed: int) -> Int[Tensor, "batch"]:
-    """Positions of one step's images, from passes over all of them in random order."""
-    per_epoch = count // batch_size
-    order = torch.randperm(count, generator=generator(seed, "fine-tuning order", step // per_epoch))
-    start = step % per_epoch * batch_size
-    return order[start : start + batch_size]

@@ -20,6 +20,7 @@ from sparring.evaluation.finetuning.finetuning import (
     tuned_copy,
 )
 from sparring.evaluation.protocol import Protocol, Result, spread, table
+from sparring.evaluation.resident_images import resident
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.regular_files import read_text
@@ -132,7 +133,9 @@ def semi_supervised(
             fit = f"{name} of the labels, draw {number + 1}"
             seed = derived_seed(data.seed, "tuning", number)
             classifier = tuned_copy(evaluated, data, chosen, settings=tuning, seed=seed, what=fit)
-            predicted[fit] = predictions(classifier, classified.test, classified.test_rows)
+            predicted[fit] = predictions(
+                classifier, resident(data, classified.test), classified.test_rows
+            )
             accuracies.setdefault(name, []).append(top_1(predicted[fit], classified.test_labels))
     rows: list[list[str | float | int | None]] = [
         [name, len(budgets[name][0]), *spread(found), len(found)]

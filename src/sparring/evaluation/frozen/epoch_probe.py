@@ -19,9 +19,10 @@ from sparring.config import Settings
 from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
-from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.device_work import DeviceImages, Losses, placed
 from sparring.evaluation.features import evaluating, unit_images
+from sparring.evaluation.resident_images import resident
 from sparring.measures.accuracy import top_1
 from sparring.models.encoder import Encoder
 from sparring.objectives.similarity import unit_rows
@@ -106,7 +107,7 @@ def probe_predictions(
     test = torch.cat(
         [
             _inputs(evaluated, unit_images(pixels, data.device), recipe)
-            for pixels in _pixels(classified.test, classified.test_rows)
+            for pixels in _pixels(classified.test, classified.test_rows, data.device)
         ]
     )
     cached = _cached(evaluated, data, recipe)
@@ -116,6 +117,9 @@ def probe_predictions(
     optimizer = _optimizer(head, recipe)
     progress = data.progress(f"linear probe of the {evaluated.name} encoder")
     scale = batch / recipe.reference_batch if recipe.reference_batch is not None else 1.0
+    losses = Losses(
+        lambda *_: "linear probe: the loss is not finite; lower linear.recipe.learning_rate"
+    )
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = scale * cosine(
@@ -125,23 +129,25 @@ def probe_predictions(
             head,
             optimizer,
             _batches(evaluated, data, recipe, cached=cached, epoch=epoch, batch=batch),
+            losses,
         )
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
         if recipe.report == "best" or epoch + 1 == recipe.epochs:
+            losses.values()
             with torch.no_grad():
                 yield head(test).argmax(dim=1).cpu()
 
 
 def _epoch(
-    head: LinearHead, optimizer: Optimizer, batches: Iterator[tuple[Tensor, Tensor]]
+    head: LinearHead,
+    optimizer: Optimizer,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    losses: Losses,
 ) -> None:
     for inputs, labels in batches:
         loss = F.cross_entropy(head(inputs), labels)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                "linear probe: the loss is not finite; lower linear.recipe.learning_rate"
-            )
+        losses.add(loss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -158,26 +164,25 @@ def _batches(
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
     """Inputs and labels of one epoch in random order, a smaller last batch included."""
     classified = data.classes
-    for number, chosen in enumerate(
-        torch.split(
-            torch.randperm(
-                len(classified.train_rows), generator=generator(data.seed, "probe order", epoch)
-            ),
-            batch,
-        )
+    labels = data.once("labels on the device", lambda: placed(classified.train_labels, data.device))
+    draws = generator(data.seed, "probe order", epoch)
+    order = torch.randperm(len(classified.train_rows), generator=draws)
+    places = placed(order, data.device)
+    for number, (chosen, place) in enumerate(
+        zip(torch.split(order, batch), torch.split(places, batch), strict=True)
     ):
         if cached is not None:
-            inputs = cached[chosen.to(data.device)]
+            inputs = cached.index_select(0, place)
         else:
             assert recipe.crop_scale is not None
             augment = Views(
                 [ViewSettings(crop_scale=recipe.crop_scale, jitter=0, greyscale=0)],
                 image_size=classified.train.size,
             )
-            pixels = classified.train.images(classified.train_rows[chosen].numpy()).to(data.device)
+            pixels = resident(data, classified.train)(classified.train_rows[chosen])
             (views,) = augment(pixels, generator=generator(data.seed, "probe views", epoch, number))
             inputs = _inputs(evaluated, views, recipe)
-        yield inputs, classified.train_labels[chosen].to(data.device)
+        yield inputs, labels.index_select(0, place)
 
 
 def _cached(
@@ -192,7 +197,7 @@ def _cached(
     return torch.cat(
         [
             _inputs(evaluated, unit_images(pixels, data.device), recipe)
-            for pixels in _pixels(classified.train, classified.train_rows)
+            for pixels in _pixels(classified.train, classified.train_rows, data.device)
         ]
     )
 
@@ -206,9 +211,8 @@ def _inputs(evaluated: EvaluatedEncoder, images: Tensor, recipe: EpochRecipe) ->
         return unit_rows(evaluated.encoder(images))
 
 
-def _pixels(images: Dataset, rows: Int[Tensor, "rows"]) -> Iterator[Tensor]:
-    for chosen in torch.split(rows, 256):
-        yield images.images(chosen.numpy())
+def _pixels(images: Dataset, rows: Int[Tensor, "rows"], device: torch.device) -> Iterator[Tensor]:
+    return DeviceImages(images, device, stays=False).batches(torch.split(rows, 256))
 
 
 def _optimizer(head: LinearHead, recipe: EpochRecipe) -> Optimizer:

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from sparring.errors import DataError
 from sparring.evaluation.features import ReportProgress
+from sparring.evaluation.frozen.device_fits import fitted_together, minimised_there
+from sparring.evaluation.frozen.device_lbfgs import Stopping
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import top_1
 
@@ -30,6 +32,10 @@ _MAX_ITERATIONS = 300
 _GRADIENT_TOLERANCE = 1e-4
 # Or when the loss changes by less; torch's own default.
 _LOSS_TOLERANCE = 1e-9
+
+_STOPPING = Stopping(
+    gradient=_GRADIENT_TOLERANCE, change=_LOSS_TOLERANCE, iterations=_MAX_ITERATIONS
+)
 
 _ROWS_PER_CHANNEL = 16
 """Rows from which the preconditioner is made, per channel. Twice as many change the iterations of a
@@ -61,7 +67,7 @@ class Probe:
     def accuracy(self, features: Float[Tensor, "rows dim"], targets: Int[Tensor, "rows"]) -> float:
         """Share of rows whose largest logit is that of their class, in [0, 1]."""
         predicted = torch.addmm(self.bias, features, self.weight.T).argmax(dim=1)
-        return (predicted == targets).double().mean().item()
+        return top_1(predicted, targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +236,12 @@ def regularisation_path(
         features[:: max(1, len(features) // (_ROWS_PER_CHANNEL * features.shape[1]))]
     )
     num_classes = int(targets.max()) + 1
+    if features.device.type != "cpu":
+        penalties = features.new_tensor(sorted(regularisations, reverse=True))
+        fits = fitted_together(
+            features, targets, components, penalties, num_classes=num_classes, stopping=_STOPPING
+        )
+        return [Probe(*fit) for fit in fits]
     probe = Probe(
         features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes), 0
     )
@@ -247,7 +259,10 @@ def principal_components(
 ) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
     """Variances of centred rows along their principal components, rising, and the components as
     columns."""
-    variances, basis = torch.linalg.eigh((features.T @ features).double() / len(features))
+    products = features.T @ features
+    if products.device.type == "mps":  # which has no float64
+        products = products.cpu()
+    variances, basis = torch.linalg.eigh(products.double() / len(features))
     return variances.clamp_min(0).to(features), basis.to(features)
 
 
@@ -259,6 +274,8 @@ def minimise(value: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor
             alike.
         parameters: leaves with gradients, changed here.
     """
+    if parameters[0].device.type != "cpu":
+        return minimised_there(value, parameters, _STOPPING)
     optimizer = torch.optim.LBFGS(
         parameters,
         max_iter=_MAX_ITERATIONS,

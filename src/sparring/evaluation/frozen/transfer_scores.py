@@ -27,7 +27,7 @@ def accuracies_by_metric(
 ) -> dict[str, float]:
     """Accuracy over all images, and its mean over classes, by name of the metric."""
     return {
-        "top-1": is_right.double().mean().item(),
+        "top-1": is_right.cpu().double().mean().item(),
         "mean-per-class": class_accuracies(is_right, labels)[1].mean().item(),
     }
 

@@ -21,6 +21,7 @@ from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.device_work import DeviceImages, placed
 from sparring.evaluation.features import FeatureEncoder, ReportProgress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Protocol, Result
@@ -136,12 +137,12 @@ class _Sample:
 
     def batches(self) -> Iterator[tuple[Images, Int[Tensor, "batch"]]]:
         """Images in [0, 1] and their classes; the same batches at every call."""
-        for start in range(0, len(self.rows), _BATCH):
-            rows = self.rows[start : start + _BATCH]
-            yield (
-                unit_images(self.dataset.images(rows.numpy()), self.device),
-                self.labels[start : start + _BATCH].to(self.device),
-            )
+        images = DeviceImages(self.dataset, self.device, stays=False)
+        labels = torch.split(placed(self.labels, self.device), _BATCH)
+        for pixels, classes in zip(
+            images.batches(torch.split(self.rows, _BATCH)), labels, strict=True
+        ):
+            yield unit_images(pixels, self.device), classes
 
     def part(self, known: Classified) -> Classified:
         """The sample in the place of all test images."""
@@ -171,7 +172,9 @@ def robustness(
     attacking = data.progress(f"attacks on the {evaluated.name} encoder")
     corrupting = data.progress(f"corruptions of the images of the {evaluated.name} encoder")
     with evaluating(encoder.modules()):
-        predicted = torch.cat([_predicted(classifier, images) for images, _ in sample.batches()])
+        predicted = torch.cat(
+            [_predicted(classifier, images) for images, _ in sample.batches()]
+        ).cpu()
         clean = share(predicted == sample.labels)
         survived = _under_attack(classifier, sample, settings, attacking)
         damaged = _under_corruption(classifier, sample, settings, corrupting)
@@ -252,7 +255,7 @@ def _classifier(
 
 
 def _predicted(classifier: Classifier, images: Images) -> Int[Tensor, "batch"]:
-    return classifier(images).argmax(dim=1).cpu()
+    return classifier(images).argmax(dim=1)
 
 
 def _under_attack(
@@ -278,7 +281,7 @@ def _under_attack(
             done += len(images)
             if progress is not None:
                 progress(done, total)
-    return {name: torch.cat(parts, dim=1) for name, parts in withstood.items()}
+    return {name: torch.cat(parts, dim=1).cpu() for name, parts in withstood.items()}
 
 
 def _withstood(
@@ -292,7 +295,9 @@ def _withstood(
     attacked again."""
     images, labels = batch
     left = (classifier(images).argmax(dim=1) == labels).nonzero().flatten()
-    withstood = torch.zeros(len(settings.grey_levels), len(images), dtype=torch.bool)
+    withstood = torch.zeros(
+        len(settings.grey_levels), len(images), dtype=torch.bool, device=images.device
+    )
     for level, grey_levels in enumerate(settings.grey_levels):
         for noise in noises:
             if len(left):
@@ -301,7 +306,7 @@ def _withstood(
                     Ball(images[left], grey_levels / 255),
                 )
                 left = left[attack(loss_of, ball, noise[left], settings.steps).is_right]
-        withstood[level, left.cpu()] = True
+        withstood[level].index_fill_(0, left, True)
     return withstood
 
 
@@ -325,4 +330,4 @@ def _under_corruption(
             done += len(images)
             if progress is not None:
                 progress(done, total)
-    return {name: [torch.cat(parts) for parts in places] for name, places in found.items()}
+    return {name: [torch.cat(parts).cpu() for parts in places] for name, places in found.items()}

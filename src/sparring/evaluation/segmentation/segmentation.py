@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparring.data.views.view_settings import Range
-from sparring.errors import TrainingError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
+from sparring.evaluation.device_work import Losses, made_ahead, placed
 from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.protocol import Protocol, Result, curves
 from sparring.evaluation.segmentation.mask_classes import MaskSettings
@@ -213,9 +213,14 @@ def _train(
 ) -> list[float]:
     """Train the segmenter in place; returns the loss of each step."""
     per_epoch = math.ceil(len(segmented.train_rows) / settings.batch_size)
-    num_steps, losses = (
-        settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS),
-        list[float](),
+    num_steps = settings.steps or (settings.epochs * per_epoch if settings.epochs else STEPS)
+    losses = Losses(
+        lambda step, loss: (
+            f"segmentation: the loss is {loss} at step {step + 1} of {num_steps}; "
+            "lower segmentation.backbone_learning_rate "
+            f"(now {settings.backbone_learning_rate:g}) and "
+            f"segmentation.head_learning_rate (now {settings.head_learning_rate:g})"
+        )
     )
     optimizer, progress = (
         _optimizer(model, settings),
@@ -224,33 +229,26 @@ def _train(
     views = _views(segmented, settings, fill=model.mean.flatten().cpu())
     model.train()
     hold_norms(model, frozen_norms(model))
-    for step in range(num_steps):
+    batches = made_ahead(
+        lambda step: _batch(segmented, views, step, batch_size=settings.batch_size, seed=data.seed),
+        num_steps,
+        device=data.device,
+    )
+    for step, (images, masks) in enumerate(batches):
+        images, masks = placed(images, data.device), placed(masks, data.device)
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["first"]
-        images, masks = (
-            part.to(data.device)
-            for part in _batch(
-                segmented, views, step, batch_size=settings.batch_size, seed=data.seed
-            )
-        )
         loss = pixel_loss(
             upsampled(model(images), masks.shape[1:]), masks, ignore_index=segmented.ignore_index
         )
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(
-                f"segmentation: the loss is {losses[-1]} at step {step + 1} of {num_steps}; "
-                "lower segmentation.backbone_learning_rate "
-                f"(now {settings.backbone_learning_rate:g}) and "
-                f"segmentation.head_learning_rate (now {settings.head_learning_rate:g})"
-            )
+        losses.add(loss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if progress is not None:
             progress(step + 1, num_steps)
-    return losses
+    return losses.values()
 
 
 def _optimizer(model: Segmenter, settings: SegmentationSettings) -> torch.optim.SGD:
@@ -305,10 +303,15 @@ def _confusion(
 ) -> Int[Tensor, "classes classes"]:
     """Confusion matrix over the images to score, each segmented as a whole."""
     confusion = torch.zeros(segmented.num_classes, segmented.num_classes, dtype=torch.long)
+    rows = segmented.test_rows
+    pairs = made_ahead(
+        lambda place: (segmented.test_image(rows[place]), segmented.test_mask(rows[place])),
+        len(rows),
+        device=device,
+    )
     with evaluating(model.modules()):
-        for done, row in enumerate(segmented.test_rows, start=1):
-            mask = segmented.test_mask(row)
-            logits = upsampled(model(segmented.test_image(row)[None].to(device)), mask.shape)
+        for done, (image, mask) in enumerate(pairs, start=1):
+            logits = upsampled(model(placed(image, device)[None]), mask.shape)
             predicted = segmented.prediction(logits[0]).cpu()
             confusion += confusion_matrix(
                 predicted,
@@ -317,7 +320,7 @@ def _confusion(
                 ignore_index=segmented.ignore_index,
             )
             if progress is not None:
-                progress(done, len(segmented.test_rows))
+                progress(done, len(rows))
     return confusion
 
 

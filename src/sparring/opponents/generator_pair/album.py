@@ -92,7 +92,7 @@ class Album(nn.Module):
             self.pictures[moment].copy_(torch.stack([(255 * side).round() for side in images]))
             if self.distances[1] >= 0:
                 made = torch.cat(pair(_latents(pair.first, MEASURED))).float().cpu()
-                real = Gaussian(self.mean.double().cpu(), self.covariance.double().cpu())
+                real = Gaussian(self.mean.cpu().double(), self.covariance.cpu().double())
                 self.distances[0] = frechet_distance(gaussian(random_features(made)), real)
         self._seen = set(self.is_taken.nonzero().flatten().tolist())
         self._is_measured = bool(self.distances[0] >= 0)

@@ -23,6 +23,9 @@ Images = Float[Tensor, "batch 3 size size"]
 Colour: TypeAlias = Literal["partial", "full"]
 """Colour operations of a view: brightness, contrast and saturation, or hue and greyscale too."""
 
+Beyond: TypeAlias = Literal["border", "zeros"]
+"""Values of pixels beyond the border of an image."""
+
 GREY_LEVEL = 0.5
 """Value of pixels beyond the border of a shifted image, and inside a square that is cut out."""
 
@@ -139,7 +142,7 @@ def _resampled(
     boxes: Float[Tensor, "batch 4"],
     flip: Tensor,
     *,
-    beyond: Literal["border", "zeros"],
+    beyond: Beyond,
 ) -> Tensor:
     """Crops resized bilinearly to the images' size; boxes (top, left, height, width) are shares of
     the side.
@@ -147,6 +150,16 @@ def _resampled(
     A box at the border is sampled up to half a pixel beyond it, where pixels have the border's
     value or zero.
     """
+    if images.device.type == "cpu":
+        return resampled_on_a_grid(images, boxes, flip, beyond=beyond)
+    return resampled_by_products(images, boxes, flip, beyond=beyond)
+
+
+def resampled_on_a_grid(
+    images: Tensor, boxes: Float[Tensor, "batch 4"], flip: Tensor, *, beyond: Beyond
+) -> Tensor:
+    """Crops of `_resampled` from PyTorch's sampling, whose backward pass on CUDA adds up in no
+    fixed order."""
     top, left, height, width = boxes.unbind(dim=1)
     zero = torch.zeros_like(top)
     across = torch.stack([torch.where(flip, -width, width), zero, 2 * left + width - 1], dim=1)
@@ -155,6 +168,35 @@ def _resampled(
         _like(images, torch.stack([across, down], dim=1)), list(images.shape), align_corners=False
     )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+
+
+def resampled_by_products(
+    images: Tensor, boxes: Float[Tensor, "batch 4"], flip: Tensor, *, beyond: Beyond
+) -> Tensor:
+    """Crops of `_resampled` from two matrix products per image, as boxes have no rotation: in a
+    fixed order on every device, forwards and backwards."""
+    size, device = images.shape[-1], images.device
+    top, left, height, width = boxes.to(device)[:, :, None].unbind(dim=1)
+    places = (torch.arange(size, device=device) + 0.5) / size
+    across = torch.where(flip.to(device)[:, None], 1 - places, places)
+    rows, columns = (
+        _bilinear_weights((start + extent * share) * size - 0.5, beyond=beyond)
+        for start, extent, share in ((top, height, places), (left, width, across))
+    )
+    return rows[:, None] @ (images @ columns.transpose(1, 2)[:, None])
+
+
+def _bilinear_weights(
+    centres: Float[Tensor, "batch size"], *, beyond: Beyond
+) -> Float[Tensor, "batch size size"]:
+    """Share of each source pixel in each pixel of the result, whose centres are given in source
+    pixels."""
+    size = centres.shape[1]
+    if beyond == "border":
+        centres = centres.clamp(0, size - 1)
+    return (1 - (centres[:, :, None] - torch.arange(size, device=centres.device)).abs()).clamp_min(
+        0
+    )
 
 
 def _grey(images: Tensor) -> Tensor:
