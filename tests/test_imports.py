@@ -13,7 +13,7 @@ import sparring
 from sparring.methods import registry
 
 LAYERS = (
-    {"errors", "files", "regular_files", "config", "seeding", "distributed"},
+    {"errors", "files", "regular_files", "config", "seeding", "distributed", "step_parts"},
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
     {"negatives"},

@@ -18,6 +18,7 @@ from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
 from sparring.training.opening import data_path, open_images
+from sparring.training.profiling import profiled
 from sparring.training.resuming import conditions, require_same
 from sparring.training.run import (
     prepare,
@@ -41,6 +42,7 @@ def train(
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
     progress: bool = True,
+    profile: int | None = None,
     **training: int | str | None,
 ) -> Run:
     """Pretrain an encoder on images without labels.
@@ -60,6 +62,8 @@ def train(
             weights.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
+        profile: number of steps, after ten others, of which a table shows where the time goes; the
+            trace is written to `trace.json.gz` in the run folder.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
             device="cpu"; and seed.
 
@@ -93,8 +97,10 @@ def train(
             steps = training_run.loader.steps_per_epoch
             for line in cautions(config, len(dataset), steps_per_epoch=steps, asked_batch=asked):
                 heard.report(line)
-        pretrain_opponent(training_run, heard, backbone=backbone)
-        run_training(training_run, folder)
+        report = heard.report if heard is not None else lambda _: None
+        with profiled(training_run, profile, report=report):
+            pretrain_opponent(training_run, heard, backbone=backbone)
+            run_training(training_run, folder)
     return Run(folder.path)
 
 

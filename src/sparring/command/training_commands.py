@@ -102,6 +102,14 @@ def train(
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
+    profile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Show where the time of N steps goes, after ten others; writes trace.json.gz.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
@@ -123,6 +131,7 @@ def train(
             seed=seed,
             device=device,
             max_steps=max_steps,
+            profile=profile,
         )
         _finish(run, display, as_json=as_json)
 

@@ -15,6 +15,7 @@ from sparring.config import Settings
 from sparring.errors import ConfigError, DivergedError, unknown_name
 from sparring.optim.optimizers import OptimizerName, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
+from sparring.step_parts import step_part
 
 
 class PlayerSettings(Settings):
@@ -135,6 +136,7 @@ class Player:
         for group in self._optimizer.param_groups:
             group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
 
+    @step_part("update of {0.name}")
     def update(self, loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Back-propagate to this player's parameters only, average over processes, and step.
 

@@ -1,7 +1,7 @@
 """Training loop: batches, views, one step of the method, records, checkpoints."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from sparring.models.view import as_views
 from sparring.opponents.opponent import chain, innermost
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
+from sparring.step_parts import step_part
 from sparring.training.build import Game
 from sparring.training.checkpoint import (
     keeping_previous,
@@ -55,6 +56,7 @@ class Training:
         step: number of steps made so far.
         changed: what was changed on purpose when the run was resumed, by name.
         observe: function that receives every record.
+        follow: function through which every epoch's batches go to the steps, for a profiler.
     """
 
     config: RunConfig
@@ -62,6 +64,7 @@ class Training:
     dataset: Dataset
     folder: RunFolder
     observe: Observer | None = None
+    follow: Callable[[Iterator[Batch]], Iterator[Batch]] = iter
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
@@ -175,7 +178,7 @@ class Training:
 
     def _run_epoch(self, file: MetricsFile | None, request: StopRequest) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
-        for batch in self.loader.batches(epoch, first):
+        for batch in self.follow(self.loader.batches(epoch, first)):
             metrics = self._run_step(batch)
             self._record(metrics, file)
             self.step += 1
@@ -238,6 +241,7 @@ class Training:
                 "set data.store=always to decode them once"
             )
 
+    @step_part("records")
     def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
@@ -277,6 +281,7 @@ class Training:
             **rates,
         }
 
+    @step_part("records")
     def _save_if_due(self) -> None:
         if (
             time.monotonic() - self._checkpoint_clock

@@ -23,6 +23,7 @@ from sparring.data.views.view_parameters import (
     draw_parameters,
 )
 from sparring.data.views.view_settings import PRESETS, ViewSettings, ViewsSettings
+from sparring.step_parts import step_part
 
 __all__ = [
     "PRESETS",
@@ -54,6 +55,7 @@ class Views:
             recipe.model_copy(update={"size": recipe.size or image_size}) for recipe in recipes
         )
 
+    @step_part("views")
     def __call__(
         self,
         images: Images | Sequence[Images],
