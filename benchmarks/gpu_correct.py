@@ -103,6 +103,11 @@ def images() -> Tensor:
     return torch.from_numpy(tiny_images(32)[0]).permute(0, 3, 1, 2).contiguous()
 
 
+def _last(batch: Tensor) -> Any:
+    """Images as an array with the channels last."""
+    return batch.permute(0, 2, 3, 1).numpy()
+
+
 def train(place: Place, name: str, out: Path, *changes: Tree, **training: Any) -> api.Run:
     """A run of some steps, on the device unless another is given."""
     method, *opponents = name.split("+")
