@@ -47,11 +47,16 @@ class Size:
 
     def on(self, machine: Machine) -> "Size":
         """This size, or the toy size."""
-        return (
-            Size(batch=16, width=0.0625, steps=3 * TOY_LOG_STEPS, images=64)
-            if machine.is_toy
-            else self
-        )
+        toy = Size(batch=16, width=0.0625, steps=3 * TOY_LOG_STEPS, images=64)
+        return toy if machine.is_toy else self
+
+
+class _NoLook:
+    """Stands for the monitor, which looks at the images once in minutes."""
+
+    def look(self, encoder: object, device: object) -> tuple[dict[str, float], None]:
+        """Nothing."""
+        return {}, None
 
 
 class Loop:
@@ -97,6 +102,7 @@ class Loop:
             backbone=None,
             listener=self,
         )
+        self.training.monitor = _NoLook()  # type: ignore[assignment]
 
     def report(self, line: str) -> None:
         """Show what the run says, such as the time of its compilation."""

@@ -276,17 +276,18 @@ def memory(table: Table) -> None:
         command += ["--data", str(table.data)] if table.data else []
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found[side] = json.loads(done.stdout.splitlines()[-1])
+        table.words = found[side].pop("images")
         for what, size in found[side].items():
             table.note(f"{what} memory of {side}, GB", spread([size / 1e9]))
     for what in ("host", "GPU"):
         if "lightly" in found and found["lightly"][what]:
             over: Any = spread([found["ours"][what] / found["lightly"][what]])
         else:
-            over = _no("lightly")
+            over = _no("lightly" if "lightly" not in found else "a GPU")
         table.row(f"{what} memory over lightly's", over, must=1.0, wanted=0.8)
 
 
-def memory_of(table: Table, side: str) -> dict[str, int]:
+def memory_of(table: Table, side: str) -> dict[str, Any]:
     """Memory of this process after some training, its workers included, and of the GPU."""
     size = Size().on(table.machine)
     images = table.images(size)
@@ -299,7 +300,8 @@ def memory_of(table: Table, side: str) -> dict[str, int]:
         loop.turn()
         host = loop.host_memory
     cuda = table.machine.device.type == "cuda"
-    return {"host": host, "GPU": torch.cuda.max_memory_reserved() if cuda else 0}
+    reserved = torch.cuda.max_memory_reserved() if cuda else 0
+    return {"images": table.words, "host": host, "GPU": reserved}
 
 
 def scores(table: Table) -> None:
