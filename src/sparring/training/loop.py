@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class Training:
     dataset: Dataset
     folder: RunFolder
     observe: Observer | None = None
-    follow: Callable[[Iterator[Batch]], Iterator[Batch]] = iter
+    follow: Callable[[Iterator[Any]], Iterator[Any]] = iter
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)

@@ -5,17 +5,18 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from sparring import distributed
-from sparring.data.loader import Batch
 from sparring.errors import ConfigError
 from sparring.files import not_written
 from sparring.step_parts import PREFIX, named_parts
 from sparring.training.loop import Training
 from sparring.training.step_profile import StepProfile
+
+_Batch = TypeVar("_Batch")
 
 WARM_UP = 10
 """Steps before the profiled ones: compilation, caches and the profiler's own start."""
@@ -76,7 +77,7 @@ class _Profiler:
         self._names = named_parts()
         self._is_running, self._has_step = False, False
 
-    def follow(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def follow(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
         """Pass the batches on; a step lasts from the moment at which it asks for its batch to the
         next."""
         try:
