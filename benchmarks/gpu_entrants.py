@@ -162,7 +162,7 @@ def plain_step(loop: Loop) -> Callable[[], int]:
     views, images = loop.ready()
     both = torch.cat(views).contiguous(memory_format=torch.channels_last)
     encoder = build_encoder(loop.training.config).train()
-    network = torch.compile(encoder, backend="eager" if loop.machine.is_toy else "inductor")
+    network = encoder if loop.machine.is_toy else torch.compile(encoder)
     optimizer = torch.optim.SGD(
         encoder.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, foreach=True
     )

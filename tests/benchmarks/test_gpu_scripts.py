@@ -1,6 +1,7 @@
 """The GPU's benchmarks at toy size on the CPU: every part runs, and says what it must."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -62,13 +63,13 @@ def test_every_part_of_the_speed_is_tried(script: Script) -> None:
 
 
 @pytest.mark.slow
-def test_everything_that_must_hold_on_a_gpu_holds_on_the_cpu(
-    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        script("gpu_correct", "--minutes", "20")
-    assert end.value.code == 0, capsys.readouterr().out
-    rows = json.loads((tmp_path / "found.json").read_text())["found"]
+def test_everything_that_must_hold_on_a_gpu_holds_on_the_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    # In a process of its own: the checks of shapes that tests install are no code to compile.
+    command = [sys.executable, str(BENCHMARKS / "gpu_correct.py"), "--cpu", "--minutes", "20"]
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(out.read_text())["found"]
     assert len(rows) > 30
     assert {row["holds"] for row in rows} <= {"yes", "not built"}
 

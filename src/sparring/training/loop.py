@@ -20,7 +20,6 @@ from sparring.models.view import as_views
 from sparring.opponents.opponent import chain, innermost
 from sparring.optim.schedule import Position
 from sparring.seeding import derived_seed, generator
-from sparring.step_parts import step_part
 from sparring.training.build import Game
 from sparring.training.checkpoint import (
     keeping_previous,
@@ -241,7 +240,6 @@ class Training:
                 "set data.store=always to decode them once"
             )
 
-    @step_part("records")
     def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
@@ -281,7 +279,6 @@ class Training:
             **rates,
         }
 
-    @step_part("records")
     def _save_if_due(self) -> None:
         if (
             time.monotonic() - self._checkpoint_clock
