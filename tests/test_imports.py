@@ -24,6 +24,7 @@ LAYERS = (
         "peers",
         "machine_memory",
         "transfers",
+        "step_parts",
     },
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},

@@ -20,6 +20,7 @@ from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
 from sparring.training.loop import Training
 from sparring.training.opening import data_path, open_images
+from sparring.training.profiling import profiled
 from sparring.training.resuming import conditions, require_same, require_same_run
 from sparring.training.run import (
     prepare,
@@ -44,6 +45,7 @@ def train(
     resume_if_exists: bool = False,
     listener: Listener | None = None,
     progress: bool = True,
+    profile: int | None = None,
     **training: int | str | None,
 ) -> Run:
     """Pretrain an encoder on images without labels.
@@ -65,6 +67,8 @@ def train(
             are these; one without a checkpoint is begun anew, and a finished one left as it is.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
+        profile: number of steps, after ten others, of which a table shows where the time goes; the
+            trace is written to `trace.json.gz` in the run folder.
         training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
             device="cpu"; and seed.
 
@@ -100,12 +104,11 @@ def train(
             _restore(training_run, heard)
         else:
             training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-            if heard is not None:
-                steps, count = training_run.loader.steps_per_epoch, len(dataset)
-                for line in cautions(config, count, steps_per_epoch=steps, asked_batch=asked):
-                    heard.report(line)
+            _warn(training_run, heard, asked_batch=asked)
             pretrain_opponent(training_run, heard, backbone=backbone)
-        run_training(training_run, folder)
+        report = heard.report if heard is not None else lambda _: None
+        with profiled(training_run, profile, report=report):
+            run_training(training_run, folder)
     return Run(folder.path)
 
 
@@ -199,6 +202,15 @@ def _is_continued(
             is_of = "goes on" if has_checkpoint else "has no checkpoint and begins anew"
             heard.report(f"the run in {folder.path} {is_of}")
     return has_checkpoint
+
+
+def _warn(training: Training, heard: Listener | None, *, asked_batch: int) -> None:
+    """Report what in the configuration does not suit the images."""
+    if heard is not None:
+        steps, count = training.loader.steps_per_epoch, len(training.dataset)
+        config = training.config
+        for line in cautions(config, count, steps_per_epoch=steps, asked_batch=asked_batch):
+            heard.report(line)
 
 
 def _restore(training: Training, heard: Listener | None) -> None:

@@ -110,6 +110,14 @@ def train(
             "without a checkpoint, begin it anew.",
         ),
     ] = False,
+    profile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Show where the time of N steps goes, after ten others; writes trace.json.gz.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
@@ -132,6 +140,7 @@ def train(
             seed=seed,
             device=device,
             max_steps=max_steps,
+            profile=profile,
         )
         _finish(run, display, as_json=as_json, keep_scores=resume_if_exists)
 

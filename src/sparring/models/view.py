@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparring.models.encoder import Encoder
 from sparring.models.split_norm import adversarial_norms
 from sparring.models.teacher import KeyNormSettings, Teacher
+from sparring.step_parts import step_part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +67,7 @@ class ForwardCache:
     def __init__(self) -> None:
         self._made: dict[tuple[View, tuple[nn.Module, ...]], Tensor] = {}
 
+    @step_part("forward")
     def forward(self, view: View, *networks: nn.Module) -> Tensor:
         """Output of one or several networks, applied in sequence to a view.
 
@@ -83,6 +85,7 @@ class ForwardCache:
                 self._made[place] = last(given)
         return self._made[place]
 
+    @step_part("forward")
     def together(self, views: Sequence[View], encoder: Encoder) -> list[Tensor]:
         """Embeddings of several views; views of equal size and norms go through together.
 
@@ -103,6 +106,7 @@ class ForwardCache:
                     self._made[view, (encoder,)] = embeddings
         return [self.forward(view, encoder) for view in views]
 
+    @step_part("forward")
     def keys(
         self, view: View, teacher: Teacher, norm: KeyNormSettings, *, generator: torch.Generator
     ) -> Tensor:

@@ -52,6 +52,7 @@ from sparring.models.view import ForwardCache, View
 from sparring.opponents.opponent import Opponent, innermost
 from sparring.opponents.pixel_attack import PerturbationSettings, attack, random_signs
 from sparring.optim.player import Added, Player
+from sparring.step_parts import step_part
 from sparring.transfers import rare_read
 
 
@@ -137,6 +138,7 @@ class Perturbation(Opponent):
         """Continue from `get_extra_state`'s value."""
         self._asks_first = state["asks_first"]
 
+    @step_part("attack")
     def attacked(self, views: Sequence[View], context: Context) -> tuple[View, dict[str, Tensor]]:
         """The first view after the attack, and its metrics."""
         if self._asks_first is None:

@@ -16,6 +16,7 @@ from sparring.optim.averaging import averaged_gradients
 from sparring.optim.finite_check import FiniteCheck
 from sparring.optim.optimizers import FORMS, OptimizerName, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
+from sparring.step_parts import step_part
 
 
 class PlayerSettings(Settings):
@@ -151,6 +152,7 @@ class Player:
         for group in self._optimizer.param_groups:
             group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
 
+    @step_part("update of {0.name}")
     def update(self, loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Back-propagate to this player's parameters only, average over processes, and step.
 

@@ -20,6 +20,7 @@ from sparring.errors import CheckpointError
 from sparring.files import AGAIN, write_atomically
 from sparring.models.split_norm import join_norms
 from sparring.regular_files import require_regular
+from sparring.step_parts import step_part
 from sparring.training.build import Game
 
 FORMAT = 1
@@ -34,6 +35,7 @@ class DamagedError(Exception):
     """A file differs from what was written; callers catch this error."""
 
 
+@step_part("records")
 def save_checkpoint(
     path: Path,
     game: Game,

@@ -1,10 +1,10 @@
 """Training loop: batches, views, one step of the method, records, checkpoints."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class Training:
         changed: what was changed on purpose when the run was resumed, by name.
         observe: function that receives every record.
         compiler: what compiles its networks, if anything does.
+        follow: function through which every epoch's batches go to the steps, for a profiler.
     """
 
     config: RunConfig
@@ -66,6 +67,7 @@ class Training:
     folder: RunFolder
     observe: Observer | None = None
     compiler: Compiler = field(default_factory=Compiler)
+    follow: Callable[[Iterator[Any]], Iterator[Any]] = iter
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
@@ -190,7 +192,7 @@ class Training:
 
     def _run_epoch(self, file: MetricsFile | None, stop: AgreedStop) -> None:
         epoch, first = divmod(self.step, self.loader.steps_per_epoch)
-        for fed in self.feed.steps(epoch, first):
+        for fed in self.follow(self.feed.steps(epoch, first)):
             metrics = self._run_step(fed)
             self.compiler.end_step(self.step)
             self._record(metrics, file)

@@ -15,6 +15,7 @@ from sparring.measures.metric import Metric
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.regular_files import read_text
+from sparring.step_parts import step_part
 from sparring.training.checkpoint import RESUME
 
 METRICS: Mapping[str, Metric] = {
@@ -106,6 +107,7 @@ class MetricsFile:
             raise not_written(path, error) from None
         self._path, self._file = path, os.fdopen(number, "a", encoding="utf-8")
 
+    @step_part("records")
     def write(self, record: Mapping[str, float]) -> None:
         """Append one record; non-finite values become null.
 
@@ -181,6 +183,7 @@ def scored(
     return found
 
 
+@step_part("records")
 def plain(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
     """Metrics as Python numbers, rounded to seven digits."""
     return {name: float(f"{float(value):.7g}") for name, value in metrics.items()}

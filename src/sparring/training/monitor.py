@@ -12,6 +12,7 @@ from sparring.measures.geometry import collapse_warning, panel
 from sparring.measures.knn import FEW_NEIGHBORS, fitting_neighbors, knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.step_parts import step_part
 
 BATCH = 256
 
@@ -33,6 +34,7 @@ class Monitor:
         self._indices = order
 
     @torch.no_grad()
+    @step_part("records")
     def look(self, encoder: Encoder, device: torch.device) -> tuple[dict[str, float], str | None]:
         """Measures by name, and a warning if the encoder seems to collapse, else None; the encoder
         does not change.

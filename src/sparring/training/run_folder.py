@@ -50,6 +50,7 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.quarantine = self.path / "quarantine.txt"
         self.environment = self.path / "environment.json"
+        self.trace = self.path / "trace.json.gz"
         self._lock_file = self.path / ".lock"
         self._is_locked = False
 

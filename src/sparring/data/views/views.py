@@ -28,6 +28,7 @@ from sparring.data.views.view_parameters import (
     draw_parameters,
 )
 from sparring.data.views.view_settings import PRESETS, ViewSettings, ViewsSettings
+from sparring.step_parts import step_part
 
 __all__ = [
     "PRESETS",
@@ -75,6 +76,7 @@ class Views:
         """
         self._compile, self._compiled_batch = compiled, batch_size
 
+    @step_part("views")
     def __call__(
         self,
         images: Images | Sequence[Images],
