@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -206,11 +205,6 @@ def _counted(command: str) -> str:
     return "train" if command == "resume" else command
 
 
-def chains(references: list[Reference], scratch: Path, seed: int) -> Callable[[int], Chain]:
-    """Function that goes through the chain of a number."""
-
-    def chain(number: int) -> Chain:
-        of = references[number % len(references)]
-        return Chain(of, scratch / f"chain-{number}", random.Random(f"{seed}/{number}")).go()
-
-    return chain
+def chain_of(of: Reference, root: Path, name: str) -> Chain:
+    """Go through one chain, whose draws follow from its name."""
+    return Chain(of, root, random.Random(name)).go()

@@ -40,7 +40,7 @@ SETTINGS = {
 def import_all() -> None:
     """Import every module of the library, so that no child has to."""
     for module in pkgutil.walk_packages(sparring.__path__, "sparring."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "._views")):  # a command, and the C kernel
             importlib.import_module(module.name)
 
 
@@ -65,18 +65,17 @@ class Toy:
 
 
 def all_toys() -> list[Toy]:
-    """Every method, every opponent around one of them, and some on two processes."""
+    """Every method, every opponent around one of them, and some on two processes; those that differ
+    most come first."""
     opponents = tuple(registry.shipped("opponent"))
-    alone = [Toy(name) for name in registry.shipped("method")]
-    around = [Toy("mocov2", (name,)) for name in opponents]
-    return [
-        *alone,
-        *around,
-        Toy("simclr", opponents),
-        Toy("adco", ("perturbation",)),
+    kinds = [
+        Toy("adco"),
         Toy("adco", processes=2),
+        *(Toy("mocov2", (name,)) for name in opponents),
         Toy("simclr", ("generator-pair",), processes=2),
+        Toy("simclr", opponents),
     ]
+    return [*kinds, *(Toy(name) for name in registry.shipped("method") if name != "adco")]
 
 
 @dataclass(frozen=True)

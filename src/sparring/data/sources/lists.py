@@ -197,7 +197,8 @@ def _repeated(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not repeated:
         return ()
     examples = listed([shown(name) for name in dict.fromkeys(repeated)][:1])
-    return (f"{len(repeated):,} rows of the list repeat an image, such as {examples}",)
+    rows = "1 row of the list repeats" if len(repeated) == 1 else f"{len(repeated):,} rows of the list repeat"
+    return (f"{rows} an image, such as {examples}",)
 
 
 def _unquoted(line: str) -> str:
