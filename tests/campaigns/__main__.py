@@ -101,7 +101,7 @@ def steps(arguments: argparse.Namespace, scratch: Path) -> Row:
     """Row of the soak."""
     (result,) = _in_processes(1, lambda _: soak(arguments.steps, scratch / "soak"))
     slopes, seconds = result
-    faults = [f"{name} grows by {slopes[name]:.4g}" for name in LIMITS if slopes[name] > LIMITS[name]]
+    faults = [f"{k} grows by {slopes[k]:.4g}" for k, most in LIMITS.items() if slopes[k] > most]
     return {
         "what": "steps of a soak",
         "count": arguments.steps,
@@ -149,7 +149,9 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     import_all()
-    assert len(os.listdir("/proc/self/task")) == 1, "children are forked from a single thread"
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, (
+        "children are forked from a single thread"
+    )
     rows = []
     scratch = Path(tempfile.mkdtemp(prefix="campaign-"))
     for name, part in (("kills", kills), ("inputs", inputs), ("steps", steps)):

@@ -8,6 +8,9 @@ that were written after the last fsync of their file, and names that were change
 fsync of their folder.
 """
 
+# Paths are those that the replaced functions of os receive.
+# ruff: noqa: PTH103, PTH104, PTH108, PTH109, PTH112, PTH113, PTH115, PTH118, PTH120
+
 import builtins
 import io
 import itertools
@@ -207,4 +210,5 @@ def _undo(what: str, *values: Any) -> None:
         if shadow is not None and not os.path.lexists(target):
             os.link(shadow, target)
     elif values[1] is not None and not os.path.lexists(values[0]):
+        os.makedirs(os.path.dirname(values[0]), exist_ok=True)
         os.link(values[1], values[0])

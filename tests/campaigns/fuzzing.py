@@ -55,7 +55,7 @@ class Fuzzing:
     memory: int = 0
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """The library did what it must not do with an input."""
 
 
@@ -83,7 +83,8 @@ def fuzz(numbers: Sequence[int], *, run: Path, scratch: Path, seed: int) -> Fuzz
         found.memory = max([found.memory, *(int(what) for _, _, what in ends if what.isdigit())])
         if len(ends) < len(left):
             code = os.waitstatus_to_exitcode(status)
-            what = "hangs" if code in (-signal.SIGALRM, -signal.SIGPROF) else f"ends the process ({code})"
+            is_late = code in (-signal.SIGALRM, -signal.SIGPROF)
+            what = "hangs" if is_late else f"ends the process ({code})"
             found.faults.append(f"{lines[-1][1]}: {what}; {_keep(scratch, left[len(ends)])}")
         left = left[len(ends) + 1 :] if len(ends) < len(left) else []
     return found
@@ -148,7 +149,7 @@ def _use(data: Path, draw: random.Random, count: int) -> str:
     )
     dataset = open_dataset(data, settings, image_size=8)
     if len(dataset) + len(dataset.quarantine) != count:
-        raise Fault(f"{len(dataset)} used and {len(dataset.quarantine)} told of {count}")
+        raise FaultError(f"{len(dataset)} used and {len(dataset.quarantine)} told of {count}")
     dataset.images(range(len(dataset)))
     return "used" if not dataset.quarantine else "told"
 
@@ -221,9 +222,9 @@ def _check_run(place: Path, draw: random.Random, run: Path) -> str:
     code, shown = call([command, str(copy), *further])
     where = f"{command} with {path.relative_to(copy)}: exit {code}, {shown[-300:]}"
     if "unexpected" in shown or "Traceback" in shown or code not in (0, 1, 2):
-        raise Fault(where)
+        raise FaultError(where)
     if code and not shown.splitlines()[-1].startswith("error: "):
-        raise Fault(where)
+        raise FaultError(where)
     return "told" if code else "used"
 
 
@@ -249,5 +250,3 @@ CHECKS: dict[str, Callable[[Path, random.Random, Path], str]] = {
     "voc": _check_voc,
     "run": _check_run,
 }
-
-

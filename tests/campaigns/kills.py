@@ -110,6 +110,13 @@ class Chain:
     def go(self) -> "Chain":
         """Kill and continue the run, then a command that reads it."""
         self.root.mkdir()
+        try:
+            self._go()
+        except Exception as error:  # of reading what is left; the campaign goes on
+            self._require(False, f"{type(error).__name__}: {error}")
+        return self
+
+    def _go(self) -> None:
         for _ in range(self.draw.randint(1, MOST_KILLS)):
             if self.faults or self._leg(self._next()):
                 break
@@ -122,7 +129,6 @@ class Chain:
             self._strike_a_reader(self.draw.choice(READERS))
         if not self.faults:
             shutil.rmtree(self.root)
-        return self
 
     def _next(self) -> str:
         """Command that continues the run, as the messages say."""

@@ -3,7 +3,6 @@ memory, file descriptors and threads are measured on the way.
 """
 
 import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,8 +51,8 @@ class Meter:
             (
                 position.step,
                 pages * os.sysconf("SC_PAGE_SIZE"),
-                len(os.listdir("/proc/self/fd")),
-                threading.active_count() + len(os.listdir("/proc/self/task")),
+                len([*Path("/proc/self/fd").iterdir()]),
+                len([*Path("/proc/self/task").iterdir()]),
             )
         )
 

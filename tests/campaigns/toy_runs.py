@@ -70,9 +70,9 @@ def all_toys() -> list[Toy]:
     opponents = tuple(registry.shipped("opponent"))
     kinds = [
         Toy("adco"),
-        Toy("adco", processes=2),
-        *(Toy("mocov2", (name,)) for name in opponents),
         Toy("simclr", ("generator-pair",), processes=2),
+        *(Toy("mocov2", (name,)) for name in opponents),
+        Toy("adco", processes=2),
         Toy("simclr", opponents),
     ]
     return [*kinds, *(Toy(name) for name in registry.shipped("method") if name != "adco")]
@@ -143,8 +143,8 @@ def _become(arguments: Sequence[str], log: Path, disk: Disk | None) -> None:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: PTH123, SIM115
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
         sys.argv = ["sparring", *arguments]
         if disk is not None:
             disk.install()
