@@ -1,5 +1,6 @@
 """Malformed files, made from small whole ones by seeded draws."""
 
+import copy
 import io
 import json
 import random
@@ -90,7 +91,8 @@ def changed_tree(tree: list[Any], draw: random.Random) -> list[Any]:
             case 2 if isinstance(holder[key], torch.Tensor):
                 holder[key] = draw.choice((torch.zeros(0), torch.full((2, 3), torch.nan)))
             case 3:
-                holder[key] = draw.choice([holder[key] for holder, key in places])
+                other, its_key = draw.choice(places)
+                holder[key] = copy.deepcopy(other[its_key])
             case _:
                 holder[key] = draw.choice(VALUES)
     return tree

@@ -35,6 +35,7 @@ def with_messages(
     def reading(
         content: bytes, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
+        """Call the function, and listen meanwhile if the image is a TIFF."""
         if content[:2] not in _BEGINNINGS:
             return read(content, *arguments, **named)
         with _caught() as messages:
