@@ -25,7 +25,7 @@ from tiny import write_photos
 
 from .fuzzing import SHARES, fuzz
 from .kills import Chain, Reference, chain_of, reference
-from .soak import LIMITS, soak
+from .soak import most_growth, soak
 from .toy_runs import Toy, all_toys, import_all, start
 
 PER_CLASS = 16
@@ -101,7 +101,8 @@ def steps(arguments: argparse.Namespace, scratch: Path) -> Row:
     """Row of the soak."""
     (result,) = _in_processes(1, lambda _: soak(arguments.steps, scratch / "soak"))
     slopes, seconds = result
-    faults = [f"{k} grows by {slopes[k]:.4g}" for k, most in LIMITS.items() if slopes[k] > most]
+    limits = most_growth(arguments.steps)
+    faults = [f"{k} grows by {slopes[k]:.4g}" for k, most in limits.items() if slopes[k] > most]
     return {
         "what": "steps of a soak",
         "count": arguments.steps,
