@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 PLAIN := tests/objectives tests/measures tests/negatives tests/data/views \
   tests/acceleration/test_switch.py tests/contract/test_golden_losses.py
 
-.PHONY: help env demo test test-plain test-fast test-slow check sanitize clean
+.PHONY: help env demo test test-plain test-fast test-slow check sanitize campaign clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +47,10 @@ sanitize:  ## fuzz the compiled kernel with address and undefined-behaviour sani
 	  -fsanitize=address,undefined,float-cast-overflow \
 	  -o build/fuzz_views tests/acceleration/fuzz_views.c -lm
 	build/fuzz_views $(CALLS)
+
+campaign: $(STAMP)  ## 200 kills, 10,000 malformed files, 100,000 steps: build/campaign.json (under an hour)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m campaigns --kills 200 --inputs 10000 \
+	  --steps 100000 --workers $(WORKERS) --json build/campaign.json
 
 check: $(STAMP)  ## style, formatting, types and the import rule
 	scripts/check

@@ -107,11 +107,7 @@ def publish(part: Path, place: Path) -> None:
     """
     for folder, _, names in os.walk(part):
         for name in names:
-            number = os.open(Path(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(number)
-            finally:
-                os.close(number)
+            sync_file(Path(folder, name))
         sync_folder(Path(folder))
     part.rename(place)
     sync_folder(place.parent)
@@ -151,6 +147,19 @@ def make_folder(path: Path) -> None:
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Bring what was written to a file to the disk, by whichever descriptor it was written.
+
+    Raises:
+        OSError: if there is no such file, or the disk fails.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def sync_folder(path: Path) -> None:

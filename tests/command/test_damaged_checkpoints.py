@@ -79,6 +79,31 @@ def test_features_that_are_not_finite_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["embed", "resume"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", -5),
+        ("step", 2**70),
+        ("step", "3"),
+        ("config", 7),
+        ("conditions", ["cpu"]),
+        ("method", []),
+        ("method", {3: torch.zeros(1)}),
+        ("players", None),
+    ],
+)
+def test_a_field_of_another_type_or_size_is_named(
+    name: str, field: str, value: object, command: Command, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    path = run / "checkpoint" / "last.pt"
+    write_state(path, {**read_checkpoint(path), field: value})
+    code, shown = call(command, name, run, photos, tmp_path / "out")
+    assert code == 1
+    last = shown.splitlines()[-1]
+    assert last == f"error: the checkpoint {path} holds no usable {field}; restore it from a copy"
+
+
 def test_a_function_without_a_listener_warns(run: Path) -> None:
     last = run / "checkpoint" / "last.pt"
     last.rename(last.with_name("step-8.pt"))

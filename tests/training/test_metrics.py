@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+import games
 from sparring.training.metrics import METRICS, MetricsFile, plain, read_metrics
 
 
@@ -63,6 +65,25 @@ def test_every_record_is_on_the_disk_at_once(tmp_path: Path) -> None:
     file.write({"step": 0})
     assert steps(tmp_path / "metrics.jsonl") == [0]
     file.close()
+
+
+def test_records_are_synchronised_before_the_checkpoint_that_follows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = games.training("simclr", tmp_path, training={"checkpoint_minutes": 0, "max_steps": 3})
+    order, fsync = [], os.fsync
+
+    def noted(number: int) -> None:
+        name = Path(f"/proc/self/fd/{number}").readlink().name
+        if "last.pt" in name or name == "metrics.jsonl":
+            order.append((name == "metrics.jsonl", os.fstat(number).st_size))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run.run()
+    assert [is_metrics for is_metrics, _ in order] == [True, False] * 3
+    sizes = [size for is_metrics, size in order if is_metrics]
+    assert 0 < sizes[0] < sizes[1] < sizes[2] == (tmp_path / "metrics.jsonl").stat().st_size
 
 
 def test_a_link_is_replaced_and_its_target_kept(tmp_path: Path) -> None:

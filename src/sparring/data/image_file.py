@@ -22,6 +22,7 @@ from sparring.data.orientation import UPRIGHT, orientation_of, pillow_orientatio
 from sparring.data.pixel_format import UnreadableImageError, Values, picture_values
 from sparring.data.png import complete_png, deep_colours, require_possible
 from sparring.data.tiff import Tiff, open_tiff, tiff_orientation, tiff_values
+from sparring.data.tiff_messages import with_messages
 
 MAX_PIXELS, MAX_SIDE = 89_478_485, 2**17
 """Most pixels of a decoded image, Pillow's own limit, 256 MiB as RGB, and along one side. Checked
@@ -79,6 +80,7 @@ class Stored:
     no_data: float | None = None
 
 
+@with_messages
 def read_header(content: bytes) -> Header:
     """Header of an image file.
 
@@ -103,6 +105,7 @@ def read_header(content: bytes) -> Header:
         return Header(*size, num, is_deep=_is_deep(image) or deep_colours(content) is not None)
 
 
+@with_messages
 def read_values(content: bytes, channels: int) -> Stored:
     """Values of an image file; pictures of 8 bits have so many channels already.
 

@@ -23,6 +23,9 @@ from sparring.regular_files import require_regular
 from sparring.step_parts import step_part
 from sparring.training.build import Game
 
+_KINDS = {"step": int, "config": str, "conditions": dict, "method": dict, "players": dict}
+MOST_STEPS = 2**53
+"""Largest number of steps that a checkpoint may state: what floats still count one by one."""
 FORMAT = 1
 """Format version of checkpoints; increased when older ones can no longer be read."""
 RESUME = "free some space and use `sparring resume`"
@@ -122,6 +125,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(
             f"the checkpoint {path} lacks {', '.join(sorted(missing))}; restore it from a copy"
+        )
+    wrong = [
+        name for name, kind in _KINDS.items() if not isinstance(content.get(name, kind()), kind)
+    ]
+    if not wrong and not 0 <= content["step"] <= MOST_STEPS:
+        wrong = ["step"]
+    if not wrong and not all(isinstance(name, str) for name in content["method"]):
+        wrong = ["method"]
+    if wrong:
+        raise CheckpointError(
+            f"the checkpoint {path} holds no usable {wrong[0]}; restore it from a copy"
         )
     return content
 

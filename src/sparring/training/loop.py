@@ -311,6 +311,7 @@ class Training:
         if self._saved_step != self.step or self._is_last_lost:
             text = toml_text(self.config.tree())
             mark_scores(self.folder, self.step)
+            self.folder.sync_metrics()
             with keeping_previous(
                 self.folder.checkpoint,
                 step=None if self._is_last_lost else self._saved_step,

@@ -24,6 +24,7 @@ from sparring.files import (
     make_folder,
     not_written,
     open_without_following,
+    sync_file,
     write_atomically,
 )
 from sparring.regular_files import read_bytes
@@ -240,6 +241,19 @@ class RunFolder:
             raise RunError(
                 f"{self.scores} is damaged; remove it and use `sparring evaluate`"
             ) from None
+
+    def sync_metrics(self) -> None:
+        """Bring the records to the disk, so that a checkpoint never outlasts those before it.
+
+        Raises:
+            StorageError: if the disk fails.
+        """
+        try:
+            sync_file(self.metrics)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise not_written(self.metrics, error, advice=RESUME) from None
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace the scores."""

@@ -156,7 +156,7 @@ def test_repeated_rows_are_kept_and_told(folder: Path) -> None:
     (folder / "list.txt").write_text("cats/0.png\ndogs/0.png\ncats/0.png\n")
     source = open_source(folder / "list.txt")
     assert len(source) == 3
-    assert source.notes == ("1 rows of the list repeat an image, such as 'cats/0.png'",)
+    assert source.notes == ("1 row of the list repeats an image, such as 'cats/0.png'",)
 
 
 def test_a_row_that_repeats_an_image_by_another_path_is_told(folder: Path) -> None:

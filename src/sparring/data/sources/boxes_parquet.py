@@ -22,6 +22,7 @@ from sparring.data.sources.annotations import (
 )
 from sparring.data.sources.fields import field, identifier, in_order, number, shown
 from sparring.data.sources.parquet import open_parquet
+from sparring.data.sources.row_groups import damage_told
 from sparring.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class _File:
     def __init__(self, path: Path, table: "pq.ParquetFile") -> None:
         schema = table.schema_arrow
         _check_columns(path, schema)
-        self.rows = [_lists(row) for row in table.read(columns=[COLUMN])[COLUMN].to_pylist()]
+        with damage_told(path):
+            self.rows = [_lists(row) for row in table.read(columns=[COLUMN])[COLUMN].to_pylist()]
         features = _features(schema)
         names = _below(features, ("names",), list)
         self.declared = tuple(canonical(str(name)) for name in names) if names else None

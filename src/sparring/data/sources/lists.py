@@ -197,7 +197,9 @@ def _repeated(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not repeated:
         return ()
     examples = listed([shown(name) for name in dict.fromkeys(repeated)][:1])
-    return (f"{len(repeated):,} rows of the list repeat an image, such as {examples}",)
+    many = len(repeated) > 1
+    rows = f"{len(repeated):,} row{'s' * many} of the list repeat{'s' * (not many)}"
+    return (f"{rows} an image, such as {examples}",)
 
 
 def _unquoted(line: str) -> str:

@@ -30,7 +30,12 @@ from sparring.data.classes import (
 )
 from sparring.data.names import shown
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES, Source, stamp
-from sparring.data.sources.row_groups import HELD_BATCHES, StreamedGroup, column_bytes
+from sparring.data.sources.row_groups import (
+    HELD_BATCHES,
+    StreamedGroup,
+    column_bytes,
+    damage_told,
+)
 from sparring.errors import DataError
 from sparring.regular_files import read_once, require_regular
 
@@ -242,7 +247,6 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
         DataError: without pyarrow, or for a file that is damaged, empty or without an image column.
     """
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise DataError(
@@ -250,15 +254,11 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
         ) from None
     tables = []
     for name in names:
-        try:
+        with damage_told(root / name):
             require_regular(root / name)
             tables.append(pq.ParquetFile(root / name))
-        except (pa.ArrowException, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.errno else str(error)
-            raise DataError(
-                f"cannot read {root / name} as parquet: {str(why).splitlines()[0]}"
-            ) from None
-    columns = {_image_column(root / name, table) for name, table in zip(names, tables, strict=True)}
+    with damage_told(root):
+        columns = {_image_column(root / n, table) for n, table in zip(names, tables, strict=True)}
     if len(columns) > 1:
         raise DataError(
             f"the parquet files in {root} name their images differently: "
@@ -266,7 +266,8 @@ def open_parquet(root: Path, names: Sequence[str]) -> Parquet:
         )
     if not sum(table.metadata.num_rows for table in tables):
         raise DataError(f"{root / names[0]} has no rows; give a parquet file with images")
-    return Parquet(root, names, tables, column=columns.pop())
+    with damage_told(root):
+        return Parquet(root, names, tables, column=columns.pop())
 
 
 def _image_column(path: Path, table: "pq.ParquetFile") -> str:
@@ -315,7 +316,8 @@ def _column(table: "pq.ParquetFile", column: str, place: str) -> list[Any]:
             f"{place} is of the type {type_}; a column of labels holds one whole number or name "
             "per row"
         )
-    found: list[Any] = table.read(columns=[column])[column].to_pylist()
+    with damage_told(place.removesuffix(",")):
+        found: list[Any] = table.read(columns=[column])[column].to_pylist()
     return found
 
 

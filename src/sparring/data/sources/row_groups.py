@@ -1,9 +1,13 @@
-"""Row groups of parquet files that are too large to be held: read batch by batch."""
+"""Row groups of parquet files that are too large to be held, read batch by batch, and what damaged
+files are told as."""
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sparring.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +59,27 @@ class StreamedGroup:
         self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
             self._batch_rows, row_groups=[self._number], columns=[self._column]
         )
+
+
+@contextmanager
+def damage_told(what: str | Path) -> Iterator[None]:
+    """Errors of pyarrow about a damaged file, and of the system, as one line.
+
+    Args:
+        what: file, or the part of it that is read.
+
+    Raises:
+        DataError: in place of such an error.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.errno else str(error)
+        raise DataError(f"cannot read {what} as parquet: {str(why).splitlines()[0]}") from None
 
 
 def column_bytes(table: "pq.ParquetFile", number: int, column: str) -> int:

@@ -248,6 +248,8 @@ class GeneratorPair(Opponent):
         rise = min(1.0, fraction / s.hardness_rise) if s.hardness_rise else 1.0
         first, second = self._supply.images(context, "generator latents")
         real = self._supply.real(context)
+        # Evaluation reads running statistics, of which checkpoints hold those of the main process.
+        distributed.broadcast(self.encoder.buffers())
         with standing_still(self.encoder, self.discriminator), gradients_of_images_only():
             loss, found = pair_loss(first, second, real, opposite, s, floor=floor, rise=rise)
         player.update(loss)
