@@ -56,9 +56,12 @@ def prepare(
         observe=observe,
         compiler=Compiler(report=listener.report if listener is not None else None),
     )
-    if _compilation(training) == "on":
-        game = training.game
-        compile_networks(game.method, training.compiler, config.training, game.device)
+    game, compiler = training.game, training.compiler
+    if _compilation(training) == "on" and compile_networks(
+        game.method, compiler, config.training, game.device
+    ):
+        own = config.training.batch_size // distributed.num_processes()
+        training.views.compile(compiler.compiled, batch_size=own)
     # Only now, so that a wrong batch size or device is reported before it.
     if listener is not None:
         if config.data.channels != 3:

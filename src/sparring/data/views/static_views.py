@@ -38,15 +38,6 @@ def is_chosen(device: torch.device) -> bool:
     return device.type != "cpu" and acceleration.is_on()
 
 
-def sent(
-    parameters: Float[Tensor, "*views batch columns"], device: torch.device
-) -> Float[Tensor, "*views batch columns"]:
-    """Packed parameters on the device, without waiting for it."""
-    if device.type == "cuda" and parameters.device.type == "cpu":
-        parameters = parameters.pin_memory()
-    return parameters.to(device, non_blocking=True)
-
-
 def in_chunks(
     make: Callable[[Tensor, Tensor], Tensor],
     images: UInt8[Tensor, "batch bands height width"],

@@ -29,6 +29,7 @@ from sparring.data.views.view_parameters import (
 )
 from sparring.data.views.view_settings import PRESETS, ViewSettings, ViewsSettings
 from sparring.step_parts import step_part
+from sparring.transfers import sent
 
 __all__ = [
     "PRESETS",
@@ -76,7 +77,6 @@ class Views:
         """
         self._compile, self._compiled_batch = compiled, batch_size
 
-    @step_part("views")
     def __call__(
         self,
         images: Images | Sequence[Images],
@@ -133,6 +133,7 @@ class Views:
         ]
         return [replace(each, box=None) for each in drawn] if is_cropped else drawn
 
+    @step_part("views")
     def make(
         self,
         images: Images | Sequence[Images],
@@ -152,7 +153,7 @@ class Views:
         if static_views.is_chosen(batches[0].device):
             if not isinstance(parameters, Tensor):
                 parameters = torch.stack([drawn.packed() for drawn in parameters])
-            rows = static_views.sent(parameters, batches[0].device)
+            rows = sent(parameters, batches[0].device)
             each = zip(self.recipes, batches, rows, strict=True)
             return [self._static_view(recipe, batch, packed) for recipe, batch, packed in each]
         if isinstance(parameters, Tensor):
@@ -192,7 +193,7 @@ def make_view(images: Images, parameters: ViewParameters, recipe: ViewSettings) 
     """
     size = images.shape[-1] if parameters.box is None else recipe.size or images.shape[-1]
     if static_views.is_chosen(images.device):
-        rows = static_views.sent(parameters.packed(), images.device)
+        rows = sent(parameters.packed(), images.device)
         make = partial(static_view, recipe=recipe, size=size)
         return static_views.in_chunks(make, images, rows, size=size)
     is_rgb = images.shape[1] == view_kernel.CHANNELS
