@@ -46,31 +46,37 @@ class LARS(Optimizer):
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not moved:
-                continue
-            states = [self.state[parameter] for parameter in moved]
-            for parameter, state in zip(moved, states, strict=True):
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-            buffers = [state["momentum_buffer"] for state in states]
-            gradients = self._scaled(moved, group)
-            if (found_inf := getattr(self, "found_inf", None)) is not None:
-                # LARS is SGD with other gradients, and PyTorch's fused SGD reads the flag.
-                sgd(
-                    *(moved, gradients, buffers),
-                    fused=True,
-                    found_inf=found_inf,
-                    momentum=group["momentum"],
-                    lr=group["lr"],
-                    weight_decay=0.0,
-                    dampening=0.0,
-                    nesterov=False,
-                    maximize=False,
-                )
-                continue
-            torch._foreach_mul_(buffers, group["momentum"])
-            torch._foreach_add_(buffers, gradients)
-            torch._foreach_add_(moved, buffers, alpha=-group["lr"])
+            if moved and moved[0].device.type == "cpu" and not hasattr(self, "found_inf"):
+                for parameter in moved:  # one after the other stays in the cache
+                    self._move([parameter], group)
+            elif moved:
+                self._move(moved, group)
+
+    def _move(self, moved: list[Tensor], group: Group) -> None:
+        """Update some parameters of a group."""
+        states = [self.state[parameter] for parameter in moved]
+        for parameter, state in zip(moved, states, strict=True):
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffers = [state["momentum_buffer"] for state in states]
+        gradients = self._scaled(moved, group)
+        if (found_inf := getattr(self, "found_inf", None)) is not None:
+            # LARS is SGD with other gradients, and PyTorch's fused SGD reads the flag.
+            sgd(
+                *(moved, gradients, buffers),
+                fused=True,
+                found_inf=found_inf,
+                momentum=group["momentum"],
+                lr=group["lr"],
+                weight_decay=0.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+            return
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients)
+        torch._foreach_add_(moved, buffers, alpha=-group["lr"])
 
     def _scaled(self, moved: Sequence[Tensor], group: Group) -> list[Tensor]:
         """Gradients of these parameters, those of matrices decayed and scaled."""
