@@ -184,7 +184,7 @@ def test_checker_sees_an_import_that_breaks_the_rule(module: str, line: str) -> 
 def test_checker_sees_a_cycle() -> None:
     files = library()
     files["errors"] += "\nfrom sparring.config import Settings\n"
-    assert cycle_in(graph_of(files)) == ["config", "errors", "config"]
+    assert set(cycle_in(graph_of(files)) or ()) == {"config", "errors"}
 
 
 @pytest.mark.parametrize(

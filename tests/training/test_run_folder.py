@@ -143,8 +143,8 @@ def test_a_folder_that_a_failed_claim_removes_meanwhile_is_made_again(
 ) -> None:
     path, create = tmp_path / "run", RunFolder.create
 
-    def create_and_lose(folder: RunFolder) -> None:
-        create(folder)
+    def create_and_lose(folder: RunFolder, *, goes_on: bool) -> None:
+        create(folder, goes_on=goes_on)
         monkeypatch.setattr(RunFolder, "create", create)
         path.rmdir()
 
