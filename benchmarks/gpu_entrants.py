@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gpu_machine import Machine
 from sparring.config import Tree, merged
-from sparring.data.dataset import Dataset
 from sparring.methods.method import Context
-from sparring.models.view import as_views
+from sparring.models.view import View
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
 from sparring.training.build import build_encoder
+from sparring.training.feed import FedStep
 from sparring.training.loop import Training
 from sparring.training.opening import open_images
 from sparring.training.run import prepare, run_training
@@ -67,7 +67,7 @@ class Loop:
     """
 
     def __init__(
-        self, machine: Machine, size: Size, images: Tensor | Dataset, folder: Path, *settings: Tree
+        self, machine: Machine, size: Size, images: Tensor, folder: Path, *settings: Tree
     ) -> None:
         self.machine, self.size, self.folder = machine, size, folder
         self._records: list[tuple[int, float]] = []
@@ -78,7 +78,7 @@ class Loop:
                 "encoder": {"width": size.width, "small_images": True},
                 "training": {
                     "epochs": 1000,
-                    "image_size": images.shape[-1] if isinstance(images, Tensor) else None,
+                    "image_size": images.shape[-1],
                     "batch_size": size.batch,
                     "device": machine.device.type,
                     "log_steps": TOY_LOG_STEPS if machine.is_toy else LOG_STEPS,
@@ -89,15 +89,13 @@ class Loop:
             },
             *settings,
         )
-        config, dataset = RunConfig.from_tree(tree), images
-        if isinstance(images, Tensor):
-            config, dataset = open_images(config, images, None)
+        config, dataset = open_images(RunConfig.from_tree(tree), images, None)
         folder.mkdir(parents=True, exist_ok=True)
         self.run_folder = RunFolder(folder / "run")
         self.run_folder.path.mkdir()
         self.training: Training = prepare(
             config,
-            dataset,  # type: ignore[arg-type]
+            dataset,
             self.run_folder,
             backbone=None,
             listener=self,
@@ -128,11 +126,15 @@ class Loop:
         (first, start), *_, (last, end), _ = self._records
         return (last - first) * self.size.batch / (end - start)
 
-    def ready(self) -> tuple[list[Tensor], Tensor]:
+    def fed(self) -> FedStep:
+        """Images of a step on the device, with the parameters of their views."""
+        return next(iter(self.training.feed.steps(0)))
+
+    def ready(self) -> tuple[list[View], Tensor]:
         """Views of a batch, made beforehand, and its images."""
-        batch = next(iter(self.training.loader.batches(0)))
-        images = batch.images[0].to(self.machine.device)
-        return self.training.views(images, generator=generator(0, "views")), images
+        fed = self.fed()
+        assert fed.whole_images is not None
+        return fed.views(self.training.views), fed.whole_images
 
     def bare(self) -> Callable[[], int]:
         """The method's step on ready views, some times."""
@@ -150,7 +152,7 @@ class Loop:
                 )
                 for player in training.game.players.values():
                     player.prepare(context.position)
-                training.game.method.step(as_views(views), training.game.players, context)
+                training.game.method.step(views, training.game.players, context)
             return self.size.steps * len(images)
 
         training.game.method.train()
@@ -160,7 +162,7 @@ class Loop:
 def plain_step(loop: Loop) -> Callable[[], int]:
     """SimCLR in plain PyTorch, some times: the same network compiled, NT-Xent, SGD, ready views."""
     views, images = loop.ready()
-    both = torch.cat(views).contiguous(memory_format=torch.channels_last)
+    both = torch.cat([view.pixels for view in views]).contiguous(memory_format=torch.channels_last)
     encoder = build_encoder(loop.training.config).train()
     network = encoder if loop.machine.is_toy else torch.compile(encoder)
     optimizer = torch.optim.SGD(

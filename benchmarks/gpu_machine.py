@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from entrants.pictures import small
-from sparring.training.settings import RunConfig
 
 PACKAGES = ("sparring", "torch", "torchvision", "triton", "timm", "lightly", "kornia")
 GENERATED = "generated images (noise) in the shape of CIFAR-10"
@@ -137,18 +136,6 @@ def _decoded(path: Path) -> tuple[Tensor, Tensor]:
         np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in rows["image"]
     ]
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2), torch.tensor(rows["label"])
-
-
-def has_setting(section: str, name: str, value: object = None) -> bool:
-    """Whether this version has a setting, and takes the value if one is given."""
-    settings: Any = RunConfig.model_fields[section].annotation
-    if name not in settings.model_fields:
-        return False
-    try:
-        settings.model_validate({} if value is None else {name: value})
-    except ValueError:
-        return False
-    return True
 
 
 def write(path: Path | None, machine: Machine, found: object, **more: object) -> None:

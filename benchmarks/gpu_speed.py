@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,9 @@ from torch import Tensor
 
 from entrants.pictures import small
 from gpu_entrants import LightlyLoop, Loop, Size, memory_of_processes, plain_step
-from gpu_machine import Machine, arguments, cifar, has_setting, machine_of, write
+from gpu_machine import Machine, arguments, cifar, machine_of, write
 from side_by_side import Turns, in_words, ratio, spread, take_turns
 from sparring.config import Tree
-from sparring.data.dataset import StoredDataset
-from sparring.data.sources.arrays import Arrays
 from sparring.evaluation.finetuning.finetuning import (
     Classifier,
     FineTuningSettings,
@@ -152,21 +149,20 @@ def _no(package: str) -> str:
 
 
 def views_alone(table: Table) -> None:
-    """Two views of each image, drawn and made."""
-    size = replace(Size().on(table.machine), steps=30 if not table.machine.is_toy else 2)
+    """Two views of each image, whose parameters were drawn ahead as in a run."""
+    size = replace(Size().on(table.machine), steps=2 if table.machine.is_toy else 30)
     loop = Loop(table.machine, size, table.images(size), table.new())
-    images = next(iter(loop.training.loader.batches(0))).images[0].to(table.machine.device)
-    numbers = count()
+    fed, augment = loop.fed(), loop.training.views
 
     def ours() -> int:
         """Images of some batches."""
         for _ in range(size.steps):
-            loop.training.views(images, generator=generator(0, "views", next(numbers)))
-        return size.steps * len(images)
+            fed.views(augment)
+        return size.steps * len(fed.images[0])
 
     entrants = {"ours": table.machine.per_second(ours)}
     if find_spec("kornia"):
-        entrants["kornia"] = table.machine.per_second(kornia_views(images, size.steps))
+        entrants["kornia"] = table.machine.per_second(kornia_views(fed.images[0], size.steps))
     turns = table.turns(entrants)
     table.row(
         "views, two per image, alone, images/s", spread(turns["ours"]), must=200_000, wanted=400_000
@@ -228,7 +224,7 @@ def narrow(table: Table) -> None:
     size = Size(width=0.25, steps=200).on(table.machine)
     images = table.images(size)
     loops = {"as by default": Loop(table.machine, size, images, table.new())}
-    if has_setting("training", "compile", "reduce-overhead") and not table.machine.is_toy:
+    if not table.machine.is_toy:
         change: Tree = {"training": {"compile": "reduce-overhead"}}
         loops["reduce-overhead"] = Loop(table.machine, size, images, table.new(), change)
     turns = table.turns({name: loop.turn for name, loop in loops.items()})
@@ -237,21 +233,21 @@ def narrow(table: Table) -> None:
 
 
 def large(table: Table) -> None:
-    """Views of 224 pixels from squares of 256."""
+    """Views of 224 pixels from squares of 256, on the device and streamed."""
     toy = table.machine.is_toy
     stored, side, number = (40, 32, 64) if toy else (256, 224, 4096)
-    pictures = small(min(number, 256), stored).transpose(0, 3, 1, 2)
-    squares = pictures.repeat(-(-number // len(pictures)), axis=0)[:number]
+    squares = torch.from_numpy(small(min(number, 256), stored)).permute(0, 3, 1, 2)
+    squares = squares.repeat(-(-number // len(squares)), 1, 1, 1).contiguous()
     table.words = f"noise, {number} squares of {stored} px"
-    dataset = StoredDataset(Arrays(squares.transpose(0, 2, 3, 1), None), squares)
     size = replace(Size(batch=256, steps=40).on(table.machine), images=number)
-    sized: Tree = {"training": {"image_size": side}}
-    stores = [place for place in ("device", "memory") if has_setting("data", "store", place)]
     network = {"backbone": "resnet18", "width": 0.0625} if toy else {"backbone": "resnet50"}
-    for place in stores or ["as by default"]:
-        change: Tree = {"data": {"store": place}} if stores else {}
-        own: Tree = {"encoder": {"small_images": False, "width": 1.0, **network}}
-        loop = Loop(table.machine, size, dataset, table.new(), sized, own, change)
+    own: Tree = {
+        "training": {"image_size": side},
+        "encoder": {"small_images": False, "width": 1.0, **network},
+    }
+    for place in ("device", "memory"):
+        kept: Tree = {"data": {"store": place, "stored_size": stored}}
+        loop = Loop(table.machine, size, squares, table.new(), own, kept)
         turns = table.turns({"ours": loop.turn, "bare": table.machine.per_second(loop.bare())})
         table.row(
             f"{network['backbone']}, over the step on ready views, {place}",
@@ -262,7 +258,7 @@ def large(table: Table) -> None:
         table.note(f"{network['backbone']}, images/s, {place}", spread(turns["ours"]))
     name = "vit_tiny_patch16_224" if toy else "vit_small_patch16_224"
     transformer: Tree = {"encoder": {"backbone": name, "small_images": None, "width": 1.0}}
-    loop = Loop(table.machine, size, dataset, table.new(), sized, transformer)
+    loop = Loop(table.machine, size, squares, table.new(), own, kept, transformer)
     found = spread(table.turns({name: loop.turn})[name])
     table.row(f"{name}, {side} px, images/s", found, must=1500, wanted=2000)
 
@@ -367,7 +363,7 @@ def fine_tuning(table: Table, loop: Loop, rows: int) -> dict[str, Callable[[], f
     classifier.to(table.machine.device)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.01, momentum=0.9)
     batch = min(settings.batch_size, rows)
-    pixels = loop.ready()[0][0][:batch]
+    pixels = loop.ready()[0][0].pixels[:batch]
     pixels = pixels.repeat(-(-batch // len(pixels)), 1, 1, 1)[:batch]
     truth = labels[:batch].to(table.machine.device)
 

@@ -32,7 +32,7 @@ from typing import Any  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from gpu_machine import Machine, arguments, cifar, has_setting, machine_of, write  # noqa: E402
+from gpu_machine import Machine, arguments, cifar, machine_of, write  # noqa: E402
 from sparring.config import Tree, merged  # noqa: E402
 from sparring.evaluation.features import evaluating, unit_images  # noqa: E402
 from sparring.measures.knn import knn_accuracy  # noqa: E402
@@ -147,7 +147,7 @@ def point(text: str) -> tuple[float, float]:
 def prepared(machine: Machine, images: Tensor, folder: Path, clock: Clock, seed: int) -> Training:
     """The training before its first step, of any length."""
     device: Tree = {"training": {"device": machine.device.type, "epochs": 1000}}
-    if has_setting("training", "compile", "on") and not machine.is_toy:
+    if not machine.is_toy:
         device["training"]["compile"] = "on"
     rare: Tree = {"training": {"monitor_epochs": 100_000, "checkpoint_minutes": 1e6}}
     tree = merged(
