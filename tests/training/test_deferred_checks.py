@@ -52,7 +52,7 @@ def poison(run: Training, player: str, what: str, *, at: int = AT) -> list[str]:
     that move before it in that step."""
     check, require, earlier = run.game.check, run.game.check.require, []
 
-    def poisoned(name: str, loss: Tensor, gradients: list[Tensor]) -> None:
+    def poisoned(name: str, loss: Tensor, gradients: list[Tensor], *, section: str) -> None:
         """Check of poisoned values."""
         if check.step == at:
             if name == player:
@@ -60,7 +60,7 @@ def poison(run: Training, player: str, what: str, *, at: int = AT) -> list[str]:
                 check.require = require  # type: ignore[method-assign]
             else:
                 earlier.append(name)
-        require(name, loss, gradients)
+        require(name, loss, gradients, section=section)
 
     check.require = poisoned  # type: ignore[method-assign, assignment]
     return earlier

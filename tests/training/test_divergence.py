@@ -82,8 +82,9 @@ def test_the_player_whose_rate_is_too_high_is_named(
     method: str, opponents: tuple[str, ...], player: str, tmp_path: Path
 ) -> None:
     run = diverging(tmp_path, method, opponents, player)
+    section = "generator_pair.players" if player == "generator" else "players"
     with pytest.raises(
-        TrainingError, match=rf"player '{player}': .*try a lower players\.{player}\.learning_rate"
+        TrainingError, match=rf"'{player}': .*try a lower {section}\.{player}\.learning_rate"
     ):
         run.run()
 

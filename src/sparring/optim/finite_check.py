@@ -44,8 +44,8 @@ class FiniteCheck:
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.step = 0
-        # Every update that was checked since the flag was last read: player and step.
-        self._updates: deque[tuple[str, int]] = deque()
+        # Every update that was checked since the flag was last read: player, section and step.
+        self._updates: deque[tuple[str, str, int]] = deque()
         self._read_before = 0  # updates that were checked before those
         if device is not None and (device.type == "cuda" or _forced):
             self.flag = torch.zeros((), device=device)
@@ -54,7 +54,7 @@ class FiniteCheck:
             self._loss = torch.zeros((), device=device)
 
     @torch.no_grad()
-    def require(self, player: str, loss: Tensor, gradients: list[Tensor]) -> None:
+    def require(self, player: str, loss: Tensor, gradients: list[Tensor], *, section: str) -> None:
         """Refuse an update, at once or by the flag, if its loss or a gradient is not finite.
 
         Both are averaged over processes, so that all of them see the same numbers.
@@ -63,6 +63,7 @@ class FiniteCheck:
             player: name of the player.
             loss: its loss, a scalar.
             gradients: gradients of its parameters.
+            section: section of its settings.
 
         Raises:
             DivergedError: at once, where checks are not deferred.
@@ -70,9 +71,9 @@ class FiniteCheck:
         total = torch.stack([loss, *torch._foreach_norm(gradients)]).sum()
         if self.flag is None:
             if not total.isfinite():
-                raise _diverged(player, self.step, loss.item())
+                raise _not_finite(player, section, self.step, loss.item())
             return
-        self._updates.append((player, self.step))
+        self._updates.append((player, section, self.step))
         is_going_on = self.flag == 0
         self._number += is_going_on
         torch.where(is_going_on, loss.float(), self._loss, out=self._loss)
@@ -89,15 +90,28 @@ class FiniteCheck:
             self._read_before += len(self._updates)
             self._updates.clear()
             return None
-        player, step = self._updates[int(self._number.item()) - 1 - self._read_before]
-        return _diverged(player, step, self._loss.item())
+        player, section, step = self._updates[int(self._number.item()) - 1 - self._read_before]
+        return _not_finite(player, section, step, self._loss.item())
 
 
-def _diverged(player: str, step: int, loss: float) -> DivergedError:
-    what = "gradient" if abs(loss) < float("inf") else "loss"
+def diverged(player: str, what: str, *, section: str, step: int | None = None) -> DivergedError:
+    """Error of a player with values that are not finite.
+
+    Args:
+        player: name of the player.
+        what: what is not finite.
+        section: section of the player's settings, in which the advice applies.
+        step: number of the step that failed; None: the current one.
+    """
     return DivergedError(
-        f"player '{player}': its {what} is not finite (loss {loss:g}); "
-        f"try a lower players.{player}.learning_rate or set players.{player}.clip_norm",
+        f"player '{player}': {what}; try a lower {section}.learning_rate or set "
+        f"{section}.clip_norm",
         player=player,
         step=step,
     )
+
+
+def _not_finite(player: str, section: str, step: int, loss: float) -> DivergedError:
+    what = "gradient" if abs(loss) < float("inf") else "loss"
+    found = f"its {what} is not finite (loss {loss:g})"
+    return diverged(player, found, section=section, step=step)

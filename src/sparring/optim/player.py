@@ -91,6 +91,7 @@ class Player:
         settings: settings of its optimiser.
         check: check of losses and gradients that all players of a game share; None: one of its
             own, which reads every loss at once.
+        section: section of its settings, as messages name it; None: `players.NAME`.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class Player:
         settings: PlayerSettings,
         *,
         check: FiniteCheck | None = None,
+        section: str | None = None,
     ) -> None:
         self.name = name
+        self.section = section or f"players.{name}"
         self.settings = settings
         self.check = check or FiniteCheck()
         self._parameters = dict(parameters)
@@ -169,7 +172,7 @@ class Player:
         loss = self._with_terms(loss)
         parameters = list(self._parameters.values())
         found, mean_loss = averaged_gradients(loss, parameters)
-        self.check.require(self.name, mean_loss, found)
+        self.check.require(self.name, mean_loss, found, section=self.section)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
         if self.settings.clip_norm is not None:
@@ -191,7 +194,7 @@ class Player:
         for part in self.settings.steady:
             if part not in parts:
                 raise ConfigError(
-                    unknown_name(f"part in players.{self.name}.steady:", part, sorted(parts))
+                    unknown_name(f"part in {self.section}.steady:", part, sorted(parts))
                 )
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,7 +215,7 @@ class Player:
         own_fixed, fixed = _fixed(self._optimizer.param_groups), _fixed(state["param_groups"])
         if (not own_settings and fixed != own_fixed) or _kinds(fixed) != _kinds(own_fixed):
             raise ValueError(
-                f"players.{self.name}: the optimiser, its momentum or its weight decay was another"
+                f"{self.section}: the optimiser, its momentum or its weight decay was another"
             )
         # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
         # groups.

@@ -11,6 +11,7 @@ from sparring import acceleration, distributed
 from sparring.acceleration.allocator import keep_freed_memory
 from sparring.acceleration.narrow_batch_norm import with_narrow_batch_norms
 from sparring.errors import ConfigError
+from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.methods.registry import method_class, opponent_class
 from sparring.models.backbones import Backbone, make_backbone
@@ -163,15 +164,17 @@ def _placed(module: _Module, config: RunConfig, device: torch.device) -> _Module
 
 def _make_players(config: RunConfig, method: Method, check: FiniteCheck) -> dict[str, Player]:
     players = {}
-    opponents = config.opponent_settings.values()
-    sections = [
-        config.method_settings.players,
-        *(getattr(settings, "players", None) for settings in opponents),
-    ]
+    sections = {
+        "players": config.method_settings.players,
+        **{
+            f"{registry.section_of(name)}.players": getattr(settings, "players", None)
+            for name, settings in config.opponent_settings.items()
+        },
+    }
     for name, module in method.modules_by_player().items():
         found = [
-            part
-            for section in sections
+            (part, f"{key}.{name}")
+            for key, section in sections.items()
             if isinstance(part := getattr(section, name, None), PlayerSettings)
         ]
         if not found:
@@ -183,5 +186,6 @@ def _make_players(config: RunConfig, method: Method, check: FiniteCheck) -> dict
             for key, parameter in module.named_parameters()
             if parameter.requires_grad
         }
-        players[name] = Player(name, learning, found[0], check=check)
+        settings, section = found[0]
+        players[name] = Player(name, learning, settings, check=check, section=section)
     return players

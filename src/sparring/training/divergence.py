@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparring.errors import DivergedError
+from sparring.optim.finite_check import diverged
 from sparring.training.build import Game
 from sparring.training.standstill import Standstill
 
@@ -81,11 +82,11 @@ class Divergence:
             raise found
         for name, player in self._game.players.items():
             if non_finite(player.state_dict()["state"]):
-                raise _diverged(name, "the state of its optimiser is not finite")
+                raise self._diverged(name, "the state of its optimiser is not finite")
         method = self._game.method
         rest = {**dict(method.named_parameters()), **dict(method.named_buffers())}
         if names := [name for name in non_finite(rest) if name not in self._allowed]:
-            raise _diverged(self._owner(names[0]), f"values are not finite: {_listed(names)}")
+            raise self._diverged(self._owner(names[0]), f"values are not finite: {_listed(names)}")
 
     def exploded(self) -> list[str]:
         """Players whose parameters have grown at least `EXPLODED`-fold since the start."""
@@ -114,7 +115,7 @@ class Divergence:
             if named is not None
             else "then a matrix decomposition failed"
         )
-        return _diverged(
+        return self._diverged(
             first,
             f"its parameters have grown {grown[first]:.0e}-fold since the start, {consequence}",
         )
@@ -129,7 +130,12 @@ class Divergence:
             return None
         first, *others = lost
         more = f", nor are those of {', '.join(others)}" if others else ""
-        return _diverged(first, f"its parameters are not finite ({_listed(lost[first])}){more}")
+        return self._diverged(
+            first, f"its parameters are not finite ({_listed(lost[first])}){more}"
+        )
+
+    def _diverged(self, player: str, what: str) -> DivergedError:
+        return diverged(player, what, section=self._game.players[player].section)
 
     def _owner(self, name: str) -> str:
         """Player whose module holds a value; the encoder's for what follows it, as a teacher."""
@@ -151,14 +157,6 @@ class Divergence:
     def _growth(self) -> dict[str, float]:
         tiny = torch.finfo(torch.float32).tiny
         return {name: now / max(self._start[name], tiny) for name, now in self._norms().items()}
-
-
-def _diverged(player: str, what: str) -> DivergedError:
-    return DivergedError(
-        f"player '{player}': {what}; try a lower players.{player}.learning_rate or set "
-        f"players.{player}.clip_norm",
-        player=player,
-    )
 
 
 def _listed(names: Iterable[str]) -> str:

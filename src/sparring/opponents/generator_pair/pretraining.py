@@ -113,7 +113,10 @@ class Pretraining(nn.Module):
         self.done, self.total = 0, settings.steps
         self.players = {
             name: Player(
-                name, dict(getattr(self, name).named_parameters()), getattr(settings.players, name)
+                name,
+                dict(getattr(self, name).named_parameters()),
+                getattr(settings.players, name),
+                section=f"generator_pair.pretraining.players.{name}",
             )
             for name in ("generator", "discriminator")
         }
