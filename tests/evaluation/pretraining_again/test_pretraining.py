@@ -22,7 +22,7 @@ from sparring.evaluation.pretraining_again.pretraining import (
     require_batches,
     run_config,
 )
-from sparring.training import loop
+from sparring.training.feed import FedStep
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -64,9 +64,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     step = Training._run_step
 
-    def counted(self: Training, batch: loop.Batch) -> Any:
+    def counted(self: Training, fed: FedStep) -> Any:
         made.append(self.step)
-        return step(self, batch)
+        return step(self, fed)
 
     monkeypatch.setattr(Training, "_run_step", counted)
     return made
@@ -130,11 +130,11 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
     with monkeypatch.context() as patch:
         counted = Training._run_step
 
-        def stopping(self: Training, batch: loop.Batch) -> Any:
+        def stopping(self: Training, fed: FedStep) -> Any:
             if self.step == 3:
                 self._save()  # as the signal's handler lets the loop do after the step before
                 raise KeyboardInterrupt
-            return counted(self, batch)
+            return counted(self, fed)
 
         patch.setattr(Training, "_run_step", stopping)
         with pytest.raises(KeyboardInterrupt):
