@@ -181,3 +181,18 @@ def test_values_that_are_not_finite_are_found_whatever_stands_beside_them() -> N
     }
     assert non_finite(values) == ["inf", "nested.3.nan"]
     assert non_finite({}) == []
+
+
+def test_values_on_two_devices_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of AdamW on a device: it counts its steps on the CPU unless it is fused."""
+    places = []
+
+    def stack(verdicts: list[Tensor]) -> Tensor:
+        """Stand-in for `torch.stack`, which refuses two devices; the other one holds no values."""
+        places.append({verdict.device.type for verdict in verdicts})
+        return torch.ones(len(verdicts), dtype=torch.bool)
+
+    monkeypatch.setattr(torch, "stack", stack)
+    state = {"step": torch.ones(()), "moment": torch.ones(2, device="meta")}
+    assert non_finite({"optimiser": {0: state}}) == []
+    assert places == [{"meta"}]

@@ -28,8 +28,11 @@ def non_finite(values: Mapping[Any, Any]) -> list[str]:
     }
     if not held:
         return []
-    # One transfer from the device for all of them.
-    are_finite = torch.stack([value.detach().isfinite().all() for value in held.values()]).tolist()
+    verdicts = [value.detach().isfinite().all() for value in held.values()]
+    # One transfer from the device for all of them. AdamW counts its steps on the CPU unless fused.
+    places = [verdict.device for verdict in verdicts]
+    place = next((place for place in places if place.type != "cpu"), places[0])
+    are_finite = torch.stack([verdict.to(place) for verdict in verdicts]).tolist()
     return [name for name, is_finite in zip(held, are_finite, strict=True) if not is_finite]
 
 

@@ -306,6 +306,16 @@ def test_batches_of_another_number_of_images_are_not_compiled(plain: Any) -> Non
     assert counter.frame_count == 0
 
 
+def test_views_made_without_gradients_are_not_compiled(plain: Any) -> None:
+    """Those of the monitor, whose batches are as large as a run's by default."""
+    counter = CompileCounterWithBackend("aot_eager")
+    make = plain.Views([BUSY], image_size=32)
+    make.compile(counting(counter, []), batch_size=BATCH)
+    with torch.no_grad():
+        make(noise(BATCH), generator=generator(0, "views"))
+    assert counter.frame_count == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["everything", "grey"])
 def test_code_made_by_inductor_gives_the_same_views(name: str, plain: Any) -> None:

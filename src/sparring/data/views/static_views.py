@@ -282,6 +282,8 @@ def blurred(
     times the additions of the 23 taps.
     """
     reach, (height, width) = kernel.shape[1] - 1, images.shape[2:]
+    # PyTorch 2.11 traces strides of padded channels-last images that a CPU does not give them.
+    images = images.contiguous()
     for axis, side, pad in ((3, width, (reach, reach, 0, 0)), (2, height, (0, 0, reach, reach))):
         source = F.pad(images, pad, mode="reflect")
         images = source.narrow(axis, reach, side) * _spread(kernel[:, 0])

@@ -68,8 +68,8 @@ class Views:
     def compile(self, compiled: Compile, *, batch_size: int) -> None:
         """Compile what makes views on an accelerator, each kind of view at its first use.
 
-        Batches of any other number of images, such as those of the monitor, are made as they are:
-        each shape would be a compilation of its own.
+        Batches of any other number of images, and those made without gradients, as in the monitor,
+        are made as they are: each shape and mode would be a compilation of its own.
 
         Args:
             compiled: gives the compiled form of a function and its `name`, with static shapes.
@@ -170,7 +170,8 @@ class Views:
         size = recipe.size or images.shape[-1]
         assert parameters.shape[1] == NUM_COLUMNS or images.shape[2:] == (size, size)
         make: Callable[..., Tensor] = partial(static_view, recipe=recipe, size=size)
-        if self._compile is not None and len(images) == self._compiled_batch:
+        is_usual = len(images) == self._compiled_batch and torch.is_grad_enabled()
+        if self._compile is not None and is_usual:
             if recipe not in self._compiled:
                 self._compiled[recipe] = self._compile(make, name=f"views of {size} px")
             make = self._compiled[recipe]
