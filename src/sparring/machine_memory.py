@@ -12,6 +12,12 @@ from pathlib import Path
 
 PROCESS = Path("/proc/self")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_SIGNS_OF_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "storage size calculation overflowed",
+    "overflow when unpacking long",
+)
 
 
 def peak_bytes() -> int:
@@ -48,10 +54,11 @@ def available_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice: Python's, or PyTorch's on any device."""
+    """Whether an error says that memory does not suffice: Python's, or PyTorch's on any device,
+    also for sizes beyond 64 bits."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in str(error).lower() or "can't allocate memory" in str(error))
+        isinstance(error, RuntimeError | TypeError)
+        and any(sign in str(error).lower() for sign in _SIGNS_OF_OUT_OF_MEMORY)
     )
 
 

@@ -15,9 +15,10 @@ TESTS = Path(__file__).parents[1]
 def campaign(folder: Path, *arguments: str) -> dict[str, Any]:
     """The only row of a campaign, in a process of its own, since it forks."""
     paths = [str(TESTS), str(TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")]
+    single = {"OMP_NUM_THREADS": "1"}  # children are forked from a single thread
     found = subprocess.run(
         [sys.executable, "-m", "campaigns", *arguments, "--json", str(folder / "rows.json")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)},
+        env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,

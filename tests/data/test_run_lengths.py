@@ -47,6 +47,7 @@ def test_run_lengths_of_masks_are_read_back() -> None:
         [[10, 10, float("inf"), 40, 5, 5]],
         [[10, 10, 1e9, 40, 5, 5]],
         [[10, 10, None, 40, 5, 5]],
+        {"size": [64, 64], "counts": "\ud800"},
         [{"x": 1}],
         "10 10 30 40",
         {"size": [64, 64]},

@@ -103,6 +103,13 @@ def test_without_labels_there_is_a_panel_and_no_score() -> None:
     assert found.keys() == {"alignment", "uniformity", "effective_rank", "embedding_std"}
 
 
+@pytest.mark.parametrize(("known", "is_scored"), [(0, False), (1, False), (2, True)])
+def test_images_of_which_hardly_any_has_a_label_get_no_score(known: int, is_scored: bool) -> None:
+    labels = np.where(np.arange(40) < known, 0, -1)
+    found, _ = monitor(labels=labels).look(encoder(), torch.device("cpu"))
+    assert ("knn_accuracy" in found) is is_scored
+
+
 def test_the_score_holds_out_a_fifth_that_is_not_among_its_neighbours() -> None:
     # Every image has its own label, so that only a score on the images it learned from could be
     # above zero.

@@ -51,7 +51,8 @@ def exit_with_error(error: Exception) -> NoReturn:
             f"{error.strerror}: {error.filename}" if error.filename else str(error), 1, error
         )
     if is_out_of_memory(error):
-        exit_with_message(f"out of memory: {error}; take a smaller batch, image or network", 1)
+        first, _, _ = str(error).partition("\n")  # PyTorch's stack follows
+        exit_with_message(f"out of memory: {first}; take a smaller batch, image or network", 1)
     exit_with_message(
         f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1, error
     )

@@ -61,7 +61,7 @@ class RunSummary:
     @property
     def opponents(self) -> list[str]:
         """Names of the opponents around the method."""
-        return [str(name) for name in self.config.get("opponent", ())]
+        return _opponents(self.config)
 
     @property
     def steps(self) -> int | None:
@@ -142,13 +142,12 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
 
 def _title(config: Tree, name: str) -> str:
     """Title of the method, with the opponents around it."""
-    opponents = config.get("opponent", ())
-    return " + ".join(
-        [
-            method_title(str(config.get("method", name))),
-            *map(str, opponents if isinstance(opponents, list) else ()),
-        ]
-    )
+    return " + ".join([method_title(str(config.get("method", name))), *_opponents(config)])
+
+
+def _opponents(config: Tree) -> list[str]:
+    found = config.get("opponent", ())
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 def method_title(name: str) -> str:

@@ -57,7 +57,7 @@ class Monitor:
             )
         found = panel(first, second, features)
         labels = self._dataset.labels
-        if labels is not None:
+        if labels is not None and (labels[rows.numpy()] >= 0).sum() >= 2:
             found["knn_accuracy"] = _online_knn(features, torch.from_numpy(labels[rows.numpy()]))
         return found, collapse_warning(found, channels=features.shape[1])
 

@@ -18,7 +18,7 @@ import torch
 from sparring import distributed
 from sparring.config import read_toml, toml_text
 from sparring.data.names import shown
-from sparring.errors import RunError, StorageError
+from sparring.errors import ConfigError, RunError, StorageError
 from sparring.files import (
     is_part,
     make_folder,
@@ -192,9 +192,20 @@ class RunFolder:
         self._write(self.config, toml_text(config.tree()).encode("utf-8", "surrogateescape"))
 
     def read_config(self) -> RunConfig:
-        """Read the configuration of the run."""
+        """Read the configuration of the run.
+
+        Raises:
+            RunError: if there is none.
+            ConfigError: if it is damaged.
+        """
         self.require()
-        return RunConfig.from_tree(read_toml(self.config), is_stored=True)
+        found = RunConfig.from_tree(read_toml(self.config), is_stored=True)
+        if found.training.image_size is None:
+            raise ConfigError(
+                f"{self.config} lacks training.image_size, with which the run was trained; restore "
+                "it from a copy"
+            )
+        return found
 
     def write_quarantine(self, files: Sequence[tuple[str, str]]) -> None:
         """Write the list of unusable files, one per line with the reason after a tab."""

@@ -188,11 +188,18 @@ class Scores:
         Raises:
             TypeError: if they have not.
         """
-        steps = (self.step, *(one.step for one in self.results))
-        if not all(step is None or type(step) is int for step in steps):
-            raise TypeError("a step is no whole number")
-        if not all(isinstance(one.result, dict) for one in self.results):
-            raise TypeError("a result holds no numbers by name")
+        _require_types(self, (int, None), "step")
+        _require_types(self, (str,), "test")
+        for one in self.results:
+            _require_types(one, (dict,), "result", "settings")
+            _require_types(one, (int, None), "step", "seed")
+            _require_types(one, (str,), "protocol", "version", "time", "predictions")
+            for images in (one.train, one.test):
+                _require_types(images, (str,), "name")
+                _require_types(images, (str, None), "fingerprint", "rows")
+                _require_types(images, (int, None), "images")
+            if one.encoder not in ENCODERS:
+                raise TypeError("a result of an encoder that no run has")
         return self
 
     def dated(self, step: int) -> "Scores":
@@ -202,6 +209,15 @@ class Scores:
         steps = dict(zip(ENCODERS, (step, 0), strict=True))
         results = tuple(replace(one, step=steps[one.encoder]) for one in self.results)
         return replace(self, results=results, step=step)
+
+
+def _require_types(one: object, kinds: tuple[type | None, ...], *fields: str) -> None:
+    """Raise a TypeError if a field is of none of these types; None stands for a missing value, and
+    a truth value is no whole number."""
+    for name in fields:
+        value = getattr(one, name)
+        if (None if value is None else type(value)) not in kinds:
+            raise TypeError(f"{name} is {value!r}")
 
 
 def read_scores(folder: RunFolder) -> Scores:

@@ -141,9 +141,7 @@ class RunConfig(Settings):
                 **general,
                 "method_settings": own.build(given if is_open else _on_defaults(own, given)),
                 "opponent_settings": {
-                    name: classes[name].settings_class.build(
-                        _on_defaults(classes[name].settings_class, rest.get(key, {})), where=key
-                    )
+                    name: _section(classes[name].settings_class, rest.get(key, {}), key)
                     for key, name in sections.items()
                 },
             }
@@ -188,6 +186,18 @@ class RunConfig(Settings):
             registry.opponent_class(name)
 
 
+def _section(settings: type[Settings], given: Any, key: str) -> Settings:
+    """Settings of an opponent from its section.
+
+    Raises:
+        ConfigError: if it is no section, or for an unknown key or value.
+    """
+    if not isinstance(given, Mapping):
+        some = ", ".join(f"{key}.{name}" for name in settings.model_fields)
+        raise ConfigError(f"{key} is a section, got {given!r}; set one of {some}")
+    return settings.build(_on_defaults(settings, given), where=key)
+
+
 def _on_defaults(settings: type[Settings], given: Mapping[str, Any]) -> Tree:
     return merged(settings.model_validate({}).model_dump(), given)
 
@@ -213,6 +223,8 @@ def _without_variant(tree: Mapping[str, Any]) -> Tree:
 def _without_pairing(tree: Mapping[str, Any]) -> Tree:
     """Tree in which a published pairing, such as clae, is replaced by its method and opponent."""
     name, given = str(tree["method"]), tree.get("opponent", ())
+    if not isinstance(given, str | list | tuple):
+        raise ConfigError(f"opponent: should be a name or a list of names, got {given!r}")
     given = [given] if isinstance(given, str) else [str(opponent) for opponent in given]
     if name not in registry.pairings():
         return {**tree, "method": name, "opponent": given}

@@ -69,6 +69,22 @@ def test_lists_that_are_no_text_are_refused(tmp_path: Path, name: str, content: 
         open_list(tmp_path / name)
 
 
+@pytest.mark.parametrize("row", ["x" * 200_000 + ",cat", "cats/0.png," + "x" * 200_000, '"' * 9])
+def test_fields_that_no_table_has_are_told(folder: Path, row: str) -> None:
+    (folder / "list.csv").write_text(f"path,label\ncats/0.png,cat\n{row}\n" + "x" * 200_000)
+    with pytest.raises(DataError, match=r"cannot read .*list\.csv as a table: field larger than"):
+        open_list(folder / "list.csv")
+
+
+def test_labels_beyond_64_bits_are_names(folder: Path) -> None:
+    labels = [2**64, -(2**70), 2**70]
+    rows = [f"cats/0.png,{label}\n" for label in labels]
+    (folder / "list.csv").write_text("path,label\n" + "".join(rows))
+    source = open_source(folder / "list.csv")
+    named = [source.class_names[label] if label >= 0 else None for label in source.labels()]
+    assert named == [str(2**64), None, str(2**70)]
+
+
 def test_an_empty_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(DataError, match="lists no images"):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,8 @@ def test_dictionary_columns_are_matched_by_their_values(tmp_path: Path) -> None:
         (pa.array([True, False, None, True, True] * 2), ["True", "False", "?", "True", "True"]),
         (pa.array([-1, 3, None, 0, 1] * 2, pa.int8()), ["?", "3", "?", "0", "1"]),
         (pa.array([2, 3, None, 0, 1] * 2, pa.uint64()), ["2", "3", "?", "0", "1"]),
+        (pa.array([2**64 - 1, 3, 3, 3, 3] * 2, pa.uint64()), [str(2**64 - 1), "3", "3", "3", "3"]),
+        (pa.array([Decimal(10**30), *[None] * 4] * 2, pa.decimal128(38)), [str(10**30), *"????"]),
         (pa.array([1, 2, 3, None, 0] * 2).cast(pa.decimal128(30, 2)), ["1", "2", "3", "?", "0"]),
         (pa.array(["01", "1", "", None, "1 "] * 2), ["01", "1", "?", "?", "1"]),
         (pa.array(["3", "1.0", "", None, "-1"] * 2), ["3", "1", "?", "?", "?"]),
