@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gpu_machine import Machine, arguments, machine_of, write
 from sparring import api
+from sparring.acceleration.compiled import Compiler, gradients_of_images_only
 from sparring.config import Tree, merged
 from sparring.contract.toy import BASE, SIZE
 from sparring.data.views import static_views
@@ -35,6 +36,7 @@ from sparring.methods import registry
 from sparring.methods.method import Context
 from sparring.models.view import as_views
 from sparring.seeding import generator
+from sparring.training.build import build
 from sparring.training.metrics import read_metrics
 from sparring.training.opening import open_images
 from sparring.training.run import prepare
@@ -202,13 +204,15 @@ def train_until_killed(place: Place, out: Path) -> None:
     train(place, "adco", out, REPEATABLE, epochs=1000, max_steps=None, checkpoint_minutes=0.0)
 
 
-def loss_and_gradients(place: Place, name: str, compile_setting: str) -> list[Tensor]:
-    """Loss and all gradients of the encoder's player at the first step, in float32."""
+def loss_and_gradients(
+    place: Place, name: str, compile_setting: str, precision: str = "float32"
+) -> list[Tensor]:
+    """Loss and all gradients of the encoder's player at the first step."""
     method, *opponents = name.split("+")
     width = 0.0625 if place.machine.is_toy else 0.25
     training = {
         "device": place.machine.device.type,
-        "precision": "float32",
+        "precision": precision,
         "compile": compile_setting,
     }
     tree = merged(
@@ -253,23 +257,78 @@ def compiled_as_eager(place: Place, name: str) -> Outcome:
     return loss <= FLOAT32 and worst <= 1e-3, words
 
 
-def views_as_by_tensors(place: Place, preset: str) -> Outcome:
+def compiled_in_half_precision(place: Place, name: str) -> Outcome:
+    """The compiled path's loss in bfloat16 beside the eager path's."""
+    eager, compiled = (
+        loss_and_gradients(place, name, value, "bfloat16") for value in ("off", "on")
+    )
+    loss = difference(compiled[0][None], eager[0][None])
+    return loss <= BFLOAT16, f"loss {loss:.1e}"
+
+
+def gradients_of_images(place: Place) -> Outcome:
+    """Gradients of images alone through a compiled encoder, in both modes, beside the eager
+    ones."""
+    tree = merged(
+        settings_of("simclr", width=0.0625 if place.machine.is_toy else 0.25),
+        {
+            "method": "simclr",
+            "training": {"device": place.machine.device.type, "precision": "float32"},
+        },
+    )
+    config, _ = open_images(RunConfig.from_tree(tree), images(), None)
+    batch = (images()[:16].to(place.machine.device) / 255).requires_grad_()
+    compiler = Compiler(backend="aot_eager" if place.machine.is_toy else "inductor")
+    found: list[list[Tensor]] = []
+    for is_compiled in (False, True):
+        encoder = build(config).encoder  # with the same weights and statistics each time
+        if is_compiled:
+            compiler.compile_network(encoder, name="encoder")
+        found.append([])
+        for is_training in (True, False):
+            encoder.train(is_training)
+            with gradients_of_images_only():
+                squares = encoder(batch).square().sum()
+            found[-1].append(torch.autograd.grad(squares, batch)[0])
+    assert not compiler.failures, compiler.failures
+    worst = max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(*found, strict=True))
+    return worst <= 1e-3 and bool(compiler.graphs), f"{worst:.1e} of the largest"
+
+
+def graphs_as_eager(place: Place) -> Outcome:
+    """Losses of a run with captured graphs beside those of an eager one: two passes, a teacher."""
+    eager, captured = (
+        losses(train(place, "byol", place.new("byol"), compile=value, precision="float32"))
+        for value in ("off", "reduce-overhead")
+    )
+    worst = difference(captured, eager)
+    return worst <= BFLOAT16, f"losses of {STEPS} steps differ by {worst:.1e}"
+
+
+def views_as_by_tensors(place: Place, preset: str, *, is_compiled: bool = False) -> Outcome:
     """Views as an accelerator makes them beside the slow twin on the CPU, with equal draws."""
     batch, device = images(), place.machine.device
+    compiler = Compiler(backend="aot_eager" if place.machine.is_toy else "inductor")
     static_views.is_chosen, chosen = lambda device: True, static_views.is_chosen
     try:
-        return _views_as_by_tensors(batch, device, preset)
+        found = _views_as_by_tensors(batch, device, preset, compiler if is_compiled else None)
     finally:
         static_views.is_chosen = chosen
+    assert not compiler.failures, compiler.failures
+    assert bool(compiler.graphs) == is_compiled, compiler.graphs
+    return found
 
 
-def _views_as_by_tensors(batch: Tensor, device: torch.device, preset: str) -> Outcome:
+def _views_as_by_tensors(
+    batch: Tensor, device: torch.device, preset: str, compiler: Compiler | None
+) -> Outcome:
     recipes = Views(ViewsSettings.build({"preset": preset}).resolve(SIZE), image_size=SIZE).recipes
     worst = 0.0
     for number, recipe in enumerate(recipes):
-        made = Views([recipe], image_size=SIZE)(
-            batch.to(device), generator=generator(0, "views", number)
-        )[0]
+        views = Views([recipe], image_size=SIZE)
+        if compiler is not None:
+            views.compile(compiler.compiled, batch_size=len(batch))
+        made = views(batch.to(device), generator=generator(0, "views", number))[0]
         sides = torch.full((len(batch),), SIZE)
         draws = draw_parameters(recipe, sides, sides, generator=generator(0, "views", number))
         expected = view_by_tensors(batch, draws, recipe, size=recipe.size or SIZE)
@@ -277,12 +336,12 @@ def _views_as_by_tensors(batch: Tensor, device: torch.device, preset: str) -> Ou
     return worst <= PIXELS, f"largest difference {worst:.1e}"
 
 
-def stops_at_nan(place: Place) -> Outcome:
+def stops_at_nan(place: Place, name: str, **training: Any) -> Outcome:
     """A run whose rate is far too large: one clear line, and finite checkpoints only."""
     out = place.new("nan")
     change = {"players": {"encoder": {"learning_rate": 1e30, "clip_norm": None}}}
     try:
-        train(place, "simclr", out, change, checkpoint_minutes=0.0, max_steps=None)
+        train(place, name, out, change, checkpoint_minutes=0.0, max_steps=None, **training)
     except TrainingError as error:
         line = str(error)
     else:
@@ -446,11 +505,20 @@ def checks(place: Place) -> Iterator[tuple[str, Callable[[], Outcome]]]:
     for name in games:
         yield f"repeats to the bit, {name}", partial(repeats, place, name)
     yield "killed and resumed", partial(killed, place)
-    yield "stops where a loss is not finite", partial(stops_at_nan, place)
+    yield "stops where a loss is not finite", partial(stops_at_nan, place, "simclr")
     for preset in PRESETS:
         yield f"views as by tensors, {preset}", partial(views_as_by_tensors, place, preset)
     for name in COMPILED[:1] if place.machine.is_toy else COMPILED:
         yield f"compiled as eager, {name}", partial(compiled_as_eager, place, name)
+    yield (
+        "compiled views as by tensors",
+        partial(views_as_by_tensors, place, "mocov2", is_compiled=True),
+    )
+    yield "gradients of images, compiled", partial(gradients_of_images, place)
+    yield "compiled in bfloat16", partial(compiled_in_half_precision, place, "simclr")
+    if not place.machine.is_toy:  # these would wait for Inductor's code for a CPU
+        yield "stops there too if compiled", partial(stops_at_nan, place, "mocov2", compile="on")
+        yield "captured graphs as eager", partial(graphs_as_eager, place)
     for store in ("memory", "device"):
         yield f"images from {store} as from disk", partial(store_as_disk, place, store)
     scored = Scored(place)
