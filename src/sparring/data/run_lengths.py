@@ -162,9 +162,10 @@ def _lengths(outline: Mapping[str, Any], *, height: int, width: int) -> npt.NDAr
             f"{width} x {height}"
         )
     counts = outline["counts"]
-    if isinstance(counts, str | bytes):
-        is_text = isinstance(counts, str)  # in JSON it may hold half of a character
-        lengths = _decompressed(counts.encode("utf-8", "surrogatepass") if is_text else counts)
+    if isinstance(counts, str):  # which may hold half of a character
+        counts = counts.encode("utf-8", "surrogatepass")
+    if isinstance(counts, bytes):
+        lengths = _decompressed(counts)
     elif isinstance(counts, list | tuple) and all(type(count) is int for count in counts):
         lengths = np.array([min(max(count, -1), MAX_PIXELS + 1) for count in counts], np.int64)
     else:

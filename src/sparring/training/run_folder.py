@@ -29,7 +29,7 @@ from sparring.files import (
 )
 from sparring.regular_files import read_bytes
 from sparring.training.checkpoint import ANEW, RESUME, kept_checkpoints
-from sparring.training.settings import RunConfig
+from sparring.training.settings import RunConfig, StoredSettings
 
 PATIENCE_SECONDS = 30.0
 """Time that a restarted run waits for its former process, which may still be about to end, or whose
@@ -200,7 +200,8 @@ class RunFolder:
         """
         self.require()
         found = RunConfig.from_tree(read_toml(self.config), is_stored=True)
-        if found.training.image_size is None:
+        is_open = isinstance(found.method_settings, StoredSettings)  # told first, when needed
+        if found.training.image_size is None and not is_open:
             raise ConfigError(
                 f"{self.config} lacks training.image_size, with which the run was trained; restore "
                 "it from a copy"
