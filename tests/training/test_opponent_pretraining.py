@@ -246,6 +246,30 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
     assert "Similarity of generated pairs, S" in page
 
 
+def test_a_trial_that_diverges_leaves_the_error_to_the_run(tmp_path: Path) -> None:
+    told = Told()
+    with pytest.raises(TrainingError, match=r"stopped at step [0-3]:"):
+        api.train(
+            torch.zeros(24, 3, SIZE, SIZE, dtype=torch.uint8).numpy(),
+            out=tmp_path / "run",
+            method="hardgen",
+            settings={
+                "encoder": {"width": 0.0625},
+                "generator_pair": {
+                    "generator": SIZES.model_dump(),
+                    "pretraining": {"steps": 2, "batch_size": 4, "discriminator_steps": 1},
+                },
+                "players": {"encoder": {"learning_rate": 1e30, "warmup_epochs": 0.0}},
+                "training": {"monitor_images": 16},
+            },
+            epochs=4,
+            batch_size=8,
+            image_size=SIZE,
+            listener=told,
+        )
+    assert "generator-pair: a trial of 2 steps diverged" in " ".join(told.lines)
+
+
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_a_generator_that_diverges_is_named_and_never_stored(player: str, tmp_path: Path) -> None:
     pretraining = new_pretraining()

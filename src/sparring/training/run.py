@@ -8,7 +8,7 @@ from sparring import distributed
 from sparring.acceleration.compiled import Compiler
 from sparring.data.dataset import Dataset, StoredDataset
 from sparring.data.store import cache_folder
-from sparring.errors import ConfigError
+from sparring.errors import ConfigError, TrainingError
 from sparring.methods import registry
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
@@ -238,7 +238,10 @@ def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:
             dataset=training.dataset,
             folder=training.folder,
         )
-        seconds.append(trial.seconds_per_step(TIMED_STEPS))
+        try:
+            seconds.append(trial.seconds_per_step(TIMED_STEPS))
+        except TrainingError:  # in all processes; the run itself will name step and player
+            return f"{', '.join(config.opponent)}: a trial of {TIMED_STEPS} steps diverged"
     both, bare = seconds
     return (
         f"{', '.join(config.opponent)}: a step takes {both:.2g} s here, {both / bare:.1f} times "
