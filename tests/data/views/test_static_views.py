@@ -227,6 +227,7 @@ def test_nothing_is_read_back_from_the_device(preset: str) -> None:
 def test_it_is_taken_on_accelerators_only_and_only_where_fast_paths_are_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("SPARRING_ACCELERATION", raising=False)
     assert not static.is_chosen(torch.device("cpu"))
     assert static.is_chosen(torch.device("cuda", 0))
     assert static.is_chosen(torch.device("mps"))
