@@ -12,6 +12,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sparring.errors import TrainingError
+from sparring.training.devices import free_device_bytes
+from sparring.training.feed import RESIDENT_SHARE
+from sparring.transfers import sent
 
 Made = TypeVar("Made")
 
@@ -19,8 +22,7 @@ LOOK_STEPS = 100
 """Steps between two looks at the losses of a training."""
 _AHEAD = 2  # pieces of work that are made while the device computes
 _ROWS_AT_ONCE = 1024  # of a data set that is brought to the device
-_SHARE = 0.25  # of a device's free memory that the images of one data set may take
-_BYTES = 2**30  # the same where a device does not tell its free memory
+_BYTES = 2**30  # that images may take where a device does not tell its free memory
 
 
 @runtime_checkable
@@ -30,11 +32,6 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def images(self, indices: np.ndarray, /) -> UInt8[Tensor, "batch bands size size"]: ...
-
-
-def placed(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device. The host does not wait for CUDA to have it."""
-    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def made_ahead(make: Callable[[int], Made], count: int, *, device: torch.device) -> Iterator[Made]:
@@ -80,8 +77,8 @@ class DeviceImages:
     def __call__(self, rows: Int[Tensor, "rows"]) -> UInt8[Tensor, "rows bands size size"]:
         """The images of these rows, which are on the CPU, on the device."""
         if self._resident is not None:
-            return self._resident.index_select(0, placed(rows, self.device))
-        return placed(self._read(rows), self.device)
+            return self._resident.index_select(0, sent(rows, self.device))
+        return sent(self._read(rows), self.device)
 
     def batches(
         self, batches: Sequence[Int[Tensor, "rows"]]
@@ -93,7 +90,7 @@ class DeviceImages:
         for pixels in made_ahead(
             lambda number: self._read(batches[number]), len(batches), device=self.device
         ):
-            yield placed(pixels, self.device)
+            yield sent(pixels, self.device)
 
     def _read(self, rows: Tensor) -> Tensor:
         pixels = self._dataset.images(rows.numpy())
@@ -109,14 +106,13 @@ class DeviceImages:
             return None
         pixels = torch.empty(count, *one.shape[1:], dtype=torch.uint8, device=self.device)
         for rows in torch.split(torch.arange(count), _ROWS_AT_ONCE):
-            pixels[int(rows[0]) : int(rows[-1]) + 1] = placed(self._read(rows), self.device)
+            pixels[int(rows[0]) : int(rows[-1]) + 1] = sent(self._read(rows), self.device)
         return pixels
 
 
 def _room(device: torch.device) -> float:
-    if device.type != "cuda":
-        return _BYTES
-    return _SHARE * torch.cuda.mem_get_info(device)[0]
+    free = free_device_bytes(device)
+    return _BYTES if free is None else RESIDENT_SHARE * free
 
 
 class Losses:

@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from sparring.errors import TrainingError
-from sparring.evaluation.device_work import DeviceImages, ImageSet, placed
+from sparring.evaluation.device_work import DeviceImages, ImageSet
+from sparring.transfers import sent
 
 ReportProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of images in all."""
@@ -89,5 +90,5 @@ def unit_images(
     images: UInt8[Tensor, "batch bands height width"], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "batch bands height width"]:
     """Images of bytes as floats in [0, 1] on the device, in the channels-last memory format."""
-    images = placed(images, torch.device(device))
+    images = sent(images, torch.device(device))
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

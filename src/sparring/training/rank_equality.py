@@ -15,6 +15,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.errors import TrainingError
 from sparring.training.build import Game
+from sparring.transfers import sent
 
 OWN = ("running_mean", "running_var", "num_batches_tracked")
 """Statistics of batch norms, which each process has of its own rows."""
@@ -69,7 +70,8 @@ def sums(game: Game) -> dict[str, int]:
         for name, value in found.items()
         if name not in tensors
     }
-    numbers = torch.stack([_sum(value) for value in tensors.values()]).tolist()
+    # One transfer from the device for all of them; some values, such as counts, are on the CPU.
+    numbers = torch.stack([sent(_sum(value), game.device) for value in tensors.values()]).tolist()
     return {**dict(zip(tensors, numbers, strict=True)), **others}
 
 

@@ -75,6 +75,11 @@ class _Kept:
 
     @torch.no_grad()
     def hold(self, flag: Tensor) -> None:
+        """Take the current values while the flag is 0, or else write back those taken before.
+
+        Args:
+            flag: scalar on the device of the tensors, 0 or 1.
+        """
         torch._foreach_copy_(self._parts_now, self._values)
         torch.where(flag == 0, self._now, self._kept, out=self._kept)
         torch._foreach_copy_(self._values, self._parts_kept)

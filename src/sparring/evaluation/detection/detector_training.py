@@ -12,10 +12,11 @@ from sparring.data.run_lengths import run_lengths_of
 from sparring.data.sources.annotations import AnnotatedImages
 from sparring.evaluation.detection.coco_score import DetectedObjects
 from sparring.evaluation.detection.detector_settings import DetectorSettings
-from sparring.evaluation.device_work import Losses, placed
+from sparring.evaluation.device_work import Losses
 from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.models.frozen import frozen_norms, hold_norms
 from sparring.seeding import generator
+from sparring.transfers import sent
 
 Example: TypeAlias = tuple[Tensor, dict[str, Tensor]]
 """Pixels (3, height, width) as bytes, and the targets of a detector: `boxes`, `labels` and perhaps
@@ -225,12 +226,12 @@ def _on_device(
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     images = [_unit(pixels, device) for pixels, _ in batch]
     return images, [
-        {name: placed(value, device) for name, value in target.items()} for _, target in batch
+        {name: sent(value, device) for name, value in target.items()} for _, target in batch
     ]
 
 
 def _unit(pixels: Tensor, device: torch.device) -> Tensor:
-    return placed(pixels, device).float().div_(255)
+    return sent(pixels, device).float().div_(255)
 
 
 def _found(output: dict[str, Tensor]) -> DetectedObjects:

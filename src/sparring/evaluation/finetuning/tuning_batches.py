@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sparring.data.views.view_settings import ViewSettings
 from sparring.data.views.views import ViewParameters, draw_parameters, make_view
-from sparring.evaluation.device_work import DeviceImages, placed
+from sparring.evaluation.device_work import DeviceImages
 from sparring.seeding import generator
+from sparring.transfers import sent
 
 TOGETHER_PIXELS = 1 << 22
 """Pixels of the views that are made at once on a device other than the CPU: those of 64 steps of 64
@@ -45,7 +46,7 @@ def tuning_batches(
             CPU, else as many as `TOGETHER_PIXELS` allow.
     """
     device, batch, orders = images.device, min(batch_size, len(rows)), _Orders(seed)
-    targets = placed(labels, device)
+    targets = sent(labels, device)
     together = together or _together(images, batch)
     for first in range(0, steps, together):
         these = range(first, min(first + together, steps))
@@ -58,7 +59,7 @@ def tuning_batches(
             [draw_parameters(recipe, side, side, generator=draw) for draw in draws]
         )
         view = make_view(pixels, parameters, recipe)
-        classes = targets.index_select(0, placed(places, device))
+        classes = targets.index_select(0, sent(places, device))
         yield from zip(torch.split(view, batch), torch.split(classes, batch), strict=True)
 
 

@@ -20,7 +20,7 @@ from sparring.data.dataset import Dataset
 from sparring.data.views.view_settings import AreaRange, ViewSettings
 from sparring.data.views.views import Views
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import DeviceImages, Losses, placed
+from sparring.evaluation.device_work import DeviceImages, Losses
 from sparring.evaluation.features import evaluating, unit_images
 from sparring.evaluation.resident_images import resident
 from sparring.measures.accuracy import top_1
@@ -29,6 +29,7 @@ from sparring.objectives.similarity import unit_rows
 from sparring.optim.optimizers import LARS
 from sparring.optim.schedule import cosine
 from sparring.seeding import generator
+from sparring.transfers import sent
 
 
 class EpochRecipe(Settings):
@@ -164,10 +165,10 @@ def _batches(
 ) -> Iterator[tuple[Float[Tensor, "batch channels"], Int[Tensor, "batch"]]]:
     """Inputs and labels of one epoch in random order, a smaller last batch included."""
     classified = data.classes
-    labels = data.once("labels on the device", lambda: placed(classified.train_labels, data.device))
+    labels = data.once("labels on the device", lambda: sent(classified.train_labels, data.device))
     draws = generator(data.seed, "probe order", epoch)
     order = torch.randperm(len(classified.train_rows), generator=draws)
-    places = placed(order, data.device)
+    places = sent(order, data.device)
     for number, (chosen, place) in enumerate(
         zip(torch.split(order, batch), torch.split(places, batch), strict=True)
     ):

@@ -21,7 +21,7 @@ from sparring.data.dataset import Dataset
 from sparring.errors import unknown_name
 from sparring.evaluation.classified import Classified
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import DeviceImages, placed
+from sparring.evaluation.device_work import DeviceImages
 from sparring.evaluation.features import FeatureEncoder, ReportProgress, evaluating, unit_images
 from sparring.evaluation.frozen.logistic import REGULARISATIONS, fitted_probe
 from sparring.evaluation.protocol import Protocol, Result
@@ -37,6 +37,7 @@ from sparring.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, 
 from sparring.evaluation.robustness.robustness_result import attack_result, corruption_result, share
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.transfers import sent
 
 _NOTE = (
     "Accuracy under attack is an upper bound: other attacks may break more. The strengths of "
@@ -138,7 +139,7 @@ class _Sample:
     def batches(self) -> Iterator[tuple[Images, Int[Tensor, "batch"]]]:
         """Images in [0, 1] and their classes; the same batches at every call."""
         images = DeviceImages(self.dataset, self.device, stays=False)
-        labels = torch.split(placed(self.labels, self.device), _BATCH)
+        labels = torch.split(sent(self.labels, self.device), _BATCH)
         for pixels, classes in zip(
             images.batches(torch.split(self.rows, _BATCH)), labels, strict=True
         ):

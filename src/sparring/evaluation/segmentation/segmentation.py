@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sparring.data.views.view_settings import Range
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
-from sparring.evaluation.device_work import Losses, made_ahead, placed
+from sparring.evaluation.device_work import Losses, made_ahead
 from sparring.evaluation.features import ReportProgress, evaluating
 from sparring.evaluation.protocol import Protocol, Result, curves
 from sparring.evaluation.segmentation.mask_classes import MaskSettings
@@ -23,6 +23,7 @@ from sparring.measures.iou import confusion_matrix
 from sparring.models.frozen import frozen_norms, hold_norms
 from sparring.optim.schedule import cosine
 from sparring.seeding import drawing, generator
+from sparring.transfers import sent
 
 MAX_CROP = 480
 """Side of the crops of torchvision's reference training; images whose shorter side is smaller are
@@ -235,7 +236,7 @@ def _train(
         device=data.device,
     )
     for step, (images, masks) in enumerate(batches):
-        images, masks = placed(images, data.device), placed(masks, data.device)
+        images, masks = sent(images, data.device), sent(masks, data.device)
         factor = learning_rate_factor(settings.schedule, step / num_steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["first"]
@@ -311,7 +312,7 @@ def _confusion(
     )
     with evaluating(model.modules()):
         for done, (image, mask) in enumerate(pairs, start=1):
-            logits = upsampled(model(placed(image, device)[None]), mask.shape)
+            logits = upsampled(model(sent(image, device)[None]), mask.shape)
             predicted = segmented.prediction(logits[0]).cpu()
             confusion += confusion_matrix(
                 predicted,
