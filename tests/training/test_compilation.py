@@ -2,7 +2,7 @@
 as without."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sparring.training.compilation import compile_networks, decision, networks
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import TrainingSettings
+from told import Told
 
 # PyTorch hides this warning of its own, which is an error in these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
@@ -44,25 +45,6 @@ def switch_is_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SPARRING_ACCELERATION", "on")
     yield
     acceleration.allow(True)
-
-
-class Lines:
-    """Listener that keeps the lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        pass
-
-    def observe(self, position: object, record: Mapping[str, float], warning: str | None) -> None:
-        pass
-
-    def about_compilation(self) -> list[str]:
-        return [line for line in self.lines if "compiled" in line]
 
 
 def tiny() -> nn.Module:
@@ -143,7 +125,7 @@ def test_a_run_is_compiled_told_stored_and_resumed(
     monkeypatch.setattr(run, "Compiler", partial(Compiler, backend="eager"))
 
     def train(folder: str, **options: object) -> tuple[dict[str, Tensor], list[str]]:
-        heard = Lines()
+        heard = Told()
         settings = {
             "projector": {"dim": 8, "hidden": 8},
             "queue": {"size": 32},
@@ -165,7 +147,7 @@ def test_a_run_is_compiled_told_stored_and_resumed(
         environment = json.loads((out / "environment.json").read_text())
         assert environment["compiled"] == options["compile"]
         encoder = sparring.training.encoders.load_encoder(RunFolder(out), backbone=tiny())
-        return encoder.state_dict(), heard.about_compilation()
+        return encoder.state_dict(), [line for line in heard.lines if "compiled" in line]
 
     plain, silence = train("plain", compile="off")
     ours, lines = train("ours", compile="on")

@@ -3,7 +3,6 @@ and what says that it is needed, or has changed."""
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,23 +16,7 @@ from sparring.training.encoders import load_encoders
 from sparring.training.run import load_method, require_unchanged_classes, run_training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig, StoredSettings
-
-
-class Told:
-    """A listener that keeps the lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def report(self, line: str) -> None:
-        """Keep a line."""
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def observe(self, position: Any, record: Any, warning: str | None) -> None:
-        """Nothing."""
+from told import Told
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from sparring.training.build import build
 from sparring.training.encoders import load_encoders
 from sparring.training.run import load_method, run_training
 from sparring.training.run_folder import RunFolder
+from told import Told
 
 IMAGES = (toy.images(), np.arange(64) % 2)
 FEW: dict[str, Any] = {
@@ -78,20 +79,6 @@ def geometry(run: object, network: nn.Module, **more: Any) -> dict[str, Any]:
 
 def trained_network(run: sparring.Run, network: nn.Module) -> nn.Module:
     return sparring.load(run, backbone=network).backbone.network
-
-
-class Told:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None: ...
-
-    def observe(self, *_: object) -> None: ...
 
 
 def test_the_callers_network_stays_as_it_is(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 an interruption."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,28 +21,10 @@ from sparring.opponents.generator_pair.pretraining import (
 )
 from sparring.training.checkpoint import read_state, write_state
 from sparring.training.opponent_pretraining import PretrainingCache
+from told import Told
 
 SIZES = GeneratorSettings(width=4, latent=8)
 SETTINGS = PretrainingSettings(steps=6, batch_size=8, discriminator_steps=2, ema=0.9)
-
-
-class Told:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.counts: list[tuple[str, int, int]] = []
-
-    def report(self, line: str) -> None:
-        """Keep a line."""
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        """Keep a count."""
-        self.counts.append((what, done, total))
-
-    def observe(self, position: Any, record: Any, warning: str | None) -> None:
-        """Nothing."""
 
 
 def new_pretraining(settings: PretrainingSettings = SETTINGS) -> Pretraining:

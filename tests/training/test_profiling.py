@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,14 @@ import torch
 
 from sparring import api
 from sparring.errors import ConfigError
-from sparring.optim.schedule import Position
 from sparring.training.profiling import WARM_UP
 from tiny import tiny_images
+from told import Told
 
 STEPS = 3
 
 
-class Lines:
-    """Listener that keeps the lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        pass
-
-    def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
-        pass
-
-
-def trained(out: Path, listener: Lines, **more: Any) -> api.Run:
+def trained(out: Path, listener: Told, **more: Any) -> api.Run:
     """A run of 16 steps, in epochs of 4."""
     images = torch.from_numpy(tiny_images(32)[0]).permute(0, 3, 1, 2).contiguous()
     settings = {"encoder": {"width": 0.0625}, "projector": {"dim": 16}}
@@ -49,7 +32,7 @@ def trained(out: Path, listener: Lines, **more: Any) -> api.Run:
 
 
 def test_profiled_run_shows_its_steps_and_ends_with_the_same_bits(tmp_path: Path) -> None:
-    plain, shown = Lines(), Lines()
+    plain, shown = Told(), Told()
     without = trained(tmp_path / "without", plain)
     run = trained(tmp_path / "with", shown, profile=STEPS)
     for name in ("backbone.safetensors",):
@@ -70,7 +53,7 @@ def test_profiled_run_shows_its_steps_and_ends_with_the_same_bits(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_run_that_ends_with_the_profiled_steps_shows_them(tmp_path: Path) -> None:
-    shown = Lines()
+    shown = Told()
     trained(tmp_path / "run", shown, profile=STEPS, max_steps=WARM_UP + STEPS)
     assert any(f"mean of {STEPS} steps" in line for line in shown.lines)
 
@@ -83,5 +66,5 @@ def test_a_profile_that_does_not_fit_is_refused_before_training(
     steps: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        trained(tmp_path / "run", Lines(), profile=steps)
+        trained(tmp_path / "run", Told(), profile=steps)
     assert not (tmp_path / "run").exists()

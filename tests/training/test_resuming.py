@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,13 @@ from sparring.training.encoders import load_encoders
 from sparring.training.metrics import read_metrics
 from sparring.training.resuming import require_same
 from sparring.training.run_folder import RunFolder
+from told import Told
 
 FEW: dict[str, Any] = {
     "encoder": {"width": 0.0625},
     "projector": {"dim": 8, "hidden": 8},
     "training": {"monitor_images": 8, "log_steps": 1},
 }
-
-
-@dataclass
-class Told:
-    """Keeps what it is told."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None: ...
-
-    def observe(self, *_: object) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,9 @@ from sparring.errors import ConfigError, DataError
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
 from tiny import tiny_images
+from told import Told
 
 SMALL: dict[str, Any] = {"encoder": {"width": 0.0625}, "training": {"monitor_images": 8}}
-
-
-class Listener:
-    """Keeps the lines that it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None: ...
-    def observe(self, *record: object) -> None: ...
 
 
 def config(**changed: Any) -> RunConfig:
@@ -68,7 +56,7 @@ def test_only_a_users_own_value_counts_as_given() -> None:
 def test_a_batch_of_the_default_or_a_recipe_fits_itself_to_the_set(
     recipe: str | None, tmp_path: Path
 ) -> None:
-    listener = Listener()
+    listener = Told()
     run = sparring.train(
         tiny_images(10),
         out=tmp_path / "run",
