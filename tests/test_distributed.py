@@ -7,7 +7,7 @@ from torch import Tensor
 from sparring import distributed
 from sparring.distributed import JointRows
 from sparring.errors import ConfigError, LostProcessError
-from sparring.meeting import own_gpu
+from sparring.rendezvous import own_gpu
 
 
 def rows(count: int = 3, *, seed: int = 0) -> Tensor:

@@ -19,7 +19,7 @@ LAYERS = (
         "regular_files",
         "config",
         "seeding",
-        "meeting",
+        "rendezvous",
         "distributed",
         "peers",
         "machine_memory",

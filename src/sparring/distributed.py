@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sparring.errors import LostProcessError
-from sparring.meeting import meet
+from sparring.rendezvous import meet
 
 _Value = TypeVar("_Value")
 _STEP_TIMEOUT = timedelta(minutes=30)

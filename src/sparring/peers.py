@@ -20,7 +20,7 @@ from torch._C._distributed_c10d import PrefixStore, Store  # mypy sees no others
 
 from sparring import distributed
 from sparring.errors import LostProcessError, SparringError, TrainingError
-from sparring.meeting import connect
+from sparring.rendezvous import connect
 
 BEAT_SECONDS = 1.0
 """Time between two beats of a process."""
