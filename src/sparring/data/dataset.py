@@ -25,6 +25,7 @@ from sparring.data.dataset_kinds import (
 from sparring.data.decode import PixelFormat, UnreadableImageError, load
 from sparring.data.pixel_format import ClippedImages
 from sparring.data.sources.arrays import Arrays
+from sparring.data.sources.image_source import Relabelled
 from sparring.data.sources.pixel_survey import surveyed_format
 from sparring.data.sources.sampling import sampled_headers, suited_size, typical_side, typical_size
 from sparring.data.sources.source import ImageData, Source, Subset, open_source
@@ -52,6 +53,9 @@ __all__ = [
 ]
 
 Report = Callable[[str], None]
+_READ_LATER = "they stand in the items of the dataset, which are read when they are scored"
+HELD_SHARE = 0.25
+"""Share of the free memory that decoded images may take without being asked for."""
 
 
 def open_dataset(
@@ -88,6 +92,8 @@ def open_dataset(
     report = report or (lambda line: None)
     for note in source.notes:
         report(note)
+    if source.is_random and settings.store == "auto":
+        settings = settings.model_copy(update={"store": "never"})
     if settings.limit is not None and settings.limit < len(source):
         order = torch.randperm(len(source), generator=generator(0, "limit"))[: settings.limit]
         source = Subset(source, order.sort().values.numpy())
@@ -153,22 +159,35 @@ class _Opening:
         self._workers = settings.workers or free_cores()
 
     def stored(self) -> StoredDataset:
-        """Images of the store."""
-        return self._dataset_of(self._store())
+        """Images of the store, or decoded into memory."""
+        return self._dataset_of(self._decoded_once())
+
+    @property
+    def _num_bytes(self) -> int:
+        return len(self._source) * self._form.channels * self._kept_size**2
+
+    def _in_memory(self) -> Store:
+        return decoded_images(
+            self._source,
+            size=self._kept_size,
+            form=self._form,
+            workers=self._workers,
+            progress=self._progress,
+        )
+
+    def _decoded_once(self) -> Store:
+        """Decoded images: those of the store, or in memory where it takes a read of every image to
+        tell whether a store is of these, and every process has the memory."""
+        if self._source.is_costly and self._settings.store == "auto":
+            needed = distributed.num_processes() * self._num_bytes
+            if distributed.share(needed < HELD_SHARE * available_bytes()):
+                return self._in_memory()
+        return self._store()
 
     def in_memory(self) -> StoredDataset:
         """Images that are decoded into memory now."""
-        shape = (len(self._source), self._form.channels, self._kept_size)
-        self._require_memory(shape[0] * shape[1] * shape[2] ** 2)
-        return self._dataset_of(
-            decoded_images(
-                self._source,
-                size=self._kept_size,
-                form=self._form,
-                workers=self._workers,
-                progress=self._progress,
-            )
-        )
+        self._require_memory(self._num_bytes)
+        return self._dataset_of(self._in_memory())
 
     def _dataset_of(self, store: Store) -> StoredDataset:
         self._require_enough(store.quarantine)
@@ -191,6 +210,8 @@ class _Opening:
     def from_files(self) -> FileDataset:
         """Images that are decoded whenever needed; the first with clipped values is reported."""
         line = "some images have values outside data.value_range, which are clipped"
+        if self._source.is_costly:
+            self._source = Relabelled(self._source, None, missing=_READ_LATER)
         self._form = replace(self._form, clipped=ClippedImages(lambda: self._report(line)))
         return self._files(self._source)
 
@@ -224,7 +245,7 @@ class _Opening:
         """Squares if a store fits, rows of the readable images, and the unreadable ones."""
         if self._settings.store == "auto" and self._fits_store():
             try:
-                store = self._store()
+                store = self._decoded_once()
                 return store.images, store.rows, store.quarantine
             except StorageError:  # a cache is a convenience here
                 pass

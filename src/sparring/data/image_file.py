@@ -100,9 +100,9 @@ def read_header(content: bytes) -> Header:
         return Header(*size, page.samples, page.is_picture, page.is_deep, num_pages)
     with _open(content) as image:
         size = upright_size(image.height, image.width, pillow_orientation(image, content))
-        num = 1 if image.mode in ("1", "L") or _is_deep(image) else 3
+        num = 1 if image.mode in ("1", "L") or is_deep(image) else 3
         num = 4 if image.has_transparency_data else num
-        return Header(*size, num, is_deep=_is_deep(image) or deep_colours(content) is not None)
+        return Header(*size, num, is_deep=is_deep(image) or deep_colours(content) is not None)
 
 
 @with_messages
@@ -264,13 +264,17 @@ def _open(content: bytes) -> Image.Image:
     return image
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
+    """Whether the values of an opened picture are not of 8 bits."""
     return image.mode[:1] in ("I", "F")
 
 
-def _values(image: Image.Image, channels: int) -> Values:
-    if not _is_deep(image):
-        return picture_values(image, channels)
+def deep_values(image: Image.Image) -> Values:
+    """Values (height, width, 1) of an opened picture of more than 8 bits."""
     is_16_bit = image.mode.startswith("I;16") or image.format == "PPM"
     values = np.asarray(image)
     return (values.astype(np.uint16) if is_16_bit else values)[:, :, None]
+
+
+def _values(image: Image.Image, channels: int) -> Values:
+    return deep_values(image) if is_deep(image) else picture_values(image, channels)

@@ -6,12 +6,16 @@ before or after the pixels, WebP and AVIF, the tags of a TIFF.
 
 import struct
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
 UPRIGHT = 1
 TRANSPOSED = frozenset((5, 6, 7, 8))
 """Orientations that exchange height and width."""
+_MIRRORED = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
+"""Axes, 0 of height and 1 of width, that an orientation mirrors after the exchange."""
 _TAG = 0x0112
 _LONG = 4  # TIFF's number for 32-bit values; a camera writes 16-bit ones
 
@@ -61,8 +65,15 @@ def upright(image: Tensor, orientation: int) -> Tensor:
     """The image (..., height, width) as it is to be seen."""
     if orientation in TRANSPOSED:
         image = image.transpose(-2, -1)
-    mirrored = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(orientation)
-    return image if mirrored is None else image.flip(mirrored)
+    mirrored = _MIRRORED.get(orientation)
+    return image if mirrored is None else image.flip(tuple(axis - 2 for axis in mirrored))
+
+
+def upright_values(values: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
+    """Values (height, width[, channels]) of an image as it is to be seen."""
+    if orientation in TRANSPOSED:
+        values = values.swapaxes(0, 1)
+    return np.flip(values, _MIRRORED.get(orientation, ()))
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:

@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sparring.data.classes import canonical, listed
-from sparring.data.decode import Content, UnreadableImageError, load, load_header_size
+from sparring.data.decode import UnreadableImageError, load, load_header_size
 from sparring.data.orientation import TRANSPOSED
 from sparring.data.pixel_format import RGB
+from sparring.data.sources.concatenated import ConcatenatedSource
 from sparring.data.sources.image_source import Source, UnreadableItemError, Wrapped
 from sparring.data.stored_picture import as_stored, stored_orientation
 from sparring.errors import DataError
@@ -211,37 +212,6 @@ class AnnotatedImages(Wrapped):
             f"{self.key(index)} cannot be read ({error}); repair the image or take it out of "
             "the annotations"
         )
-
-
-class ConcatenatedSource(Source):
-    """Images of several sources, one source after the other."""
-
-    def __init__(self, parts: Sequence[Source]) -> None:
-        self._parts = parts
-        self.notes = tuple(note for part in parts for note in part.notes)
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def place(self, index: int) -> tuple[int, int]:
-        """Number of the source that holds an image, and the image's index there."""
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return part, index - int(self._starts[part])
-
-    def key(self, index: int) -> str:
-        part, row = self.place(index)
-        return self._parts[part].key(row)
-
-    def read(self, index: int) -> Content:
-        part, row = self.place(index)
-        return self._parts[part].read(row)
-
-    def fingerprint(self) -> str:
-        return "+".join(part.fingerprint() for part in self._parts)
-
-    def content_fingerprint(self) -> str:
-        return "+".join(part.content_fingerprint() for part in self._parts)
 
 
 def concatenated(sets: Sequence[AnnotatedImages]) -> AnnotatedImages:

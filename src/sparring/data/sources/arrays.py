@@ -12,6 +12,8 @@ from sparring.data.pixel_format import MOST_CHANNELS
 from sparring.data.sources.image_source import Source
 from sparring.errors import DataError
 
+NUMBERS = "buif"
+"""Kinds of NumPy types that hold pixels."""
 HASHED_IMAGES = 1024
 """Images hashed at once, so that a non-contiguous array is never copied whole."""
 
@@ -30,11 +32,9 @@ class Arrays(Source):
     """
 
     def __init__(self, images: npt.NDArray[np.generic] | Tensor, labels: object = None) -> None:
-        values = _as_array(images)
+        values = as_array(images)
         if values.ndim == 4:
-            first, last = values.shape[1], values.shape[3]
-            if last not in (1, 3) and first <= last:
-                values = values.transpose(0, 2, 3, 1)
+            values = channels_last(values)
         if (
             values.ndim not in (3, 4)
             or (values.ndim == 4 and values.shape[3] > MOST_CHANNELS)
@@ -44,12 +44,16 @@ class Arrays(Source):
                 f"images of shape {tuple(images.shape)}; accepted are (N, H, W), (N, H, W, C) "
                 f"and (N, C, H, W) with C up to {MOST_CHANNELS}, none empty"
             )
-        if values.dtype.kind not in "buif":
+        if values.dtype.kind not in NUMBERS:
             raise DataError(f"images of type {values.dtype}; accepted are numbers: convert them")
         self._values = values
         self._labels: Labels | None = None
         if labels is not None:
-            self._labels, self.class_names = _as_labels(labels, len(values))
+            self._labels, self.class_names = labels_of(labels, len(values))
+
+    def give_labels(self, labels: Labels | None, names: tuple[str, ...] | None) -> None:
+        """Take these labels, and their names if known."""
+        self._labels, self.class_names = labels, names
 
     def __len__(self) -> int:
         return len(self._values)
@@ -92,14 +96,10 @@ class Arrays(Source):
         return np.ascontiguousarray(planes.view(np.uint8))
 
 
-def _as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generic]:
+def as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generic]:
+    """Values as an array in the host's memory; a tensor there is not copied."""
     if isinstance(images, np.ndarray):
         return images
-    if not isinstance(images, Tensor):
-        raise DataError(
-            f"data of type {type(images).__name__}; give a path, a numpy array or a tensor of "
-            "images"
-        )
     tensor = images.detach().cpu()
     values: npt.NDArray[np.generic] = (
         tensor.float() if tensor.is_floating_point() else tensor
@@ -107,7 +107,34 @@ def _as_array(images: npt.NDArray[np.generic] | Tensor) -> npt.NDArray[np.generi
     return values
 
 
-def _as_labels(labels: object, num_images: int) -> tuple[Labels, tuple[str, ...] | None]:
+def channels_last(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Values (..., height, width, channels) of values whose channels may stand first.
+
+    Where the last axis is not of 1 or 3, the shorter of the two is that of the channels.
+    """
+    first, last = values.shape[-3], values.shape[-1]
+    return np.moveaxis(values, -3, -1) if last not in (1, 3) and first <= last else values
+
+
+def why_no_image(values: npt.NDArray[np.generic]) -> str:
+    """Why these values are no single image; empty if they are one."""
+    if values.dtype.kind not in NUMBERS:
+        return f"an array of type {values.dtype}; accepted are numbers"
+    is_image = values.ndim in (2, 3) and 0 not in values.shape
+    if not is_image or (values.ndim == 3 and channels_last(values).shape[2] > MOST_CHANNELS):
+        return (
+            f"an array of shape {tuple(values.shape)}; accepted are (H, W), (H, W, C) and "
+            f"(C, H, W) with C up to {MOST_CHANNELS}, none empty"
+        )
+    return ""
+
+
+def labels_of(labels: object, num_images: int) -> tuple[Labels, tuple[str, ...] | None]:
+    """Labels that a user gives beside images, and their names; see `numbered`.
+
+    Raises:
+        DataError: if they are not one label per image.
+    """
     values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else _label_array(labels)
     if values.shape != (num_images,):
         raise DataError(

@@ -33,8 +33,7 @@ class DatasetSubset(Dataset):
     """
 
     def __init__(self, whole: Dataset, rows: npt.NDArray[np.int64]) -> None:
-        self.size, self.class_names = whole.size, whole.class_names
-        self._whole, self._rows = whole, rows
+        self.size, self._whole, self._rows = whole.size, whole, rows
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -10,7 +10,7 @@ import numpy as np
 from sparring.data.classes import LABEL_COLUMNS, named
 from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.formats import is_image
-from sparring.data.sources.image_source import Wrapped
+from sparring.data.sources.image_source import Relabelled, Wrapped
 from sparring.data.sources.parquet import Parquet
 from sparring.data.sources.source import ImageData, Labels, Source, open_source
 from sparring.errors import DataError
@@ -59,21 +59,7 @@ class DomainSource(Wrapped):
 
     def by_domain(self) -> Source:
         """Source of the same images, labelled with their domains."""
-        return _Relabelled(self._source, self._domains, self.domain_names)
-
-
-class _Relabelled(Wrapped):
-    """Images of another source with other labels.
-
-    The fingerprint is the same, so they share its store.
-    """
-
-    def __init__(self, images: Source, labels: Labels, class_names: tuple[str, ...]) -> None:
-        super().__init__(images)
-        self.class_names, self._labels = class_names, labels
-
-    def labels(self) -> Labels | None:
-        return self._labels
+        return Relabelled(self._source, self._domains, self.domain_names)
 
 
 def open_domains(data: ImageData | Source) -> DomainSource:

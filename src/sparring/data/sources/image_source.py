@@ -17,7 +17,7 @@ from sparring.data.decode import Content
 from sparring.errors import DataError
 from sparring.regular_files import tried_again
 
-__all__ = ["Labels", "Source", "Subset", "Wrapped", "stamp"]
+__all__ = ["Labels", "Relabelled", "Source", "Subset", "Wrapped", "stamp"]
 
 EXCERPT_BYTES = 1024
 """Bytes from the middle of a file that tell it from another one of the same size."""
@@ -40,12 +40,16 @@ class Source(ABC):
         labels_missing: reason why `labels` gives none; empty if it gives some.
         part: which part of a set this is, one of `sparring.data.sources.parts.PARTS`; empty if the
             set has no parts or the source holds all of them.
+        is_costly: whether the fingerprint, and perhaps the labels, take a read of every image.
+        is_random: whether two reads of an image may differ.
     """
 
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     labels_missing: str = ""
     part: str = ""
+    is_costly: bool = False
+    is_random: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -111,6 +115,7 @@ class Wrapped(Source):
     def __init__(self, source: Source) -> None:
         self.class_names, self.notes, self._source = source.class_names, source.notes, source
         self.labels_missing, self.part = source.labels_missing, source.part
+        self.is_costly, self.is_random = source.is_costly, source.is_random
 
     def __len__(self) -> int:
         return len(self._source)
@@ -125,7 +130,10 @@ class Wrapped(Source):
         return self._source.excerpt(index)
 
     def labels(self) -> Labels | None:
-        return self._source.labels()
+        labels = self._source.labels()  # a source may find the names of its classes with them
+        self.class_names = self.class_names or self._source.class_names
+        self.labels_missing = self.labels_missing or self._source.labels_missing
+        return labels
 
     def fingerprint(self) -> str:
         return self._source.fingerprint()
@@ -159,7 +167,7 @@ class Subset(Wrapped):
         return self._source.excerpt(int(self._rows[index]))
 
     def labels(self) -> Labels | None:
-        labels = self._source.labels()
+        labels = super().labels()
         return None if labels is None else labels[self._rows]
 
     def fingerprint(self) -> str:
@@ -172,6 +180,33 @@ class Subset(Wrapped):
     def _rows_fingerprint(self) -> str:
         rows = np.ascontiguousarray(self._rows, np.int64)
         return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
+
+
+class Relabelled(Wrapped):
+    """Images of another source with other labels.
+
+    The fingerprint is the same, so they share its store.
+
+    Args:
+        images: the other source.
+        labels: class of each image, -1 where unknown; None: no labels.
+        class_names: name of each label, if known.
+        missing: reason why there are no labels.
+    """
+
+    def __init__(
+        self,
+        images: Source,
+        labels: Labels | None,
+        class_names: tuple[str, ...] | None = None,
+        *,
+        missing: str = "",
+    ) -> None:
+        super().__init__(images)
+        self.class_names, self._labels, self.labels_missing = class_names, labels, missing
+
+    def labels(self) -> Labels | None:
+        return self._labels
 
 
 def _bytes_of(source: Source, row: int) -> bytes:

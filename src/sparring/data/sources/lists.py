@@ -66,7 +66,7 @@ def open_list(path: Path, *, use: Use = "train") -> Source:
         raise DataError(f"{path} lists no images; it needs one path per line")
     names, notes = _resolved(path, [rows.paths[row] for row in kept])
     whole = Files(path.parent, names)
-    whole.notes = (*rows.notes, *notes, *_repeated(path, names))
+    whole.notes = (*rows.notes, *notes, *repeated(path.parent, names))
     if rows.labels is not None:
         whole = _labelled(whole, path, names, [rows.labels[row] for row in kept])
     if rows.parts is None:
@@ -187,18 +187,22 @@ def _found(path: Path, name: str) -> tuple[str, bool] | None:
     return None
 
 
-def _repeated(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+def repeated(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """A line about images that a list names twice; none without any.
+
+    Args:
+        folder: what relative names are relative to.
+        names: paths of images.
+    """
     first: dict[str, int] = {}
-    folder = path.parent.absolute()
+    folder = folder.absolute()
     places = [os.path.normpath(os.path.join(folder, name)) for name in names]  # noqa: PTH118 - for speed
-    repeated = [
-        names[row] for row, place in enumerate(places) if first.setdefault(place, row) != row
-    ]
-    if not repeated:
+    again = [names[row] for row, place in enumerate(places) if first.setdefault(place, row) != row]
+    if not again:
         return ()
-    examples = listed([shown(name) for name in dict.fromkeys(repeated)][:1])
-    many = len(repeated) > 1
-    rows = f"{len(repeated):,} row{'s' * many} of the list repeat{'s' * (not many)}"
+    examples = listed([shown(name) for name in dict.fromkeys(again)][:1])
+    many = len(again) > 1
+    rows = f"{len(again):,} row{'s' * many} of the list repeat{'s' * (not many)}"
     return (f"{rows} an image, such as {examples}",)
 
 

@@ -21,15 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sparring.data.classes import (
-    LABEL_COLUMNS,
     Labels,
     complete_names,
     joined,
-    label_columns,
     numbered,
 )
 from sparring.data.names import shown
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES, Source, stamp
+from sparring.data.sources.label_column import column_labels
 from sparring.data.sources.row_groups import (
     HELD_BATCHES,
     StreamedGroup,
@@ -194,23 +193,10 @@ class Parquet(Source):
 
     def _find_labels(self) -> None:
         """Take the labels from the first column that may hold them, or say why there are none."""
-        columns = list(dict.fromkeys(n for table in self._tables for n in _plain_columns(table)))
-        found = label_columns(column for column in columns if column != self._column)
-        if not found:
-            self.labels_missing = (
-                f"a column of labels is called {LABEL_COLUMNS[0]}, {LABEL_COLUMNS[2]} or the like, "
-                f"and the columns are {', '.join(columns)}"
-            )
-            return
-        try:
-            self._labels, self.class_names = self.numbers(found[0])
-        except DataError as error:
-            self.labels_missing = str(error)
-            self.notes = (f"the labels cannot be used: {error}",)
-            return
-        if found[0] != LABEL_COLUMNS[0]:
-            others = f", not {', '.join(found[1:])}" * (len(found) > 1)
-            self.notes = (f"the labels are those of the column '{found[0]}'{others}",)
+        columns = dict.fromkeys(n for table in self._tables for n in _plain_columns(table))
+        found = column_labels((name for name in columns if name != self._column), self.numbers)
+        self._labels, self.class_names = found.labels, found.class_names
+        self.labels_missing, self.notes = found.missing, found.notes
 
 
 @contextmanager

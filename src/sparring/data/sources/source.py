@@ -1,18 +1,22 @@
 """Opening of any kind of data as a `Source`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from sparring.data.names import shown
-from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import files_below, open_images
 from sparring.data.sources.formats import is_image, passed_over
+from sparring.data.sources.hub_dataset import is_saved, open_saved
 from sparring.data.sources.image_source import Labels, Source, Subset
+from sparring.data.sources.in_memory import open_in_memory
 from sparring.data.sources.lists import open_list
+from sparring.data.sources.map_style import MapStyle
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.parts import Layout, Use, choose_part, file_layout
 from sparring.errors import DataError
@@ -20,11 +24,27 @@ from sparring.errors import DataError
 __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
 
 Array: TypeAlias = npt.NDArray[np.generic] | Tensor
-ImageData: TypeAlias = str | Path | Array | tuple[Array, Array]
-"""Data that a user may pass: a path, images, or images and labels."""
+ImageData: TypeAlias = (
+    str | Path | Array | Sequence[object] | MapStyle | DataLoader[Any] | tuple[object, object]
+)
+"""Data that a user may pass; wherever the library takes images, it takes these.
+
+- A path: a folder of images or of `save_to_disk`, a parquet file or a folder of them, a .txt or
+  .csv list.
+- Images: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W); a list of paths, of PIL
+  images, of arrays that may differ in size, of encoded bytes, or of dicts with `bytes` or `path`.
+- (images, labels), the labels numbers or names, one per image.
+- A map-style dataset: torchvision's, a `TensorDataset`, `Subset` or `ConcatDataset`, a
+  `datasets.Dataset` or `DatasetDict`, any object with `__len__` and `__getitem__` whose items are
+  an image, (image, label, ...), or a dict with an image; or a `DataLoader`, of which the dataset is
+  taken.
+
+docs/data.md says what happens to each.
+"""
 
 ACCEPTED = (
-    "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
+    "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or images in "
+    "memory"
 )
 
 
@@ -32,10 +52,8 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     """Source of the images that a user passes.
 
     Args:
-        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; values of
-            shape (N, H, W[, 3]) or (N, 3, H, W) as uint8 or as floats in [0, 1]; a tuple of such
-            values and their labels; or an open source.
-        part: of a path with parts such as train and test: `train` gives the images to learn from,
+        data: see `ImageData`; or an open source.
+        part: of a set with parts such as train and test: `train` gives the images to learn from,
             `test` those to be scored, `all` every part; see `choose_part`. `Source.part` and its
             notes tell which part was taken.
 
@@ -44,10 +62,8 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     """
     if isinstance(data, Source):
         return data
-    if isinstance(data, tuple):
-        return Arrays(*data)
     if not isinstance(data, str | Path):
-        return Arrays(data)
+        return open_in_memory(data, use=part)
     _refuse_later_formats(str(data))
     path = Path(data).expanduser()
     if not path.exists():
@@ -63,6 +79,8 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
 
 
 def _open_folder(root: Path, *, use: Use) -> Source:
+    if is_saved(root):
+        return open_saved(root, use=use)
     names = files_below(root)
     images = [name for name in names if is_image(name)]
     tables = [name for name in names if name.lower().endswith(".parquet")]
