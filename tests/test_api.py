@@ -128,6 +128,36 @@ def test_images_in_memory_train_and_need_to_be_handed_over_again(tmp_path: Path)
     assert listener.counted == expected
 
 
+def test_a_run_on_images_in_memory_is_scored_as_its_error_says(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    images, labels = tiny_images(32)
+    data = list(images), labels
+    listener = Listener()
+    run = sparring.train(list(images), out=tmp_path / "run", settings=SETTINGS, max_steps=2)
+    done = command("evaluate", run.path)
+    assert done.code == 2
+    assert "hand them over again as data=... (data=(images, labels) to score it)" in done.error
+    assert "or name files with --data PATH" in done.error
+    scores = sparring.evaluate(run, data=data, protocols=["knn", "linear"], listener=listener)
+    assert scores["trained"]["knn"]["test_images"] == 12
+    assert "a part of the given images is learned from, the rest is scored" in listener.lines[0]
+    both = sparring.evaluate(run, data=tiny_images(4, seed=1), train_data=data, progress=False)
+    assert both["trained"]["linear"]["test_images"] == 8
+    assert command("evaluate", run.path, "--data", photos).code == 0
+    assert command("resume", run.path, "--data", photos).code == 2
+    on_purpose = ("--changed-on-purpose", "images")
+    assert command("resume", run.path, "--data", photos, *on_purpose).code == 0
+
+
+def test_a_run_on_other_images_in_memory_is_not_resumed(tmp_path: Path) -> None:
+    images, _ = tiny_images(32)
+    run = sparring.train(list(images), out=tmp_path / "run", settings=SETTINGS, max_steps=2)
+    with pytest.raises(RunError, match="images"):
+        sparring.resume(run, data=list(images[::-1]), max_steps=3)
+    sparring.resume(run, data=list(images), max_steps=3, progress=False)
+
+
 def test_labels_never_reach_training(tmp_path: Path) -> None:
     images, labels = tiny_images(32)
     shuffled = np.random.default_rng(0).permutation(labels)

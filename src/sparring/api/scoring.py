@@ -28,6 +28,11 @@ from sparring.training.encoders import encoders_and_step, load_encoder
 from sparring.training.listener import Listener, counter
 from sparring.training.opening import data_path
 
+_PARTED = (
+    "the run was trained on images in memory: a part of the given images is learned from, the rest "
+    "is scored; train_data gives other images to learn from"
+)
+
 
 def evaluate(
     run: str | Path | Run,
@@ -49,10 +54,11 @@ def evaluate(
 
     Args:
         run: run folder.
-        data: images to be scored on, with the labels that the protocol needs; default: a part of
-            `train_data`, not learned from.
+        data: images to be scored on, in any form of `ImageData`, with the labels that the protocol
+            needs, such as (images, labels); default: a part of `train_data`, not learned from.
         train_data: images to learn from, with labels; default: those of the run, or of a public set
-            given by name as `data`.
+            given by name as `data`. If the run was trained on images in memory, it is a part of
+            `data`, and the rest is scored.
         protocols: names as `sparring protocols` lists them, perhaps with a variant (`linear:adco`),
             `FILE.py:NAME` or `package.module:NAME`, or a `Protocol`.
         settings: of the protocols by name, for example {"semi-supervised": {"draws": 5}}.
@@ -72,7 +78,8 @@ def evaluate(
     chosen = choose(asked, settings)
     folder = folder_of(run)
     config = folder.read_config()
-    own = train_data is None and not is_public_set(data)
+    is_parted = data is not None and (is_public_set(data) or not config.data.path)
+    own = train_data is None and not is_parted
     limits = [
         number for number in (limit, config.data.limit if own else None) if number is not None
     ]
@@ -87,6 +94,8 @@ def evaluate(
             report=None if heard is None else heard.report,
         )
         record = ScoreRecord(folder, chosen, step=step, seed=seed)
+        if heard is not None and train_data is None and is_parted and not is_public_set(data):
+            heard.report(_PARTED)
         untrained = EvaluatedEncoder("untrained", encoders[1])
         evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
         evaluation_data = EvaluationData(

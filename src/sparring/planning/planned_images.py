@@ -1,20 +1,26 @@
 """Images of a planned run: opened as the run would, or a sample of them for a rough plan."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from sparring.config import Tree
-from sparring.data.dataset import StoredDataset
+from sparring.data.dataset import Dataset, StoredDataset
+from sparring.data.decode import UnreadableImageError, read_content
+from sparring.data.sources.items import Items
 from sparring.data.sources.sampling import typical_size
-from sparring.data.sources.source import ImageData, open_source
+from sparring.data.sources.source import ImageData, Source, open_source
 from sparring.data.store import cache_folder
 from sparring.training.listener import Listener
 from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
 
+_OPENED_AGAIN = (str, Path, np.ndarray, Tensor)
+"""Kinds of data that another process opens as this one does."""
 SAMPLE = 256
 """Images of a rough plan's steps; decoding them takes seconds."""
 
@@ -49,10 +55,12 @@ def open_planned(
 ) -> tuple[RunConfig, PlannedImages]:
     """Configuration with a resolved image size, and all images, decoded once if the run does so."""
     config, dataset = open_images(config, data, listener)
+    if isinstance(dataset, StoredDataset) and not isinstance(data, _OPENED_AGAIN):
+        return config, _decoded(config, dataset, count=len(dataset), least=len(dataset))
     is_kept = isinstance(dataset, StoredDataset) and config.data.store != "memory"
     return config, PlannedImages(
         count=len(dataset),
-        data=_elsewhere(data),
+        data=_elsewhere(data, dataset.source, len(dataset)),
         sampled=len(dataset),
         cache=str(cache_folder(config.data.cache)) if is_kept else "",
     )
@@ -76,29 +84,46 @@ def open_planned_sample(
         training={"image_size": resolved.training.image_size},
         data={"value_range": resolved.data.value_range},
     )
-    size, channels = config.data.stored_size or config.image_size, config.data.channels
+    size = config.data.stored_size or config.image_size
     is_stored = config.data.is_decoded_once(typical_size(source), count, size)
     if not is_stored and not isinstance(sample, StoredDataset):
         return config, PlannedImages(
             count=count,
-            data=_elsewhere(data),
+            data=_elsewhere(data, source, max(len(sample), batch)),
             sampled=max(len(sample), batch),
             settings={**settings, "limit": max(len(sample), batch)},
         )
-    rows = sample.readable(np.arange(len(sample)))[1]
-    values = sample.batch(rows).permute(0, 2, 3, 1).contiguous().numpy()
-    values = np.resize(values, (max(len(values), batch), *values.shape[1:]))
-    return config, PlannedImages(
+    return config, _decoded(config, sample, count=count, least=batch)
+
+
+def _decoded(config: RunConfig, dataset: Dataset, *, count: int, least: int) -> PlannedImages:
+    """Decoded images of a data set, repeated up to the least number."""
+    size, channels = config.data.stored_size or config.image_size, config.data.channels
+    rows = dataset.readable(np.arange(len(dataset)))[1]
+    values = dataset.batch(rows).permute(0, 2, 3, 1).contiguous().numpy()
+    values = np.resize(values, (max(len(values), least), *values.shape[1:]))
+    is_held = config.data.store in ("memory", "device") or dataset.source.is_costly
+    return PlannedImages(
         count=count,
         data=values,
         sampled=len(values),
         settings={"limit": None},
         kept_bytes=values.nbytes,
         store_bytes=channels * size**2 * count,
-        is_mapped=config.data.store not in ("memory", "device"),
+        is_mapped=not is_held,
     )
 
 
-def _elsewhere(data: ImageData) -> Any:
-    """Images as another process, in any folder, can open them."""
-    return str(Path(data).expanduser()) if isinstance(data, str | Path) else data
+def _elsewhere(data: ImageData, source: Source, count: int) -> Any:
+    """Images as another process, in any folder, can open them; of those that only this process can
+    open, the contents of so many."""
+    if isinstance(data, str | Path):
+        return str(Path(data).expanduser())
+    if isinstance(data, _OPENED_AGAIN):
+        return data
+    contents = []
+    for row in range(len(source)):
+        if len(contents) < count:
+            with suppress(UnreadableImageError):
+                contents.append(read_content(source.read, row))
+    return Items(contents)

@@ -50,7 +50,8 @@ def data_path(config: RunConfig) -> str:
     """
     if not config.data.path:
         raise DataError(
-            "this run was trained on images in memory; hand them over again as data=..."
+            "this run was trained on images in memory; hand them over again as data=... "
+            "(data=(images, labels) to score it), or name files with --data PATH"
         )
     if not Path(config.data.path).exists():
         raise DataError(

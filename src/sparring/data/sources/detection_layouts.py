@@ -30,7 +30,9 @@ def open_detection_images(data: object) -> AnnotatedImages:
     if isinstance(data, AnnotatedImages):
         return data
     if not isinstance(data, str | Path):
-        raise DataError(f"images in memory have no boxes; give {ACCEPTED}")
+        raise DataError(
+            f"images in memory have no boxes; boxes are read from files: give {ACCEPTED}"
+        )
     path = Path(data).expanduser()
     if path.exists():
         return _open(path)

@@ -83,7 +83,7 @@ def open_domains(data: ImageData | Source) -> DomainSource:
         return _from_folder(Path(data).expanduser(), notes=source.notes)
     raise DataError(
         f"{data if isinstance(data, str | Path) else 'images in memory'}: the "
-        f"domains are unknown; give {LAYOUTS}"
+        f"domains are unknown; domains are read from files: give {LAYOUTS}"
     )
 
 

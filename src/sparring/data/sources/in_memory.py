@@ -57,7 +57,7 @@ def open_in_memory(data: object, *, use: Use = "train") -> Source:
     _refuse_others(data)
     assert _is_map_style(data)
     if not len(data):
-        raise DataError(f"a {type(data).__name__} without items; give some images")
+        raise DataError(f"data of type {type(data).__name__} without items; give some images")
     if isinstance(data, Sequence) and (kind_of(data[0]) or not _may_be_item(data[0])):
         return open_sequence(data)
     return open_map_style(data)
@@ -140,13 +140,14 @@ def _refuse_streams(data: object) -> None:
     inner = data.dataset if isinstance(data, DataLoader) else data
     name = type(inner).__name__
     if isinstance(inner, IterableDataset) or is_hub_stream(inner):
-        raise DataError(f"a {name} has no length and no random access; give {_STREAM_ADVICE}")
-    if hasattr(data, "__next__") or (
-        hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not _is_set(data)
-    ):
         raise DataError(
-            f"a {name} is read once, in order, and images are read again in every epoch; give a "
-            "list: list(...)"
+            f"data of type {name} has no length and no random access; give {_STREAM_ADVICE}"
+        )
+    is_iterated = hasattr(inner, "__iter__") and not hasattr(inner, "__getitem__")
+    if hasattr(inner, "__next__") or (is_iterated and not _is_set(inner)):
+        raise DataError(
+            f"data of type {name} is read once, in order, and images are read again in every "
+            "epoch; give a list: list(...)"
         )
 
 
@@ -165,11 +166,11 @@ def _refuse_others(data: object) -> None:
         raise DataError(f"a single image of type {name}; give a list of images")
     if isinstance(data, Mapping):
         raise DataError(
-            f"a {name} with the keys {', '.join(map(str, list(data)[:5]))}; give (images, labels), "
-            "or a list of images"
+            f"data of type {name} with the keys {', '.join(map(str, list(data)[:5]))}; give "
+            "(images, labels), or a list of images"
         )
     if _is_set(data):
-        raise DataError(f"a {name} has no order; give a list: sorted(...)")
+        raise DataError(f"data of type {name} has no order; give a list: sorted(...)")
     if not _is_map_style(data):
         raise DataError(
             f"data of type {name}; give a path, an array of images, a list of {ACCEPTED}, or a "
@@ -191,9 +192,7 @@ def _may_be_item(value: object) -> bool:
 
 
 def _columns_as_lists(data: object) -> object:
-    """A column of pandas or of `datasets` as a list; anything else as it is."""
-    module = type(data).__module__
-    is_column = module.startswith(("pandas.", "datasets.")) and type(data).__name__ in (
-        *("Series", "Index", "Column", "Categorical"),
-    )
+    """A column of a table as a list; anything else as it is."""
+    is_of_table = type(data).__module__.partition(".")[0] in ("pandas", "polars", "datasets")
+    is_column = is_of_table and type(data).__name__ in ("Series", "Index", "Column")
     return list(data) if is_column else data  # type: ignore[call-overload]

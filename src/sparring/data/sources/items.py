@@ -31,7 +31,7 @@ def kind_of(value: object) -> str:
         return "an array"
     if isinstance(value, _ENCODED):
         return "encoded bytes"
-    is_stored = isinstance(value, Mapping) and not {"bytes", "path"}.isdisjoint(value)
+    is_stored = isinstance(value, Mapping) and len(value) > 0 and set(value) <= {"bytes", "path"}
     return "a dict with bytes or a path" if is_stored else ""
 
 
@@ -41,6 +41,9 @@ class ItemReader:
     def __init__(self) -> None:
         # Pillow reads a file when its pixels are first asked for, and a picture may stand twice.
         self._locks = [Lock() for _ in range(_NUM_LOCKS)]
+
+    def __reduce__(self) -> tuple[type["ItemReader"], tuple[()]]:
+        return ItemReader, ()  # another process has locks of its own
 
     def content(self, value: object) -> Content:
         """Encoded bytes or values of an image.

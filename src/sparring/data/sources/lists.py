@@ -112,14 +112,14 @@ def _table(path: Path, text: str, header: tuple[str, list[str]] | None) -> _Rows
         return [row[place].strip() if place < len(row) else "" for row in rows]
 
     labels = label_columns(columns)
-    parts = _first(PART_COLUMNS, columns)
+    parts = first_column(PART_COLUMNS, columns)
     notes = (
         ()
         if len(labels) < 2
         else (f"the labels are those of the column '{labels[0]}', not {', '.join(labels[1:])}",)
     )
     return _Rows(
-        values(_first(PATH_COLUMNS, columns) or ""),
+        values(first_column(PATH_COLUMNS, columns) or ""),
         values(labels[0]) if labels else None,
         values(parts) if parts else None,
         notes,
@@ -135,12 +135,13 @@ def _header(line: str) -> tuple[str, list[str]] | None:
     for delimiter in DELIMITERS:
         read = next(csv.reader([line], **_format(delimiter)), [])
         columns = [column.strip() for column in read]
-        if _first(PATH_COLUMNS, columns) is not None:
+        if first_column(PATH_COLUMNS, columns) is not None:
             return delimiter, columns
     return None
 
 
-def _first(wanted: Sequence[str], columns: Sequence[str]) -> str | None:
+def first_column(wanted: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The first of the wanted columns that is there, in any case; None if none is."""
     by_name = {column.lower(): column for column in columns}
     return next((by_name[name] for name in wanted if name in by_name), None)
 

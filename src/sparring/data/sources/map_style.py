@@ -19,6 +19,7 @@ from sparring.data.image_file import reason_of
 from sparring.data.sources.arrays import Arrays, labels_of
 from sparring.data.sources.image_source import Relabelled, Source, as_bytes
 from sparring.data.sources.items import ItemReader, content_digest, described, kind_of
+from sparring.data.sources.lists import PATH_COLUMNS, first_column
 from sparring.data.sources.sequences import image_files
 from sparring.errors import DataError
 
@@ -158,8 +159,7 @@ class DatasetItems(Source):
 
     def _fields_of(self, row: int, item: object) -> tuple[int | str | None, int | str | None]:
         if isinstance(item, Mapping) and kind_of(item) == "":
-            fitting = [name for name, value in item.items() if _is_image(value)]
-            field = IMAGE_KEY if kind_of(item.get(IMAGE_KEY)) else next(iter(fitting), None)
+            field = _image_field(item)
             if field is not None:
                 found = label_columns(str(name) for name in item if name != field)
                 if not found:
@@ -238,6 +238,16 @@ def _taken(item: object, field: int | str | None) -> object:
         return item[field]  # type: ignore[index]
     except (IndexError, KeyError, TypeError):
         raise OSError(0, f"no field {field!r}, but {_shown(item)}") from None
+
+
+def _image_field(item: Mapping[str, object]) -> str | None:
+    """Field of a dict that holds the image; None without one."""
+    if kind_of(item.get(IMAGE_KEY)):
+        return IMAGE_KEY
+    fitting = [name for name, value in item.items() if _is_image(value)]
+    path = first_column(PATH_COLUMNS, [name for name in item if isinstance(name, str)])
+    is_path = path is not None and kind_of(item[path]) == "a path"
+    return next(iter(fitting), path if is_path else None)
 
 
 def _is_image(value: object) -> bool:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.classes import canonical
-from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import Files, files_below
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import Source
+from sparring.data.sources.in_memory import open_in_memory
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.parts import require_one_part
 from sparring.data.sources.segmentation_images import SegmentationImages
@@ -64,18 +64,19 @@ def open_segmentation_images(data: ImageData | Source) -> SegmentationImages:
     Args:
         data: path of a folder with `images`, `masks` and optionally `classes.txt`; of a parquet
             file or a folder of them; of a list below `ImageSets/Segmentation` of a VOC folder; or
-            arrays (images, masks), the masks integers of shape (N, H, W).
+            (images, masks), the images in any form of `ImageData`, the masks integers of shape
+            (N, H, W).
 
     Raises:
         DataError: if the path does not exist or holds nothing of this kind, or an image has no
             mask.
     """
     if isinstance(data, tuple):
-        return _open_arrays(*data)
+        return _open_in_memory(*data)
     if not isinstance(data, str | Path):
         raise DataError(
             f"images of type {type(data).__name__} come without masks; give {ACCEPTED}, or "
-            "arrays (images, masks)"
+            "(images, masks)"
         )
     path = Path(data).expanduser()
     if not path.exists():
@@ -113,20 +114,26 @@ class _MaskArrays(Source):
         ).hexdigest()
 
 
-def _open_arrays(
-    images: npt.NDArray[np.generic] | Tensor, masks: npt.NDArray[np.generic] | Tensor
-) -> SegmentationImages:
-    values = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+def _open_in_memory(images: object, masks: object = None, *others: object) -> SegmentationImages:
+    if masks is None or others:
+        raise DataError(f"images come without masks; give (images, masks), or {ACCEPTED}")
+    source = open_in_memory(images)
+    try:
+        values = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+    except ValueError:
+        raise DataError(
+            "masks of several sizes; give whole numbers of shape (N, H, W), or files"
+        ) from None
     if (
         values.ndim != 3
-        or len(values) != len(images)
+        or len(values) != len(source)
         or not (np.issubdtype(values.dtype, np.integer) or values.dtype == bool)
     ):
         raise DataError(
-            f"masks of shape {values.shape} and type {values.dtype} for {len(images)} images; "
+            f"masks of shape {values.shape} and type {values.dtype} for {len(source)} images; "
             "give whole numbers of shape (N, H, W)"
         )
-    return SegmentationImages(Arrays(images), _MaskArrays(values))
+    return SegmentationImages(source, _MaskArrays(values))
 
 
 def _open_parquet(root: Path, names: Sequence[str]) -> SegmentationImages:
