@@ -163,7 +163,7 @@ def embed(
 
     Args:
         run: run folder.
-        data: images.
+        data: images in any form that `train` takes.
         out: an .npz file to write, with `features`, `keys`, and `labels` where known; None: none.
         backbone: the network of your own with which the run was trained, if any.
         device: where to compute.

@@ -60,7 +60,7 @@ def report(
     Args:
         runs: one run folder, or several in the order of the page.
         out: HTML file to write.
-        data: images to show; default: each run's own.
+        data: images to show, as `train` takes them; default: each run's own.
         backbone: the network of your own with which the runs were trained, if any.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.

@@ -51,8 +51,8 @@ def train(
     """Pretrain an encoder on images without labels.
 
     Args:
-        data: folder, parquet, list of files, or images in memory. Labels, if any, serve scoring
-            only.
+        data: images in any form of `ImageData`: a folder, parquet, a list, arrays, PIL images, a
+            dataset (docs/data.md). Labels, if any, serve scoring only.
         out: run folder to create.
         method: name of a method, its class, `"FILE.py:CLASS"` or `"package.module:CLASS"`;
             default: the recipe's, or adco.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.config import Tree
 from sparring.data.dataset import Dataset, StoredDataset
-from sparring.data.decode import UnreadableImageError, read_content
+from sparring.data.decode import Content, UnreadableImageError, read_content
 from sparring.data.sources.items import Items
 from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, Source, open_source
@@ -121,7 +121,7 @@ def _elsewhere(data: ImageData, source: Source, count: int) -> Any:
         return str(Path(data).expanduser())
     if isinstance(data, _OPENED_AGAIN):
         return data
-    contents = []
+    contents: list[Content] = []
     for row in range(len(source)):
         if len(contents) < count:
             with suppress(UnreadableImageError):

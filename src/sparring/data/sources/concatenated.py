@@ -34,6 +34,7 @@ class ConcatenatedSource(Source):
         return part, index - int(self._starts[part])
 
     def key(self, index: int) -> str:
+        """Key in the source that holds the image, after the name of that source."""
         part, row = self.place(index)
         before = "" if self._names is None else f"{self._names[part]}/"
         return before + self._parts[part].key(row)

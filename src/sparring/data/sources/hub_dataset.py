@@ -60,6 +60,7 @@ class HubDataset(Source):
         return f"row {index}"
 
     def read(self, index: int) -> Content:
+        """Encoded image or values of a row."""
         with self._lock:  # `datasets` promises nothing about threads
             value = self._rows[index][self._column]
         return self._reader.content(value)

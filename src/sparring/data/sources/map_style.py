@@ -90,6 +90,7 @@ class DatasetItems(Source):
         return f"item {index}"
 
     def read(self, index: int) -> Content:
+        """Image of an item; its label is kept, since nothing else may read the item again."""
         item = self._item(index)
         if self._label is not None and self._given is None:
             self._seen[index] = _taken(item, self._label)
@@ -245,7 +246,7 @@ def _image_field(item: Mapping[str, object]) -> str | None:
     if kind_of(item.get(IMAGE_KEY)):
         return IMAGE_KEY
     fitting = [name for name, value in item.items() if _is_image(value)]
-    path = first_column(PATH_COLUMNS, [name for name in item if isinstance(name, str)])
+    path = first_column(PATH_COLUMNS, [str(name) for name in item])
     is_path = path is not None and kind_of(item[path]) == "a path"
     return next(iter(fitting), path if is_path else None)
 
