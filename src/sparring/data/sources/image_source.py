@@ -130,7 +130,8 @@ class Wrapped(Source):
         return self._source.excerpt(index)
 
     def labels(self) -> Labels | None:
-        labels = self._source.labels()  # a source may find the names of its classes with them
+        """Labels of the other source, which may find the names of its classes with them."""
+        labels = self._source.labels()
         self.class_names = self.class_names or self._source.class_names
         self.labels_missing = self.labels_missing or self._source.labels_missing
         return labels
