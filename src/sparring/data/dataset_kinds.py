@@ -33,12 +33,10 @@ class Dataset(ABC):
 
     Attributes:
         size: side of the images in pixels.
-        class_names: name of each label, if any.
         form: channels of the images, and the range of their values.
     """
 
     size: int
-    class_names: tuple[str, ...] | None
     form: PixelFormat
 
     @abstractmethod
@@ -61,6 +59,15 @@ class Dataset(ABC):
 
         Only evaluation may access it.
         """
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each label, if any."""
+        return self.source.class_names
+
+    def labels_of(self, indices: Indices) -> Labels | None:
+        """Classes of these images, for evaluation and monitoring; see `Source.labels_of`."""
+        return self.source.labels_of(np.asarray(indices, np.int64))
 
     @property
     @abstractmethod
@@ -137,7 +144,7 @@ class StoredDataset(_SourceDataset):
         quarantine: Quarantine = (),
         size: int | None = None,
     ) -> None:
-        self.size, self.class_names, self.form = size or images.shape[-1], source.class_names, form
+        self.size, self.form = size or images.shape[-1], form
         self._source, self._rows, self._quarantine = source, rows, quarantine
         self._shape, self.num_bytes = images.shape, images.nbytes
         self._images: npt.NDArray[np.uint8] | None = images
@@ -226,7 +233,7 @@ class FileDataset(_SourceDataset):
         squares: npt.NDArray[np.uint8] | None = None,
         left_out: Quarantine = (),
     ) -> None:
-        self.size, self.class_names, self.workers = size, source.class_names, workers
+        self.size, self.workers = size, workers
         self.form, self._squares, self._left_out = form, squares, left_out
         self._source, self._max_bad_share = source, max_bad_share
         self._bad: dict[int, str] = {}

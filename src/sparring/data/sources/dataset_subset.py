@@ -33,7 +33,7 @@ class DatasetSubset(Dataset):
     """
 
     def __init__(self, whole: Dataset, rows: npt.NDArray[np.int64]) -> None:
-        self.size, self.class_names = whole.size, whole.class_names
+        self.size = whole.size
         self._whole, self._rows = whole, rows
 
     def __len__(self) -> int:

@@ -35,17 +35,21 @@ class Source(ABC):
     """Images by index, as stored.
 
     Attributes:
-        class_names: name of each label, if the source has any.
+        class_names: name of each label, if the source has any; sources that read their labels on
+            demand know it after `labels`.
         notes: what a user should read about how the data were understood, a line each.
         labels_missing: reason why `labels` gives none; empty if it gives some.
         part: which part of a set this is, one of `sparring.data.sources.parts.PARTS`; empty if the
             set has no parts or the source holds all of them.
+        most_decoded: number of images up to which `data.store=auto` decodes all of them before the
+            first step; None: any number.
     """
 
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     labels_missing: str = ""
     part: str = ""
+    most_decoded: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -100,6 +104,15 @@ class Source(ABC):
         """
         return None
 
+    def labels_of(self, rows: npt.NDArray[np.int64]) -> Labels | None:
+        """Classes of the images at these indices, -1 where unknown; None without labels. Equal
+        classes have equal numbers within a call, which need not be those of `labels`.
+
+        Only evaluation and monitoring may call this.
+        """
+        labels = self.labels()
+        return None if labels is None else labels[rows]
+
 
 class Wrapped(Source):
     """Another source, of which a subclass changes some answers.
@@ -111,6 +124,7 @@ class Wrapped(Source):
     def __init__(self, source: Source) -> None:
         self.class_names, self.notes, self._source = source.class_names, source.notes, source
         self.labels_missing, self.part = source.labels_missing, source.part
+        self.most_decoded = source.most_decoded
 
     def __len__(self) -> int:
         return len(self._source)
@@ -125,7 +139,10 @@ class Wrapped(Source):
         return self._source.excerpt(index)
 
     def labels(self) -> Labels | None:
-        return self._source.labels()
+        labels = self._source.labels()  # a source may find the names of its classes with them
+        self.class_names = self.class_names or self._source.class_names
+        self.labels_missing = self.labels_missing or self._source.labels_missing
+        return labels
 
     def fingerprint(self) -> str:
         return self._source.fingerprint()
@@ -159,8 +176,12 @@ class Subset(Wrapped):
         return self._source.excerpt(int(self._rows[index]))
 
     def labels(self) -> Labels | None:
-        labels = self._source.labels()
+        labels = super().labels()
         return None if labels is None else labels[self._rows]
+
+    def labels_of(self, rows: npt.NDArray[np.int64]) -> Labels | None:
+        """Classes of the images at these indices; see `Source`."""
+        return self._source.labels_of(self._rows[rows])
 
     def fingerprint(self) -> str:
         """Text that changes with the other source and with the choice of rows."""

@@ -1,7 +1,9 @@
 """Opening of any kind of data as a `Source`."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,14 @@ from sparring.data.sources.image_source import Labels, Source, Subset
 from sparring.data.sources.lists import open_list
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.parts import Layout, Use, choose_part, file_layout
+from sparring.data.sources.shard_paths import (
+    SUFFIX,
+    is_shard,
+    is_shard_pattern,
+    shard_paths,
+)
+from sparring.data.sources.shards import compressed, open_shards
+from sparring.data.store import ProgressCallback
 from sparring.errors import DataError
 
 __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
@@ -24,20 +34,30 @@ ImageData: TypeAlias = str | Path | Array | tuple[Array, Array]
 """Data that a user may pass: a path, images, or images and labels."""
 
 ACCEPTED = (
-    "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or an array"
+    "a folder of images, a .parquet file or a folder of them, .tar shards, a .txt or .csv list, or "
+    "an array"
 )
 
 
-def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
+def open_source(
+    data: ImageData | Source,
+    *,
+    part: Use = "train",
+    cache: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Source:
     """Source of the images that a user passes.
 
     Args:
-        data: path of a folder, a parquet file or folder of them, a .txt or .csv list; values of
+        data: path of a folder, a parquet file or folder of them, a .tar file, a folder or a pattern
+            of them (see `shard_paths`), a .txt or .csv list; values of
             shape (N, H, W[, 3]) or (N, 3, H, W) as uint8 or as floats in [0, 1]; a tuple of such
             values and their labels; or an open source.
         part: of a path with parts such as train and test: `train` gives the images to learn from,
             `test` those to be scored, `all` every part; see `choose_part`. `Source.part` and its
             notes tell which part was taken.
+        cache: folder of the index of shards; see `cache_folder`.
+        progress: called after each shard that is indexed; not called for other data.
 
     Raises:
         DataError: if the path does not exist or holds no usable images.
@@ -49,11 +69,16 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     if not isinstance(data, str | Path):
         return Arrays(data)
     _refuse_later_formats(str(data))
+    shards = partial(_open_shards, use=part, cache=cache, progress=progress)
+    if is_shard_pattern(str(data)):
+        return shards(shard_paths(str(data)), where=str(data))
     path = Path(data).expanduser()
     if not path.exists():
         raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
     if path.is_dir():
-        return _open_folder(path, use=part)
+        return _open_folder(path, use=part, shards=shards)
+    if is_shard(path.name):
+        return shards([path.absolute()], where=str(path))
     match path.suffix.lower():
         case ".parquet":
             return open_parquet(path.parent, [path.name])
@@ -62,7 +87,7 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     raise DataError(f"{path} is not a data set; give {ACCEPTED}")
 
 
-def _open_folder(root: Path, *, use: Use) -> Source:
+def _open_folder(root: Path, *, use: Use, shards: Callable[..., Source]) -> Source:
     names = files_below(root)
     images = [name for name in names if is_image(name)]
     tables = [name for name in names if name.lower().endswith(".parquet")]
@@ -74,6 +99,8 @@ def _open_folder(root: Path, *, use: Use) -> Source:
         return source
     if tables:
         return _part_of_tables(open_parquet(root, tables), use=use, where=root)
+    if archives := [name for name in names if is_shard(name)]:
+        return shards([(root / name).absolute() for name in archives], where=str(root))
     found = (
         f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image"
         if names
@@ -84,6 +111,19 @@ def _open_folder(root: Path, *, use: Use) -> Source:
     raise DataError(
         f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like"
     )
+
+
+def _open_shards(paths: Sequence[Path], *, where: str, **how: Any) -> Source:
+    """Images of shards; compressed ones beside others are left out and told."""
+    plain = [path for path in paths if path.name.lower().endswith(SUFFIX)]
+    left_out = [path for path in paths if path not in set(plain)]
+    if not plain:
+        raise compressed(str(left_out[0]))
+    found = open_shards(plain, where=where, **how)
+    if left_out:
+        name = shown(left_out[0].name)
+        found.notes += (f"{len(left_out):,} compressed archives are left out, such as {name}",)
+    return found
 
 
 def _part_of_tables(source: Parquet, *, use: Use, where: Path) -> Source:
@@ -117,5 +157,3 @@ def _refuse_later_formats(data: str) -> None:
             f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet "
             "files and give their folder"
         )
-    if data.endswith((".tar", ".tar.gz", ".tgz")):
-        raise DataError(f"{data}: tar shards cannot be read yet; unpack them and give the folder")

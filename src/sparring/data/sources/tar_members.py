@@ -181,9 +181,7 @@ class _Walk:
             self.batch.places.append(place)
         self._is_near = self._position - start < len(window) + NEAR_BYTES
 
-    def _other(
-        self, head: bytes, kind: int, size: int, content: bytes
-    ) -> tuple[int, int]:
+    def _other(self, head: bytes, kind: int, size: int, content: bytes) -> tuple[int, int]:
         """Note down a header that is not that of a plain file: place and size of its content.
 
         Args:
