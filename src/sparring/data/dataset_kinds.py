@@ -65,10 +65,6 @@ class Dataset(ABC):
         """Name of each label, if any."""
         return self.source.class_names
 
-    def labels_of(self, indices: Indices) -> Labels | None:
-        """Classes of these images, for evaluation and monitoring; see `Source.labels_of`."""
-        return self.source.labels_of(np.asarray(indices, np.int64))
-
     @property
     @abstractmethod
     def quarantine(self) -> Quarantine:

@@ -261,7 +261,7 @@ class Training:
         self._stop_if_diverged()  # in all processes, which see equal losses
         if file is None:
             return
-        found = plain(scored(metrics, self.dataset.labels_of))
+        found = plain(scored(metrics, self.dataset.source.labels_of))
         record, warning = {**self._position(), **found}, None
         if is_look:
             self._require_finite()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparring.data.dataset import Indices
+from sparring.data.dataset_kinds import Rows
 from sparring.data.sources.source import Labels
 from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
@@ -159,7 +159,7 @@ def _is_number(value: object) -> bool:
 
 
 def scored(
-    metrics: Mapping[str, Tensor | float], labels_of: Callable[[Indices], Labels | None]
+    metrics: Mapping[str, Tensor | float], labels_of: Callable[[Rows], Labels | None]
 ) -> dict[str, Tensor | float]:
     """Metrics with pairs of images replaced by the share of pairs that have the same class.
 
@@ -177,7 +177,7 @@ def scored(
         pairs = metrics[name]
         if not isinstance(pairs, Tensor):
             continue
-        if (labels := labels_of(pairs.cpu().flatten())) is None:
+        if (labels := labels_of(pairs.cpu().flatten().numpy())) is None:
             continue
         classes = torch.from_numpy(labels).view(-1, 2)
         classes = classes[(classes >= 0).all(dim=1)]

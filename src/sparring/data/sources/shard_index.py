@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -87,11 +87,10 @@ class ShardIndex:
         names = bytes(content[names_at : names_at + int(head["bytes"])])
         if len(names) != head["bytes"]:
             raise ValueError("the index is cut off")
-        known = {name: head[name] for name in _PLAIN}
+        known: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True), names=names)
+        known |= {name: head[name] for name in _PLAIN}
         known["stamp"] = (int(head["stamp"][0]), int(head["stamp"][1]))
-        return cls(names=names, **known, **dict(zip(_COLUMNS, columns, strict=True))), content[
-            names_at + len(names) :
-        ]
+        return cls(**known), content[names_at + len(names) :]
 
 
 _COLUMNS = ("starts", "sizes", "label_starts", "label_sizes", "name_ends")

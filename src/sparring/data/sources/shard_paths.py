@@ -9,7 +9,7 @@ from sparring.errors import DataError
 
 SUFFIX = ".tar"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-MOST_SHARDS = 1_000_000
+MOST_SHARDS = 100_000
 """Most shards that a pattern may name."""
 _JOINT, _WILDCARDS = "::", ("{", "*", "?", "[")
 
@@ -66,7 +66,7 @@ def _expanded(pattern: str, data: str) -> list[str]:
     if "{" not in pattern:
         return [pattern]
     try:
-        from braceexpand import UnbalancedBracesError, braceexpand
+        from braceexpand import braceexpand
     except ImportError:
         raise DataError(
             f"{data}: braces need the package braceexpand; pip install 'sparring[shards]', or give "
@@ -74,7 +74,7 @@ def _expanded(pattern: str, data: str) -> list[str]:
         ) from None
     try:
         found = list(islice(braceexpand(pattern), MOST_SHARDS + 1))
-    except UnbalancedBracesError as error:
+    except ValueError as error:  # braces that are not closed
         raise DataError(f"{data}: {error}") from None
     if len(found) > MOST_SHARDS:
         raise DataError(f"{data} names more than {MOST_SHARDS:,} shards")

@@ -145,7 +145,7 @@ class _Walk:
             end, rows, kinds = starts[-1], rows[:-1], kinds[:-1]
         if self._name or self._records or not len(rows):
             return False
-        if self._position + end - BLOCK > self._file_bytes:
+        if self._position + end > self._file_bytes:
             return False
         files, records = rows[(kinds == _FILE) | (kinds == 0)], rows[kinds == _RECORDS]
         heads = blocks[files]
@@ -174,9 +174,9 @@ class _Walk:
             if kind not in _REGULAR or self._name or self._records:
                 content = window[place - start : place - start + size]
                 place, size = self._other(head, kind, size, content)
-            self._position += (size + BLOCK - 1) & -BLOCK
-            if self._position - BLOCK >= self._file_bytes or size < 0:
+            if self._position + size > self._file_bytes or size < 0:
                 raise _DamageError(f"its end within {os.fsdecode(_name_of(head))}")
+            self._position += (size + BLOCK - 1) & -BLOCK
             self.batch.heads.append(head)
             self.batch.places.append(place)
         self._is_near = self._position - start < len(window) + NEAR_BYTES
@@ -276,8 +276,9 @@ def _expected_sums(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 def _octal(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Numbers of octal digits; -1 for other characters."""
     found = digits.astype(np.int64) - ord("0")
-    powers = 8 ** np.arange(found.shape[1] - 1, -1, -1)
-    return np.where(((found >= 0) & (found < 8)).all(1), found @ powers, -1)
+    numbers: npt.NDArray[np.int64] = (found * 8 ** np.arange(found.shape[1])[::-1]).sum(1)
+    numbers[((found < 0) | (found > 7)).any(1)] = -1
+    return numbers
 
 
 def _has_other_sum(values: npt.NDArray[np.uint8]) -> bool:
