@@ -269,8 +269,9 @@ def _is_of_use(records: bytes) -> bool:
 
 def _expected_sums(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Sums of all bytes of headers by their checksums, in which they count themselves as spaces."""
-    own = values[:, _CHECKSUM].sum(1, dtype=np.int64) - 8 * ord(" ")
-    return _octal(values[:, 148:154]) + own
+    found = _octal(values[:, 148:154])
+    found += values[:, _CHECKSUM].sum(1, dtype=np.int64) - 8 * ord(" ")
+    return found
 
 
 def _octal(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
