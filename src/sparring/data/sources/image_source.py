@@ -139,6 +139,7 @@ class Wrapped(Source):
         return self._source.excerpt(index)
 
     def labels(self) -> Labels | None:
+        """Class of each image; see `Source`."""
         labels = self._source.labels()  # a source may find the names of its classes with them
         self.class_names = self.class_names or self._source.class_names
         self.labels_missing = self.labels_missing or self._source.labels_missing
