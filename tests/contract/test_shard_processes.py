@@ -35,8 +35,18 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def state(run: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the method in a run's checkpoint."""
-    found: dict[str, torch.Tensor] = read_checkpoint(run / "checkpoint" / "last.pt")["method"]
+    """All tensors of the method and its players in a run's checkpoint."""
+    found: dict[str, torch.Tensor] = {}
+
+    def collect(place: str, value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found[place] = value
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                collect(f"{place}/{name}", part)
+
+    content = read_checkpoint(run / "checkpoint" / "last.pt")
+    collect("", {name: content[name] for name in ("method", "players")})
     return found
 
 
@@ -64,5 +74,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     started(["-m", "sparring", "resume", str(run)])
     one, other = state(whole), state(run)
     assert one.keys() == other.keys()
+    assert len(one) > 20
     assert all(one[name].equal(other[name]) for name in one)
     assert recorded_steps(run) == list(range(24))
