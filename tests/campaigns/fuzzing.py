@@ -36,7 +36,16 @@ MEMORY_BYTES = 4 * 2**30
 """Memory that a worker may have beyond what it starts with: one image may take 1 GiB, and a few
 copies of it."""
 COMMANDS = ("report", "export", "embed", "evaluate", "resume")
-SHARES = {"images": 50, "lists": 12, "parquet": 12, "boxes": 6, "coco": 9, "voc": 6, "run": 5}
+SHARES = {
+    "images": 44,
+    "lists": 12,
+    "parquet": 12,
+    "shards": 6,
+    "boxes": 6,
+    "coco": 9,
+    "voc": 6,
+    "run": 5,
+}
 """Percent of the inputs, by kind."""
 
 
@@ -171,6 +180,14 @@ def _check_parquet(place: Path, draw: random.Random, run: Path) -> str:
     return _use(path, draw, len(open_source(path)))
 
 
+def _check_shards(place: Path, draw: random.Random, run: Path) -> str:
+    path = _malformed("shards", place, draw)
+    source = open_source(path)
+    source.labels()
+    end = _use(path, draw, len(source))
+    return "told" if source.notes else end
+
+
 def _check_annotations(data: Path) -> str:
     """Read all images of an annotated set, their objects and masks."""
     images = open_detection_images(data)
@@ -245,6 +262,7 @@ CHECKS: dict[str, Callable[[Path, random.Random, Path], str]] = {
     "images": _check_images,
     "lists": _check_lists,
     "parquet": _check_parquet,
+    "shards": _check_shards,
     "boxes": _check_boxes,
     "coco": _check_coco,
     "voc": _check_voc,

@@ -17,6 +17,8 @@ VALUES: tuple[Any, ...] = (
     *([[]], [None] * 3, {"": None}, [1e308] * 4, "../../a.png", "/dev/zero"),
 )
 """What is put in the place of a value, whatever that was."""
+FIELDS = (slice(0, 100), slice(124, 136), slice(156, 157), slice(257, 265), slice(345, 500))
+"""Fields of a tar header: name, size, type, format and prefix."""
 DEEP = 100_000
 """Depth of nesting that no parser survives by recursion."""
 
@@ -27,6 +29,7 @@ def mutated(content: bytes, name: str, draw: random.Random) -> bytes:
         ".json": changed_json,
         ".jsonl": changed_json,
         ".pt": changed_tensors,
+        ".tar": changed_tar,
     }
     change = changes.get(Path(name).suffix, changed_bytes)
     return (change if draw.random() < 0.6 else changed_bytes)(content, draw)
@@ -51,6 +54,22 @@ def changed_bytes(content: bytes, draw: random.Random) -> bytes:
                 found[at : at + length] = draw.randbytes(length)
             case _ if draw.random() < 0.2:
                 del found[at:]
+    return bytes(found)
+
+
+def changed_tar(content: bytes, draw: random.Random) -> bytes:
+    """A copy of a tar archive in which fields of headers are others, with right checksums."""
+    found = bytearray(content)
+    heads = [at for at in range(0, len(found), 512) if found[at + 257 : at + 262] == b"ustar"]
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        at, field = draw.choice(heads), draw.choice(FIELDS)
+        length = field.stop - field.start
+        digits = b"%0*o" % (max(1, length - 1), draw.choice((0, 1, 511, 2**20, 2**33 - 1)))
+        values = (*BYTES, digits, draw.choice(b"0123567LKxgSN\0").to_bytes(1, "big"), b"\x80" * 20)
+        value = draw.choice(values)[:length]
+        found[at + field.start : at + field.start + len(value)] = value
+        found[at + 148 : at + 156] = b" " * 8
+        found[at + 148 : at + 156] = b"%06o\0 " % sum(found[at : at + 512])
     return bytes(found)
 
 

@@ -68,12 +68,16 @@ def train(photos: Path, run: Path, *more: str) -> list[str]:
 
 
 def two_processes(photos: Path, run: Path, *more: str) -> list[subprocess.Popen[str]]:
-    """Two processes without torchrun, as SLURM starts them."""
+    """Two processes that train, without torchrun, as SLURM starts them."""
+    return pair(train(photos, run, *more))
+
+
+def pair(arguments: list[str]) -> list[subprocess.Popen[str]]:
+    """Two processes of one group with equal arguments of Python."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    arguments = train(photos, run, *more)
     return [start(arguments, RANK=str(rank), LOCAL_RANK=str(rank), **meeting) for rank in range(2)]
 
 

@@ -125,7 +125,7 @@ class Subject:
         for player in game.players.values():
             player.prepare(context.position)
         found = game.method.step(self.views(number), game.players, context)
-        return plain(scored(found, None))
+        return plain(scored(found, lambda rows: None))
 
     def play_share(self, game: Game, number: int) -> dict[str, float]:
         """Make one step on this process's share of its views; the loss is the mean over all

@@ -24,14 +24,16 @@ class DataSettings(Settings):
     """Which images to use, how their values are read, and how they are stored."""
 
     path: str = ""
-    """Folder, parquet file or folder, or list; empty if the images are passed in memory."""
+    """Folder, parquet file or folder, .tar file, folder or pattern of them, or list; empty if the
+    images are passed in memory."""
     store: Literal["auto", "device", "memory", "disk", "never", "always"] = "auto"
     """Where the images are kept, decoded once to squares. disk (or always): in a memory-mapped
     cache. memory: in memory, and no file is written. device: as disk, and in training they are
     moved to the training device; every process holds all of them. never: files are decoded whenever
     they are needed, and views are cropped from the whole image. auto: disk if the images are small,
     and for evaluation; on CUDA moved to the device if they take at most a quarter of the memory
-    that is free once the networks are there."""
+    that is free once the networks are there. Of more than 100,000 images in tar shards, auto keeps
+    none, so that training starts at once."""
     stored_size: int | None = Field(default=None, ge=8)
     """Side in pixels of the decoded squares of which views are cropped in training, such as 256 for
     views of 224; None: the image size."""
@@ -51,14 +53,19 @@ class DataSettings(Settings):
     """Values that become black and white, [low, high], in images of more than 8 bits or of
     fractions; auto: from a sample of the images, and then stored with the run."""
 
-    def is_decoded_once(self, typical: int, num_images: int, kept_size: int) -> bool:
+    def is_decoded_once(
+        self, typical: int, num_images: int, kept_size: int, *, most: int | None = None
+    ) -> bool:
         """Whether images for training are decoded once, and not whenever they are needed.
 
         Args:
             typical: typical longer side of the images' files in pixels.
             num_images: number of images.
             kept_size: side in pixels of the squares to keep.
+            most: number of images up to which "auto" decodes them once; see `Source.most_decoded`.
         """
+        if self.store == "auto" and most is not None and num_images > most:
+            return False
         if self.store == "auto":
             return suits_store(typical, num_images, kept_size, channels=self.channels)
         return self.store != "never"

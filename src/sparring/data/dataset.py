@@ -116,9 +116,16 @@ def open_dataset(
     )
     if settings.store == "memory":
         dataset: Dataset = opening.in_memory()
-    elif settings.is_decoded_once(typical_side(headers), len(source), kept_size):
+    elif settings.is_decoded_once(
+        typical_side(headers), len(source), kept_size, most=source.most_decoded
+    ):
         dataset = opening.stored()
     elif is_training:
+        if settings.is_decoded_once(typical_side(headers), len(source), kept_size):
+            report(
+                f"{len(source):,} images in shards are decoded whenever they are needed, so that "
+                "training starts at once; data.store=disk decodes them once, before the first step"
+            )
         return opening.from_files()
     else:
         dataset = opening.checked_files()

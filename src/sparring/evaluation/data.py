@@ -177,7 +177,7 @@ class EvaluationData:
         elif isinstance(data, str) and (near := nearest_public_set(data)) is not None:
             raise DataError(f"no such file or folder: {data}; the public set is called '{near}'")
         dataset = open_dataset(
-            open_source(data, part="test" if is_test else "train"),
+            open_source(data, part="test" if is_test else "train", cache=keep.cache),
             keep,
             image_size=self.image_size,
             progress=self.progress("reading images"),

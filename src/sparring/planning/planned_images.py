@@ -85,7 +85,8 @@ def open_planned_sample(
         data={"value_range": resolved.data.value_range},
     )
     size = config.data.stored_size or config.image_size
-    is_stored = config.data.is_decoded_once(typical_size(source), count, size)
+    most = source.most_decoded
+    is_stored = config.data.is_decoded_once(typical_size(source), count, size, most=most)
     if not is_stored and not isinstance(sample, StoredDataset):
         return config, PlannedImages(
             count=count,

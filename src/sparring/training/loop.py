@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 
 from sparring import distributed, peers
@@ -82,8 +81,6 @@ class Training:
         self._divergence = Divergence(self.game)
         self.feed = Feed(self.config, self.dataset, self.views, device=self.game.device)
         self.loader = self.feed.loader
-        labels = self.dataset.labels
-        self._labels = None if labels is None else torch.from_numpy(np.asarray(labels))
         self.monitor = Monitor(
             self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed
         )
@@ -264,7 +261,8 @@ class Training:
         self._stop_if_diverged()  # in all processes, which see equal losses
         if file is None:
             return
-        record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
+        found = plain(scored(metrics, self.dataset.source.labels_of))
+        record, warning = {**self._position(), **found}, None
         if is_look:
             self._require_finite()
             try:

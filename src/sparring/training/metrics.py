@@ -5,11 +5,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from sparring.data.dataset_kinds import Rows
+from sparring.data.sources.source import Labels
 from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
 from sparring.methods import registry
@@ -156,7 +159,7 @@ def _is_number(value: object) -> bool:
 
 
 def scored(
-    metrics: Mapping[str, Tensor | float], labels: Tensor | None
+    metrics: Mapping[str, Tensor | float], labels_of: Callable[[Rows], Labels | None]
 ) -> dict[str, Tensor | float]:
     """Metrics with pairs of images replaced by the share of pairs that have the same class.
 
@@ -166,15 +169,17 @@ def scored(
 
     Args:
         metrics: metrics of one step.
-        labels: labels of the data set, -1 where unknown. Pairs with an unknown label are dropped;
-            None: all pairs are.
+        labels_of: gives the labels of images of the data set, -1 where unknown. Pairs with an
+            unknown label are dropped, and all pairs without labels.
     """
     found = {name: value for name, value in metrics.items() if not name.endswith("/pairs")}
     for name in metrics.keys() - found.keys():
         pairs = metrics[name]
-        if labels is None or not isinstance(pairs, Tensor):
+        if not isinstance(pairs, Tensor):
             continue
-        classes = labels[pairs.cpu()]
+        if (labels := labels_of(pairs.cpu().flatten().numpy())) is None:
+            continue
+        classes = torch.from_numpy(labels).view(-1, 2)
         classes = classes[(classes >= 0).all(dim=1)]
         if len(classes):
             found[name.replace("/pairs", "/false_negatives")] = (

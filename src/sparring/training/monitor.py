@@ -56,9 +56,9 @@ class Monitor:
                 player="encoder",
             )
         found = panel(first, second, features)
-        labels = self._dataset.labels
-        if labels is not None and (labels[rows.numpy()] >= 0).sum() >= 2:
-            found["knn_accuracy"] = _online_knn(features, torch.from_numpy(labels[rows.numpy()]))
+        labels = self._dataset.source.labels_of(rows.numpy())
+        if labels is not None and (labels >= 0).sum() >= 2:
+            found["knn_accuracy"] = _online_knn(features, torch.from_numpy(labels))
         return found, collapse_warning(found, channels=features.shape[1])
 
     def _features_and_views(

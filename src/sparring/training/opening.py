@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sources.sampling import typical_size
+from sparring.data.sources.shard_paths import is_shard_pattern
 from sparring.data.sources.source import ImageData, open_source
 from sparring.errors import DataError
 from sparring.training.listener import Listener, counter
@@ -23,7 +24,9 @@ def open_images(
         data: images as a user gives them.
         listener: receives the progress of reading.
     """
-    source = open_source(data)
+    source = open_source(
+        data, cache=config.data.cache, progress=counter("indexing shards", listener)
+    )
     if config.training.image_size is None:
         typical = typical_size(source)
         size = min(IMAGE_SIZES, key=lambda candidate: abs(candidate - typical))
@@ -53,7 +56,7 @@ def data_path(config: RunConfig) -> str:
             "this run was trained on images in memory; hand them over again as data=... "
             "(data=(images, labels) to score it), or name files with --data PATH"
         )
-    if not Path(config.data.path).exists():
+    if not (Path(config.data.path).exists() or is_shard_pattern(config.data.path)):
         raise DataError(
             f"the images of this run are not at {config.data.path} any more; say where they are: "
             "--data PATH, or --train-data PATH for `sparring evaluate`"

@@ -34,7 +34,7 @@ def test_a_folder_of_text_files_is_refused_with_an_example(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("data", "advice"),
-    [("hf:cifar10", "download the parquet"), ("shards-{000..009}.tar", "unpack them")],
+    [("hf:cifar10", "download the parquet")],
 )
 def test_formats_of_later_versions_say_what_to_do_meanwhile(data: str, advice: str) -> None:
     with pytest.raises(DataError, match=advice):

@@ -6,8 +6,6 @@ from pathlib import PurePath
 
 from PIL import Image
 
-from sparring.data.image_file import reads_heif
-
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"),
@@ -39,6 +37,9 @@ def is_image(name: str) -> bool:
     """Whether a file has the suffix of an image that can be read here."""
     lower = name.lower()
     if lower.endswith(HEIF_SUFFIXES):
+        # Imported here because it imports torch, which an index of shards does not need.
+        from sparring.data.image_file import reads_heif
+
         return reads_heif()
     if lower.endswith(AVIF_SUFFIXES):
         return ".avif" in Image.registered_extensions()

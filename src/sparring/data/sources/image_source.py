@@ -35,13 +35,16 @@ class Source(ABC):
     """Images by index, as stored.
 
     Attributes:
-        class_names: name of each label, if the source has any.
+        class_names: name of each label, if the source has any; sources that read their labels on
+            demand know it after `labels`.
         notes: what a user should read about how the data were understood, a line each.
         labels_missing: reason why `labels` gives none; empty if it gives some.
         part: which part of a set this is, one of `sparring.data.sources.parts.PARTS`; empty if the
             set has no parts or the source holds all of them.
         is_costly: whether the fingerprint, and perhaps the labels, take a read of every image.
         is_random: whether two reads of an image may differ.
+        most_decoded: number of images up to which `data.store=auto` decodes all of them before the
+            first step; None: any number.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -50,6 +53,7 @@ class Source(ABC):
     part: str = ""
     is_costly: bool = False
     is_random: bool = False
+    most_decoded: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -104,6 +108,15 @@ class Source(ABC):
         """
         return None
 
+    def labels_of(self, rows: npt.NDArray[np.int64]) -> Labels | None:
+        """Classes of the images at these indices, -1 where unknown; None without labels. Equal
+        classes have equal numbers within a call, which need not be those of `labels`.
+
+        Only evaluation and monitoring may call this.
+        """
+        labels = self.labels()
+        return None if labels is None else labels[rows]
+
 
 class Wrapped(Source):
     """Another source, of which a subclass changes some answers.
@@ -116,6 +129,7 @@ class Wrapped(Source):
         self.class_names, self.notes, self._source = source.class_names, source.notes, source
         self.labels_missing, self.part = source.labels_missing, source.part
         self.is_costly, self.is_random = source.is_costly, source.is_random
+        self.most_decoded = source.most_decoded
 
     def __len__(self) -> int:
         return len(self._source)
@@ -170,6 +184,10 @@ class Subset(Wrapped):
     def labels(self) -> Labels | None:
         labels = super().labels()
         return None if labels is None else labels[self._rows]
+
+    def labels_of(self, rows: npt.NDArray[np.int64]) -> Labels | None:
+        """Classes of the images at these indices; see `Source`."""
+        return self._source.labels_of(self._rows[rows])
 
     def fingerprint(self) -> str:
         """Text that changes with the other source and with the choice of rows."""

@@ -1,6 +1,7 @@
 """Opening of any kind of data as a `Source`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,14 @@ from sparring.data.sources.lists import open_list
 from sparring.data.sources.map_style import MapStyle
 from sparring.data.sources.parquet import Parquet, open_parquet
 from sparring.data.sources.parts import Layout, Use, choose_part, file_layout
+from sparring.data.sources.shard_paths import (
+    SUFFIX,
+    is_shard,
+    is_shard_pattern,
+    shard_paths,
+)
+from sparring.data.sources.shards import compressed, open_shards
+from sparring.data.store import ProgressCallback
 from sparring.errors import DataError
 
 __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
@@ -29,8 +38,8 @@ ImageData: TypeAlias = (
 )
 """Data that a user may pass; wherever the library takes images, it takes these.
 
-- A path: a folder of images or of `save_to_disk`, a parquet file or a folder of them, a .txt or
-  .csv list.
+- A path: a folder of images or of `save_to_disk`, a parquet file or a folder of them, a .tar shard,
+  a folder or a pattern of them, a .txt or .csv list.
 - Images: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W); a list of paths, of PIL
   images, of arrays that may differ in size, of encoded bytes, or of dicts with `bytes` or `path`.
 - (images, labels), the labels numbers or names, one per image.
@@ -43,12 +52,18 @@ docs/data.md says what happens to each.
 """
 
 ACCEPTED = (
-    "a folder of images, a .parquet file or a folder of them, a .txt or .csv list, or images in "
-    "memory"
+    "a folder of images, a .parquet file or a folder of them, .tar shards, a .txt or .csv list, or "
+    "images in memory"
 )
 
 
-def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
+def open_source(
+    data: ImageData | Source,
+    *,
+    part: Use = "train",
+    cache: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Source:
     """Source of the images that a user passes.
 
     Args:
@@ -56,6 +71,8 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
         part: of a set with parts such as train and test: `train` gives the images to learn from,
             `test` those to be scored, `all` every part; see `choose_part`. `Source.part` and its
             notes tell which part was taken.
+        cache: folder of the index of shards; see `cache_folder`.
+        progress: called after each shard that is indexed; not called for other data.
 
     Raises:
         DataError: if the path does not exist or holds no usable images.
@@ -65,11 +82,16 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     if not isinstance(data, str | Path):
         return open_in_memory(data, use=part)
     _refuse_later_formats(str(data))
+    shards = partial(_open_shards, use=part, cache=cache, progress=progress)
+    if is_shard_pattern(str(data)):
+        return shards(shard_paths(str(data)), where=str(data))
     path = Path(data).expanduser()
     if not path.exists():
         raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
     if path.is_dir():
-        return _open_folder(path, use=part)
+        return _open_folder(path, use=part, shards=shards)
+    if is_shard(path.name):
+        return shards([path.absolute()], where=str(path))
     match path.suffix.lower():
         case ".parquet":
             return open_parquet(path.parent, [path.name])
@@ -78,7 +100,7 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
     raise DataError(f"{path} is not a data set; give {ACCEPTED}")
 
 
-def _open_folder(root: Path, *, use: Use) -> Source:
+def _open_folder(root: Path, *, use: Use, shards: Callable[..., Source]) -> Source:
     if is_saved(root):
         return open_saved(root, use=use)
     names = files_below(root)
@@ -92,6 +114,8 @@ def _open_folder(root: Path, *, use: Use) -> Source:
         return source
     if tables:
         return _part_of_tables(open_parquet(root, tables), use=use, where=root)
+    if archives := [name for name in names if is_shard(name)]:
+        return shards([(root / name).absolute() for name in archives], where=str(root))
     found = (
         f"{len(names):,} file{'s' * (len(names) > 1)}, such as {names[0]}, but no image"
         if names
@@ -102,6 +126,19 @@ def _open_folder(root: Path, *, use: Use) -> Source:
     raise DataError(
         f"{root} holds {found}; give a folder with files ending in .jpg, .png, .webp or the like"
     )
+
+
+def _open_shards(paths: Sequence[Path], *, where: str, **how: Any) -> Source:
+    """Images of shards; compressed ones beside others are left out and told."""
+    plain = [path for path in paths if path.name.lower().endswith(SUFFIX)]
+    left_out = [path for path in paths if path not in set(plain)]
+    if not plain:
+        raise compressed(str(left_out[0]))
+    found = open_shards(plain, where=where, **how)
+    if left_out:
+        name = shown(left_out[0].name)
+        found.notes += (f"{len(left_out):,} compressed archives are left out, such as {name}",)
+    return found
 
 
 def _part_of_tables(source: Parquet, *, use: Use, where: Path) -> Source:
@@ -135,5 +172,3 @@ def _refuse_later_formats(data: str) -> None:
             f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet "
             "files and give their folder"
         )
-    if data.endswith((".tar", ".tar.gz", ".tgz")):
-        raise DataError(f"{data}: tar shards cannot be read yet; unpack them and give the folder")
