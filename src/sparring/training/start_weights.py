@@ -3,16 +3,22 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparring import distributed
 from sparring.errors import ConfigError, DataError
 from sparring.models.backbones import CUSTOM, EncoderSettings, is_resnet, make_backbone
+from sparring.models.weights.layouts import EFFICIENTNET
 from sparring.models.weights.matching import Match, described, match, require_fit
-from sparring.models.weights.pretrained import HUB, TIMM, hub_weights, timm_weights
+from sparring.models.weights.pretrained import (
+    HUB,
+    TIMM,
+    hub_weights,
+    timm_normalisation,
+    timm_weights,
+)
 from sparring.models.weights.reading import States, read_states
 from sparring.training.build import StartWeights, copied
 from sparring.training.checkpoint import encoder_state, newest_checkpoint
@@ -31,8 +37,8 @@ class _Source:
 
     where: str
     states: States
-    known: Mapping[str, Any] = field(default_factory=dict)
-    """Mean and standard deviation of the images that they saw, where they say so."""
+    normalisation: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """`mean` and `std` of the images that they saw, where it is known."""
 
 
 def with_start_weights(
@@ -73,9 +79,6 @@ def with_start_weights(
         kept = {name: getattr(stored, name) for name in _FOLLOWING}
         return config.changed(encoder=kept), None
     source = _read(config)
-    known = {name: value for name, value in source.known.items() if value and name not in asked}
-    if len(known.get("mean", ())) == config.data.channels:
-        config = config.changed(encoder=known)
     config, found = _matched(config, backbone, source)
     name = _named(config, backbone)
     require_fit(
@@ -89,9 +92,8 @@ def with_start_weights(
     _require_content(content, config.encoder.weights_sha256, source.where)
     lines = described(found, where=source.where, backbone=name)
     config = config.changed(encoder={"weights_sha256": content})
-    mean, std = config.encoder.normalisation(config.data.channels)
-    lines.append(f"images are normalised with mean {_shown(mean)} and deviation {_shown(std)}")
-    return config, StartWeights(found.state, tuple(lines))
+    config, line = _normalised(config, source, found, asked)
+    return config, StartWeights(found.state, (*lines, line))
 
 
 def start_of(folder: RunFolder | None, config: RunConfig) -> StartWeights | None:
@@ -141,10 +143,10 @@ def _read(config: RunConfig) -> _Source:
         if settings.backbone.startswith(CUSTOM):
             raise ConfigError("encoder.weights=timm: timm has none for a network of your own")
         found = timm_weights(settings.backbone, image_size=config.image_size)
-        return _Source(f"timm for {settings.backbone}", found.states, _normalised(found))
+        return _Source(f"timm for {settings.backbone}", found.states, found.normalisation)
     if text.startswith(HUB):
         found = hub_weights(text.removeprefix(HUB))
-        return _Source(text, found.states, _normalised(found))
+        return _Source(text, found.states, found.normalisation)
     path = Path(text)
     if (path / "config.toml").is_file():
         return _of_run(RunFolder(path), settings)
@@ -154,10 +156,6 @@ def _read(config: RunConfig) -> _Source:
             "of weights"
         )
     return _Source(str(path), read_states(path))
-
-
-def _normalised(found: Any) -> dict[str, Any]:
-    return {"mean": found.mean, "std": found.std}
 
 
 def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
@@ -211,6 +209,30 @@ def _network(config: RunConfig) -> nn.Module:
         return make_backbone(
             config.encoder, image_size=config.image_size, channels=config.data.channels
         ).network
+
+
+def _normalised(
+    config: RunConfig, source: _Source, found: Match, asked: Collection[str]
+) -> tuple[RunConfig, str]:
+    """Configuration with the normalisation that the weights were trained with, and a line about it.
+
+    A file does not say it. Networks of efficientnet_pytorch's names were trained as timm states it
+    for the same network; under timm's names there are others too, such as MoCo v3's.
+    """
+    stated: Mapping[str, tuple[float, ...]] = {}
+    if not config.encoder.backbone.startswith(CUSTOM):
+        stated = timm_normalisation(config.encoder.backbone)
+    known = source.normalisation or (stated if found.kind == EFFICIENTNET else {})
+    if len(known.get("mean", ())) == config.data.channels:
+        config = config.changed(encoder={k: known[k] for k in known if k not in asked})
+    mean, std = config.encoder.normalisation(config.data.channels)
+    line = f"images are normalised by mean {_shown(mean)} and deviation {_shown(std)}"
+    if known or not stated or (stated["mean"], stated["std"]) == (mean, std):
+        return config, line
+    return config, (
+        f"{line}; timm's own weights of {config.encoder.backbone} expect {_shown(stated['mean'])} "
+        f"and {_shown(stated['std'])}: set encoder.mean and encoder.std if these are they"
+    )
 
 
 def _named(config: RunConfig, backbone: nn.Module | None) -> str:

@@ -33,7 +33,8 @@ class Match:
 
     Attributes:
         state: tensors by the network's names.
-        layout: whose names the file has.
+        kind: key of `KINDS`.
+        layout: whose names the file has, and where, in words.
         missing: the network's tensors that the file lacks.
         unused: tensors of the file that are no part of the network: heads, teachers, queues.
         deeper: those among them that continue the network, such as blocks that it has not.
@@ -42,6 +43,7 @@ class Match:
     """
 
     state: dict[str, Tensor]
+    kind: str
     layout: str
     missing: list[str]
     unused: list[str]
@@ -56,10 +58,6 @@ class Match:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
-
-    def load_into(self, network: nn.Module) -> None:
-        """Give a network these tensors; what they lack stays as it is."""
-        network.load_state_dict(self.state, strict=False)
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,7 @@ def match(states: States, network: nn.Module, *, where: str, backbone: str) -> M
     used = {found.names[name] for name in given}
     return Match(
         state={name: tensor for name, tensor in state.items() if name not in misfits},
+        kind=found.kind,
         layout=found.layout,
         missing=sorted(wanted - state.keys()),
         unused=sorted(tensors.keys() - used),
@@ -263,7 +262,7 @@ def _why(theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:
 
 def described(found: Match, *, where: str, backbone: str) -> list[str]:
     """Lines that tell what was loaded, what stays untrained and what is not used."""
-    names = {n for n in (*found.state, *found.missing, *found.misfits)}
+    names = {*found.state, *found.missing, *found.misfits}
     total = sum(not name.endswith("num_batches_tracked") for name in names)
     loaded = sum(not name.endswith("num_batches_tracked") for name in found.state)
     lines = [

@@ -19,8 +19,7 @@ class Pretrained:
     """A network with its weights, and the normalisation that they were trained with."""
 
     states: States
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
+    normalisation: dict[str, tuple[float, ...]]
 
 
 def timm_weights(name: str, *, image_size: int | None = None) -> Pretrained:
@@ -56,13 +55,17 @@ def hub_weights(name: str) -> Pretrained:
     )
 
 
-def normalisation(
-    network: nn.Module,
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and standard deviation that timm states for a network's pretrained weights."""
-    shown = getattr(network, "pretrained_cfg", None) or {}
-    mean, std = shown.get("mean"), shown.get("std")
-    return (tuple(mean) if mean else None), (tuple(std) if std else None)
+def timm_normalisation(name: str) -> dict[str, tuple[float, ...]]:
+    """Mean and standard deviation that timm states for its pretrained weights of a network."""
+    config = timm.models.get_pretrained_cfg(name)
+    return {} if config is None else {"mean": tuple(config.mean), "std": tuple(config.std)}
+
+
+def stated_normalisation(network: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Mean and standard deviation that timm states for a network's pretrained weights, under the
+    names `mean` and `std`; empty for other networks."""
+    stated = getattr(network, "pretrained_cfg", None) or {}
+    return {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name)}
 
 
 def _loaded(name: str, *, image_size: int | None, advice: str) -> Pretrained:
@@ -80,5 +83,4 @@ def _loaded(name: str, *, image_size: int | None, advice: str) -> Pretrained:
     except Exception as error:  # whatever the network, the hub or timm may raise
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(f"the weights of {name} cannot be had ({reason}); {advice}") from None
-    mean, std = normalisation(network)
-    return Pretrained({"": dict(network.state_dict())}, mean, std)
+    return Pretrained({"": dict(network.state_dict())}, stated_normalisation(network))
