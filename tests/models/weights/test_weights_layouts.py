@@ -108,8 +108,8 @@ def test_what_is_not_used_is_counted_by_group(tmp_path: Path) -> None:
     assert lines == [
         "weights of FILE (timm's names of state_dict after module.encoder_q. (MoCo)): 100 of 100 "
         "tensors of resnet18 loaded",
-        "not used of the weights: module.encoder_k (120), module.encoder_q.fc (2), module.queue (1), "
-        "module.queue_ptr (1)",
+        "not used of the weights: module.encoder_k (120), module.encoder_q.fc (2), "
+        "module.queue (1), module.queue_ptr (1)",
     ]
 
 
