@@ -26,6 +26,7 @@ from sparring.training.devices import choose_device
 from sparring.training.listener import Listener
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
+from sparring.training.start_weights import with_start_weights
 
 TIMED_STEPS = 8
 """Timed steps; their median is the time of a step."""
@@ -79,6 +80,7 @@ def plan(
     _check_arguments(gpu_memory, timed_steps)
     shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
     configs = _configs(data, method, opponent, shared)
+    given = [config.encoder.model_fields_set for config in configs]
     if gpu_memory is not None:
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
@@ -88,6 +90,10 @@ def plan(
     asked, configs = configs[0].training.batch_size, _with_images_of_first(configs)
     if not gives_batch_size(settings, training):
         configs = [with_fitting_batch(config, images.count) for config in configs]
+    configs = [  # the stem follows from the weights
+        with_start_weights(config, backbone, asked=names)[0]
+        for config, names in zip(configs, given, strict=True)
+    ]
     first = configs[0].training
     require_batch(first.batch_size, images.count)
     steps_per_epoch = images.count // first.batch_size
