@@ -80,20 +80,15 @@ def plan(
     _check_arguments(gpu_memory, timed_steps)
     shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
     configs = _configs(data, method, opponent, shared)
-    given = [config.encoder.model_fields_set for config in configs]
     if gpu_memory is not None:
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
     is_rough, start = not exact and gpu_memory is None, time.time()
     opened = (open_planned_sample if is_rough else open_planned)(configs[0], data, listener)
     configs[0], images = opened
-    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs)
+    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs, backbone)
     if not gives_batch_size(settings, training):
         configs = [with_fitting_batch(config, images.count) for config in configs]
-    configs = [  # the stem follows from the weights
-        with_start_weights(config, backbone, asked=names)[0]
-        for config, names in zip(configs, given, strict=True)
-    ]
     first = configs[0].training
     require_batch(first.batch_size, images.count)
     steps_per_epoch = images.count // first.batch_size
@@ -144,13 +139,17 @@ def _configs(
     ]
 
 
-def _with_images_of_first(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Configurations with what the first one found out about the images."""
+def _with_images_of_first(
+    configs: Sequence[RunConfig], backbone: nn.Module | None
+) -> list[RunConfig]:
+    """Configurations with what the first one found out about the images, and the stem of weights
+    to start from."""
     found: Tree = {
         "training": {"image_size": configs[0].image_size},
         "data": {"value_range": configs[0].data.value_range},
     }
-    return [config.changed(**found) for config in configs]
+    found_out = [config.changed(**found) for config in configs]
+    return [with_start_weights(config, backbone, asked=())[0] for config in found_out]
 
 
 def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:
