@@ -15,6 +15,7 @@ from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.configure import configure, stored_path
+from sparring.training.continuing import layer_lines
 from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
@@ -76,6 +77,7 @@ def train(
         UsageError: for wrong input; nothing has been written then.
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
+    chosen: list[str] = []
     config = configure(
         data,
         method=method,
@@ -83,6 +85,7 @@ def train(
         recipe=recipe,
         settings=settings,
         backbone=backbone,
+        report=chosen.append,
         **training,
     )
     distributed.start(config.training.device)
@@ -104,7 +107,7 @@ def train(
             _restore(training_run, heard)
         else:
             training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-            _warn(training_run, heard, asked_batch=asked)
+            _warn(training_run, heard, asked_batch=asked, chosen=chosen)
             pretrain_opponent(training_run, heard, backbone=backbone)
         report = heard.report if heard is not None else lambda _: None
         with profiled(training_run, profile, report=report):
@@ -204,12 +207,15 @@ def _is_continued(
     return has_checkpoint
 
 
-def _warn(training: Training, heard: Listener | None, *, asked_batch: int) -> None:
-    """Report what in the configuration does not suit the images."""
+def _warn(
+    training: Training, heard: Listener | None, *, asked_batch: int, chosen: Sequence[str]
+) -> None:
+    """Report what was chosen, and what in the configuration does not suit the images."""
     if heard is not None:
         steps, count = training.loader.steps_per_epoch, len(training.dataset)
         config = training.config
-        for line in cautions(config, count, steps_per_epoch=steps, asked_batch=asked_batch):
+        few = cautions(config, count, steps_per_epoch=steps, asked_batch=asked_batch)
+        for line in (*chosen, *layer_lines(config, training.game), *few):
             heard.report(line)
 
 
