@@ -32,6 +32,7 @@ from sparring.training.run import (
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
+from sparring.training.start_weights import with_start_weights
 
 
 def train(
@@ -88,6 +89,7 @@ def train(
         report=chosen.append,
         **training,
     )
+    asked = config.encoder.model_fields_set
     distributed.start(config.training.device)
     folder = RunFolder(out)
     with (
@@ -98,18 +100,24 @@ def train(
         distributed.barrier()
         choose_device(config.training.device)  # before the images, which may take minutes
         config, dataset = open_images(config, config.data.path or data, heard)
-        asked = config.training.batch_size
+        asked_batch = config.training.batch_size
         if not gives_batch_size(settings, training):
             config = with_fitting_batch(config, len(dataset))
+        report = heard.report if heard is not None else lambda _: None
+        kept = folder if resume_if_exists else None
+        config, start = with_start_weights(
+            config, backbone, asked=asked, folder=kept, report=report
+        )
         if resume_if_exists and _is_continued(folder, config, dataset, heard):
             network = given_again(folder, backbone)
             training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
             _restore(training_run, heard)
         else:
-            training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-            _warn(training_run, heard, asked_batch=asked, chosen=chosen)
+            training_run = prepare(
+                config, dataset, folder, backbone=backbone, listener=heard, start=start
+            )
+            _warn(training_run, heard, asked_batch=asked_batch, chosen=chosen)
             pretrain_opponent(training_run, heard, backbone=backbone)
-        report = heard.report if heard is not None else lambda _: None
         with profiled(training_run, profile, report=report):
             run_training(training_run, folder)
     return Run(folder.path)

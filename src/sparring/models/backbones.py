@@ -36,6 +36,12 @@ class EncoderSettings(Settings):
     weights: str | None = None
     """Pretrained weights from which the backbone starts: `timm` (timm's own), a file of weights,
     a run folder, or `hf:OWNER/MODEL`; None: drawn by the seed. What fits is in docs/weights.md."""
+    partial_weights: bool = False
+    """Whether weights may lack some of the backbone's tensors, or have them in other shapes; these
+    stay as they are drawn, and are told."""
+    weights_sha256: str | None = None
+    """SHA-256 of the tensors of `weights`, found when a run starts; if you give it, other weights
+    are refused."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean per channel that is subtracted from images in [0, 1]; ImageNet's, as in every recipe
     here, or its mean over the colours for other channels than three."""
@@ -144,13 +150,12 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
         )
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
-    is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
     small = (
         settings.small_images
         if settings.small_images is not None
-        else is_resnet and image_size <= SMALL_IMAGE_PIXELS
+        else is_resnet(name) and image_size <= SMALL_IMAGE_PIXELS
     )
-    if not is_resnet and (settings.width != 1.0 or settings.small_images):
+    if not is_resnet(name) and (settings.width != 1.0 or settings.small_images):
         raise ConfigError(
             f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave "
             "them out"
@@ -158,7 +163,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
     try:
         network = (
             _resnet(name, width=settings.width, small_images=small, channels=channels)
-            if is_resnet
+            if is_resnet(name)
             else _any_timm(name, image_size, channels)
         )
         freeze_stages(network, settings.frozen_stages, name=name)
@@ -173,6 +178,11 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
         raise ConfigError(
             f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
         ) from None
+
+
+def is_resnet(name: str) -> bool:
+    """Whether a network is one of timm's ResNets, which take a width and the small-image stem."""
+    return bool(timm.models.is_model_in_modules(name, ["resnet"]))
 
 
 def nearest_backbones(name: str) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparring import acceleration, distributed
 from sparring.acceleration.allocator import keep_freed_memory
@@ -48,12 +48,28 @@ class Game:
         return next(iter(self.players.values())).check
 
 
-def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
+@dataclass(frozen=True)
+class StartWeights:
+    """Pretrained weights from which a run starts, by the names of its network.
+
+    Attributes:
+        state: tensors of the backbone; what they lack stays as it is drawn.
+        lines: what was found, for the listener.
+    """
+
+    state: dict[str, Tensor]
+    lines: tuple[str, ...] = ()
+
+
+def build(
+    config: RunConfig, backbone: nn.Module | None = None, start: StartWeights | None = None
+) -> Game:
     """Game of a configuration at its first step; equal configurations give equal weights.
 
     Args:
         config: configuration with a resolved image size.
         backbone: your own network, copied and used instead of `encoder.backbone`.
+        start: weights of `encoder.weights`; None: the seed's, which a checkpoint then replaces.
 
     Raises:
         ConfigError: if the method's class is not available, a player has no section, the batch
@@ -66,7 +82,7 @@ def build(config: RunConfig, backbone: nn.Module | None = None) -> Game:
     if device.type == "cpu" and acceleration.is_on():
         keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
-        encoder = _make_encoder(config, backbone)
+        encoder = _make_encoder(config, backbone, start)
         draws = generator(config.seed, "method")
         kind = method_class(config.method)
         method = kind(encoder, config.method_settings, generator=draws)
@@ -120,7 +136,9 @@ def build_encoder(config: RunConfig, backbone: nn.Module | None = None) -> Encod
     return _placed(encoder, config, choose_device(config.training.device))
 
 
-def _make_encoder(config: RunConfig, backbone: nn.Module | None) -> Encoder:
+def _make_encoder(
+    config: RunConfig, backbone: nn.Module | None, start: StartWeights | None = None
+) -> Encoder:
     # Layers initialise themselves from PyTorch's global generator.
     torch.manual_seed(derived_seed(config.seed, "weights"))
     size, settings, channels = config.image_size, config.encoder, config.data.channels
@@ -131,6 +149,8 @@ def _make_encoder(config: RunConfig, backbone: nn.Module | None) -> Encoder:
         backbone = copied(backbone)
         freeze_stages(backbone, settings.frozen_stages, name=type(backbone).__name__)
         network = Backbone(backbone, image_size=size, channels=channels)
+    if start is not None:
+        network.network.load_state_dict(start.state, strict=False)
     projector = make_projector(config.method_settings.projector, network.num_features)
     return Encoder(network, projector, mean=mean, std=std)
 

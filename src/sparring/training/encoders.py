@@ -78,7 +78,8 @@ def encoders_and_step(
     """
     trained, step = _trained_and_step(folder, backbone, device, report)
     untrained = _built(folder, backbone, device)
-    load_start(untrained.backbone.network, folder)
+    is_needed = folder.read_config().encoder.weights is not None
+    load_start(untrained.backbone.network, folder, is_needed=is_needed)
     if backbone is not None and not folder.initial.exists():
         _require_other_weights(trained, untrained, folder)
         if report is not None:

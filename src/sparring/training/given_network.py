@@ -1,6 +1,8 @@
-"""The start of a run with a network of one's own: kept in the run folder, and given again."""
+"""The start of a run that its seed does not give again, with a network of one's own or pretrained
+weights: kept in the run folder, and given again."""
 
 import json
+from pathlib import Path
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -29,13 +31,20 @@ def keep_start(backbone: Backbone, folder: RunFolder, *, name: str) -> None:
     save_backbone(folder.initial, backbone.network, metadata=metadata)
 
 
-def load_start(network: nn.Module, folder: RunFolder) -> None:
+def load_start(network: nn.Module, folder: RunFolder, *, is_needed: bool = False) -> None:
     """Give a network the weights and frozen parameters that the run folder keeps, if any.
 
+    Args:
+        network: network of the run's configuration.
+        folder: run folder.
+        is_needed: whether the run has a start that its seed does not give.
+
     Raises:
-        CheckpointError: if the kept weights are damaged, or of another network.
+        CheckpointError: if the kept weights are damaged, of another network, or needed and missing.
     """
     if not folder.initial.exists():
+        if is_needed:
+            raise lost_start(folder.path)
         return
     weights, frozen = _read(folder)
     try:
@@ -47,6 +56,23 @@ def load_start(network: nn.Module, folder: RunFolder) -> None:
         ) from None
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
+
+
+def lost_start(where: str | Path) -> CheckpointError:
+    """Error for a run without the pretrained weights from which it started."""
+    return CheckpointError(
+        f"{where} does not keep the weights from which it started (initial.safetensors); restore "
+        "that file from a copy"
+    )
+
+
+def kept_start(folder: RunFolder) -> dict[str, Tensor] | None:
+    """Weights from which a run started, if its folder keeps them.
+
+    Raises:
+        CheckpointError: if they are damaged.
+    """
+    return _read(folder)[0] if folder.initial.exists() else None
 
 
 def given_again(folder: RunFolder, network: nn.Module | None) -> nn.Module | None:

@@ -30,6 +30,7 @@ FREE = {
     "data.cache",
     "data.workers",
     "data.max_bad_share",
+    "encoder.weights",
     "training.max_steps",
     "training.device",
     "training.checkpoint_activations",
@@ -40,8 +41,8 @@ FREE = {
     "training.compare_steps",
     "training.keep_checkpoints",
 }
-"""Settings that are no part of the experiment. Where the images lie and which device computes is
-checked by what is found there."""
+"""Settings that are no part of the experiment. Where images and start weights lie and which device
+computes is checked by what is found there."""
 ROUNDING = {
     "training.acceleration",
     "training.channels_last",

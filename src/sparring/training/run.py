@@ -13,7 +13,7 @@ from sparring.methods import registry
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
-from sparring.training.build import build
+from sparring.training.build import StartWeights, build
 from sparring.training.checkpoint import load_checkpoint
 from sparring.training.compilation import compile_networks, decision
 from sparring.training.determinism import as_configured
@@ -37,6 +37,7 @@ def prepare(
     *,
     backbone: nn.Module | None,
     listener: Listener | None,
+    start: StartWeights | None = None,
 ) -> Training:
     """Training of a configuration at its first step.
 
@@ -46,11 +47,12 @@ def prepare(
         folder: run folder to write to.
         backbone: your own network, copied and used instead of `encoder.backbone`.
         listener: receives a description of the training.
+        start: weights of `encoder.weights`; None: a checkpoint replaces those of the seed.
     """
     observe = listener.observe if listener is not None else None
     training = Training(
         config=config,
-        game=build(config, backbone),
+        game=build(config, backbone, start),
         dataset=dataset,
         folder=folder,
         observe=observe,
@@ -72,6 +74,8 @@ def prepare(
         if note := device_note(training.game.device):
             listener.report(note)
         listener.report(_summary(config, dataset))
+        for line in () if start is None else start.lines:
+            listener.report(line)
     return training
 
 
@@ -120,8 +124,8 @@ def run_training(training: Training, folder: RunFolder) -> None:
         with folder.locked():
             folder.write_config(training.config)
             folder.write_environment(training.game.device, further=_origin(training))
-            name = training.config.encoder.backbone
-            if training.step == 0 and name.startswith(CUSTOM):
+            name, weights = training.config.encoder.backbone, training.config.encoder.weights
+            if training.step == 0 and (name.startswith(CUSTOM) or weights is not None):
                 keep_start(training.game.encoder.backbone, folder, name=name)
             training.run()
     else:

@@ -13,11 +13,13 @@ from sparring.files import write_atomically
 from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.optim.schedule import Position
+from sparring.training.build import StartWeights
 from sparring.training.encoders import load_encoders
 from sparring.training.loop import Training
 from sparring.training.run import prepare, pretrain_opponent, run_training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+from sparring.training.start_weights import start_of
 
 # Where a pretraining computes and how often it is saved makes it no other pretraining.
 _INDIFFERENT = {"training.device", "training.checkpoint_minutes"}
@@ -58,11 +60,14 @@ def pretrained(
         KeyboardInterrupt: after a signal that stops a run, when the current step is made and saved.
     """
     config = _plain(config, data)
+    start = start_of(None if data.folder is None else RunFolder(data.folder), config)
     listener = None if data.progress(place) is None else _PretrainingListener(data, place)
     if data.folder is not None:
-        return _pretrained(images, RunFolder(data.folder / place), config=config, listener=listener)
+        own = RunFolder(data.folder / place)
+        return _pretrained(images, own, config=config, listener=listener, start=start)
     with tempfile.TemporaryDirectory() as folder:
-        return _pretrained(images, RunFolder(folder), config=config, listener=listener)
+        own = RunFolder(folder)
+        return _pretrained(images, own, config=config, listener=listener, start=start)
 
 
 def run_config(
@@ -146,9 +151,10 @@ def _pretrained(
     *,
     config: RunConfig,
     listener: "_PretrainingListener | None",
+    start: StartWeights | None,
 ) -> Pretrained:
     """Both encoders of the pretraining in this folder, which is begun, continued or only read."""
-    run = prepare(config, images, folder, backbone=None, listener=None)
+    run = prepare(config, images, folder, backbone=None, listener=None, start=start)
     _restore(run, images)
     if run.step < run.last_step:
         with folder.locked():

@@ -1,0 +1,77 @@
+"""The backbone that weights fit, guessed from their names and shapes for messages."""
+
+from functools import cache
+
+import timm
+import torch
+
+from sparring.models.weights.layouts import KINDS, prefixes, unwrapped
+from sparring.models.weights.reading import States
+
+COMMON = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "wide_resnet50_2",
+    "resnext50_32x4d",
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_224",
+    "vit_small_patch8_224",
+    "vit_base_patch16_224",
+    "vit_base_patch8_224",
+    "vit_large_patch16_224",
+    "tf_efficientnet_lite0",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
+    "tf_efficientnet_b0",
+    "tf_efficientnet_b1",
+    "convnext_tiny",
+    "convnext_small",
+    "mobilenetv3_large_100",
+)
+"""Networks that are tried, the smaller of a family first."""
+
+
+def fitting_backbone(states: States) -> str:
+    """End of a sentence that names a common network which has all its weights here; empty if
+    none has."""
+    fits = {name: share for name in COMMON if (share := _fits(states, name))}
+    # The largest: a smaller network's names may all be in a deeper one.
+    return f"; encoder.backbone={max(fits, key=lambda name: fits[name])} fits" if fits else ""
+
+
+def _fits(states: States, name: str) -> int:
+    """Number of tensors of a network if all of them are here in their shapes, else 0."""
+    ours = _shapes(name)
+    for tensors in states.values():
+        plain = {unwrapped(key): key for key in tensors}
+        for prefix in prefixes(plain):
+            inner = [one[len(prefix) :] for one in plain if one.startswith(prefix)]
+            if len(inner) < len(ours):
+                continue
+            for rename in KINDS.values():
+                found = {
+                    new: tensors[plain[prefix + old]].shape
+                    for old, new in rename(inner, ours).items()
+                }
+                if all(
+                    found.get(key) == shape or (key == "pos_embed" and key in found)
+                    for key, shape in ours.items()
+                    if not key.startswith("conv1.")  # another stem is no other network
+                ):
+                    return len(ours)
+    return 0
+
+
+@cache
+def _shapes(name: str) -> dict[str, torch.Size]:
+    """Shapes of a network's tensors; nothing is drawn."""
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=0)
+    return {
+        key: tensor.shape
+        for key, tensor in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
