@@ -29,7 +29,7 @@ def run(
         note=note,
         config={"seed": seed, "method": label.lower(), **config},
         trained=scores,
-        untrained={"knn": {"accuracy": 0.287}},
+        start={"knn": {"accuracy": 0.287}},
     )
 
 
@@ -117,7 +117,7 @@ def test_collapse_and_a_lost_bank_are_reported() -> None:
 def test_a_run_that_training_made_worse_carries_a_warning() -> None:
     def scored(after: float, before: float, *, seed: int = 0) -> RunSummary:
         start = {"knn": {"accuracy": before}}
-        return dataclasses.replace(run("AdCo", after, seed=seed), untrained=start)
+        return dataclasses.replace(run("AdCo", after, seed=seed), start=start)
 
     assert warnings([scored(0.4, 0.3)]) == []
     assert warnings([scored(0.4, 0.4)]) == []

@@ -45,6 +45,7 @@ from sparring.evaluation.pretraining_again.pretraining import (
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
+from sparring.training.encoder_names import UNTRAINED
 
 FALLBACK_PENALTY = 0.1
 """Weight penalty where no class has two labelled images, so that no image can be held out to choose
@@ -189,7 +190,9 @@ class Scorer:
             rows,
             case.targets[rows],
             num_classes=case.num_classes,
-            settings=self._settings.tuning if evaluated.is_trained else self._settings.scratch,
+            settings=self._settings.tuning
+            if evaluated.name != UNTRAINED
+            else self._settings.scratch,
             seed=seed,
             progress=self._data.progress(what),
         )
