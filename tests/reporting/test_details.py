@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 
 def run(
-    label: str = "AdCo", *, untrained: Result | None = None, name: str = "knn", **found: Any
+    label: str = "AdCo", *, start: Result | None = None, name: str = "knn", **found: Any
 ) -> RunSummary:
-    starts = {} if untrained is None else {name: untrained}
+    starts = {} if start is None else {name: start}
     return RunSummary(
         label=label,
         path=f"runs/{label}",

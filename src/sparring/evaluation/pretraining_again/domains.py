@@ -184,15 +184,14 @@ class Scorer:
         seed: int,
         what: str,
     ) -> float:
+        own = self._settings
         classifier = fine_tuned(
             evaluated.trainable_copy(),
             self._images.dataset,
             rows,
             case.targets[rows],
             num_classes=case.num_classes,
-            settings=self._settings.tuning
-            if evaluated.name != UNTRAINED
-            else self._settings.scratch,
+            settings=own.scratch if evaluated.name == UNTRAINED else own.tuning,
             seed=seed,
             progress=self._data.progress(what),
         )
