@@ -129,8 +129,8 @@ def redrawn(network: nn.Module) -> nn.Module:
             reset()
         elif any(True for _ in layer.parameters(recurse=False)):
             raise ConfigError(
-                f"this network of your own cannot start from scratch: its {type(layer).__name__} "
-                f"({name or 'itself'}) has no reset_parameters(); give it one"
+                f"this network of your own cannot be drawn anew: its {type(layer).__name__} "
+                f"({name or 'itself'}) has no reset_parameters()"
             )
     return network
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
+from sparring.errors import ConfigError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     FineTuningSettings,
@@ -161,18 +162,6 @@ def judgement(rows: list[Approach], *, labels: int) -> str:
     (ours,) = _best(rows, "is_ours")
     count = len(ours.accuracies)
     draws = "a single draw, which is no evidence" if count == 1 else f"{count} draws"
-    start = [
-        f"{_compared('Continuing', ours, start)}: with {labels:,} labels the continued encoder "
-        f"reaches {100 * ours.mean:.1f} % ({ours.how}) and the start weights "
-        f"{100 * start.mean:.1f} % ({start.how}), {draws}"
-        for start in _best(rows, "is_start")
-    ]
-    scratch = [
-        f"{_compared('Pretraining', ours, without)}: with {labels:,} labels this run reaches "
-        f"{100 * ours.mean:.1f} % ({ours.how}) and the best without pretraining "
-        f"{100 * without.mean:.1f} % ({without.name}, {without.how}), {draws}"
-        for without in _best(rows, "is_without")
-    ]
     others = [
         row
         for row in rows
@@ -180,13 +169,17 @@ def judgement(rows: list[Approach], *, labels: int) -> str:
         and min(row.accuracies) > max(ours.accuracies)
     ]
     better = f"; {max(others, key=lambda row: row.mean).name} is better than both" if others else ""
-    continuing = "".join(
-        f"{_compared('Continuing', ours, start)}: with {labels:,} labels the continued encoder "
-        f"reaches {100 * ours.mean:.1f} % ({ours.how}) and the start weights "
-        f"{100 * start.mean:.1f} % ({start.how}), {draws}. "
-        for start in _best(rows, "is_start")
-    )
-    return f"{continuing}{_compared('Pretraining', ours, without)}: {figures}, {draws}{better}."
+    continuing = [("Continuing", f"the {row.name} alone", row) for row in _best(rows, "is_start")]
+    scratch = [
+        ("Pretraining", "the best without pretraining", row) for row in _best(rows, "is_without")
+    ]
+    sentences = [
+        f"{_compared(what, ours, other)}: with {labels:,} labels this run reaches "
+        f"{100 * ours.mean:.1f} % ({ours.how}) and {whose} {100 * other.mean:.1f} % "
+        f"({_shown(other)}), {draws}"
+        for what, whose, other in (*continuing, *scratch)
+    ]
+    return f"{'. '.join(sentences)}{better}."
 
 
 def _best(rows: list[Approach], kind: str) -> list[Approach]:
@@ -196,14 +189,16 @@ def _best(rows: list[Approach], kind: str) -> list[Approach]:
 
 
 def _compared(what: str, ours: Approach, other: Approach) -> str:
-    """What every draw of both says."""
+    """What every draw of both says of `Continuing` or of `Pretraining`."""
     if min(ours.accuracies) > max(other.accuracies):
         return f"{what} pays here"
     if max(ours.accuracies) < min(other.accuracies):
         return f"{what} does not pay here"
-    return (
-        "No clear difference" if what == "Pretraining" else "Continuing makes no clear difference"
-    )
+    return f"{what} makes no clear difference" if what == "Continuing" else "No clear difference"
+
+
+def _shown(row: Approach) -> str:
+    return row.how if row.is_start else f"{row.name}, {row.how}"
 
 
 def _rows(
@@ -231,13 +226,14 @@ def _rows(
             predicted=tuple(predicted),
         )
 
-    yield row(UNTRAINED, "linear probe", _linear(untrained, data, draws), 0)
-    scratch, how = settings.scratch, "supervised from scratch"
-    yield row(UNTRAINED, how, _tuned(untrained, data, scratch, draws), tuned)
-    if settings.whole_budget and pretraining:
-        steps = scratch.steps + round(pretraining / scratch.batch_size)
-        found = _tuned(untrained, data, scratch.model_copy(update={"steps": steps}), draws)
-        yield row(UNTRAINED, f"{how}, whole budget", found, tuned + pretraining)
+    if untrained is not None:
+        scratch, how = settings.scratch, "supervised from scratch"
+        yield row(UNTRAINED, "linear probe", _linear(untrained, data, draws), 0)
+        yield row(UNTRAINED, how, _tuned(untrained, data, scratch, draws), tuned)
+        if settings.whole_budget and pretraining:
+            steps = scratch.steps + round(pretraining / scratch.batch_size)
+            found = _tuned(untrained, data, scratch.model_copy(update={"steps": steps}), draws)
+            yield row(UNTRAINED, f"{how}, whole budget", found, tuned + pretraining)
     for other in others:
         yield row(other.name, "linear probe", _linear(other, data, draws), 0)
         yield row(other.name, "fine-tuned", _tuned(other, data, tuning, draws), 0)
@@ -251,21 +247,21 @@ def _rows(
 
 def _starts(
     evaluated: EvaluatedEncoder, data: EvaluationData
-) -> tuple[EvaluatedEncoder | None, EvaluatedEncoder]:
+) -> tuple[EvaluatedEncoder | None, EvaluatedEncoder | None]:
     """Start weights of the run, if it has any, and an untrained encoder of the same network, all of
-    whose layers learn.
-
-    Raises:
-        ConfigError: for a network of one's own that cannot be drawn anew.
-    """
+    whose layers learn, if its layers can be drawn anew."""
     origin = evaluated.origin
     assert origin is not None
     if origin.name == UNTRAINED:
         return None, origin
     assert isinstance(origin.encoder, Encoder)
     assert data.config is not None
-    untrained = drawn_anew(origin.encoder, data.config, device=data.device)
-    return origin, EvaluatedEncoder(UNTRAINED, untrained)
+    try:
+        drawn = drawn_anew(origin.encoder, data.config, device=data.device)
+    except ConfigError as error:
+        data.report(f"verdict: no rows from scratch, since {error}")
+        return origin, None
+    return origin, EvaluatedEncoder(UNTRAINED, drawn)
 
 
 def _linear(
