@@ -273,3 +273,21 @@ def test_fits_on_a_device_are_looked_at_every_ten_evaluations() -> None:
     assert points.abs().max() < 0.05
     assert evaluations > 20
     assert reads <= 2 + evaluations // 10
+
+
+def test_principal_components_are_found_where_the_solver_for_symmetric_matrices_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It fails at some matrices of few rows and many channels."""
+    features = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
+
+    def fails(*_: object) -> None:
+        raise torch.linalg.LinAlgError("did not converge")
+
+    variances, _ = logistic.principal_components(features)
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    found, basis = logistic.principal_components(features)
+    torch.testing.assert_close(found, variances, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        basis @ torch.diag(found) @ basis.T, features.T @ features / 6, rtol=1e-5, atol=1e-5
+    )

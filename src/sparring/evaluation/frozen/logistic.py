@@ -262,7 +262,12 @@ def principal_components(
     products = features.T @ features
     if products.device.type == "mps":  # which has no float64
         products = products.cpu()
-    variances, basis = torch.linalg.eigh(products.double() / len(features))
+    products = products.double() / len(features)
+    try:
+        variances, basis = torch.linalg.eigh(products)
+    except torch.linalg.LinAlgError:  # most variances are 0, as of few rows of many channels
+        basis, variances, _ = torch.linalg.svd(products)
+        variances, basis = variances.flip(0), basis.flip(1)
     return variances.clamp_min(0).to(features), basis.to(features)
 
 

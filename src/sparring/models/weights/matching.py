@@ -22,8 +22,8 @@ from sparring.models.weights.nearest import fitting_backbone
 from sparring.models.weights.reading import States
 
 LEAST_SHARE = 0.5
-"""Share of the network's tensors below which weights are those of another network, whatever is
-allowed to be missing."""
+"""Share of the network's tensors below which weights are those of another network, whatever may be
+missing. Tensors of other shapes make them that too, except the first convolution's."""
 _SHOWN = 3
 
 
@@ -34,22 +34,31 @@ class Match:
     Attributes:
         state: tensors by the network's names.
         kind: key of `KINDS`.
+        prefix: what stands before the names.
         layout: whose names the file has, and where, in words.
         missing: the network's tensors that the file lacks.
         unused: tensors of the file that are no part of the network: heads, teachers, queues.
         deeper: those among them that continue the network, such as blocks that it has not.
         resampled: position embeddings that were resampled to the network's image size.
         misfits: tensors that the file has in another shape, and both shapes.
+        first: the network's first tensor of a convolution, whose shape depends on the images.
     """
 
     state: dict[str, Tensor]
     kind: str
+    prefix: str
     layout: str
     missing: list[str]
     unused: list[str]
     deeper: list[str]
     resampled: list[str]
     misfits: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    first: str
+
+    @property
+    def num_loaded(self) -> int:
+        """Number of tensors that are taken, without counts of batches."""
+        return sum(not name.endswith("num_batches_tracked") for name in self.state)
 
     def content(self) -> str:
         """SHA-256 of the tensors and their names."""
@@ -125,6 +134,7 @@ def match(states: States, network: nn.Module, *, where: str, backbone: str) -> M
     return Match(
         state={name: tensor for name, tensor in state.items() if name not in misfits},
         kind=found.kind,
+        prefix=found.prefix,
         layout=found.layout,
         missing=sorted(wanted - state.keys()),
         unused=sorted(tensors.keys() - used),
@@ -135,6 +145,7 @@ def match(states: States, network: nn.Module, *, where: str, backbone: str) -> M
         ),
         resampled=resampled,
         misfits=misfits,
+        first=next((name for name, tensor in ours.items() if tensor.ndim == 4), ""),
     )
 
 
@@ -214,15 +225,15 @@ def require_fit(
         DataError: if tensors have other shapes, are missing, or belong to a deeper network.
     """
     lost = [*found.misfits, *found.missing]
-    total = len(lost) + sum(not name.endswith("num_batches_tracked") for name in found.state)
-    if total - len(lost) < LEAST_SHARE * total or (lost and not is_partial):
+    total = len(lost) + found.num_loaded
+    is_same_network = found.num_loaded >= LEAST_SHARE * total and not found.misfits.keys() - {
+        found.first
+    }
+    if lost and not (is_same_network and is_partial):
+        how = "; encoder.partial_weights=true leaves these as they are drawn"
         raise DataError(
-            f"{where} does not fit {backbone}: {_reason(found, total)}{fitting_backbone(states)}"
-            + (
-                ""
-                if is_partial or total - len(lost) < LEAST_SHARE * total
-                else "; encoder.partial_weights=true leaves these as they are drawn"
-            )
+            f"{where} does not fit {backbone}: {_reason(found, total)}"
+            f"{how if is_same_network else fitting_backbone(states)}"
         )
     if found.deeper and not is_partial:
         raise DataError(
@@ -262,9 +273,8 @@ def _why(theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:
 
 def described(found: Match, *, where: str, backbone: str) -> list[str]:
     """Lines that tell what was loaded, what stays untrained and what is not used."""
-    names = {*found.state, *found.missing, *found.misfits}
-    total = sum(not name.endswith("num_batches_tracked") for name in names)
-    loaded = sum(not name.endswith("num_batches_tracked") for name in found.state)
+    loaded = found.num_loaded
+    total = loaded + len(found.missing) + len(found.misfits)
     lines = [
         f"weights of {where} ({found.layout}): {loaded:,} of {total:,} tensors of {backbone} loaded"
     ]
@@ -273,17 +283,19 @@ def described(found: Match, *, where: str, backbone: str) -> list[str]:
     if found.resampled:
         lines.append(f"resampled to this image size: {', '.join(found.resampled)}")
     if found.unused:
-        counts = Counter(_group(name) for name in found.unused)
+        counts = Counter(_group(name, found.prefix) for name in found.unused)
         shown = [f"{name} ({count:,})" for name, count in counts.most_common(6)]
         more = f" and {len(counts) - 6:,} other groups" if len(counts) > 6 else ""
         lines.append(f"not used of the weights: {', '.join(shown)}{more}")
     return lines
 
 
-def _group(name: str) -> str:
+def _group(name: str, prefix: str) -> str:
     """Beginning of a name by which tensors are counted together."""
-    parts = name.split(".")[:-1] or [name]
-    return ".".join(parts[: 2 if parts[0] in ("module", "model", "backbone") else 1])
+    if prefix and name.startswith(prefix):
+        return prefix + name.removeprefix(prefix).partition(".")[0]
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] in ("module", "model") else 1])
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,6 +1,9 @@
 """The backbone that weights fit, guessed from their names and shapes for messages."""
 
+import re
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 
 import timm
 import torch
@@ -8,36 +11,49 @@ import torch
 from sparring.models.weights.layouts import KINDS, prefixes, unwrapped
 from sparring.models.weights.reading import States
 
-COMMON = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "wide_resnet50_2",
-    "resnext50_32x4d",
-    "vit_tiny_patch16_224",
-    "vit_small_patch16_224",
-    "vit_small_patch8_224",
-    "vit_base_patch16_224",
-    "vit_base_patch8_224",
-    "vit_large_patch16_224",
-    "tf_efficientnet_lite0",
-    "tf_efficientnet_lite1",
-    "tf_efficientnet_lite2",
-    "tf_efficientnet_b0",
-    "tf_efficientnet_b1",
-    "convnext_tiny",
-    "convnext_small",
-    "mobilenetv3_large_100",
+COMMON: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        r"(layer1|\b4)\.0\.conv1\.": (
+            "resnet18",
+            "resnet34",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "wide_resnet50_2",
+            "resnext50_32x4d",
+        ),
+        r"(blocks\.0\.attn|encoder_layer_0)\.": (
+            "vit_tiny_patch16_224",
+            "vit_small_patch16_224",
+            "vit_small_patch8_224",
+            "vit_base_patch16_224",
+            "vit_base_patch8_224",
+            "vit_large_patch16_224",
+        ),
+        r"(blocks\.0\.0\.conv_|_blocks\.0\._)": (
+            "tf_efficientnet_lite0",
+            "tf_efficientnet_lite1",
+            "tf_efficientnet_b0",
+            "tf_efficientnet_b1",
+            "mobilenetv3_large_100",
+        ),
+        r"stages\.0\.blocks\.0\.conv_dw\.": ("convnext_tiny", "convnext_small"),
+    }
 )
-"""Networks that are tried, the smaller of a family first."""
+"""Networks that are tried, by what stands in the names of their family."""
 
 
 def fitting_backbone(states: States) -> str:
     """End of a sentence that names a common network which has all its weights here; empty if
     none has."""
-    fits = {name: share for name in COMMON if (share := _fits(states, name))}
+    names = [key for tensors in states.values() for key in tensors]
+    tried = [
+        name
+        for family, members in COMMON.items()
+        if any(re.search(family, key) for key in names)
+        for name in members
+    ]
+    fits = {name: number for name in tried if (number := _fits(states, name))}
     # The largest: a smaller network's names may all be in a deeper one.
     return f"; encoder.backbone={max(fits, key=lambda name: fits[name])} fits" if fits else ""
 
