@@ -133,6 +133,20 @@ def test_both_encoders_are_named_and_equal_untrained_ones_shown_once() -> None:
     assert page.text.count("untrained, AdCo") == page.text.count("untrained, SimCLR") == 1
 
 
+def test_start_weights_are_called_so() -> None:
+    summary = RunSummary(
+        label="AdCo",
+        path="p",
+        config={"encoder": {"weights": "timm"}},
+        trained={"knn": {"table": TABLE}},
+        start={"knn": {"table": TABLE}},
+    )
+    assert re.findall("AdCo|untrained|start weights", Page(details([summary])).text) == [
+        "AdCo",
+        "start weights",
+    ]
+
+
 def test_a_result_of_the_untrained_encoder_alone_is_shown_too() -> None:
     summary = RunSummary(label="AdCo", path="p", start={"linear": {"table": TABLE}})
     page = Page(details([summary]))
