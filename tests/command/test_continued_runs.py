@@ -17,7 +17,7 @@ def test_a_run_from_weights_is_scored_beside_its_start_weights(
     settings = {"encoder.weights": weights, "encoder.frozen_stages": 1}
     done = command(*train_arguments(photos, out, settings=settings))
     assert done.code == 0, done.err
-    assert "players.encoder.learning_rate=0.006" in done.err
+    assert "players.encoder.learning_rate=0.018" in done.err
     assert "the stem and 1 stage" in done.err
     assert "which is random" not in done.err
     scores = json.loads(command("evaluate", out, "--protocol", "knn", "--json").out)

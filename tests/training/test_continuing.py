@@ -25,11 +25,11 @@ def chosen(config: RunConfig) -> dict[str, float]:
     return {key: getattr(encoder, key) for key in ("learning_rate", "warmup_epochs", "layer_decay")}
 
 
-def test_a_start_from_weights_has_a_tenth_of_the_rate_and_a_warm_up() -> None:
+def test_a_start_from_weights_has_a_lower_rate_and_a_warm_up() -> None:
     config, told = configured(epochs=50)
-    assert chosen(config) == {"learning_rate": 0.006, "warmup_epochs": 5.0, "layer_decay": 1.0}
+    assert chosen(config) == {"learning_rate": 0.018, "warmup_epochs": 5.0, "layer_decay": 1.0}
     assert told == [
-        "players.encoder.learning_rate=0.006, players.encoder.warmup_epochs=5, because of "
+        "players.encoder.learning_rate=0.018, players.encoder.warmup_epochs=5, because of "
         "encoder.weights; set them yourself to have others"
     ]
 
@@ -66,7 +66,7 @@ def test_the_rate_of_a_recipe_stays_and_is_called_one_from_scratch(tmp_path: Pat
     assert chosen(config)["learning_rate"] == rate
     assert told[-1] == (
         f"players.encoder.learning_rate={rate:g} is the recipe's, for training from scratch; about "
-        f"{rate / 10:g} suits encoder.weights"
+        f"{0.3 * rate:g} suits encoder.weights"
     )
     own = tmp_path / "own.toml"
     own.write_text('[encoder]\nweights = "timm"\n[players.encoder]\nlearning_rate = 0.4\n')

@@ -15,9 +15,10 @@ from sparring.models.backbones import CUSTOM
 from sparring.training.build import Game
 from sparring.training.settings import RunConfig
 
-RATE_SHARE = 0.1
-"""Learning rate with which a run continues, as a share of the one from scratch: fine-tuning takes a
-tenth as a rule, since larger steps undo what the weights hold."""
+RATE_SHARE = 0.3
+"""Learning rate with which a run continues, as a share of the one from scratch: larger steps undo
+what the weights hold, and with a tenth the random heads cost more than was learned within four
+epochs (docs/log/rates-from-weights.md)."""
 WARMUP_SHARE = 0.1
 """Share of the epochs in which the rate rises: the heads are random at first, and their gradients
 would move good weights at random."""
