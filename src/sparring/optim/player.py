@@ -236,7 +236,7 @@ class Player:
         own_fixed, fixed = _fixed(self._optimizer.param_groups), _fixed(state["param_groups"])
         if (not own_settings and fixed != own_fixed) or _kinds(fixed) != _kinds(own_fixed):
             raise ValueError(
-                f"{self.section}: the optimiser, its momentum, weight decay or layer_decay was another"
+                f"{self.section}: the optimiser, its momentum or one of its decays was another"
             )
         # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
         # groups.
