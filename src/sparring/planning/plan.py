@@ -26,6 +26,7 @@ from sparring.training.devices import choose_device
 from sparring.training.listener import Listener
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
+from sparring.training.start_weights import with_start_weights
 
 TIMED_STEPS = 8
 """Timed steps; their median is the time of a step."""
@@ -85,7 +86,7 @@ def plan(
     is_rough, start = not exact and gpu_memory is None, time.time()
     opened = (open_planned_sample if is_rough else open_planned)(configs[0], data, listener)
     configs[0], images = opened
-    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs)
+    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs, backbone)
     if not gives_batch_size(settings, training):
         configs = [with_fitting_batch(config, images.count) for config in configs]
     first = configs[0].training
@@ -138,13 +139,17 @@ def _configs(
     ]
 
 
-def _with_images_of_first(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Configurations with what the first one found out about the images."""
+def _with_images_of_first(
+    configs: Sequence[RunConfig], backbone: nn.Module | None
+) -> list[RunConfig]:
+    """Configurations with what the first one found out about the images, and the stem of weights
+    to start from."""
     found: Tree = {
         "training": {"image_size": configs[0].image_size},
         "data": {"value_range": configs[0].data.value_range},
     }
-    return [config.changed(**found) for config in configs]
+    found_out = [config.changed(**found) for config in configs]
+    return [with_start_weights(config, backbone, asked=())[0] for config in found_out]
 
 
 def _check_arguments(gpu_memory: float | None, timed_steps: int) -> None:

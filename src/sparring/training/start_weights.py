@@ -165,7 +165,7 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
         ConfigError: if it has another network.
     """
     theirs = folder.read_config().encoder
-    if not settings.backbone.startswith(CUSTOM):
+    if not any(one.backbone.startswith(CUSTOM) for one in (theirs, settings)):
         other = [
             f"encoder.{name}={getattr(theirs, name)}"
             for name in ("backbone", "width")

@@ -15,14 +15,16 @@ from sparring.config import merged
 from sparring.contract import toy
 from sparring.data.dataset import Dataset
 from sparring.data.sources.dataset_subset import dataset_subset
-from sparring.errors import ConfigError, RunError
+from sparring.errors import CheckpointError, ConfigError, RunError
 from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.pretraining_again.pretraining import (
     pretrained,
     require_batches,
     run_config,
 )
+from sparring.models.backbones import make_backbone
 from sparring.training.feed import FedStep
+from sparring.training.given_network import keep_start
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
@@ -251,3 +253,22 @@ def test_what_cannot_be_pretrained_is_said_in_one_line(
     with pytest.raises(ConfigError, match="take a single process, got 2; start without torchrun"):
         pretrained(images(), PLACE, config=run_config(work), data=work)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pretraining_again_starts_from_the_weights_of_the_run(tmp_path: Path) -> None:
+    """The file of weights may be gone by then."""
+    data = evaluation_data(tmp_path)
+    config = run_config(data)
+    size, channels = toy.SIZE, config.data.channels
+    network = make_backbone(config.encoder, image_size=size, channels=channels)
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    keep_start(network, RunFolder(tmp_path), name=config.encoder.backbone)
+    config = config.changed(encoder={"weights": "/gone.pth", "weights_sha256": "abc"})
+    found = pretrained(images(), PLACE, config=config, data=data)
+    expected = network.network.state_dict()
+    for name, tensor in found.untrained.backbone.network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    RunFolder(tmp_path).initial.unlink()
+    with pytest.raises(CheckpointError, match="does not keep the weights from which it started"):
+        pretrained(images(), "domains/other", config=config, data=data)

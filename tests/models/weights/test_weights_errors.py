@@ -3,9 +3,11 @@
 import argparse
 import os
 import pickle
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -77,7 +79,7 @@ def test_a_file_with_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     path = saved(content, tmp_path / "weights.pth")
     assert "FILE holds code or objects (posix.mkdir)" in refusal(path)
     path.write_bytes(pickle.dumps(content))
-    assert "nothing of it was read" in refusal(path)
+    assert "a pickle of another kind than torch.save writes" in refusal(path)
     old = tmp_path / "old.pth"
     torch.save(content, old, _use_new_zipfile_serialization=False)
     assert "FILE holds code or objects (posix.mkdir)" in refusal(old)
@@ -98,6 +100,23 @@ def test_objects_that_scripts_store_beside_the_weights_are_left_out(tmp_path: Pa
     }
     path = saved(content, tmp_path / "weights.pth")
     assert set(read_states(path)) == {"model"}
+
+
+def test_settings_of_packages_that_are_not_here_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ModuleType("omegaconf")
+    exec("class DictConfig(dict):\n    pass\nclass Node:\n    pass", made.__dict__)
+    monkeypatch.setitem(sys.modules, "omegaconf", made)
+    state, node = {"conv1.weight": torch.ones(3)}, made.Node()
+    node.value = 3
+    path = saved({"state_dict": state, "hyper_parameters": node}, tmp_path / "weights.pth")
+    filled = saved(
+        {"state_dict": state, "hyper_parameters": made.DictConfig(lr=1)}, tmp_path / "filled.pth"
+    )
+    monkeypatch.setitem(sys.modules, "omegaconf", None)
+    assert set(read_states(path)) == {"state_dict"}
+    assert "FILE holds code or objects (omegaconf.DictConfig)" in refusal(filled)
 
 
 CONTENTS: dict[str, tuple[Any, str]] = {

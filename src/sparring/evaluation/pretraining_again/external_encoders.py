@@ -4,13 +4,14 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from sparring.errors import ConfigError, DataError, unknown_name
+from sparring.errors import ConfigError, unknown_name
 from sparring.models.backbones import Backbone, nearest_backbones
 from sparring.models.encoder import Encoder
-from sparring.regular_files import require_regular
+from sparring.models.weights.matching import match, require_fit
+from sparring.models.weights.pretrained import timm_network
+from sparring.models.weights.reading import read_states
 from sparring.training.encoders import load_encoder
 from sparring.training.run_folder import RunFolder
 
@@ -21,7 +22,7 @@ def external_encoder(text: str, *, image_size: int, device: torch.device) -> Enc
 
     Args:
         text: a run folder; `NAME` of a timm model, whose weights timm downloads; or `NAME:FILE`,
-            its weights in a file with timm's names.
+            its weights in a file, with names as docs/weights.md lists them.
         image_size: side of the images in pixels.
         device: where to put it.
 
@@ -51,41 +52,16 @@ def external_encoder(text: str, *, image_size: int, device: torch.device) -> Enc
     )
 
 
-def _from_timm(name: str) -> nn.Module:
-    """A timm network with the weights that timm downloads."""
-    try:
-        network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever the network, the hub or timm may raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"timm's weights of {name} cannot be had ({reason}); download them and give {name}:FILE"
-        ) from None
-    return network
-
-
 def _from_file(name: str, file: Path) -> nn.Module:
     """A timm network with the weights of a file."""
     network: nn.Module = timm.create_model(name, num_classes=0)
-    try:
-        require_regular(file)
-        state: dict[str, Tensor] = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except Exception as error:  # not a file of tensors, or tensors of other shapes
-        raise DataError(
-            f"{file} holds no weights of {name}: {(str(error).splitlines() or [''])[0]}"
-        ) from None
-    if missing:
-        raise DataError(
-            f"{file} lacks {len(missing)} of the weights of {name}, such as {missing[0]}; "
-            "give a state dict with timm's names"
-        )
-    if [key for key in unexpected if not key.startswith(("fc.", "head.", "classifier."))]:
-        raise DataError(
-            f"{file} holds weights that {name} has not, such as {unexpected[0]}; give a state "
-            "dict with timm's names"
-        )
+    states, where = read_states(file), str(file)
+    found = match(states, network, where=where, backbone=name)
+    require_fit(found, where=where, backbone=name, is_partial=None, states=states)
+    network.load_state_dict(found.state, strict=False)
     return network
+
+
+def _from_timm(name: str) -> nn.Module:
+    """A timm network with the weights that timm downloads."""
+    return timm_network(name, advice=f"download them and give {name}:FILE")

@@ -134,7 +134,7 @@ _SEPARABLE = {**_EXPANDING, "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "
 def _efficientnet(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
     """EfficientNets of `efficientnet_pytorch`, which counts blocks through all stages."""
     names = list(names)
-    places = {found[0] for name in wanted if (found := re.match(r"blocks\.\d+\.\d+", name))}
+    places = {place[0] for name in wanted if (place := re.match(r"blocks\.\d+\.\d+", name))}
     blocks = sorted(places, key=lambda place: [int(part) for part in place.split(".")[1:]])
     expanding = {name.split(".")[1] for name in names if "._expand_conv." in name}
     found = {}
@@ -146,8 +146,8 @@ def _efficientnet(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]
         layer, _, value = inner.partition(".")
         kinds = _EXPANDING if number in expanding else _SEPARABLE
         if first == "_blocks" and number.isdecimal() and layer in kinds:
-            place = blocks[int(number)] if int(number) < len(blocks) else f"blocks.{number}"
-            found[name] = f"{place}.{kinds[layer]}.{value}"
+            at = blocks[int(number)] if int(number) < len(blocks) else f"blocks.{number}"
+            found[name] = f"{at}.{kinds[layer]}.{value}"
     return found
 
 

@@ -110,13 +110,14 @@ def match(states: States, network: nn.Module, *, where: str, backbone: str) -> M
     if found is None:
         keys = [key for tensors in states.values() for key in tensors]
         raise DataError(
-            f"{where} has no names of {backbone}'s weights{fitting_backbone(states)}; its "
+            f"{where} has no names of {backbone}'s weights"
+            f"{fitting_backbone(states, other_than=backbone)}; its "
             f"{len(keys):,} names begin with {_some(keys)}"
         )
     if found.kind == EFFICIENTNET and not backbone.startswith("tf_"):
         raise DataError(
             f"{where} has {EFFICIENTNET}: such networks pad as TensorFlow does, and {backbone} "
-            f"does not{fitting_backbone(states)}"
+            f"does not{fitting_backbone(states, other_than=backbone)}"
         )
     tensors = states[found.part]
     given = {name: tensors[key] for name, key in found.names.items() if name in ours}
@@ -156,8 +157,8 @@ def _best(
     candidates = list(_candidates(states, ours, wanted))
     if not candidates:
         return None
-    most = max((one.fitting, one.hits) for one in candidates)
-    best = [one for one in candidates if (one.fitting, one.hits) == most]
+    most = max((one.hits, one.fitting) for one in candidates)
+    best = [one for one in candidates if (one.hits, one.fitting) == most]
     best.sort(key=_preference)
     unknown = [one for one in best if one.prefix not in PREFIXES]
     if best[0] in unknown and len({one.prefix for one in unknown}) > 1:
@@ -210,7 +211,7 @@ def _resampled(tensor: Tensor, ours: Tensor, network: nn.Module) -> list[Tensor]
 
 
 def require_fit(
-    found: Match, *, where: str, backbone: str, is_partial: bool, states: States
+    found: Match, *, where: str, backbone: str, is_partial: bool | None, states: States
 ) -> None:
     """Check that a match is the whole network, or enough of it where parts may be missing.
 
@@ -218,7 +219,8 @@ def require_fit(
         found: match of a file with a network.
         where: the file, for messages.
         backbone: `encoder.backbone`, for messages.
-        is_partial: whether some of the network's tensors may stay as they are.
+        is_partial: whether some of the network's tensors may stay as they are; None: no, and no
+            setting would allow it.
         states: tensors of the file, to find the network that they fit.
 
     Raises:
@@ -230,15 +232,14 @@ def require_fit(
         found.first
     }
     if lost and not (is_same_network and is_partial):
-        how = "; encoder.partial_weights=true leaves these as they are drawn"
-        raise DataError(
-            f"{where} does not fit {backbone}: {_reason(found, total)}"
-            f"{how if is_same_network else fitting_backbone(states)}"
-        )
+        how = fitting_backbone(states, other_than=backbone)
+        if is_same_network and not how and is_partial is not None:
+            how = "; encoder.partial_weights=true leaves these as they are drawn"
+        raise DataError(f"{where} does not fit {backbone}: {_reason(found, total)}{how}")
     if found.deeper and not is_partial:
         raise DataError(
             f"{where} holds a network with more layers than {backbone}, such as "
-            f"{_some(found.deeper)}{fitting_backbone(states)}"
+            f"{_some(found.deeper)}{fitting_backbone(states, other_than=backbone)}"
         )
     for name, tensor in found.state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

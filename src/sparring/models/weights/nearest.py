@@ -43,9 +43,9 @@ COMMON: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Networks that are tried, by what stands in the names of their family."""
 
 
-def fitting_backbone(states: States) -> str:
+def fitting_backbone(states: States, *, other_than: str) -> str:
     """End of a sentence that names a common network which has all its weights here; empty if
-    none has."""
+    none has, or the one that is asked for."""
     names = [key for tensors in states.values() for key in tensors]
     tried = [
         name
@@ -55,7 +55,8 @@ def fitting_backbone(states: States) -> str:
     ]
     fits = {name: number for name in tried if (number := _fits(states, name))}
     # The largest: a smaller network's names may all be in a deeper one.
-    return f"; encoder.backbone={max(fits, key=lambda name: fits[name])} fits" if fits else ""
+    best = max(fits, key=lambda name: fits[name], default=other_than)
+    return "" if best == other_than else f"; encoder.backbone={best} fits"
 
 
 def _fits(states: States, name: str) -> int:

@@ -1,11 +1,14 @@
 """Pretrained weights that timm knows, or that lie on the Hugging Face Hub."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 from torch import nn
 
 from sparring.errors import DataError
+from sparring.models.backbones import takes_image_size
 from sparring.models.weights.reading import States
 
 TIMM = "timm"
@@ -32,11 +35,12 @@ def timm_weights(name: str, *, image_size: int | None = None) -> Pretrained:
     Raises:
         DataError: if timm has none, or they cannot be had.
     """
-    return _loaded(
+    network = timm_network(
         name,
         image_size=image_size,
-        advice=f"download them elsewhere and give the file: encoder.weights=FILE ({name})",
+        advice="download them elsewhere, and give their file as encoder.weights",
     )
+    return Pretrained({"": dict(network.state_dict())}, timm_normalisation(name))
 
 
 def hub_weights(name: str) -> Pretrained:
@@ -48,11 +52,16 @@ def hub_weights(name: str) -> Pretrained:
     Raises:
         DataError: if it cannot be had, or is no model of timm's.
     """
-    return _loaded(
-        f"hf-hub:{name}",
-        image_size=None,
-        advice=f"download its model.safetensors from huggingface.co/{name} and give that file",
-    )
+    try:
+        stated, _, _ = timm.models.load_model_config_from_hf(name)
+        state = timm.models.load_state_dict_from_hf(name, weights_only=True)
+    except Exception as error:  # whatever the hub or timm may raise
+        reason = "no model of timm's" if isinstance(error, KeyError) else _reason(error)
+        raise DataError(
+            f"the weights {HUB}{name} cannot be had ({reason}); download model.safetensors from "
+            f"huggingface.co/{name}, and give that file as encoder.weights"
+        ) from None
+    return Pretrained({"": state}, _normalisation(stated))
 
 
 def timm_normalisation(name: str) -> dict[str, tuple[float, ...]]:
@@ -61,26 +70,30 @@ def timm_normalisation(name: str) -> dict[str, tuple[float, ...]]:
     return {} if config is None else {"mean": tuple(config.mean), "std": tuple(config.std)}
 
 
-def stated_normalisation(network: nn.Module) -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation that timm states for a network's pretrained weights, under the
-    names `mean` and `std`; empty for other networks."""
-    stated = getattr(network, "pretrained_cfg", None) or {}
+def timm_network(name: str, *, advice: str, image_size: int | None = None) -> nn.Module:
+    """A timm network with its pretrained weights, without classifier.
+
+    Args:
+        name: name of the network.
+        advice: what to do if they cannot be had.
+        image_size: side for which transformers that need it resample their weights; None: theirs.
+
+    Raises:
+        DataError: if there are none, or they cannot be had.
+    """
+    try:
+        if image_size is not None and takes_image_size(name, image_size):
+            return timm.create_model(name, pretrained=True, num_classes=0, img_size=image_size)
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # whatever the network, the hub or timm may raise
+        raise DataError(
+            f"timm's weights of {name} cannot be had ({_reason(error)}); {advice}"
+        ) from None
+
+
+def _normalisation(stated: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name)}
 
 
-def _loaded(name: str, *, image_size: int | None, advice: str) -> Pretrained:
-    network = None
-    try:
-        if image_size is not None:
-            try:
-                network = timm.create_model(
-                    name, pretrained=True, num_classes=0, img_size=image_size
-                )
-            except TypeError:  # only transformers take img_size
-                network = None
-        if network is None:
-            network = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever the network, the hub or timm may raise
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"the weights of {name} cannot be had ({reason}); {advice}") from None
-    return Pretrained({"": dict(network.state_dict())}, stated_normalisation(network))
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

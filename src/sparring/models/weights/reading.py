@@ -1,6 +1,7 @@
 """Tensors of a file that others hand over, read without executing anything that it contains."""
 
 import pickle
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,10 @@ _HARMLESS = (
 )
 """Packages whose objects training scripts store beside the weights, as arguments and counts. An
 empty object stands in for each; the packages are not imported."""
+
+
+_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
+"""The object in PyTorch's message about one that it does not build."""
 
 
 class _Ignored:
@@ -109,13 +114,10 @@ def _pickled(file: Path) -> Any:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # about formats of old versions of PyTorch
             return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        text = str(error)
-        if "Unsupported" in text or "GLOBAL" in text or "not allowed" in text:
-            _, _, found = text.partition("GLOBAL ")
-            raise _holds_code(file, found.split(" ")[0] or "an object") from None
-        raise _damaged(file, error) from None
     except Exception as error:  # whatever a damaged file lets PyTorch's reader raise
+        found = _OBJECT.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if found or foreign:
+            raise _holds_code(file, found[1] if found else foreign[0]) from None
         raise _damaged(file, error) from None
 
 
@@ -144,6 +146,8 @@ def _damaged(file: Path, error: Exception) -> DataError:
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's own line is about other arguments
+        return "a pickle of another kind than torch.save writes, or a part of one"
     text = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
     return text if len(text) <= 100 else f"{text[:100]}..."
 
