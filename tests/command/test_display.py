@@ -136,6 +136,20 @@ def test_scores_below_those_of_the_untrained_encoder_are_named(
     assert "worse" not in capsys.readouterr().out
 
 
+def test_start_weights_are_called_so_in_the_table_and_in_the_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = {"trained": {"knn": {"accuracy": 0.2}}, "start weights": {"knn": {"accuracy": 0.5}}}
+    TerminalDisplay().print_scores(Path("a"), scores)
+    title, row, warning, _ = capsys.readouterr().out.splitlines()
+    assert title.endswith("start weights")
+    assert row.split() == ["kNN", "20.0", "%", "50.0", "%"]
+    assert warning == (
+        "warning: training made it worse: kNN 20.0 % against 50.0 % by the start weights. Too high "
+        "a learning rate, or too few steps?"
+    )
+
+
 def test_every_protocol_is_shown_with_its_score_its_note_and_a_short_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -210,7 +210,7 @@ def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) 
     first.update(loss_of(ours))
     with pytest.raises(
         ValueError,
-        match=r"players\.encoder: the optimiser, its momentum or its weight decay was another",
+        match=r"players\.encoder: the optimiser, its momentum or one of its decays was another",
     ):
         player(network(), **other).load_state_dict(first.state_dict())
     player(network(), learning_rate=1.0).load_state_dict(

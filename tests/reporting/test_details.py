@@ -48,14 +48,14 @@ class Page(HTMLParser):
 
 
 def run(
-    label: str = "AdCo", *, untrained: Result | None = None, name: str = "knn", **found: Any
+    label: str = "AdCo", *, start: Result | None = None, name: str = "knn", **found: Any
 ) -> RunSummary:
-    starts = {} if untrained is None else {name: untrained}
+    starts = {} if start is None else {name: start}
     return RunSummary(
         label=label,
         path=f"runs/{label}",
         trained={name: {"accuracy": 0.5, **found}},
-        untrained=starts,
+        start=starts,
     )
 
 
@@ -66,7 +66,7 @@ def cells(html: str) -> list[str]:
 def test_there_is_no_section_without_details() -> None:
     assert details([]) == ""
     assert details([run()]) == ""
-    assert details([run(table=[], curves=[], note="", untrained={"accuracy": 0.1})]) == ""
+    assert details([run(table=[], curves=[], note="", start={"accuracy": 0.1})]) == ""
 
 
 def test_a_table_shows_its_title_and_cells_shares_as_percentages_and_gaps_as_dashes() -> None:
@@ -123,18 +123,32 @@ def test_lists_of_tables_and_curves_are_shown_one_after_the_other() -> None:
 
 def test_both_encoders_are_named_and_equal_untrained_ones_shown_once() -> None:
     runs = [
-        run("AdCo", table=TABLE, untrained={"table": TABLE}),
-        run("SimCLR", table=TABLE, untrained={"table": TABLE}),
+        run("AdCo", table=TABLE, start={"table": TABLE}),
+        run("SimCLR", table=TABLE, start={"table": TABLE}),
     ]
     page = Page(details(runs))
     assert re.findall("AdCo|SimCLR|untrained", page.text) == ["AdCo", "SimCLR", "untrained"]
     other = table(["class"], [["bird"]], title="By class")
-    page = Page(details([runs[0], run("SimCLR", table=TABLE, untrained={"table": other})]))
+    page = Page(details([runs[0], run("SimCLR", table=TABLE, start={"table": other})]))
     assert page.text.count("untrained, AdCo") == page.text.count("untrained, SimCLR") == 1
 
 
+def test_start_weights_are_called_so() -> None:
+    summary = RunSummary(
+        label="AdCo",
+        path="p",
+        config={"encoder": {"weights": "timm"}},
+        trained={"knn": {"table": TABLE}},
+        start={"knn": {"table": TABLE}},
+    )
+    assert re.findall("AdCo|untrained|start weights", Page(details([summary])).text) == [
+        "AdCo",
+        "start weights",
+    ]
+
+
 def test_a_result_of_the_untrained_encoder_alone_is_shown_too() -> None:
-    summary = RunSummary(label="AdCo", path="p", untrained={"linear": {"table": TABLE}})
+    summary = RunSummary(label="AdCo", path="p", start={"linear": {"table": TABLE}})
     page = Page(details([summary]))
     assert "Linear probe" in page.text
     assert "untrained" in page.text

@@ -44,7 +44,7 @@ def run(
             "training": {"epochs": 3, "batch_size": 8, "image_size": 32, **(training or {})},
         },
         trained={"knn": knn},
-        untrained={"knn": {"accuracy": before}},
+        start={"knn": {"accuracy": before}},
         records={"knn": replace(RECORD, step=step, seed=seed, **(record or {}))},
         scored_step=step,
         environment={"planned_steps": 15},

@@ -137,7 +137,7 @@ def run(label: str = "AdCo", **changes: object) -> RunSummary:
             for s in range(20)
         ),
         trained=scores,
-        untrained={
+        start={
             "knn": {"accuracy": 0.287},
             "linear": {"accuracy": 0.372},
             "geometry": {"effective_rank": 21.3},
@@ -158,9 +158,7 @@ BARE = RunSummary(label="AdCo", path="runs/bare")
 
 def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
     page = Checker(
-        report_html(
-            [run(), run("MoCo v2", gallery=gallery(bank=False), untrained_gallery=gallery())]
-        )
+        report_html([run(), run("MoCo v2", gallery=gallery(bank=False), start_gallery=gallery())])
     )
     for text in [
         "AdCo scores 41.8 % kNN; MoCo v2 41.8 %; the untrained encoder 28.7 %.",
@@ -180,7 +178,7 @@ def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
     # of 3 views.
     assert page.tags.count("img") == 3 + 3 * 3 * 8 + 3 * 13 + 3 * 3
     assert page.tags.count("h2") == 8
-    assert "-0.0" not in Checker(report_html([run(untrained={"knn": {"accuracy": 0.4181}})])).text
+    assert "-0.0" not in Checker(report_html([run(start={"knn": {"accuracy": 0.4181}})])).text
 
 
 @pytest.mark.parametrize(
@@ -189,12 +187,12 @@ def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
         [BARE],
         [BARE, run()],
         [run(gallery=None)],
-        [run(gallery=gallery(labels=False, bank=False), trained={}, untrained={})],
+        [run(gallery=gallery(labels=False, bank=False), trained={}, start={})],
         [run(gallery=Gallery())],
         [run(metrics=(), environment={}, config={}, quarantine=())],
-        [run(untrained={})],
+        [run(start={})],
         [run(metrics=({"step": 0.0, "loss": 1.0},))],
-        [run(trained={"knn": {"accuracy": 0.0}}, untrained={"knn": {"accuracy": 0.0}})],
+        [run(trained={"knn": {"accuracy": 0.0}}, start={"knn": {"accuracy": 0.0}})],
         [run(f"method {number}") for number in range(9)],
         [run(), run()],
     ],
@@ -235,7 +233,7 @@ def test_missing_parts_are_named() -> None:
 
 
 def test_the_page_loads_nothing() -> None:
-    page = report_html([run(untrained_gallery=gallery())])
+    page = report_html([run(start_gallery=gallery())])
     resources = Checker(page).resources
     assert resources
     assert all(resource.startswith(("data:", "#")) for resource in resources)
@@ -293,16 +291,14 @@ def test_pages_of_large_noisy_images_stay_below_five_megabytes(tmp_path: Path) -
     heavy = gallery(size=224, count=8, points=600)
     runs = [run(str(number), gallery=heavy) for number in range(5)]
     path = write_report(
-        [*runs, run("last", untrained_gallery=heavy)], tmp_path / "deep" / "report.html"
+        [*runs, run("last", start_gallery=heavy)], tmp_path / "deep" / "report.html"
     )
     assert path.stat().st_size < 5e6
 
 
 def test_pictures_of_three_runs_and_the_untrained_encoder_are_shown_at_most() -> None:
     small = gallery(count=1, points=4)
-    runs = [
-        run(str(number), gallery=small, untrained_gallery=small, metrics=()) for number in range(5)
-    ]
+    runs = [run(str(number), gallery=small, start_gallery=small, metrics=()) for number in range(5)]
     assert report_html(runs).count('<div class="map"') == 4
 
 

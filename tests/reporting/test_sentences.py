@@ -29,7 +29,7 @@ def run(
         note=note,
         config={"seed": seed, "method": label.lower(), **config},
         trained=scores,
-        untrained={"knn": {"accuracy": 0.287}},
+        start={"knn": {"accuracy": 0.287}},
     )
 
 
@@ -75,6 +75,18 @@ def test_a_gain_within_the_sampling_error_is_called_so() -> None:
     assert "gain of" not in " ".join(evidence([run("AdCo", 0.301)]))
 
 
+def test_a_run_from_weights_is_compared_with_its_start_weights() -> None:
+    continued, scratch = run("SimCLR", 0.25, encoder={"weights": "timm"}), run("AdCo", 0.29)
+    assert headline([continued])[-1] == "the start weights 28.7 %"
+    assert "scored below the start weights by more" in evidence([continued])[-1]
+    assert "by the start weights" in warnings([continued])[0]
+    assert headline([continued, scratch])[-2:] == [
+        "the start weights 28.7 %",
+        "the untrained encoder 28.7 %",
+    ]
+    assert "SimCLR scored below what each run started from" in evidence([continued, scratch])[-2]
+
+
 def test_settings_that_differ_besides_the_method_are_named() -> None:
     first, second = (
         run("AdCo", 0.4, training={"epochs": 15}, bank={"size": 4}),
@@ -117,7 +129,7 @@ def test_collapse_and_a_lost_bank_are_reported() -> None:
 def test_a_run_that_training_made_worse_carries_a_warning() -> None:
     def scored(after: float, before: float, *, seed: int = 0) -> RunSummary:
         start = {"knn": {"accuracy": before}}
-        return dataclasses.replace(run("AdCo", after, seed=seed), untrained=start)
+        return dataclasses.replace(run("AdCo", after, seed=seed), start=start)
 
     assert warnings([scored(0.4, 0.3)]) == []
     assert warnings([scored(0.4, 0.4)]) == []

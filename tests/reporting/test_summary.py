@@ -31,7 +31,7 @@ def test_a_run_folder_is_read_whole(tmp_path: Path) -> None:
     assert run.last("loss") == 1.0
     assert run.last("missing") is None
     assert run.trained["knn"]["accuracy"] == 0.4
-    assert run.untrained["knn"]["accuracy"] == 0.2
+    assert run.start["knn"]["accuracy"] == 0.2
     assert run.environment["command"] == "sparring train"
     assert read_run(tmp_path, label="mine", note="control").label == "mine"
 

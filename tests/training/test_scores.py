@@ -26,7 +26,7 @@ def scored(accuracy: float, encoder: str = "trained", *, step: int = 4, **of: An
     return ScoredResult(
         encoder=encoder,
         protocol="knn",
-        step=0 if encoder == "untrained" else step,
+        step=step if encoder == "trained" else 0,
         train=ImageSet(name="train"),
         result={"accuracy": accuracy},
         **{"test": replace(PHOTOS, name="photos"), **of},
@@ -91,6 +91,15 @@ def test_the_untrained_encoder_stands_beside_an_equal_question_only() -> None:
     assert accuracies(scores, "untrained") == []
     scores = scores.added(scored(0.15, "untrained", **other))
     assert accuracies(scores, "untrained") == [0.15]
+
+
+def test_start_weights_stand_in_the_place_of_the_untrained_encoder(tmp_path: Path) -> None:
+    scores = collected(scored(0.1), scored(0.05, "start weights"))
+    assert accuracies(scores, "start weights") == [0.05]
+    assert "untrained" not in scores.tree()
+    assert " " not in scores.results[-1].file_name
+    write_scores(RunFolder(tmp_path), scores)
+    assert read_scores(RunFolder(tmp_path)) == scores
 
 
 def test_every_shown_result_says_its_step_and_its_images() -> None:

@@ -31,8 +31,9 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Content of scores.json: under `trained` and `untrained` the latest results of the present
-        checkpoint by protocol, and every result with what it is of under `results`."""
+        """Content of scores.json: under `trained` and `untrained` (or `start weights`, for a run
+        that set `encoder.weights`) the latest results of the present checkpoint by protocol, and
+        every result with what it is of under `results`."""
         return read_scores(RunFolder(self.path)).tree()
 
     def predictions(
@@ -42,7 +43,8 @@ class Run:
 
         Args:
             protocol: as it was evaluated, such as `knn` or `linear:adco`.
-            encoder: `trained` or `untrained`.
+            encoder: `trained` or `untrained`, or `start weights` for a run that set
+                `encoder.weights`.
             test: name of the scored images, as it was given; None: those scored last.
 
         Raises:

@@ -24,6 +24,7 @@ from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.evaluation.score_record import ScoreRecord
 from sparring.files import write_atomically
+from sparring.training.encoder_names import TRAINED, start_name
 from sparring.training.encoders import encoders_and_step, load_encoder
 from sparring.training.listener import Listener, counter
 from sparring.training.opening import data_path
@@ -49,7 +50,7 @@ def evaluate(
     listener: Listener | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Score a run's encoder beside the untrained one from which it started; each result is added to
+    """Score a run's encoder beside the one from which it started; each result is added to
     scores.json as soon as there is one.
 
     Args:
@@ -72,7 +73,8 @@ def evaluate(
         progress: False shows nothing.
 
     Returns:
-        {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on}
+        {"trained": {protocol: {...}}, "untrained": {protocol: {...}}, "test": what was scored on};
+        `start weights` instead of `untrained` for a run that set `encoder.weights`
     """
     asked = [protocols] if isinstance(protocols, str | Protocol) else protocols
     chosen = choose(asked, settings)
@@ -93,11 +95,11 @@ def evaluate(
             device=device,
             report=None if heard is None else heard.report,
         )
-        record = ScoreRecord(folder, chosen, step=step, seed=seed)
+        start = EvaluatedEncoder(start_name(config.encoder.weights), encoders[1])
+        record = ScoreRecord(folder, chosen, step=step, seed=seed, start=start.name)
         if heard is not None and train_data is None and is_parted and not is_public_set(data):
             heard.report(_PARTED)
-        untrained = EvaluatedEncoder("untrained", encoders[1])
-        evaluated = [EvaluatedEncoder("trained", encoders[0], untrained), untrained]
+        evaluated = [EvaluatedEncoder(TRAINED, encoders[0], start), start]
         evaluation_data = EvaluationData(
             data_path(config) if own else train_data,
             data,

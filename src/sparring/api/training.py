@@ -15,6 +15,7 @@ from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.configure import configure, stored_path
+from sparring.training.continuing import layer_lines
 from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
 from sparring.training.listener import Listener
@@ -77,6 +78,7 @@ def train(
         UsageError: for wrong input; nothing has been written then.
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
+    chosen: list[str] = []
     config = configure(
         data,
         method=method,
@@ -84,6 +86,7 @@ def train(
         recipe=recipe,
         settings=settings,
         backbone=backbone,
+        report=chosen.append,
         **training,
     )
     asked = config.encoder.model_fields_set
@@ -113,7 +116,7 @@ def train(
             training_run = prepare(
                 config, dataset, folder, backbone=backbone, listener=heard, start=start
             )
-            _warn(training_run, heard, asked_batch=asked_batch)
+            _warn(training_run, heard, asked_batch=asked_batch, chosen=chosen)
             pretrain_opponent(training_run, heard, backbone=backbone)
         with profiled(training_run, profile, report=report):
             run_training(training_run, folder)
@@ -212,12 +215,15 @@ def _is_continued(
     return has_checkpoint
 
 
-def _warn(training: Training, heard: Listener | None, *, asked_batch: int) -> None:
-    """Report what in the configuration does not suit the images."""
+def _warn(
+    training: Training, heard: Listener | None, *, asked_batch: int, chosen: Sequence[str]
+) -> None:
+    """Report what was chosen, and what in the configuration does not suit the images."""
     if heard is not None:
         steps, count = training.loader.steps_per_epoch, len(training.dataset)
         config = training.config
-        for line in cautions(config, count, steps_per_epoch=steps, asked_batch=asked_batch):
+        few = cautions(config, count, steps_per_epoch=steps, asked_batch=asked_batch)
+        for line in (*chosen, *layer_lines(config, training.game), *few):
             heard.report(line)
 
 

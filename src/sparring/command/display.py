@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring import distributed
-from sparring.evaluation.catalogue import headline_of, short_title_of, worse_than_untrained
+from sparring.evaluation.catalogue import headline_of, short_title_of, worse_than_start
 from sparring.optim.schedule import Position
+from sparring.training.encoder_names import TRAINED, start_among
 
 SHOWN_ROWS = 12
 """Most rows of a protocol's table that is printed; longer tables are in the report only."""
@@ -90,32 +91,32 @@ class TerminalDisplay:
         self._bar.update(self._bar.task_ids[0], completed=done, state=state)
 
     def print_scores(self, run: Path, scores: Mapping[str, Any]) -> None:
-        """Print the scores beside the untrained encoder's, notes, and the next command."""
-        out = Console(file=sys.stdout)
-        trained, untrained = scores.get("trained", {}), scores.get("untrained", {})
+        """Print the scores beside those of the encoder from which the run started, notes, and the
+        next command."""
+        out, name = Console(file=sys.stdout), start_among(scores)
+        trained, start = scores.get(TRAINED, {}), scores.get(name, {})
         headlines = {
-            name: value
-            for name in trained
-            if (value := headline_of(name, trained[name])) is not None
+            protocol: value
+            for protocol in trained
+            if (value := headline_of(protocol, trained[protocol])) is not None
         }
         if headlines:
             table = Table(box=None, pad_edge=False)
             table.add_column(str(scores.get("test", "accuracy")))
             table.add_column("this encoder", justify="right")
-            table.add_column("untrained", justify="right")
-            for name in headlines:
+            table.add_column(name, justify="right")
+            for protocol in headlines:
                 table.add_row(
-                    short_title_of(name),
-                    *(_headline(name, scored.get(name, {})) for scored in (trained, untrained)),
+                    short_title_of(protocol),
+                    *(_headline(protocol, scored.get(protocol, {})) for scored in (trained, start)),
                 )
             out.print(table)
             _print_meaning_of_intervals(out, trained)
-        if (worse := worse_than_untrained(trained, untrained)) is not None:
+        if (worse := worse_than_start(trained, start, name=name)) is not None:
             out.print(f"warning: {worse}", highlight=False, markup=False, soft_wrap=True)
-        for name in headlines:
-            _print_details(
-                out, name, {"this encoder": trained[name], "untrained": untrained.get(name, {})}
-            )
+        for protocol in headlines:
+            found = {"this encoder": trained[protocol], name: start.get(protocol, {})}
+            _print_details(out, protocol, found)
         geometry = trained.get("geometry")
         if geometry:
             shown = "  ".join(

@@ -50,7 +50,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score the encoder of a run and the untrained one."""
+    """Score the encoder of a run and the one from which it started."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 

@@ -20,6 +20,7 @@ from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.protocol import Chosen, Protocol
 from sparring.methods.declarations import declarations
 from sparring.methods.plugins import import_failure, load_module, load_named
+from sparring.training.encoder_names import START_WEIGHTS, UNTRAINED
 
 SCORED_IMAGES = 20_000
 """Largest number of images for the score at the end of a run; `evaluate` takes all images."""
@@ -187,29 +188,39 @@ def headline_of(name: str, result: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def worse_than_untrained(
-    trained: Mapping[str, Mapping[str, Any]], untrained: Mapping[str, Mapping[str, Any]]
+def worse_than_start(
+    trained: Mapping[str, Mapping[str, Any]],
+    start: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str = UNTRAINED,
 ) -> str | None:
     """Sentence about the scores that training made lower; None if there are none.
 
     Args:
         trained: results of the trained encoder by protocol, as scores.json holds them.
-        untrained: results of the untrained one.
+        start: results of the encoder from which it started.
+        name: `untrained` or `start weights`.
 
     Example:
-        >>> worse_than_untrained({"knn": {"accuracy": 0.25}}, {"knn": {"accuracy": 0.5}})
+        >>> worse_than_start({"knn": {"accuracy": 0.25}}, {"knn": {"accuracy": 0.5}})
         'training made it worse: kNN 25.0 % against 50.0 % untrained. Too few steps?'
     """
     pairs = {
-        name: (headline_of(name, trained[name]), headline_of(name, untrained.get(name, {})))
-        for name in in_order(trained)
+        protocol: (
+            headline_of(protocol, trained[protocol]),
+            headline_of(protocol, start.get(protocol, {})),
+        )
+        for protocol in in_order(trained)
     }
+    is_given = name == START_WEIGHTS
+    whose = "by the start weights" if is_given else UNTRAINED
     lower = [
-        f"{short_title_of(name)} {100 * after:.1f} % against {100 * before:.1f} % untrained"
-        for name, (after, before) in pairs.items()
+        f"{short_title_of(protocol)} {100 * after:.1f} % against {100 * before:.1f} % {whose}"
+        for protocol, (after, before) in pairs.items()
         if after is not None and before is not None and round(after, 3) < round(before, 3)
     ]
-    return f"training made it worse: {', '.join(lower)}. Too few steps?" if lower else None
+    cause = "Too high a learning rate, or too few steps?" if is_given else "Too few steps?"
+    return f"training made it worse: {', '.join(lower)}. {cause}" if lower else None
 
 
 def _is_code(where: str) -> bool:

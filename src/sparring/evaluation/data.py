@@ -58,14 +58,14 @@ ViewPair = Callable[
 
 @dataclass(frozen=True)
 class EvaluatedEncoder:
-    """An encoder under evaluation: the run's, or the untrained one from which the run started."""
+    """An encoder under evaluation: the run's, or the one from which the run started."""
 
     name: str
-    """`trained` or `untrained`; the key of its results in scores.json."""
+    """`trained`, `untrained` or `start weights`; the key of its results in scores.json."""
     encoder: FeatureEncoder
     """The encoder in evaluation mode, its gradients off; to train, take `trainable_copy()`."""
     origin: "EvaluatedEncoder | None" = None
-    """The untrained encoder from which a trained one started, for protocols that compare both."""
+    """The encoder from which a trained one started, for protocols that compare both."""
 
     @property
     def is_trained(self) -> bool:

@@ -11,8 +11,9 @@ from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Chosen, Result, without_predictions
 from sparring.files import write_atomically
+from sparring.training.encoder_names import TRAINED, UNTRAINED
 from sparring.training.run_folder import RunFolder
-from sparring.training.scores import ENCODERS, ScoredResult, add_result, read_scores
+from sparring.training.scores import ScoredResult, add_result, read_scores
 
 
 class ScoreRecord:
@@ -25,15 +26,22 @@ class ScoreRecord:
         folder: of the run.
         protocols: those that are evaluated.
         step: number of steps that the trained encoder has learned.
+        start: name of the encoder from which the run started.
         seed: of the evaluation.
     """
 
     def __init__(
-        self, folder: RunFolder, protocols: Sequence[Chosen], *, step: int, seed: int
+        self,
+        folder: RunFolder,
+        protocols: Sequence[Chosen],
+        *,
+        step: int,
+        seed: int,
+        start: str = UNTRAINED,
     ) -> None:
-        self.shown: dict[str, dict[str, Any]] = {encoder: {} for encoder in ENCODERS}
+        self.shown: dict[str, dict[str, Any]] = {TRAINED: {}, start: {}}
         self._folder, self._seed = folder, seed
-        self._steps = dict(zip(ENCODERS, (step, 0), strict=True))
+        self._steps = {TRAINED: step, start: 0}
         self._chosen = {one.name: one for one in protocols}
 
     def keep(self, data: EvaluationData, encoder: str, protocol: str, result: Result) -> None:
@@ -41,7 +49,7 @@ class ScoreRecord:
 
         Args:
             data: what the protocol worked on.
-            encoder: `trained` or `untrained`.
+            encoder: `trained`, or the name of the start.
             protocol: its name, perhaps with a variant.
             result: what it found, with its predictions if it has any.
 
@@ -68,7 +76,7 @@ class ScoreRecord:
             path = self._folder.predictions / f"{one.file_name}.npz"
             write_atomically(path, found.encoded())
             one = replace(one, predictions=str(path.relative_to(self._folder.path)))
-        add_result(self._folder, one, step=self._steps[ENCODERS[0]])
+        add_result(self._folder, one, step=self._steps[TRAINED])
         self.shown[encoder][protocol] = one.shown()
 
 
@@ -77,11 +85,10 @@ def predictions_of(
 ) -> Predictions:
     """Stored predictions of the present checkpoint; see `sparring.Run.predictions`."""
     scores = read_scores(folder)
-    _, untrained = ENCODERS
     there = [
         one
         for one in scores.results
-        if one.predictions and (one.encoder == untrained or one.step == scores.step)
+        if one.predictions and (one.encoder != TRAINED or one.step == scores.step)
     ]
     found = [
         one

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 from sparring.models.frozen import frozen_norms, frozen_parameters, hold_norms
+from sparring.models.layers import freeze_stages
 
 SMALL_IMAGE_PIXELS = 64
 """Largest side in pixels at which the small-image stem is the default: the usual stem's stride of 4
@@ -46,6 +47,10 @@ class EncoderSettings(Settings):
     here, or its mean over the colours for other channels than three."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Standard deviation per channel by which images are then divided; ImageNet's too."""
+    frozen_stages: int = Field(default=0, ge=0)
+    """Number of first stages that stay as they are, with the stem and their batch norms; 0: all
+    learns. A ResNet or ConvNeXt has 4 stages, an EfficientNet 7, and each block of a vision
+    transformer is one; one at least must learn."""
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each of so many channels.
@@ -161,6 +166,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
             if is_resnet(name)
             else _any_timm(name, image_size, channels)
         )
+        freeze_stages(network, settings.frozen_stages, name=name)
         return Backbone(network, image_size=image_size, channels=channels)
     except ConfigError:
         raise

@@ -1,6 +1,7 @@
 """Optimisers by name: PyTorch's SGD and AdamW, and LARS, which PyTorch does not have."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -13,6 +14,13 @@ Group: TypeAlias = dict[str, Any]
 """Parameter group of an optimiser: `params`, the parameters, and their settings."""
 FORMS = ("foreach", "fused")
 """Settings of PyTorch's optimisers that choose the code that computes a step, not what it is."""
+LAYER = ("depth", "layer_decay")
+"""Settings of groups whose rate depends on the depth of their layer."""
+
+
+def decayed(group: Mapping[str, Any]) -> float:
+    """Factor on the learning rate of a group's layer: layer_decay ** depth."""
+    return float(group.get("layer_decay", 1.0) ** group.get("depth", 0))
 
 
 class LARS(Optimizer):
@@ -114,6 +122,8 @@ def make_optimizer(
     weight_decay: float,
     decay_vectors: bool,
     steady: Sequence[str] = (),
+    layer_decay: float = 1.0,
+    depths: Mapping[str, int] | None = None,
     found_inf: Tensor | None = None,
 ) -> Optimizer:
     """Optimiser of named parameters; `Player` sets its learning rate before every step.
@@ -125,19 +135,24 @@ def make_optimizer(
         weight_decay: >= 0; added to the gradient by sgd and lars, decoupled in adamw.
         decay_vectors: also decay tensors of at most one dimension (biases, norms).
         steady: first components of parameter names whose groups are marked `is_steady`.
+        layer_decay: below 1, the parameters of each depth are groups of their own, which say their
+            `depth` and this value.
+        depths: depth from the output by name; others have depth 0.
         found_inf: scalar on the parameters' device; while it is 1, a step changes nothing.
     """
     groups: list[Group] = []
-    for is_steady in (False, True):
+    for is_steady, depth in product((False, True), _depths(parameters, layer_decay, depths or {})):
         part = [
             parameter
             for name, parameter in parameters.items()
             if (name.partition(".")[0] in steady) is is_steady
+            and (depth is None or (depths or {}).get(name, 0) == depth)
         ]
         matrices = [p for p in part if p.ndim > 1 or decay_vectors]
         vectors = [p for p in part if p.ndim <= 1 and not decay_vectors]
+        layer = {} if depth is None else dict(zip(LAYER, (depth, layer_decay), strict=True))
         groups += [
-            {"params": chosen, "weight_decay": w, "is_steady": is_steady}
+            {"params": chosen, "weight_decay": w, "is_steady": is_steady, **layer}
             for chosen, w in ((matrices, weight_decay), (vectors, 0.0))
         ]
     groups = [group for group in groups if group["params"]]
@@ -155,6 +170,15 @@ def make_optimizer(
         optimizer.found_inf = found_inf  # type: ignore[union-attr]
         optimizer.register_step_pre_hook(_prepare)
     return optimizer
+
+
+def _depths(
+    parameters: Mapping[str, nn.Parameter], layer_decay: float, depths: Mapping[str, int]
+) -> list[int] | list[None]:
+    """Depths that make groups of their own; None, the only one, if all layers have one rate."""
+    if layer_decay == 1:
+        return [None]
+    return sorted({depths.get(name, 0) for name in parameters})
 
 
 def _prepare(optimizer: Optimizer, *_: Any) -> None:

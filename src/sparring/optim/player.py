@@ -14,7 +14,7 @@ from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 from sparring.optim.averaging import averaged_gradients
 from sparring.optim.finite_check import FiniteCheck
-from sparring.optim.optimizers import FORMS, OptimizerName, make_optimizer
+from sparring.optim.optimizers import FORMS, LAYER, OptimizerName, decayed, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
 from sparring.step_parts import step_part
 
@@ -47,6 +47,12 @@ class PlayerSettings(Settings):
     steady: tuple[str, ...] = ()
     """Modules that keep the peak rate after the warm-up whatever the schedule, such as SimSiam's
     `predictor`."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate for each layer of depth: a layer has the rate times
+    layer_decay ** depth, counted from the output. The heads have depth 0, the backbone's last layer
+    1, its stem the largest. 0.65 to 0.9 is usual for starting from weights (Clark et al. 2020,
+    arXiv:2003.10555, appendix A; Bao et al. 2022, arXiv:2106.08254, section 3.1); 1: all layers
+    learn at one rate."""
 
 
 LossOf: TypeAlias = Callable[[], Tensor]
@@ -92,6 +98,7 @@ class Player:
         check: check of losses and gradients that all players of a game share; None: one of its
             own, which reads every loss at once.
         section: section of its settings, as messages name it; None: `players.NAME`.
+        depths: depth from the output of its parameters, by name; others have depth 0.
     """
 
     def __init__(
@@ -102,6 +109,7 @@ class Player:
         *,
         check: FiniteCheck | None = None,
         section: str | None = None,
+        depths: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.section = section or f"players.{name}"
@@ -109,6 +117,11 @@ class Player:
         self.check = check or FiniteCheck()
         self._parameters = dict(parameters)
         self._refuse_unknown_parts()
+        if settings.layer_decay < 1 and not depths:
+            raise ConfigError(
+                f"{self.section}.layer_decay={settings.layer_decay}: this player has no backbone, "
+                "whose layers could differ in depth; leave it out"
+            )
         self._optimizer = make_optimizer(
             settings.optimizer,
             self._parameters,
@@ -116,6 +129,8 @@ class Player:
             weight_decay=settings.weight_decay,
             decay_vectors=settings.decay_vectors,
             steady=settings.steady,
+            layer_decay=settings.layer_decay,
+            depths=depths or {},
             found_inf=self.check.flag,
         )
         self.learning_rate = 0.0
@@ -153,7 +168,13 @@ class Player:
             cosine(peak, s.learning_rate_final, fraction) if s.schedule == "cosine" else peak
         )
         for group in self._optimizer.param_groups:
-            group["lr"] = warmup * peak if group["is_steady"] else self.learning_rate
+            rate = warmup * peak if group["is_steady"] else self.learning_rate
+            group["lr"] = rate * decayed(group)
+
+    @property
+    def lowest_factor(self) -> float:
+        """Factor on the learning rate of the deepest layer that learns; 1 without layer_decay."""
+        return min((decayed(group) for group in self._optimizer.param_groups), default=1.0)
 
     @step_part("update of {0.name}")
     def update(self, loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
@@ -215,7 +236,7 @@ class Player:
         own_fixed, fixed = _fixed(self._optimizer.param_groups), _fixed(state["param_groups"])
         if (not own_settings and fixed != own_fixed) or _kinds(fixed) != _kinds(own_fixed):
             raise ValueError(
-                f"{self.section}: the optimiser, its momentum or its weight decay was another"
+                f"{self.section}: the optimiser, its momentum or one of its decays was another"
             )
         # A checkpoint of version 0.1 lacks some entries that PyTorch's optimisers keep in their
         # groups.
@@ -233,13 +254,13 @@ def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             key: group[key]
-            for key in ("momentum", "betas", "weight_decay", "trust", "is_steady")
+            for key in ("momentum", "betas", "weight_decay", "trust", "is_steady", *LAYER)
             if key in group
         }
         for group in groups
     ]
 
 
-def _kinds(groups: Sequence[Mapping[str, Any]]) -> list[tuple[set[str], object]]:
+def _kinds(groups: Sequence[Mapping[str, Any]]) -> list[tuple[set[str], object, object]]:
     """What tells one optimiser's groups from another's, whatever the values of their settings."""
-    return [(set(group), group.get("is_steady")) for group in groups]
+    return [(set(group), group.get("is_steady"), group.get("depth")) for group in groups]

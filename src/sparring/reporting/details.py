@@ -16,7 +16,7 @@ from sparring.reporting.sentences import percent, run_names
 from sparring.reporting.summary import RunSummary, Score
 
 _Results: TypeAlias = Sequence[tuple[int | None, str, Score]]
-"""Number of the run (None: untrained), name and result of each encoder."""
+"""Number of the run (None: before training), name and result of each encoder."""
 
 _LEAD = "What the protocols found beside the number that the scores quote."
 
@@ -27,31 +27,36 @@ def details(runs: Sequence[RunSummary]) -> str:
     Empty if there are none.
     """
     names = dict.fromkeys(
-        name for run in runs for scores in (run.trained, run.untrained) for name in scores
+        name for run in runs for scores in (run.trained, run.start) for name in scores
     )
     content = "".join(_protocol(name, _found(name, runs)) for name in in_order(names))
     return section("Details of the protocols", content, lead=_LEAD) if content else ""
 
 
 def _found(name: str, runs: Sequence[RunSummary]) -> _Results:
-    """Results of all runs, then those of the untrained encoders, without repetitions."""
+    """Results of all runs, then those of the encoders from which they started, without
+    repetitions."""
     named = list(enumerate(zip(run_names(runs), runs, strict=True)))
     trained = [
         (number, run_name, run.trained[name])
         for number, (run_name, run) in named
         if _is_result(run.trained.get(name))
     ]
-    untrained = {
-        json.dumps(run.untrained[name], sort_keys=True): (run_name, run.untrained[name])
+    started = {
+        json.dumps([run.start_name, run.start[name]], sort_keys=True): (run_name, run)
         for _, (run_name, run) in reversed(named)
-        if _is_result(run.untrained.get(name))
+        if _is_result(run.start.get(name))
     }
-    starts = list(reversed(untrained.values()))
+    starts = list(reversed(started.values()))
     return [
         *trained,
         *(
-            (None, f"untrained, {run_name}" if len(starts) > 1 else "untrained", result)
-            for run_name, result in starts
+            (
+                None,
+                f"{run.start_name}, {run_name}" if len(starts) > 1 else run.start_name,
+                run.start[name],
+            )
+            for run_name, run in starts
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""From a run folder to its summary with pictures: what the trained and the untrained encoder make
+"""From a run folder to its summary with pictures: what the trained encoder and its start make
 of the same images."""
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ END = Position(step=10**6, num_steps=10**6 + 1, steps_per_epoch=1)
 def illustrated(
     folder: RunFolder, data: ImageData | None = None, *, backbone: nn.Module | None = None
 ) -> RunSummary:
-    """Summary of a run with the galleries of its trained and its untrained encoder.
+    """Summary of a run with the galleries of its trained encoder and of that from which it started.
 
     Args:
         folder: of the run.
@@ -50,12 +50,12 @@ def illustrated(
     # As for training, so that a few images of many are read, and not all of them.
     dataset = open_dataset(shown, config.data, image_size=size, is_training=True)
     views = Views(config.method_settings.views.resolve(size), image_size=size)
-    trained, untrained = load_encoders(folder, backbone=backbone)
+    trained, start = load_encoders(folder, backbone=backbone)
     method = load_method(folder, backbone=backbone)
     return replace(
         summary,
         gallery=_gallery(trained, method, dataset, views, seed=config.seed),
-        untrained_gallery=_gallery(untrained, None, dataset, views, seed=config.seed),
+        start_gallery=_gallery(start, None, dataset, views, seed=config.seed),
     )
 
 

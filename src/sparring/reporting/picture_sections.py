@@ -1,7 +1,7 @@
 """Sections of a report that show images: views, retrievals, maps, the bank's hardest negatives.
 
-Each encoder with a gallery has one line per query, the untrained encoder last; the lines of a query
-stand together.
+Each encoder with a gallery has one line per query, that from which it started last; the lines of a
+query stand together.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ShownEncoder:
 
     name: str
     number: int | None
-    """Number of the run, which gives the colour; None for the untrained encoder."""
+    """Number of the run, which gives the colour; None for what it started from."""
     gallery: Gallery
 
     @property
@@ -46,17 +46,19 @@ class ShownEncoder:
 
 
 def shown_encoders(runs: Sequence[RunSummary]) -> list[ShownEncoder]:
-    """The first runs with a gallery, and the first untrained gallery."""
+    """The first runs with a gallery, and the first of what a run started from."""
     named = enumerate(zip(run_names(runs), runs, strict=True))
     found = [
         ShownEncoder(name, number, run.gallery)
         for number, (name, run) in named
         if run.gallery is not None
     ][:MAX_ENCODERS]
-    untrained = next(
-        (run.untrained_gallery for run in runs if run.untrained_gallery is not None), None
-    )
-    return found if untrained is None else [*found, ShownEncoder("untrained", None, untrained)]
+    starts = [
+        ShownEncoder(run.start_name, None, run.start_gallery)
+        for run in runs
+        if run.start_gallery is not None
+    ]
+    return [*found, *starts[:1]]
 
 
 def picture_sections(runs: Sequence[RunSummary]) -> str:

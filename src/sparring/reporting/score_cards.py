@@ -16,13 +16,14 @@ from sparring.reporting.sentences import (
     percent,
     run_names,
     scored_protocols,
+    start_of,
 )
 from sparring.reporting.summary import RunSummary, Score
 
 
 def scores(runs: Sequence[RunSummary]) -> str:
-    """Section with a card per protocol: bars from the untrained encoder's score to the trained
-    one's."""
+    """Section with a card per protocol: bars from the score of the encoder from which a run started
+    to that of the trained one."""
     cards = [_score_card(protocol, runs) for protocol in scored_protocols(runs)]
     if not cards:
         return section(
@@ -33,8 +34,8 @@ def scores(runs: Sequence[RunSummary]) -> str:
             ),
         )
     lead = (
-        "The vertical mark is the score of the untrained encoder under the same protocol. A bar to "
-        "its right is what pretraining added; a striped one to its left is what it lost. Higher "
+        f"The vertical mark is the score of {start_of(runs)} under the same protocol. A bar to its "
+        "right is what pretraining added; a striped one to its left is what it lost. Higher "
         "scores are better."
     )
     return section("Scores", f'<div class="cards">{"".join(cards)}</div>', lead=lead)
@@ -42,11 +43,11 @@ def scores(runs: Sequence[RunSummary]) -> str:
 
 def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
     rows = []
-    untrained = [accuracy(run.untrained, protocol) for run in runs]
+    before_all = [accuracy(run.start, protocol) for run in runs]
     trained = [accuracy(run.trained, protocol) for run in runs]
-    top = max(value for value in (*untrained, *trained) if value is not None) * 1.04 or 1.0
+    top = max(value for value in (*before_all, *trained) if value is not None) * 1.04 or 1.0
     for number, (name, before, after) in enumerate(
-        zip(run_names(runs), untrained, trained, strict=True)
+        zip(run_names(runs), before_all, trained, strict=True)
     ):
         if after is not None:
             gain = "" if before is None else f"{round(100 * (after - before), 1) + 0.0:+.1f}"
@@ -60,14 +61,14 @@ def _score_card(protocol: str, runs: Sequence[RunSummary]) -> str:
                     top=top,
                 )
             )
-    starts: dict[float, str] = {}
-    for name, before in zip(run_names(runs), untrained, strict=True):
+    starts: dict[tuple[str, float], str] = {}
+    for name, run, before in zip(run_names(runs), runs, before_all, strict=True):
         if before is not None:
-            starts.setdefault(round(before, 4), name)
-    for value, name in starts.items():
+            starts.setdefault((run.start_name, round(before, 4)), name)
+    for (start, value), name in starts.items():
         rows.append(
             _bar(
-                swatch(None, f"untrained, {name}" if len(starts) > 1 else "untrained"),
+                swatch(None, f"{start}, {name}" if len(starts) > 1 else start),
                 value,
                 gain="",
                 color="untrained",
@@ -99,7 +100,7 @@ def _bar(name: str, value: float, *, gain: str, color: str, start: float | None,
         value: the score, in [0, 1].
         gain: text of the difference.
         color: name of the bar's colour.
-        start: score of the untrained encoder; None: the bar begins at 0.
+        start: score of the encoder from which the run started; None: the bar begins at 0.
         top: score at the right end.
     """
     left, right = sorted(100 * end / top for end in (start or 0.0, value))

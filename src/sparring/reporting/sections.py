@@ -45,7 +45,7 @@ def missing_note(text: str) -> str:
 
 
 def swatch(number: int | None, name: str, *, palette: str = "run") -> str:
-    """Name of a run after its colour; number None is the untrained encoder.
+    """Name of a run after its colour; number None is the encoder from which runs started.
 
     Args:
         number: of the run, or of a line.
@@ -84,8 +84,8 @@ def training(runs: Sequence[RunSummary]) -> str:
 
 
 def panel(runs: Sequence[RunSummary]) -> str:
-    """Section of the label-free measures: final values beside the untrained encoder's, and
-    curves."""
+    """Section of the label-free measures: final values beside those of the encoder from which
+    the runs started, and curves."""
     table = _panel_table(runs)
     plots = "".join(_plot(name, runs, width=2.75) for name in MEASURES)
     if not table and not plots:
@@ -108,11 +108,9 @@ def _panel_table(runs: Sequence[RunSummary]) -> str:
         for number, (name, run) in enumerate(zip(run_names(runs), runs, strict=True))
         if "geometry" in run.trained
     ]
-    untrained = next(
-        (run.untrained["geometry"] for run in runs if "geometry" in run.untrained), None
-    )
-    if untrained is not None:
-        columns.append((swatch(None, "untrained"), untrained))
+    start = next((run for run in runs if "geometry" in run.start), None)
+    if start is not None:
+        columns.append((swatch(None, start.start_name), start.start["geometry"]))
     rows = []
     for measure, (title, reading) in MEASURES.items():
         if any(measure in values for _, values in columns):

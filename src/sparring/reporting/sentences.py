@@ -9,11 +9,12 @@ from sparring.evaluation.catalogue import (
     headline_of,
     in_order,
     short_title_of,
-    worse_than_untrained,
+    worse_than_start,
 )
 from sparring.reporting.gallery import HardestNegatives, Retrieval
 from sparring.reporting.pools import HARMLESS, not_pooled, pools
 from sparring.reporting.summary import RunSummary, Score
+from sparring.training.encoder_names import start_phrase
 from sparring.training.metrics import alarm
 
 # Settings that may differ in a fair comparison: what is compared, and the seed.
@@ -21,8 +22,8 @@ _NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queu
 
 
 def headline(runs: Sequence[RunSummary]) -> list[str]:
-    """Clauses of the headline: the first score of every pool of runs, and that of the untrained
-    encoder."""
+    """Clauses of the headline: the first score of every pool of runs, and that of what
+    they started from."""
     protocol = first_protocol(runs)
     if protocol is None:
         return [f"{listed(list(by_method(runs)))}, not scored"]
@@ -35,10 +36,17 @@ def headline(runs: Sequence[RunSummary]) -> list[str]:
         words = (" scores", f" {short_title_of(protocol)}") if not clauses else ("", "")
         parenthesis = _parenthesis(pool.runs, scores)
         clauses.append(f"{pool.name}{parenthesis}{words[0]} {percent(mean(scores))}{words[1]}")
-    untrained = [score for run in runs if (score := accuracy(run.untrained, protocol)) is not None]
-    if untrained:
-        clauses.append(f"the untrained encoder {percent(mean(untrained))}")
-    return clauses
+    starts = defaultdict(list)
+    for run in runs:
+        if (score := accuracy(run.start, protocol)) is not None:
+            starts[start_phrase(run.start_name)].append(score)
+    return [*clauses, *(f"{phrase} {percent(mean(found))}" for phrase, found in starts.items())]
+
+
+def start_of(runs: Sequence[RunSummary]) -> str:
+    """What all of these runs started from, as sentences call it."""
+    names = {run.start_name for run in runs}
+    return start_phrase(names.pop()) if len(names) == 1 else "what each run started from"
 
 
 def _parenthesis(group: Sequence[RunSummary], scores: Sequence[float]) -> str:
@@ -99,18 +107,18 @@ def _sampling_error(runs: Sequence[RunSummary], protocol: str) -> list[str]:
         name: after - before
         for name, run in zip(run_names(runs), runs, strict=True)
         if (after := accuracy(run.trained, protocol)) is not None
-        and (before := accuracy(run.untrained, protocol)) is not None
+        and (before := accuracy(run.start, protocol)) is not None
     }
     worse = [name for name, gain in gains.items() if gain < -error]
     if worse:
         sentences.append(
-            f"{listed(worse)} scored below the untrained encoder by more than that: pretraining "
-            "has cost accuracy."
+            f"{listed(worse)} scored below {start_of(runs)} by more than that: pretraining has "
+            "cost accuracy."
         )
     small = [name for name, gain in gains.items() if abs(gain) <= error]
     if small:
         sentences.append(
-            f"The gain of {listed(small)} over the untrained encoder is no larger than that."
+            f"The gain of {listed(small)} over {start_of(runs)} is no larger than that."
         )
     return sentences
 
@@ -152,13 +160,14 @@ def fairness(runs: Sequence[RunSummary]) -> str | None:
 
 def warnings(runs: Sequence[RunSummary]) -> list[str]:
     """What the reader must know before any number: a collapsed encoder, one that is worse than
-    untrained, a bank that has left the images."""
+    its start, a bank that has left the images."""
     found = []
     for name, run in zip(run_names(runs), runs, strict=True):
         warning = run.trained.get("geometry", {}).get("warning")
         if warning:
             found.append(f"{name}: {warning}")
-        if (worse := worse_than_untrained(run.trained, run.untrained)) is not None:
+        worse = worse_than_start(run.trained, run.start, name=run.start_name)
+        if worse is not None:
             found.append(f"{name}: {worse}")
         record = {key: value for key in run.names() if (value := run.last(key)) is not None}
         astray = alarm(run.method, run.opponents, record)

@@ -10,6 +10,7 @@ from sparring.errors import RunError
 from sparring.methods import registry
 from sparring.regular_files import read_text
 from sparring.reporting.gallery import Gallery
+from sparring.training.encoder_names import TRAINED, start_among, start_name
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import ScoredResult, read_scores
@@ -35,8 +36,8 @@ class RunSummary:
     metrics: tuple[Record, ...] = ()
     trained: Mapping[str, Score] = field(default_factory=dict)
     """Scores of the trained encoder by protocol."""
-    untrained: Mapping[str, Score] = field(default_factory=dict)
-    """Scores of the initial encoder by protocol."""
+    start: Mapping[str, Score] = field(default_factory=dict)
+    """Scores of the encoder from which the run started, by protocol."""
     records: Mapping[str, ScoredResult] = field(default_factory=dict)
     """What each result of the trained encoder is of, by protocol."""
     scored_step: int | None = None
@@ -45,7 +46,12 @@ class RunSummary:
     quarantine: tuple[str, ...] = ()
     """Unreadable files, each with the reason after a tab."""
     gallery: Gallery | None = None
-    untrained_gallery: Gallery | None = None
+    start_gallery: Gallery | None = None
+
+    @property
+    def start_name(self) -> str:
+        """Name of the encoder from which the run started: `untrained` or `start weights`."""
+        return start_name(self.config.get("encoder", {}).get("weights"))
 
     @property
     def seed(self) -> int | None:
@@ -131,9 +137,9 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         note=note,
         config=config,
         metrics=tuple(read_metrics(path / "metrics.jsonl")),
-        trained={name: one.shown() for name, one in present["trained"].items()},
-        untrained={name: one.shown() for name, one in present["untrained"].items()},
-        records=present["trained"],
+        trained={name: one.shown() for name, one in present[TRAINED].items()},
+        start={name: one.shown() for name, one in present[start_among(present)].items()},
+        records=present[TRAINED],
         scored_step=scores.step,
         environment=RunFolder(path).read_environment(),
         quarantine=tuple(line for line in lines if line.strip()),

@@ -17,6 +17,7 @@ from sparring.methods.registry import method_class, opponent_class
 from sparring.models.backbones import Backbone, make_backbone
 from sparring.models.encoder import Encoder
 from sparring.models.heads import make_projector
+from sparring.models.layers import depths_from_output, freeze_stages
 from sparring.models.recomputation import recompute_activations
 from sparring.models.teacher import KeyNormSettings
 from sparring.optim.finite_check import FiniteCheck
@@ -142,11 +143,12 @@ def _make_encoder(
     torch.manual_seed(derived_seed(config.seed, "weights"))
     size, settings, channels = config.image_size, config.encoder, config.data.channels
     mean, std = settings.normalisation(channels)
-    network = (
-        make_backbone(settings, image_size=size, channels=channels)
-        if backbone is None
-        else Backbone(copied(backbone), image_size=size, channels=channels)
-    )
+    if backbone is None:
+        network = make_backbone(settings, image_size=size, channels=channels)
+    else:
+        backbone = copied(backbone)
+        freeze_stages(backbone, settings.frozen_stages, name=type(backbone).__name__)
+        network = Backbone(backbone, image_size=size, channels=channels)
     if start is not None:
         network.network.load_state_dict(start.state, strict=False)
     projector = make_projector(config.method_settings.projector, network.num_features)
@@ -207,5 +209,20 @@ def _make_players(config: RunConfig, method: Method, check: FiniteCheck) -> dict
             if parameter.requires_grad
         }
         settings, section = found[0]
-        players[name] = Player(name, learning, settings, check=check, section=section)
+        players[name] = Player(
+            *(name, learning, settings),
+            check=check,
+            section=section,
+            depths=_depths(module),
+        )
     return players
+
+
+def _depths(module: nn.Module) -> dict[str, int]:
+    """Depth of each parameter of a backbone in this module, by its name there."""
+    return {
+        f"{name}.network.{inner}".removeprefix("."): depth
+        for name, part in module.named_modules()
+        if isinstance(part, Backbone)
+        for inner, depth in depths_from_output(part.network).items()
+    }

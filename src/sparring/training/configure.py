@@ -1,6 +1,6 @@
 """Configuration from a user's request: a recipe, then the arguments, then single settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sparring.errors import ConfigError, unknown_name
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
+from sparring.training.continuing import with_start_settings
 from sparring.training.settings import RunConfig, TrainingSettings
 
 
@@ -47,10 +48,14 @@ def configure(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
+    report: Callable[[str], None] | None = None,
     **training: int | str | None,
 ) -> RunConfig:
     """Configuration of a run from the arguments of `sparring.train`, which are also options of the
     command.
+
+    Args:
+        report: receives a line about settings that were chosen because of `encoder.weights`.
 
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
@@ -64,9 +69,10 @@ def configure(
     own = registry.give("method", method) if method is not None else None
     around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
     names = [registry.give("opponent", name) for name in around]
+    shipped = find_recipe(recipe) if recipe is not None else {}
     tree = merged(
         {"method": registry.DEFAULT_METHOD},
-        find_recipe(recipe) if recipe is not None else {},
+        shipped,
         {"data": {"path": stored_path(data)}},
         {"method": own} if own is not None else {},
         {"opponent": names} if names else {},
@@ -75,7 +81,9 @@ def configure(
         {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
         settings or {},
     )
-    return RunConfig.from_tree(tree)
+    return RunConfig.from_tree(
+        with_start_settings(tree, recipe=shipped, backbone=backbone, report=report)
+    )
 
 
 def stored_path(data: ImageData) -> str:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from sparring.errors import CheckpointError, RunError
+from sparring.errors import CheckpointError, ConfigError, RunError
+from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
-from sparring.training.build import build_encoder
+from sparring.seeding import derived_seed
+from sparring.training.build import build_encoder, copied
 from sparring.training.checkpoint import encoder_state, newest_checkpoint
 from sparring.training.divergence import non_finite
 from sparring.training.given_network import given_again, load_start
 from sparring.training.run_folder import RunFolder
+from sparring.training.settings import RunConfig
 
 
 def load_encoder(
@@ -88,6 +91,48 @@ def encoders_and_step(
                 "column is the network given as backbone, as it is now"
             )
     return trained, untrained.eval().requires_grad_(False), step
+
+
+def drawn_anew(start: Encoder, config: RunConfig, *, device: torch.device) -> Encoder:
+    """Encoder of a run's network with random weights, as supervised learning from scratch starts
+    with, in evaluation mode and without gradients; no layer of it is frozen for good.
+
+    Args:
+        start: the encoder from which the run started.
+        config: configuration of the run; its seed gives the weights.
+        device: device of the encoder.
+
+    Raises:
+        ConfigError: for a network of one's own with a layer that has no `reset_parameters`.
+    """
+    config = config.changed(
+        encoder={"frozen_stages": 0}, training={"device": str(device), "sync_batch_norm": False}
+    )
+    network = None
+    if config.encoder.backbone.startswith(CUSTOM):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(config.seed, "weights"))
+            network = redrawn(start.backbone.network)
+    return build_encoder(config, network).eval().requires_grad_(False)
+
+
+def redrawn(network: nn.Module) -> nn.Module:
+    """A copy of a network whose weights its layers draw anew, all of which learn.
+
+    Raises:
+        ConfigError: if parameters belong to a layer that has no `reset_parameters`.
+    """
+    network = copied(network).requires_grad_(True)
+    for name, layer in network.named_modules():
+        reset = getattr(layer, "reset_parameters", None)
+        if reset is not None:
+            reset()
+        elif any(True for _ in layer.parameters(recurse=False)):
+            raise ConfigError(
+                f"this network of your own cannot be drawn anew: its {type(layer).__name__} "
+                f"({name or 'itself'}) has no reset_parameters()"
+            )
+    return network
 
 
 def _trained_and_step(

@@ -28,7 +28,7 @@ from sparring.training.checkpoint import (
 from sparring.training.divergence import Divergence
 from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import AgreedStop, StoppedAtOnce, stop_on_signal
-from sparring.training.metrics import MetricsFile, alarm, plain, scored
+from sparring.training.metrics import MetricsFile, alarm, learning_rates, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
 from sparring.training.rank_equality import require_equal_ranks
@@ -279,20 +279,13 @@ class Training:
     def _position(self) -> dict[str, float]:
         now = time.monotonic()
         num_images = (self.step + 1 - self._record_step) * self.config.training.batch_size
-        players = self.game.players
-        rates = {
-            f"learning_rate/{name}": player.learning_rate
-            for name, player in players.items()
-            if name != "encoder"
-        }
         return {
             "step": self.step,
             "epoch": round((self.step + 1) / self.loader.steps_per_epoch, 4),
             "seconds": round(now - self._clock, 3),
             "images_per_second": round(num_images / max(now - self._record_clock, 1e-9), 2),
             "unreadable_images": len(self.dataset.quarantine),
-            "learning_rate": players["encoder"].learning_rate,
-            **rates,
+            **learning_rates(self.game.players),
         }
 
     def _save_if_due(self) -> None:

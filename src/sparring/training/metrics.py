@@ -17,6 +17,7 @@ from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
 from sparring.methods import registry
 from sparring.methods.method import Method
+from sparring.optim.player import Player
 from sparring.regular_files import read_text
 from sparring.step_parts import step_part
 from sparring.training.checkpoint import RESUME
@@ -27,6 +28,10 @@ METRICS: Mapping[str, Metric] = {
     "seconds": Metric("time since the run began or was resumed"),
     "loss": Metric("what the encoder minimises, at this step", title="Loss"),
     "learning_rate": Metric("learning rate of the encoder's player"),
+    "learning_rate_lowest": Metric(
+        "learning rate of the encoder's deepest layer that learns; only with "
+        "`players.encoder.layer_decay` below 1"
+    ),
     "images_per_second": Metric(
         "images trained per second since the last record, all processes together"
     ),
@@ -72,6 +77,20 @@ def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
         if registry.is_known("opponent", name):
             found |= registry.opponent_class(name).metrics
     return found
+
+
+def learning_rates(players: Mapping[str, Player]) -> dict[str, float]:
+    """Learning rates of this step by metric: the encoder's, the lowest of its layers if they differ
+    by depth, and those of the other players."""
+    encoder = players["encoder"]
+    lowest = {"learning_rate_lowest": encoder.learning_rate * encoder.lowest_factor}
+    others = {
+        f"learning_rate/{name}": player.learning_rate
+        for name, player in players.items()
+        if name != "encoder"
+    }
+    is_decayed = encoder.settings.layer_decay < 1
+    return {"learning_rate": encoder.learning_rate, **(lowest if is_decayed else {}), **others}
 
 
 def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | int]) -> str | None:

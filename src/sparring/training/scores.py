@@ -1,8 +1,8 @@
 """The scores of a run: every result, with the images, the checkpoint and the settings it is of.
 
 `scores.json` holds them twice. `results` is the complete record. Above it stand, for people and for
-scripts, the latest results of the present checkpoint by protocol: `trained`, and `untrained` where
-the same was asked on the same images.
+scripts, the latest results of the present checkpoint by protocol: `trained`, and those of the
+encoder from which the run started (see `start_name`) where the same was asked on the same images.
 """
 
 import fcntl
@@ -17,10 +17,8 @@ from typing import Any, Self
 
 from sparring.config import Tree
 from sparring.errors import RunError
+from sparring.training.encoder_names import ENCODERS, TRAINED, start_among
 from sparring.training.run_folder import RunFolder
-
-ENCODERS = ("trained", "untrained")
-"""Names of the encoders that are scored: the run's, and the one from which it started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +100,8 @@ class ScoredResult:
         """Name for a file of this result's own, without an ending; the same for the same key."""
         digest = hashlib.blake2b(json.dumps(self.key).encode(), digest_size=6).hexdigest()
         protocol = re.sub(r"[^\w.-]+", "-", self.protocol)
-        return f"{protocol}-{self.encoder}-step-{self.step}-{digest}"
+        encoder = self.encoder.replace(" ", "-")
+        return f"{protocol}-{encoder}-step-{self.step}-{digest}"
 
     def shown(self) -> Tree:
         """The result as it stands under its protocol: it says its step and its test images."""
@@ -142,19 +141,19 @@ class Scores:
     def present(self) -> dict[str, dict[str, ScoredResult]]:
         """The latest results of the present checkpoint by encoder and protocol.
 
-        A result of the untrained encoder stands here only beside one of the trained encoder that
-        answers the same question.
+        A result of the encoder from which the run started stands here only beside one of the
+        trained encoder that answers the same question.
         """
-        trained, untrained = ENCODERS
-        shown: dict[str, dict[str, ScoredResult]] = {trained: {}, untrained: {}}
+        start = start_among([one.encoder for one in self.results])
+        shown: dict[str, dict[str, ScoredResult]] = {TRAINED: {}, start: {}}
         for one in self.results:
-            if one.encoder == trained and one.step == self.step:
-                shown[trained].pop(one.protocol, None)
-                shown[trained][one.protocol] = one
-        beside = {one.question: one for one in self.results if one.encoder == untrained}
-        for protocol, one in shown[trained].items():
+            if one.encoder == TRAINED and one.step == self.step:
+                shown[TRAINED].pop(one.protocol, None)
+                shown[TRAINED][one.protocol] = one
+        beside = {one.question: one for one in self.results if one.encoder == start}
+        for protocol, one in shown[TRAINED].items():
             if one.question in beside:
-                shown[untrained][protocol] = beside[one.question]
+                shown[start][protocol] = beside[one.question]
         return shown
 
     def tree(self) -> Tree:
@@ -206,8 +205,9 @@ class Scores:
         """Results of version 0.1 get the step of the checkpoint beside which they were found."""
         if self.step is not None:
             return self.at(step)
-        steps = dict(zip(ENCODERS, (step, 0), strict=True))
-        results = tuple(replace(one, step=steps[one.encoder]) for one in self.results)
+        results = tuple(
+            replace(one, step=step if one.encoder == TRAINED else 0) for one in self.results
+        )
         return replace(self, results=results, step=step)
 
 

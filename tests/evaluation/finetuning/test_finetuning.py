@@ -176,6 +176,8 @@ def test_the_untrained_encoder_learns_by_the_scratch_settings() -> None:
     untrained = semi_supervised(evaluated_encoder(name="untrained"), evaluation_data(), settings)
     assert trained["accuracy"] > untrained["accuracy"] + 0.2
     assert "from scratch" in untrained["note"]
+    start = semi_supervised(evaluated_encoder(name="start weights"), evaluation_data(), settings)
+    assert (start["accuracy"], start["note"]) == (trained["accuracy"], trained["note"])
 
 
 def test_lists_of_names_take_the_place_of_draws(tmp_path: Path) -> None:

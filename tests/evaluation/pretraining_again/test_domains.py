@@ -265,7 +265,7 @@ def test_from_a_fraction_on_the_whole_network_is_fine_tuned_with_the_rates_of_th
         tuning={"steps": 7},
         scratch={"steps": 9},
     )
-    for name, steps in {"trained": 7, "untrained": 9}.items():
+    for name, steps in {"trained": 7, "start weights": 7, "untrained": 9}.items():
         result = domains(evaluated_encoder(name=name), evaluation_data(), asked)
         assert calls.pop() == (24, steps, True, 3)
         assert not calls

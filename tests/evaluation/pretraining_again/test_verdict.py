@@ -8,7 +8,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 from tiny_encoders import coloured, encoder, evaluated_encoder, state_digest
+from torch import nn
 
+import games
 from sparring.errors import ConfigError, DataError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning import finetuning
@@ -17,10 +19,14 @@ from sparring.evaluation.pretraining_again.external_encoders import external_enc
 from sparring.evaluation.pretraining_again.verdict import (
     Approach,
     VerdictSettings,
+    _starts,
     judgement,
     verdict,
 )
 from sparring.models.encoder import Encoder
+from sparring.training.build import build_encoder
+from sparring.training.encoders import drawn_anew
+from told import Told
 
 SHORT = FineTuningSettings(
     steps=3, batch_size=8, backbone_learning_rate=0.05, head_learning_rate=0.2
@@ -70,6 +76,90 @@ def test_the_sentence_names_a_better_encoder_from_elsewhere_and_distrusts_a_sing
     )
     assert "resnet50" not in judgement(rows([0.6, 0.62], [0.5, 0.5], [0.61, 0.8]), labels=9)
     assert "no evidence" in judgement(rows([0.6], [0.5]), labels=9)
+
+
+@pytest.mark.parametrize(
+    ("start", "begins"),
+    [
+        ([0.5, 0.59], "Continuing pays here: with 9 labels this run reaches 61.0 % (fine-tuned)"),
+        ([0.5, 0.61], "Continuing makes no clear difference: with"),
+        ([0.7, 0.63], "Continuing does not pay here: with"),
+    ],
+)
+def test_continuing_and_pretraining_are_judged_separately(start: list[float], begins: str) -> None:
+    alone = Approach("start weights", "fine-tuned", start, 0, is_start=True)
+    frozen = Approach("start weights", "frozen, linear probe", [0.1, 0.1], 0, is_start=True)
+    sentence = judgement([*rows([0.6, 0.62], [0.5, 0.59]), frozen, alone], labels=9)
+    assert sentence.startswith(begins)
+    assert f"the start weights alone {50 * sum(start):.1f} % (fine-tuned), 2 draws." in sentence
+    assert " Pretraining pays here: with 9 labels" in sentence
+    assert "better than both" not in sentence
+
+
+def test_without_rows_from_scratch_continuing_alone_is_judged() -> None:
+    ours = [row for row in rows([0.6, 0.62], [0.5]) if row.is_ours]
+    alone = Approach("start weights", "fine-tuned", [0.5, 0.5], 0, is_start=True)
+    sentence = judgement([*ours, alone], labels=9)
+    assert sentence.startswith("Continuing pays here")
+    assert "retraining" not in sentence
+
+
+def test_a_run_from_weights_stands_beside_them_and_an_encoder_drawn_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = games.config(
+        "simclr", encoder={"width": 0.0625, "weights": "file.pth", "frozen_stages": 2}, seed=3
+    )
+    start = EvaluatedEncoder("start weights", encoder(seed=1))
+    who, asked = EvaluatedEncoder("trained", encoder(), start), []
+    original = finetuning.fine_tuned
+
+    def watched(network: Encoder, *more: object, **named: object) -> object:
+        asked.append((network.backbone.frozen, state_digest(network.backbone), named["settings"]))
+        return original(network, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finetuning, "fine_tuned", watched)
+    scratch = SHORT.model_copy(update={"steps": 2})
+    result = verdict(
+        who,
+        EvaluationData(coloured(12), coloured(6, seed=1), image_size=16, config=config),
+        VerdictSettings(draws=1, tuning=SHORT, scratch=scratch),
+    )
+    assert [row[:2] for row in result["table"]["rows"]] == [
+        ["untrained", "linear probe"],
+        ["untrained", "supervised from scratch"],
+        ["start weights", "frozen, linear probe"],
+        ["start weights", "fine-tuned"],
+        ["start weights, continued", "linear probe"],
+        ["start weights, continued", "fine-tuned"],
+    ]
+    drawn = build_encoder(games.config("simclr", encoder={"width": 0.0625}, seed=3)).backbone
+    assert asked == [
+        (frozenset(), state_digest(drawn), scratch),
+        (frozenset(), state_digest(encoder(seed=1).backbone), SHORT),
+        (frozenset(), state_digest(encoder().backbone), SHORT),
+    ]
+    best = max(row[2] for row in result["table"]["rows"][2:4])
+    assert result["start_weights"] == best
+    assert result["note"].startswith("Continuing")
+
+
+def test_a_network_of_ones_own_that_cannot_be_drawn_anew_has_no_rows_from_scratch() -> None:
+    config = games.config("simclr", encoder={"backbone": "custom:Own", "weights": "file.pth"})
+    own = build_encoder(config, nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    assert not torch.equal(
+        drawn_anew(own, config, device=CPU).backbone.network[0].weight,  # type: ignore[index]
+        own.backbone.network[0].weight,  # type: ignore[index]
+    )
+    own.backbone.network.append(nn.Module())  # type: ignore[operator]
+    own.backbone.network[2].scale = nn.Parameter(torch.ones(1))  # type: ignore[index]
+    with pytest.raises(ConfigError, match=r"its Module \(2\) has no reset_parameters\(\)"):
+        drawn_anew(own, config, device=CPU)
+    told = Told()
+    data = EvaluationData(coloured(9), image_size=16, config=config, listener=told)
+    start = EvaluatedEncoder("start weights", own)
+    assert _starts(EvaluatedEncoder("trained", own, start), data) == (start, None)
+    assert any("verdict: no rows from scratch, since this network" in line for line in told.lines)
 
 
 @pytest.mark.slow

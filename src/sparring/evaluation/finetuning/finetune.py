@@ -23,6 +23,7 @@ from sparring.evaluation.resident_images import resident
 from sparring.evaluation.split import split
 from sparring.measures.accuracy import ACCURACIES, AccuracyName
 from sparring.seeding import derived_seed
+from sparring.training.encoder_names import UNTRAINED
 
 PROTOCOL = Protocol(
     name="finetune",
@@ -83,7 +84,7 @@ def finetune(
     classified, tried, metric = data.classes, [], _metric(data, settings)
     measure = ACCURACIES[metric]
     candidates = _candidates(
-        settings, settings.tuning if evaluated.is_trained else settings.scratch
+        settings, settings.tuning if evaluated.name != UNTRAINED else settings.scratch
     )
     best = candidates[0]
     if len(candidates) > 1:

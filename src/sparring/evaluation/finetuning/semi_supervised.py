@@ -25,6 +25,7 @@ from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
 from sparring.regular_files import read_text
 from sparring.seeding import derived_seed
+from sparring.training.encoder_names import UNTRAINED
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -125,7 +126,7 @@ def semi_supervised(
         ]
         for fraction in settings.fractions
     }
-    tuning = settings.tuning if evaluated.is_trained else settings.scratch
+    tuning = settings.tuning if evaluated.name != UNTRAINED else settings.scratch
     accuracies: dict[str, list[float]] = {}
     predicted: dict[str, Tensor] = {}
     for name, draws in budgets.items():
@@ -147,7 +148,7 @@ def semi_supervised(
         "spread": first_spread,
         "draws": accuracies,
         "note": "fine-tuned from the pretrained encoder"
-        if evaluated.is_trained
+        if evaluated.name != UNTRAINED
         else "supervised from scratch on the same labels",
         "table": table(
             ["labels", "images", "accuracy %", "spread %", "draws"],

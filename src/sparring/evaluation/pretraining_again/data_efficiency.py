@@ -34,6 +34,7 @@ from sparring.evaluation.protocol import Protocol, Result, curves, spread, table
 from sparring.measures.knn import knn_accuracy
 from sparring.models.encoder import Encoder
 from sparring.seeding import generator
+from sparring.training.encoder_names import start_name, start_phrase
 from sparring.training.settings import RunConfig
 
 PROTOCOL = Protocol(
@@ -89,6 +90,11 @@ class Experiment:
     """Indices of the images that pretraining may see: all but those held out for the score."""
     data: EvaluationData
     settings: DataEfficiencySettings
+
+    @property
+    def start(self) -> str:
+        """Name of the encoders from which the run's pretrainings start."""
+        return start_name(next(iter(self.configs.values())).encoder.weights)
 
     def rows(self, count: int, seed: int) -> npt.NDArray[np.int64]:
         """Images of one pretraining, in rising order."""
@@ -231,7 +237,7 @@ def _result(
         "seeds": list(settings.seeds),
         "shares": list(settings.shares),
         "images": list(experiment.counts),
-        "scores": {**lines, "untrained": list(untrained)},
+        "scores": {**lines, experiment.start: list(untrained)},
         **experiment.data.classes.sizes,
         "table": _table(experiment, lines, untrained),
         "curves": _curves(experiment, lines, untrained),
@@ -249,8 +255,8 @@ def _result(
         notes.append(saving_sentence(run, result["factor"], len(settings.seeds)))
         if spread([scores[-1] for scores in lines[control]])[0] <= spread(untrained)[0]:
             result["warning"] = (
-                "the control on all images is no better than the untrained encoder, so "
-                "reaching it says nothing"
+                "the control on all images is no better than "
+                f"{start_phrase(experiment.start)}, so reaching it says nothing"
             )
     return {**result, "note": "; ".join(notes)}
 
@@ -294,7 +300,7 @@ def _curves(
         for method, line in lines.items()
     }
     floor = spread(untrained)[0]
-    drawn["untrained"] = [
+    drawn[experiment.start] = [
         (float(experiment.counts[0]), floor),
         (float(experiment.counts[-1]), floor),
     ]

@@ -45,6 +45,7 @@ from sparring.evaluation.pretraining_again.pretraining import (
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.measures.accuracy import top_1
 from sparring.seeding import derived_seed
+from sparring.training.encoder_names import UNTRAINED
 
 FALLBACK_PENALTY = 0.1
 """Weight penalty where no class has two labelled images, so that no image can be held out to choose
@@ -183,13 +184,14 @@ class Scorer:
         seed: int,
         what: str,
     ) -> float:
+        own = self._settings
         classifier = fine_tuned(
             evaluated.trainable_copy(),
             self._images.dataset,
             rows,
             case.targets[rows],
             num_classes=case.num_classes,
-            settings=self._settings.tuning if evaluated.is_trained else self._settings.scratch,
+            settings=own.scratch if evaluated.name == UNTRAINED else own.tuning,
             seed=seed,
             progress=self._data.progress(what),
         )

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
+from sparring.errors import ConfigError
 from sparring.evaluation.data import EvaluatedEncoder, EvaluationData
 from sparring.evaluation.finetuning.finetuning import (
     FineTuningSettings,
@@ -21,7 +22,10 @@ from sparring.evaluation.pretraining_again.external_encoders import external_enc
 from sparring.evaluation.protocol import Protocol, Result, spread, table
 from sparring.evaluation.split import labelled_rows
 from sparring.measures.accuracy import top_1
+from sparring.models.encoder import Encoder
 from sparring.seeding import derived_seed
+from sparring.training.encoder_names import START_WEIGHTS, UNTRAINED
+from sparring.training.encoders import drawn_anew
 from sparring.training.metrics import read_metrics
 
 PROTOCOL = Protocol(
@@ -41,6 +45,10 @@ PROTOCOL = Protocol(
 )
 
 
+THIS_RUN, CONTINUED = "this run", f"{START_WEIGHTS}, continued"
+"""Name of the run's own rows; the second one if it started from weights."""
+
+
 class VerdictSettings(Settings):
     """Settings of `verdict`."""
 
@@ -51,7 +59,7 @@ class VerdictSettings(Settings):
     tuning: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.05, head_learning_rate=0.05, weight_decay=5e-4
     )
-    """Fine-tuning of pretrained encoders."""
+    """Fine-tuning of pretrained encoders, start weights among them."""
     scratch: FineTuningSettings = FineTuningSettings(
         steps=600, backbone_learning_rate=0.1, head_learning_rate=0.1, weight_decay=5e-4
     )
@@ -77,6 +85,8 @@ class Approach:
     is_ours: bool = False
     is_without: bool = False
     """Whether the row needs no pretraining."""
+    is_start: bool = False
+    """Whether it is of the weights from which this run started."""
     predicted: tuple[Int[Tensor, "test"], ...] = ()
     """Predicted classes of each draw."""
 
@@ -87,8 +97,8 @@ class Approach:
 
 
 def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: VerdictSettings) -> Result:
-    """Accuracy of this run beside the untrained encoder, supervised learning from scratch and
-    external encoders, with equal labels.
+    """Accuracy of this run beside the untrained encoder, supervised learning from scratch, the
+    weights from which it started, if any, and external encoders, with equal labels.
 
     Raises:
         ConfigError: for an encoder from elsewhere that does not exist.
@@ -116,13 +126,14 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
     ]
     sentence = judgement(rows, labels=len(draws[0]))
     columns = ["encoder", "classifier", "accuracy %", "spread %", "images learned from"]
-    ours, without = (
-        max((r for r in rows if getattr(r, kind)), key=lambda r: r.mean)
-        for kind in ("is_ours", "is_without")
-    )
+    best = {
+        name: row.mean
+        for name, kind in (("without_pretraining", "is_without"), ("start_weights", "is_start"))
+        for row in _best(rows, kind)
+    }
     return {
-        "accuracy": ours.mean,
-        "without_pretraining": without.mean,
+        "accuracy": _best(rows, "is_ours")[0].mean,
+        **best,
         "draws": {f"{row.name}, {row.how}": row.accuracies for row in rows},
         "note": sentence,
         "table": table(columns, cells, title=f"{len(draws[0]):,} labels, {len(draws)} draws"),
@@ -140,38 +151,54 @@ def verdict(evaluated: EvaluatedEncoder, data: EvaluationData, settings: Verdict
 
 
 def judgement(rows: list[Approach], *, labels: int) -> str:
-    """Sentence that says whether pretraining pays: a difference counts if every draw of the better
-    is above every draw of the other.
+    """Sentence that says whether pretraining pays, after one that says whether continuing from
+    start weights does: a difference counts if every draw of the better is above every draw of the
+    other.
 
     Args:
-        rows: at least one of this run and one without pretraining.
+        rows: at least one of this run, and one without pretraining or one of its start weights.
         labels: how many were used.
     """
-    ours = max((row for row in rows if row.is_ours), key=lambda row: row.mean)
-    without = max((row for row in rows if row.is_without), key=lambda row: row.mean)
-    figures = (
-        f"with {labels:,} labels this run reaches {100 * ours.mean:.1f} % ({ours.how}) and "
-        "the best without pretraining "
-        f"{100 * without.mean:.1f} % ({without.name}, {without.how})"
-    )
-    if min(ours.accuracies) > max(without.accuracies):
-        verdict = "Pretraining pays here"
-    elif max(ours.accuracies) < min(without.accuracies):
-        verdict = "Pretraining does not pay here"
-    else:
-        verdict = "No clear difference"
+    (ours,) = _best(rows, "is_ours")
+    count = len(ours.accuracies)
+    draws = "a single draw, which is no evidence" if count == 1 else f"{count} draws"
     others = [
         row
         for row in rows
-        if not (row.is_ours or row.is_without) and min(row.accuracies) > max(ours.accuracies)
+        if not (row.is_ours or row.is_without or row.is_start)
+        and min(row.accuracies) > max(ours.accuracies)
     ]
     better = f"; {max(others, key=lambda row: row.mean).name} is better than both" if others else ""
-    draws = (
-        "a single draw, which is no evidence"
-        if len(ours.accuracies) == 1
-        else f"{len(ours.accuracies)} draws"
-    )
-    return f"{verdict}: {figures}, {draws}{better}."
+    continuing = [("Continuing", f"the {row.name} alone", row) for row in _best(rows, "is_start")]
+    scratch = [
+        ("Pretraining", "the best without pretraining", row) for row in _best(rows, "is_without")
+    ]
+    sentences = [
+        f"{_compared(what, ours, other)}: with {labels:,} labels this run reaches "
+        f"{100 * ours.mean:.1f} % ({ours.how}) and {whose} {100 * other.mean:.1f} % "
+        f"({_shown(other)}), {draws}"
+        for what, whose, other in (*continuing, *scratch)
+    ]
+    return f"{'. '.join(sentences)}{better}."
+
+
+def _best(rows: list[Approach], kind: str) -> list[Approach]:
+    """The row of a kind with the highest mean, alone in a list; none if there is no such row."""
+    found = [row for row in rows if getattr(row, kind)]
+    return [max(found, key=lambda row: row.mean)] if found else []
+
+
+def _compared(what: str, ours: Approach, other: Approach) -> str:
+    """What every draw of both says of `Continuing` or of `Pretraining`."""
+    if min(ours.accuracies) > max(other.accuracies):
+        return f"{what} pays here"
+    if max(ours.accuracies) < min(other.accuracies):
+        return f"{what} does not pay here"
+    return f"{what} makes no clear difference" if what == "Continuing" else "No clear difference"
+
+
+def _shown(row: Approach) -> str:
+    return row.how if row.is_start else f"{row.name}, {row.how}"
 
 
 def _rows(
@@ -182,12 +209,9 @@ def _rows(
     draws: list[Tensor],
 ) -> Iterator[Approach]:
     """Rows of the table, one after the other."""
-    untrained, labels = evaluated.origin, data.classes.test_labels
-    assert untrained is not None
-    pretraining, tuned = (
-        _pretraining_images(data),
-        settings.tuning.steps * settings.tuning.batch_size,
-    )
+    start, untrained = _starts(evaluated, data)
+    tuning, labels = settings.tuning, data.classes.test_labels
+    pretraining, tuned = _pretraining_images(data), tuning.steps * tuning.batch_size
 
     def row(name: str, how: str, predicted: list[Tensor], images: int) -> Approach:
         """Row of the table from an approach's predictions, one tensor for each draw."""
@@ -196,24 +220,48 @@ def _rows(
             how,
             [top_1(found, labels) for found in predicted],
             images,
-            is_ours=name == "this run",
-            is_without=name == "untrained",
+            is_ours=name in (THIS_RUN, CONTINUED),
+            is_without=name == UNTRAINED,
+            is_start=name == START_WEIGHTS,
             predicted=tuple(predicted),
         )
 
-    yield row("untrained", "linear probe", _linear(untrained, data, draws), 0)
-    scratch, how = settings.scratch, "supervised from scratch"
-    yield row("untrained", how, _tuned(untrained, data, scratch, draws), tuned)
-    if settings.whole_budget and pretraining:
-        steps = scratch.steps + round(pretraining / scratch.batch_size)
-        found = _tuned(untrained, data, scratch.model_copy(update={"steps": steps}), draws)
-        yield row("untrained", f"{how}, whole budget", found, tuned + pretraining)
+    if untrained is not None:
+        scratch, how = settings.scratch, "supervised from scratch"
+        yield row(UNTRAINED, "linear probe", _linear(untrained, data, draws), 0)
+        yield row(UNTRAINED, how, _tuned(untrained, data, scratch, draws), tuned)
+        if settings.whole_budget and pretraining:
+            steps = scratch.steps + round(pretraining / scratch.batch_size)
+            found = _tuned(untrained, data, scratch.model_copy(update={"steps": steps}), draws)
+            yield row(UNTRAINED, f"{how}, whole budget", found, tuned + pretraining)
     for other in others:
         yield row(other.name, "linear probe", _linear(other, data, draws), 0)
-        yield row(other.name, "fine-tuned", _tuned(other, data, settings.tuning, draws), 0)
-    yield row("this run", "linear probe", _linear(evaluated, data, draws), pretraining)
-    found = _tuned(evaluated, data, settings.tuning, draws)
-    yield row("this run", "fine-tuned", found, pretraining + tuned)
+        yield row(other.name, "fine-tuned", _tuned(other, data, tuning, draws), 0)
+    if start is not None:
+        yield row(START_WEIGHTS, "frozen, linear probe", _linear(start, data, draws), 0)
+        yield row(START_WEIGHTS, "fine-tuned", _tuned(start, data, tuning, draws), 0)
+    ours = THIS_RUN if start is None else CONTINUED
+    yield row(ours, "linear probe", _linear(evaluated, data, draws), pretraining)
+    yield row(ours, "fine-tuned", _tuned(evaluated, data, tuning, draws), pretraining + tuned)
+
+
+def _starts(
+    evaluated: EvaluatedEncoder, data: EvaluationData
+) -> tuple[EvaluatedEncoder | None, EvaluatedEncoder | None]:
+    """Start weights of the run, if it has any, and an untrained encoder of the same network, all of
+    whose layers learn, if its layers can be drawn anew."""
+    origin = evaluated.origin
+    assert origin is not None
+    if origin.name == UNTRAINED:
+        return None, origin
+    assert isinstance(origin.encoder, Encoder)
+    assert data.config is not None
+    try:
+        drawn = drawn_anew(origin.encoder, data.config, device=data.device)
+    except ConfigError as error:
+        data.report(f"verdict: no rows from scratch, since {error}")
+        return origin, None
+    return origin, EvaluatedEncoder(UNTRAINED, drawn)
 
 
 def _linear(
