@@ -11,6 +11,7 @@ from sparring.evaluation.data import EvaluationData
 from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Chosen, Result, without_predictions
 from sparring.files import write_atomically
+from sparring.training.keep_best import chosen_by
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import ENCODERS, ScoredResult, add_result, read_scores
 
@@ -35,6 +36,7 @@ class ScoreRecord:
         self._folder, self._seed = folder, seed
         self._steps = dict(zip(ENCODERS, (step, 0), strict=True))
         self._chosen = {one.name: one for one in protocols}
+        self._chosen_by = dict(zip(ENCODERS, (chosen_by(folder), ""), strict=True))
 
     def keep(self, data: EvaluationData, encoder: str, protocol: str, result: Result) -> None:
         """Write a result into scores.json, and its predictions beside it.
@@ -59,6 +61,7 @@ class ScoreRecord:
             seed=self._seed,
             train=train,
             test=test,
+            chosen_by=self._chosen_by[encoder],
             version=version("sparring"),
             time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             result=without_predictions(result),

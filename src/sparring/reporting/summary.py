@@ -68,7 +68,12 @@ class RunSummary:
         """Steps that were made; None if that was not recorded."""
         last = self.last("step")
         recorded = None if last is None else int(last) + 1
-        return recorded if self.scored_step is None else self.scored_step
+        return recorded if self.scored_step is None or self.chosen_by else self.scored_step
+
+    @property
+    def chosen_by(self) -> str:
+        """How the scored encoder was chosen among the run's; empty for the last one."""
+        return next((one.chosen_by for one in self.records.values() if one.chosen_by), "")
 
     @property
     def planned_steps(self) -> int | None:

@@ -23,12 +23,12 @@ from sparring.training.checkpoint import (
     keeping_previous,
     newest_checkpoint,
     restore_game,
-    save_backbone,
     save_checkpoint,
 )
 from sparring.training.divergence import Divergence
 from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import AgreedStop, StoppedAtOnce, stop_on_signal
+from sparring.training.keep_best import BestLook, save_result
 from sparring.training.metrics import MetricsFile, alarm, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
@@ -87,6 +87,7 @@ class Training:
         self.monitor = Monitor(
             self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed
         )
+        self.best = BestLook(training, self.folder, num_labels=self.monitor.num_labels)
 
     @property
     def num_steps(self) -> int:
@@ -95,8 +96,9 @@ class Training:
 
     @property
     def last_step(self) -> int:
-        """Number of steps after which this run stops; smaller in a trial."""
-        return min(self.num_steps, self.config.training.max_steps or self.num_steps)
+        """Number of steps after which this run stops; smaller in a trial, or by the stop rule."""
+        ends = (self.num_steps, self.config.training.max_steps, self.best.stops_at)
+        return min(end for end in ends if end is not None)
 
     @cached_property
     def conditions(self) -> dict[str, str | int]:
@@ -121,6 +123,7 @@ class Training:
             self.game, path, content, own_settings=own_settings
         )
         self._is_last_lost = path != self.folder.checkpoint
+        self.best.restore(content, path)
         try:
             self._divergence.require_finite()
         except TrainingError as error:
@@ -170,7 +173,8 @@ class Training:
                 self.folder.write_quarantine(self.dataset.quarantine)
         if stop.is_set:
             raise KeyboardInterrupt
-        self._save_backbone()
+        if distributed.is_main():
+            save_result(self.folder, self.config, self.game.encoder, step=self.step)
 
     def seconds_per_step(self, steps: int) -> float:
         """Time of one of the run's last steps in seconds, measured by running them now. The
@@ -195,8 +199,10 @@ class Training:
         for fed in self.follow(self.feed.steps(epoch, first)):
             metrics = self._run_step(fed)
             self.compiler.end_step(self.step)
-            self._record(metrics, file)
+            is_look = self._record(metrics, file)
             self.step += 1
+            if is_look:
+                self.best.settle()
             self._save_if_due()
             if self.step % self.config.training.compare_steps == 0:
                 require_equal_ranks(self.game, step=self.step)
@@ -255,15 +261,16 @@ class Training:
         except TrainingError as error:
             raise self._stopped(error) from None
 
-    def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
+    def _record(self, metrics: Metrics, file: MetricsFile | None) -> bool:
+        """Record a step if it is time, and return whether the monitor looks after it."""
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
         is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
         if not (is_look or self.step % self.config.training.log_steps == 0):
-            return
+            return False
         self._stop_if_diverged()  # in all processes, which see equal losses
         if file is None:
-            return
+            return is_look
         record, warning = {**self._position(), **plain(scored(metrics, self._labels))}, None
         if is_look:
             self._require_finite()
@@ -272,11 +279,13 @@ class Training:
             except TrainingError as error:
                 raise self._stopped(error) from None
             record |= plain(found)
+            self.best.note(record, step=self.step + 1)
             warning = warning or alarm(self.config.method, self.config.opponent, record)
         file.write(record)
         if self.observe is not None:
             self.observe(self.position(), record, warning)
         self._record_clock, self._record_step = time.monotonic(), self.step + 1
+        return is_look
 
     def _position(self) -> dict[str, float]:
         now = time.monotonic()
@@ -298,10 +307,8 @@ class Training:
         }
 
     def _save_if_due(self) -> None:
-        if (
-            time.monotonic() - self._checkpoint_clock
-            >= 60 * self.config.training.checkpoint_minutes
-        ):
+        seconds = time.monotonic() - self._checkpoint_clock
+        if self.best.is_new or seconds >= 60 * self.config.training.checkpoint_minutes:
             self._save()
 
     def _save(self) -> None:
@@ -310,7 +317,7 @@ class Training:
         self._require_finite()
         if self._saved_step != self.step or self._is_last_lost:
             text = toml_text(self.config.tree())
-            mark_scores(self.folder, self.step)
+            mark_scores(self.folder, self.best.result(self.step))
             self.folder.sync_metrics()
             with keeping_previous(
                 self.folder.checkpoint,
@@ -323,19 +330,9 @@ class Training:
                     step=self.step,
                     config=text,
                     conditions=self.conditions,
+                    best=self.best.tree(),
                 )
+            self.best.keep()
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
             self._is_last_lost, self._exploded = False, self._divergence.exploded()
             self._tell_kept()
-
-    def _save_backbone(self) -> None:
-        if distributed.is_main():
-            encoder = self.config.encoder
-            metadata = {
-                "backbone": encoder.backbone,
-                "method": "+".join((self.config.method, *self.config.opponent)),
-                "steps": str(self.step),
-            }
-            save_backbone(
-                self.folder.backbone, self.game.encoder.backbone.network, metadata=metadata
-            )

@@ -39,6 +39,7 @@ FREE = {
     "training.checkpoint_minutes",
     "training.compare_steps",
     "training.keep_checkpoints",
+    "training.stop_after_looks",
 }
 """Settings that are no part of the experiment. Where the images lie and which device computes is
 checked by what is found there."""

@@ -14,11 +14,12 @@ from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.build import build
-from sparring.training.checkpoint import load_checkpoint
+from sparring.training.checkpoint import restore_game
 from sparring.training.compilation import compile_networks, decision
 from sparring.training.determinism import as_configured
 from sparring.training.devices import device_note
 from sparring.training.given_network import given_again, keep_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.listener import Listener
 from sparring.training.loop import Training
 from sparring.training.opponent_pretraining import PretrainingCache, lasting
@@ -178,7 +179,7 @@ def require_unchanged_classes(
 def load_method(
     folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
 ) -> Method | None:
-    """Method of a run's last checkpoint, in evaluation mode and without gradients.
+    """Method of the checkpoint that is evaluated, in evaluation mode and without gradients.
 
     Args:
         folder: run folder.
@@ -195,7 +196,8 @@ def load_method(
         return None
     config = config.changed(training={"device": device, "sync_batch_norm": False})
     game = build(config, given_again(folder, backbone))
-    load_checkpoint(folder.checkpoint, game)
+    found = evaluated_checkpoint(folder)
+    restore_game(game, found.path, found.content)
     return game.method.eval().requires_grad_(False)
 
 

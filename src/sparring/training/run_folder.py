@@ -45,6 +45,7 @@ class RunFolder:
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoint" / "last.pt"
+        self.best = self.path / "checkpoint" / "best.pt"
         self.backbone = self.path / "backbone.safetensors"
         self.initial = self.path / "initial.safetensors"
         self.scores = self.path / "scores.json"
