@@ -11,14 +11,8 @@ if TYPE_CHECKING:
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
 ]
-DataOption = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="PATH",
-        help="Folder of images, parquet file or folder, or text/CSV list of files.",
-    ),
-]
+DATA_HELP = "Folder of images, parquet file or folder, or text/CSV list of files."
+DataOption = Annotated[str, typer.Option("--data", metavar="PATH", help=DATA_HELP)]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,6 +8,7 @@ import typer
 
 from sparring.command.error_exit import exit_on_interrupt
 from sparring.command.options import (
+    DATA_HELP,
     BatchOption,
     DataOption,
     EpochsOption,
@@ -88,8 +89,23 @@ def plan(
 
 
 def train(
-    data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help=f"{DATA_HELP} Default: those of --from.")
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the whole state of another run, with its settings and a fresh "
+            "schedule.",
+        ),
+    ] = None,
+    keep_optimizer: Annotated[
+        bool,
+        typer.Option("--keep-optimizer", help="With --from, take the state of the optimisers too."),
+    ] = False,
     method: Annotated[
         str | None, typer.Option(help="See `sparring methods`; default: adco.")
     ] = None,
@@ -132,6 +148,8 @@ def train(
             opponent=opponent,
             recipe=recipe,
             settings=settings_tree(settings),
+            start_from=start_from,
+            keep_optimizer=keep_optimizer,
             resume_if_exists=resume_if_exists,
             listener=display,
             epochs=epochs,

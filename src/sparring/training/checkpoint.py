@@ -241,7 +241,12 @@ def load_checkpoint(path: Path, game: Game, *, own_settings: bool = False) -> in
 
 
 def restore_game(
-    game: Game, path: Path, content: Mapping[str, Any], *, own_settings: bool = False
+    game: Game,
+    path: Path,
+    content: Mapping[str, Any],
+    *,
+    own_settings: bool = False,
+    players: bool = True,
 ) -> int:
     """Restore a game from a checkpoint that has been read; see `load_checkpoint`.
 
@@ -250,10 +255,11 @@ def restore_game(
         path: file of the checkpoint, for messages.
         content: content of the checkpoint.
         own_settings: see `load_checkpoint`.
+        players: whether the state of the optimisers is restored too.
     """
     try:
         game.method.load_state_dict(content["method"])
-        for name, player in game.players.items():
+        for name, player in game.players.items() if players else ():
             player.load_state_dict(content["players"][name], own_settings=own_settings)
         return int(content["step"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:

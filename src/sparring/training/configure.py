@@ -46,10 +46,14 @@ def configure(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
+    base: Mapping[str, Any] | None = None,
     **training: int | str | None,
 ) -> RunConfig:
     """Configuration of a run from the arguments of `sparring.train`, which are also options of the
     command.
+
+    Args:
+        base: settings of another run, before which everything else goes; None: the defaults.
 
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
@@ -65,6 +69,7 @@ def configure(
     names = [registry.give("opponent", name) for name in around]
     tree = merged(
         {"method": registry.DEFAULT_METHOD},
+        base or {},
         find_recipe(recipe) if recipe is not None else {},
         {"data": {"path": stored_path(data)}},
         {"method": own} if own is not None else {},

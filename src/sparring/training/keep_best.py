@@ -1,5 +1,5 @@
-"""The best look of a run: the checkpoint that is kept of it, what reads it, and the rule that ends a
-run after looks without a better one.
+"""The best look of a run: the checkpoint that is kept of it, what reads it, and the rule that ends
+a run after looks without a better one.
 
 A checkpoint says which look was the best so far, so that a resumed run goes on comparing with it.
 The best one is the run's last checkpoint of that moment under a second name, `best.pt`: the last
@@ -86,7 +86,7 @@ class Looks:
         tree = content.get("best")
         if tree is None:
             return None
-        kinds = {field.name: int for field in cls.__dataclass_fields__.values()}
+        kinds: dict[str, type] = dict.fromkeys(cls.__dataclass_fields__, int)
         kinds |= {"score": str, "value": float}
         is_whole = isinstance(tree, dict) and tree.keys() == kinds.keys()
         if not is_whole or not all(
@@ -150,6 +150,23 @@ class BestLook:
             return None
         is_over = self.looks.count - self.looks.best >= self._patience
         return self.looks.last_step if is_over else None
+
+    def stop_sentence(self, num_steps: int) -> str | None:
+        """What the stop rule has done; None if the run was not ended by it.
+
+        Args:
+            num_steps: number of steps of the whole plan.
+        """
+        end, looks = self.stops_at, self.looks
+        if looks is None or end is None or end >= num_steps:
+            return None
+        since = f"since step {looks.step:,}" if looks.best else "at any look"
+        return (
+            f"ended by training.stop_after_looks={self._patience} after step {end:,} of "
+            f"{num_steps:,}: {looks.score} has not improved {since}; schedules are those of all "
+            f"{num_steps:,} steps, so the learning rates had not come to their end (to go on: a "
+            "larger training.stop_after_looks in config.toml and `sparring resume`)"
+        )
 
     def tree(self) -> dict[str, Any] | None:
         """Looks as plain values, for the checkpoint; None without `training.keep_best`."""

@@ -56,6 +56,7 @@ class Training:
         folder: run folder.
         step: number of steps made so far.
         changed: what was changed on purpose when the run was resumed, by name.
+        started_from: the checkpoint of another run from which it starts; empty: none.
         observe: function that receives every record.
         compiler: what compiles its networks, if anything does.
         follow: function through which every epoch's batches go to the steps, for a profiler.
@@ -70,6 +71,7 @@ class Training:
     follow: Callable[[Iterator[Any]], Iterator[Any]] = iter
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
+    started_from: Mapping[str, object] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
     _is_last_lost: bool = field(default=False, init=False)
     _exploded: list[str] = field(default_factory=list, init=False)

@@ -122,7 +122,7 @@ def run_training(training: Training, folder: RunFolder) -> None:
             folder.write_config(training.config)
             folder.write_environment(training.game.device, further=_origin(training))
             name = training.config.encoder.backbone
-            if training.step == 0 and name.startswith(CUSTOM):
+            if training.step == 0 and (name.startswith(CUSTOM) or training.started_from):
                 keep_start(training.game.encoder.backbone, folder, name=name)
             training.run()
     else:
@@ -132,14 +132,15 @@ def run_training(training: Training, folder: RunFolder) -> None:
 
 def _origin(training: Training) -> dict[str, object]:
     """What a run comes from besides its machine, and its planned length."""
-    earlier = training.folder.read_environment().get("changes", [])
+    before = training.folder.read_environment() if training.folder.has_checkpoint() else {}
     return {
         "images": training.conditions["images"],
         "content": training.conditions["content"],
         "classes": _hashes(training.config),
         "planned_steps": training.num_steps,
         "compiled": _compilation(training),
-        "changes": [*earlier, *changes(training.changed, step=training.step)],
+        "changes": [*before.get("changes", []), *changes(training.changed, step=training.step)],
+        "started_from": training.started_from or before.get("started_from"),
     }
 
 

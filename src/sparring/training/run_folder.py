@@ -233,7 +233,7 @@ class RunFolder:
             found = _json_object(self.environment)
         except (OSError, ValueError):
             return {}
-        kinds = {"classes": dict, "changes": list}
+        kinds = {"classes": dict, "changes": list, "started_from": dict}
         wrong = {name for name, kind in kinds.items() if not isinstance(found.get(name), kind)}
         return {name: value for name, value in found.items() if name not in wrong}
 

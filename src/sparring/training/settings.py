@@ -13,7 +13,6 @@ from sparring.methods.about import assignments, section
 from sparring.methods.method import MethodSettings
 from sparring.models.backbones import EncoderSettings
 
-
 LABELLED_SCORE = "knn_accuracy"
 """Score of a look that compares labels."""
 KEPT_SCORES = ("effective_rank", LABELLED_SCORE)
@@ -94,8 +93,8 @@ class TrainingSettings(Settings):
     def _require_kept_score(self) -> Self:
         if self.stop_after_looks is not None and self.keep_best is None:
             raise ValueError(
-                f"stop_after_looks={self.stop_after_looks} needs training.keep_best, the score that "
-                f"has to improve: {' or '.join(KEPT_SCORES)}"
+                f"stop_after_looks={self.stop_after_looks} needs training.keep_best, the score "
+                f"that has to improve: {' or '.join(KEPT_SCORES)}"
             )
         return self
 
