@@ -1,6 +1,6 @@
 """Where `sparring.train` begins: at the first step of a method, or at the state of another run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ class Beginning:
         data: its images, as the user gives them or as another run names them.
         start: state of another run that it takes; None: none, or the folder holds the run already.
         base: settings of a run, before which the user's own go.
+        notes: lines about what was read.
     """
 
     data: ImageData
     start: Start | None = None
     base: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def fitted(self, config: RunConfig) -> RunConfig:
         """Configuration with which the state can be taken."""
@@ -48,6 +50,8 @@ class Beginning:
         one."""
         if self.start is not None:
             report = listener.report if listener is not None else lambda _: None
+            for line in self.notes:
+                report(line)
             take_state(self.start, training, report)
         return self.start is not None
 
@@ -102,11 +106,13 @@ def beginning(
         config = folder.read_config()
         base = continued_settings(config, has_other_images=is_other)
         return Beginning(data=data_path(config) if data is None else data, base=base)
-    start = read_start(place, keeps_optimizer=keep_optimizer)
+    notes: list[str] = []
+    start = read_start(place, keeps_optimizer=keep_optimizer, report=notes.append)
     return Beginning(
         data=data_path(start.config) if data is None else data,
         start=start,
         base=settings_of_start(start, has_other_images=is_other),
+        notes=notes,
     )
 
 
