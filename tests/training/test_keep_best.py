@@ -156,8 +156,7 @@ def test_keeping_the_best_changes_no_step(tmp_path: Path, look_gives: Callable[.
     assert all(torch.equal(one[name], other[name]) for name in one if torch.is_tensor(one[name]))
 
 
-@pytest.mark.parametrize("number", [1, 2])
-@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize(("number", "is_linked"), [(1, False), (2, False), (2, True)])
 def test_a_kill_beside_the_best_one_leaves_the_same_best(
     tmp_path: Path,
     look_gives: Callable[..., None],
@@ -262,6 +261,7 @@ def stopped_at(folder: Path) -> tuple[int, Any]:
     return one.step, one.best.looks
 
 
+@pytest.mark.slow
 def test_the_stop_rule_ends_all_processes_after_the_same_step(tmp_path: Path) -> None:
     found = on_ranks(stopped_at, 2, tmp_path)
     assert [step for step, _ in found] == [8, 8]

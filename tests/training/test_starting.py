@@ -261,6 +261,7 @@ def started(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return state(out)["method"], [line for line in told.lines if line.startswith("from ")]
 
 
+@pytest.mark.slow
 def test_several_processes_start_from_one_run(adco: Path, tmp_path: Path) -> None:
     (tmp_path / "start").write_text(str(adco))
     found = on_ranks(started, 2, tmp_path)

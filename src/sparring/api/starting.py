@@ -83,6 +83,11 @@ def beginning(
     given = start_from.path if isinstance(start_from, Run) else start_from
     place = None if given is None else Path(given)
     run = None if place is None else _folder_of(place)
+    if run is not None and run.resolve() == folder.path.resolve():
+        raise RunError(
+            f"--from and --out are both {folder.path}; a run that starts from another is a new "
+            "one: choose another --out, or continue this one with `sparring resume`"
+        )
     if goes_on:
         _require_same_origin(folder, run)
     if place is None or run is None:
@@ -92,11 +97,6 @@ def beginning(
         raise ConfigError(
             f"--recipe {recipe} and --from {place} each give a whole configuration; give one of "
             "the two, and single settings with --set"
-        )
-    if run.resolve() == folder.path.resolve():
-        raise RunError(
-            f"--from and --out are both {folder.path}; a run that starts from another is a new "
-            "one: choose another --out, or continue this one with `sparring resume`"
         )
     source = folder if goes_on and folder.has_checkpoint() else RunFolder(run)
     _give_classes(source, method, opponent)
