@@ -104,6 +104,7 @@ def test_evaluation_compares_with_the_start(adco: Path, tmp_path: Path) -> None:
     assert len(found["sha256"]) == 64
     page = sparring.report(out, out=tmp_path / "page.html", progress=False).read_text()
     assert "started_from.sha256" in page
+    assert f"<dt>Started from</dt><dd>{adco} at step 4</dd>" in page
     # A resumed run still says where it came from.
     sparring.resume(out, data=toy.images(COUNT), progress=False)
     assert RunFolder(out).read_environment()["started_from"] == found

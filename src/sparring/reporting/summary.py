@@ -41,7 +41,7 @@ class RunSummary:
     """What each result of the trained encoder is of, by protocol."""
     scored_step: int | None = None
     """Steps of the checkpoint beside the scores; None without scores."""
-    environment: Mapping[str, str | int | float] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     quarantine: tuple[str, ...] = ()
     """Unreadable files, each with the reason after a tab."""
     gallery: Gallery | None = None
@@ -86,6 +86,14 @@ class RunSummary:
         if step is None or not epoch or not isinstance(epochs, int):
             return None
         return epochs * round((step + 1) / epoch)
+
+    @property
+    def started_from(self) -> str:
+        """Run and step from which this one started; empty for none."""
+        found = self.environment.get("started_from")
+        if not isinstance(found, dict):
+            return ""
+        return f"{found.get('run')} at step {found.get('step')}"
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and values of a metric; steps where no epoch was recorded."""
