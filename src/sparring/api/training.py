@@ -126,7 +126,7 @@ def train(
         report = heard.report if heard is not None else lambda _: None
         with profiled(training_run, profile, report=report):
             run_training(training_run, folder)
-        _tell_stop(training_run, heard)
+        _tell_end(training_run, heard)
     return Run(folder.path)
 
 
@@ -196,7 +196,7 @@ def resume(
         training_run.changed = changed
         _restore(training_run, heard)
         run_training(training_run, folder)
-        _tell_stop(training_run, heard)
+        _tell_end(training_run, heard)
     return Run(folder.path)
 
 
@@ -244,10 +244,15 @@ def _restore(training: Training, heard: Listener | None) -> None:
         )
 
 
-def _tell_stop(training: Training, heard: Listener | None) -> None:
-    """Say so if the stop rule has ended the run before its last step."""
-    line = training.best.stop_sentence(training.num_steps)
-    if line is not None and heard is not None:
+def _tell_end(training: Training, heard: Listener | None) -> None:
+    """Say which look was the best, if it is kept, and whether the stop rule has ended the run."""
+    if heard is None or not distributed.is_main():
+        return
+    looks = training.best.looks
+    if looks is not None and looks.best:
+        chosen = looks.sentence(steps=training.step)
+        heard.report(f"the encoder of {training.folder.path}: {chosen}")
+    if (line := training.best.stop_sentence(training.num_steps)) is not None:
         heard.report(line)
 
 
