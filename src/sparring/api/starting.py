@@ -60,8 +60,8 @@ def beginning(
     data: ImageData | None,
     folder: RunFolder,
     start_from: str | Path | Run | None,
-    *,
     asked: tuple[Classes, Classes, str | Path | None],
+    *,
     keep_optimizer: bool,
     goes_on: bool,
 ) -> Beginning:

@@ -82,14 +82,9 @@ def train(
         UsageError: for wrong input; nothing has been written then.
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
-    folder = RunFolder(out)
+    folder, asked = RunFolder(out), (method, opponent, recipe)
     begun = beginning(
-        data,
-        folder,
-        start_from,
-        asked=(method, opponent, recipe),
-        keep_optimizer=keep_optimizer,
-        goes_on=resume_if_exists,
+        data, folder, start_from, asked, keep_optimizer=keep_optimizer, goes_on=resume_if_exists
     )
     config = configure(
         data := begun.data,
@@ -111,7 +106,7 @@ def train(
         distributed.barrier()
         choose_device(config.training.device)  # before the images, which may take minutes
         config, dataset = open_images(config, config.data.path or data, heard)
-        asked = config.training.batch_size
+        asked_batch = config.training.batch_size
         if not gives_batch_size(settings, training):
             config = with_fitting_batch(config, len(dataset))
         if resume_if_exists and _is_continued(folder, config, dataset, heard):
@@ -120,7 +115,7 @@ def train(
             _restore(training_run, heard)
         else:
             training_run = prepare(config, dataset, folder, backbone=backbone, listener=heard)
-            _warn(training_run, heard, asked_batch=asked)
+            _warn(training_run, heard, asked_batch=asked_batch)
             if not begun.take(training_run, heard):
                 pretrain_opponent(training_run, heard, backbone=backbone)
         report = heard.report if heard is not None else lambda _: None

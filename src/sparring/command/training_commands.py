@@ -8,19 +8,22 @@ import typer
 
 from sparring.command.error_exit import exit_on_interrupt
 from sparring.command.options import (
-    DATA_HELP,
     BatchOption,
     DataOption,
     EpochsOption,
+    FromOption,
     ImageSizeOption,
     JsonOption,
+    KeepOptimizerOption,
     OpponentOption,
     RecipeOption,
+    ResumeIfExistsOption,
     RunArgument,
     RunDeviceOption,
     SeedOption,
     SetOption,
     StepsOption,
+    TrainDataOption,
     settings_tree,
 )
 
@@ -90,22 +93,9 @@ def plan(
 
 def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
-    data: Annotated[
-        str | None, typer.Option(metavar="PATH", help=f"{DATA_HELP} Default: those of --from.")
-    ] = None,
-    start_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="Start from the whole state of another run, with its settings and a fresh "
-            "schedule.",
-        ),
-    ] = None,
-    keep_optimizer: Annotated[
-        bool,
-        typer.Option("--keep-optimizer", help="With --from, take the state of the optimisers too."),
-    ] = False,
+    data: TrainDataOption = None,
+    start_from: FromOption = None,
+    keep_optimizer: KeepOptimizerOption = False,
     method: Annotated[
         str | None, typer.Option(help="See `sparring methods`; default: adco.")
     ] = None,
@@ -118,14 +108,7 @@ def train(
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
-    resume_if_exists: Annotated[
-        bool,
-        typer.Option(
-            "--resume-if-exists",
-            help="Continue the run in RUN if it is this one, as a restarted or requeued job does; "
-            "without a checkpoint, begin it anew.",
-        ),
-    ] = False,
+    resume_if_exists: ResumeIfExistsOption = False,
     profile: Annotated[
         int | None,
         typer.Option(
