@@ -62,6 +62,33 @@ def write_atomically(path: Path, content: bytes, *, advice: str = AGAIN) -> None
         raise not_written(path, error, advice=advice) from None
 
 
+def link_atomically(source: Path, place: Path, *, advice: str = AGAIN) -> None:
+    """Give a file a second name, atomically; it is copied where the file system has no links.
+
+    Args:
+        source: file that is on the disk.
+        place: its second name, in the same folder; what has this name now is replaced.
+        advice: what to do about a full disk.
+
+    Raises:
+        StorageError: if the disk is full or read-only; what has the name now keeps it.
+    """
+    part = _part_name(place)
+    try:
+        os.link(source, part)
+    except OSError:  # a file system without links
+        write_atomically(place, source.read_bytes(), advice=advice)
+        return
+    try:
+        part.replace(place)
+        part.unlink(missing_ok=True)  # a rename onto the same file leaves both names
+        sync_folder(place.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise not_written(place, error, advice=advice) from None
+
+
 def not_written(path: Path, error: OSError, *, advice: str = AGAIN) -> StorageError:
     """Error for a file that could not be written, with advice for a full disk."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

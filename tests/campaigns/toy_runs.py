@@ -32,7 +32,13 @@ from .crash_points import Disk
 TIMING = {"seconds", "images_per_second"}
 """Metrics that differ between equal runs."""
 SETTINGS = {
-    "training": {"epochs": 2, "checkpoint_minutes": 0, "monitor_images": 16},
+    "training": {
+        "epochs": 2,
+        "checkpoint_minutes": 0,
+        "monitor_images": 16,
+        "monitor_epochs": 1,
+        "keep_best": "effective_rank",
+    },
     "generator_pair": {"pretraining": {"steps": 2}},
 }
 
@@ -178,9 +184,12 @@ def _free_port() -> int:
 def outcome(run: Path) -> dict[str, Any]:
     """What must be equal to the bit in equal runs, by file; tensors as their bytes."""
     content = read_checkpoint(run / "checkpoint" / "last.pt")
+    best = read_checkpoint(run / "checkpoint" / "best.pt")
+    kept = ("step", "best", "method", "players")
     records = read_metrics(run / "metrics.jsonl")
     return {
-        "checkpoint": _plain({name: content[name] for name in ("step", "method", "players")}),
+        "checkpoint": _plain({name: content[name] for name in kept}),
+        "best": _plain({name: best[name] for name in kept}),
         "backbone": (run / "backbone.safetensors").read_bytes(),
         "metrics": [{k: v for k, v in each.items() if k not in TIMING} for each in records],
         "scores": _without_seconds(json.loads((run / "scores.json").read_text())),
@@ -198,6 +207,7 @@ def unreadable(run: Path) -> list[str]:
     last = run / "checkpoint" / "last.pt"
     readers: dict[Path, Callable[[Path], Any]] = {
         last: read_checkpoint,
+        last.with_name("best.pt"): read_checkpoint,
         run / "scores.json": lambda path: json.loads(path.read_text()),
         run / "environment.json": lambda path: json.loads(path.read_text()),
         run / "config.toml": lambda path: cli_config(path.parent),

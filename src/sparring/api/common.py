@@ -1,6 +1,6 @@
 """What the public functions share: a run on disk, and who is told what happens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from torch import nn
 
 from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.score_record import predictions_of
+from sparring.methods import registry
+from sparring.methods.method import Method
 from sparring.models.encoder import Encoder
 from sparring.training.encoders import load_encoder
 from sparring.training.listener import Listener
@@ -85,3 +87,17 @@ def load(
         device: where to put it.
     """
     return load_encoder(folder_of(run), backbone=backbone, device=device)
+
+
+def give_classes(
+    config: RunConfig,
+    method: str | type[Method] | None,
+    opponent: str | type[Method] | Sequence[str | type[Method]] | None,
+) -> None:
+    """Let the classes that a stored configuration names be those that are given now."""
+    if method is not None:
+        registry.give("method", method, name=config.method)
+    around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
+    missing = [name for name in config.opponent if not registry.is_known("opponent", name)]
+    for name, given in zip(missing, around, strict=False):
+        registry.give("opponent", given, name=name)

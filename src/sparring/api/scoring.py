@@ -95,7 +95,8 @@ def evaluate(
             device=device,
             report=None if heard is None else heard.report,
         )
-        start = EvaluatedEncoder(start_name(config.encoder.weights), encoders[1])
+        started_from = folder.read_environment().get("started_from")
+        start = EvaluatedEncoder(start_name(config.encoder.weights, started_from), encoders[1])
         record = ScoreRecord(folder, chosen, step=step, seed=seed, start=start.name)
         if heard is not None and train_data is None and is_parted and not is_public_set(data):
             heard.report(_PARTED)

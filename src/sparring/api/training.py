@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from sparring import distributed, peers
-from sparring.api.common import Run, folder_of, heard_by
+from sparring.api.common import Run, folder_of, give_classes, heard_by
+from sparring.api.starting import beginning
 from sparring.data.dataset import Dataset
 from sparring.data.sources.source import ImageData
-from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.configure import configure, stored_path
@@ -36,7 +36,7 @@ from sparring.training.start_weights import with_start_weights
 
 
 def train(
-    data: ImageData,
+    data: ImageData | None = None,
     *,
     out: str | Path,
     method: str | type[Method] | None = None,
@@ -44,6 +44,8 @@ def train(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
+    start_from: str | Path | Run | None = None,
+    keep_optimizer: bool = False,
     resume_if_exists: bool = False,
     listener: Listener | None = None,
     progress: bool = True,
@@ -54,7 +56,8 @@ def train(
 
     Args:
         data: images in any form of `ImageData`: a folder, parquet, a list, arrays, PIL images, a
-            dataset (docs/data.md). Labels, if any, serve scoring only.
+            dataset (docs/data.md); None: those of `start_from`. Labels, if any, serve scoring only,
+            and `training.keep_best="knn_accuracy"`.
         out: run folder to create.
         method: name of a method, its class, `"FILE.py:CLASS"` or `"package.module:CLASS"`;
             default: the recipe's, or adco.
@@ -65,6 +68,10 @@ def train(
         backbone: a network of your own, of which a copy is trained; parameters that require no
             gradient stay as they are. Resuming or loading such a run needs it again, with any
             weights.
+        start_from: run, or a checkpoint in its folder, from whose state this one starts: encoder,
+            heads, teachers, banks, queues, opponents. Its settings hold where nothing else is
+            given, and schedules begin anew. A run that keeps its best look gives that one.
+        keep_optimizer: whether to take the optimisers' state of `start_from` too.
         resume_if_exists: whether to continue the run that `out` holds, if its settings and images
             are these; one without a checkpoint is begun anew, and a finished one left as it is.
         listener: told what happens; None: progress is shown on standard error.
@@ -79,19 +86,24 @@ def train(
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
     chosen: list[str] = []
+    folder, given = RunFolder(out), (method, opponent, recipe)
+    begun = beginning(
+        data, folder, start_from, given, keep_optimizer=keep_optimizer, goes_on=resume_if_exists
+    )
     config = configure(
-        data,
+        data := begun.data,
         method=method,
         opponent=opponent,
         recipe=recipe,
         settings=settings,
         backbone=backbone,
         report=chosen.append,
+        base=begun.base,
         **training,
     )
+    config = begun.fitted(config)
     asked = config.encoder.model_fields_set
     distributed.start(config.training.device)
-    folder = RunFolder(out)
     with (
         peers.watched(),
         folder.claimed(goes_on=resume_if_exists) if distributed.is_main() else nullcontext(),
@@ -117,9 +129,11 @@ def train(
                 config, dataset, folder, backbone=backbone, listener=heard, start=start
             )
             _warn(training_run, heard, asked_batch=asked_batch, chosen=chosen)
-            pretrain_opponent(training_run, heard, backbone=backbone)
+            if not begun.take(training_run, heard):
+                pretrain_opponent(training_run, heard, backbone=backbone)
         with profiled(training_run, profile, report=report):
             run_training(training_run, folder)
+        _tell_end(training_run, heard)
     return Run(folder.path)
 
 
@@ -161,7 +175,7 @@ def resume(
         CheckpointError: if there is no checkpoint, or it does not fit the configuration.
     """
     folder = folder_of(run)
-    _give_again(folder.read_config(), method, opponent)
+    give_classes(folder.read_config(), method, opponent)
     config = folder.read_config()
     newest_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
@@ -189,6 +203,7 @@ def resume(
         training_run.changed = changed
         _restore(training_run, heard)
         run_training(training_run, folder)
+        _tell_end(training_run, heard)
     return Run(folder.path)
 
 
@@ -230,6 +245,8 @@ def _warn(
 def _restore(training: Training, heard: Listener | None) -> None:
     """Go back to the last checkpoint, and say so if there is nothing left to train."""
     training.restore()
+    if training.best.stops_at is not None:
+        return  # told at the end
     if training.step >= training.last_step and heard is not None:
         heard.report(
             f"{training.folder.path} has made all its {training.step:,} steps; there is nothing "
@@ -237,21 +254,19 @@ def _restore(training: Training, heard: Listener | None) -> None:
         )
 
 
+def _tell_end(training: Training, heard: Listener | None) -> None:
+    """Say which look was the best, if it is kept, and whether the stop rule has ended the run."""
+    if heard is None or not distributed.is_main():
+        return
+    looks = training.best.looks
+    if looks is not None and looks.best:
+        chosen = looks.sentence(steps=training.step)
+        heard.report(f"the encoder of {training.folder.path}: {chosen}")
+    if (line := training.best.stop_sentence(training.num_steps)) is not None:
+        heard.report(line)
+
+
 def _names(given: str | Sequence[str]) -> list[str]:
     """Names of a list, each of which may hold several, separated by commas."""
     texts = [given] if isinstance(given, str) else given
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
-
-
-def _give_again(
-    config: RunConfig,
-    method: str | type[Method] | None,
-    opponent: str | type[Method] | Sequence[str | type[Method]] | None,
-) -> None:
-    """Let the classes that a stored configuration names be those that are given now."""
-    if method is not None:
-        registry.give("method", method, name=config.method)
-    around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
-    missing = [name for name in config.opponent if not registry.is_known("opponent", name)]
-    for name, given in zip(missing, around, strict=False):
-        registry.give("opponent", given, name=name)

@@ -11,12 +11,30 @@ if TYPE_CHECKING:
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
 ]
-DataOption = Annotated[
-    str,
+DATA_HELP = "Folder of images, parquet file or folder, tar shards, or text/CSV list of files."
+DataOption = Annotated[str, typer.Option("--data", metavar="PATH", help=DATA_HELP)]
+TrainDataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="PATH", help=f"{DATA_HELP} Default: the images of --from."),
+]
+FromOption = Annotated[
+    Path | None,
     typer.Option(
-        "--data",
-        metavar="PATH",
-        help="Folder of images, parquet file or folder, tar shards, or text/CSV list of files.",
+        "--from",
+        metavar="RUN",
+        help="Start from the whole state of another run, with its settings and a fresh schedule.",
+    ),
+]
+KeepOptimizerOption = Annotated[
+    bool,
+    typer.Option("--keep-optimizer", help="With --from, take the state of the optimisers too."),
+]
+ResumeIfExistsOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume-if-exists",
+        help="Continue the run in RUN if it is this one, as a restarted or requeued job does; "
+        "without a checkpoint, begin it anew.",
     ),
 ]
 SetOption = Annotated[

@@ -11,15 +11,19 @@ from sparring.command.options import (
     BatchOption,
     DataOption,
     EpochsOption,
+    FromOption,
     ImageSizeOption,
     JsonOption,
+    KeepOptimizerOption,
     OpponentOption,
     RecipeOption,
+    ResumeIfExistsOption,
     RunArgument,
     RunDeviceOption,
     SeedOption,
     SetOption,
     StepsOption,
+    TrainDataOption,
     settings_tree,
 )
 
@@ -88,8 +92,10 @@ def plan(
 
 
 def train(
-    data: DataOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
+    data: TrainDataOption = None,
+    start_from: FromOption = None,
+    keep_optimizer: KeepOptimizerOption = False,
     method: Annotated[
         str | None, typer.Option(help="See `sparring methods`; default: adco.")
     ] = None,
@@ -102,14 +108,7 @@ def train(
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
     settings: SetOption = None,
-    resume_if_exists: Annotated[
-        bool,
-        typer.Option(
-            "--resume-if-exists",
-            help="Continue the run in RUN if it is this one, as a restarted or requeued job does; "
-            "without a checkpoint, begin it anew.",
-        ),
-    ] = False,
+    resume_if_exists: ResumeIfExistsOption = False,
     profile: Annotated[
         int | None,
         typer.Option(
@@ -132,6 +131,8 @@ def train(
             opponent=opponent,
             recipe=recipe,
             settings=settings_tree(settings),
+            start_from=start_from,
+            keep_optimizer=keep_optimizer,
             resume_if_exists=resume_if_exists,
             listener=display,
             epochs=epochs,

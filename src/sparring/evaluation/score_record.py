@@ -12,6 +12,7 @@ from sparring.evaluation.predictions import Predictions
 from sparring.evaluation.protocol import PREDICTIONS, Chosen, Result, without_predictions
 from sparring.files import write_atomically
 from sparring.training.encoder_names import TRAINED, UNTRAINED
+from sparring.training.keep_best import chosen_by
 from sparring.training.run_folder import RunFolder
 from sparring.training.scores import ScoredResult, add_result, read_scores
 
@@ -43,6 +44,7 @@ class ScoreRecord:
         self._folder, self._seed = folder, seed
         self._steps = {TRAINED: step, start: 0}
         self._chosen = {one.name: one for one in protocols}
+        self._chosen_by = {TRAINED: chosen_by(folder), start: ""}
 
     def keep(self, data: EvaluationData, encoder: str, protocol: str, result: Result) -> None:
         """Write a result into scores.json, and its predictions beside it.
@@ -67,6 +69,7 @@ class ScoreRecord:
             seed=self._seed,
             train=train,
             test=test,
+            chosen_by=self._chosen_by[encoder],
             version=version("sparring"),
             time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             result=without_predictions(result),

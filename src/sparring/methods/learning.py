@@ -1,5 +1,5 @@
-"""Interfaces for an opponent that learns from images before the first step; `training` implements
-the cache."""
+"""Interfaces for an opponent that learns from images before the first step, of which `training`
+implements the cache, and for what knows single images."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -38,4 +38,21 @@ class OpponentCache(Protocol):
             pretraining: training to run; changed in place.
             name: what is learned, for messages and file names.
             settings: everything besides the images that affects the result.
+        """
+
+
+@runtime_checkable
+class TellsImagesApart(Protocol):
+    """Module with a state that is of single images, or of a run's own course, and that another run
+    cannot take over."""
+
+    def start_over(self, images: Images, *, is_other: bool) -> bool:
+        """Prepare for a new run, which takes the state of an earlier one.
+
+        Args:
+            images: training images of the new run, without labels.
+            is_other: whether the earlier run's images were others.
+
+        Returns:
+            Whether anything was forgotten.
         """

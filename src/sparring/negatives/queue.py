@@ -110,6 +110,15 @@ class NumberedQueue(nn.Module):
         if known is not self.images:
             known[rows] = images
 
+    def start_over(self, images: object, *, is_other: bool) -> bool:
+        """Empty the queue before a run on other images, whose numbers are not those of its keys;
+        returns whether it held any."""
+        if not is_other or not len(self.filled()[1]):
+            return False
+        self.images.fill_(-1)
+        self.queue.next_row, self._known = 0, None
+        return True
+
     def _images_on_cpu(self) -> Tensor:
         if self._known is None:
             with rare_read():  # once per run

@@ -92,6 +92,8 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
         values = [part_of[name] for run in runs if name in (part_of := run.config.get(part, {}))]
         facts.append((title, _distinct(values)))
     facts.insert(2, ("Steps", _distinct([_length(run) for run in runs])))
+    facts.insert(3, ("Started from", _distinct([run.started_from for run in runs])))
+    facts.insert(4, ("Encoder", _distinct([run.chosen_by for run in runs])))
     facts.append(("Seeds", _distinct([run.seed for run in runs if run.seed is not None])))
     minutes = [seconds / 60 for run in runs if (seconds := run.last("seconds")) is not None]
     facts.append(

@@ -42,7 +42,7 @@ class RunSummary:
     """What each result of the trained encoder is of, by protocol."""
     scored_step: int | None = None
     """Steps of the checkpoint beside the scores; None without scores."""
-    environment: Mapping[str, str | int | float] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     quarantine: tuple[str, ...] = ()
     """Unreadable files, each with the reason after a tab."""
     gallery: Gallery | None = None
@@ -51,7 +51,8 @@ class RunSummary:
     @property
     def start_name(self) -> str:
         """Name of the encoder from which the run started: `untrained` or `start weights`."""
-        return start_name(self.config.get("encoder", {}).get("weights"))
+        weights = self.config.get("encoder", {}).get("weights")
+        return start_name(weights, self.environment.get("started_from"))
 
     @property
     def seed(self) -> int | None:
@@ -74,7 +75,12 @@ class RunSummary:
         """Steps that were made; None if that was not recorded."""
         last = self.last("step")
         recorded = None if last is None else int(last) + 1
-        return recorded if self.scored_step is None else self.scored_step
+        return recorded if self.scored_step is None or self.chosen_by else self.scored_step
+
+    @property
+    def chosen_by(self) -> str:
+        """How the scored encoder was chosen among the run's; empty for the last one."""
+        return next((one.chosen_by for one in self.records.values() if one.chosen_by), "")
 
     @property
     def planned_steps(self) -> int | None:
@@ -87,6 +93,14 @@ class RunSummary:
         if step is None or not epoch or not isinstance(epochs, int):
             return None
         return epochs * round((step + 1) / epoch)
+
+    @property
+    def started_from(self) -> str:
+        """Run and step from which this one started; empty for none."""
+        found = self.environment.get("started_from")
+        if not isinstance(found, dict):
+            return ""
+        return f"{found.get('run')} at step {found.get('step')}"
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and values of a metric; steps where no epoch was recorded."""

@@ -46,6 +46,7 @@ def save_checkpoint(
     step: int,
     config: str,
     conditions: Mapping[str, str | int] | None = None,
+    best: Mapping[str, Any] | None = None,
 ) -> None:
     """Save every module, player and opponent after `step` steps.
 
@@ -55,8 +56,9 @@ def save_checkpoint(
         step: number of steps made; together with the seed it determines orders, views and draws.
         config: configuration of the run as TOML, by which a checkpoint is matched to its run.
         conditions: images, machine and versions with which the run computes.
+        best: the best look so far, see `keep_best`; None for a run that keeps none.
     """
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "step": step,
         "config": config,
@@ -64,6 +66,8 @@ def save_checkpoint(
         "method": game.method.state_dict(),
         "players": {name: player.state_dict() for name, player in game.players.items()},
     }
+    if best is not None:
+        content["best"] = dict(best)
     write_state(path, content, advice=RESUME if path.exists() else ANEW)
 
 
@@ -237,7 +241,12 @@ def load_checkpoint(path: Path, game: Game, *, own_settings: bool = False) -> in
 
 
 def restore_game(
-    game: Game, path: Path, content: Mapping[str, Any], *, own_settings: bool = False
+    game: Game,
+    path: Path,
+    content: Mapping[str, Any],
+    *,
+    own_settings: bool = False,
+    players: bool = True,
 ) -> int:
     """Restore a game from a checkpoint that has been read; see `load_checkpoint`.
 
@@ -246,10 +255,11 @@ def restore_game(
         path: file of the checkpoint, for messages.
         content: content of the checkpoint.
         own_settings: see `load_checkpoint`.
+        players: whether the state of the optimisers is restored too.
     """
     try:
         game.method.load_state_dict(content["method"])
-        for name, player in game.players.items():
+        for name, player in game.players.items() if players else ():
             player.load_state_dict(content["players"][name], own_settings=own_settings)
         return int(content["step"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:

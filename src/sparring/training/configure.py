@@ -48,6 +48,7 @@ def configure(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     backbone: nn.Module | None = None,
+    base: Mapping[str, Any] | None = None,
     report: Callable[[str], None] | None = None,
     **training: int | str | None,
 ) -> RunConfig:
@@ -55,6 +56,7 @@ def configure(
     command.
 
     Args:
+        base: settings of another run, before which everything else goes; None: the defaults.
         report: receives a line about settings that were chosen because of `encoder.weights`.
 
     Raises:
@@ -72,6 +74,7 @@ def configure(
     shipped = find_recipe(recipe) if recipe is not None else {}
     tree = merged(
         {"method": registry.DEFAULT_METHOD},
+        base or {},
         shipped,
         {"data": {"path": stored_path(data)}},
         {"method": own} if own is not None else {},

@@ -10,20 +10,21 @@ TRAINED = "trained"
 UNTRAINED = "untrained"
 """Name of the encoder from which a run started, if its weights were drawn at random."""
 START_WEIGHTS = "start weights"
-"""Name of the encoder from which a run started, if it was given pretrained weights."""
+"""Name of the encoder from which a run started, if it had been trained before."""
 ENCODERS = (TRAINED, UNTRAINED, START_WEIGHTS)
 """Names of the encoders that are scored: of each run the first, and one of the others."""
 
 
-def start_name(weights: str | None) -> str:
-    """Name of the encoder from which a run started: `start weights` if it set `encoder.weights`,
-    else `untrained`. A network of one's own without `encoder.weights` counts as untrained, since
-    nothing says what it holds.
+def start_name(weights: str | None, started_from: object = None) -> str:
+    """Name of the encoder from which a run started: `start weights` if it set `encoder.weights` or
+    took the state of another run, else `untrained`. A network of one's own without
+    `encoder.weights` counts as untrained, since nothing says what it holds.
 
     Args:
         weights: the run's `encoder.weights`.
+        started_from: what environment.json says of another run whose state it took.
     """
-    return UNTRAINED if weights is None else START_WEIGHTS
+    return UNTRAINED if weights is None and not started_from else START_WEIGHTS
 
 
 def start_phrase(name: str) -> str:

@@ -11,9 +11,10 @@ from sparring.models.backbones import CUSTOM
 from sparring.models.encoder import Encoder
 from sparring.seeding import derived_seed
 from sparring.training.build import build_encoder, copied
-from sparring.training.checkpoint import encoder_state, newest_checkpoint
+from sparring.training.checkpoint import encoder_state
 from sparring.training.divergence import non_finite
 from sparring.training.given_network import given_again, load_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -30,11 +31,12 @@ def load_encoder(
     No class of the method is needed, and no code that the run folder names is imported.
 
     Args:
-        folder: run folder; an unfinished run gives the encoder of its last checkpoint.
+        folder: run folder; an unfinished run gives the encoder of its last checkpoint, and one with
+            `training.keep_best` that of its best look.
         backbone: your own network with which the run was trained, if any; a copy is used.
         device: device of the encoder.
-        report: receives a line if the last checkpoint cannot be read and an earlier one is used;
-            None: it is a warning.
+        report: receives a line if the last checkpoint cannot be read and an earlier one is used,
+            and about the best look; None: the first of them is a warning.
 
     Raises:
         CheckpointError: if there is no checkpoint, it does not fit the configuration, or the
@@ -144,7 +146,10 @@ def _trained_and_step(
     encoder = _built(folder, backbone, device)
     # An attention mask, for instance, may hold infinity from the start.
     allowed = set(non_finite(encoder.state_dict()))
-    path, content = newest_checkpoint(folder.checkpoint, report or _warn)
+    found = evaluated_checkpoint(folder, report or _warn)
+    path, content = found.path, found.content
+    if found.chosen_by and report is not None:
+        report(f"the encoder of {folder.path}: {found.chosen_by}")
     try:
         encoder.load_state_dict(encoder_state(content))
     except RuntimeError as error:

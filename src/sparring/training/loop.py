@@ -22,12 +22,12 @@ from sparring.training.checkpoint import (
     keeping_previous,
     newest_checkpoint,
     restore_game,
-    save_backbone,
     save_checkpoint,
 )
 from sparring.training.divergence import Divergence
 from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import AgreedStop, StoppedAtOnce, stop_on_signal
+from sparring.training.keep_best import BestLook, save_result
 from sparring.training.metrics import MetricsFile, alarm, learning_rates, plain, scored
 from sparring.training.monitor import Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
@@ -55,6 +55,7 @@ class Training:
         folder: run folder.
         step: number of steps made so far.
         changed: what was changed on purpose when the run was resumed, by name.
+        started_from: the checkpoint of another run from which it starts; empty: none.
         observe: function that receives every record.
         compiler: what compiles its networks, if anything does.
         follow: function through which every epoch's batches go to the steps, for a profiler.
@@ -69,6 +70,7 @@ class Training:
     follow: Callable[[Iterator[Any]], Iterator[Any]] = iter
     step: int = field(default=0, init=False)
     changed: Mapping[str, Difference] = field(default_factory=dict, init=False)
+    started_from: Mapping[str, object] = field(default_factory=dict, init=False)
     _saved_step: int = field(default=-1, init=False)
     _is_last_lost: bool = field(default=False, init=False)
     _exploded: list[str] = field(default_factory=list, init=False)
@@ -84,6 +86,7 @@ class Training:
         self.monitor = Monitor(
             self.dataset, self.views, num_images=training.monitor_images, seed=self.config.seed
         )
+        self.best = BestLook(training, self.folder, num_labels=self.monitor.num_labels)
 
     @property
     def num_steps(self) -> int:
@@ -92,8 +95,9 @@ class Training:
 
     @property
     def last_step(self) -> int:
-        """Number of steps after which this run stops; smaller in a trial."""
-        return min(self.num_steps, self.config.training.max_steps or self.num_steps)
+        """Number of steps after which this run stops; smaller in a trial, or by the stop rule."""
+        ends = (self.num_steps, self.config.training.max_steps, self.best.stops_at)
+        return min(end for end in ends if end is not None)
 
     @cached_property
     def conditions(self) -> dict[str, str | int]:
@@ -118,6 +122,7 @@ class Training:
             self.game, path, content, own_settings=own_settings
         )
         self._is_last_lost = path != self.folder.checkpoint
+        self.best.restore(content, path)
         try:
             self._divergence.require_finite()
         except TrainingError as error:
@@ -167,7 +172,8 @@ class Training:
                 self.folder.write_quarantine(self.dataset.quarantine)
         if stop.is_set:
             raise KeyboardInterrupt
-        self._save_backbone()
+        if distributed.is_main():
+            save_result(self.folder, self.config, self.game.encoder, step=self.step)
 
     def seconds_per_step(self, steps: int) -> float:
         """Time of one of the run's last steps in seconds, measured by running them now. The
@@ -192,8 +198,10 @@ class Training:
         for fed in self.follow(self.feed.steps(epoch, first)):
             metrics = self._run_step(fed)
             self.compiler.end_step(self.step)
-            self._record(metrics, file)
+            is_look = self._record(metrics, file)
             self.step += 1
+            if is_look:
+                self.best.settle()
             self._save_if_due()
             if self.step % self.config.training.compare_steps == 0:
                 require_equal_ranks(self.game, step=self.step)
@@ -252,15 +260,16 @@ class Training:
         except TrainingError as error:
             raise self._stopped(error) from None
 
-    def _record(self, metrics: Metrics, file: MetricsFile | None) -> None:
+    def _record(self, metrics: Metrics, file: MetricsFile | None) -> bool:
+        """Record a step if it is time, and return whether the monitor looks after it."""
         is_last = self.step + 1 == self.last_step
         epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
         is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
         if not (is_look or self.step % self.config.training.log_steps == 0):
-            return
+            return False
         self._stop_if_diverged()  # in all processes, which see equal losses
         if file is None:
-            return
+            return is_look
         found = plain(scored(metrics, self.dataset.source.labels_of))
         record, warning = {**self._position(), **found}, None
         if is_look:
@@ -270,11 +279,13 @@ class Training:
             except TrainingError as error:
                 raise self._stopped(error) from None
             record |= plain(found)
+            self.best.note(record, step=self.step + 1)
             warning = warning or alarm(self.config.method, self.config.opponent, record)
         file.write(record)
         if self.observe is not None:
             self.observe(self.position(), record, warning)
         self._record_clock, self._record_step = time.monotonic(), self.step + 1
+        return is_look
 
     def _position(self) -> dict[str, float]:
         now = time.monotonic()
@@ -289,10 +300,8 @@ class Training:
         }
 
     def _save_if_due(self) -> None:
-        if (
-            time.monotonic() - self._checkpoint_clock
-            >= 60 * self.config.training.checkpoint_minutes
-        ):
+        seconds = time.monotonic() - self._checkpoint_clock
+        if self.best.is_new or seconds >= 60 * self.config.training.checkpoint_minutes:
             self._save()
 
     def _save(self) -> None:
@@ -301,7 +310,7 @@ class Training:
         self._require_finite()
         if self._saved_step != self.step or self._is_last_lost:
             text = toml_text(self.config.tree())
-            mark_scores(self.folder, self.step)
+            mark_scores(self.folder, self.best.result(self.step))
             self.folder.sync_metrics()
             with keeping_previous(
                 self.folder.checkpoint,
@@ -314,19 +323,9 @@ class Training:
                     step=self.step,
                     config=text,
                     conditions=self.conditions,
+                    best=self.best.tree(),
                 )
+            self.best.keep()
             self._saved_step, self._checkpoint_clock = self.step, time.monotonic()
             self._is_last_lost, self._exploded = False, self._divergence.exploded()
             self._tell_kept()
-
-    def _save_backbone(self) -> None:
-        if distributed.is_main():
-            encoder = self.config.encoder
-            metadata = {
-                "backbone": encoder.backbone,
-                "method": "+".join((self.config.method, *self.config.opponent)),
-                "steps": str(self.step),
-            }
-            save_backbone(
-                self.folder.backbone, self.game.encoder.backbone.network, metadata=metadata
-            )

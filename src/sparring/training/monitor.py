@@ -32,6 +32,9 @@ class Monitor:
         order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
         self._dataset, self._views, self._seed = dataset, views, seed
         self._indices = order
+        labels = dataset.labels
+        self.num_labels = 0 if labels is None else int((labels[order.numpy()] >= 0).sum())
+        """Number of these images that have a label."""
 
     @torch.no_grad()
     @step_part("records")

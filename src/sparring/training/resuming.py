@@ -40,6 +40,7 @@ FREE = {
     "training.checkpoint_minutes",
     "training.compare_steps",
     "training.keep_checkpoints",
+    "training.stop_after_looks",
 }
 """Settings that are no part of the experiment. Where images and start weights lie and which device
 computes is checked by what is found there."""

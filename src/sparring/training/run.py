@@ -14,11 +14,12 @@ from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.build import StartWeights, build
-from sparring.training.checkpoint import load_checkpoint
+from sparring.training.checkpoint import restore_game
 from sparring.training.compilation import compile_networks, decision
 from sparring.training.determinism import as_configured
 from sparring.training.devices import device_note
 from sparring.training.given_network import given_again, keep_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.listener import Listener
 from sparring.training.loop import Training
 from sparring.training.opponent_pretraining import PretrainingCache, lasting
@@ -124,9 +125,10 @@ def run_training(training: Training, folder: RunFolder) -> None:
         with folder.locked():
             folder.write_config(training.config)
             folder.write_environment(training.game.device, further=_origin(training))
-            name, weights = training.config.encoder.backbone, training.config.encoder.weights
-            if training.step == 0 and (name.startswith(CUSTOM) or weights is not None):
-                keep_start(training.game.encoder.backbone, folder, name=name)
+            encoder = training.config.encoder
+            is_given = encoder.backbone.startswith(CUSTOM) or encoder.weights is not None
+            if training.step == 0 and (is_given or training.started_from):
+                keep_start(training.game.encoder.backbone, folder, name=encoder.backbone)
             training.run()
     else:
         training.run()
@@ -135,14 +137,15 @@ def run_training(training: Training, folder: RunFolder) -> None:
 
 def _origin(training: Training) -> dict[str, object]:
     """What a run comes from besides its machine, and its planned length."""
-    earlier = training.folder.read_environment().get("changes", [])
+    before = training.folder.read_environment() if training.folder.has_checkpoint() else {}
     return {
         "images": training.conditions["images"],
         "content": training.conditions["content"],
         "classes": _hashes(training.config),
         "planned_steps": training.num_steps,
         "compiled": _compilation(training),
-        "changes": [*earlier, *changes(training.changed, step=training.step)],
+        "changes": [*before.get("changes", []), *changes(training.changed, step=training.step)],
+        "started_from": training.started_from or before.get("started_from"),
     }
 
 
@@ -182,7 +185,7 @@ def require_unchanged_classes(
 def load_method(
     folder: RunFolder, *, backbone: nn.Module | None = None, device: str = "cpu"
 ) -> Method | None:
-    """Method of a run's last checkpoint, in evaluation mode and without gradients.
+    """Method of the checkpoint that is evaluated, in evaluation mode and without gradients.
 
     Args:
         folder: run folder.
@@ -199,7 +202,8 @@ def load_method(
         return None
     config = config.changed(training={"device": device, "sync_batch_norm": False})
     game = build(config, given_again(folder, backbone))
-    load_checkpoint(folder.checkpoint, game)
+    found = evaluated_checkpoint(folder)
+    restore_game(game, found.path, found.content)
     return game.method.eval().requires_grad_(False)
 
 

@@ -45,6 +45,7 @@ class RunFolder:
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoint" / "last.pt"
+        self.best = self.path / "checkpoint" / "best.pt"
         self.backbone = self.path / "backbone.safetensors"
         self.initial = self.path / "initial.safetensors"
         self.scores = self.path / "scores.json"
@@ -232,7 +233,7 @@ class RunFolder:
             found = _json_object(self.environment)
         except (OSError, ValueError):
             return {}
-        kinds = {"classes": dict, "changes": list}
+        kinds = {"classes": dict, "changes": list, "started_from": dict}
         wrong = {name for name, kind in kinds.items() if not isinstance(found.get(name), kind)}
         return {name: value for name, value in found.items() if name not in wrong}
 

@@ -64,6 +64,7 @@ class ScoredResult:
         seed: of the protocol's draws; None in files of version 0.1.
         train: images to learn from.
         test: images that were scored.
+        chosen_by: how the encoder was chosen among those of its run; empty for the last one.
         version: of the library.
         time: when it was measured, ISO 8601.
         predictions: file of the predictions, relative to the run folder; empty if there is none.
@@ -77,6 +78,7 @@ class ScoredResult:
     seed: int | None = None
     train: ImageSet = ImageSet()
     test: ImageSet = ImageSet()
+    chosen_by: str = ""
     version: str = ""
     time: str = ""
     predictions: str = ""
@@ -104,8 +106,9 @@ class ScoredResult:
         return f"{protocol}-{encoder}-step-{self.step}-{digest}"
 
     def shown(self) -> Tree:
-        """The result as it stands under its protocol: it says its step and its test images."""
-        known = {"step": self.step, "test": self.test.name}
+        """The result as it stands under its protocol: it says its step, how the encoder was chosen,
+        and its test images."""
+        known = {"step": self.step, "chosen_by": self.chosen_by, "test": self.test.name}
         return self.result | {key: value for key, value in known.items() if value not in (None, "")}
 
     @classmethod
@@ -192,7 +195,7 @@ class Scores:
         for one in self.results:
             _require_types(one, (dict,), "result", "settings")
             _require_types(one, (int, None), "step", "seed")
-            _require_types(one, (str,), "protocol", "version", "time", "predictions")
+            _require_types(one, (str,), "protocol", "chosen_by", "version", "time", "predictions")
             for images in (one.train, one.test):
                 _require_types(images, (str,), "name")
                 _require_types(images, (str, None), "fingerprint", "rows")

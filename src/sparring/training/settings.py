@@ -1,9 +1,9 @@
 """The configuration of a run: general sections, and the method's own settings at the top level."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sparring.config import Settings, Tree, merged
 from sparring.data.dataset import DataSettings
@@ -12,6 +12,17 @@ from sparring.methods import registry
 from sparring.methods.about import assignments, section
 from sparring.methods.method import MethodSettings
 from sparring.models.backbones import EncoderSettings
+
+LABELLED_SCORE = "knn_accuracy"
+"""Score of a look that compares labels."""
+KEPT_SCORES = ("effective_rank", LABELLED_SCORE)
+"""Measures of the monitor by which a look may be the best; the larger the better."""
+
+
+def _known_score(name: str) -> str:
+    if name not in KEPT_SCORES:
+        raise ValueError(unknown_name("score", name, KEPT_SCORES))
+    return name
 
 
 class TrainingSettings(Settings):
@@ -59,6 +70,15 @@ class TrainingSettings(Settings):
     None: ten measurements per run."""
     monitor_images: int = Field(default=2000, ge=8)
     """Number of images that the monitor measures on."""
+    keep_best: Annotated[str, AfterValidator(_known_score)] | None = None
+    """Measure by which the monitor's best look is kept, and is then what the run stands for: it is
+    evaluated, embedded with and exported in place of the last step. `effective_rank` looks at no
+    labels (RankMe; Garrido et al. 2023, arXiv:2210.02885), `knn_accuracy` looks at those of the
+    monitor's images. None: the last step."""
+    stop_after_looks: int | None = Field(default=None, ge=1)
+    """Number of the monitor's looks in a row without a better one, after which the run ends.
+    Schedules are those of the whole run, so that learning rates have not come to their end. Needs
+    `keep_best`; None: all steps."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Minutes between checkpoints; 0: after every step. A checkpoint is always written at the end
     and on interruption."""
@@ -68,6 +88,15 @@ class TrainingSettings(Settings):
     keep_checkpoints: int = Field(default=2, ge=1)
     """Number of checkpoints that are kept: the last one, and those before it as `step-N.pt`, which
     are used if the last one is damaged."""
+
+    @model_validator(mode="after")
+    def _require_kept_score(self) -> Self:
+        if self.stop_after_looks is not None and self.keep_best is None:
+            raise ValueError(
+                f"stop_after_looks={self.stop_after_looks} needs training.keep_best, the score "
+                f"that has to improve: {' or '.join(KEPT_SCORES)}"
+            )
+        return self
 
 
 class StoredSettings(MethodSettings):

@@ -82,6 +82,13 @@ def run_config(
         raise ConfigError(
             "this protocol pretrains again as the run did; give it a run with a configuration"
         )
+    origin = RunFolder(data.folder).read_environment() if data.folder is not None else {}
+    if start := origin.get("started_from"):
+        raise ConfigError(
+            "this protocol pretrains again from the first step, and this run started from "
+            f"{start.get('run')} at step {start.get('step')}; give it that run, or one trained "
+            "without --from"
+        )
     changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
     if seed is not None:
         changes["seed"] = seed

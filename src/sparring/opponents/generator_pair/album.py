@@ -69,6 +69,18 @@ class Album(nn.Module):
         half = len(order) // 2
         self.distances[1] = frechet_distance(gaussian(features[:half]), gaussian(features[half:]))
 
+    def start_over(self, images: Images, *, is_other: bool) -> bool:
+        """Remove the snapshots of an earlier run, and measure the real images again if they are
+        others; returns whether there were any."""
+        was_used = bool(self.is_taken.any())
+        self.pictures.zero_()
+        self.is_taken.zero_()
+        if is_other and self.distances[1] >= 0:
+            self.learn(images)
+        self.distances[0] = UNKNOWN
+        self._seen, self._is_measured = None, False
+        return was_used
+
     @torch.no_grad()
     def note(self, pair: Pair, fraction: float) -> dict[str, Tensor]:
         """Store the snapshot of this moment of the joint training unless it exists, and return
