@@ -115,12 +115,12 @@ def test_each_kind_of_predictor_leads_from_embeddings_to_embeddings(kind: str) -
     assert head(torch.randn(3, 4)).shape == (3, 4)
 
 
-def test_dinos_projector_begins_without_biases_and_with_small_weights() -> None:
+def test_dinos_projector_begins_without_biases_and_keeps_the_size_of_its_input() -> None:
     head = make_projector(ProjectorSettings(kind="dino", hidden=512, dim=128), 256)
     for layer in head:
         if isinstance(layer, nn.Linear):
             assert not layer.bias.any()
-            assert float(layer.weight.std()) == pytest.approx(0.02, rel=0.05)
+            assert float(layer.weight.std()) == pytest.approx(layer.in_features**-0.5, rel=0.05)
 
 
 def test_scores_of_prototypes_are_cosines() -> None:

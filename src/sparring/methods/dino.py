@@ -27,13 +27,15 @@ method here. Its transformers drop blocks at random; ours do not. Views, project
 optimiser of the defaults are for small images. Batch norm is per process unless
 training.sync_batch_norm is set.
 
-Deviations from the authors' code (facebookresearch/dino; from memory and its README, file by file
-not verified).
+Deviations from the authors' code (facebookresearch/dino; its README and copies of its arguments
+were at hand, the rest is not verified).
 - It clips the gradient of each parameter on its own, `clip_norm` clips their joint norm.
 - In the first epoch it leaves out the prototypes' update; here their gradient is zero, so AdamW
   counts the steps and decays their lengths, which no score depends on.
 - Its teacher temperature rises once per epoch, ours at every step.
 - Its longest run of ViT-S/16 learns the prototypes' lengths too; ours are always 1.
+- Its head's weights begin with a standard deviation of 0.02, ours of 1 / sqrt(inputs), so that
+  narrow heads do not begin with tiny embeddings.
 - Its teacher's batch norm sees both large views together, ours each view on its own.
 """
 
@@ -114,7 +116,7 @@ class DINO(Method):
         opponent="none (control): no negatives either",
         good_for="vision transformers and many small crops; the control of which the family is "
         "most used elsewhere",
-        order=6,
+        order=5,
     )
     settings_class = DINOSettings
     toy = Toy(
@@ -123,9 +125,9 @@ class DINO(Method):
             # Batch norm in the projector; at a higher rate one distribution serves all images.
             "projector": {"kind": "simclr", "dim": 64, "hidden": 128},
             "num_prototypes": 128,
-            "teacher_momentum": 0.95,
+            "teacher_momentum": 0.99,
             "players": {"encoder": {"learning_rate": 0.001}},
-            "training": {"epochs": 60},
+            "training": {"epochs": 80},
         },
     )
     metrics: ClassVar[Mapping[str, Metric]] = {

@@ -26,8 +26,9 @@ class ProjectorSettings(Settings):
       CIFAR).
     - `simsiam`: like `mocov3`, with three layers (SimSiam, Chen & He 2020, arXiv:2011.10566; MoCo
       v3 with vision transformers).
-    - `dino`: three linear layers with GELU between, no batch norm; weights begin at a standard
-      deviation of 0.02, biases at 0 (DINO, Caron et al. 2021, arXiv:2104.14294).
+    - `dino`: three linear layers with GELU between, no batch norm; weights begin with a variance of
+      1 / inputs, biases at 0 (DINO, Caron et al. 2021, arXiv:2104.14294; released code: a standard
+      deviation of 0.02, the same at 2,500 inputs).
     - `dino-normed`: like `dino`, with batch norm before each GELU.
     """
 
@@ -144,7 +145,7 @@ def _dino_projector(inputs: int, hidden: int, dim: int, *, is_normed: bool) -> n
     layers.append(nn.Linear(hidden, dim))
     for layer in layers:
         if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
 

@@ -169,6 +169,7 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
     "multi-crop-dino": _multi_crop_dino,
+    "multi-crop-dino-resnet": lambda size: _multi_crop_dino(size, border=0.14),
     "multi-crop-dino-800": lambda size: _multi_crop_dino(size, border=0.25, num_small=10),
     "multi-crop-dino-small": _multi_crop_dino_small,
 }
