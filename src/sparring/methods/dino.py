@@ -116,7 +116,7 @@ class DINO(Method):
         opponent="none (control): no negatives either",
         good_for="vision transformers and many small crops; the control of which the family is "
         "most used elsewhere",
-        order=5,
+        order=6,
     )
     settings_class = DINOSettings
     toy = Toy(
