@@ -59,7 +59,8 @@ def self_distillation(
 
 def entropy(probabilities: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch"]:
     """Entropy of each row in nats, from 0 to log(classes)."""
-    return torch.special.entr(probabilities).sum(dim=-1)
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(dim=-1)
 
 
 def information(targets: Float[Tensor, "rows classes"]) -> Float[Tensor, ""]:
