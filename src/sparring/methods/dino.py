@@ -114,6 +114,7 @@ class DINO(Method):
         summary="match the teacher's distribution over prototypes in other views; no negatives",
         source="Caron et al. 2021, arXiv:2104.14294",
         opponent="none (control): no negatives either",
+        cost=1.4,
         good_for="vision transformers and many small crops; the control of which the family is "
         "most used elsewhere",
         order=6,
