@@ -120,7 +120,9 @@ def test_dinos_projector_begins_without_biases_and_keeps_the_size_of_its_input()
     for layer in head:
         if isinstance(layer, nn.Linear):
             assert not layer.bias.any()
-            assert float(layer.weight.detach().std()) == pytest.approx(layer.in_features**-0.5, rel=0.05)
+            assert float(layer.weight.detach().std()) == pytest.approx(
+                layer.in_features**-0.5, rel=0.05
+            )
 
 
 def test_scores_of_prototypes_are_cosines() -> None:

@@ -220,7 +220,11 @@ def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
 def test_a_restored_player_continues_a_schedule_of_its_weight_decay(optimizer: str) -> None:
-    settings = {"optimizer": optimizer, "weight_decay": 0.04, "weight_decay_final": 0.9}
+    settings: dict[str, Any] = {
+        "optimizer": optimizer,
+        "weight_decay": 0.04,
+        "weight_decay_final": 0.9,
+    }
     whole, parts, plain = network(), network(), network()
     first, second, third = (
         player(whole, **settings),
