@@ -39,7 +39,7 @@ OTHER_MEANINGS = {
     "contract/processes.py": {"mocov2", "plain"},
     "data/views/view_settings.py": {"byol", "mocov2", "mocov3", "uel"},
     "evaluation/frozen/linear.py": {"adco", "caco"},
-    "models/heads.py": {"mocov2", "mocov3", "plain", "simclr", "simsiam"},
+    "models/heads.py": {"dino", "mocov2", "mocov3", "plain", "simclr", "simsiam"},
     "objectives/triplet.py": {"hcl"},
 }
 """Files in which these names are those of heads, of augmentations, of forms of a loss, or of a

@@ -26,6 +26,7 @@ METHODS = [
     "simsiam",
     "vicreg",
     "mocov3",
+    "dino",
     "plain",
     "uel",
     "hcl",

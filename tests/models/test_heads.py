@@ -9,6 +9,7 @@ from torch import nn
 from sparring.models.heads import (
     PredictorSettings,
     ProjectorSettings,
+    Prototypes,
     make_predictor,
     make_projector,
 )
@@ -37,6 +38,15 @@ LAYERS = {
         *("Linear(12, 8)", "BatchNorm1d", "ReLU"),
         *("Linear(8, 8)", "BatchNorm1d", "ReLU"),
         *("Linear(8, 4)", "BatchNorm1d without parameters"),
+    ],
+    "dino": [
+        *("Linear(12, 8) + bias", "GELU", "Linear(8, 8) + bias", "GELU"),
+        "Linear(8, 4) + bias",
+    ],
+    "dino-normed": [
+        *("Linear(12, 8) + bias", "BatchNorm1d", "GELU"),
+        *("Linear(8, 8) + bias", "BatchNorm1d", "GELU"),
+        "Linear(8, 4) + bias",
     ],
 }
 PREDICTORS = {
@@ -103,3 +113,36 @@ def test_each_kind_of_predictor_leads_from_embeddings_to_embeddings(kind: str) -
     head = make_predictor(PredictorSettings.build({"kind": kind, "hidden": 8}), 4)
     assert [described(layer) for layer in head] == PREDICTORS[kind]
     assert head(torch.randn(3, 4)).shape == (3, 4)
+
+
+def test_dinos_projector_begins_without_biases_and_keeps_the_size_of_its_input() -> None:
+    head = make_projector(ProjectorSettings(kind="dino", hidden=512, dim=128), 256)
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            assert not layer.bias.any()
+            assert float(layer.weight.detach().std()) == pytest.approx(
+                layer.in_features**-0.5, rel=0.05
+            )
+
+
+def test_scores_of_prototypes_are_cosines() -> None:
+    layer = Prototypes(4, 6).double().requires_grad_(False)
+    embeddings = torch.randn(3, 4, dtype=torch.float64)
+    scores = layer(embeddings)
+    for i, embedding in enumerate(embeddings):
+        for k, prototype in enumerate(layer.weight):
+            cosine = torch.dot(embedding, prototype) / embedding.norm() / prototype.norm()
+            assert float(scores[i, k]) == pytest.approx(float(cosine), rel=1e-12)
+
+
+def test_fixed_prototypes_get_no_gradient_and_embeddings_do() -> None:
+    layer = Prototypes(4, 6)
+    for is_fixed in (True, False):
+        embeddings = torch.randn(3, 4, requires_grad=True)
+        found = torch.autograd.grad(
+            layer(embeddings, is_fixed=is_fixed).square().sum(),
+            [embeddings, layer.weight],
+            allow_unused=True,
+        )
+        assert found[0] is not None
+        assert (found[1] is None) is is_fixed

@@ -218,6 +218,40 @@ def test_a_player_refuses_the_state_of_another_optimiser(other: dict[str, Any]) 
     )  # the rate is set at every step anyway
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
+def test_a_restored_player_continues_a_schedule_of_its_weight_decay(optimizer: str) -> None:
+    settings: dict[str, Any] = {
+        "optimizer": optimizer,
+        "weight_decay": 0.04,
+        "weight_decay_final": 0.9,
+    }
+    whole, parts, plain = network(), network(), network()
+    first, second, third = (
+        player(whole, **settings),
+        player(parts, **settings),
+        player(plain, **{**settings, "weight_decay_final": None}),
+    )
+    for step in range(4):
+        if step == 2:
+            restored = player(parts, **settings)
+            restored.load_state_dict(second.state_dict())
+            second = restored
+        for mover, module in ((first, whole), (second, parts), (third, plain)):
+            mover.prepare(Position(step=25 * step, num_steps=100, steps_per_epoch=10))
+            mover.update(loss_of(module, step))
+    assert same(whole, parts)
+    assert not same(whole, plain)
+
+
+def test_a_constant_weight_decay_refuses_the_state_of_a_schedule() -> None:
+    ours = network()
+    first = player(ours, weight_decay=0.04, weight_decay_final=0.4)
+    first.prepare(Position(step=50, num_steps=100, steps_per_epoch=10))
+    first.update(loss_of(ours))
+    with pytest.raises(ValueError, match="its weight decay was another"):
+        player(network(), weight_decay=0.04).load_state_dict(first.state_dict())
+
+
 def test_the_defaults_are_those_of_moco_v2() -> None:
     settings = PlayerSettings()
     assert (settings.optimizer, settings.momentum, settings.schedule, settings.decay_vectors) == (

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import Position, cosine, teacher_momentum, warmup_and_fraction
+from sparring.optim.schedule import (
+    Position,
+    cosine,
+    linear_warmup,
+    teacher_momentum,
+    warmup_and_fraction,
+)
 
 STEPS_PER_EPOCH = 7
 
@@ -150,3 +156,45 @@ def test_a_constant_teachers_momentum_is_constant() -> None:
     assert {teacher_momentum(0.99, at(step), schedule="constant") for step in (0, 70, 139)} == {
         0.99
     }
+
+
+def test_a_linear_warm_up_is_a_straight_line_to_a_value_that_stays() -> None:
+    found = [linear_warmup(0.04, 0.07, at(step), epochs=3.0) for step in (0, 7, 14, 20, 21, 139)]
+    published = [0.04, 0.05, 0.06, 0.04 + 0.03 * 20 / 21, 0.07, 0.07]
+    assert found == pytest.approx(published, rel=1e-12)
+    assert linear_warmup(0.04, 0.07, at(0), epochs=0.0) == 0.07
+
+
+DECAY = {"optimizer": "adamw", "weight_decay": 0.04, "weight_decay_final": 0.4}
+
+
+def decays(step: int, **settings: object) -> dict[int, float]:
+    """Weight decay of matrices and of vectors at a step of 140, by their dimensions."""
+    tensors = {"matrix": nn.Parameter(torch.ones(2, 2)), "vector": nn.Parameter(torch.ones(2))}
+    player = Player("encoder", tensors, PlayerSettings.build({**DECAY, **settings}))
+    player.prepare(at(step))
+    groups = player.state_dict()["param_groups"]
+    sizes = [2, 1] if len(groups) == 2 else [2]
+    return dict(zip(sizes, (group["weight_decay"] for group in groups), strict=True))
+
+
+@pytest.mark.parametrize("step", [0, 1, 35, 70, 139])
+def test_a_weight_decay_follows_half_a_cosine_whatever_the_warm_up(step: int) -> None:
+    # 0.4 + (0.04 - 0.4) (cos(pi k / K) + 1) / 2, as DINO's released schedule.
+    published = 0.4 + (0.04 - 0.4) * (math.cos(math.pi * step / 140) + 1) / 2
+    for settings in ({}, {"warmup_epochs": 10.0}, {"schedule": "constant"}):
+        assert decays(step, **settings)[2] == pytest.approx(published, rel=1e-12)
+
+
+def test_a_weight_decay_per_epoch_changes_between_epochs_only() -> None:
+    values = [decays(step, schedule_per_epoch=True)[2] for step in range(3 * STEPS_PER_EPOCH)]
+    assert len(set(values)) == 3
+
+
+def test_vectors_that_are_not_decayed_stay_so() -> None:
+    assert decays(139, decay_vectors=False)[1] == 0.0
+    assert decays(139, decay_vectors=False)[2] > 0.39
+
+
+def test_a_weight_decay_without_a_final_one_stays() -> None:
+    assert {decays(step, weight_decay_final=None)[2] for step in (0, 70, 139)} == {0.04}

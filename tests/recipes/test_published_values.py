@@ -5,6 +5,7 @@ import re
 
 import pytest
 from baselines import BYOL_PINS, MOCOV2_PINS, MOCOV3_PINS, SIMCLR_PINS, SIMSIAM_PINS
+from distilled import DINO_DEFAULTS, DINO_PINS
 from formula_controls import FORMULA_DEFAULTS, FORMULA_PINS
 from learned_banks import ADCO_PINS, CACO_PINS
 from method_defaults import METHOD_PINS
@@ -31,8 +32,9 @@ RECIPE_PINS = [
     *CLAE_PINS,
     *SMALL_PINS,
     *FORMULA_PINS,
+    *DINO_PINS,
 ]
-DEFAULT_PINS = [*METHOD_PINS, *FORMULA_DEFAULTS]
+DEFAULT_PINS = [*METHOD_PINS, *FORMULA_DEFAULTS, *DINO_DEFAULTS]
 
 
 def owners(table: list[Pins]) -> set[str]:

@@ -37,6 +37,15 @@ def two_sided(crop_scale: tuple[float, float]) -> list[dict[str, Any]]:
     return [view(**both, blur=1.0), view(**both, blur=0.1, solarise=0.2)]
 
 
+DINO = "Caron et al. 2021 (DINO, arXiv:2104.14294), released main_dino.py"
+
+
+def multi_crop_dino(border: float, num_small: int) -> list[dict[str, Any]]:
+    """BYOL's pair of large crops, and small ones that are blurred half the time."""
+    small = view(saturation=0.2, blur=0.5, size=96, crop_scale=(0.05, border))
+    return [*two_sided((border, 1.0)), *[small] * num_small]
+
+
 VIEW_PRESETS = {
     "mocov2": Preset(
         "Chen et al. 2020 (MoCo v2, arXiv:2003.04297), released code --aug-plus; AdCo's "
@@ -97,5 +106,20 @@ VIEW_PRESETS = {
         "data_processing/: two crops of 14 to 100 % and six of 5 to 14 %, none solarised",
         [view(blur=0.5, crop_scale=(0.14, 1.0))] * 2
         + [view(blur=0.5, size=96, crop_scale=(0.05, 0.14))] * 6,
+    ),
+    "multi-crop-dino": Preset(
+        DINO + ", defaults: crops of 40 to 100 % and eight of 5 to 40 %", multi_crop_dino(0.4, 8)
+    ),
+    "multi-crop-dino-resnet": Preset(
+        DINO + ", README, command for ResNet-50: crops of 14 to 100 % and eight of 5 to 14 %",
+        multi_crop_dino(0.14, 8),
+    ),
+    "multi-crop-dino-800": Preset(
+        DINO + ", args.txt of ViT-S/16: crops of 25 to 100 % and ten of 5 to 25 %",
+        multi_crop_dino(0.25, 10),
+    ),
+    "multi-crop-dino-small": Preset(
+        "small crops of half the side, no blur: ours: docs/log/dino-short-runs.md",
+        [view(), view()] + [view(size=112, crop_scale=(0.1, 0.4))] * 4,
     ),
 }

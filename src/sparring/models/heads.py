@@ -1,10 +1,12 @@
 """Heads: small perceptrons between the backbone and the objective. A projector follows the
-backbone, a predictor follows a projector."""
+backbone, a predictor or prototypes follow a projector."""
 
 from typing import Literal
 
+import torch.nn.functional as F
+from jaxtyping import Float
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from sparring.config import Settings
 
@@ -24,9 +26,15 @@ class ProjectorSettings(Settings):
       CIFAR).
     - `simsiam`: like `mocov3`, with three layers (SimSiam, Chen & He 2020, arXiv:2011.10566; MoCo
       v3 with vision transformers).
+    - `dino`: three linear layers with GELU between, no batch norm; weights begin with a variance of
+      1 / inputs, biases at 0 (DINO, Caron et al. 2021, arXiv:2104.14294; released code: a standard
+      deviation of 0.02, the same at 2,500 inputs).
+    - `dino-normed`: like `dino`, with batch norm before each GELU.
     """
 
-    kind: Literal["linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam"] = "mocov2"
+    kind: Literal[
+        "linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam", "dino", "dino-normed"
+    ] = "mocov2"
     hidden: int | None = Field(default=None, ge=1)
     """Width of the hidden layers, if any; None: the size of the features."""
     dim: int = Field(default=128, ge=2)
@@ -55,6 +63,10 @@ def make_projector(settings: ProjectorSettings, num_features: int) -> nn.Sequent
                 *_normed(num_features, hidden),
                 *_normed(hidden, hidden),
                 *_normed_output(hidden, dim),
+            )
+        case "dino" | "dino-normed":
+            return _dino_projector(
+                num_features, hidden, dim, is_normed=settings.kind == "dino-normed"
             )
 
 
@@ -94,6 +106,48 @@ def make_predictor(settings: PredictorSettings, dim: int) -> nn.Sequential:
                 nn.ReLU(inplace=True),
                 nn.Linear(settings.hidden, dim),
             )
+
+
+class Prototypes(nn.Linear):
+    """Unit vectors in embedding space; an embedding's score of each is the cosine with it.
+
+    The vectors are parameters of any length that are normalised whenever they are used: a linear
+    layer with weight norm whose lengths are fixed at 1.
+
+    Args:
+        dim: size of the embeddings.
+        num_prototypes: number of vectors.
+
+    Source: Caron et al. 2021, arXiv:2104.14294, section 3.1 and appendix C.
+    """
+
+    def __init__(self, dim: int, num_prototypes: int) -> None:
+        super().__init__(dim, num_prototypes, bias=False)
+
+    def forward(
+        self, embeddings: Float[Tensor, "batch dim"], *, is_fixed: bool = False
+    ) -> Float[Tensor, "batch prototypes"]:
+        """Cosines, in [-1, 1].
+
+        Args:
+            embeddings: raw embeddings.
+            is_fixed: whether the vectors get no gradient.
+        """
+        weight = self.weight.detach() if is_fixed else self.weight
+        return F.linear(F.normalize(embeddings, dim=1), F.normalize(weight, dim=1))
+
+
+def _dino_projector(inputs: int, hidden: int, dim: int, *, is_normed: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for size in (inputs, hidden):
+        norm = [nn.BatchNorm1d(hidden)] if is_normed else []
+        layers += [nn.Linear(size, hidden), *norm, nn.GELU()]
+    layers.append(nn.Linear(hidden, dim))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
 
 
 def _normed(inputs: int, outputs: int) -> list[nn.Module]:

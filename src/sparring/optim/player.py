@@ -40,6 +40,9 @@ class PlayerSettings(Settings):
     """Momentum of the optimiser; the first beta of AdamW."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """Weight decay: added to the gradient by sgd and lars, decoupled in adamw."""
+    weight_decay_final: float | None = Field(default=None, ge=0)
+    """Weight decay at the end of the run, which it reaches along half a cosine, without a warm-up,
+    as in DINO (0.04 to 0.4); None: it stays."""
     decay_vectors: bool = True
     """Whether biases and norms are decayed too, as in MoCo and AdCo."""
     clip_norm: float | None = Field(default=None, gt=0)
@@ -158,7 +161,7 @@ class Player:
         return iter(self._parameters.items())
 
     def prepare(self, position: Position) -> None:
-        """Set the learning rate for this step."""
+        """Set the learning rate, and the weight decay if it has a schedule, for this step."""
         s = self.settings
         warmup, fraction = warmup_and_fraction(
             position, per_epoch=s.schedule_per_epoch, warmup_epochs=s.warmup_epochs
@@ -170,6 +173,17 @@ class Player:
         for group in self._optimizer.param_groups:
             rate = warmup * peak if group["is_steady"] else self.learning_rate
             group["lr"] = rate * decayed(group)
+        if s.weight_decay_final is not None:
+            self._prepare_decay(s.weight_decay_final, position)
+
+    def _prepare_decay(self, final: float, position: Position) -> None:
+        s = self.settings
+        _, fraction = warmup_and_fraction(
+            position, per_epoch=s.schedule_per_epoch, warmup_epochs=0.0
+        )
+        for group in self._optimizer.param_groups:
+            if s.decay_vectors or group["params"][0].ndim > 1:
+                group["weight_decay"] = cosine(s.weight_decay, final, fraction)
 
     @property
     def lowest_factor(self) -> float:
@@ -233,7 +247,11 @@ class Player:
             ValueError: if the state is from another optimiser, or, without `own_settings`, one
                 with other settings, which PyTorch would silently adopt.
         """
-        own_fixed, fixed = _fixed(self._optimizer.param_groups), _fixed(state["param_groups"])
+        is_scheduled = self.settings.weight_decay_final is not None
+        own_fixed, fixed = (
+            _fixed(groups, has_decay=not is_scheduled)
+            for groups in (self._optimizer.param_groups, state["param_groups"])
+        )
         if (not own_settings and fixed != own_fixed) or _kinds(fixed) != _kinds(own_fixed):
             raise ValueError(
                 f"{self.section}: the optimiser, its momentum or one of its decays was another"
@@ -249,16 +267,11 @@ class Player:
         self._optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-def _fixed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Settings of an optimiser that stay constant during a run."""
-    return [
-        {
-            key: group[key]
-            for key in ("momentum", "betas", "weight_decay", "trust", "is_steady", *LAYER)
-            if key in group
-        }
-        for group in groups
-    ]
+def _fixed(groups: Sequence[Mapping[str, Any]], *, has_decay: bool) -> list[dict[str, Any]]:
+    """Settings of an optimiser that stay constant during a run, the weight decay among them unless
+    it has a schedule."""
+    constant = ("momentum", "betas", "trust", "is_steady", *LAYER, *(["weight_decay"] * has_decay))
+    return [{key: group[key] for key in constant if key in group} for group in groups]
 
 
 def _kinds(groups: Sequence[Mapping[str, Any]]) -> list[tuple[set[str], object, object]]:

@@ -86,3 +86,17 @@ def teacher_momentum(
     return cosine(
         start, 1.0, warmup_and_fraction(position, per_epoch=per_epoch, warmup_epochs=0.0)[1]
     )
+
+
+def linear_warmup(start: float, end: float, position: Position, *, epochs: float) -> float:
+    """Straight line from start at the first step to end after this many epochs, and then end.
+
+    Args:
+        start: value at step 0.
+        end: value from `epochs` on.
+        position: position within the run.
+        epochs: length of the line; 0: always end.
+    """
+    if not position.is_before(epochs):
+        return end
+    return start + (end - start) * position.step / (epochs * position.steps_per_epoch)

@@ -130,6 +130,34 @@ def _multi_crop_caco(image_size: int) -> tuple[ViewSettings, ...]:
     return (_CACO_LARGE,) * 2 + (_CACO_SMALL.model_copy(update={"size": small}),) * 6
 
 
+# Caron et al. 2021 (DINO), arXiv:2104.14294, released code: BYOL's distortions for the two large
+# crops, blur of half the small ones. The second set of areas is that of its longest run.
+def _multi_crop_dino(
+    image_size: int, *, border: float = 0.4, num_small: int = 8
+) -> tuple[ViewSettings, ...]:
+    """Two large crops, which the teacher sees, and small ones of 96 / 224 of the image size.
+
+    Args:
+        image_size: side of the large crops in pixels.
+        border: share of the image that no small crop exceeds and no large one falls below.
+        num_small: number of small crops.
+    """
+    side = max(8, _SIZE_MULTIPLE * round(image_size * 96 / 224 / _SIZE_MULTIPLE))
+    large = {"crop_scale": (border, 1.0)}
+    small = {"crop_scale": (0.05, border), "size": side, "blur": 0.5}
+    return (
+        _BYOL_A.model_copy(update=large),
+        _BYOL_B.model_copy(update=large),
+        *(_BYOL_A.model_copy(update=small) for _ in range(num_small)),
+    )
+
+
+def _multi_crop_dino_small(image_size: int) -> tuple[ViewSettings, ...]:
+    """Two large crops and four of half their side, without blur, for small images."""
+    small = {"crop_scale": (0.1, 0.4), "size": max(8, image_size // 2)}
+    return (_MOCO_V2_SMALL,) * 2 + (_MOCO_V2_SMALL.model_copy(update=small),) * 4
+
+
 PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "simclr-cifar": lambda _: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
     "simclr-imagenet": lambda _: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
@@ -140,6 +168,10 @@ PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
     "uel": lambda _: (_UEL, _UEL),
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
+    "multi-crop-dino": _multi_crop_dino,
+    "multi-crop-dino-resnet": lambda size: _multi_crop_dino(size, border=0.14),
+    "multi-crop-dino-800": lambda size: _multi_crop_dino(size, border=0.25, num_small=10),
+    "multi-crop-dino-small": _multi_crop_dino_small,
 }
 """Functions by preset name, from the image size to one recipe per view. In `multi-crop-adco` the
 first view is the key's."""
