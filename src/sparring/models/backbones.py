@@ -1,6 +1,7 @@
 """Backbones: any timm model by name, with ResNets adapted to small images or another width, or your
 own module."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +13,14 @@ from torch import Tensor, nn
 from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 from sparring.models.frozen import frozen_norms, frozen_parameters, hold_norms
+from sparring.models.vision_transformers import (
+    OWN_PATCH,
+    TransformerForm,
+    chosen_patch_size,
+    is_vision_transformer,
+    patch_side,
+    vision_transformer,
+)
 
 SMALL_IMAGE_PIXELS = 64
 """Largest side in pixels at which the small-image stem is the default: the usual stem's stride of 4
@@ -28,15 +37,42 @@ class EncoderSettings(Settings):
     backbone: str = "resnet18"
     """Name of the backbone: any model of `timm.list_models()`."""
     width: float = Field(default=1.0, gt=0, le=4)
-    """Factor on the number of channels of a ResNet."""
+    """Factor on the number of channels of a ResNet, or on the dimension of a vision transformer's
+    tokens, which its heads share."""
     small_images: bool | None = None
     """Whether a ResNet has the 3x3 stem with stride 1 and no max-pooling (He et al. 2016, section
     4.2; the CIFAR form of SimCLR and MoCo); None: for images up to 64 px."""
+    patch_size: int | None = Field(default=None, ge=0)
+    """Side in pixels of a vision transformer's patches (vit_* and deit* of timm), which must divide
+    the images; 0: as the name says; None: an eighth of images up to 64 px, such as 4 pixels at
+    32, as the name says above."""
+    depth: int | None = Field(default=None, ge=1)
+    """Number of a vision transformer's blocks; None: as the name says."""
+    heads: int | None = Field(default=None, ge=1)
+    """Number of a vision transformer's attention heads; None: as the name says. MoCo v3's small one
+    has 12."""
+    frozen_patch_projection: bool = False
+    """Whether a vision transformer's projection of patches keeps its random first weights, which
+    makes training stable (Chen et al. 2021, arXiv:2104.02057, section 4.2)."""
+    fixed_positions: bool = False
+    """Whether a vision transformer's position embeddings are fixed sines and cosines in two
+    dimensions, as in MoCo v3, instead of learned."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean per channel that is subtracted from images in [0, 1]; ImageNet's, as in every recipe
     here, or its mean over the colours for other channels than three."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Standard deviation per channel by which images are then divided; ImageNet's too."""
+
+    def resolved(self, image_size: int) -> "EncoderSettings":
+        """Settings of a new run, in which the size of a vision transformer's patches is said."""
+        if self.patch_size is not None or not is_vision_transformer(self.backbone):
+            return self
+        return self.model_copy(update={"patch_size": chosen_patch_size(image_size)})
+
+    def transformer_form(self) -> TransformerForm:
+        """What differs from timm's vision transformer of the name."""
+        names = TransformerForm.__dataclass_fields__
+        return TransformerForm(**{name: getattr(self, name) for name in names})
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each of so many channels.
@@ -58,6 +94,14 @@ class EncoderSettings(Settings):
         return found[0], found[1]
 
 
+def with_own_patches(stored: Any) -> Any:
+    """Section of a stored run, in which a run of an older version says the size of its patches."""
+    if not isinstance(stored, Mapping) or "patch_size" in stored:
+        return stored
+    is_older = is_vision_transformer(str(stored.get("backbone", "")))
+    return {**stored, "patch_size": OWN_PATCH} if is_older else stored
+
+
 class Backbone(nn.Module):
     """Network whose output is one feature vector per image; feature maps are averaged over space.
 
@@ -72,12 +116,15 @@ class Backbone(nn.Module):
 
     Attributes:
         frozen: names of the network's frozen parameters.
+        patch_size: side in pixels of a vision transformer's patches, which has to divide the side
+            of every image; None for other networks.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int, channels: int = 3) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
+        self.patch_size = patch_side(network)
         self.frozen, self._still = frozen_parameters(network), frozen_norms(network)
         self.num_features = _measured_features(self, image_size, channels)
 
@@ -137,20 +184,21 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
     is_resnet = timm.models.is_model_in_modules(name, ["resnet"])
+    is_transformer = is_vision_transformer(name)
     small = (
         settings.small_images
         if settings.small_images is not None
         else is_resnet and image_size <= SMALL_IMAGE_PIXELS
     )
-    if not is_resnet and (settings.width != 1.0 or settings.small_images):
-        raise ConfigError(
-            f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave "
-            "them out"
-        )
+    _refuse_what_others_take(settings, is_resnet=is_resnet, is_transformer=is_transformer)
     try:
         network = (
             _resnet(name, width=settings.width, small_images=small, channels=channels)
             if is_resnet
+            else vision_transformer(
+                name, settings.transformer_form(), image_size=image_size, channels=channels
+            )
+            if is_transformer
             else _any_timm(name, image_size, channels)
         )
         return Backbone(network, image_size=image_size, channels=channels)
@@ -164,6 +212,28 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
         raise ConfigError(
             f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
         ) from None
+
+
+def _refuse_what_others_take(
+    settings: EncoderSettings, *, is_resnet: bool, is_transformer: bool
+) -> None:
+    """Refuse settings that say nothing to a network."""
+    name, given = settings.backbone, list(settings.transformer_form().settings_given())
+    if given and not is_transformer:
+        raise ConfigError(
+            f"encoder.{given[0]} is for vision transformers (vit_* and deit* of timm); '{name}' is "
+            "none, leave it out"
+        )
+    if settings.width != 1.0 and not (is_resnet or is_transformer):
+        raise ConfigError(
+            "encoder.width is for ResNets and vision transformers (vit_* and deit* of timm); "
+            f"'{name}' is neither, leave it out"
+        )
+    if settings.small_images and not is_resnet:
+        raise ConfigError(
+            f"encoder.small_images is for ResNets; '{name}' is none, leave it out"
+            + ("; encoder.patch_size says the size of its patches" if is_transformer else "")
+        )
 
 
 def nearest_backbones(name: str) -> list[str]:
