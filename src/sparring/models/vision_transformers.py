@@ -102,13 +102,10 @@ def vision_transformer(
     given |= {} if form.depth is None else {"depth": form.depth}
     given |= {} if form.heads is None else {"num_heads": form.heads}
     given |= {} if channels == 3 else {"in_chans": channels}
+    # Runs of older versions may have images whose last pixels no patch covers.
+    given |= {} if image_size % patch else {"dynamic_img_size": True}
     network: VisionTransformer = timm.create_model(
-        name,
-        num_classes=0,
-        img_size=image_size,
-        # Runs of older versions have images whose last pixels no patch covers.
-        dynamic_img_size=image_size % patch == 0,
-        **given,
+        name, num_classes=0, img_size=image_size, **given
     )
     if form.frozen_patch_projection:
         _freeze_patch_projection(network.patch_embed.proj)
