@@ -41,7 +41,8 @@ class PlayerSettings(Settings):
     weight_decay: float = Field(default=5e-4, ge=0)
     """Weight decay: added to the gradient by sgd and lars, decoupled in adamw."""
     decay_vectors: bool = True
-    """Whether biases and norms are decayed too, as in MoCo and AdCo."""
+    """Whether biases and norms are decayed too, as in MoCo and AdCo. A vision transformer's
+    position embeddings and class token always are, as in MoCo v3 and DINO."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Joint norm to which the player's gradients are clipped; None: no clipping."""
     steady: tuple[str, ...] = ()

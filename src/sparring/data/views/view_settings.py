@@ -110,7 +110,7 @@ def small_crop_size(image_size: int, side: int, *, multiple: int = _SIZE_MULTIPL
     return max(math.ceil(8 / multiple), round(image_size * side / 224 / multiple)) * multiple
 
 
-def _multi_crop_adco(image_size: int, multiple: int) -> tuple[ViewSettings, ...]:
+def _multi_crop_adco(image_size: int, multiple: int = _SIZE_MULTIPLE) -> tuple[ViewSettings, ...]:
     """Key crop and five query crops with the published shares of the image size."""
     sizes = [small_crop_size(image_size, side, multiple=multiple) for side, _ in _ADCO_CROPS]
     return tuple(
@@ -127,13 +127,13 @@ _CACO_LARGE = ViewSettings(crop_scale=(0.14, 1.0), blur=0.5)
 _CACO_SMALL = ViewSettings(crop_scale=(0.05, 0.14), blur=0.5)
 
 
-def _multi_crop_caco(image_size: int, multiple: int) -> tuple[ViewSettings, ...]:
+def _multi_crop_caco(image_size: int, multiple: int = _SIZE_MULTIPLE) -> tuple[ViewSettings, ...]:
     """Two large crops, which give the keys, and six small ones of 96 / 224 of the image size."""
     small = small_crop_size(image_size, 96, multiple=multiple)
     return (_CACO_LARGE,) * 2 + (_CACO_SMALL.model_copy(update={"size": small}),) * 6
 
 
-PRESETS: Mapping[str, Callable[[int, int], tuple[ViewSettings, ...]]] = {
+PRESETS: Mapping[str, Callable[..., tuple[ViewSettings, ...]]] = {
     "simclr-cifar": lambda *_: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
     "simclr-imagenet": lambda *_: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
     "mocov2": lambda *_: (_MOCO_V2, _MOCO_V2),
