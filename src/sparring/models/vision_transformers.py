@@ -3,10 +3,11 @@ frozen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
-from timm.layers import build_sincos2d_pos_embed
+from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -76,7 +77,7 @@ def chosen_patch_size(image_size: int) -> int:
 
 def vision_transformer(
     name: str, form: TransformerForm, *, image_size: int, channels: int
-) -> nn.Module:
+) -> VisionTransformer:
     """Untrained vision transformer; its weights are drawn from PyTorch's global generator.
 
     Images of other sizes go through it too if patches divide them: position embeddings are
@@ -93,24 +94,23 @@ def vision_transformer(
             tokens.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        own = timm.create_model(name, num_classes=0)
+        own: Any = timm.create_model(name, num_classes=0)
     patch_size = chosen_patch_size(image_size) if form.patch_size is None else form.patch_size
     _require_fitting_patch(patch_size, image_size, name)
     patch = patch_size or max(own.patch_embed.patch_size)
-    given: dict[str, int] = {"patch_size": patch_size} if patch_size else {}
+    given: dict[str, Any] = {"patch_size": patch_size} if patch_size else {}
     given |= {"embed_dim": _width(own, form, name)} if form.width != 1.0 or form.heads else {}
     given |= {} if form.depth is None else {"depth": form.depth}
     given |= {} if form.heads is None else {"num_heads": form.heads}
     given |= {} if channels == 3 else {"in_chans": channels}
     # Runs of older versions may have images whose last pixels no patch covers.
     given |= {} if image_size % patch else {"dynamic_img_size": True}
-    network: VisionTransformer = timm.create_model(
-        name, num_classes=0, img_size=image_size, **given
-    )
+    network: Any = timm.create_model(name, num_classes=0, img_size=image_size, **given)
     if form.frozen_patch_projection:
         _freeze_patch_projection(network.patch_embed.proj)
     if form.fixed_positions:
         _fix_positions(network, name)
+    assert isinstance(network, VisionTransformer)
     return network
 
 
@@ -139,7 +139,8 @@ def _require_fitting_patch(patch_size: int, image_size: int, name: str) -> None:
 
 
 def _heads(network: nn.Module) -> int:
-    return next(int(part.num_heads) for part in network.modules() if hasattr(part, "num_heads"))
+    found = (getattr(part, "num_heads", None) for part in network.modules())
+    return next(heads for heads in found if isinstance(heads, int))
 
 
 def _width(own: VisionTransformer, form: TransformerForm, name: str) -> int:
