@@ -1,6 +1,7 @@
 """Exported weights: the printed lines load them into the other library, with the same features."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,11 @@ TOLERANCE = 1e-5
 
 
 def random_encoder(
-    *, backbone: str, image_size: int, width: float = 1.0
+    *, backbone: str, image_size: int, width: float = 1.0, **shape: Any
 ) -> tuple[Encoder, RunConfig]:
     """Encoder with random weights and statistics in evaluation mode, and the configuration that
     names it."""
-    settings = EncoderSettings(backbone=backbone, width=width)
+    settings = EncoderSettings(backbone=backbone, width=width, **shape)
     training = {"image_size": image_size}
     config = RunConfig.from_tree(
         {"method": "simclr", "data": {}, "encoder": settings.model_dump(), "training": training}
@@ -82,6 +83,33 @@ def test_every_kind_of_network_survives_the_way_to_timm(
     encoder, config = random_encoder(backbone=backbone, image_size=96, width=width)
     images = torch.rand(2, 3, 96, 96)
     code = export_weights(encoder, config, form="safetensors", out=tmp_path / "weights.safetensors")
+    torch.testing.assert_close(
+        features_of_loaded(code, encoder, images),
+        encoder.features(images),
+        atol=TOLERANCE,
+        rtol=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("form", ["timm", "safetensors"])
+@pytest.mark.parametrize(
+    ("image_size", "shape", "arguments"),
+    [
+        (32, {"width": 0.5, "depth": 2}, "img_size=32, patch_size=4, embed_dim=96, depth=2"),
+        (32, {"heads": 6, "fixed_positions": True}, "img_size=32, patch_size=4, num_heads=6"),
+        (32, {"patch_size": 0, "depth": 1}, "img_size=32, depth=1"),
+        (96, {"patch_size": 32, "frozen_patch_projection": True}, "img_size=96, patch_size=32"),
+    ],
+)
+def test_a_transformer_of_any_shape_survives_the_way_to_timm(
+    tmp_path: Path, form: str, image_size: int, shape: dict[str, Any], arguments: str
+) -> None:
+    encoder, config = random_encoder(
+        backbone="vit_tiny_patch16_224", image_size=image_size, **shape
+    )
+    images = torch.rand(2, 3, image_size, image_size)
+    code = export_weights(encoder, config, form=form, out=tmp_path / f"weights.{form}")
+    assert f"timm.create_model('vit_tiny_patch16_224', num_classes=0, {arguments})" in code
     torch.testing.assert_close(
         features_of_loaded(code, encoder, images),
         encoder.features(images),

@@ -115,11 +115,16 @@ MOCOV3_PINS = [
     Pins(
         MOCOV3_VIT,
         CONFIG + "ViT-Small, 300 epochs: AdamW, lr 1.5e-4 * 4096 / 256, wd 0.1, 40 epochs of "
-        "warm-up, moco-t 0.2, moco-m 0.99, smallest crop 8 %; moco/builder.py: heads of a ViT",
+        "warm-up, moco-t 0.2, moco-m 0.99, smallest crop 8 %, stop-grad-conv1; moco/builder.py: "
+        "heads of a ViT; vits.py: 12 heads of attention, fixed sine-cosine positions",
         {
             "temperature": 0.2,
             "teacher_momentum": 0.99,
             "encoder.backbone": "vit_small_patch16_224",
+            "encoder.patch_size": 16,
+            "encoder.heads": 12,
+            "encoder.frozen_patch_projection": True,
+            "encoder.fixed_positions": True,
             "projector.kind": "simsiam",
             "predictor.kind": "normed-output",
             "views.preset": "byol",

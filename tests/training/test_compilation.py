@@ -2,12 +2,13 @@
 as without."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import jaxtyping
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -162,12 +163,25 @@ def test_a_run_is_compiled_told_stored_and_resumed(
         assert torch.equal(stopped[name], ours[name])
 
 
+def small_transformer() -> nn.Module:
+    torch.manual_seed(0)
+    shape = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    network: nn.Module = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True, **shape
+    )
+    return network
+
+
 def play(
-    subject: Subject, folder: Path, compiler: Compiler | None
+    subject: Subject,
+    folder: Path,
+    compiler: Compiler | None,
+    *,
+    network: Callable[[], nn.Module] = tiny,
 ) -> tuple[list[float], list[int], dict[str, Tensor]]:
     """Losses of all steps, graphs after each epoch, and the tensors at the end."""
     config = subject.config(training={"compile": "on"})
-    game = build(config, tiny())
+    game = build(config, network())
     if compiler is not None:
         compile_networks(game.method, compiler, config.training, CPU)
     training = Training(
@@ -182,10 +196,12 @@ def play(
     return losses, graphs, games.state(game.method)
 
 
-def assert_same_game(subject: Subject, folder: Path) -> Compiler:
+def assert_same_game(
+    subject: Subject, folder: Path, *, network: Callable[[], nn.Module] = tiny
+) -> Compiler:
     compiler = Compiler(backend="aot_eager")
-    losses, graphs, state = play(subject, folder, compiler)
-    plain_losses, _, plain_state = play(subject, folder, None)
+    losses, graphs, state = play(subject, folder, compiler, network=network)
+    plain_losses, _, plain_state = play(subject, folder, None, network=network)
     assert not compiler.failures
     assert graphs[0] > 0
     assert graphs == graphs[:1] * len(graphs)  # none after the first epoch
@@ -199,6 +215,13 @@ def test_an_attack_uses_graphs_without_gradients_of_weights(tmp_path: Path) -> N
     compiler = assert_same_game(Subject("simclr", ("perturbation",)), tmp_path)
     # Clean views; then, in the second set of norms, the attack and the attacked views.
     assert compiler.graphs == {"encoder": 2, "encoder for images": 1}
+
+
+@pytest.mark.slow
+def test_a_transformer_has_one_graph_per_size_of_crop(tmp_path: Path) -> None:
+    settings = {"form": "multi-crop", "views": {"preset": "multi-crop-adco"}}
+    compiler = assert_same_game(Subject("adco", (), settings), tmp_path, network=small_transformer)
+    assert compiler.graphs == {"encoder": 3, "teacher": 1}  # queries of 16, 12 and 8 px
 
 
 @pytest.mark.slow

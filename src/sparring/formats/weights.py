@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.files import write_atomically
 from sparring.models.backbones import CUSTOM, takes_image_size
 from sparring.models.encoder import Encoder
+from sparring.models.vision_transformers import timm_arguments
 from sparring.training.checkpoint import save_backbone
 from sparring.training.settings import RunConfig
 
@@ -83,6 +85,12 @@ def _timm_model(encoder: Encoder, config: RunConfig) -> str:
     channels, inputs = ("", "") if num == 3 else (f", channels={num}", f", in_chans={num}")
     if name.startswith(CUSTOM):
         return "import torch\nmodel = ...  # your own network, with which the run was trained\n"
+    network = encoder.backbone.network
+    if isinstance(network, VisionTransformer):
+        given = timm_arguments(network, encoder_settings.transformer_form())
+        shape = "".join(f", {argument}={value}" for argument, value in given.items())
+        created = f"{name!r}, num_classes=0, img_size={size}{shape}{inputs}"
+        return f"import timm, torch\nmodel = timm.create_model({created})\n"
     if encoder_settings.width != 1.0:
         # timm has no name for a narrow stem; our settings rebuild it.
         stem = (

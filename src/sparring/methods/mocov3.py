@@ -15,11 +15,11 @@ The factor 2 t keeps the size of the gradient when the temperature t changes. Th
 backbone and projector by moving average, with a coefficient that rises to 1 along half a cosine.
 Nobody plays against the encoder.
 
-Deviations from the paper (Chen et al. 2021, arXiv:2104.02057). The patch projection of a vision
-transformer is trained; the paper freezes it at random, which keeps large batches stable. Position
-embeddings of timm's transformers are learned, and its small one has 6 heads where the paper's has
-12. Optimiser, heads and views of the defaults are for small images. Batch norm is per process
-unless training.sync_batch_norm is set.
+Deviations from the paper (Chen et al. 2021, arXiv:2104.02057). A vision transformer is the paper's
+with encoder.frozen_patch_projection, which keeps large batches stable, encoder.fixed_positions and
+encoder.heads=12 for the small one, except that timm draws its linear layers from a narrow normal
+distribution instead of uniformly; by default it is timm's. Optimiser, heads and views of the
+defaults are for small images. Batch norm is per process unless training.sync_batch_norm is set.
 
 Deviations from the authors' code (facebookresearch/moco-v3). The teacher is updated after the
 encoder instead of before the next forward pass of keys: the same order of updates, with the

@@ -1,6 +1,7 @@
 """Backbones: any timm model by name, with ResNets adapted to small images or another width, or your
 own module."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +14,15 @@ from sparring.config import Settings
 from sparring.errors import ConfigError, unknown_name
 from sparring.models.frozen import frozen_norms, frozen_parameters, hold_norms
 from sparring.models.layers import freeze_stages
+from sparring.models.resnets import is_resnet, resnet
+from sparring.models.vision_transformers import (
+    OWN_PATCH,
+    TransformerForm,
+    chosen_patch_size,
+    is_vision_transformer,
+    patch_side,
+    vision_transformer,
+)
 
 SMALL_IMAGE_PIXELS = 64
 """Largest side in pixels at which the small-image stem is the default: the usual stem's stride of 4
@@ -29,7 +39,8 @@ class EncoderSettings(Settings):
     backbone: str = "resnet18"
     """Name of the backbone: any model of `timm.list_models()`."""
     width: float = Field(default=1.0, gt=0, le=4)
-    """Factor on the number of channels of a ResNet."""
+    """Factor on the number of channels of a ResNet, or on the dimension of a vision transformer's
+    tokens, which its heads share."""
     small_images: bool | None = None
     """Whether a ResNet has the 3x3 stem with stride 1 and no max-pooling (He et al. 2016, section
     4.2; the CIFAR form of SimCLR and MoCo); None: for images up to 64 px."""
@@ -42,6 +53,21 @@ class EncoderSettings(Settings):
     weights_sha256: str | None = None
     """SHA-256 of the tensors of `weights`, found when a run starts; if you give it, other weights
     are refused."""
+    patch_size: int | None = Field(default=None, ge=0)
+    """Side in pixels of a vision transformer's patches (vit_* and deit* of timm), which must divide
+    the images; 0: as the name says; None: an eighth of images up to 64 px, such as 4 pixels at
+    32, as the name says above."""
+    depth: int | None = Field(default=None, ge=1)
+    """Number of a vision transformer's blocks; None: as the name says."""
+    heads: int | None = Field(default=None, ge=1)
+    """Number of a vision transformer's attention heads; None: as the name says. MoCo v3's small one
+    has 12."""
+    frozen_patch_projection: bool = False
+    """Whether a vision transformer's projection of patches keeps its random first weights, which
+    makes training stable (Chen et al. 2021, arXiv:2104.02057, section 4.2)."""
+    fixed_positions: bool = False
+    """Whether a vision transformer's position embeddings are fixed sines and cosines in two
+    dimensions, as in MoCo v3, instead of learned."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean per channel that is subtracted from images in [0, 1]; ImageNet's, as in every recipe
     here, or its mean over the colours for other channels than three."""
@@ -51,6 +77,18 @@ class EncoderSettings(Settings):
     """Number of first stages that stay as they are, with the stem and their batch norms; 0: all
     learns. A ResNet or ConvNeXt has 4 stages, an EfficientNet 7, and each block of a vision
     transformer is one; one at least must learn."""
+
+    def resolved(self, image_size: int) -> "EncoderSettings":
+        """Settings of a new run, in which the size of a vision transformer's patches is said."""
+        is_said = self.patch_size is not None or self.weights is not None  # which have patches
+        if is_said or not is_vision_transformer(self.backbone):
+            return self
+        return self.model_copy(update={"patch_size": chosen_patch_size(image_size)})
+
+    def transformer_form(self) -> TransformerForm:
+        """What differs from timm's vision transformer of the name."""
+        names = TransformerForm.__dataclass_fields__
+        return TransformerForm(**{name: getattr(self, name) for name in names})
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each of so many channels.
@@ -72,6 +110,14 @@ class EncoderSettings(Settings):
         return found[0], found[1]
 
 
+def with_own_patches(stored: Any) -> Any:
+    """Section of a stored run, in which a run of an older version says the size of its patches."""
+    if not isinstance(stored, Mapping) or "patch_size" in stored:
+        return stored
+    is_older = is_vision_transformer(str(stored.get("backbone", "")))
+    return {**stored, "patch_size": OWN_PATCH} if is_older else stored
+
+
 class Backbone(nn.Module):
     """Network whose output is one feature vector per image; feature maps are averaged over space.
 
@@ -86,12 +132,15 @@ class Backbone(nn.Module):
 
     Attributes:
         frozen: names of the network's frozen parameters.
+        patch_size: side in pixels of a vision transformer's patches, which has to divide the side
+            of every image; None for other networks.
     """
 
     def __init__(self, network: nn.Module, *, image_size: int, channels: int = 3) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
+        self.patch_size = patch_side(network)
         self.frozen, self._still = frozen_parameters(network), frozen_norms(network)
         self.num_features = _measured_features(self, image_size, channels)
 
@@ -150,20 +199,21 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
         )
     if name not in timm.list_models():
         raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
+    is_transformer = is_vision_transformer(name)
     small = (
         settings.small_images
         if settings.small_images is not None
         else is_resnet(name) and image_size <= SMALL_IMAGE_PIXELS
     )
-    if not is_resnet(name) and (settings.width != 1.0 or settings.small_images):
-        raise ConfigError(
-            f"encoder.width and encoder.small_images are for ResNets; '{name}' is none, leave "
-            "them out"
-        )
+    _refuse_what_others_take(settings)
     try:
         network = (
-            _resnet(name, width=settings.width, small_images=small, channels=channels)
+            resnet(name, width=settings.width, small_images=small, channels=channels)
             if is_resnet(name)
+            else vision_transformer(
+                name, settings.transformer_form(), image_size=image_size, channels=channels
+            )
+            if is_transformer
             else _any_timm(name, image_size, channels)
         )
         freeze_stages(network, settings.frozen_stages, name=name)
@@ -180,9 +230,25 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
         ) from None
 
 
-def is_resnet(name: str) -> bool:
-    """Whether a network is one of timm's ResNets, which take a width and the small-image stem."""
-    return bool(timm.models.is_model_in_modules(name, ["resnet"]))
+def _refuse_what_others_take(settings: EncoderSettings) -> None:
+    """Refuse settings that say nothing to a network."""
+    name, given = settings.backbone, list(settings.transformer_form().settings_given())
+    is_transformer = is_vision_transformer(name)
+    if given and not is_transformer:
+        raise ConfigError(
+            f"encoder.{given[0]} is for vision transformers (vit_* and deit* of timm); '{name}' is "
+            "none, leave it out"
+        )
+    if settings.width != 1.0 and not (is_resnet(name) or is_transformer):
+        raise ConfigError(
+            "encoder.width is for ResNets and vision transformers (vit_* and deit* of timm); "
+            f"'{name}' is neither, leave it out"
+        )
+    if settings.small_images and not is_resnet(name):
+        raise ConfigError(
+            f"encoder.small_images is for ResNets; '{name}' is none, leave it out"
+            + ("; encoder.patch_size says the size of its patches" if is_transformer else "")
+        )
 
 
 def nearest_backbones(name: str) -> list[str]:
@@ -215,85 +281,3 @@ def _any_timm(name: str, image_size: int, channels: int) -> nn.Module:
             f"encoder.backbone={name} cannot be built for {image_size} px images: {error}"
         ) from None
     return network
-
-
-def _resnet(name: str, *, width: float, small_images: bool, channels: int) -> nn.Module:
-    # zero_init_last=False is torchvision's initialisation, with which the papers trained.
-    widths = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
-    network = timm.create_model(
-        name, num_classes=0, zero_init_last=False, channels=widths, in_chans=channels
-    )
-    if width != 1.0:
-        _narrow_stem(network, widths[0], inputs=channels)
-    if small_images:
-        stem = network.conv1
-        if not isinstance(stem, nn.Conv2d):
-            raise ConfigError(
-                f"encoder.small_images: the stem of '{name}' is not a single convolution; set "
-                "it to false"
-            )
-        network.conv1 = _convolution(channels, stem.out_channels, kernel=3)
-        network.maxpool = nn.Identity()
-    _subsample_before_narrow_shortcuts(network)
-    return network
-
-
-class _SubsampledConvolution(nn.Conv2d):
-    """Strided 1 x 1 convolution that removes the unused pixels first; the result is the same."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        rows, columns = self.stride
-        return nn.functional.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
-
-
-def _subsample_before_narrow_shortcuts(network: nn.Module) -> None:
-    # oneDNN's gradient of a strided 1 x 1 convolution in channels-last memory writes past its
-    # buffer when the input has fewer channels than a vector register holds numbers (8 with AVX2, 16
-    # with AVX-512): crashes or wrong numbers (oneDNN issue 6035).
-    for parent in list(network.modules()):
-        for name, layer in list(parent.named_children()):
-            if (
-                isinstance(layer, nn.Conv2d)
-                and layer.kernel_size == (1, 1)
-                and layer.stride != (1, 1)
-                and layer.in_channels < 16
-            ):
-                with torch.device("meta"):  # no draws: the weights are taken over
-                    same = _SubsampledConvolution(
-                        layer.in_channels,
-                        layer.out_channels,
-                        1,
-                        stride=(layer.stride[0], layer.stride[1]),
-                        bias=False,
-                    )
-                same.weight = layer.weight
-                setattr(parent, name, same)
-
-
-def _narrow_stem(network: nn.Module, channels: int, *, inputs: int) -> None:
-    # timm fixes the plain stem at 64 channels, so a narrow network gets its stem and the input of
-    # its first block rebuilt.
-    stem, stage = network.get_submodule("conv1"), network.get_submodule("layer1")
-    if not isinstance(stem, nn.Conv2d):
-        raise ConfigError(
-            "encoder.width: this ResNet's stem is not a single convolution; use width 1"
-        )
-    network.conv1 = _convolution(inputs, channels, kernel=7, stride=2)
-    network.bn1 = nn.BatchNorm2d(channels)
-    block = stage.get_submodule("0")
-    layers = [layer for name, layer in block.named_children() if name.startswith("conv")]
-    first, last = layers[0], layers[-1]
-    assert isinstance(first, nn.Conv2d)
-    assert isinstance(last, nn.Conv2d)
-    block.conv1 = _convolution(channels, first.out_channels, kernel=first.kernel_size[0])
-    shortcut = nn.Sequential(
-        _convolution(channels, last.out_channels, kernel=1), nn.BatchNorm2d(last.out_channels)
-    )
-    # A block whose input and output agree has no shortcut layer; timm stores None there.
-    setattr(block, "downsample", None if last.out_channels == channels else shortcut)  # noqa: B010
-
-
-def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:
-    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer

@@ -44,7 +44,8 @@ class PlayerSettings(Settings):
     """Weight decay at the end of the run, which it reaches along half a cosine, without a warm-up,
     as in DINO (0.04 to 0.4); None: it stays."""
     decay_vectors: bool = True
-    """Whether biases and norms are decayed too, as in MoCo and AdCo."""
+    """Whether biases and norms are decayed too, as in MoCo and AdCo. A vision transformer's
+    position embeddings and class token always are, as in MoCo v3 and DINO."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Joint norm to which the player's gradients are clipped; None: no clipping."""
     steady: tuple[str, ...] = ()

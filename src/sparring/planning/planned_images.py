@@ -82,6 +82,7 @@ def open_planned_sample(
     resolved, sample = open_images(config.changed(data=settings), data, listener)
     config = config.changed(
         training={"image_size": resolved.training.image_size},
+        encoder={"patch_size": resolved.encoder.patch_size},
         data={"value_range": resolved.data.value_range},
     )
     size = config.data.stored_size or config.image_size

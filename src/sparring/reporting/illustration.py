@@ -49,8 +49,10 @@ def illustrated(
     size = config.image_size
     # As for training, so that a few images of many are read, and not all of them.
     dataset = open_dataset(shown, config.data, image_size=size, is_training=True)
-    views = Views(config.method_settings.views.resolve(size), image_size=size)
     trained, start = load_encoders(folder, backbone=backbone)
+    patch_size = trained.backbone.patch_size
+    recipes = config.method_settings.views.resolve(size, patch_size=patch_size)
+    views = Views(recipes, image_size=size)
     method = load_method(folder, backbone=backbone)
     return replace(
         summary,

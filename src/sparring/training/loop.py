@@ -77,7 +77,8 @@ class Training:
 
     def __post_init__(self) -> None:
         training, size = self.config.training, self.config.image_size
-        recipes = self.config.method_settings.views.resolve(size)
+        patch_size = self.game.encoder.backbone.patch_size
+        recipes = self.config.method_settings.views.resolve(size, patch_size=patch_size)
         self.views = Views(recipes, image_size=size)
         require_views(self.config, self.game.method, self.dataset, given=len(recipes))
         self._divergence = Divergence(self.game)

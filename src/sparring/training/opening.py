@@ -17,7 +17,8 @@ IMAGE_SIZES = (32, 64, 96, 224)
 def open_images(
     config: RunConfig, data: ImageData, listener: Listener | None
 ) -> tuple[RunConfig, Dataset]:
-    """Configuration with a resolved image size and range of values, and the data set.
+    """Configuration with a resolved image size, size of patches and range of values; and the data
+    set.
 
     Args:
         config: configuration of the run.
@@ -31,6 +32,8 @@ def open_images(
         typical = typical_size(source)
         size = min(IMAGE_SIZES, key=lambda candidate: abs(candidate - typical))
         config = config.changed(training={"image_size": size})
+    encoder = config.encoder.resolved(config.image_size)
+    config = config.model_copy(update={"encoder": encoder})
     progress = counter("reading images", listener)
     dataset = open_dataset(
         source,

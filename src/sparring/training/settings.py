@@ -11,7 +11,7 @@ from sparring.errors import ConfigError, unknown_name
 from sparring.methods import registry
 from sparring.methods.about import assignments, section
 from sparring.methods.method import MethodSettings
-from sparring.models.backbones import EncoderSettings
+from sparring.models.backbones import EncoderSettings, with_own_patches
 
 LABELLED_SCORE = "knn_accuracy"
 """Score of a look that compares labels."""
@@ -161,6 +161,8 @@ class RunConfig(Settings):
         own_keys = ("method_settings", "opponent_settings")
         general_keys = [key for key in cls.model_fields if key not in own_keys]
         general = {key: value for key, value in tree.items() if key in general_keys}
+        if is_stored:
+            general["encoder"] = with_own_patches(general.get("encoder", {}))
         rest = {key: value for key, value in tree.items() if key not in general}
         if not is_open:
             _refuse_unknown(rest, [*own.model_fields, *sections], general=general_keys)

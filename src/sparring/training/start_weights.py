@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from sparring import distributed
+from sparring.config import Tree
 from sparring.errors import ConfigError, DataError
-from sparring.models.backbones import CUSTOM, EncoderSettings, is_resnet, make_backbone
+from sparring.models.backbones import CUSTOM, EncoderSettings, make_backbone
+from sparring.models.resnets import is_resnet
+from sparring.models.vision_transformers import OWN_PATCH, is_vision_transformer
 from sparring.models.weights.layouts import EFFICIENTNET
 from sparring.models.weights.matching import Match, described, match, require_fit
 from sparring.models.weights.pretrained import (
@@ -28,7 +31,9 @@ from sparring.training.settings import RunConfig
 
 STEM = "conv1.weight"
 """A ResNet's first convolution, 3 x 3 in the small-image stem and 7 x 7 in the usual one."""
-_FOLLOWING = ("mean", "std", "small_images", "weights_sha256")
+PATCHES = "patch_embed.proj.weight"
+"""A vision transformer's projection of its patches."""
+_FOLLOWING = ("mean", "std", "small_images", "patch_size", "weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -191,16 +196,47 @@ def _matched(
     name = _named(config, backbone)
     if backbone is not None:
         return config, match(source.states, copied(backbone), where=source.where, backbone=name)
-    is_open = config.encoder.small_images is None and is_resnet(config.encoder.backbone)
-    if is_open:
-        first = config.changed(encoder={"small_images": False})
+    if (stem := _open_stem(config)) is not None:
+        first = config.changed(encoder=stem.usual)
         found = match(source.states, _network(first), where=source.where, backbone=name)
-        shape = found.misfits[STEM][0] if STEM in found.misfits else None
-        if STEM in found.state:
+        if stem.tensor in found.state:
             return first, found
-        if shape is not None and shape[2:] == (3, 3):
-            config = config.changed(encoder={"small_images": True})
+        shape, _ = found.misfits.get(stem.tensor, ((), ()))
+        config = config.changed(encoder=stem.of(shape))
     return config, match(source.states, _network(config), where=source.where, backbone=name)
+
+
+@dataclass(frozen=True)
+class _Stem:
+    """What of a network's stem the settings leave open.
+
+    Attributes:
+        tensor: name of its weight.
+        usual: settings of the usual one.
+        of: settings for a weight of another shape, or, with an empty one, for none.
+    """
+
+    tensor: str
+    usual: Tree
+    of: Callable[[tuple[int, ...]], Tree]
+
+
+def _open_stem(config: RunConfig) -> _Stem | None:
+    """The stem that follows the weights; None if the settings say which one it is."""
+    settings = config.encoder
+    if settings.small_images is None and is_resnet(settings.backbone):
+        return _Stem(
+            STEM,
+            {"small_images": False},
+            lambda shape: {"small_images": True} if shape[2:] == (3, 3) else {},
+        )
+    if settings.patch_size is None and is_vision_transformer(settings.backbone):
+        return _Stem(
+            PATCHES,
+            {"patch_size": OWN_PATCH},
+            lambda shape: {"patch_size": shape[-1] if len(shape) == 4 else OWN_PATCH},
+        )
+    return None
 
 
 def _network(config: RunConfig) -> nn.Module:

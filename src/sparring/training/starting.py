@@ -166,8 +166,8 @@ def with_networks_of(start: Start, config: RunConfig) -> RunConfig:
     """
     if config.encoder.weights is not None:
         raise ConfigError(
-            f"encoder.weights={config.encoder.weights} and --from {start.folder.path} each give the "
-            "encoder's weights; leave one of them out"
+            f"encoder.weights={config.encoder.weights} and --from {start.folder.path} both give "
+            "weights; leave one of them out"
         )
     before, now = (dict(leaves(one.tree())) for one in (start.config, config))
     for name in {**before, **now}.keys() - {"encoder.weights", "encoder.weights_sha256"}:

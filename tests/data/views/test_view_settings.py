@@ -64,6 +64,24 @@ def test_multi_crop_keeps_the_published_shares_of_the_image_size(
     )
 
 
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "sizes"),
+    [
+        (224, 16, [192, 160, 128, 96]),
+        (224, 14, [196, 154, 126, 98]),
+        (64, 8, [56, 48, 40, 24]),
+        (32, 4, [28, 24, 20, 12]),
+    ],
+)
+def test_the_patches_of_a_transformer_divide_every_smaller_crop(
+    image_size: int, patch_size: int, sizes: list[int]
+) -> None:
+    views = ViewsSettings(preset="multi-crop-adco").resolve(image_size, patch_size=patch_size)
+    assert [view.size for view in views[2:]] == sizes
+    small = ViewsSettings(preset="multi-crop-caco").resolve(image_size, patch_size=patch_size)
+    assert {view.size for view in small} == {image_size, sizes[-1]}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_override_reaches_every_view_and_nothing_else(preset: str) -> None:
     plain = ViewsSettings(preset=preset).resolve(32)

@@ -3,6 +3,7 @@
 Holds numbers only; `view_parameters` draws, `image_operations` computes pixels.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -104,12 +105,14 @@ _SIZE_MULTIPLE = 4
 published sizes are multiples."""
 
 
-def _multi_crop_adco(image_size: int) -> tuple[ViewSettings, ...]:
+def small_crop_size(image_size: int, side: int, *, multiple: int = _SIZE_MULTIPLE) -> int:
+    """Side in pixels of a crop that has `side` pixels of images of 224, rounded to a multiple."""
+    return max(math.ceil(8 / multiple), round(image_size * side / 224 / multiple)) * multiple
+
+
+def _multi_crop_adco(image_size: int, multiple: int = _SIZE_MULTIPLE) -> tuple[ViewSettings, ...]:
     """Key crop and five query crops with the published shares of the image size."""
-    sizes = [
-        max(8, _SIZE_MULTIPLE * round(image_size * side / 224 / _SIZE_MULTIPLE))
-        for side, _ in _ADCO_CROPS
-    ]
+    sizes = [small_crop_size(image_size, side, multiple=multiple) for side, _ in _ADCO_CROPS]
     return tuple(
         _MOCO_V2.model_copy(
             update={"size": image_size if side == 224 else size, "crop_scale": scale}
@@ -124,25 +127,30 @@ _CACO_LARGE = ViewSettings(crop_scale=(0.14, 1.0), blur=0.5)
 _CACO_SMALL = ViewSettings(crop_scale=(0.05, 0.14), blur=0.5)
 
 
-def _multi_crop_caco(image_size: int) -> tuple[ViewSettings, ...]:
+def _multi_crop_caco(image_size: int, multiple: int = _SIZE_MULTIPLE) -> tuple[ViewSettings, ...]:
     """Two large crops, which give the keys, and six small ones of 96 / 224 of the image size."""
-    small = max(8, _SIZE_MULTIPLE * round(image_size * 96 / 224 / _SIZE_MULTIPLE))
+    small = small_crop_size(image_size, 96, multiple=multiple)
     return (_CACO_LARGE,) * 2 + (_CACO_SMALL.model_copy(update={"size": small}),) * 6
 
 
 # Caron et al. 2021 (DINO), arXiv:2104.14294, released code: BYOL's distortions for the two large
 # crops, blur of half the small ones. The second set of areas is that of its longest run.
 def _multi_crop_dino(
-    image_size: int, *, border: float = 0.4, num_small: int = 8
+    image_size: int,
+    multiple: int = _SIZE_MULTIPLE,
+    *,
+    border: float = 0.4,
+    num_small: int = 8,
 ) -> tuple[ViewSettings, ...]:
     """Two large crops, which the teacher sees, and small ones of 96 / 224 of the image size.
 
     Args:
         image_size: side of the large crops in pixels.
+        multiple: of the side of the small crops.
         border: share of the image that no small crop exceeds and no large one falls below.
         num_small: number of small crops.
     """
-    side = max(8, _SIZE_MULTIPLE * round(image_size * 96 / 224 / _SIZE_MULTIPLE))
+    side = small_crop_size(image_size, 96, multiple=multiple)
     large = {"crop_scale": (border, 1.0)}
     small = {"crop_scale": (0.05, border), "size": side, "blur": 0.5}
     return (
@@ -152,28 +160,32 @@ def _multi_crop_dino(
     )
 
 
-def _multi_crop_dino_small(image_size: int) -> tuple[ViewSettings, ...]:
+def _multi_crop_dino_small(
+    image_size: int, multiple: int = _SIZE_MULTIPLE
+) -> tuple[ViewSettings, ...]:
     """Two large crops and four of half their side, without blur, for small images."""
-    small = {"crop_scale": (0.1, 0.4), "size": max(8, image_size // 2)}
+    side = small_crop_size(image_size, 112, multiple=multiple)
+    small = {"crop_scale": (0.1, 0.4), "size": side}
     return (_MOCO_V2_SMALL,) * 2 + (_MOCO_V2_SMALL.model_copy(update=small),) * 4
 
 
-PRESETS: Mapping[str, Callable[[int], tuple[ViewSettings, ...]]] = {
-    "simclr-cifar": lambda _: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
-    "simclr-imagenet": lambda _: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
-    "mocov2": lambda _: (_MOCO_V2, _MOCO_V2),
-    "mocov2-small": lambda _: (_MOCO_V2_SMALL, _MOCO_V2_SMALL),
-    "mocov3": lambda _: (_MOCO_V3_A, _MOCO_V3_B),
-    "byol": lambda _: (_BYOL_A, _BYOL_B),
-    "uel": lambda _: (_UEL, _UEL),
+PRESETS: Mapping[str, Callable[..., tuple[ViewSettings, ...]]] = {
+    "simclr-cifar": lambda *_: (_SIMCLR_CIFAR, _SIMCLR_CIFAR),
+    "simclr-imagenet": lambda *_: (_SIMCLR_IMAGENET, _SIMCLR_IMAGENET),
+    "mocov2": lambda *_: (_MOCO_V2, _MOCO_V2),
+    "mocov2-small": lambda *_: (_MOCO_V2_SMALL, _MOCO_V2_SMALL),
+    "mocov3": lambda *_: (_MOCO_V3_A, _MOCO_V3_B),
+    "byol": lambda *_: (_BYOL_A, _BYOL_B),
+    "uel": lambda *_: (_UEL, _UEL),
     "multi-crop-adco": _multi_crop_adco,
     "multi-crop-caco": _multi_crop_caco,
     "multi-crop-dino": _multi_crop_dino,
-    "multi-crop-dino-resnet": lambda size: _multi_crop_dino(size, border=0.14),
-    "multi-crop-dino-800": lambda size: _multi_crop_dino(size, border=0.25, num_small=10),
+    "multi-crop-dino-resnet": lambda *size: _multi_crop_dino(*size, border=0.14),
+    "multi-crop-dino-800": lambda *size: _multi_crop_dino(*size, border=0.25, num_small=10),
     "multi-crop-dino-small": _multi_crop_dino_small,
 }
-"""Functions by preset name, from the image size to one recipe per view. In `multi-crop-adco` the
+"""Functions by preset name, from the image size, and the multiple to which sizes of smaller crops
+are rounded, to one recipe per view. In `multi-crop-adco` the
 first view is the key's."""
 
 
@@ -203,15 +215,21 @@ class ViewsSettings(Settings):
     solarise: Probability | None = None
     solarise_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
-    def resolve(self, image_size: int) -> tuple[ViewSettings, ...]:
+    def resolve(
+        self, image_size: int, *, patch_size: int | None = None
+    ) -> tuple[ViewSettings, ...]:
         """One complete recipe per view, with its size.
+
+        Args:
+            image_size: side of the run's images in pixels.
+            patch_size: side of a vision transformer's patches, which have to divide all sizes.
 
         Example:
             >>> [view.size for view in ViewsSettings(preset="multi-crop-adco").resolve(32)]
             [32, 32, 28, 24, 20, 12]
         """
         changes = self.model_dump(exclude={"preset"}, exclude_none=True)
-        recipes = PRESETS[self.preset](image_size)
+        recipes = PRESETS[self.preset](image_size, patch_size or _SIZE_MULTIPLE)
         return tuple(
             view.model_copy(update={"size": view.size or image_size, **changes}) for view in recipes
         )
