@@ -35,8 +35,10 @@ class Dataset(ABC):
         size: side of the images in pixels.
         class_names: name of each label, if any.
         form: channels of the images, and the range of their values.
+        is_cropped: whether views are cropped from whole images when a batch is loaded.
     """
 
+    is_cropped: bool = False
     size: int
     class_names: tuple[str, ...] | None
     form: PixelFormat
@@ -214,6 +216,8 @@ class FileDataset(_SourceDataset):
             (images, channels, size, size); None: `images` decodes them.
         left_out: images that were found unreadable and that the source lacks.
     """
+
+    is_cropped = True
 
     def __init__(
         self,

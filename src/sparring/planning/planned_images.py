@@ -8,9 +8,11 @@ import numpy as np
 
 from sparring.config import Tree
 from sparring.data.dataset import StoredDataset
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, open_source
 from sparring.data.store import cache_folder
+from sparring.data.streams.opening_streams import is_stream
 from sparring.training.listener import Listener
 from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
@@ -67,6 +69,8 @@ def open_planned_sample(
     than the sample; of others the process that measures decodes as many as it needs, as the run
     does.
     """
+    if is_stream(config.data, data):
+        return _sample_of_stream(config, data, listener)
     source = open_source(data)
     count = min(len(source), config.data.limit or len(source))
     batch = min(config.training.batch_size, count)
@@ -99,6 +103,19 @@ def open_planned_sample(
     )
 
 
+def _sample_of_stream(
+    config: RunConfig, data: ImageData, listener: Listener | None
+) -> tuple[RunConfig, PlannedImages]:
+    """Configuration with a resolved image size and length, and the first images of a stream, which
+    the process that measures streams as the run does."""
+    config, dataset = open_images(config, data, listener)
+    sampled = min(len(dataset), max(SAMPLE, config.training.batch_size))
+    return config, PlannedImages(
+        count=len(dataset), data=_elsewhere(data), sampled=sampled, settings={"limit": sampled}
+    )
+
+
 def _elsewhere(data: ImageData) -> Any:
     """Images as another process, in any folder, can open them."""
-    return str(Path(data).expanduser()) if isinstance(data, str | Path) else data
+    is_path = isinstance(data, str | Path) and not is_address(data)
+    return str(Path(data).expanduser()) if is_path else data

@@ -1,6 +1,6 @@
 """What a method and its opponents need of views and images, checked before the first step."""
 
-from sparring.data.dataset import Dataset, FileDataset
+from sparring.data.dataset import Dataset
 from sparring.errors import ConfigError
 from sparring.methods.method import Method
 from sparring.opponents.opponent import chain, innermost
@@ -34,10 +34,15 @@ def require_views(config: RunConfig, method: Method, dataset: Dataset, *, given:
             f"opponent {opponents} needs images of the views' size; "
             f"leave data.stored_size={dataset.kept_size} out"
         )
-    if isinstance(dataset, FileDataset):
+    if dataset.is_cropped:
+        remedy = (
+            f"set data.stored_size={config.image_size}, of which views are then cropped"
+            if config.data.streaming
+            else "set data.store=always to decode them once"
+        )
         raise ConfigError(
             f"opponent {opponents} needs every image as a whole, and these are cropped from their "
-            "files; set data.store=always to decode them once"
+            f"files; {remedy}"
         )
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.names import shown
+from sparring.data.sources.addresses import is_address, open_address
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import files_below, open_images
 from sparring.data.sources.formats import is_image, passed_over
@@ -46,6 +47,8 @@ def open_source(data: ImageData | Source, *, part: Use = "train") -> Source:
         return data
     if isinstance(data, tuple):
         return Arrays(*data)
+    if isinstance(data, str) and is_address(data):
+        return open_address(data, part=part)
     if not isinstance(data, str | Path):
         return Arrays(data)
     _refuse_later_formats(str(data))
@@ -112,10 +115,5 @@ def _larger(root: Path, images: list[str], tables: list[str], *, use: Use) -> So
 
 
 def _refuse_later_formats(data: str) -> None:
-    if data.startswith("hf:"):
-        raise DataError(
-            f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet "
-            "files and give their folder"
-        )
     if data.endswith((".tar", ".tar.gz", ".tgz")):
         raise DataError(f"{data}: tar shards cannot be read yet; unpack them and give the folder")
