@@ -24,8 +24,8 @@ class DataSettings(Settings):
     """Which images to use, how their values are read, and how they are stored."""
 
     path: str = ""
-    """Folder, parquet file or folder, list, or `hf:NAME`; with `streaming` also tar shards; empty if
-    the images are passed in memory."""
+    """Folder, parquet file or folder, list, or `hf:NAME`; tar shards with `streaming`. Empty if the
+    images are passed in memory."""
     streaming: bool = False
     """Whether the images are read in order and never kept: sets of the Hugging Face Hub, and tar
     shards behind a URL, from a command, or compressed. Nothing can then be found by its number."""

@@ -59,7 +59,9 @@ def test_a_test_split_without_labels_is_not_the_scored_one(tmp_path: Path) -> No
     for part, label in (("train", 0), ("validation", 1), ("test", -1)):
         table = datasets.Dataset.from_dict(
             {"image": [{"bytes": png(1), "path": None}], "label": [label]},
-            features=datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")}),
+            features=datasets.Features(
+                {"image": datasets.Image(), "label": datasets.Value("int64")}
+            ),
         )
         table.to_parquet(tmp_path / "set" / "data" / f"{part}-00000-of-00001.parquet")
     assert open_source(f"hf:{tmp_path / 'set'}", part="test").part == "validation"
@@ -82,7 +84,10 @@ def test_an_image_folder_gives_the_images_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "line"),
     [
-        ("hf:me/photos", "me/photos is not in the cache of datasets, and the Hub cannot be reached"),
+        (
+            "hf:me/photos",
+            "me/photos is not in the cache of datasets, and the Hub cannot be reached",
+        ),
         ("hf:pandas", "there is no such set on the Hugging Face Hub"),
         ("hf:/nowhere/set", "there is no folder /nowhere/set"),
         ("hf:{folder}#tset", "unknown split 'tset'; did you mean 'test'?"),
@@ -128,7 +133,7 @@ def unreachable(error: Exception) -> Any:
 def test_unknown_private_and_gated_sets_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = datasets.exceptions.DatasetNotFoundError("doesn't exist or cannot be accessed")
     monkeypatch.setattr(datasets, "load_dataset_builder", unreachable(missing))
-    with pytest.raises(DataError, match="or it is private .* did you mean 'hf:uoft-cs/cifar10'"):
+    with pytest.raises(DataError, match=r"or it is private .* did you mean 'hf:uoft-cs/cifar10'"):
         open_source("hf:uoft/cifar10")
     gated = datasets.exceptions.DatasetNotFoundError("Dataset 'x' is a gated dataset on the Hub.")
     monkeypatch.setattr(datasets, "load_dataset_builder", unreachable(gated))

@@ -1,9 +1,12 @@
 """Order of a stream: by (seed, epoch) alone, each image once, in little memory."""
 
+import os
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sparring.data.streams import stream_order
@@ -125,3 +128,25 @@ def test_a_limit_takes_the_first_images_of_the_first_shards() -> None:
     limited = Limited(Counted(3, 3, 3), 4)
     assert sorted(order(limited, 4)) == sorted([0, 1, 2, 1 << 32])
     assert set(order(limited, 8)) == {0, 1, 2, 1 << 32}
+
+
+@pytest.mark.slow
+def test_a_million_images_pass_in_constant_memory() -> None:
+    held: list[int] = []
+    records = epoch_records(
+        Counted(*[10_000] * 100), seed=0, epoch=0, buffer=2048, shard=(0, 1), ended=held.append
+    )
+    sizes = {}
+    seen = np.zeros(1_000_000, bool)
+    for count, record in enumerate(islice(records, 1_000_000), start=1):
+        seen[record.shard * 10_000 + record.row] = True
+        if count in (100_000, 1_000_000):
+            sizes[count] = resident_bytes()
+    assert seen.all()
+    assert sizes[1_000_000] - sizes[100_000] < 20 * 2**20
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -110,7 +110,6 @@ class Stream(ABC):
                 if close is not None:
                     close()
 
-
     def first(self, count: int) -> "FirstImages":
         """At most so many of its first images by number, read now and held in memory.
 

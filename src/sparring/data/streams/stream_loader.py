@@ -142,9 +142,7 @@ class StreamLoader:
             for size in sizes
         ]
 
-    def _fill(
-        self, images: Sequence[Tensor], place: int, record: Record, epoch: int
-    ) -> int | None:
+    def _fill(self, images: Sequence[Tensor], place: int, record: Record, epoch: int) -> int | None:
         """Write the crops of one image, or its square, to their place in the batch, and return its
         number; None if it cannot be read."""
         image = self._dataset.decoded(record)

@@ -60,12 +60,12 @@ class StreamedDataset(Dataset):
     @property
     def source(self) -> Source:
         """Nothing: see `images`."""
-        self._refuse()
+        self.refuse()
 
     @property
     def keys(self) -> Sequence[str]:
         """Nothing: see `images`."""
-        self._refuse()
+        self.refuse()
 
     @property
     def labels(self) -> Labels | None:
@@ -92,7 +92,7 @@ class StreamedDataset(Dataset):
         Raises:
             ConfigError: always.
         """
-        self._refuse()
+        self.refuse()
 
     def first(self, count: int) -> FileDataset:
         """Data set of at most so many first images, which are held in memory as encoded files and
@@ -117,12 +117,15 @@ class StreamedDataset(Dataset):
             with self._lock:
                 self._bad[record.number] = record.key, str(error)
             if len(self._bad) > self._max_bad_share * len(self):
-                raise too_many_unreadable(
-                    self.quarantine, len(self), self._max_bad_share
-                ) from None
+                raise too_many_unreadable(self.quarantine, len(self), self._max_bad_share) from None
             return None
 
-    def _refuse(self) -> NoReturn:
+    def refuse(self) -> NoReturn:
+        """Say that no image can be found by its number.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(
             f"{self.stream.name} is read in order, and the method or its opponent needs images by "
             "their number; give a set with random access (leave data.streaming out), or choose "
@@ -134,4 +137,3 @@ def monitored(dataset: Dataset, num_images: int) -> Dataset:
     """Images that can be found by their number, for the monitor: the set, or the first images of
     a stream."""
     return dataset.first(num_images) if isinstance(dataset, StreamedDataset) else dataset
-

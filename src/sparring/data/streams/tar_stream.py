@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -29,7 +29,7 @@ from sparring.regular_files import open_regular
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Ends of the names of tar shards."""
-MOST_SHARDS = 1_000_000
+MOST_SHARDS = 100_000
 TIMEOUT_SECONDS = 60.0
 """How long a server may be silent."""
 LABEL = "cls"
@@ -87,7 +87,9 @@ class TarStream(Stream):
 
 def is_tar(data: object) -> bool:
     """Whether a path or a pattern names tar shards."""
-    return str(data).lower().endswith(SUFFIXES)
+    text = str(data)
+    path = urlsplit(text).path if text.startswith(("http://", "https://")) else text
+    return path.lower().endswith(SUFFIXES)
 
 
 def _expanded(pattern: str) -> list[str]:
@@ -95,7 +97,9 @@ def _expanded(pattern: str) -> list[str]:
         import webdataset  # noqa: F401 - for `group_by_keys`
         from braceexpand import UnbalancedBracesError, braceexpand
     except ImportError:
-        raise DataError(f"{pattern}: tar shards need webdataset; pip install 'sparring[shards]'") from None
+        raise DataError(
+            f"{pattern}: tar shards need webdataset; pip install 'sparring[shards]'"
+        ) from None
     try:
         found = list(islice(braceexpand(pattern), MOST_SHARDS + 1))
     except UnbalancedBracesError:
@@ -158,13 +162,31 @@ def _damage_told() -> Iterator[None]:
 
 def _members(file: IO[bytes], shard: str) -> Iterator[dict[str, Any]]:
     """Name and content of each regular member that is not too large."""
-    with tarfile.open(fileobj=file, mode="r|*") as archive:
+    with tarfile.open(fileobj=file, mode="r|*", tarinfo=_CompleteMember) as archive:
         for member in archive:
             if member.isreg() and member.size <= MOST_IMAGE_BYTES and _is_looked_at(member.name):
                 extracted = archive.extractfile(member)
                 assert extracted is not None
                 yield {"fname": member.name, "data": extracted.read(), "__url__": shard}
             archive.members = []  # type: ignore[attr-defined]
+
+
+class _CompleteMember(tarfile.TarInfo):
+    """Header of a member; an archive that breaks off before the mark of its end is damaged.
+
+    `tarfile` takes a header that is cut or damaged for the end of the archive, unless it is the
+    first one.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:  # type: ignore[override]
+        """The next header."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}, before the end of the archive") from None
 
 
 def _is_looked_at(name: str) -> bool:
