@@ -117,5 +117,6 @@ def _sample_of_stream(
 
 def _elsewhere(data: ImageData) -> Any:
     """Images as another process, in any folder, can open them."""
-    is_path = isinstance(data, str | Path) and not is_address(data)
-    return str(Path(data).expanduser()) if is_path else data
+    if not isinstance(data, str | Path) or is_address(data):
+        return data
+    return str(Path(data).expanduser())

@@ -107,7 +107,7 @@ def test_a_set_without_images_names_its_columns(tmp_path: Path) -> None:
     table = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
     table.to_parquet(tmp_path / "set" / "train-00000-of-00001.parquet")
     for opens in (open_source, open_hub_stream):
-        with pytest.raises(DataError, match="columns text, label, and none holds images"):
+        with pytest.raises(DataError, match=r"the columns text.*images"):
             opens(f"hf:{tmp_path / 'set'}")  # type: ignore[operator]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparring.data.sources.addresses import HUB
-from sparring.data.sources.hub_dataset import HubDataset
+from sparring.data.sources.hub_dataset import open_hub_object
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.parts import PARTS, Use, column_layout
 from sparring.errors import DataError, unknown_name
@@ -122,15 +122,12 @@ def open_hub(text: str, *, use: Use = "train") -> Source:
         """Images of a split, opened once."""
         if name not in opened:
             with explained(text):
-                opened[name] = HubDataset(builder.as_dataset(split=name))
+                opened[name] = open_hub_object(builder.as_dataset(split=name), use=use, where=text)
         return opened[name]
 
     if use == "all" and split is None and len(names) > 1:
-        from datasets import concatenate_datasets
-
         with explained(text):
-            whole = concatenate_datasets([builder.as_dataset(split=name) for name in names])
-        return HubDataset(whole)
+            return open_hub_object(builder.as_dataset(), use=use, where=text)
     chosen = chosen_split(text, names, use=use)
     if use == "test" and split is None:
         chosen = _labelled(names, chosen, source_of)

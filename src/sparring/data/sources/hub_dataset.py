@@ -1,6 +1,7 @@
 """Images of a `datasets.Dataset` of the library `datasets`, by number."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from sparring.data.classes import complete_names, numbered
@@ -12,7 +13,30 @@ from sparring.data.sources.hub_columns import (
     without_decoding,
 )
 from sparring.data.sources.image_source import Labels, Source
+from sparring.data.sources.parts import Use
 from sparring.errors import DataError
+
+
+def open_hub_object(data: Any, *, use: Use, where: str = "the DatasetDict") -> Source:
+    """Source of a set, or of all splits of one.
+
+    Args:
+        data: `datasets.Dataset`, or a `datasets.DatasetDict` with `use="all"`.
+        use: what the images are wanted for.
+        where: what a dict of splits is called in messages.
+
+    Raises:
+        DataError: if it is empty or holds no images, or if its splits differ in their columns.
+    """
+    if not isinstance(data, Mapping):
+        return HubDataset(data)
+    from datasets import concatenate_datasets
+
+    assert use == "all"
+    try:
+        return HubDataset(concatenate_datasets(list(data.values())))
+    except ValueError:
+        raise DataError(f"{where}: its splits differ in their columns; name one of them") from None
 
 
 class HubDataset(Source):

@@ -6,9 +6,9 @@ A stream knows its images by shard and row. Nothing here looks at pixels.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ TRIES = 3
 """How often a shard is opened before a fault of its reading ends the run."""
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
+class Record(NamedTuple):
     """One image of a stream, not decoded.
 
     Attributes:
@@ -225,6 +224,7 @@ def _spread(num_shards: int) -> list[int]:
 
     Example:
         >>> _spread(3), _spread(147)[:3]
-        ([0, 1, 2], [0, 20, 41])
+        ([0, 1, 2], [0, 21, 42])
     """
-    return np.unique(np.linspace(0, num_shards - 1, min(num_shards, SPREAD)).astype(int)).tolist()
+    count = min(num_shards, SPREAD)
+    return [round(place * (num_shards - 1) / max(1, count - 1)) for place in range(count)]

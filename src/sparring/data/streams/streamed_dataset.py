@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from sparring.data.dataset_kinds import Dataset, FileDataset, Indices, too_many_unreadable
-from sparring.data.decode import PixelFormat, UnreadableImageError, decode
+from sparring.data.decode import Content, PixelFormat, UnreadableImageError, decode
 from sparring.data.sources.source import Labels, Source
 from sparring.data.store import Quarantine
 from sparring.data.streams.stream import FirstImages, Record, Stream
@@ -44,7 +44,7 @@ class StreamedDataset(Dataset):
         report: Callable[[str], None],
     ) -> None:
         self.stream, self.buffer, self.workers, self.report = stream, buffer, workers, report
-        self.form, self.class_names = form, stream.class_names
+        self.form = form
         (self.size, self._kept_size), self.is_cropped = sizes, is_cropped
         self._num_images, self._max_bad_share = num_images, max_bad_share
         self._bad: dict[int, tuple[str, str]] = {}
@@ -58,9 +58,14 @@ class StreamedDataset(Dataset):
         return self._kept_size
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """Name of each label, if the stream says them."""
+        return self.stream.class_names
+
+    @property
     def source(self) -> Source:
-        """Nothing: see `images`."""
-        self.refuse()
+        """Source that knows the number of images, and no image and no label by its number."""
+        return _Unindexed(self)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -131,6 +136,32 @@ class StreamedDataset(Dataset):
             "their number; give a set with random access (leave data.streaming out), or choose "
             "another"
         )
+
+
+class _Unindexed(Source):
+    """Source of a stream's images, of which none can be found.
+
+    Args:
+        dataset: images.
+    """
+
+    def __init__(self, dataset: StreamedDataset) -> None:
+        self.class_names, self._dataset = dataset.class_names, dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def key(self, index: int) -> str:
+        return f"{self._dataset.stream.name}#{index}"
+
+    def read(self, index: int) -> Content:
+        self._dataset.refuse()
+
+    def fingerprint(self) -> str:
+        return self._dataset.fingerprint
+
+    def content_fingerprint(self) -> str:
+        return self._dataset.content_fingerprint
 
 
 def monitored(dataset: Dataset, num_images: int) -> Dataset:

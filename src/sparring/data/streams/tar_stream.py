@@ -95,14 +95,14 @@ def is_tar(data: object) -> bool:
 def _expanded(pattern: str) -> list[str]:
     try:
         import webdataset  # noqa: F401 - for `group_by_keys`
-        from braceexpand import UnbalancedBracesError, braceexpand
+        from braceexpand import braceexpand
     except ImportError:
         raise DataError(
             f"{pattern}: tar shards need webdataset; pip install 'sparring[shards]'"
         ) from None
     try:
         found = list(islice(braceexpand(pattern), MOST_SHARDS + 1))
-    except UnbalancedBracesError:
+    except ValueError:  # its UnbalancedBracesError
         raise DataError(f"{pattern}: a brace is not closed; write it like {{000..146}}") from None
     if len(found) > MOST_SHARDS:
         raise DataError(f"{pattern} names more than {MOST_SHARDS:,} shards; correct the pattern")
@@ -128,7 +128,7 @@ def _opened(shard: str) -> Iterator[IO[bytes]]:
             yield file
     else:
         with open_regular(shard) as file:
-            yield file  # type: ignore[misc]
+            yield file
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def _members(file: IO[bytes], shard: str) -> Iterator[dict[str, Any]]:
                 extracted = archive.extractfile(member)
                 assert extracted is not None
                 yield {"fname": member.name, "data": extracted.read(), "__url__": shard}
-            archive.members = []  # type: ignore[attr-defined]
+            archive.members = []
 
 
 class _CompleteMember(tarfile.TarInfo):
