@@ -16,7 +16,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Folder of images, parquet file or folder, or text/CSV list of files.",
+        help="Folder of images, parquet file or folder, text/CSV list of files, or hf:NAME.",
     ),
 ]
 SetOption = Annotated[

@@ -2,12 +2,7 @@
 behind a URL, and the output of a command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from sparring.errors import DataError
-
-if TYPE_CHECKING:
-    from sparring.data.sources.image_source import Source
+from typing import Any
 
 HUB, COMMAND = "hf:", "pipe:"
 SCHEMES = (HUB, "http://", "https://", COMMAND)
@@ -36,27 +31,6 @@ def stored_address(address: str) -> str:
     if address.startswith(HUB) and folder.is_dir():
         return f"{HUB}{folder.resolve()}{separator}{split}"
     return address
-
-
-def open_address(address: str, *, part: Literal["train", "test", "all"]) -> "Source":
-    """Images of an address, with random access.
-
-    Args:
-        address: see `is_address`.
-        part: as for `open_source`.
-
-    Raises:
-        DataError: if the address has no random access, or the set cannot be opened.
-    """
-    if address.startswith(HUB):
-        from sparring.data.sources.hub import open_hub
-
-        return open_hub(address, use=part)
-    raise DataError(
-        f"{address} can only be read in order: train on it with --set data.streaming=true and "
-        "--set data.num_images=N; to score, embed or show its images, download them and give the "
-        "folder"
-    )
 
 
 def is_iterable_dataset(data: Any) -> bool:

@@ -75,6 +75,25 @@ def parsed_address(text: str) -> HubAddress:
     return HubAddress(**found.groupdict())
 
 
+def open_address(address: str, *, part: Use) -> Source:
+    """Images of an address, with random access.
+
+    Args:
+        address: see `is_address`.
+        part: as for `open_source`.
+
+    Raises:
+        DataError: if the address has no random access, or the set cannot be opened.
+    """
+    if address.startswith(HUB):
+        return open_hub(address, use=part)
+    raise DataError(
+        f"{address} can only be read in order: train on it with --set data.streaming=true and "
+        "--set data.num_images=N; to score, embed or show its images, download them and give the "
+        "folder"
+    )
+
+
 def hub_builder(text: str) -> Any:
     """The library's builder of a set, which has downloaded no images yet.
 
@@ -180,7 +199,7 @@ def split_note(text: str, names: Sequence[str], chosen: str) -> str:
 
 
 def _labelled(names: Sequence[str], chosen: str, source_of: Any) -> str:
-    """Of the splits to be scored, the first that has labels, as test splits may hold none."""
+    """First of the splits to be scored that has labels, as a test split may hold none."""
     parts = dict(zip(column_layout(names).parts, names, strict=True))
     for part in ("test", "validation"):
         if part in parts:

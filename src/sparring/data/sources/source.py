@@ -8,10 +8,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from sparring.data.names import shown
-from sparring.data.sources.addresses import is_address, open_address
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import files_below, open_images
 from sparring.data.sources.formats import is_image, passed_over
+from sparring.data.sources.hub import open_address
 from sparring.data.sources.image_source import Labels, Source, Subset
 from sparring.data.sources.lists import open_list
 from sparring.data.sources.parquet import Parquet, open_parquet

@@ -194,11 +194,17 @@ class FirstImages(Source):
         return self._held[index].key if index < len(self._held) else f"{self._stream.name}#{index}"
 
     def read(self, index: int) -> Content:
+        """Encoded file or values of an image.
+
+        Raises:
+            FileNotFoundError: beyond the end of the stream.
+        """
         if index >= len(self._held):
             raise FileNotFoundError(2, "the stream has ended before it")
         return self._held[index].content
 
     def labels(self) -> Labels | None:
+        """Class of each image, -1 where unknown; None without labels."""
         given = [record.label for record in self._held]
         if all(label is None for label in given):
             return None

@@ -168,7 +168,7 @@ def _members(file: IO[bytes], shard: str) -> Iterator[dict[str, Any]]:
                 extracted = archive.extractfile(member)
                 assert extracted is not None
                 yield {"fname": member.name, "data": extracted.read(), "__url__": shard}
-            archive.members = []
+            archive.members = []  # type: ignore[attr-defined]
 
 
 class _CompleteMember(tarfile.TarInfo):
@@ -179,11 +179,11 @@ class _CompleteMember(tarfile.TarInfo):
     """
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:  # type: ignore[override]
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         """The next header."""
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        except tarfile.EOFHeaderError:
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}, before the end of the archive") from None
