@@ -183,7 +183,7 @@ class _CompleteMember(tarfile.TarInfo):
         """The next header."""
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}, before the end of the archive") from None
