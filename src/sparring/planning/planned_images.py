@@ -13,6 +13,7 @@ from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, open_source
 from sparring.data.store import cache_folder
 from sparring.data.streams.opening_streams import is_stream
+from sparring.training.configure import stored_path
 from sparring.training.listener import Listener
 from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
@@ -111,7 +112,10 @@ def _sample_of_stream(
     config, dataset = open_images(config, data, listener)
     sampled = min(len(dataset), max(SAMPLE, config.training.batch_size))
     return config, PlannedImages(
-        count=len(dataset), data=_elsewhere(data), sampled=sampled, settings={"limit": sampled}
+        count=len(dataset),
+        data=stored_path(data) or data,
+        sampled=sampled,
+        settings={"limit": sampled},
     )
 
 
