@@ -12,6 +12,7 @@ from sparring.data.data_settings import DataSettings
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.addresses import stored_address
 from sparring.data.sources.hub import HubAddress, parsed_address
+from sparring.data.sources.public_sets import nearest_public_set
 from sparring.data.sources.source import open_source
 from sparring.data.streams.hub_stream import open_hub_stream
 from sparring.errors import DataError
@@ -39,6 +40,11 @@ def test_a_local_folder_after_hf_is_stored_by_its_whole_path(
     monkeypatch.chdir(folder.parent)
     assert stored_address("hf:set#test") == f"hf:{folder}#test"
     assert stored_address("hf:me/set") == "hf:me/set"
+
+
+def test_an_address_is_no_misspelt_public_set() -> None:
+    assert nearest_public_set("cifar-10") == "cifar10"
+    assert nearest_public_set("hf:cifar10") is None
 
 
 def test_splits_are_parts(folder: Path) -> None:
