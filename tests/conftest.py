@@ -26,7 +26,7 @@ install_import_hook([f"sparring.{package}" for package in WITH_SHAPES], "beartyp
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["tiny"]
+pytest_plugins = ["hub_sets", "tiny"]
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -10,6 +10,7 @@ from sparring.data.dataset import DataSettings
 from sparring.data.inspection.findings import DataFinding, findings, shared_images
 from sparring.data.inspection.inspecting import LOOKED_AT, Inspection, inspect_images
 from sparring.data.sources.source import ImageData, Source, open_source
+from sparring.data.streams.opening_streams import is_stream, open_stream
 from sparring.training.listener import Listener, counter
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def inspect_data(
         DataError: if there are no images.
     """
     read = DataSettings.build(settings or {}, where="data")
-    source = open_source(data)
+    if is_stream(read, data):
+        source: Source = open_stream(data, read).first(limit)
+    else:
+        source = open_source(data)
     with heard_by(listener, progress=progress) as heard:
 
         def look(images: Source) -> Inspection:

@@ -13,6 +13,7 @@ from torch import nn
 
 from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.dataset import open_dataset
+from sparring.data.sources.addresses import is_command
 from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData, open_source
 from sparring.data.views.views import Views
@@ -27,7 +28,10 @@ from sparring.files import write_atomically
 from sparring.training.encoder_names import TRAINED, start_name
 from sparring.training.encoders import encoders_and_step, load_encoder
 from sparring.training.listener import Listener, counter
-from sparring.training.opening import data_path
+from sparring.training.opening import own_images
+
+STREAMED_SCORED_IMAGES = 2000
+"""First images of a stream on which a run is scored at its end; they are held in memory."""
 
 _PARTED = (
     "the run was trained on images in memory: a part of the given images is learned from, the rest "
@@ -102,7 +106,7 @@ def evaluate(
             heard.report(_PARTED)
         evaluated = [EvaluatedEncoder(TRAINED, encoders[0], start), start]
         evaluation_data = EvaluationData(
-            data_path(config) if own else train_data,
+            own_images(config, limit=min(limits, default=None)) if own else train_data,
             data,
             image_size=size,
             seed=seed,
@@ -125,16 +129,18 @@ def evaluate(
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:
     """Scores with which a run ends: kNN, linear probe and geometry where there are labels, else
     geometry alone, and a line to the listener that says why."""
-    if not run.config.data.path:
+    data = run.config.data
+    if not data.path or is_command(data.path):
         return {}
+    limit = STREAMED_SCORED_IMAGES if data.streaming else SCORED_IMAGES
     try:
         return evaluate(
-            run, protocols=("knn", "linear", "geometry"), limit=SCORED_IMAGES, listener=listener
+            run, protocols=("knn", "linear", "geometry"), limit=limit, listener=listener
         )
     except DataError as error:  # no labels, or a single class
         if listener is not None:
             listener.report(f"no accuracies: {error}")
-        return evaluate(run, protocols=("geometry",), limit=SCORED_IMAGES, listener=listener)
+        return evaluate(run, protocols=("geometry",), limit=limit, listener=listener)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
 ]
-DATA_HELP = "Folder of images, parquet file or folder, tar shards, or text/CSV list of files."
+DATA_HELP = (
+    "Folder of images, parquet file or folder, tar shards, text/CSV list of files, or hf:NAME."
+)
 DataOption = Annotated[str, typer.Option("--data", metavar="PATH", help=DATA_HELP)]
 TrainDataOption = Annotated[
     str | None,

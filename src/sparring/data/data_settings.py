@@ -1,8 +1,8 @@
 """Settings of a run's images: which ones, how they are read, and where they are kept."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sparring.config import Settings
 from sparring.data.pixel_format import MOST_CHANNELS
@@ -24,8 +24,17 @@ class DataSettings(Settings):
     """Which images to use, how their values are read, and how they are stored."""
 
     path: str = ""
-    """Folder, parquet file or folder, .tar file, folder or pattern of them, or list; empty if the
-    images are passed in memory."""
+    """Folder, parquet file or folder, .tar file, folder or pattern of them, list, or `hf:NAME`;
+    empty if the images are passed in memory."""
+    streaming: bool = False
+    """Whether the images are read in order and never kept: sets of the Hugging Face Hub, and tar
+    shards behind a URL, from a command, or compressed. Nothing can then be found by its number."""
+    num_images: int | None = Field(default=None, ge=1)
+    """Number of images of an epoch with `streaming`; None: as the set says. A smaller number than
+    the stream's ends epochs early, a larger one begins the stream again."""
+    shuffle_buffer: int = Field(default=2048, ge=1)
+    """Most images that wait in memory, encoded, to leave in random order with `streaming`; at most
+    512 MiB per process. More of them mix better."""
     store: Literal["auto", "device", "memory", "disk", "never", "always"] = "auto"
     """Where the images are kept, decoded once to squares. disk (or always): in a memory-mapped
     cache. memory: in memory, and no file is written. device: as disk, and in training they are
@@ -45,13 +54,23 @@ class DataSettings(Settings):
     workers: int = Field(default=0, ge=0)
     """Decoding threads; 0: one per core that this process may use, at most 8."""
     limit: int | None = Field(default=None, ge=1)
-    """Number of images to use, drawn at random; the same ones in every run. None: all images."""
+    """Number of images to use, drawn at random; the same ones in every run. With `streaming`: the
+    first ones of the first shards. None: all images."""
     channels: int = Field(default=3, ge=1, le=MOST_CHANNELS)
     """Channels of every image: 3 for colours, 1 for grey, 4 keeps transparency; otherwise the bands
     or pages of TIFF files, or the channels of arrays."""
     value_range: Literal["auto"] | Annotated[tuple[float, float], AfterValidator(_rising)] = "auto"
     """Values that become black and white, [low, high], in images of more than 8 bits or of
     fractions; auto: from a sample of the images, and then stored with the run."""
+
+    @model_validator(mode="after")
+    def _streams_alone_need_a_length(self) -> Self:
+        if self.num_images is not None and not self.streaming:
+            raise ValueError(
+                f"num_images={self.num_images} is for streaming=true, whose epochs need a length; "
+                "limit uses fewer images of other data"
+            )
+        return self
 
     def is_decoded_once(
         self, typical: int, num_images: int, kept_size: int, *, most: int | None = None

@@ -34,8 +34,10 @@ class Dataset(ABC):
     Attributes:
         size: side of the images in pixels.
         form: channels of the images, and the range of their values.
+        is_cropped: whether views are cropped from whole images when a batch is loaded.
     """
 
+    is_cropped: bool = False
     size: int
     form: PixelFormat
 
@@ -221,6 +223,8 @@ class FileDataset(_SourceDataset):
             (images, channels, size, size); None: `images` decodes them.
         left_out: images that were found unreadable and that the source lacks.
     """
+
+    is_cropped = True
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class Loader:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from a step on; independent of earlier calls."""
         order = torch.randperm(len(self._dataset), generator=generator(self._seed, "order", epoch))
-        with ThreadPoolExecutor(self._workers, "sparring-loader", _device_setter()) as pool:
+        with ThreadPoolExecutor(self._workers, "sparring-loader", device_setter()) as pool:
             pending: deque[_Pending] = deque()
             try:
                 for step in range(first_step, self.steps_per_epoch):
@@ -147,7 +147,7 @@ class Loader:
                 images[0][place] = centre_square(image, dataset.size)
             for view, crop in enumerate(crops):
                 draw = generator(self._seed, "crop", epoch, index, view)
-                images[view][place] = _random_crop(image, crop, size=sizes[view], draw=draw)
+                images[view][place] = random_crop(image, crop, size=sizes[view], draw=draw)
             return used
 
         used = [pool.submit(fill, place, index) for place, index in enumerate(rows.tolist())]
@@ -178,9 +178,10 @@ _Pending: TypeAlias = Callable[[], Batch]
 """Waits for a batch being loaded and returns it."""
 
 
-def _random_crop(
+def random_crop(
     image: UInt8[Tensor, "bands height width"], crop: Crop, *, size: int, draw: torch.Generator
 ) -> UInt8[Tensor, "bands size size"]:
+    """Random part of an image, resized to a square."""
     height, width = image.shape[-2:]
     return resized_crop(
         image,
@@ -189,7 +190,7 @@ def _random_crop(
     )
 
 
-def _device_setter() -> Callable[[], None] | None:
+def device_setter() -> Callable[[], None] | None:
     """Thread initialiser that sets the CUDA device.
 
     Pinned memory belongs to a device, and new threads start at device 0.

@@ -11,10 +11,13 @@ from torch import Tensor
 from sparring.config import Tree
 from sparring.data.dataset import Dataset, StoredDataset
 from sparring.data.decode import Content, UnreadableImageError, read_content
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.items import Items
 from sparring.data.sources.sampling import typical_size
 from sparring.data.sources.source import ImageData, Source, open_source
 from sparring.data.store import cache_folder
+from sparring.data.streams.opening_streams import is_stream
+from sparring.training.configure import stored_path
 from sparring.training.listener import Listener
 from sparring.training.opening import open_images
 from sparring.training.settings import RunConfig
@@ -75,6 +78,8 @@ def open_planned_sample(
     than the sample; of others the process that measures decodes as many as it needs, as the run
     does.
     """
+    if is_stream(config.data, data):
+        return _sample_of_stream(config, data, listener)
     source = open_source(data)
     count = min(len(source), config.data.limit or len(source))
     batch = min(config.training.batch_size, count)
@@ -116,11 +121,26 @@ def _decoded(config: RunConfig, dataset: Dataset, *, count: int, least: int) -> 
     )
 
 
+def _sample_of_stream(
+    config: RunConfig, data: ImageData, listener: Listener | None
+) -> tuple[RunConfig, PlannedImages]:
+    """Configuration with a resolved image size and length, and the first images of a stream, which
+    the process that measures streams as the run does."""
+    config, dataset = open_images(config, data, listener)
+    sampled = min(len(dataset), max(SAMPLE, config.training.batch_size))
+    return config, PlannedImages(
+        count=len(dataset),
+        data=stored_path(data) or data,
+        sampled=sampled,
+        settings={"limit": sampled},
+    )
+
+
 def _elsewhere(data: ImageData, source: Source, count: int) -> Any:
     """Images as another process, in any folder, can open them; of those that only this process can
     open, the contents of so many."""
     if isinstance(data, str | Path):
-        return str(Path(data).expanduser())
+        return data if is_address(str(data)) else str(Path(data).expanduser())
     if isinstance(data, _OPENED_AGAIN):
         return data
     contents: list[Content] = []

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sparring.data.dataset import Dataset, open_dataset
+from sparring.data.sources.addresses import is_command
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
 from sparring.methods.method import Context, Method, Pictures
@@ -17,7 +18,7 @@ from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, ma
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.encoders import load_encoders
-from sparring.training.opening import data_path
+from sparring.training.opening import own_images
 from sparring.training.run import load_method
 from sparring.training.run_folder import RunFolder
 
@@ -42,9 +43,10 @@ def illustrated(
         backbone: the network of your own with which the run was trained, if any.
     """
     summary, config = read_run(folder.path), folder.read_config()
-    if (data is None and not config.data.path) or not folder.checkpoint.exists():
+    own = config.data.path
+    if (data is None and (not own or is_command(own))) or not folder.checkpoint.exists():
         return summary
-    shown = data_path(config) if data is None else data
+    shown = own_images(config, limit=IMAGES) if data is None else data
     assert config.training.image_size is not None
     size = config.image_size
     # As for training, so that a few images of many are read, and not all of them.

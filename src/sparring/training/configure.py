@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from sparring.config import Tree, merged, read_toml
+from sparring.data.sources.addresses import is_address, stored_address
 from sparring.data.sources.shard_paths import absolute_pattern, is_shard_pattern
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, unknown_name
@@ -93,6 +94,8 @@ def stored_path(data: ImageData) -> str:
     """Path of images as a configuration stores it; empty for images in memory."""
     if not isinstance(data, str | Path):
         return ""
+    if is_address(data):
+        return stored_address(str(data))
     if is_shard_pattern(str(data)):
         return absolute_pattern(str(data))
     return str(data) if "\0" in str(data) else str(Path(data).expanduser().resolve())

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.data.batch_memory import uses_cuda
-from sparring.data.dataset import Dataset, FileDataset, StoredDataset
-from sparring.data.loader import Batch, Loader, Parameters
+from sparring.data.dataset import Dataset, StoredDataset
+from sparring.data.loader import Batch, Parameters
+from sparring.data.streams.stream_loader import make_loader
 from sparring.data.views import static_views
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError
@@ -98,7 +99,7 @@ class Feed:
         self._seed, self._dataset, self._views, self._device = config.seed, dataset, views, device
         self._is_packed = static_views.is_chosen(device) if is_packed is None else is_packed
         self._rows = config.training.batch_size // distributed.num_processes()
-        self.loader = Loader(
+        self.loader = make_loader(
             dataset,
             batch_size=config.training.batch_size,
             seed=config.seed,
@@ -143,7 +144,7 @@ class Feed:
             side,
             generator=generator(self._seed, "views", step),
             shard=distributed.shard(),
-            is_cropped=isinstance(self._dataset, FileDataset),
+            is_cropped=self._dataset.is_cropped,
         )
         if not self._is_packed:
             return drawn

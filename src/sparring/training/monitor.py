@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.data.dataset import Dataset
+from sparring.data.streams.streamed_dataset import monitored
 from sparring.data.views.views import Views
 from sparring.errors import DivergedError
 from sparring.measures.geometry import collapse_warning, panel
@@ -22,13 +23,15 @@ class Monitor:
     out for the kNN.
 
     Args:
-        dataset: training images; their labels are used here and nowhere in training.
+        dataset: training images; their labels are used here and nowhere in training. Of a stream,
+            its first images are held in memory.
         views: augmentation, for the alignment measure.
         num_images: number of images to measure on.
         seed: seed of the run.
     """
 
     def __init__(self, dataset: Dataset, views: Views, *, num_images: int, seed: int) -> None:
+        dataset = monitored(dataset, num_images)
         order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
         self._dataset, self._views, self._seed = dataset, views, seed
         self._indices = order

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from sparring.data.sources import public_layouts
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.arrays import Arrays
 from sparring.data.sources.files import Files
 from sparring.data.sources.image_source import Source, Subset
@@ -166,9 +167,9 @@ def is_public_set(data: object) -> bool:
 def nearest_public_set(data: str) -> str | None:
     """Public set with the most similar name.
 
-    None for an existing path, or for text that looks like a path.
+    None for an existing path, for an address, or for text that looks like a path.
     """
-    if Path(data).exists() or Path(data).name != data or Path(data).suffix:
+    if is_address(data) or Path(data).exists() or Path(data).name != data or Path(data).suffix:
         return None
     return next(iter(get_close_matches(data.lower(), PUBLIC_SETS, n=1, cutoff=0.7)), None)
 

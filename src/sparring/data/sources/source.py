@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sparring.data.names import shown
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.files import files_below, open_images
 from sparring.data.sources.formats import is_image, passed_over
+from sparring.data.sources.hub import open_address
 from sparring.data.sources.hub_dataset import is_saved, open_saved
 from sparring.data.sources.image_source import Labels, Source, Subset
 from sparring.data.sources.in_memory import open_in_memory
@@ -39,7 +41,7 @@ ImageData: TypeAlias = (
 """Data that a user may pass; wherever the library takes images, it takes these.
 
 - A path: a folder of images or of `save_to_disk`, a parquet file or a folder of them, a .tar shard,
-  a folder or a pattern of them, a .txt or .csv list.
+  a folder or a pattern of them, a .txt or .csv list; or `hf:NAME`, a set of the Hugging Face Hub.
 - Images: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W); a list of paths, of PIL
   images, of arrays that may differ in size, of encoded bytes, or of dicts with `bytes` or `path`.
 - (images, labels), the labels numbers or names, one per image.
@@ -52,8 +54,8 @@ docs/data.md says what happens to each.
 """
 
 ACCEPTED = (
-    "a folder of images, a .parquet file or a folder of them, .tar shards, a .txt or .csv list, or "
-    "images in memory"
+    "a folder of images, a .parquet file or a folder of them, .tar shards, a .txt or .csv list, "
+    "hf:NAME, or images in memory"
 )
 
 
@@ -79,9 +81,10 @@ def open_source(
     """
     if isinstance(data, Source):
         return data
+    if isinstance(data, str) and is_address(data):
+        return open_address(data, part=part)
     if not isinstance(data, str | Path):
         return open_in_memory(data, use=part)
-    _refuse_later_formats(str(data))
     shards = partial(_open_shards, use=part, cache=cache, progress=progress)
     if is_shard_pattern(str(data)):
         return shards(shard_paths(str(data)), where=str(data))
@@ -164,11 +167,3 @@ def _larger(root: Path, images: list[str], tables: list[str], *, use: Use) -> So
         left_out = f"the parquet files, such as {shown(tables[0])}, are left out"
     found.notes += (f"{root} holds {counts}: {left_out}",)
     return found
-
-
-def _refuse_later_formats(data: str) -> None:
-    if data.startswith("hf:"):
-        raise DataError(
-            f"{data}: sets of the Hugging Face Hub cannot be read yet; download the parquet "
-            "files and give their folder"
-        )
