@@ -265,7 +265,7 @@ def principal_components(
     products = products.double() / len(features)
     try:
         variances, basis = torch.linalg.eigh(products)
-    except torch.linalg.LinAlgError:  # most variances are 0, as of few rows of many channels
+    except RuntimeError:  # LinAlgError: most variances are 0, as of few rows of many channels
         basis, variances, _ = torch.linalg.svd(products)
         variances, basis = variances.flip(0), basis.flip(1)
     return variances.clamp_min(0).to(features), basis.to(features)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from sparring.errors import DataError
@@ -65,7 +65,7 @@ class Match:
         digest = sha256()
         for name, tensor in sorted(self.state.items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -124,7 +124,8 @@ def match(states: States, network: nn.Module, *, where: str, backbone: str) -> M
     state, resampled = dict(given), []
     for name, tensor in given.items():
         if name.endswith("pos_embed") and (other := _resampled(tensor, ours[name], network)):
-            state[name], _ = other[0], resampled.append(name)
+            state[name] = other[0]
+            resampled.append(name)
     misfits = {
         name: (tuple(tensor.shape), tuple(ours[name].shape))
         for name, tensor in state.items()
