@@ -117,7 +117,7 @@ def test_nothing_needs_the_file_once_the_run_has_begun(weights: Path, tmp_path: 
     assert_equal(ours, theirs)
     assert_equal(start(run), network().state_dict())
     scores = sparring.evaluate(run, train_data=IMAGES, protocols="geometry", progress=False)
-    assert scores["trained"]["geometry"] != scores["untrained"]["geometry"]
+    assert scores["trained"]["geometry"] != scores["start weights"]["geometry"]
     sparring.export(run, out=tmp_path / "exported.pth")
     assert sparring.embed(run, IMAGES[0], progress=False) is not None
 
