@@ -1,7 +1,7 @@
 """Public functions that train: train, resume."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from sparring import distributed, peers
 from sparring.api.common import Run, folder_of, give_classes, heard_by
-from sparring.api.starting import beginning
+from sparring.api.starting import Beginning, beginning
 from sparring.data.dataset import Dataset
 from sparring.data.sources.source import ImageData
 from sparring.methods.method import Method
@@ -22,7 +22,7 @@ from sparring.training.listener import Listener
 from sparring.training.loop import Training
 from sparring.training.opening import data_path, open_images
 from sparring.training.profiling import profiled
-from sparring.training.resuming import conditions, require_same, require_same_run
+from sparring.training.resuming import Difference, conditions, require_same, require_same_run
 from sparring.training.run import (
     prepare,
     pretrain_opponent,
@@ -91,7 +91,7 @@ def train(
         data, folder, start_from, given, keep_optimizer=keep_optimizer, goes_on=resume_if_exists
     )
     config = configure(
-        data := begun.data,
+        begun.data,
         method=method,
         opponent=opponent,
         recipe=recipe,
@@ -101,40 +101,62 @@ def train(
         base=begun.base,
         **training,
     )
-    config = begun.fitted(config)
+    _train(
+        begun.fitted(config),
+        begun,
+        folder,
+        backbone,
+        chosen=chosen,
+        gives_batch=gives_batch_size(settings, training),
+        goes_on=resume_if_exists,
+        heard=heard_by(listener, progress=progress),
+        profile=profile,
+    )
+    return Run(folder.path)
+
+
+def _train(
+    config: RunConfig,
+    begun: Beginning,
+    folder: RunFolder,
+    backbone: nn.Module | None,
+    *,
+    chosen: Sequence[str],
+    gives_batch: bool,
+    goes_on: bool,
+    heard: AbstractContextManager[Listener | None],
+    profile: int | None,
+) -> None:
+    """Train a configuration in a folder, or go on with the run that it holds; see `train`."""
     asked = config.encoder.model_fields_set
     distributed.start(config.training.device)
     with (
         peers.watched(),
-        folder.claimed(goes_on=resume_if_exists) if distributed.is_main() else nullcontext(),
-        heard_by(listener, progress=progress) as heard,
+        folder.claimed(goes_on=goes_on) if distributed.is_main() else nullcontext(),
+        heard as listener,
     ):
         distributed.barrier()
         choose_device(config.training.device)  # before the images, which may take minutes
-        config, dataset = open_images(config, config.data.path or data, heard)
+        config, dataset = open_images(config, config.data.path or begun.data, listener)
         asked_batch = config.training.batch_size
-        if not gives_batch_size(settings, training):
+        if not gives_batch:
             config = with_fitting_batch(config, len(dataset))
-        report = heard.report if heard is not None else lambda _: None
-        kept = folder if resume_if_exists else None
+        report = listener.report if listener is not None else lambda _: None
         config, start = with_start_weights(
-            config, backbone, asked=asked, folder=kept, report=report
+            config, backbone, asked=asked, folder=folder if goes_on else None, report=report
         )
-        if resume_if_exists and _is_continued(folder, config, dataset, heard):
-            network = given_again(folder, backbone)
-            training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
-            _restore(training_run, heard)
+        if goes_on and _is_continued(folder, config, dataset, listener):
+            training = _restored(config, dataset, folder, backbone, listener)
         else:
-            training_run = prepare(
-                config, dataset, folder, backbone=backbone, listener=heard, start=start
+            training = prepare(
+                config, dataset, folder, backbone=backbone, listener=listener, start=start
             )
-            _warn(training_run, heard, asked_batch=asked_batch, chosen=chosen)
-            if not begun.take(training_run, heard):
-                pretrain_opponent(training_run, heard, backbone=backbone)
-        with profiled(training_run, profile, report=report):
-            run_training(training_run, folder)
-        _tell_end(training_run, heard)
-    return Run(folder.path)
+            _warn(training, listener, asked_batch=asked_batch, chosen=chosen)
+            if not begun.take(training, listener):
+                pretrain_opponent(training, listener, backbone=backbone)
+        with profiled(training, profile, report=report):
+            run_training(training, folder)
+        _tell_end(training, listener)
 
 
 def resume(
@@ -198,10 +220,7 @@ def resume(
             on_purpose=_names(changed_on_purpose),
             report=heard.report if heard is not None else lambda _: None,
         )
-        network = given_again(folder, backbone)
-        training_run = prepare(config, dataset, folder, backbone=network, listener=heard)
-        training_run.changed = changed
-        _restore(training_run, heard)
+        training_run = _restored(config, dataset, folder, backbone, heard, changed=changed)
         run_training(training_run, folder)
         _tell_end(training_run, heard)
     return Run(folder.path)
@@ -242,16 +261,27 @@ def _warn(
             heard.report(line)
 
 
-def _restore(training: Training, heard: Listener | None) -> None:
-    """Go back to the last checkpoint, and say so if there is nothing left to train."""
+def _restored(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: RunFolder,
+    backbone: nn.Module | None,
+    heard: Listener | None,
+    *,
+    changed: Mapping[str, Difference] | None = None,
+) -> Training:
+    """Training at the last checkpoint of its folder; says so if there is nothing left to train."""
+    network = given_again(folder, backbone)
+    training = prepare(config, dataset, folder, backbone=network, listener=heard)
+    training.changed = changed or {}
     training.restore()
-    if training.best.stops_at is not None:
-        return  # told at the end
-    if training.step >= training.last_step and heard is not None:
+    is_told = training.best.stops_at is not None  # at the end
+    if training.step >= training.last_step and heard is not None and not is_told:
         heard.report(
-            f"{training.folder.path} has made all its {training.step:,} steps; there is nothing "
-            "left to train"
+            f"{folder.path} has made all its {training.step:,} steps; there is nothing left to "
+            "train"
         )
+    return training
 
 
 def _tell_end(training: Training, heard: Listener | None) -> None:

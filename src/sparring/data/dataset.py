@@ -94,9 +94,7 @@ def open_dataset(
         report(note)
     if source.is_random and settings.store == "auto":
         settings = settings.model_copy(update={"store": "never"})
-    if settings.limit is not None and settings.limit < len(source):
-        order = torch.randperm(len(source), generator=generator(0, "limit"))[: settings.limit]
-        source = Subset(source, order.sort().values.numpy())
+    source = _limited(source, settings.limit)
     headers = sampled_headers(source)  # also raises at once if no image can be read
     form = surveyed_format(
         source,
@@ -137,6 +135,14 @@ def open_dataset(
         )
     _report_left_out(dataset, len(source), report, is_training=is_training)
     return dataset
+
+
+def _limited(source: Source, limit: int | None) -> Source:
+    """So many images of a source, drawn at random; None: all of them."""
+    if limit is None or limit >= len(source):
+        return source
+    order = torch.randperm(len(source), generator=generator(0, "limit"))[:limit]
+    return Subset(source, order.sort().values.numpy())
 
 
 class _Opening:

@@ -117,10 +117,6 @@ class _SourceDataset(Dataset):
     def content_fingerprint(self) -> str:
         return self._source.content_fingerprint()
 
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        return self._source.class_names
-
 
 class StoredDataset(_SourceDataset):
     """Images already decoded: a store, or an array of the right size.

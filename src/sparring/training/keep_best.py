@@ -105,13 +105,15 @@ class BestLook:
     Args:
         settings: settings of the run.
         folder: run folder.
-        num_labels: number of the monitor's images that have a label.
+        num_labels: finds the number of the monitor's images that have a label.
 
     Raises:
         ConfigError: if the score needs labels and there are none.
     """
 
-    def __init__(self, settings: TrainingSettings, folder: RunFolder, *, num_labels: int) -> None:
+    def __init__(
+        self, settings: TrainingSettings, folder: RunFolder, *, num_labels: Callable[[], int]
+    ) -> None:
         self._folder, self._patience = folder, settings.stop_after_looks
         self.is_new = False
         """Whether the last look is the best and not kept yet; in the main process."""
@@ -119,12 +121,13 @@ class BestLook:
         if settings.keep_best is None:
             return
         is_labelled = settings.keep_best == LABELLED_SCORE
-        if is_labelled and num_labels < 2:
+        count = num_labels() if is_labelled else 0
+        if is_labelled and count < 2:
             raise ConfigError(
                 f"training.keep_best={LABELLED_SCORE} compares labels, and of the monitor's images "
-                f"{num_labels} have one; use training.keep_best=effective_rank, which needs none"
+                f"{count} have one; use training.keep_best=effective_rank, which needs none"
             )
-        self.looks = Looks(score=settings.keep_best, num_labels=num_labels if is_labelled else 0)
+        self.looks = Looks(score=settings.keep_best, num_labels=count)
 
     def note(self, record: Mapping[str, float], *, step: int) -> None:
         """Compare a look with those before; in the main process.

@@ -35,9 +35,11 @@ class Monitor:
         order = torch.randperm(len(dataset), generator=generator(seed, "monitor"))[:num_images]
         self._dataset, self._views, self._seed = dataset, views, seed
         self._indices = order
-        labels = dataset.labels
-        self.num_labels = 0 if labels is None else int((labels[order.numpy()] >= 0).sum())
+
+    def num_labels(self) -> int:
         """Number of these images that have a label."""
+        labels = self._dataset.source.labels_of(self._indices.numpy())
+        return 0 if labels is None else int((labels >= 0).sum())
 
     @torch.no_grad()
     @step_part("records")

@@ -58,7 +58,7 @@ class StreamedDataset(Dataset):
         return self._kept_size
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+    def class_names(self) -> tuple[str, ...] | None:
         """Name of each label, if the stream says them."""
         return self.stream.class_names
 
