@@ -104,4 +104,4 @@ def play(method: str, game: Game, step: int) -> dict[str, float]:
     for player in game.players.values():
         player.prepare(now.position)
     found = game.method.step(as_views(pixels(method, step=step)), game.players, now)
-    return plain(scored(found, None))
+    return plain(scored(found, lambda rows: None))

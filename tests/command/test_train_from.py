@@ -19,7 +19,7 @@ def test_a_new_run_on_the_images_of_the_first_one(
     assert f"the encoder of {out}: the best by knn_accuracy of 1 look, step 4 of 4" in done.err
     scores = json.loads((out / "scores.json").read_text())
     assert "it looked at labels of 16 of the" in scores["trained"]["knn"]["chosen_by"]
-    assert scores["untrained"]["knn"] != scores["trained"]["knn"]
+    assert scores["start weights"]["knn"] != scores["trained"]["knn"]
 
 
 @pytest.mark.parametrize(

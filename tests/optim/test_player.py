@@ -248,7 +248,7 @@ def test_a_constant_weight_decay_refuses_the_state_of_a_schedule() -> None:
     first = player(ours, weight_decay=0.04, weight_decay_final=0.4)
     first.prepare(Position(step=50, num_steps=100, steps_per_epoch=10))
     first.update(loss_of(ours))
-    with pytest.raises(ValueError, match="its weight decay was another"):
+    with pytest.raises(ValueError, match="one of its decays was another"):
         player(network(), weight_decay=0.04).load_state_dict(first.state_dict())
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 from sparring.data import image_file
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.data.decode import decode
-from sparring.data.sources import formats
 from sparring.data.sources.formats import passed_over
 from sparring.data.sources.source import open_source
 from sparring.errors import DataError
@@ -55,7 +54,7 @@ def test_a_folder_without_one_image_that_is_read_says_what_it_holds(tmp_path: Pa
 def test_heic_without_the_plug_in_is_counted_with_the_way_to_read_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(formats, "reads_heif", lambda: False)
+    monkeypatch.setattr(image_file, "reads_heif", lambda: False)
     (line,) = passed_over(["a.jpg", "b.HEIC", "c.heif"])
     assert "2 HEIC (such as b.HEIC)" in line
     assert "pip install 'sparring[heif]'" in line

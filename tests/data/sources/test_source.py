@@ -32,15 +32,6 @@ def test_a_folder_of_text_files_is_refused_with_an_example(tmp_path: Path) -> No
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("data", "advice"),
-    [("hf:cifar10", "download the parquet")],
-)
-def test_formats_of_later_versions_say_what_to_do_meanwhile(data: str, advice: str) -> None:
-    with pytest.raises(DataError, match=advice):
-        open_source(data)
-
-
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"x.zip is not a data set; give"):

@@ -272,7 +272,7 @@ def test_finetune_can_count_every_class_alike() -> None:
 
 def test_an_external_encoder_is_evaluated_too() -> None:
     who = EvaluatedEncoder("resnet", encoder(seed=3))
-    assert finetune(who, evaluation_data(), FinetuneSettings(scratch=LONG))["accuracy"] > 0.8
+    assert finetune(who, evaluation_data(), FinetuneSettings(tuning=LONG))["accuracy"] > 0.8
 
 
 def test_every_draw_has_predictions_whose_mean_is_its_accuracy() -> None:
