@@ -12,7 +12,7 @@ import webdataset
 
 from hub_sets import add, png, write_tars
 from sparring.data.data_settings import DataSettings
-from sparring.data.sources import image_source
+from sparring.data.sources import image_source, shard_paths
 from sparring.data.sources.source import open_source
 from sparring.data.streams import tar_stream
 from sparring.data.streams.opening_streams import open_stream
@@ -101,7 +101,7 @@ def test_an_address_without_streaming_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("pattern", "line"),
     [
-        ("{folder}/{{000..001}}.tar", "there is no file .*001.tar; correct the pattern"),
+        ("{folder}/{{000..001}}.tar", "1 of the 2 shards .*do not exist, such as .*001.tar; give"),
         ("{folder}/{{000..001.tar", "a brace is not closed"),
         ("{folder}/{{0..9999}}.tar", "more than 1,000 shards"),
         ("{folder}", "data.streaming is for sets of the Hugging Face Hub"),
@@ -110,7 +110,7 @@ def test_an_address_without_streaming_says_what_to_do() -> None:
 def test_a_pattern_that_is_wrong_is_one_line(
     tmp_path: Path, pattern: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tar_stream, "MOST_SHARDS", 1000)
+    monkeypatch.setattr(shard_paths, "MOST_SHARDS", 1000)
     write_tars(tmp_path, (1,))
     with pytest.raises(DataError, match=line):
         open_stream(pattern.format(folder=tmp_path), STREAMING)

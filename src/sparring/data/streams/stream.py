@@ -190,7 +190,9 @@ class FirstImages(Source):
                 found += islice(records, first, first + min(most, missing))
                 records.close()
         if not found:
-            raise DataError(f"{self._stream.name} holds no image")
+            raise DataError(
+                f"{self._stream.name} holds no image; give one with images (docs/data.md)"
+            )
         return found
 
     def key(self, index: int) -> str:
