@@ -140,3 +140,30 @@ def test_large_members_links_and_other_files_are_passed_over(
         add(tar, "3.png", png(3))
         add(tar, "dir/4.jpg.json", b"{}")
     assert contents(open_stream(str(tmp_path / "a.tar"), STREAMING)) == [png(3)]
+
+
+def test_local_patterns_are_those_of_shards_with_random_access(tmp_path: Path) -> None:
+    write_tars(tmp_path, (2, 1, 1))
+    joined = f"{tmp_path}/[0-1]*.tar::{tmp_path}/00[2].tar"
+    expected = [png(number) for number in range(4)]
+    for pattern in (f"{tmp_path}/*.tar", joined):
+        assert contents(open_stream(pattern, STREAMING)) == expected
+
+
+def test_a_command_that_fails_at_once_is_told_by_its_exit_code() -> None:
+    with pytest.raises(DataError, match="the command ended with exit code 7"):
+        contents(open_stream("pipe:exit 7", STREAMING))
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("https://huggingface.co/datasets/me/set", "is given as hf:me/set"),
+        ("hf://datasets/me/set", "is given as hf:me/set"),
+        ("https://host/a.zip", "is no tar shard, by its name; download it"),
+    ],
+)
+def test_an_address_that_cannot_be_streamed_is_not_told_to_be(address: str, line: str) -> None:
+    for opens in (open_source, lambda data: open_stream(data, STREAMING)):
+        with pytest.raises(DataError, match=line):
+            opens(address)  # type: ignore[operator]
