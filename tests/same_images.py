@@ -1,6 +1,8 @@
 """The same images with the same classes in every form that is read, for tests that compare them."""
 
 import csv
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,33 @@ def _saved(folder: Path, out: Path) -> Any:
     return out / "saved"
 
 
+def _hub_address(folder: Path, out: Path) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    _hub(folder, out).to_parquet(out / "set" / "train-00000-of-00001.parquet")
+    return f"hf:{out / 'set'}"
+
+
+def _hub_folder(folder: Path, out: Path) -> Any:
+    return f"hf:{folder}"
+
+
+def _shards(folder: Path, out: Path) -> Any:
+    for number, first in enumerate(range(0, 2 * PER_CLASS, 6)):
+        with tarfile.open(out / f"{number}.tar", "w") as shard:
+            for path in files_of(folder)[first : first + 6]:
+                key = f"{path.parent.name}-{path.stem}"
+                for suffix, content in (
+                    ("png", path.read_bytes()),
+                    ("cls", path.parent.name.encode()),
+                ):
+                    member = tarfile.TarInfo(f"{key}.{suffix}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+    return str(out / "[0-9].tar")
+
+
 FORMS: dict[str, Callable[[Path, Path], Any]] = {
     "parquet": _parquet,
     "list": _list,
@@ -155,6 +184,9 @@ FORMS: dict[str, Callable[[Path, Path], Any]] = {
     "dataset of a user": _plain,
     "datasets.Dataset": _hub,
     "save_to_disk": _saved,
+    "hf: and a folder of parquet files": _hub_address,
+    "hf: and a folder of images": _hub_folder,
+    "tar shards": _shards,
 }
 """Function that gives the images of a folder in another form, by the name of that form; its second
 argument is a folder to write to. A form with files adds its function here."""
@@ -162,5 +194,7 @@ PACKAGES = {
     "parquet": "pyarrow",
     "datasets.Dataset": "datasets",
     "save_to_disk": "datasets",
+    "hf: and a folder of parquet files": "datasets",
+    "hf: and a folder of images": "datasets",
 }
 """Optional package that a form needs."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from shard_files import write_shard
 from trained_processes import (
     ends,
@@ -11,6 +10,7 @@ from trained_processes import (
     pair,
     recorded_steps,
     start,
+    states_of,
     train,
     wait_for_step,
     write_images,
@@ -34,22 +34,6 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{folder}/[0-2].tar"
 
 
-def state(run: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the method and its players in a run's checkpoint."""
-    found: dict[str, torch.Tensor] = {}
-
-    def collect(place: str, value: object) -> None:
-        if isinstance(value, torch.Tensor):
-            found[place] = value
-        elif isinstance(value, dict):
-            for name, part in value.items():
-                collect(f"{place}/{name}", part)
-
-    content = read_checkpoint(run / "checkpoint" / "last.pt")
-    collect("", {name: content[name] for name in ("method", "players")})
-    return found
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     count: int, pattern: str, tmp_path: Path
@@ -61,19 +45,19 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
             assert end.code == 0, end.text
 
     whole, run = tmp_path / "whole", tmp_path / "run"
-    epochs = ("--epochs", "6", *FILES)
+    epochs = ("--epochs", "4", *FILES)
     started(train(Path(pattern), whole, *epochs))
     arguments = train(Path(pattern), run, *epochs, *EVERY_STEP)
     processes = pair(arguments) if count == 2 else [start(arguments)]
-    wait_for_step(run, 6)
+    wait_for_step(run, 5)
     for process in processes:
         kill(process.pid)
     ends(processes)
     killed_at = read_checkpoint(run / "checkpoint" / "last.pt")["step"]
-    assert 6 <= killed_at < 24
+    assert 5 <= killed_at < 16
     started(["-m", "sparring", "resume", str(run)])
-    one, other = state(whole), state(run)
+    one, other = states_of(whole), states_of(run)
     assert one.keys() == other.keys()
     assert len(one) > 20
     assert all(one[name].equal(other[name]) for name in one)
-    assert recorded_steps(run) == list(range(24))
+    assert recorded_steps(run) == list(range(16))

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from sparring.contract.toy import images
+from sparring.training.checkpoint import read_checkpoint
 from sparring.training.metrics import read_metrics
 
 SECONDS = 200
@@ -130,6 +132,22 @@ def _variables(folder: Path) -> Mapping[bytes, bytes]:
 def recorded_steps(run: Path) -> list[int]:
     """Steps in the records of a run."""
     return [int(record["step"]) for record in read_metrics(run / "metrics.jsonl")]
+
+
+def states_of(run: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the method and its players in a run's checkpoint."""
+    found: dict[str, torch.Tensor] = {}
+
+    def collect(place: str, value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found[place] = value
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                collect(f"{place}/{name}", part)
+
+    content = read_checkpoint(run / "checkpoint" / "last.pt")
+    collect("", {name: content[name] for name in ("method", "players")})
+    return found
 
 
 def kill(process: int) -> None:

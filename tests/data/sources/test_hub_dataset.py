@@ -101,7 +101,7 @@ def test_splits_are_parts(folder: Path, tmp_path: Path) -> None:
     [
         (
             lambda: datasets.Dataset.from_dict({"a": [1]}),
-            r"the columns a \(Value\('int64'\)\); one",
+            r"the columns a \(Value\('int64'\)\), and none holds images",
         ),
         (lambda: datasets.Dataset.from_dict({"image": []}), "the dataset has no rows"),
         (lambda: datasets.DatasetDict(), "the DatasetDict has no rows"),

@@ -14,7 +14,7 @@ from sparring.data.sources.addresses import stored_address
 from sparring.data.sources.hub import HubAddress, parsed_address
 from sparring.data.sources.public_sets import nearest_public_set
 from sparring.data.sources.source import open_source
-from sparring.data.streams.hub_stream import open_hub_stream
+from sparring.data.streams.hub_stream import HubStream, open_hub_stream
 from sparring.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("hub_cache")
@@ -95,7 +95,7 @@ def test_an_image_folder_gives_the_images_of_the_folder(tmp_path: Path) -> None:
             "me/photos is not in the cache of datasets, and the Hub cannot be reached",
         ),
         ("hf:pandas", "there is no such set on the Hugging Face Hub"),
-        ("hf:/nowhere/set", "there is no folder /nowhere/set"),
+        ("hf:/nowhere/set", "/nowhere/set is no folder; correct the path"),
         ("hf:{folder}#tset", "unknown split 'tset'; did you mean 'test'?"),
         ("hf:{folder}:plain", "unknown configuration 'plain'. Accepted: default"),
     ],
@@ -188,3 +188,24 @@ def test_a_stream_of_a_set_gives_its_images_shard_by_shard(folder: Path) -> None
     moved = folder.rename(folder.parent / "moved")
     assert open_hub_stream(f"hf:{moved}").fingerprint() == stream.fingerprint()
     assert open_hub_stream(f"hf:{moved}#test").fingerprint() != stream.fingerprint()
+
+
+def test_a_stream_follows_the_rules_of_sets_with_random_access() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 5, 6, 3), np.uint8)
+    features = datasets.Features(
+        {
+            "raw": datasets.Value("binary"),
+            "x": datasets.Array3D((5, 6, 3), "uint8"),
+            "fine_label": datasets.List(datasets.Value("int64")),
+        }
+    )
+    rows = {"raw": [b"", b"", b""], "x": list(values), "fine_label": [[0], [1], [2]]}
+    data = datasets.Dataset.from_dict(rows, features=features)
+    stream, source = HubStream(data.to_iterable_dataset(), name="it"), open_source(data)
+    contents = [record.content for record in stream.records(0)]
+    for row, content in enumerate(contents):
+        assert isinstance(content, np.ndarray)
+        assert content.dtype == np.uint8
+        assert np.array_equal(content, source.read(row))
+    assert stream.notes == source.notes
+    assert stream.labels_missing == source.labels_missing

@@ -12,7 +12,7 @@ import webdataset
 
 from hub_sets import add, png, write_tars
 from sparring.data.data_settings import DataSettings
-from sparring.data.sources import image_source
+from sparring.data.sources import image_source, shard_paths
 from sparring.data.sources.source import open_source
 from sparring.data.streams import tar_stream
 from sparring.data.streams.opening_streams import open_stream
@@ -101,7 +101,7 @@ def test_an_address_without_streaming_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("pattern", "line"),
     [
-        ("{folder}/{{000..001}}.tar", "there is no file .*001.tar; correct the pattern"),
+        ("{folder}/{{000..001}}.tar", "1 of the 2 shards .*do not exist, such as .*001.tar; give"),
         ("{folder}/{{000..001.tar", "a brace is not closed"),
         ("{folder}/{{0..9999}}.tar", "more than 1,000 shards"),
         ("{folder}", "data.streaming is for sets of the Hugging Face Hub"),
@@ -110,7 +110,7 @@ def test_an_address_without_streaming_says_what_to_do() -> None:
 def test_a_pattern_that_is_wrong_is_one_line(
     tmp_path: Path, pattern: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tar_stream, "MOST_SHARDS", 1000)
+    monkeypatch.setattr(shard_paths, "MOST_SHARDS", 1000)
     write_tars(tmp_path, (1,))
     with pytest.raises(DataError, match=line):
         open_stream(pattern.format(folder=tmp_path), STREAMING)
@@ -140,3 +140,30 @@ def test_large_members_links_and_other_files_are_passed_over(
         add(tar, "3.png", png(3))
         add(tar, "dir/4.jpg.json", b"{}")
     assert contents(open_stream(str(tmp_path / "a.tar"), STREAMING)) == [png(3)]
+
+
+def test_local_patterns_are_those_of_shards_with_random_access(tmp_path: Path) -> None:
+    write_tars(tmp_path, (2, 1, 1))
+    joined = f"{tmp_path}/[0-1]*.tar::{tmp_path}/00[2].tar"
+    expected = [png(number) for number in range(4)]
+    for pattern in (f"{tmp_path}/*.tar", joined):
+        assert contents(open_stream(pattern, STREAMING)) == expected
+
+
+def test_a_command_that_fails_at_once_is_told_by_its_exit_code() -> None:
+    with pytest.raises(DataError, match="the command ended with exit code 7"):
+        contents(open_stream("pipe:exit 7", STREAMING))
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("https://huggingface.co/datasets/me/set", "is given as hf:me/set"),
+        ("hf://datasets/me/set", "is given as hf:me/set"),
+        ("https://host/a.zip", "is no tar shard, by its name; download it"),
+    ],
+)
+def test_an_address_that_cannot_be_streamed_is_not_told_to_be(address: str, line: str) -> None:
+    for opens in (open_source, lambda data: open_stream(data, STREAMING)):
+        with pytest.raises(DataError, match=line):
+            opens(address)  # type: ignore[operator]

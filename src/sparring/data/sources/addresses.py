@@ -4,6 +4,8 @@ behind a URL, and the output of a command."""
 from pathlib import Path
 from typing import Any
 
+from sparring.errors import DataError
+
 HUB, COMMAND = "hf:", "pipe:"
 SCHEMES = (HUB, "http://", "https://", COMMAND)
 """Beginnings of an address."""
@@ -28,9 +30,21 @@ def stored_address(address: str) -> str:
     """Address as a configuration stores it: a local folder after `hf:` by its whole path."""
     name, separator, split = address.removeprefix(HUB).partition("#")
     folder = Path(name).expanduser()
-    if address.startswith(HUB) and folder.is_dir():
+    if address.startswith(HUB) and name and folder.is_dir():
         return f"{HUB}{folder.resolve()}{separator}{split}"
     return address
+
+
+def no_shard(address: str) -> DataError:
+    """Error for an address that is neither a set of the Hub nor that of a tar shard."""
+    name = "/".join(address.partition("datasets/")[2].split("/")[:2])
+    if "huggingface.co/" in address or address.startswith(f"{HUB}//"):
+        return DataError(
+            f"{address}: a set of the Hugging Face Hub is given as {HUB}{name or 'NAME'}"
+        )
+    return DataError(
+        f"{address} is no tar shard, by its name; download it and give the file or folder"
+    )
 
 
 def is_iterable_dataset(data: Any) -> bool:

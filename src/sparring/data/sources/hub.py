@@ -13,10 +13,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sparring.data.sources.addresses import HUB
+from sparring.data.sources.addresses import HUB, is_command, no_shard
 from sparring.data.sources.hub_dataset import open_hub_object
 from sparring.data.sources.image_source import Source
 from sparring.data.sources.parts import PARTS, Use, column_layout
+from sparring.data.sources.shard_paths import is_streamed_shard
 from sparring.errors import DataError, unknown_name
 
 GRAMMAR = "hf:NAME[:CONFIG][@REVISION][#SPLIT]"
@@ -63,6 +64,8 @@ def parsed_address(text: str) -> HubAddress:
         'test'
     """
     given = text.removeprefix(HUB)
+    if given.startswith("//"):
+        raise no_shard(text)
     folder, _, split = given.partition("#")
     if Path(folder).expanduser().is_dir() and folder:
         return HubAddress(folder, split=split or None)
@@ -87,6 +90,8 @@ def open_address(address: str, *, part: Use) -> Source:
     """
     if address.startswith(HUB):
         return open_hub(address, use=part)
+    if not (is_command(address) or is_streamed_shard(address)):
+        raise no_shard(address)
     raise DataError(
         f"{address} can only be read in order: train on it with --set data.streaming=true and "
         "--set data.num_images=N; to score, embed or show its images, download them and give the "
@@ -106,7 +111,8 @@ def hub_builder(text: str) -> Any:
     datasets, address = _library(text), parsed_address(text)
     name = str(Path(address.name).expanduser()) if address.is_local else address.name
     if address.is_local and not Path(name).is_dir():
-        raise DataError(f"{text}: there is no folder {address.name}; correct the path")
+        what = "a file, given without hf:" if Path(name).is_file() else "no folder"
+        raise DataError(f"{text}: {address.name} is {what}; correct the path")
     if not address.is_local and name in datasets.packaged_modules._PACKAGED_DATASETS_MODULES:
         raise DataError(_no_such_set(text, datasets, name))
     load = datasets.load_dataset_builder
@@ -234,9 +240,11 @@ def explained(text: str) -> Iterator[None]:
     except ConnectionError as error:
         raise DataError(_offline(text, datasets, error)) from None
     except ValueError as error:
-        raise DataError(f"{text}: {_of_value(text, str(error))}") from None
+        raise DataError(f"{text}: {_of_value(text, str(error))}{_local_hint(text)}") from None
     except (FileNotFoundError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f"{text} cannot be opened: {_first_line(error)}") from None
+        raise DataError(
+            f"{text} cannot be opened: {_first_line(error)}{_local_hint(text)}"
+        ) from None
 
 
 def _library(text: str) -> Any:
@@ -251,22 +259,33 @@ def _library(text: str) -> Any:
 
 
 def _no_such_set(text: str, datasets: Any, name: str) -> str:
-    near = get_close_matches(name, [*_cached(datasets), *WELL_KNOWN], n=1, cutoff=0.5)
-    hint = f"; did you mean 'hf:{near[0]}'?" if near and near[0] != name else ""
     return (
         f"{text}: there is no such set on the Hugging Face Hub, or it is private (log in with "
-        f"`hf auth login` or set HF_TOKEN){hint}"
+        f"`hf auth login` or set HF_TOKEN){_meant(name, [*_cached(datasets), *WELL_KNOWN])}"
     )
 
 
+def _meant(name: str, known: Sequence[str]) -> str:
+    """Nearest of the known names as a question; empty without a near one."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean 'hf:{near[0]}'?" if near and near[0] != name else ""
+
+
+def _local_hint(text: str) -> str:
+    """Advice for a folder that the library does not read."""
+    is_local = parsed_address(text).is_local and "#" not in text
+    return "; a folder of images, lists or tar shards is given without hf:" if is_local else ""
+
+
 def _offline(text: str, datasets: Any, error: Exception) -> str:
-    near = get_close_matches(parsed_address(text).name, _cached(datasets), n=1, cutoff=0.5)
-    cached = f"; the cache holds 'hf:{near[0]}'" if near else ""
+    name = parsed_address(text).name
+    near = get_close_matches(name, _cached(datasets), n=1, cutoff=0.5)
+    hint = f"; the cache holds 'hf:{near[0]}'" if near else _meant(name, WELL_KNOWN)
     is_meant = datasets.config.HF_HUB_OFFLINE
     reason = "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set" if is_meant else _first_line(error)
     return (
         f"{text} is not in the cache of datasets, and the Hub cannot be reached ({reason}); "
-        f"download it once with a connection, or give a local folder{cached}"
+        f"download it once with a connection, or give a local folder{hint}"
     )
 
 

@@ -1,21 +1,31 @@
-"""Columns of a set of the library `datasets`: which one holds the images, which one the labels."""
+"""Columns of sets of the package `datasets`: which one holds the images, which one the labels, and
+what a value of them is. Sets with random access and streams follow the same rules.
+
+Nothing here imports the package; an object of it shows that it is imported already.
+"""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from sparring.data.classes import label_columns
 from sparring.data.decode import Content
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES
+from sparring.data.sources.items import ItemReader
+from sparring.data.sources.label_column import ColumnLabels, Numbers, column_labels
+from sparring.data.sources.map_style import IMAGE_KEY
 from sparring.errors import DataError
-from sparring.regular_files import read_once
+
+_ARRAYS = ("Array2D", "Array3D")
+_BINARY = ("binary", "large_binary")
+_NO_LABELS = ("Image", "Audio")
 
 
 def image_column(columns: Mapping[str, Any], *, where: str) -> str:
-    """Column that holds the images: `image` if it can, otherwise the first that can.
+    """Column that holds the images: pictures before arrays before bytes, and among equals `image`
+    before others.
 
     Args:
         columns: feature of each column; an example of the set where it has no features.
@@ -24,53 +34,87 @@ def image_column(columns: Mapping[str, Any], *, where: str) -> str:
     Raises:
         DataError: if there is none, with the columns that there are.
     """
-    fitting = [name for name, feature in columns.items() if _holds_images(feature)]
-    if not fitting:
-        raise DataError(
-            f"{where} has the columns {', '.join(columns)}, and none holds images; give a set "
-            "with a column of images"
-        )
-    return "image" if "image" in fitting else fitting[0]
+    for holds_images in (_is_picture, is_array, _is_encoded):
+        fitting = [name for name, feature in columns.items() if holds_images(feature)]
+        if fitting:
+            return IMAGE_KEY if IMAGE_KEY in fitting else fitting[0]
+    shown = ", ".join(f"{name} ({_kind(feature)})" for name, feature in columns.items())
+    raise DataError(
+        f"{where} has the columns {shown[:300]}, and none holds images; give a set with a column "
+        "of images, such as dataset.cast_column(NAME, datasets.Image()) makes"
+    )
 
 
-def label_column(columns: Mapping[str, Any], *, image: str) -> tuple[str, tuple[str, ...] | None]:
-    """Column that holds the labels, and the names of its numbers if known; empty without one."""
-    found = label_columns(name for name in columns if name != image)
-    if not found:
-        return "", None
-    names = getattr(columns[found[0]], "names", None)
-    return found[0], tuple(map(str, names)) if names else None
+def labels_beside(columns: Mapping[str, Any], numbers: Numbers, *, images: str) -> ColumnLabels:
+    """Labels of the first column that may hold them; pictures and sounds are none.
+
+    Args:
+        columns: feature of each column, or an example.
+        numbers: see `column_labels`.
+        images: column of the images.
+    """
+
+    def of_fitting(column: str) -> Any:
+        feature = columns[column]
+        if _is_feature(feature) and type(feature).__name__ not in ("ClassLabel", "Value"):
+            raise DataError(
+                f"column '{column}' is of the type {str(feature)[:80]}; a column of labels holds "
+                "one whole number or name per row"
+            )
+        return numbers(column)
+
+    others = [
+        name
+        for name, feature in columns.items()
+        if name != images and type(feature).__name__ not in _NO_LABELS
+    ]
+    return column_labels(others, of_fitting)
 
 
-def without_decoding(dataset: Any, column: str) -> Any:
-    """Set whose images stay encoded files."""
-    from datasets import Image as ImageFeature
-
-    if isinstance((dataset.features or {}).get(column), ImageFeature):
-        return dataset.cast_column(column, ImageFeature(decode=False))
-    return dataset
+def names_of(feature: Any) -> tuple[str, ...] | None:
+    """Names of the numbers of a column; None if it has none."""
+    return tuple(map(str, getattr(feature, "names", None) or ())) or None
 
 
-def stored_content(value: Any) -> Content:
-    """Image of a row, as it is stored: an encoded file, or values.
+def stored_rows(dataset: Any, column: str) -> Any:
+    """Set without its format, whose pictures stay encoded files."""
+    rows, feature = dataset.with_format(None), (dataset.features or {}).get(column)
+    if type(feature).__name__ == "Image":
+        from datasets import Image as ImageFeature
+
+        return rows.cast_column(column, ImageFeature(mode=feature.mode, decode=False))
+    return rows.with_format("numpy") if is_array(feature) else rows
+
+
+def stored_content(value: Any, feature: Any, reader: ItemReader) -> Content:
+    """Image of a row as it is stored: an encoded file, or values.
+
+    Args:
+        value: of the row.
+        feature: of its column; the dtype of an array counts, which streams do not keep.
+        reader: of images by their kind.
 
     Raises:
-        OSError: if the row names a file that cannot be read.
+        OSError: if it is no image, or names a file that cannot be read.
     """
-    if isinstance(value, Mapping):
-        content, path = value.get("bytes"), value.get("path")
-        return content if content is not None else _file(str(path or ""))
-    if isinstance(value, Image.Image):
-        return np.asarray(value.convert("RGB") if value.mode in ("P", "CMYK") else value)
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    return np.asarray(value)
+    if isinstance(value, Mapping) and value.get("bytes") is None:
+        path = str(value.get("path") or "")
+        if "://" in path:
+            return _remote(path)
+    if type(feature).__name__ in _ARRAYS and value is not None:
+        value = np.asarray(value, feature.dtype)
+    return reader.content(value)
 
 
-def _file(path: str) -> bytes:
-    """Content of a file that a row names, on this machine or on the Hub."""
-    if "://" not in path:
-        return read_once(Path(path), most_bytes=MOST_IMAGE_BYTES)
+def is_array(feature: Any) -> bool:
+    """Whether a feature, or an example's value, is that of an image as an array."""
+    if isinstance(feature, np.ndarray | Tensor):
+        return feature.ndim in (2, 3)
+    return type(feature).__name__ in _ARRAYS
+
+
+def _remote(path: str) -> bytes:
+    """Content of a file on the Hub or a server."""
     from datasets.utils.file_utils import xopen
 
     with xopen(path, "rb") as file:
@@ -78,14 +122,22 @@ def _file(path: str) -> bytes:
     return content
 
 
-def _holds_images(feature: Any) -> bool:
-    """Whether a feature, or an example's value, is that of an image."""
+def _is_picture(feature: Any) -> bool:
     if isinstance(feature, Mapping):
         return "bytes" in feature
-    if isinstance(feature, Image.Image | bytes):
-        return True
-    if isinstance(feature, np.ndarray):
-        return feature.ndim in (2, 3)
-    kind = type(feature).__name__
-    is_binary = str(getattr(feature, "dtype", "")) in ("binary", "large_binary")
-    return kind in ("Image", "Array3D", "Array2D") or is_binary
+    return isinstance(feature, Image.Image) or (
+        _is_feature(feature) and type(feature).__name__ == "Image"
+    )
+
+
+def _is_encoded(feature: Any) -> bool:
+    return isinstance(feature, bytes) or str(getattr(feature, "dtype", "")) in _BINARY
+
+
+def _is_feature(value: Any) -> bool:
+    """Whether a value is the type of a column, and not an example."""
+    return type(value).__module__.partition(".")[0] == "datasets"
+
+
+def _kind(feature: Any) -> str:
+    return str(feature) if _is_feature(feature) else type(feature).__name__

@@ -16,16 +16,22 @@ from typing import Any
 from sparring.data.classes import Labels, complete_names, numbered
 from sparring.data.decode import Content
 from sparring.data.sources.concatenated import ConcatenatedSource
+from sparring.data.sources.hub_columns import (
+    image_column,
+    labels_beside,
+    names_of,
+    stored_content,
+    stored_rows,
+)
 from sparring.data.sources.image_source import Relabelled, Source, stamp
 from sparring.data.sources.items import ItemReader
-from sparring.data.sources.label_column import ColumnLabels, column_labels
-from sparring.data.sources.map_style import IMAGE_KEY, DatasetItems
+from sparring.data.sources.label_column import ColumnLabels
+from sparring.data.sources.map_style import DatasetItems
 from sparring.data.sources.parts import Use, choose_part, column_layout
 from sparring.errors import DataError
 
 _SPLITS = "dataset_dict.json"
 _SAVED = ("state.json", "dataset_info.json")
-_BINARY = ("binary", "large_binary")
 _ROWS_AT_ONCE = 1000
 
 
@@ -38,18 +44,11 @@ class HubDataset(Source):
     """
 
     def __init__(self, dataset: Any, column: str) -> None:
-        library = _library()
-        assert library is not None
-        feature = dataset.features[column]
-        rows = dataset.with_format(None)
-        if isinstance(feature, library.Image):
-            rows = rows.cast_column(column, library.Image(mode=feature.mode, decode=False))
-        elif _is_array(library, feature):
-            rows = rows.with_format("numpy")
-        self._rows, self._column, self._lock = rows.select_columns([column]), column, Lock()
+        self._rows = stored_rows(dataset, column).select_columns([column])
+        self._column, self._feature, self._lock = column, dataset.features[column], Lock()
         self._name = str(getattr(dataset, "_fingerprint", ""))
         self._reader, self._fingerprint = ItemReader(), ""
-        found = _labels(library, dataset, column)
+        found = _labels(dataset, column)
         self._labels, self.class_names = found.labels, found.class_names
         self.labels_missing, self.notes = found.missing, found.notes
 
@@ -63,7 +62,7 @@ class HubDataset(Source):
         """Encoded image or values of a row."""
         with self._lock:  # `datasets` promises nothing about threads
             value = self._rows[index][self._column]
-        return self._reader.content(value)
+        return stored_content(value, self._feature, self._reader)
 
     def labels(self) -> Labels | None:
         return self._labels
@@ -153,64 +152,27 @@ def open_saved(folder: Path, *, use: Use) -> Source:
 
 
 def _open(dataset: Any) -> Source:
-    library = _library()
-    assert library is not None
     if not len(dataset):
         raise DataError("the dataset has no rows; give one with images")
-    column = _image_column(library, dataset)
+    column = image_column(dataset.features, where="the dataset")
     if dataset.format["type"] != "custom":
         return HubDataset(dataset, column)
-    items, found = DatasetItems(dataset), _labels(library, dataset, column)
+    items, found = DatasetItems(dataset), _labels(dataset, column)
     if found.labels is None:
         return Relabelled(items, None, missing=found.missing)
     items.give_labels(found.labels, found.class_names)
     return items
 
 
-def _image_column(library: ModuleType, dataset: Any) -> str:
-    """Name of the image column: `image` if it has a fitting type, otherwise the first that has,
-    pictures before arrays before bytes."""
-    features = dataset.features
-    pictures = [name for name in features if isinstance(features[name], library.Image)]
-    arrays = [name for name in features if _is_array(library, features[name])]
-    encoded = [name for name in features if getattr(features[name], "dtype", "") in _BINARY]
-    for fitting in (pictures, arrays, encoded):
-        if fitting:
-            return IMAGE_KEY if IMAGE_KEY in fitting else fitting[0]
-    columns = ", ".join(f"{name} ({feature})" for name, feature in features.items())
-    raise DataError(
-        f"the dataset has the columns {columns[:300]}; one must hold images: cast it, "
-        "dataset.cast_column(NAME, datasets.Image())"
-    )
-
-
-def _is_array(library: ModuleType, feature: object) -> bool:
-    return isinstance(feature, library.Array2D | library.Array3D)
-
-
-def _labels(library: ModuleType, dataset: Any, images: str) -> ColumnLabels:
+def _labels(dataset: Any, images: str) -> ColumnLabels:
     """Labels of the column that may hold them, with the names of a `ClassLabel`."""
-    features = dataset.features
 
     def numbers(column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
         plain = dataset.with_format(None).select_columns([column])
-        feature = features[column]
-        if not isinstance(feature, library.ClassLabel | library.Value):
-            raise DataError(
-                f"column '{column}' is of the type {str(feature)[:80]}; a column of labels holds "
-                "one whole number or name per row"
-            )
         labels, names = numbered(plain[:][column], where=f"the column '{column}'")
-        given = tuple(getattr(feature, "names", None) or ()) or None
-        return labels, names or complete_names(labels, given)
+        return labels, names or complete_names(labels, names_of(dataset.features[column]))
 
-    kinds = (library.Image, library.Audio)
-    others = [
-        name
-        for name, feature in features.items()
-        if name != images and not isinstance(feature, kinds)
-    ]
-    return column_labels(others, numbers)
+    return labels_beside(dataset.features, numbers, images=images)
 
 
 def _library() -> ModuleType | None:

@@ -16,6 +16,7 @@ from torch.utils.data import (
 )
 from torch.utils.data import Subset as TorchSubset
 
+from sparring.data.sources.addresses import is_iterable_dataset
 from sparring.data.sources.arrays import Arrays, labels_of
 from sparring.data.sources.concatenated import ConcatenatedSource
 from sparring.data.sources.hub_dataset import is_hub_object, is_hub_stream, open_hub_object
@@ -25,11 +26,6 @@ from sparring.data.sources.map_style import MapStyle, open_map_style
 from sparring.data.sources.parts import Use
 from sparring.data.sources.sequences import ACCEPTED, open_sequence
 from sparring.errors import DataError
-
-_STREAM_ADVICE = (
-    "a list of its items, list(dataset), if they fit into memory; sets of the Hugging Face Hub and "
-    "tar shards are streamed when they are given by name (docs/data.md)"
-)
 
 
 def open_in_memory(data: object, *, use: Use = "train") -> Source:
@@ -50,7 +46,7 @@ def open_in_memory(data: object, *, use: Use = "train") -> Source:
         return Arrays(data)
     if is_hub_object(data):
         return open_hub_object(data, use=use)
-    _refuse_streams(data)
+    refuse_streams(data)
     if (found := _of_torch(data, use=use)) is not None:
         return found
     data = _columns_as_lists(data)
@@ -131,17 +127,27 @@ def _loader_notes(loader: "DataLoader[Any]", num_images: int) -> tuple[str, ...]
     )
 
 
-def _refuse_streams(data: object) -> None:
+def refuse_streams(data: object) -> None:
     """Refuse what has no random access.
 
     Raises:
         DataError: with what to give instead.
     """
     inner = data.dataset if isinstance(data, DataLoader) else data
-    name = type(inner).__name__
-    if isinstance(inner, IterableDataset) or is_hub_stream(inner):
+    name, said = type(inner).__name__, "dataset" if inner is data else "loader.dataset"
+    if is_hub_stream(inner) and isinstance(inner, Mapping):
+        raise DataError(f"data of type {name} has several splits; give one: {said}['train']")
+    if is_hub_stream(inner) or isinstance(inner, IterableDataset):
+        streamed = (
+            f"to train on it in order, give {said} itself with data.streaming=true and "
+            "data.num_images=N"
+            if is_iterable_dataset(inner)
+            else "to train in order, give a set of the Hugging Face Hub (hf:NAME) or tar shards "
+            "with data.streaming=true"
+        )
         raise DataError(
-            f"data of type {name} has no length and no random access; give {_STREAM_ADVICE}"
+            f"data of type {name} has no length and no random access; give a list of its items, "
+            f"list({said}), if they fit into memory; {streamed} (docs/data.md)"
         )
     is_iterated = hasattr(inner, "__iter__") and not hasattr(inner, "__getitem__")
     if hasattr(inner, "__next__") or (is_iterated and not _is_set(inner)):

@@ -3,12 +3,15 @@
 import glob
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sparring.data.names import shown
 from sparring.errors import DataError
 
 SUFFIX = ".tar"
-COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Ends of the names of archives that can be read in order."""
+_UNREAD_SUFFIXES = (".tar.zst",)
 MOST_SHARDS = 100_000
 """Most shards that a pattern may name."""
 _JOINT, _WILDCARDS = "::", ("{", "*", "?", "[")
@@ -16,6 +19,17 @@ _JOINT, _WILDCARDS = "::", ("{", "*", "?", "[")
 
 def is_shard(name: str) -> bool:
     """Whether a name is that of a tar archive, compressed or not."""
+    return name.lower().endswith((SUFFIX, *COMPRESSED_SUFFIXES, *_UNREAD_SUFFIXES))
+
+
+def is_streamed_shard(data: str) -> bool:
+    """Whether a path, a pattern or a URL names tar shards that can be read in order.
+
+    Example:
+        >>> is_streamed_shard("https://host/{0..9}.tar.gz?key=1"), is_streamed_shard("a.tar.zst")
+        (True, False)
+    """
+    name = urlsplit(data).path if data.startswith(("http://", "https://")) else data
     return name.lower().endswith((SUFFIX, *COMPRESSED_SUFFIXES))
 
 
@@ -44,7 +58,7 @@ def shard_paths(data: str) -> list[Path]:
         DataError: if it names no shard, or one that is missing; for braces without `braceexpand`.
     """
     found: list[Path] = []
-    for pattern in (piece for part in data.split(_JOINT) for piece in _expanded(part, data)):
+    for pattern in (piece for part in data.split(_JOINT) for piece in braced(part, data)):
         path = str(Path(pattern).expanduser().absolute())
         if any(sign in pattern for sign in _WILDCARDS[1:]) and not Path(path).exists():
             found += map(Path, sorted(glob.glob(path)))  # noqa: PTH207 - the pattern is absolute
@@ -53,6 +67,8 @@ def shard_paths(data: str) -> list[Path]:
     missing = [path for path in found if not path.is_file()]
     if not found:
         raise DataError(f"no file fits {data}; give a pattern of .tar files that are there")
+    if missing and len(found) == 1:
+        raise DataError(f"{data}: there is no file {shown(str(missing[0]))}; correct the path")
     if missing:
         raise DataError(
             f"{len(missing):,} of the {len(found):,} shards of {data} do not exist, such as "
@@ -61,8 +77,16 @@ def shard_paths(data: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _expanded(pattern: str, data: str) -> list[str]:
-    """Pattern with each of its braces replaced by what they stand for, in turn."""
+def braced(pattern: str, data: str) -> list[str]:
+    """Pattern with each of its braces replaced by what they stand for, in turn.
+
+    Args:
+        pattern: path, URL or command.
+        data: what the user wrote, for messages.
+
+    Raises:
+        DataError: for braces that are not closed or name too many, or without `braceexpand`.
+    """
     if "{" not in pattern:
         return [pattern]
     try:
@@ -74,8 +98,8 @@ def _expanded(pattern: str, data: str) -> list[str]:
         ) from None
     try:
         found = list(islice(braceexpand(pattern), MOST_SHARDS + 1))
-    except ValueError as error:  # braces that are not closed
-        raise DataError(f"{data}: {error}") from None
+    except ValueError:  # its UnbalancedBracesError
+        raise DataError(f"{data}: a brace is not closed; write it like {{000..146}}") from None
     if len(found) > MOST_SHARDS:
-        raise DataError(f"{data} names more than {MOST_SHARDS:,} shards")
+        raise DataError(f"{data} names more than {MOST_SHARDS:,} shards; correct the pattern")
     return found

@@ -30,6 +30,7 @@ from sparring.data.sources.image_source import EXCERPT_BYTES, MOST_IMAGE_BYTES, 
 from sparring.data.sources.parts import Layout, Use, choose_part, file_layout
 from sparring.data.sources.shard_cache import indexed
 from sparring.data.sources.shard_index import ShardIndex
+from sparring.data.sources.shard_paths import is_streamed_shard
 from sparring.data.store import ProgressCallback, cache_folder
 from sparring.errors import DataError
 from sparring.regular_files import open_regular, read_text
@@ -255,9 +256,14 @@ def open_shards(
 
 def compressed(data: str) -> DataError:
     """Error for a compressed archive."""
+    streamed = (
+        ", or train on it in order with --set data.streaming=true --set data.num_images=N"
+        if is_streamed_shard(data)
+        else ""
+    )
     return DataError(
         f"{data}: images at any place of a compressed archive cannot be read; unpack it to a .tar "
-        "file (gunzip or the like), or stream it with data.streaming=true"
+        f"file (gunzip or the like){streamed}"
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from sparring.data.sources.hub import chosen_split, explained, hub_builder, split_note
 from sparring.data.sources.hub_columns import (
     image_column,
-    label_column,
+    labels_beside,
+    names_of,
     stored_content,
-    without_decoding,
+    stored_rows,
 )
+from sparring.data.sources.items import ItemReader
 from sparring.data.streams.stream import Record, Stream
 from sparring.errors import DataError
 
@@ -33,8 +35,13 @@ class HubStream(Stream):
         self.num_shards = dataset.n_shards
         columns = dataset.features or _example(dataset, name)
         self._column = image_column(columns, where=name)
-        self._label, self.class_names = label_column(columns, image=self._column)
-        self._dataset = without_decoding(dataset, self._column)
+        found = labels_beside(
+            columns, lambda name: (None, names_of(columns[name])), images=self._column
+        )
+        self._label, self.class_names = found.column, found.class_names
+        self.labels_missing, self.notes = found.missing or self.labels_missing, found.notes
+        self._feature, self._reader = columns[self._column], ItemReader()
+        self._dataset = stored_rows(dataset, self._column)
 
     def shard_name(self, shard: int) -> str:
         return f"{self.name}, shard {shard}"
@@ -46,18 +53,13 @@ class HubStream(Stream):
 
     def _records(self, shard: int) -> Iterator[Record]:
         part = self._dataset.shard(num_shards=self.num_shards, index=shard)
-        row = 0
-        for example in part:
-            value = example[self._column]
-            if value is None:
-                continue
+        for row, example in enumerate(part):
             key, label = f"{self.name}#{shard}/{row}", example.get(self._label)
             try:
-                content = stored_content(value)
+                content = stored_content(example[self._column], self._feature, self._reader)
             except OSError:
                 content = b""  # unreadable, and counted as such
             yield Record(shard, row, key, content, label)
-            row += 1
 
 
 def open_hub_stream(text: str) -> HubStream:
@@ -84,7 +86,7 @@ def open_hub_stream(text: str) -> HubStream:
         files=_files(builder, split),
     )
     if "#" not in text and (note := split_note(text, names, split)):
-        stream.notes = (note,)
+        stream.notes += (note,)
     return stream
 
 

@@ -7,13 +7,21 @@ from typing import Any
 from sparring import distributed
 from sparring.data.cores import free_cores
 from sparring.data.data_settings import SMALL_PIXELS, DataSettings
-from sparring.data.sources.addresses import HUB, is_iterable_dataset
+from sparring.data.sources.addresses import (
+    HUB,
+    is_address,
+    is_command,
+    is_iterable_dataset,
+    no_shard,
+)
+from sparring.data.sources.in_memory import refuse_streams
 from sparring.data.sources.pixel_survey import surveyed_format
 from sparring.data.sources.sampling import sampled_headers, typical_side
+from sparring.data.sources.shard_paths import is_streamed_shard
 from sparring.data.streams.hub_stream import HubStream, open_hub_stream
 from sparring.data.streams.stream import FirstImages, Limited, Stream
 from sparring.data.streams.streamed_dataset import StreamedDataset
-from sparring.data.streams.tar_stream import TarStream, is_tar
+from sparring.data.streams.tar_stream import TarStream
 from sparring.errors import ConfigError, DataError
 
 LOOKED_AT = 64
@@ -98,8 +106,12 @@ def _open(data: Any) -> Stream:
         return HubStream(data, name="the IterableDataset")
     if isinstance(data, str) and data.startswith(HUB):
         return open_hub_stream(data)
-    if isinstance(data, str | Path) and (is_tar(data) or str(data).startswith("pipe:")):
+    if isinstance(data, str | Path) and (is_streamed_shard(str(data)) or is_command(data)):
         return TarStream(str(data))
+    if isinstance(data, str) and is_address(data):
+        raise no_shard(data)
+    if not isinstance(data, str | Path):
+        refuse_streams(data)
     raise DataError(
         f"data.streaming is for sets of the Hugging Face Hub (hf:NAME), tar shards and an "
         f"IterableDataset, not for {data if isinstance(data, str | Path) else type(data).__name__}"
@@ -110,10 +122,13 @@ def _open(data: Any) -> Stream:
 def _num_images(stream: Stream, settings: DataSettings) -> int:
     given = settings.num_images or stream.num_images
     if given is None:
+        length, first = "--set data.num_images=N", "--set data.limit=N"
+        if not settings.streaming:  # an object, which is given in Python
+            length = "settings={'data': {'streaming': True, 'num_images': N}}"
+            first = "settings={'data': {'limit': N}}"
         raise ConfigError(
             f"{stream.name} does not say how many images it has, and epochs and schedules need "
-            "it: give their number by --set data.num_images=N, or use the first ones by "
-            "--set data.limit=N"
+            f"it: give their number by {length}, or use the first ones by {first}"
         )
     return given if settings.limit is None else min(given, settings.limit)
 

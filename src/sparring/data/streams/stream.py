@@ -56,6 +56,7 @@ class Stream(ABC):
         num_shards: number of shards, at least 1.
         num_images: number of images, if the format says it.
         class_names: name of each label, if known.
+        labels_missing: reason why its images have no labels, where they have none.
         notes: what a user should read about how the data were understood, a line each.
     """
 
@@ -63,6 +64,7 @@ class Stream(ABC):
     num_shards: int
     num_images: int | None = None
     class_names: tuple[str, ...] | None = None
+    labels_missing: str = "its images have none"
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -131,6 +133,7 @@ class Limited(Stream):
     def __init__(self, stream: Stream, count: int) -> None:
         self._stream, self._count = stream, count
         self.name, self.class_names, self.notes = stream.name, stream.class_names, stream.notes
+        self.labels_missing = stream.labels_missing
         known = stream.num_images
         self.num_images = count if known is None else min(known, count)
 
@@ -158,7 +161,7 @@ class FirstImages(Source):
 
     def __init__(self, stream: Stream, count: int) -> None:
         self.class_names, self._stream, self._count = stream.class_names, stream, count
-        self.labels_missing = "its images have none"
+        self.labels_missing = stream.labels_missing
 
     def loaded(self) -> "FirstImages":
         """This source, read now, so that its length is that of the images found.
@@ -187,7 +190,9 @@ class FirstImages(Source):
                 found += islice(records, first, first + min(most, missing))
                 records.close()
         if not found:
-            raise DataError(f"{self._stream.name} holds no image")
+            raise DataError(
+                f"{self._stream.name} holds no image; give one with images (docs/data.md)"
+            )
         return found
 
     def key(self, index: int) -> str:
@@ -208,7 +213,11 @@ class FirstImages(Source):
         given = [record.label for record in self._held]
         if all(label is None for label in given):
             return None
-        labels, names = numbered(given, where=f"{self._stream.name}: its labels")
+        try:
+            labels, names = numbered(given, where=f"{self._stream.name}: its labels")
+        except DataError as error:
+            self.labels_missing = str(error)
+            return None
         self.class_names = names or complete_names(labels, self._stream.class_names)
         missing = np.full(self._count - len(labels), -1, np.int64)
         return np.concatenate([labels, missing])

@@ -12,7 +12,6 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.error import URLError
@@ -23,13 +22,11 @@ from sparring.data.names import shown
 from sparring.data.sources.addresses import COMMAND
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES
+from sparring.data.sources.shard_paths import braced, shard_paths
 from sparring.data.streams.stream import Record, Stream
 from sparring.errors import DataError
 from sparring.regular_files import open_regular
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-"""Ends of the names of tar shards."""
-MOST_SHARDS = 100_000
 TIMEOUT_SECONDS = 60.0
 """How long a server may be silent."""
 LABEL = "cls"
@@ -40,8 +37,8 @@ class TarStream(Stream):
     """Images of tar shards.
 
     Args:
-        pattern: path, URL, or `pipe:` and a command, in which braces stand for several shards, such
-            as `{000..146}`.
+        pattern: path or pattern, see `shard_paths`; or URL, or `pipe:` and a command, in which
+            braces stand for several shards, such as `{000..146}`.
 
     Raises:
         DataError: without webdataset, for no name of a shard, or for a file that is missing.
@@ -50,10 +47,7 @@ class TarStream(Stream):
     def __init__(self, pattern: str) -> None:
         self.name, self._shards = pattern, _expanded(pattern)
         self.num_shards = len(self._shards)
-        self._is_local = "://" not in pattern and not pattern.startswith(COMMAND)
-        for shard in self._shards if self._is_local else ():
-            if not Path(shard).is_file():
-                raise DataError(f"{pattern}: there is no file {shard}; correct the pattern")
+        self._is_local = _is_local(pattern)
 
     def shard_name(self, shard: int) -> str:
         return self._shards[shard]
@@ -85,28 +79,20 @@ class TarStream(Stream):
                 row += 1
 
 
-def is_tar(data: object) -> bool:
-    """Whether a path or a pattern names tar shards."""
-    text = str(data)
-    path = urlsplit(text).path if text.startswith(("http://", "https://")) else text
-    return path.lower().endswith(SUFFIXES)
-
-
 def _expanded(pattern: str) -> list[str]:
     try:
         import webdataset  # noqa: F401 - for `group_by_keys`
-        from braceexpand import braceexpand
     except ImportError:
         raise DataError(
-            f"{pattern}: tar shards need webdataset; pip install 'sparring[shards]'"
+            f"{pattern}: streamed tar shards need webdataset; pip install 'sparring[shards]'"
         ) from None
-    try:
-        found = list(islice(braceexpand(pattern), MOST_SHARDS + 1))
-    except ValueError:  # its UnbalancedBracesError
-        raise DataError(f"{pattern}: a brace is not closed; write it like {{000..146}}") from None
-    if len(found) > MOST_SHARDS:
-        raise DataError(f"{pattern} names more than {MOST_SHARDS:,} shards; correct the pattern")
-    return found
+    if _is_local(pattern):
+        return [str(path) for path in shard_paths(pattern)]
+    return braced(pattern, pattern)
+
+
+def _is_local(pattern: str) -> bool:
+    return "://" not in pattern and not pattern.startswith(COMMAND)
 
 
 @contextmanager
@@ -142,13 +128,21 @@ def _output(command: str) -> Iterator[IO[bytes]]:
         while process.stdout.read(1 << 20):  # what follows the end of the archive
             pass
         is_whole = True
+    except OSError as error:  # a failed command gives a damaged archive
+        if not process.stdout.read(1) and (code := process.wait()):
+            raise _failed(code) from error
+        raise
     finally:
         process.stdout.close()
         if not is_whole:
             process.terminate()
         code = process.wait()
     if code:
-        raise OSError(f"the command ended with exit code {code}")
+        raise _failed(code)
+
+
+def _failed(code: int) -> OSError:
+    return OSError(f"the command ended with exit code {code}")
 
 
 @contextmanager
