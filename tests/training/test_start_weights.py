@@ -22,6 +22,8 @@ from sparring.models.backbones import EncoderSettings, make_backbone
 from sparring.models.weights import pretrained
 from sparring.training.build import build
 from sparring.training.encoders import load_encoders
+from sparring.training.keep_best import evaluated_checkpoint
+from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
 from sparring.training.start_weights import with_start_weights
 from told import Told
@@ -229,6 +231,29 @@ def test_a_run_is_a_start_with_its_network_and_normalisation(weights: Path, tmp_
         trained(tmp_path / "other", first.path, encoder={"width": 0.125})
     with pytest.raises(DataError, match=r"is a folder and no run folder \(no config\.toml\)"):
         trained(tmp_path / "other", tmp_path)
+
+
+def test_a_run_that_keeps_its_best_look_gives_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([1.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(Monitor, "look", lambda *_: ({"effective_rank": next(looks)}, None))
+    kept = {"monitor_epochs": 1, "keep_best": "effective_rank", **SETTINGS["training"]}
+    first = sparring.train(
+        IMAGES,
+        out=tmp_path / "first",
+        method="simclr",
+        epochs=4,
+        batch_size=16,
+        image_size=16,
+        settings={**SETTINGS, "encoder": {"width": WIDTH}, "training": kept},
+        progress=False,
+    )
+    folder = RunFolder(first.path)
+    assert evaluated_checkpoint(folder).path == folder.best
+    monkeypatch.undo()
+    second = trained(tmp_path / "second", first.path)
+    assert_equal(start(second), sparring.load(first).backbone.network.state_dict())
 
 
 class _Own(nn.Module):

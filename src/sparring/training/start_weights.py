@@ -24,8 +24,9 @@ from sparring.models.weights.pretrained import (
 )
 from sparring.models.weights.reading import States, read_states
 from sparring.training.build import StartWeights, copied
-from sparring.training.checkpoint import encoder_state, newest_checkpoint
+from sparring.training.checkpoint import encoder_state
 from sparring.training.given_network import kept_start, lost_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -164,7 +165,8 @@ def _read(config: RunConfig) -> _Source:
 
 
 def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
-    """Weights of a run: of its last checkpoint, or else those that its end has written.
+    """Weights of a run: of the checkpoint that it stands for, or else those that its end has
+    written.
 
     Raises:
         ConfigError: if it has another network.
@@ -184,7 +186,7 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
     if not folder.has_checkpoint() and folder.backbone.is_file():
         states = read_states(folder.backbone)
     else:
-        state = encoder_state(newest_checkpoint(folder.checkpoint)[1])
+        state = encoder_state(evaluated_checkpoint(folder).content)
         states = {"": {name: one for name, one in state.items() if name not in ("mean", "std")}}
     return _Source(str(folder.path), states, {"mean": theirs.mean, "std": theirs.std})
 

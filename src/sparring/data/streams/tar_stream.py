@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from sparring.data.names import shown
-from sparring.data.sources.addresses import COMMAND
+from sparring.data.sources.addresses import COMMAND, is_command
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES
 from sparring.data.streams.stream import Record, Stream
@@ -106,6 +106,9 @@ def _expanded(pattern: str) -> list[str]:
         raise DataError(f"{pattern}: a brace is not closed; write it like {{000..146}}") from None
     if len(found) > MOST_SHARDS:
         raise DataError(f"{pattern} names more than {MOST_SHARDS:,} shards; correct the pattern")
+    # Whoever asks whether a pattern is a command, as for the path of a run folder, sees its start.
+    if not is_command(pattern) and any(is_command(shard) for shard in found):
+        raise DataError(f"{pattern}: braces make a command of it; write {COMMAND} before them")
     return found
 
 
