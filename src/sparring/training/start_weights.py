@@ -76,15 +76,18 @@ def with_start_weights(
     if settings.weights is None:
         return config, None
     config = config.changed(encoder={"weights": _absolute(settings.weights)})
-    if folder is not None and (stored := _stored(config, folder)) is not None:
+    try:
+        source = _read(config)
+    except DataError:
+        if folder is None or (stored := _stored(config, folder)) is None:
+            raise
         if report is not None:
             report(
-                f"the weights {config.encoder.weights} are not there any more, so whether they are "
+                f"the weights {config.encoder.weights} cannot be had any more, so whether they are "
                 "the same was not checked"
             )
         kept = {name: getattr(stored, name) for name in _FOLLOWING}
         return config.changed(encoder=kept), None
-    source = _read(config)
     config, found = _matched(config, backbone, source)
     name = _named(config, backbone)
     require_fit(
@@ -99,7 +102,7 @@ def with_start_weights(
     lines = described(found, where=source.where, backbone=name)
     config = config.changed(encoder={"weights_sha256": content})
     config, line = _normalised(config, source, found, asked)
-    return config, StartWeights(found.state, (*lines, line))
+    return config, StartWeights(found.state, (*lines, line, *_kept_as_given(config, found)))
 
 
 def start_of(folder: RunFolder | None, config: RunConfig) -> StartWeights | None:
@@ -125,10 +128,11 @@ def _absolute(text: str) -> str:
 
 
 def _stored(config: RunConfig, folder: RunFolder) -> EncoderSettings | None:
-    """Settings of a run that goes on, if its weights are not there any more."""
+    """Settings of a run that goes on, if its weights cannot be had any more: a file that is not
+    there, or those of timm or of the Hub without a connection."""
     text = config.encoder.weights
     assert text is not None
-    if text == TIMM or text.startswith(HUB) or Path(text).exists():
+    if not (text == TIMM or text.startswith(HUB)) and Path(text).exists():
         return None
     if not (folder.config.exists() and folder.has_checkpoint()):
         return None
@@ -271,6 +275,16 @@ def _normalised(
         f"{line}; timm's own weights of {config.encoder.backbone} expect {_shown(stated['mean'])} "
         f"and {_shown(stated['std'])}: set encoder.mean and encoder.std if these are they"
     )
+
+
+def _kept_as_given(config: RunConfig, found: Match) -> list[str]:
+    """Lines on parts that stay as they are, but not as a run without weights has them."""
+    kept = {"frozen_patch_projection": PATCHES, "fixed_positions": "pos_embed"}
+    return [
+        f"encoder.{name}=true: {tensor} is that of the weights, and stays"
+        for name, tensor in kept.items()
+        if getattr(config.encoder, name) and tensor in found.state
+    ]
 
 
 def _named(config: RunConfig, backbone: nn.Module | None) -> str:

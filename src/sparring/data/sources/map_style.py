@@ -55,6 +55,12 @@ def open_map_style(data: MapStyle) -> Source:
     if given is None:
         return source
     labels, names = given
+    if isinstance(source, DatasetItems) and source.contradicts(labels, names):
+        source.notes += (
+            "the targets or labels that the dataset names are not those of its items, which are "
+            "used instead",
+        )
+        return source
     if isinstance(source, Arrays | DatasetItems):
         source.give_labels(labels, names)
         return source
@@ -99,6 +105,27 @@ class DatasetItems(Source):
     def give_labels(self, labels: Labels, names: tuple[str, ...] | None) -> None:
         """Take labels that are known without a read of the items."""
         self._given, self.class_names = labels, names
+
+    def contradicts(self, labels: Labels, names: tuple[str, ...] | None) -> bool:
+        """Whether the items that were looked at have other labels than these.
+
+        Args:
+            labels: class of each image.
+            names: name of each label, if they were names; then items may number them.
+        """
+        pairs = []
+        for row, own in self._seen.items():
+            try:
+                number, name = numbered([_single(own)])
+            except DataError:  # such as a one-hot row
+                continue
+            if labels[row] >= 0 and (name is not None or number[0] >= 0):
+                pairs.append((int(labels[row]), name[0] if name else int(number[0])))
+        if names is None and all(isinstance(own, int) for _, own in pairs):
+            return any(given != own for given, own in pairs)
+        distinct = set(pairs)
+        sides = ({given for given, _ in distinct}, {own for _, own in distinct})
+        return any(len(side) < len(distinct) for side in sides)
 
     def labels(self) -> Labels | None:
         """Class of each image; the items that were not read yet are read for it."""
@@ -283,8 +310,12 @@ def _given_labels(data: MapStyle, num_images: int) -> tuple[Labels, tuple[str, .
     such, or if a transform changes them."""
     if getattr(data, "target_transform", None) is not None:
         return None
-    for name in ("targets", "labels"):
-        values = getattr(data, name, None)
+    held = {name: getattr(data, name, None) for name in ("targets", "labels")}
+    if isinstance(samples := getattr(data, "samples", None), list) and _is_torchvisions(
+        data, "folder"
+    ):
+        held = {"samples": [label for _, label in samples]}  # in which its items' labels stand
+    for values in held.values():
         if not isinstance(values, list | tuple | np.ndarray | Tensor) or len(values) != num_images:
             continue
         try:
@@ -303,11 +334,15 @@ def _classes(data: MapStyle) -> tuple[str, ...] | None:
     return found if found and all(isinstance(name, str) for name in found) else None
 
 
+def _is_torchvisions(data: MapStyle, module: str = "") -> bool:
+    """Whether a class of torchvision hands out the items, perhaps of a certain module."""
+    reader = getattr(type(data), "__getitem__", None)
+    return getattr(reader, "__module__", "").startswith(f"torchvision.datasets.{module}")
+
+
 def _held_by_torchvision(data: MapStyle) -> Source | None:
     """Files or values that a class of torchvision holds and hands out unchanged; None otherwise."""
-    reader = getattr(type(data), "__getitem__", None)
-    is_own = getattr(reader, "__module__", "").startswith("torchvision.datasets.")
-    if not is_own or getattr(data, "transforms", None) is not None:
+    if not _is_torchvisions(data) or getattr(data, "transforms", None) is not None:
         return None
     loader = getattr(data, "loader", None)
     samples = getattr(data, "samples", None)
