@@ -191,6 +191,15 @@ def test_a_run_goes_on_without_a_connection(
         trained(tmp_path / "other", weights)
 
 
+def test_weights_that_another_process_cannot_read_are_told_in_all(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(trained(tmp_path / "run", weights).path)
+    monkeypatch.setattr(start_weights.distributed, "everyones", lambda value: [value, False])
+    with pytest.raises(DataError, match="another process cannot read"):
+        with_start_weights(folder.read_config(), asked=set(), folder=folder)
+
+
 def test_what_stays_as_the_weights_have_it_is_told(tmp_path: Path) -> None:
     form = {"backbone": "vit_tiny_patch16_224", "width": 0.125, "depth": 1, "patch_size": 4}
     file = tmp_path / "weights.pth"

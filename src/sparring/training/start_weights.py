@@ -76,17 +76,14 @@ def with_start_weights(
     if settings.weights is None:
         return config, None
     config = config.changed(encoder={"weights": _absolute(settings.weights)})
-    try:
-        source = _read(config)
-    except DataError:
-        if folder is None or (stored := _stored(config, folder)) is None:
-            raise
+    source = _read(config) if folder is None else _read_or_stored(config, folder)
+    if isinstance(source, EncoderSettings):
         if report is not None:
             report(
                 f"the weights {config.encoder.weights} cannot be had any more, so whether they are "
                 "the same was not checked"
             )
-        kept = {name: getattr(stored, name) for name in _FOLLOWING}
+        kept = {name: getattr(source, name) for name in _FOLLOWING}
         return config.changed(encoder=kept), None
     config, found = _matched(config, backbone, source)
     name = _named(config, backbone)
@@ -125,6 +122,29 @@ def _absolute(text: str) -> str:
     if text == TIMM or text.startswith(HUB):
         return text
     return str(Path(text).expanduser().resolve())
+
+
+def _read_or_stored(config: RunConfig, folder: RunFolder) -> _Source | EncoderSettings:
+    """The weights that a configuration asks for, or the settings of a run that goes on if its
+    weights cannot be had any more, in one of the processes or in all.
+
+    Raises:
+        DataError: if they cannot be had, and are needed.
+    """
+    source, error = None, None
+    try:
+        source = _read(config)
+    except DataError as found:
+        error = found
+    is_everywhere = all(distributed.everyones(error is None))
+    if source is not None and is_everywhere:
+        return source
+    if (stored := _stored(config, folder)) is not None:
+        return stored
+    raise error or DataError(
+        f"encoder.weights: another process cannot read {config.encoder.weights}; put it where all "
+        "of them can"
+    )
 
 
 def _stored(config: RunConfig, folder: RunFolder) -> EncoderSettings | None:
