@@ -322,8 +322,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def test_several_processes_give_the_same_indexes(
-    three: Path, monkeypatch: pytest.MonkeyPatch
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Nothing is imported from the working folder.
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
     paths = sorted(three.iterdir())
     alone = [shard_index.shard_index(path).packed() for path in paths]
     monkeypatch.setattr(shard_cache, "FEW_SAMPLES", 0)
