@@ -20,7 +20,7 @@ from sparring.data.sources.arrays import Arrays, labels_of
 from sparring.data.sources.image_source import Relabelled, Source, as_bytes
 from sparring.data.sources.items import ItemReader, content_digest, described, kind_of
 from sparring.data.sources.lists import PATH_COLUMNS, first_column
-from sparring.data.sources.sequences import image_files
+from sparring.data.sources.torchvision_sets import held_by_torchvision, is_torchvisions
 from sparring.errors import DataError
 
 LOOKED_AT = 8
@@ -29,7 +29,6 @@ IMAGE_KEY = "image"
 """Field of a dict that holds the image if it is there, as in parquet; else the first that fits."""
 _MOST_FRACTION, _MOST_NORMALISED = 1.5, 20.0
 """Floating values below 0 or above the first, and none beyond the second, look normalised."""
-_LOADER = "torchvision.datasets.folder.default_loader"
 
 
 class MapStyle(Protocol):
@@ -50,7 +49,7 @@ def open_map_style(data: MapStyle) -> Source:
     Raises:
         DataError: if its items are something else, or the first of them cannot be read.
     """
-    source = _held_by_torchvision(data) or DatasetItems(data)
+    source = held_by_torchvision(data) or DatasetItems(data)
     given = _given_labels(data, len(source))
     if given is None:
         return source
@@ -311,7 +310,7 @@ def _given_labels(data: MapStyle, num_images: int) -> tuple[Labels, tuple[str, .
     if getattr(data, "target_transform", None) is not None:
         return None
     held = {name: getattr(data, name, None) for name in ("targets", "labels")}
-    if isinstance(samples := getattr(data, "samples", None), list) and _is_torchvisions(
+    if isinstance(samples := getattr(data, "samples", None), list) and is_torchvisions(
         data, "folder"
     ):
         held = {"samples": [label for _, label in samples]}  # in which its items' labels stand
@@ -332,23 +331,3 @@ def _classes(data: MapStyle) -> tuple[str, ...] | None:
     is_list = isinstance(names, Iterable) and not isinstance(names, str)
     found = tuple(names) if is_list else ()  # type: ignore[arg-type]
     return found if found and all(isinstance(name, str) for name in found) else None
-
-
-def _is_torchvisions(data: MapStyle, module: str = "") -> bool:
-    """Whether a class of torchvision hands out the items, perhaps of a certain module."""
-    reader = getattr(type(data), "__getitem__", None)
-    return getattr(reader, "__module__", "").startswith(f"torchvision.datasets.{module}")
-
-
-def _held_by_torchvision(data: MapStyle) -> Source | None:
-    """Files or values that a class of torchvision holds and hands out unchanged; None otherwise."""
-    if not _is_torchvisions(data) or getattr(data, "transforms", None) is not None:
-        return None
-    loader = getattr(data, "loader", None)
-    samples = getattr(data, "samples", None)
-    is_plain = f"{getattr(loader, '__module__', '')}.{getattr(loader, '__name__', '')}" == _LOADER
-    if is_plain and isinstance(samples, list):
-        return image_files([path for path, *_ in samples])
-    values = getattr(data, "data", None)
-    is_array = isinstance(values, np.ndarray | Tensor) and values.ndim in (3, 4)
-    return Arrays(values) if is_array and len(values) == len(data) else None  # type: ignore[arg-type]
