@@ -28,5 +28,6 @@ def held_by_torchvision(data: Any) -> Source | None:
     if is_plain and isinstance(samples, list):
         return image_files([path for path, *_ in samples])
     values = getattr(data, "data", None)
-    is_array = isinstance(values, np.ndarray | Tensor) and values.ndim in (3, 4)
-    return Arrays(values) if is_array and len(values) == len(data) else None
+    if not isinstance(values, np.ndarray | Tensor) or values.ndim not in (3, 4):
+        return None
+    return Arrays(values) if len(values) == len(data) else None
