@@ -20,8 +20,12 @@ from sparring.contract import toy
 from sparring.errors import CheckpointError, ConfigError, DataError, RunError
 from sparring.models.backbones import EncoderSettings, make_backbone
 from sparring.models.weights import pretrained
+from sparring.models.weights.pretrained import Pretrained
+from sparring.training import start_weights
 from sparring.training.build import build
 from sparring.training.encoders import load_encoders
+from sparring.training.keep_best import evaluated_checkpoint
+from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
 from sparring.training.start_weights import with_start_weights
 from told import Told
@@ -162,11 +166,51 @@ def test_a_run_goes_on_where_its_weights_are_gone_and_says_so(
     trained(out, weights, max_steps=2)
     weights.unlink()
     trained(out, weights, max_steps=4, resume_if_exists=True, listener=told)
-    assert f"the weights {weights} are not there any more" in told.lines[0]
+    assert f"the weights {weights} cannot be had any more" in told.lines[0]
     (out / "checkpoint" / "last.pt").unlink()
     shutil.rmtree(out / "checkpoint")
     with pytest.raises(DataError, match="No such file"):
         trained(out, weights, resume_if_exists=True)
+
+
+def test_a_run_goes_on_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, told, weights = tmp_path / "run", Told(), "hf:someone/pretrained"
+    given = Pretrained({"": dict(network().state_dict())}, {"mean": (0.1, 0.2, 0.3)})
+    monkeypatch.setattr(start_weights, "hub_weights", lambda _: given)
+    trained(out, weights, max_steps=2)
+
+    def offline(_: str) -> None:
+        raise DataError("no route to host")
+
+    monkeypatch.setattr(start_weights, "hub_weights", offline)
+    trained(out, weights, max_steps=4, resume_if_exists=True, listener=told)
+    assert f"the weights {weights} cannot be had any more" in told.lines[0]
+    with pytest.raises(DataError, match="no route to host"):
+        trained(tmp_path / "other", weights)
+
+
+def test_weights_that_another_process_cannot_read_are_told_in_all(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(trained(tmp_path / "run", weights).path)
+    monkeypatch.setattr(start_weights.distributed, "everyones", lambda value: [value, False])
+    with pytest.raises(DataError, match="another process cannot read"):
+        with_start_weights(folder.read_config(), asked=set(), folder=folder)
+
+
+def test_what_stays_as_the_weights_have_it_is_told(tmp_path: Path) -> None:
+    form = {"backbone": "vit_tiny_patch16_224", "width": 0.125, "depth": 1, "patch_size": 4}
+    file = tmp_path / "weights.pth"
+    torch.save(make_backbone(EncoderSettings(**form), image_size=16).network.state_dict(), file)
+    encoder = {**form, "weights": str(file), "fixed_positions": True}
+    config = games.config("simclr", encoder=encoder, training={"image_size": 16})
+    _, found = with_start_weights(config, asked=set())
+    assert found is not None
+    assert found.lines[-1] == (
+        "encoder.fixed_positions=true: pos_embed is that of the weights, and stays"
+    )
 
 
 def test_weights_of_another_content_than_asked_for_are_refused(
@@ -229,6 +273,29 @@ def test_a_run_is_a_start_with_its_network_and_normalisation(weights: Path, tmp_
         trained(tmp_path / "other", first.path, encoder={"width": 0.125})
     with pytest.raises(DataError, match=r"is a folder and no run folder \(no config\.toml\)"):
         trained(tmp_path / "other", tmp_path)
+
+
+def test_a_run_that_keeps_its_best_look_gives_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([1.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(Monitor, "look", lambda *_: ({"effective_rank": next(looks)}, None))
+    kept = {"monitor_epochs": 1, "keep_best": "effective_rank", **SETTINGS["training"]}
+    first = sparring.train(
+        IMAGES,
+        out=tmp_path / "first",
+        method="simclr",
+        epochs=4,
+        batch_size=16,
+        image_size=16,
+        settings={**SETTINGS, "encoder": {"width": WIDTH}, "training": kept},
+        progress=False,
+    )
+    folder = RunFolder(first.path)
+    assert evaluated_checkpoint(folder).path == folder.best
+    monkeypatch.undo()
+    second = trained(tmp_path / "second", first.path)
+    assert_equal(start(second), sparring.load(first).backbone.network.state_dict())
 
 
 class _Own(nn.Module):

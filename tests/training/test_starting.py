@@ -23,7 +23,8 @@ from sparring.training.encoders import load_encoders
 from sparring.training.loop import Training
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
-from sparring.training.starting import read_start, take_state
+from sparring.training.settings import RunConfig
+from sparring.training.starting import continued_settings, read_start, take_state
 from told import Told
 
 COUNT = 32
@@ -115,6 +116,29 @@ def test_evaluation_compares_with_the_start(adco: Path, tmp_path: Path) -> None:
             protocols="data-efficiency",
             progress=False,
         )
+
+
+def test_a_start_that_was_lost_is_not_replaced_by_random_weights(
+    adco: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train(out, data=toy.images(COUNT), start_from=adco, epochs=1, max_steps=1)
+    RunFolder(out).initial.unlink()
+    with pytest.raises(CheckpointError, match="does not keep the weights from which it started"):
+        load_encoders(RunFolder(out))
+
+
+@pytest.mark.parametrize(
+    ("data", "streaming"), [(None, True), ("hf:other/set", True), ("photos", False)]
+)
+def test_other_images_have_a_length_and_a_form_of_their_own(
+    data: str | None, streaming: bool
+) -> None:
+    before = games.config("simclr", data={"streaming": True, "num_images": 64, "limit": 48})
+    found = RunConfig.from_tree(continued_settings(before, data=data)).data
+    assert found.streaming is streaming
+    same = data is None
+    assert (found.num_images, found.limit) == ((64, 48) if same else (None, None))
 
 
 @pytest.mark.parametrize("keeps", [False, True])

@@ -101,17 +101,16 @@ def beginning(
     source = folder if goes_on and folder.has_checkpoint() else RunFolder(run)
     _give_classes(source, method, opponent)
     require_same_game(source.read_config(), method, opponent, run=run)
-    is_other = data is not None
     if source is folder:
         config = folder.read_config()
-        base = continued_settings(config, has_other_images=is_other)
+        base = continued_settings(config, data=data)
         return Beginning(data=data_path(config) if data is None else data, base=base)
     notes: list[str] = []
     start = read_start(place, keeps_optimizer=keep_optimizer, report=notes.append)
     return Beginning(
         data=data_path(start.config) if data is None else data,
         start=start,
-        base=settings_of_start(start, has_other_images=is_other),
+        base=settings_of_start(start, data=data),
         notes=notes,
     )
 

@@ -13,6 +13,7 @@ from sparring.seeding import derived_seed
 from sparring.training.build import build_encoder, copied
 from sparring.training.checkpoint import encoder_state
 from sparring.training.divergence import non_finite
+from sparring.training.encoder_names import START_WEIGHTS, start_name
 from sparring.training.given_network import given_again, load_start
 from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.run_folder import RunFolder
@@ -66,8 +67,8 @@ def encoders_and_step(
     """Trained encoder of a run, the untrained one, which is its state before the first step, and
     the number of steps that the trained one has learned.
 
-    The untrained one comes from the seed, or from the initial weights that a run with a network of
-    your own keeps, whatever weights the given network has now.
+    The untrained one comes from the seed, or from the initial weights that a run keeps whose seed
+    does not give them, whatever weights a given network has now.
 
     Args:
         folder: run folder; an unfinished run gives the encoder of its last checkpoint.
@@ -83,7 +84,9 @@ def encoders_and_step(
     """
     trained, step = _trained_and_step(folder, backbone, device, report)
     untrained = _built(folder, backbone, device)
-    is_needed = folder.read_config().encoder.weights is not None
+    started_from = folder.read_environment().get("started_from")
+    name = start_name(folder.read_config().encoder.weights, started_from)
+    is_needed = name == START_WEIGHTS
     load_start(untrained.backbone.network, folder, is_needed=is_needed)
     if backbone is not None and not folder.initial.exists():
         _require_other_weights(trained, untrained, folder)

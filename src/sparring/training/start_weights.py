@@ -24,8 +24,9 @@ from sparring.models.weights.pretrained import (
 )
 from sparring.models.weights.reading import States, read_states
 from sparring.training.build import StartWeights, copied
-from sparring.training.checkpoint import encoder_state, newest_checkpoint
+from sparring.training.checkpoint import encoder_state
 from sparring.training.given_network import kept_start, lost_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -75,15 +76,15 @@ def with_start_weights(
     if settings.weights is None:
         return config, None
     config = config.changed(encoder={"weights": _absolute(settings.weights)})
-    if folder is not None and (stored := _stored(config, folder)) is not None:
+    source = _read(config) if folder is None else _read_or_stored(config, folder)
+    if isinstance(source, EncoderSettings):
         if report is not None:
             report(
-                f"the weights {config.encoder.weights} are not there any more, so whether they are "
+                f"the weights {config.encoder.weights} cannot be had any more, so whether they are "
                 "the same was not checked"
             )
-        kept = {name: getattr(stored, name) for name in _FOLLOWING}
+        kept = {name: getattr(source, name) for name in _FOLLOWING}
         return config.changed(encoder=kept), None
-    source = _read(config)
     config, found = _matched(config, backbone, source)
     name = _named(config, backbone)
     require_fit(
@@ -98,7 +99,7 @@ def with_start_weights(
     lines = described(found, where=source.where, backbone=name)
     config = config.changed(encoder={"weights_sha256": content})
     config, line = _normalised(config, source, found, asked)
-    return config, StartWeights(found.state, (*lines, line))
+    return config, StartWeights(found.state, (*lines, line, *_kept_as_given(config, found)))
 
 
 def start_of(folder: RunFolder | None, config: RunConfig) -> StartWeights | None:
@@ -123,11 +124,35 @@ def _absolute(text: str) -> str:
     return str(Path(text).expanduser().resolve())
 
 
+def _read_or_stored(config: RunConfig, folder: RunFolder) -> _Source | EncoderSettings:
+    """The weights that a configuration asks for, or the settings of a run that goes on if its
+    weights cannot be had any more, in one of the processes or in all.
+
+    Raises:
+        DataError: if they cannot be had, and are needed.
+    """
+    source, error = None, None
+    try:
+        source = _read(config)
+    except DataError as found:
+        error = found
+    is_everywhere = all(distributed.everyones(error is None))
+    if source is not None and is_everywhere:
+        return source
+    if (stored := _stored(config, folder)) is not None:
+        return stored
+    raise error or DataError(
+        f"encoder.weights: another process cannot read {config.encoder.weights}; put it where all "
+        "of them can"
+    )
+
+
 def _stored(config: RunConfig, folder: RunFolder) -> EncoderSettings | None:
-    """Settings of a run that goes on, if its weights are not there any more."""
+    """Settings of a run that goes on, if its weights cannot be had any more: a file that is not
+    there, or those of timm or of the Hub without a connection."""
     text = config.encoder.weights
     assert text is not None
-    if text == TIMM or text.startswith(HUB) or Path(text).exists():
+    if not (text == TIMM or text.startswith(HUB)) and Path(text).exists():
         return None
     if not (folder.config.exists() and folder.has_checkpoint()):
         return None
@@ -164,7 +189,8 @@ def _read(config: RunConfig) -> _Source:
 
 
 def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
-    """Weights of a run: of its last checkpoint, or else those that its end has written.
+    """Weights of a run: of the checkpoint that it stands for, or else those that its end has
+    written.
 
     Raises:
         ConfigError: if it has another network.
@@ -184,7 +210,7 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
     if not folder.has_checkpoint() and folder.backbone.is_file():
         states = read_states(folder.backbone)
     else:
-        state = encoder_state(newest_checkpoint(folder.checkpoint)[1])
+        state = encoder_state(evaluated_checkpoint(folder).content)
         states = {"": {name: one for name, one in state.items() if name not in ("mean", "std")}}
     return _Source(str(folder.path), states, {"mean": theirs.mean, "std": theirs.std})
 
@@ -269,6 +295,16 @@ def _normalised(
         f"{line}; timm's own weights of {config.encoder.backbone} expect {_shown(stated['mean'])} "
         f"and {_shown(stated['std'])}: set encoder.mean and encoder.std if these are they"
     )
+
+
+def _kept_as_given(config: RunConfig, found: Match) -> list[str]:
+    """Lines on parts that stay as they are, but not as a run without weights has them."""
+    kept = {"frozen_patch_projection": PATCHES, "fixed_positions": "pos_embed"}
+    return [
+        f"encoder.{name}=true: {tensor} is that of the weights, and stays"
+        for name, tensor in kept.items()
+        if getattr(config.encoder, name) and tensor in found.state
+    ]
 
 
 def _named(config: RunConfig, backbone: nn.Module | None) -> str:

@@ -11,6 +11,8 @@ import timm
 
 from sparring import distributed
 from sparring.config import Tree, leaves, merged
+from sparring.data.sources.addresses import is_address
+from sparring.data.sources.source import ImageData
 from sparring.errors import CheckpointError, ConfigError
 from sparring.methods.learning import TellsImagesApart
 from sparring.methods.method import Method
@@ -104,7 +106,7 @@ def read_start(
     )
 
 
-def settings_of_start(start: Start, *, has_other_images: bool) -> Tree:
+def settings_of_start(start: Start, *, data: ImageData | None) -> Tree:
     """Settings that a new run takes over: all but the length of a trial and the part of the images
     that was used.
 
@@ -113,9 +115,9 @@ def settings_of_start(start: Start, *, has_other_images: bool) -> Tree:
 
     Args:
         start: what the run starts from.
-        has_other_images: whether the user names the images.
+        data: images that the user names, if any.
     """
-    tree = continued_settings(start.config, has_other_images=has_other_images)
+    tree = continued_settings(start.config, data=data)
     encoder = {"weights": None, "weights_sha256": None}  # the state takes their place
     tree = merged(tree, {"seed": start.config.seed + 1, "encoder": encoder})
     if tree.get(QUEUE) and _is_past(start, float(tree[QUEUE])):
@@ -123,9 +125,13 @@ def settings_of_start(start: Start, *, has_other_images: bool) -> Tree:
     return tree
 
 
-def continued_settings(config: RunConfig, *, has_other_images: bool) -> Tree:
-    """Settings of a run as the next command takes them over."""
-    other: Tree = {"data": {"limit": None}} if has_other_images else {}
+def continued_settings(config: RunConfig, *, data: ImageData | None) -> Tree:
+    """Settings of a run as the next command takes them over: of those of its images, only what may
+    hold for the images that the user names, if any."""
+    other: Tree = {}
+    if data is not None:
+        streaming = config.data.streaming and is_address(data)
+        other = {"data": {"limit": None, "num_images": None, "streaming": streaming}}
     return merged(config.tree(), {"training": {"max_steps": None}}, other)
 
 

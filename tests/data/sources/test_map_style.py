@@ -76,6 +76,28 @@ def test_labels_of_items_are_read_when_they_are_asked_for() -> None:
     assert labels_of(fields) == ([3] * 6, None)
 
 
+@pytest.mark.parametrize(
+    ("attribute", "found"),
+    [
+        ([0, 1, 0, 1, 0, 1], [1, 0, 1, 0, 1, 0]),  # in another order
+        ([5, 5, 5, 5, 5, 5], [1, 0, 1, 0, 1, 0]),  # of something else
+        (list("abcdef"), [1, 0, 1, 0, 1, 0]),
+        (["dog", "cat"] * 3, [1, 0, 1, 0, 1, 0]),  # the names of the numbers
+        ([-1, 0, 1, 0, 1, 0], [-1, 0, 1, 0, 1, 0]),
+    ],
+)
+def test_an_attribute_that_contradicts_the_items_is_not_used(
+    attribute: list[Any], found: list[int]
+) -> None:
+    data = Rows([(image, 1 - row % 2) for row, image in enumerate(IMAGES)], targets=attribute)
+    source = open_source(data)
+    labels = source.labels()
+    assert labels is not None
+    assert labels.tolist() == found
+    is_told = any("are not those of its items" in note for note in source.notes)
+    assert is_told == (attribute[1] not in ("cat", 0))
+
+
 @pytest.mark.parametrize("name", ["targets", "labels"])
 def test_labels_of_an_attribute_need_no_item(name: str) -> None:
     items = [(image, torch.zeros(2)) for image in IMAGES]
@@ -216,6 +238,13 @@ def test_folders_of_torchvision_are_read_as_files(folder: Path) -> None:
         assert not isinstance(grey, Files)
         assert np.asarray(grey.read(0)).shape == (30, 40)
         assert (grey.class_names, grey.labels().tolist()) == (("cats", "dogs"), [0] * 5 + [1] * 5)  # type: ignore[union-attr]
+
+
+def test_labels_follow_samples_in_another_order(folder: Path) -> None:
+    for transform in (None, lambda image: image.convert("L")):
+        data = ImageFolder(str(folder), transform=transform)
+        data.samples.reverse()  # which leaves `targets` as they are
+        assert labels_of(data) == ([1] * 5 + [0] * 5, ("cats", "dogs"))
 
 
 class Digits(MNIST):

@@ -67,6 +67,11 @@ def test_shards_are_a_folder_or_a_pattern(pattern: str, three: Path) -> None:
     assert source.content_fingerprint() == open_source(three).content_fingerprint()
 
 
+def test_a_pattern_may_be_longer_than_a_path(three: Path) -> None:
+    many = "::".join([str(three / "part-00.tar")] * 300)  # named again, it is one shard
+    assert contents_of(open_source(many)) == ALL[:5]
+
+
 def test_one_file_is_a_set_and_patterns_may_be_relative(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,8 +322,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def test_several_processes_give_the_same_indexes(
-    three: Path, monkeypatch: pytest.MonkeyPatch
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Nothing is imported from the working folder.
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
     paths = sorted(three.iterdir())
     alone = [shard_index.shard_index(path).packed() for path in paths]
     monkeypatch.setattr(shard_cache, "FEW_SAMPLES", 0)

@@ -92,6 +92,14 @@ def test_a_command_ends_when_its_output_is_not_wanted_any_more() -> None:
         contents(stream)
 
 
+def test_braces_make_no_command(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    word = f"pipe:touch {ran} #://"
+    with pytest.raises(DataError, match="braces make a command of it"):
+        open_stream(f"{{{word},{word}}}x.tar", STREAMING).first(1)
+    assert not ran.exists()
+
+
 def test_an_address_without_streaming_says_what_to_do() -> None:
     for address in ("https://host/{000..146}.tar", "pipe:cat x.tar"):
         with pytest.raises(DataError, match=r"data\.streaming=true and --set data\.num_images=N"):

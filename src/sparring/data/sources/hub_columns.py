@@ -82,7 +82,9 @@ def stored_rows(dataset: Any, column: str) -> Any:
     if type(feature).__name__ == "Image":
         from datasets import Image as ImageFeature
 
-        return rows.cast_column(column, ImageFeature(mode=feature.mode, decode=False))
+        return rows.cast_column(
+            column, ImageFeature(mode=getattr(feature, "mode", None), decode=False)
+        )
     return rows.with_format("numpy") if is_array(feature) else rows
 
 

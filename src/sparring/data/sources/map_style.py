@@ -20,7 +20,7 @@ from sparring.data.sources.arrays import Arrays, labels_of
 from sparring.data.sources.image_source import Relabelled, Source, as_bytes
 from sparring.data.sources.items import ItemReader, content_digest, described, kind_of
 from sparring.data.sources.lists import PATH_COLUMNS, first_column
-from sparring.data.sources.sequences import image_files
+from sparring.data.sources.torchvision_sets import held_by_torchvision, is_torchvisions
 from sparring.errors import DataError
 
 LOOKED_AT = 8
@@ -29,7 +29,6 @@ IMAGE_KEY = "image"
 """Field of a dict that holds the image if it is there, as in parquet; else the first that fits."""
 _MOST_FRACTION, _MOST_NORMALISED = 1.5, 20.0
 """Floating values below 0 or above the first, and none beyond the second, look normalised."""
-_LOADER = "torchvision.datasets.folder.default_loader"
 
 
 class MapStyle(Protocol):
@@ -50,11 +49,17 @@ def open_map_style(data: MapStyle) -> Source:
     Raises:
         DataError: if its items are something else, or the first of them cannot be read.
     """
-    source = _held_by_torchvision(data) or DatasetItems(data)
+    source = held_by_torchvision(data) or DatasetItems(data)
     given = _given_labels(data, len(source))
     if given is None:
         return source
     labels, names = given
+    if isinstance(source, DatasetItems) and source.contradicts(labels, names):
+        source.notes += (
+            "the targets or labels that the dataset names are not those of its items, which are "
+            "used instead",
+        )
+        return source
     if isinstance(source, Arrays | DatasetItems):
         source.give_labels(labels, names)
         return source
@@ -99,6 +104,27 @@ class DatasetItems(Source):
     def give_labels(self, labels: Labels, names: tuple[str, ...] | None) -> None:
         """Take labels that are known without a read of the items."""
         self._given, self.class_names = labels, names
+
+    def contradicts(self, labels: Labels, names: tuple[str, ...] | None) -> bool:
+        """Whether the items that were looked at have other labels than these.
+
+        Args:
+            labels: class of each image.
+            names: name of each label, if they were names; then items may number them.
+        """
+        pairs = []
+        for row, own in self._seen.items():
+            try:
+                number, name = numbered([_single(own)])
+            except DataError:  # such as a one-hot row
+                continue
+            if labels[row] >= 0 and (name is not None or number[0] >= 0):
+                pairs.append((int(labels[row]), name[0] if name else int(number[0])))
+        if names is None and all(isinstance(own, int) for _, own in pairs):
+            return any(given != own for given, own in pairs)
+        distinct = set(pairs)
+        sides = ({given for given, _ in distinct}, {own for _, own in distinct})
+        return any(len(side) < len(distinct) for side in sides)
 
     def labels(self) -> Labels | None:
         """Class of each image; the items that were not read yet are read for it."""
@@ -283,8 +309,12 @@ def _given_labels(data: MapStyle, num_images: int) -> tuple[Labels, tuple[str, .
     such, or if a transform changes them."""
     if getattr(data, "target_transform", None) is not None:
         return None
-    for name in ("targets", "labels"):
-        values = getattr(data, name, None)
+    held = {name: getattr(data, name, None) for name in ("targets", "labels")}
+    if isinstance(samples := getattr(data, "samples", None), list) and is_torchvisions(
+        data, "folder"
+    ):
+        held = {"samples": [label for _, label in samples]}  # in which its items' labels stand
+    for values in held.values():
         if not isinstance(values, list | tuple | np.ndarray | Tensor) or len(values) != num_images:
             continue
         try:
@@ -301,19 +331,3 @@ def _classes(data: MapStyle) -> tuple[str, ...] | None:
     is_list = isinstance(names, Iterable) and not isinstance(names, str)
     found = tuple(names) if is_list else ()  # type: ignore[arg-type]
     return found if found and all(isinstance(name, str) for name in found) else None
-
-
-def _held_by_torchvision(data: MapStyle) -> Source | None:
-    """Files or values that a class of torchvision holds and hands out unchanged; None otherwise."""
-    reader = getattr(type(data), "__getitem__", None)
-    is_own = getattr(reader, "__module__", "").startswith("torchvision.datasets.")
-    if not is_own or getattr(data, "transforms", None) is not None:
-        return None
-    loader = getattr(data, "loader", None)
-    samples = getattr(data, "samples", None)
-    is_plain = f"{getattr(loader, '__module__', '')}.{getattr(loader, '__name__', '')}" == _LOADER
-    if is_plain and isinstance(samples, list):
-        return image_files([path for path, *_ in samples])
-    values = getattr(data, "data", None)
-    is_array = isinstance(values, np.ndarray | Tensor) and values.ndim in (3, 4)
-    return Arrays(values) if is_array and len(values) == len(data) else None  # type: ignore[arg-type]

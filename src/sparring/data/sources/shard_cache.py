@@ -131,7 +131,8 @@ def _processes(number: int) -> "Iterator[SimpleQueue[subprocess.Popen[bytes]]]":
         for _ in range(number):
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", WORKER],
+                    # -P: nothing is imported from the working folder, which may hold anything.
+                    [sys.executable, "-P", "-m", WORKER],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from sparring.data.names import shown
-from sparring.data.sources.addresses import COMMAND
+from sparring.data.sources.addresses import COMMAND, is_command
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import MOST_IMAGE_BYTES
 from sparring.data.sources.shard_paths import braced, shard_paths
@@ -86,9 +86,12 @@ def _expanded(pattern: str) -> list[str]:
         raise DataError(
             f"{pattern}: streamed tar shards need webdataset; pip install 'sparring[shards]'"
         ) from None
-    if _is_local(pattern):
-        return [str(path) for path in shard_paths(pattern)]
-    return braced(pattern, pattern)
+    local = _is_local(pattern)
+    found = [str(path) for path in shard_paths(pattern)] if local else braced(pattern, pattern)
+    # Whoever asks whether a pattern is a command, as for the path of a run folder, sees its start.
+    if not is_command(pattern) and any(is_command(shard) for shard in found):
+        raise DataError(f"{pattern}: braces make a command of it; write {COMMAND} before them")
+    return found
 
 
 def _is_local(pattern: str) -> bool:
