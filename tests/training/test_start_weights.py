@@ -21,6 +21,7 @@ from sparring.errors import CheckpointError, ConfigError, DataError, RunError
 from sparring.models.backbones import EncoderSettings, make_backbone
 from sparring.models.weights import pretrained
 from sparring.training.build import build
+from sparring.training.checkpoint import encoder_state, read_checkpoint
 from sparring.training.encoders import load_encoders
 from sparring.training.run_folder import RunFolder
 from sparring.training.start_weights import with_start_weights
@@ -61,7 +62,7 @@ def trained(out: Path, weights: object, *, max_steps: int | None = 2, **more: An
         IMAGES,
         out=out,
         method=more.pop("method", "simclr"),
-        epochs=1,
+        epochs=more.pop("epochs", 1),
         batch_size=16,
         image_size=16,
         max_steps=max_steps,
@@ -229,6 +230,37 @@ def test_a_run_is_a_start_with_its_network_and_normalisation(weights: Path, tmp_
         trained(tmp_path / "other", first.path, encoder={"width": 0.125})
     with pytest.raises(DataError, match=r"is a folder and no run folder \(no config\.toml\)"):
         trained(tmp_path / "other", tmp_path)
+
+
+def test_a_run_that_keeps_its_best_look_gives_that_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    falling = iter(range(0, -100, -1))
+    monkeypatch.setattr("sparring.training.monitor._online_knn", lambda *_: float(next(falling)))
+    keeping = {"monitor_images": 64, "log_steps": 1, "keep_best": "knn_accuracy"}
+    first = trained(
+        tmp_path / "first",
+        None,
+        max_steps=None,
+        epochs=2,
+        encoder={"weights": None},
+        settings={**SETTINGS, "training": keeping},
+    )
+    best = read_checkpoint(first.path / "checkpoint" / "best.pt")
+    assert best["step"] < read_checkpoint(RunFolder(first.path).checkpoint)["step"]
+    told = Told()
+    second = trained(tmp_path / "second", first.path, listener=told)
+    (line,) = [line for line in told.lines if line.startswith("weights of")]
+    assert line.startswith(
+        f"weights of {first.path} at step {best['step']} (the best by knn_accuracy of "
+    )
+    prefix = "backbone.network."
+    expected = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in encoder_state(best).items()
+        if name.startswith(prefix)
+    }
+    assert_equal(start(second), expected)
 
 
 class _Own(nn.Module):

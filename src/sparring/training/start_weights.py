@@ -24,8 +24,9 @@ from sparring.models.weights.pretrained import (
 )
 from sparring.models.weights.reading import States, read_states
 from sparring.training.build import StartWeights, copied
-from sparring.training.checkpoint import encoder_state, newest_checkpoint
+from sparring.training.checkpoint import encoder_state
 from sparring.training.given_network import kept_start, lost_start
+from sparring.training.keep_best import evaluated_checkpoint
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
@@ -164,7 +165,8 @@ def _read(config: RunConfig) -> _Source:
 
 
 def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
-    """Weights of a run: of its last checkpoint, or else those that its end has written.
+    """Weights of a run: of the checkpoint that it stands for, the best or the last one, or else
+    those that its end has written.
 
     Raises:
         ConfigError: if it has another network.
@@ -182,11 +184,14 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
                 "fits"
             )
     if not folder.has_checkpoint() and folder.backbone.is_file():
-        states = read_states(folder.backbone)
+        where, states = str(folder.path), read_states(folder.backbone)
     else:
-        state = encoder_state(newest_checkpoint(folder.checkpoint)[1])
+        checkpoint = evaluated_checkpoint(folder)
+        state = encoder_state(checkpoint.content)
         states = {"": {name: one for name, one in state.items() if name not in ("mean", "std")}}
-    return _Source(str(folder.path), states, {"mean": theirs.mean, "std": theirs.std})
+        chosen = f" ({checkpoint.chosen_by})" if checkpoint.chosen_by else ""
+        where = f"{folder.path} at step {int(checkpoint.content['step']):,}{chosen}"
+    return _Source(where, states, {"mean": theirs.mean, "std": theirs.std})
 
 
 def _matched(
