@@ -23,9 +23,8 @@ from sparring.models.weights import pretrained
 from sparring.models.weights.pretrained import Pretrained
 from sparring.training import start_weights
 from sparring.training.build import build
+from sparring.training.checkpoint import encoder_state, read_checkpoint
 from sparring.training.encoders import load_encoders
-from sparring.training.keep_best import evaluated_checkpoint
-from sparring.training.monitor import Monitor
 from sparring.training.run_folder import RunFolder
 from sparring.training.start_weights import with_start_weights
 from told import Told
@@ -65,7 +64,7 @@ def trained(out: Path, weights: object, *, max_steps: int | None = 2, **more: An
         IMAGES,
         out=out,
         method=more.pop("method", "simclr"),
-        epochs=1,
+        epochs=more.pop("epochs", 1),
         batch_size=16,
         image_size=16,
         max_steps=max_steps,
@@ -276,26 +275,34 @@ def test_a_run_is_a_start_with_its_network_and_normalisation(weights: Path, tmp_
 
 
 def test_a_run_that_keeps_its_best_look_gives_that_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    looks = iter([1.0, 3.0, 2.0, 1.0])
-    monkeypatch.setattr(Monitor, "look", lambda *_: ({"effective_rank": next(looks)}, None))
-    kept = {"monitor_epochs": 1, "keep_best": "effective_rank", **SETTINGS["training"]}
-    first = sparring.train(
-        IMAGES,
-        out=tmp_path / "first",
-        method="simclr",
-        epochs=4,
-        batch_size=16,
-        image_size=16,
-        settings={**SETTINGS, "encoder": {"width": WIDTH}, "training": kept},
-        progress=False,
+    falling = iter(range(0, -100, -1))
+    monkeypatch.setattr("sparring.training.monitor._online_knn", lambda *_: float(next(falling)))
+    keeping = {"monitor_images": 64, "log_steps": 1, "keep_best": "knn_accuracy"}
+    first = trained(
+        tmp_path / "first",
+        None,
+        max_steps=None,
+        epochs=2,
+        encoder={"weights": None},
+        settings={**SETTINGS, "training": keeping},
     )
-    folder = RunFolder(first.path)
-    assert evaluated_checkpoint(folder).path == folder.best
-    monkeypatch.undo()
-    second = trained(tmp_path / "second", first.path)
-    assert_equal(start(second), sparring.load(first).backbone.network.state_dict())
+    best = read_checkpoint(first.path / "checkpoint" / "best.pt")
+    assert best["step"] < read_checkpoint(RunFolder(first.path).checkpoint)["step"]
+    told = Told()
+    second = trained(tmp_path / "second", first.path, listener=told)
+    (line,) = [line for line in told.lines if line.startswith("weights of")]
+    assert line.startswith(
+        f"weights of {first.path} at step {best['step']} (the best by knn_accuracy of "
+    )
+    prefix = "backbone.network."
+    expected = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in encoder_state(best).items()
+        if name.startswith(prefix)
+    }
+    assert_equal(start(second), expected)
 
 
 class _Own(nn.Module):

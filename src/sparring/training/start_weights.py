@@ -189,8 +189,8 @@ def _read(config: RunConfig) -> _Source:
 
 
 def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
-    """Weights of a run: of the checkpoint that it stands for, or else those that its end has
-    written.
+    """Weights of a run: of the checkpoint that it stands for, the best or the last one, or else
+    those that its end has written.
 
     Raises:
         ConfigError: if it has another network.
@@ -208,11 +208,14 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
                 "fits"
             )
     if not folder.has_checkpoint() and folder.backbone.is_file():
-        states = read_states(folder.backbone)
+        where, states = str(folder.path), read_states(folder.backbone)
     else:
-        state = encoder_state(evaluated_checkpoint(folder).content)
+        checkpoint = evaluated_checkpoint(folder)
+        state = encoder_state(checkpoint.content)
         states = {"": {name: one for name, one in state.items() if name not in ("mean", "std")}}
-    return _Source(str(folder.path), states, {"mean": theirs.mean, "std": theirs.std})
+        chosen = f" ({checkpoint.chosen_by})" if checkpoint.chosen_by else ""
+        where = f"{folder.path} at step {int(checkpoint.content['step']):,}{chosen}"
+    return _Source(where, states, {"mean": theirs.mean, "std": theirs.std})
 
 
 def _matched(

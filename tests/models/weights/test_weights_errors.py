@@ -146,7 +146,10 @@ BYTES = {
     "empty": (b"", "FILE are an empty file; download them again"),
     "web page": (b"\n<!DOCTYPE html><html>404</html>", "FILE is a web page and no weights"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "run `git lfs pull`"),
-    "text": (b"these are no weights\n" * 9, "FILE is damaged or no file of PyTorch's"),
+    "text": (
+        b"hello, these are no weights\n" * 9,
+        "FILE is damaged or no file of PyTorch's (its content is not in such a form)",
+    ),
     "zip": (b"PK\x03\x04" + bytes(99), "FILE is damaged or no file of PyTorch's"),
     "safetensors": (b"\xff" * 7 + b"\x7f{}" + bytes(20), "FILE is damaged or no safetensors file"),
     "short": (b"\x80", "FILE is damaged or no file of PyTorch's"),
@@ -251,10 +254,25 @@ def built(**changes: object) -> nn.Module:
 def test_another_stem_and_another_width_are_named(tmp_path: Path) -> None:
     state = timm_network().state_dict()
     line = misfit(state, tmp_path, network=built(small_images=True))
-    assert "(usual stem there; leave encoder.small_images out" in line
+    assert "(usual stem there; leave encoder.small_images out)" in line
     assert line.endswith("encoder.partial_weights=true leaves these as they are drawn")
     line = misfit(state, tmp_path, network=built(width=0.5, small_images=False))
     assert "(a width of 2 times this one's; see encoder.width)" in line
+
+
+def test_other_patches_are_named(tmp_path: Path) -> None:
+    name = "vit_tiny_patch16_224"
+    here = timm_network(name, depth=1, img_size=32, patch_size=4)
+    line = misfit(timm_network(name, depth=1).state_dict(), tmp_path, name=name, network=here)
+    assert "(patches of 16 px there; leave encoder.patch_size out)" in line
+
+
+def test_a_stem_explains_no_other_layer(tmp_path: Path) -> None:
+    line = misfit(timm_network("resnet50").state_dict(), tmp_path)
+    assert line == (
+        "FILE does not fit resnet18: layer1.0.conv1.weight is 64 x 64 x 1 x 1 there and "
+        "64 x 64 x 3 x 3 here and 22 more of 100 tensors; encoder.backbone=resnet50 fits"
+    )
 
 
 def test_missing_tensors_are_refused_unless_that_is_asked_for(tmp_path: Path) -> None:
@@ -293,6 +311,19 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert line == (
         "FILE: layer1.0.conv1.weight holds values that are not finite; its training had diverged"
     )
+
+
+def test_missing_tensors_of_efficientnet_pytorch_move_no_other(tmp_path: Path) -> None:
+    name = "tf_efficientnet_lite0"
+    here = timm_network(name)
+    state = {  # block 1 of the file has lost its first convolution
+        "_conv_stem.weight": here.get_parameter("conv_stem.weight"),
+        "_blocks.1._project_conv.weight": here.get_parameter("blocks.1.0.conv_pwl.weight"),
+        "_blocks.2._expand_conv.weight": here.get_parameter("blocks.1.1.conv_pw.weight"),
+    }
+    found = match({"": state}, here, where="FILE", backbone=name)
+    assert "blocks.1.0.conv_pwl.weight" in found.state
+    assert not found.misfits
 
 
 def test_names_of_efficientnet_pytorch_need_a_network_that_pads_alike(tmp_path: Path) -> None:

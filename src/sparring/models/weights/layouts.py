@@ -133,10 +133,9 @@ _SEPARABLE = {**_EXPANDING, "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "
 
 def _efficientnet(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
     """EfficientNets of `efficientnet_pytorch`, which counts blocks through all stages."""
-    names = list(names)
+    wanted = set(wanted)
     places = {place[0] for name in wanted if (place := re.match(r"blocks\.\d+\.\d+", name))}
     blocks = sorted(places, key=lambda place: [int(part) for part in place.split(".")[1:]])
-    expanding = {name.split(".")[1] for name in names if "._expand_conv." in name}
     found = {}
     for name in names:
         first, _, rest = name.partition(".")
@@ -144,9 +143,11 @@ def _efficientnet(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]
             found[name] = f"{_STEM_AND_HEAD[first]}.{rest}"
         number, _, inner = rest.partition(".")
         layer, _, value = inner.partition(".")
-        kinds = _EXPANDING if number in expanding else _SEPARABLE
-        if first == "_blocks" and number.isdecimal() and layer in kinds:
+        if first == "_blocks" and number.isdecimal():
             at = blocks[int(number)] if int(number) < len(blocks) else f"blocks.{number}"
+            kinds = _EXPANDING if f"{at}.conv_pwl.weight" in wanted else _SEPARABLE
+            if layer not in kinds:
+                continue
             found[name] = f"{at}.{kinds[layer]}.{value}"
     return found
 

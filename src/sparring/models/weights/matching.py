@@ -251,23 +251,26 @@ def require_fit(
 
 def _reason(found: Match, total: int) -> str:
     if found.misfits:
-        name, (theirs, ours) = next(iter(found.misfits.items()))
+        name = found.first if found.first in found.misfits else next(iter(found.misfits))
+        theirs, ours = found.misfits[name]
         more = len(found.misfits) - 1
         others = f" and {more:,} more of {total:,} tensors" if more else ""
-        why = _why(theirs, ours)
+        why = _why(name, theirs, ours) if name == found.first else ""
         return f"{name} is {_shape(theirs)} there and {_shape(ours)} here{others}{why}"
     return f"{len(found.missing):,} of {total:,} tensors are missing, {_some(found.missing)}"
 
 
-def _why(theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:
-    """What explains other shapes of a first convolution, if it is that."""
+def _why(name: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:
+    """What explains another shape of the first convolution, if anything is known to."""
     if len(theirs) != 4 or len(ours) != 4:
         return ""
     if theirs[1] != ours[1] and {theirs[1], ours[1]} <= {1, 2, 3, 4} and theirs[0] == ours[0]:
         return f" (images of {theirs[1]} channels there, and data.channels={ours[1]})"
     if theirs[0] == ours[0] and theirs[2:] != ours[2:]:
+        if name.startswith("patch_embed."):
+            return f" (patches of {theirs[2]} px there; leave encoder.patch_size out)"
         stem = "usual" if theirs[2] == 7 else "small-image" if theirs[2] == 3 else "another"
-        return f" ({stem} stem there; leave encoder.small_images out, or see encoder.patch_size)"
+        return f" ({stem} stem there; leave encoder.small_images out)"
     if theirs[0] != ours[0]:
         return f" (a width of {theirs[0] / ours[0]:g} times this one's; see encoder.width)"
     return ""

@@ -148,7 +148,9 @@ def _damaged(file: Path, error: Exception) -> DataError:
 def _line(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):  # PyTorch's own line is about other arguments
         return "a pickle of another kind than torch.save writes, or a part of one"
-    text = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
+    text = (str(error).splitlines() or [""])[0].strip()
+    if " " not in text:  # a number or a name, such as the one that a KeyError carries
+        return "its content is not in such a form"
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
