@@ -55,6 +55,7 @@ def labels_beside(columns: Mapping[str, Any], numbers: Numbers, *, images: str) 
     """
 
     def of_fitting(column: str) -> Any:
+        """What `numbers` finds in a column of a type that may hold labels."""
         feature = columns[column]
         if _is_feature(feature) and type(feature).__name__ not in ("ClassLabel", "Value"):
             raise DataError(
