@@ -168,6 +168,7 @@ def _labels(dataset: Any, images: str) -> ColumnLabels:
     """Labels of the column that may hold them, with the names of a `ClassLabel`."""
 
     def numbers(column: str) -> tuple[Labels | None, tuple[str, ...] | None]:
+        """Numbers of the labels in a column, -1 where unknown, and the names of the classes."""
         plain = dataset.with_format(None).select_columns([column])
         labels, names = numbered(plain[:][column], where=f"the column '{column}'")
         return labels, names or complete_names(labels, names_of(dataset.features[column]))
