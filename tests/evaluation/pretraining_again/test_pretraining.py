@@ -28,27 +28,14 @@ from sparring.training.given_network import keep_start
 from sparring.training.loop import Training
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+from told import Told
 
 PLACE = "domains/without-photo"
 METHOD = {key: toy.BASE[key] for key in ("projector", "encoder", "players")}
 
 
-class Recorder:
-    """Keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.counts: list[tuple[str, int, int]] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        self.counts.append((what, done, total))
-
-
 def evaluation_data(
-    folder: Path | None, *, recorder: Recorder | None = None, **settings: Any
+    folder: Path | None, *, recorder: Told | None = None, **settings: Any
 ) -> EvaluationData:
     config = games.config("simclr", training={"epochs": 2}, **settings)
     return EvaluationData(
@@ -209,7 +196,7 @@ def test_the_games_of_opponents_are_played_too(tmp_path: Path) -> None:
 
 
 def test_who_listens_is_told_where_it_is(tmp_path: Path) -> None:
-    recorder = Recorder()
+    recorder = Told()
     work = evaluation_data(tmp_path, recorder=recorder)
     pretrained(images(), PLACE, config=run_config(work), data=work)
     assert recorder.lines[0] == "domains/without-photo: pretraining on 48 images, 6 steps"
