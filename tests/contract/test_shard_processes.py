@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from shard_files import write_shard
+from shard_files import write_shards
 from trained_processes import (
     ends,
     kill,
@@ -27,10 +27,7 @@ EVERY_STEP = ("--set", "training.checkpoint_minutes=0")
 def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Pattern of three shards of 64 images."""
     folder = tmp_path_factory.mktemp("shards")
-    paths = sorted(write_images(folder / "images").iterdir())
-    for shard in range(3):
-        samples = [(path.stem, {"png": path.read_bytes()}) for path in paths[shard::3]]
-        write_shard(folder / f"{shard}.tar", samples)
+    write_shards(folder, sorted(write_images(folder / "images").iterdir()), count=3)
     return f"{folder}/[0-2].tar"
 
 

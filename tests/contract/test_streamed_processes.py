@@ -1,9 +1,9 @@
-"""Runs on streams on two processes that are killed and resumed, and what each process reads."""
+"""Runs on streams on two processes that are killed and resumed."""
 
 from pathlib import Path
 
 import pytest
-from shard_files import write_shard
+from shard_files import write_shards
 from trained_processes import (
     ends,
     kill,
@@ -26,10 +26,7 @@ SHARED, DIVIDED = 3, 4
 @pytest.mark.parametrize("shards", [SHARED, DIVIDED])
 def test_a_killed_run_on_a_stream_goes_on_to_the_same_bits(shards: int, tmp_path: Path) -> None:
     pytest.importorskip("webdataset")
-    paths = sorted(write_images(tmp_path / "images").iterdir())
-    for shard in range(shards):
-        samples = [(path.stem, {"png": path.read_bytes()}) for path in paths[shard::shards]]
-        write_shard(tmp_path / f"{shard}.tar", samples)
+    write_shards(tmp_path, sorted(write_images(tmp_path / "images").iterdir()), count=shards)
     pattern = Path(f"{tmp_path}/{{0..{shards - 1}}}.tar")
     whole, run = tmp_path / "whole", tmp_path / "run"
     for end in ends(pair(train(pattern, whole, *STREAMED))):

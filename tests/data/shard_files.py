@@ -25,6 +25,13 @@ def write_shard(
     return path
 
 
+def write_shards(folder: Path, files: Sequence[Path], *, count: int) -> None:
+    """So many shards, `0.tar` and on, of PNG files that are dealt out to them in turn."""
+    for shard in range(count):
+        samples = [(file.stem, {"png": file.read_bytes()}) for file in files[shard::count]]
+        write_shard(folder / f"{shard}.tar", samples)
+
+
 def png(colour: tuple[int, int, int], *, pixels: int = 8) -> bytes:
     """A picture of one colour, by which it is known again."""
     buffer = io.BytesIO()
