@@ -294,7 +294,7 @@ def test_a_run_that_keeps_its_best_look_gives_that_one(
     second = trained(tmp_path / "second", first.path, listener=told)
     (line,) = [line for line in told.lines if line.startswith("weights of")]
     assert line.startswith(
-        f"weights of {first.path} at step {best['step']} (the best by knn_accuracy of "
+        f"weights of {first.path} at step {best['step']}, the best by knn_accuracy of "
     )
     prefix = "backbone.network."
     expected = {

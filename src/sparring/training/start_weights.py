@@ -213,7 +213,7 @@ def _of_run(folder: RunFolder, settings: EncoderSettings) -> _Source:
         checkpoint = evaluated_checkpoint(folder)
         state = encoder_state(checkpoint.content)
         states = {"": {name: one for name, one in state.items() if name not in ("mean", "std")}}
-        chosen = f" ({checkpoint.chosen_by})" if checkpoint.chosen_by else ""
+        chosen = f", {checkpoint.chosen_by}" if checkpoint.chosen_by else ""
         where = f"{folder.path} at step {int(checkpoint.content['step']):,}{chosen}"
     return _Source(where, states, {"mean": theirs.mean, "std": theirs.std})
 

@@ -106,7 +106,7 @@ def test_what_is_not_used_is_counted_by_group(tmp_path: Path) -> None:
     path = saved(LAYOUTS["MoCo"](small_network().state_dict()), tmp_path / "weights.pth")
     lines = described(loaded(path, small_network(seed=5)), where="FILE", backbone=RESNET)
     assert lines == [
-        "weights of FILE (timm's names of state_dict after module.encoder_q. (MoCo)): 100 of 100 "
+        "weights of FILE (timm's names of state_dict after 'module.encoder_q.', MoCo): 100 of 100 "
         "tensors of resnet18 loaded",
         "not used of the weights: module.encoder_k (120), module.encoder_q.fc (2), "
         "module.queue (1), module.queue_ptr (1)",

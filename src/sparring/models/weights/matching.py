@@ -87,7 +87,7 @@ class _Candidate:
         who = PREFIXES.get(self.prefix, "an unknown prefix")
         places = [
             *([f"of {self.part}"] if self.part else []),
-            *([f"after {self.prefix} ({who})"] if self.prefix else []),
+            *([f"after '{self.prefix}', {who}"] if self.prefix else []),
         ]
         return " ".join([self.kind, *places])
 
