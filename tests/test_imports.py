@@ -34,6 +34,7 @@ LAYERS = (
     {"training"},
     {"evaluation"},
     {"formats", "reporting"},
+    {"studies"},
     {"api", "command", "contract", "planning", "testing", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""
