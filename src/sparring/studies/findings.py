@@ -46,6 +46,7 @@ class Look:
         futility: |t| below which going on is not worth while; None at the last look.
         interval: repeated confidence interval of the mean difference, valid at every look.
         decision: what follows.
+        planned: pairs that the plan names for this look, more than `pairs` where runs have failed.
     """
 
     pairs: int
@@ -54,6 +55,7 @@ class Look:
     futility: float | None
     interval: Interval
     decision: Decision
+    planned: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,8 @@ class Finding:
         pairs: scores of both arms by seed.
         mean: mean difference; None without pairs.
         sd: standard deviation of the differences; None for fewer than two pairs.
-        interval: of the mean difference: repeated where the study may stop early, else by t.
+        interval: of the mean difference, by t; where the study may stop early, valid however it
+            went (`sequential.interval_after`).
         p: of the paired t test, valid at this look; None for fewer than two pairs.
         p_holm: over all planned contrasts on the primary measure; None on other measures.
         bootstrap: BCa interval; None for fewer than ten pairs.
