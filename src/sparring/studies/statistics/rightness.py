@@ -51,7 +51,8 @@ class SeedImages:
         totals = np.bincount(self.groups, weights=self.weights)
         means = np.bincount(self.groups, weights=self.weights * self.differences)
         with_images = np.where(totals > 0, totals, 1.0)
-        return self.weights * (self.differences - (means / with_images)[self.groups])
+        centred = self.differences - (means / with_images)[self.groups]
+        return np.asarray(self.weights * centred, dtype=np.float64)
 
 
 def images_of_pairs(
@@ -119,8 +120,8 @@ def _images(
                 groups=groups,
             )
     raise RunError(
-        f"the stored predictions of seed {seed} do not give its scores by {measure.protocol}, which "
-        "may be no share of right answers"
+        f"the stored predictions of seed {seed} do not give its scores by {measure.protocol}, "
+        "which may be no share of right answers"
     )
 
 

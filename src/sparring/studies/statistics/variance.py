@@ -41,8 +41,9 @@ def sources_of_variance(
         One source each; with None for its standard deviation, and the reason, where it cannot be
         known.
 
-    Source: Efron 1979, Annals of Statistics 7, for the bootstrap; Efron and Stein 1981 for the
-    closed form; Bouthillier et al. 2021, arXiv:2103.03098, for the sources.
+    Source: Efron 1979, Annals of Statistics 7, for the bootstrap; Efron 1982, The Jackknife, the
+    Bootstrap and Other Resampling Plans, section 6, for the closed form; Bouthillier et al. 2021,
+    arXiv:2103.03098, for the sources.
     """
     pairs = results.pairs(contrast.first, contrast.second, measure)
     return (
