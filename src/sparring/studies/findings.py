@@ -46,6 +46,7 @@ class Look:
         futility: |t| below which going on is not worth while; None at the last look.
         interval: repeated confidence interval of the mean difference, valid at every look.
         decision: what follows.
+        planned: pairs that the plan names for this look, more than `pairs` where runs have failed.
     """
 
     pairs: int
@@ -54,6 +55,7 @@ class Look:
     futility: float | None
     interval: Interval
     decision: Decision
+    planned: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +68,15 @@ class Finding:
         pairs: scores of both arms by seed.
         mean: mean difference; None without pairs.
         sd: standard deviation of the differences; None for fewer than two pairs.
-        interval: of the mean difference: repeated where the study may stop early, else by t.
-        p: of the paired t test, valid at this look; None for fewer than two pairs.
+        interval: of the mean difference, by t; where the study may stop early, valid however it
+            went (`sequential.interval_after`).
+        p: of the paired t test, valid at this look; None for fewer than two pairs, and before the
+            first look or the planned end.
         p_holm: over all planned contrasts on the primary measure; None on other measures.
         bootstrap: BCa interval; None for fewer than ten pairs.
         p_sign_flip: of the sign-flip test; None for fewer than six pairs.
         probability: that the first arm is better on the next seed.
-        p_equivalence: of two one-sided tests against the margin.
+        p_equivalence: of two one-sided tests against the margin; None like `p`.
         correlation: of the arms over seeds; None for fewer than three pairs.
         looks: of early stopping so far, in order; empty without.
         conclusion: what the numbers allow to say.

@@ -1,0 +1,298 @@
+"""What an analysis says, from complete studies and from whatever records there are."""
+
+from dataclasses import replace
+
+import pytest
+from made_studies import made_results, made_study
+
+from sparring.studies.analysis import analyse, next_pairs
+from sparring.studies.findings import Analysis
+from sparring.studies.folder import StudyFolder
+from sparring.studies.plan import Study
+from sparring.studies.records import RunName, RunRecord
+from sparring.studies.results import Results
+
+LOOKS = (5, 8, 12)
+
+
+def first_pairs(results: Results, pairs: int) -> Results:
+    """The records of the first seeds."""
+    seeds = results.study.seeds[:pairs]
+    kept = tuple(one for one in results.records if one.name.seed in seeds)
+    return Results(study=results.study, records=kept)
+
+
+def failed(results: Results, *names: RunName) -> Results:
+    """The results with some runs given up."""
+    records = tuple(
+        RunRecord(name=one.name, key=one.key, status="failed") if one.name in names else one
+        for one in results.records
+    )
+    return Results(study=results.study, records=records)
+
+
+def changed(results: Results, arm: str, **fields: object) -> Results:
+    """The results with fields of an arm's records replaced."""
+    records = tuple(
+        replace(one, **fields) if one.name.arm == arm else one  # type: ignore[arg-type]
+        for one in results.records
+    )
+    return Results(study=results.study, records=records)
+
+
+def said(analysis: Analysis, words: str) -> bool:
+    """Whether a caution holds these words."""
+    return any(words in one for one in analysis.cautions)
+
+
+def test_an_opponent_that_pays_is_the_headline() -> None:
+    found = analyse(made_results(effects={"adco": 2.0}))
+    assert found.findings[0].conclusion == "better"
+    assert found.headline.startswith("AdCo's opponent paid here: +2.3 points over its twin")
+    assert "95 % interval" in found.headline
+    assert "5 pairs" in found.headline
+
+
+def test_an_opponent_that_costs_is_the_headline() -> None:
+    found = analyse(made_results(effects={"adco": -2.0}))
+    assert found.findings[0].conclusion == "worse"
+    assert found.headline.startswith("AdCo's opponent did not pay here: -1.7 points against")
+
+
+def test_three_pairs_with_a_wide_spread_cannot_tell() -> None:
+    found = analyse(made_results(made_study(seeds=3), own_sd=2.0))
+    assert found.findings[0].conclusion == "no evidence"
+    assert found.headline.startswith("Cannot tell from 3 pairs whether AdCo's opponent pays here")
+    assert said(found, "3 pairs on the main question")
+
+
+def test_no_more_than_the_margin_is_not_a_lack_of_evidence() -> None:
+    found = analyse(made_results(own_sd=0.05))
+    assert found.findings[0].conclusion == "no more than the margin"
+    assert "no more than 0.5 points" in found.headline
+    assert found.findings[0].power == ""
+
+
+def test_an_open_finding_says_what_more_pairs_could_settle() -> None:
+    found = analyse(made_results(own_sd=2.0))
+    assert "more" in found.findings[0].power
+
+
+def test_a_contrast_without_its_opponents_twin_is_named_by_its_arms() -> None:
+    study = made_study(contrasts=[{"first": "adco", "second": "mocov2"}])
+    found = analyse(made_results(study, effects={"adco": 3.0}))
+    assert found.headline.startswith("AdCo beats MoCo v2 by ")
+
+
+def test_holm_covers_the_planned_contrasts_on_the_primary_measure_alone() -> None:
+    found = analyse(made_results(effects={"adco": 1.0}))
+    first, second = found.findings
+    smaller = min(first.p or 1, second.p or 1)
+    assert min(first.p_holm or 1, second.p_holm or 1) == pytest.approx(2 * smaller)
+    assert all(one.p_holm is None for one in found.further)
+    assert all(one.conclusion == "no evidence" for one in found.further)
+    assert all("described, not tested" in one.sentence for one in found.further)
+
+
+def test_steps_of_the_waterfall_add_up_to_the_score() -> None:
+    results = made_results(effects={"adco": 2.0})
+    (found,) = analyse(results).attributions
+    assert [part.name for part in found.parts] == [
+        "MoCo v2 over untrained",
+        "adco/queue over MoCo v2",
+        "AdCo over adco/queue",
+    ]
+    start = results.start_scores("mocov2", results.primary).values()
+    end = results.scores("adco", results.primary).values()
+    added = sum(part.estimate.value for part in found.parts)
+    assert added == pytest.approx(sum(end) / 5 - sum(start) / 5)
+    assert all(part.estimate.interval is not None for part in found.parts)
+
+
+def test_a_game_without_twin_and_control_has_no_waterfall_and_a_caution() -> None:
+    study = made_study(arms=[{"name": "adco", "method": "adco"}])
+    found = analyse(made_results(study))
+    assert found.attributions == ()
+    assert found.findings == ()
+    assert found.primary is None
+    assert said(found, "no disarmed twin")
+    assert found.headline.startswith("No difference between arms is planned")
+
+
+@pytest.mark.parametrize("looks", [(), LOOKS])
+@pytest.mark.parametrize("num_records", [0, 1, 2, 3, 4, 7, 20])
+def test_any_number_of_records_is_analysed(looks: tuple[int, ...], num_records: int) -> None:
+    whole = made_results(made_study(seeds=12, looks=looks))
+    found = analyse(Results(study=whole.study, records=whole.records[:num_records]))
+    assert found.headline
+    assert len(found.findings) == 2
+    if num_records < 15:
+        assert all(one.conclusion in ("no evidence", "too few pairs") for one in found.findings)
+
+
+def test_one_seed_has_too_few_pairs() -> None:
+    found = analyse(made_results(made_study(seeds=1)))
+    assert found.findings[0].conclusion == "too few pairs"
+    assert found.findings[0].interval is None
+    assert "Cannot tell" in found.headline
+
+
+def test_nothing_is_claimed_before_the_planned_end() -> None:
+    whole = made_results(effects={"adco": 5.0})
+    now = first_pairs(whole, 4)
+    found = analyse(now)
+    assert found.findings[0].conclusion == "no evidence"
+    assert found.findings[0].p is None
+    assert found.findings[0].interval is not None
+    assert "Nothing is claimed before all 5 pairs are there" in found.headline
+    assert analyse(whole).findings[0].conclusion == "better"
+
+
+def test_a_run_that_was_given_up_does_not_hold_the_others_back() -> None:
+    whole = made_results(effects={"adco": 5.0})
+    found = analyse(failed(whole, RunName(arm="adco", seed=2)))
+    assert len(found.findings[0].pairs) == 4
+    assert found.findings[0].conclusion == "better"
+    assert said(found, "1 run failed")
+    assert said(found, "seed 2 has a score of one arm only")
+
+
+def test_a_missing_protocol_is_said_and_its_pair_left_out() -> None:
+    whole = made_results()
+    records = tuple(
+        replace(one, scores={}) if one.name == RunName(arm="mocov2", seed=1) else one
+        for one in whole.records
+    )
+    found = analyse(Results(study=whole.study, records=records))
+    assert len(found.findings[1].pairs) == 4
+    assert said(found, "Scores of some protocols are missing: mocov2, seed 1")
+
+
+def test_records_that_the_plan_does_not_name_are_left_out() -> None:
+    whole = made_results()
+    stray = [
+        replace(whole.records[0], name=RunName(arm="other", seed=0)),
+        replace(whole.records[0], name=RunName(arm="adco", seed=99)),
+        replace(whole.records[0], name=RunName(arm="adco", seed=0, share=0.1)),
+    ]
+    found = analyse(Results(study=whole.study, records=(*whole.records, *stray)))
+    assert len(found.results.records) == len(whole.records)
+    assert found.findings[0].mean == analyse(whole).findings[0].mean
+    assert said(found, "3 records of runs that this plan does not name")
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    whole = made_results(made_study(seeds=12, looks=LOOKS))
+    turned = Results(study=whole.study, records=whole.records[::-1])
+    assert analyse(turned).headline == analyse(whole).headline
+    assert analyse(turned).findings[0].p == analyse(whole).findings[0].p
+
+
+def test_looks_follow_the_order_of_the_plans_seeds() -> None:
+    seeds = [40, 30, 20, 10, 0, 5, 6, 7]
+    study = made_study(looks=[5], arms=made_study().tree()["arms"])
+    study = Study.build({**study.tree(), "seeds": seeds, "looks": [5, 8]})
+    now = first_pairs(made_results(study, own_sd=2.0), 5)
+    found = analyse(now).findings[0]
+    assert found.pairs.seeds == tuple(seeds[:5])
+    assert [look.pairs for look in found.looks] == [5]
+
+
+def test_pairs_beyond_the_last_look_wait_for_the_next() -> None:
+    whole = made_results(made_study(seeds=12, looks=LOOKS), own_sd=1.0, seed=3)
+    five, seven = analyse(first_pairs(whole, 5)), analyse(first_pairs(whole, 7))
+    assert len(seven.findings[0].pairs) == 5
+    assert seven.findings[0].p == five.findings[0].p
+
+
+def test_next_pairs_goes_from_look_to_look_and_ends() -> None:
+    whole = made_results(made_study(seeds=12, looks=LOOKS), effects={"adco": 0.7}, own_sd=0.6)
+    asked, done = [], 0
+    while (number := next_pairs(first_pairs(whole, done))) is not None:
+        asked.append(number)
+        done = number
+    assert asked == list(LOOKS)
+
+
+def test_a_clear_difference_ends_the_study_at_its_first_look() -> None:
+    whole = made_results(made_study(seeds=12, looks=LOOKS), effects={"adco": 9.0}, own_sd=0.2)
+    assert next_pairs(first_pairs(whole, 4)) == 5
+    assert next_pairs(first_pairs(whole, 5)) is None
+    found = analyse(first_pairs(whole, 5))
+    assert found.findings[0].conclusion == "better"
+    assert not said(found, "not over")
+
+
+def test_without_looks_all_pairs_are_asked_for() -> None:
+    whole = made_results(effects={"adco": 9.0})
+    assert next_pairs(first_pairs(whole, 0)) == 5
+    assert next_pairs(first_pairs(whole, 4)) == 5
+    assert next_pairs(whole) is None
+
+
+def test_a_look_waits_for_every_arm_share_and_budget() -> None:
+    study = made_study(seeds=12, looks=LOOKS, shares=[1.0, 0.1], equal="both")
+    whole = made_results(study, effects={"adco": 9.0}, own_sd=0.2)
+    last = RunName(arm="mocov2", seed=4, share=0.1, budget="time")
+    now = first_pairs(whole, 5)
+    assert next_pairs(now) is None
+    kept = tuple(one for one in now.records if one.name != last)
+    assert next_pairs(Results(study=study, records=kept)) == 5
+
+
+def test_a_study_without_contrasts_runs_all_its_pairs() -> None:
+    study = made_study(arms=[{"name": "adco", "method": "adco"}], seeds=12, looks=LOOKS)
+    assert next_pairs(Results(study=study, records=())) == 12
+
+
+def test_going_on_after_a_stop_is_said_and_widens_the_interval() -> None:
+    whole = made_results(made_study(seeds=12, looks=LOOKS), effects={"adco": 9.0}, own_sd=0.2)
+    found = analyse(first_pairs(whole, 8))
+    assert said(found, "went on after the look at 5 pairs")
+    assert found.findings[0].interval == found.findings[0].looks[-1].interval
+
+
+def test_arms_that_were_tuned_unequally_are_named() -> None:
+    arms = [dict(arm) for arm in made_study().tree()["arms"]]
+    arms[0]["tuning"] = {"trials": 20, "images": "test"}
+    found = analyse(made_results(made_study(arms=arms)))
+    assert said(found, "adco with 20 trials")
+    assert said(found, "The test set test was seen while adco was tuned")
+    assert not said(analyse(made_results()), "tuned")
+
+
+def test_a_correlation_that_is_not_positive_is_said() -> None:
+    whole = made_results(shared_sd=0.0, seed=4)
+    found = analyse(whole)
+    negative = [one for one in found.findings if (one.correlation or 0) <= 0]
+    assert negative, "this draw has one"
+    assert said(found, "Pairing by seed bought nothing")
+    assert not said(analyse(made_results(shared_sd=5.0)), "bought nothing")
+
+
+def test_machines_and_budgets_that_differ_within_a_pair_are_said() -> None:
+    whole = made_results()
+    assert not said(analyse(whole), "differ in")
+    assert said(
+        analyse(changed(whole, "adco", environment={"threads": 4})), "differ in threads (1, 4)"
+    )
+    assert said(analyse(changed(whole, "adco", images=5)), "unequal numbers of images: adco 5")
+
+
+def test_runs_from_another_study_and_notes_are_said() -> None:
+    found = analyse(changed(made_results(), "mocov2", taken_from="older", note="a note."))
+    assert said(found, "5 finished runs taken over from older")
+    assert said(found, "mocov2, seed 0: a note.")
+
+
+def test_bootstrap_intervals_need_ten_pairs_and_can_be_left_out() -> None:
+    whole = made_results(made_study(seeds=10))
+    assert analyse(whole).findings[0].bootstrap is not None
+    assert analyse(whole, resamples=0).findings[0].bootstrap is None
+
+
+def test_sources_of_variance_are_those_of_each_planned_contrast(tmp_path: object) -> None:
+    whole = made_results()
+    found = analyse(whole, StudyFolder(str(tmp_path)))
+    assert list(found.variance) == [one.contrast.name for one in found.findings]
+    assert all(found.variance.values())
