@@ -163,6 +163,7 @@ class RunConfig(Settings):
         general = {key: value for key, value in tree.items() if key in general_keys}
         if is_stored:
             general["encoder"] = with_own_patches(general.get("encoder", {}))
+            general["data"] = _with_own_draw(general.get("data", {}))
         rest = {key: value for key, value in tree.items() if key not in general}
         if not is_open:
             _refuse_unknown(rest, [*own.model_fields, *sections], general=general_keys)
@@ -215,6 +216,13 @@ class RunConfig(Settings):
         registry.method_class(self.method)
         for name in self.opponent:
             registry.opponent_class(name)
+
+
+def _with_own_draw(stored: Mapping[str, Any]) -> Tree:
+    """Section `data` of a stored run that says how its images were drawn. Older versions did not
+    store it: they drew with seed 0, whatever the run's."""
+    is_drawn = stored.get("limit") is not None and not stored.get("streaming")
+    return {"limit_seed": 0, **stored} if is_drawn else dict(stored)
 
 
 def _section(settings: type[Settings], given: Any, key: str) -> Settings:

@@ -131,7 +131,9 @@ def continued_settings(config: RunConfig, *, data: ImageData | None) -> Tree:
     other: Tree = {}
     if data is not None:
         streaming = config.data.streaming and is_address(data)
-        other = {"data": {"limit": None, "num_images": None, "streaming": streaming}}
+        other = {
+            "data": {"limit": None, "limit_seed": None, "num_images": None, "streaming": streaming}
+        }
     return merged(config.tree(), {"training": {"max_steps": None}}, other)
 
 

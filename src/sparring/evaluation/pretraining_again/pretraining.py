@@ -147,7 +147,13 @@ def _plain(config: RunConfig, data: EvaluationData) -> RunConfig:
             "train the run with a model of timm"
         )
     return config.changed(
-        data={"path": "", "limit": None, "streaming": False, "num_images": None},
+        data={
+            "path": "",
+            "limit": None,
+            "limit_seed": None,
+            "streaming": False,
+            "num_images": None,
+        },
         training={"device": str(data.device), "sync_batch_norm": False},
     )
 
