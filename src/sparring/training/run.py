@@ -105,7 +105,10 @@ def pretrain_opponent(
         if listener is not None:
             listener.report(cost)
     kept = PretrainingCache(
-        training.dataset, cache=cache_folder(config.data.cache), listener=listener
+        training.dataset,
+        cache=cache_folder(config.data.cache),
+        listener=listener,
+        seed=config.seed,
     )
     game.method.pretrain_opponent(
         training.dataset, kept if cache is None else cache, device=game.device
