@@ -113,7 +113,7 @@ def _shortened(
     """
     training, batch = config.training, min(request.batch_size, num_images)
     steps_per_epoch = max(1, num_images // batch)
-    planned = training.epochs * steps_per_epoch
+    planned = training.total_steps(steps_per_epoch)
     first, last = step_window(
         min(planned, training.max_steps or planned), steps_per_epoch, request.steps
     )

@@ -225,7 +225,8 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
     plan = (
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
-        f"{_counted(config.training.epochs, 'epoch')} of {_counted(steps, 'step')}"
+        f"{config.training.length()}{' in epochs' if config.training.num_steps else ''} of "
+        f"{_counted(steps, 'step')}"
     )
     resident = dataset.resident if isinstance(dataset, StoredDataset) else None
     where = "" if resident is None else f", kept on {resident.device}"

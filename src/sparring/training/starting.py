@@ -240,11 +240,10 @@ def _taken(start: Start, training: Training, *, forgotten: Sequence[str]) -> str
     which = f" ({start.chosen_by})" if start.chosen_by else ""
     kept = "kept" if start.keeps_optimizer else "not kept"
     parts = [name for name in _parts(training.game.method) if name not in forgotten]
-    epochs = config.training.epochs
     clauses = [
         f"from {start.folder.path} at step {start.step:,}{which}: {', '.join(parts)}",
         f"optimiser state {kept}",
-        f"schedule fresh over {epochs:,} epoch{'s' * (epochs != 1)}",
+        f"schedule fresh over {config.training.length()}",
         f"seed {config.seed}",
     ]
     if config.training.image_size != before.training.image_size:

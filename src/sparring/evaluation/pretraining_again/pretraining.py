@@ -89,7 +89,8 @@ def run_config(
             f"{start.get('run')} at step {start.get('step')}; give it that run, or one trained "
             "without --from"
         )
-    changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
+    length = {"epochs": epochs, "num_steps": None}
+    changes: Tree = {"training": length} if epochs is not None else {}
     if seed is not None:
         changes["seed"] = seed
     return data.config.changed(**changes)
