@@ -64,8 +64,7 @@ class Worker:
 
 def run(work: Work) -> None:
     """Make all runs in processes of this machine; see `engine.run_orders`."""
-    devices, count = work.devices, work.num_workers
-    workers = [Worker(_variables(work.threads, devices, number)) for number in range(count)]
+    workers = [Worker(variables_of(work, number)) for number in range(work.num_workers)]
     is_done = False
     try:
         _make_all(work, workers)
@@ -147,9 +146,16 @@ def _end_with_parent() -> None:
         os._exit(_STOPPED)
 
 
-def _variables(threads: int, devices: Sequence[str], number: int) -> dict[str, str]:
+def variables_of(work: Work, number: int) -> dict[str, str]:
+    """Environment variables of a worker: its threads, and its own GPU if the runs use any.
+
+    Args:
+        work: of the engine.
+        number: of the worker.
+    """
+    devices = work.devices
     device = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
-    return {**thread_variables(threads), **device}
+    return {**thread_variables(work.threads), **device}
 
 
 @contextmanager
