@@ -326,9 +326,7 @@ def test_no_process_is_left_behind() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_each_worker_sees_a_gpu_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_worker_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from sparring.studies.engines.local import variables_of
