@@ -21,6 +21,7 @@ class StudyFolder:
         self.records = self.path / "records"
         self.runs = self.path / "runs"
         self.attempts = self.path / "attempts"
+        self.predictions = self.path / "predictions"
 
     def is_study(self) -> bool:
         """Whether the folder holds a study."""

@@ -1,0 +1,173 @@
+"""Engine `local`: one process of this machine per core or GPU, by `concurrent.futures`.
+
+Each worker is a pool of one process, so a process that is killed takes its own run with it and no
+other. Processes are kept from run to run, since PyTorch takes seconds to load.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for_sentinel
+from types import FrameType
+
+from sparring.studies.attempts import Failure, attempted, reason_of
+from sparring.studies.engines.engine import Work, thread_variables
+from sparring.studies.orders import RunCall, RunOrder
+from sparring.studies.records import RunRecord
+
+STOP_SECONDS = 60.0
+"""Time that a worker has to save its run once it is asked to stop."""
+_STOPPED = 75
+
+
+class Worker:
+    """One process that makes runs, and its successors.
+
+    Args:
+        variables: environment variables of its processes.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._pool: ProcessPoolExecutor | None = None
+        self.processes: list[multiprocessing.process.BaseProcess] = []
+
+    def submit(self, order: RunOrder, call: RunCall) -> Future[RunRecord | Failure]:
+        """The run's answer in the future; starts the process if there is none."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
+            )
+        before = multiprocessing.active_children()
+        with _environment(self._variables):
+            future = self._pool.submit(made_here, order, call)
+        new = [one for one in multiprocessing.active_children() if one not in before]
+        self.processes = new or self.processes
+        return future
+
+    def renew(self) -> None:
+        """Let the next run have a new process, as the last one is dead."""
+        self.close()
+
+    def close(self) -> None:
+        """End the process, which has nothing to do."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def run(work: Work) -> None:
+    """Make all runs in processes of this machine; see `engine.run_orders`."""
+    workers = [Worker(variables_of(work, number)) for number in range(work.num_workers)]
+    is_done = False
+    try:
+        _make_all(work, workers)
+        is_done = True
+    finally:
+        if not is_done:
+            stop(workers)
+        for worker in workers:
+            worker.close()
+
+
+def _make_all(work: Work, workers: Sequence[Worker]) -> None:
+    waiting, free = deque(work.orders), deque(workers)
+    running: dict[Future[RunRecord | Failure], tuple[Worker, RunOrder]] = {}
+    while waiting or running:
+        while waiting and free:
+            worker, order = free.popleft(), waiting.popleft()
+            running[worker.submit(order, work.call)] = (worker, order)
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            worker, order = running.pop(future)
+            error = future.exception()
+            if error is None:
+                is_again = work.tries.takes(order, future.result())
+            elif isinstance(error, BrokenExecutor):
+                worker.renew()
+                is_again = work.tries.loses(order)
+            else:
+                is_again = work.tries.loses(order, reason_of(error))
+            if is_again:
+                waiting.append(order)
+            free.append(worker)
+
+
+def stop(workers: Sequence[Worker]) -> None:
+    """Ask all processes to save and end, and kill those that do not; a second Ctrl-C kills them at
+    once."""
+    processes = [one for worker in workers for one in worker.processes]
+    try:
+        for process in processes:
+            process.terminate()
+        give_up_at = time.monotonic() + STOP_SECONDS
+        while any(one.is_alive() for one in processes) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def begin_worker() -> None:
+    """Prepare a new process: Ctrl-C and a closed terminal are for the process that started it, with
+    which it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="sparring-parent", daemon=True).start()
+
+
+def made_here(order: RunOrder, call: RunCall) -> RunRecord | Failure:
+    """The run's answer, made in this worker's process, which ends if it was asked to stop."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a training takes it over, and saves
+    try:
+        return attempted(order, call=call)
+    except KeyboardInterrupt:
+        os._exit(_STOPPED)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one has ended, then save and end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_sentinel([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        os._exit(_STOPPED)
+
+
+def variables_of(work: Work, number: int) -> dict[str, str]:
+    """Environment variables of a worker: its threads, and its own GPU if the runs use any.
+
+    Args:
+        work: of the engine.
+        number: of the worker.
+    """
+    devices = work.devices
+    device = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+    return {**thread_variables(work.threads), **device}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that a process started meanwhile inherits."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,94 @@
+"""How often each run of a command was tried, and what is done when a try fails, for all engines."""
+
+from collections.abc import Mapping, Sequence
+
+from sparring.studies.attempts import KILLED, STOPPED, AttemptLog, Failure
+from sparring.studies.folder import StudyFolder
+from sparring.studies.orders import RunOrder
+from sparring.studies.records import RunName, RunRecord
+from sparring.training.listener import Listener
+
+
+class Tries:
+    """Answers of the runs of one command.
+
+    Args:
+        orders: of all runs.
+        retries: how often a run that failed is tried again.
+        listener: told about every run that ends.
+    """
+
+    def __init__(
+        self, orders: Sequence[RunOrder], *, retries: int, listener: Listener | None
+    ) -> None:
+        self._orders, self._retries, self._listener = tuple(orders), retries, listener
+        self._records: dict[RunName, RunRecord] = {}
+        self._failures = dict.fromkeys((one.name for one in orders), 0)
+        self._before: Mapping[RunName, int] = {
+            one.name: len(AttemptLog(one).read()) for one in orders
+        }
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Records of the runs that have ended, in the order of their orders."""
+        return [self._records[one.name] for one in self._orders if one.name in self._records]
+
+    def takes(self, order: RunOrder, answer: RunRecord | Failure) -> bool:
+        """Whether a run has to be tried again after this answer.
+
+        Args:
+            order: of the run.
+            answer: what its attempt gave.
+        """
+        if isinstance(answer, Failure):
+            return self._is_tried_again(order, answer)
+        self._records[order.name] = answer
+        self._tell(f"{order.name}: finished")
+        return False
+
+    def loses(self, order: RunOrder, reason: str = KILLED) -> bool:
+        """Whether a run has to be tried again whose process ended without an answer.
+
+        Args:
+            order: of the run.
+            reason: what is known about it.
+        """
+        return self._is_tried_again(order, Failure(reason=reason))
+
+    def _is_tried_again(self, order: RunOrder, failure: Failure) -> bool:
+        log = AttemptLog(order)
+        log.close_open(failure.reason)
+        self._failures[order.name] += 1
+        made = log.read()[self._before[order.name] :]
+        logged = sum(one.outcome != STOPPED for one in made)
+        if logged < self._failures[order.name]:
+            log.add(failure.reason)
+        num_tries = max(self._failures[order.name], logged)
+        if not failure.is_final and num_tries <= self._retries:
+            self._tell(
+                f"{order.name}: try {num_tries} of {1 + self._retries} failed ({failure.reason}); "
+                "tried again from its checkpoint"
+            )
+            return True
+        self._give_up(order, failure, num_tries)
+        return False
+
+    def _give_up(self, order: RunOrder, failure: Failure, num_tries: int) -> None:
+        folder = StudyFolder(order.study)
+        run = folder.run(order.name)
+        record = RunRecord(
+            name=order.name,
+            key=order.key,
+            status="failed",
+            attempts=AttemptLog(order).read(),
+            folder=str(run.relative_to(folder.path)) if run.is_dir() else "",
+        )
+        folder.write_record(record)
+        self._records[order.name] = record
+        times = "time" if num_tries == 1 else "times"
+        self._tell(f"{order.name}: given up after it failed {num_tries} {times}: {failure.reason}")
+
+    def _tell(self, line: str) -> None:
+        if self._listener is not None:
+            self._listener.report(line)
+            self._listener.count("runs", len(self._records), len(self._orders))
