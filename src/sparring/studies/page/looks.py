@@ -4,12 +4,12 @@ that hold at every look."""
 from html import escape
 
 from sparring.reporting.sections import section
-from sparring.studies.findings import Decision, Finding
+from sparring.studies.findings import Decision, Finding, Look
 from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import Column, figure, table
 from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
-from sparring.studies.page.wording import NOTHING, interval_text, level_text
+from sparring.studies.page.wording import NOTHING, interval_text, level_text, signed
 
 _DECISIONS: dict[Decision, str] = {
     "stop: difference": "stop: a difference is claimed",
@@ -62,6 +62,7 @@ def _looks_at(finding: Finding, view: PageView) -> str:
     columns = [Column(title="Pairs", is_number=False)]
     columns += [Column(title=text) for text in ("t", "Bound", "Futile below")]
     columns += [
+        Column(title="Mean", note="points"),
         Column(title="Repeated interval", note=level_text(view.study)),
         Column(title="Decision", is_number=False),
     ]
@@ -71,6 +72,7 @@ def _looks_at(finding: Finding, view: PageView) -> str:
             f"{look.t:.2f}",
             f"{look.bound:.2f}",
             NOTHING if look.futility is None else f"{look.futility:.2f}",
+            signed(_mean_at(look, finding)),
             interval_text(look.interval),
             _DECISIONS[look.decision],
         ]
@@ -84,6 +86,11 @@ def _pairs_scale(finding: Finding, view: PageView) -> Scale:
     ticks = tuple(float(count) for count in pairs)
     room = max(1.0, 0.12 * (pairs[-1] - pairs[0]))
     return Scale(low=pairs[0] - room, high=pairs[-1] + room, label="pairs", ticks=ticks)
+
+
+def _mean_at(look: Look, finding: Finding) -> float:
+    """Mean difference of the pairs that a look saw."""
+    return float(finding.pairs.differences[: look.pairs].mean())
 
 
 def _t_plot(finding: Finding, view: PageView) -> str:
@@ -127,7 +134,7 @@ def _interval_plot(finding: Finding, view: PageView) -> str:
     said = []
     for look in looks:
         low, high = look.interval.low, look.interval.high
-        mean = float(finding.pairs.differences[: look.pairs].mean())
+        mean = _mean_at(look, finding)
         said.append(f"after {look.pairs} pairs: {mean:+.2f} {interval_text(look.interval)}")
         plot.interval(low, high, look.pairs, middle=mean, along="left", color=color, tip=said[-1])
     title = f"Repeated intervals of {finding.contrast.name}"
