@@ -109,7 +109,7 @@ def _t_plot(finding: Finding, view: PageView) -> str:
         plot.bar(-value, value, place, thickness=16, along="left", color="line", tip=tip)
     for sign in (1, -1):
         ends = [sign * bound for bound in bounds]
-        tips = [f"bound after {one.pairs} pairs: {sign * one.bound:+.2f}" for one in looks]
+        tips = [f"bound after {one.pairs} pairs: |t| of {one.bound:.2f}" for one in looks]
         plot.line(xs, ends, color="ink", dashes="dashed", tips=tips)
         plot.dots(xs, ends, color="ink", kind="ring", tips=tips)
     plot.line(xs, ts, color=color)
