@@ -223,10 +223,10 @@ def test_a_failed_run_that_a_caution_names_is_said_once() -> None:
 
 
 def test_changes_of_the_plan_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "changed after the first run" not in html_of(made_results())
+    assert "changed after it was written down" not in html_of(made_results())
     monkeypatch.setattr(page_module, "_changes", lambda folder: ["margin: 0.5 became 0.2"])
     head = html_of(made_results()).partition("<section")[0]
-    assert "The plan was changed after the first run: margin: 0.5 became 0.2" in head
+    assert "The plan was changed after it was written down: margin: 0.5 became 0.2." in head
 
 
 def test_a_study_that_stopped_early_says_so_with_its_look() -> None:
@@ -235,8 +235,21 @@ def test_a_study_that_stopped_early_says_so_with_its_look() -> None:
     some = tuple(one for one in results.records if one.name.seed < 5)
     page = html_of(Results(study=study, records=some))
     assert "Stopped early, at look 1 of 3, after 5 pairs" in page
-    assert "5 of 12" in page
+    assert "5 of 12 in all arms" in page
     assert "Early stopping" not in html_of(made_results())
+
+
+def test_a_first_bound_far_out_does_not_squeeze_t() -> None:
+    study = made_study(seeds=12, looks=[5, 8, 12], contrasts=[MAIN])
+    analysis = made_analysis(made_results(study, effects={"adco": 0.3}))
+    first, *others = analysis.findings[0].looks
+    looks = (dataclasses.replace(first, bound=60.0), *others)
+    found = dataclasses.replace(analysis.findings[0], looks=looks)
+    page = html_of(analysis.results, findings=(found,))
+    assert "bound 60.0, off the scale" in page
+    plot = page.partition("t statistic of")[2].partition("</svg>")[0]
+    ticks = re.findall(r'class="tick"[^>]*>(-?[0-9.]+)</text>', plot)
+    assert max(map(float, ticks)) < 20
 
 
 def test_an_arm_that_was_tuned_more_is_marked() -> None:

@@ -21,7 +21,7 @@ def heading(view: PageView, changes: Sequence[str]) -> str:
 
     Args:
         view: the study.
-        changes: changes of the plan after the first run, a sentence each.
+        changes: later changes of the plan, in words.
     """
     first, rest = _split(view.analysis.headline)
     more = f'<p class="trust">{escape(rest)}</p>' if rest else ""
@@ -59,7 +59,7 @@ def _marks(view: PageView, changes: Sequence[str]) -> str:
     cautions = list(view.analysis.cautions)
     notes = [f"{one.name}: {one.note}" for one in view.results.records if one.note]
     cautions = list(dict.fromkeys([*cautions, *notes]))
-    alarms = [f"The plan was changed after the first run: {text}" for text in changes]
+    alarms = [f"The plan was changed after it was written down: {text}." for text in changes]
     failed = view.results.failed
     if failed and not any(str(failed[0].name) in text for text in cautions):
         alarms.append(_failed(failed))

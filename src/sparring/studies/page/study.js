@@ -1,4 +1,5 @@
-// Values of marks in plots: on hover, on touch, and by arrow keys while a plot has the focus. Details open on paper.
+// Values of marks in plots: on hover, on touch, and by arrow keys while a plot has the focus.
+// Details open on paper.
 (() => {
   const tip = document.createElement("div");
   tip.className = "tip";
@@ -57,6 +58,12 @@
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   addEventListener("scroll", place, { passive: true, capture: true });
+  // Only a table that is wider than its place has to be reached by the tab key.
+  const fit = () => {
+    for (const one of document.querySelectorAll(".scroll")) one.tabIndex = one.scrollWidth > one.clientWidth ? 0 : -1;
+  };
+  fit();
+  addEventListener("resize", fit);
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];

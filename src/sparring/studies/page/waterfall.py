@@ -63,15 +63,15 @@ def _waterfall(one: Attribution, view: PageView) -> str:
     height = _ROW * len(names) + 46
     rows = Scale(low=len(names) - 0.5, high=-0.5)
     plot = Plot(360, height, x=x, y=rows, margins=(6, 14, 40, 14)).axis("bottom", has_grid=False)
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = plot.py(place) - 8
-        plot.note(4, y, shortened(name, 0.9 * (340 - LETTER * len(value))), kind="strong")
-        plot.note(plot.width - 4, y, value, anchor="end")
-        for tick in x.ticks:
-            plot.rule(tick, along="bottom", color="line", across=(place - 0.06, place + 0.5))
     for place, end in enumerate(ends):
         across = (place + _BAR - 0.16, place + 1 + _BAR + 0.16)
-        plot.rule(end, along="bottom", color="muted", across=across)
+        plot.rule(end, along="bottom", color="untrained", across=across)
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        y = plot.py(place) - 8
+        for tick in x.ticks:
+            plot.rule(tick, along="bottom", color="line", across=(place - 0.06, place + 0.5))
+        plot.note(4, y, shortened(name, 0.9 * (340 - LETTER * len(value))), kind="strong")
+        plot.note(plot.width - 4, y, value, anchor="end")
     for place, part in enumerate(one.parts, start=1):
         _draw_part(plot, part, place + _BAR, ends[place - 1], ends[place])
     for place, end, inks, name in (
