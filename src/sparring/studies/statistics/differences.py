@@ -76,3 +76,8 @@ def points(value: float) -> str:
     """A size in points, to two significant digits or as given: `0.5 points`, `1 point`."""
     shown = f"{value:.3g}" if value < 100 else f"{value:.0f}"
     return f"{shown} point{'s' * (shown != '1')}"
+
+
+def percent(share: float) -> str:
+    """A share in words: `31 %`, `less than 1 %`."""
+    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"

@@ -18,6 +18,7 @@ from sparring.studies.statistics.differences import (
     as_differences,
     counted,
     mean_of,
+    percent,
     require_level,
     sd_of,
     t_quantile,
@@ -243,16 +244,11 @@ def _pairing_sentence(
             f"other ({known})."
         )
     start = (
-        f"Pairing by seed left {_percent(ratio)} of the variance of an unpaired difference "
-        f"({known})"
+        f"Pairing by seed left {percent(ratio)} of the variance of an unpaired difference ({known})"
     )
     if width >= 1:
         return (
             f"{start}, but with so few pairs this is no gain: the paired interval is "
             f"{width:.1f} times as wide as the unpaired one."
         )
-    return f"{start}; the interval is {_percent(width)} as wide."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+    return f"{start}; the interval is {percent(width)} as wide."

@@ -198,7 +198,10 @@ def _sentence(pairs: int, sd: float, margin: float, *, alpha: float) -> str:
     if needed <= pairs:
         share = math.floor(100 * power_of(pairs, sd, margin, alpha=alpha))
         often = f"{share} of 100" if share < 99 else "99 of 100 or more"
-        return f"At this spread {pairs} pairs find a difference of {points(margin)} in {often} studies."
+        return (
+            f"At this spread {pairs} pairs find a difference of {points(margin)} in {often} "
+            "studies."
+        )
     start = (
         f"At this spread {needed:,} pairs would be needed to settle a difference of "
         f"{points(margin)}, {needed - pairs:,} more than there are"
