@@ -26,8 +26,8 @@ from typing import Literal, Self, TypeAlias
 
 from sparring.reporting.figures import DASHES, NUM_COLORS
 from sparring.studies.page.scales import Scale
+from sparring.studies.page.shapes import Side, box_of, end_path, number_of, path_of
 
-Side: TypeAlias = Literal["bottom", "left"]
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 
 TEXT = 12.0
@@ -108,7 +108,7 @@ class Plot:
                 ends = (self.left, self.py(tick), self.right, self.py(tick))
                 place = (self.left - 6, ends[1] + 0.35 * TEXT, "end")
             if has_grid:
-                self._add(f'<path class="grid" d="{_path([ends[:2], ends[2:]])}"/>')
+                self._add(f'<path class="grid" d="{path_of([ends[:2], ends[2:]])}"/>')
             room = self.left - 6 if side == "left" else self.width
             self._text(*place[:2], shortened(name, room), anchor=place[2], kind="tick")
         if scale.label and side == "bottom":
@@ -135,7 +135,7 @@ class Plot:
                 runs[-1].append((self.px(x), self.py(y)))
             elif runs[-1]:
                 runs.append([])
-        path = " ".join(_path(run if len(run) > 1 else [*run, *run]) for run in runs if run)
+        path = " ".join(path_of(run if len(run) > 1 else [*run, *run]) for run in runs if run)
         if path:
             pattern = f' stroke-dasharray="{_PATTERNS[dashes]}"' if _PATTERNS[dashes] else ""
             self._add(f'<path class="curve" d="{path}" stroke="var(--{color})"{pattern}/>')
@@ -155,27 +155,48 @@ class Plot:
         there = [(self.px(x), self.py(high)) for x, _, high in kept]
         back = [(self.px(x), self.py(low)) for x, low, _ in reversed(kept)]
         if kept:
-            self._add(f'<path class="band" d="{_path(there + back)}Z" fill="var(--{color})"/>')
+            self._add(f'<path class="band" d="{path_of(there + back)}Z" fill="var(--{color})"/>')
         return self
 
-    def span(self, low: float, high: float, *, along: Side, color: str, tip: str = "") -> Self:
-        """Shade all values from `low` to `high` of the scale of an axis, across the frame."""
+    def span(
+        self,
+        low: float,
+        high: float,
+        *,
+        along: Side,
+        color: str,
+        tip: str = "",
+        across: tuple[float, float] | None = None,
+    ) -> Self:
+        """Shade all values from `low` to `high` of an axis, through the frame or, with `across`,
+        between two values of the other axis."""
         scale, place = (self.x, self.px) if along == "bottom" else (self.y, self.py)
         ends = sorted(place(self._within(scale, value)) for value in (low, high))
+        near, far = self._across(along, across)
         if along == "bottom":
-            box = (ends[0], self.top, ends[1] - ends[0], self.bottom - self.top)
+            box = (ends[0], near, ends[1] - ends[0], far - near)
         else:
-            box = (self.left, ends[0], self.right - self.left, ends[1] - ends[0])
-        return self._mark(f'class="span" fill="var(--{color})" {_box(box)}', "rect", tip)
+            box = (near, ends[0], far - near, ends[1] - ends[0])
+        return self._mark(f'class="span" fill="var(--{color})" {box_of(box)}', "rect", tip)
 
-    def rule(self, at: float, *, along: Side, color: str = "ink", dashes: str = "solid") -> Self:
-        """Draw a line across the frame at a value of the scale of an axis, such as zero."""
+    def rule(
+        self,
+        at: float,
+        *,
+        along: Side,
+        color: str = "ink",
+        dashes: str = "solid",
+        across: tuple[float, float] | None = None,
+    ) -> Self:
+        """Draw a line at a value of an axis, such as zero, through the frame or, with `across`,
+        between two values of the other axis."""
+        near, far = self._across(along, across)
         if along == "bottom":
-            ends = [(self.px(at), self.top), (self.px(at), self.bottom)]
+            ends = [(self.px(at), near), (self.px(at), far)]
         else:
-            ends = [(self.left, self.py(at)), (self.right, self.py(at))]
+            ends = [(near, self.py(at)), (far, self.py(at))]
         pattern = f' stroke-dasharray="{_PATTERNS[dashes]}"' if _PATTERNS[dashes] else ""
-        self._add(f'<path class="rule" d="{_path(ends)}" stroke="var(--{color})"{pattern}/>')
+        self._add(f'<path class="rule" d="{path_of(ends)}" stroke="var(--{color})"{pattern}/>')
         return self
 
     def dots(
@@ -193,7 +214,7 @@ class Plot:
         paint = f'stroke="var(--{color})"' if kind == "ring" else f'fill="var(--{color})"'
         for number, (x, y) in enumerate(zip(xs, ys, strict=True)):
             if self.x.holds(x) and self.y.holds(y):
-                place = f'cx="{_n(self.px(x))}" cy="{_n(self.py(y))}" r="{radius:g}"'
+                place = f'cx="{number_of(self.px(x))}" cy="{number_of(self.py(y))}" r="{radius:g}"'
                 tip = tips[number] if number < len(tips) else ""
                 self._mark(f'class="{kind}" {place} {paint}', "circle", tip)
         return self
@@ -213,12 +234,13 @@ class Plot:
         middle; an end that leaves the frame is an arrow."""
         scale = self.x if along == "bottom" else self.y
         ends = [self._point(self._within(scale, end), at, along) for end in (low, high)]
-        path = _path(ends)
+        path = path_of(ends)
         for end, value, sign in zip(ends, (low, high), (1, -1), strict=True):
-            path += self._end(end, along, sign=sign, is_arrow=not scale.holds(value))
+            outwards = sign if along == "bottom" else -sign
+            path += end_path(end, along, outwards=outwards, is_arrow=not scale.holds(value))
         if middle is not None and scale.holds(middle):
             x, y = self._point(middle, at, along)
-            path += _path([(x - 5, y), (x, y - 5), (x + 5, y), (x, y + 5)]) + "Z"
+            path += path_of([(x - 5, y), (x, y - 5), (x + 5, y), (x, y + 5)]) + "Z"
         drawn = f'class="interval" d="{path}" stroke="var(--{color})" fill="var(--{color})"'
         return self._mark(drawn, "path", tip)
 
@@ -243,7 +265,7 @@ class Plot:
             box = (min(x0, x1), y0 - half, max(1.0, abs(x1 - x0)), thickness)
         else:
             box = (x0 - half, min(y0, y1), thickness, max(1.0, abs(y1 - y0)))
-        return self._mark(f'class="bar" {_box(box)} fill="var(--{color})"', "rect", tip)
+        return self._mark(f'class="bar" {box_of(box)} fill="var(--{color})"', "rect", tip)
 
     def text(
         self,
@@ -278,9 +300,10 @@ class Plot:
         """
         kind = f"plot {style}".strip()
         stop = ' tabindex="0"' if is_stop else ""
+        width, height = number_of(self.width), number_of(self.height)
         return (
-            f'<svg class="{escape(kind)}" viewBox="0 0 {_n(self.width)} {_n(self.height)}" '
-            f'style="max-width:{_n(self.width * _SHOWN_WIDER)}px" role="img"{stop}>'
+            f'<svg class="{escape(kind)}" viewBox="0 0 {width} {height}" '
+            f'style="max-width:{number_of(self.width * _SHOWN_WIDER)}px" role="img"{stop}>'
             f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
             f"{''.join(self._marks)}</svg>"
         )
@@ -295,7 +318,8 @@ class Plot:
 
     def _text(self, x: float, y: float, text: str, *, anchor: Anchor, kind: str) -> None:
         side = "" if anchor == "start" else f' text-anchor="{anchor}"'
-        self._add(f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}"{side}>{escape(text)}</text>')
+        place = f'x="{number_of(x)}" y="{number_of(y)}"{side}'
+        self._add(f'<text class="{kind}" {place}>{escape(text)}</text>')
 
     def _point(self, value: float, at: float, along: Side) -> tuple[float, float]:
         """Place in the drawing of a value along one axis and a place on the other."""
@@ -303,34 +327,15 @@ class Plot:
             return self.px(value), self.py(at)
         return self.px(at), self.py(value)
 
+    def _across(self, along: Side, ends: tuple[float, float] | None) -> tuple[float, float]:
+        """Places in the drawing between which something across an axis is drawn."""
+        if ends is None:
+            return (self.top, self.bottom) if along == "bottom" else (self.left, self.right)
+        place = self.py if along == "bottom" else self.px
+        near, far = sorted(map(place, ends))
+        return near, far
+
     def _within(self, scale: Scale, value: float) -> float:
         """The value, or the end of the scale that it is beyond."""
         low, high = sorted((scale.low, scale.high))
         return min(max(value, low), high)
-
-    def _end(self, place: tuple[float, float], along: Side, *, sign: int, is_arrow: bool) -> str:
-        """Path of an interval's end: a short bar across it, or an arrow that points outwards."""
-        x, y = place
-        if along == "left":
-            sign = -sign
-        across, back = (4.0, 6.0 * sign if is_arrow else 0.0)
-        if along == "bottom":
-            ends = [(x + back, y - across), (x, y), (x + back, y + across)]
-        else:
-            ends = [(x - across, y + back), (x, y), (x + across, y + back)]
-        return _path(ends if is_arrow else [ends[0], ends[2]])
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
-
-
-def _box(box: tuple[float, float, float, float]) -> str:
-    return " ".join(
-        f'{name}="{_n(value)}"' for name, value in zip(("x", "y", "width", "height"), box)
-    )
-
-
-def _n(value: float) -> str:
-    """A number of the drawing with at most one decimal."""
-    return f"{round(value, 1) + 0.0:.1f}".removesuffix(".0")
