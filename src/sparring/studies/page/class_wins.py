@@ -5,9 +5,8 @@ from html import escape
 
 import numpy as np
 
-from sparring.reporting import sections
 from sparring.studies.findings import Interval
-from sparring.studies.page.view import PageView
+from sparring.studies.page.frame import Column, folded, table
 from sparring.studies.page.votes import Ballot
 from sparring.studies.plan import Contrast
 from sparring.studies.statistics.paired import mean_interval
@@ -70,7 +69,7 @@ def class_wins(votes: Ballot) -> list[ClassWin]:
     return sorted(found, key=lambda one: (-one.difference, one.name))
 
 
-def class_table(view: PageView, contrast: Contrast, votes: Ballot) -> str:
+def class_table(contrast: Contrast, votes: Ballot) -> str:
     """Table of the classes as HTML, folded if it is long; empty without classes."""
     wins = class_wins(votes)
     if not wins:
@@ -78,48 +77,43 @@ def class_table(view: PageView, contrast: Contrast, votes: Ballot) -> str:
     gain = sum(one.difference > 0 for one in wins)
     lose = sum(one.difference < 0 for one in wins)
     shown = wins if len(wins) <= MAX_ROWS else [*wins[: MAX_ROWS // 2], *wins[-MAX_ROWS // 2 :]]
-    first, second = (
-        sections.swatch(view.number(name), name) for name in (contrast.first, contrast.second)
-    )
-    head = (
-        '<th scope="col">Class</th><th scope="col" class="number">Images</th>'
-        f'<th scope="col" class="number">{first}</th><th scope="col" class="number">{second}</th>'
-        '<th scope="col" class="number">Difference</th>'
-        '<th scope="col" class="number">95 %, of the class alone</th>'
-        '<th scope="col" class="number">Gained</th><th scope="col" class="number">Lost</th>'
-    )
-    left_out = (
-        f'<p class="note">The {len(wins) - len(shown):,} classes between the {MAX_ROWS // 2} with '
-        "the largest gains and those with the largest losses are left out.</p>"
-        if len(shown) < len(wins)
-        else ""
-    )
-    return (
-        f"<details{' open' if len(wins) <= OPEN_ROWS else ''}><summary>By class: {gain:,} of "
-        f"{len(wins):,} gain, {lose:,} lose</summary>{_NOTE}{left_out}"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Scores by class">'
-        f'<table class="plain wide"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(map(_row, shown))}</tbody></table></div></details>"
+    columns = [
+        Column(title="Class", is_number=False),
+        Column(title="Images"),
+        Column(title=contrast.first, note="%"),
+        Column(title=contrast.second, note="%"),
+        Column(title="Difference", note="points, 95 % interval"),
+        Column(title="Gained", note="images"),
+        Column(title="Lost", note="images"),
+    ]
+    left_out = len(wins) - len(shown)
+    note = _NOTE
+    if left_out:
+        note += f" The {left_out:,} classes between gains and losses are left out."
+    caption = f"Classes of {contrast.first} and {contrast.second}"
+    return folded(
+        f"By class: {gain:,} of {len(wins):,} gain, {lose:,} lose",
+        table(caption, columns, [_row(one) for one in shown], note=note),
+        is_open=len(wins) <= OPEN_ROWS,
     )
 
 
 _NOTE = (
-    '<p class="note">Means over seeds in points. Gained: images that the first arm gets right in '
-    "more than half of its runs and the second in fewer than half; lost: the reverse. Each "
-    "interval stands alone: among twenty classes of two equal arms, one is expected to exclude "
-    "0.</p>"
+    "Means over seeds. Gained: images that the first arm gets right in more than half of its runs "
+    "and the second in fewer than half; lost: the reverse. Each interval stands alone: among "
+    "twenty classes of two equal arms, one is expected to exclude 0."
 )
 
 
-def _row(one: ClassWin) -> str:
-    values = (
+def _row(one: ClassWin) -> list[str]:
+    inside = one.interval
+    between = f" [{inside.low:+.1f}, {inside.high:+.1f}]" if inside else ""
+    return [
+        escape(one.name),
         f"{one.images:,}",
         f"{one.first:.1f}",
         f"{one.second:.1f}",
-        f"{one.difference:+.1f}",
-        "-" if one.interval is None else f"{one.interval.low:+.1f} to {one.interval.high:+.1f}",
+        f"{one.difference:+.1f}{between}",
         f"{one.gained:,}",
         f"{one.lost:,}",
-    )
-    cells = "".join(f'<td class="number">{value}</td>' for value in values)
-    return f'<tr><th scope="row">{escape(one.name)}</th>{cells}</tr>'
+    ]

@@ -140,7 +140,7 @@ def _block(view: PageView, dispute: _Dispute, images: Mapping[str, Pixels]) -> s
         f"{sections.swatch(view.number(second), second)}</h3>"
     )
     text = "".join(f"<p>{escape(sentence)}</p>" for sentence in _sentences(dispute))
-    table = class_table(view, dispute.contrast, dispute.votes)
+    table = class_table(dispute.contrast, dispute.votes)
     return f'<div class="disputes">{title}{text}{galleries}{table}</div>'
 
 

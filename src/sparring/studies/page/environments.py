@@ -7,6 +7,7 @@ from html import escape
 from sparring.config import leaves
 from sparring.reporting import sections
 from sparring.reporting.sentences import listed
+from sparring.studies.page.frame import Column, folded, mark, table
 from sparring.studies.records import RunRecord
 
 PASSING = ("command", "started", "planned_steps")
@@ -25,16 +26,14 @@ def environment_section(records: Sequence[RunRecord]) -> str:
     if not found:
         return sections.missing_note("The environment of the runs was not recorded.")
     unequal = [name for name, values in found.items() if len(values) > 1]
-    rows = "".join(_row(name, values, is_marked=name in unequal) for name, values in found.items())
+    rows = [_row(name, values) for name, values in found.items()]
     machines = list(dict.fromkeys(one.attempts[-1].host for one in records if one.attempts))
     if machines:
-        rows += f'<tr><th scope="row">machines</th><td>{escape(listed(machines))}</td></tr>'
-    table = (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Environment">'
-        f'<table class="plain"><tbody>{rows}</tbody></table></div>'
-    )
+        rows.append(["machines", escape(listed(machines))])
+    columns = [Column(title="Entry", is_number=False), Column(title="Value", is_number=False)]
     title = f"Environment{f': runs differ in {listed(unequal)}' if unequal else ', equal for all'}"
-    return f"{_warning(unequal)}{folded(title, table, is_open=bool(unequal))}"
+    content = folded(title, table("Environment of the runs", columns, rows), is_open=bool(unequal))
+    return (mark(_warning(unequal)) if unequal else "") + content
 
 
 def entries(records: Sequence[RunRecord]) -> Found:
@@ -51,32 +50,21 @@ def entries(records: Sequence[RunRecord]) -> Found:
     return found
 
 
-def folded(title: str, content: str, *, is_open: bool = False) -> str:
-    """Content below a title that opens and closes it."""
-    shown = " open" if is_open else ""
-    return f"<details{shown}><summary>{escape(title)}</summary>{content}</details>"
-
-
 def _warning(unequal: Sequence[str]) -> str:
-    if not unequal:
-        return ""
     return (
-        f'<p class="warning">Not all runs had the same {escape(listed(unequal))}. Seconds are '
-        "compared across unlike machines then, and equal seeds need not give equal bits.</p>"
+        f"Not all runs had the same {listed(unequal)}. Seconds are compared across unlike machines "
+        "then, and equal seeds need not give equal bits."
     )
 
 
-def _row(name: str, values: Mapping[str, Sequence[RunRecord]], *, is_marked: bool) -> str:
-    if not is_marked:
-        return f'<tr><th scope="row">{escape(name)}</th><td>{escape(next(iter(values)))}</td></tr>'
+def _row(name: str, values: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    if len(values) == 1:
+        return [escape(name), escape(next(iter(values)))]
     lines = "".join(
         f"<div>{escape(value)} <small>({escape(_runs(runs))})</small></div>"
         for value, runs in values.items()
     )
-    return (
-        f'<tr class="differs"><th scope="row">{escape(name)} <b>differs</b></th>'
-        f"<td>{lines}</td></tr>"
-    )
+    return [f'{escape(name)} <b class="badge">differs</b>', lines]
 
 
 def _runs(runs: Sequence[RunRecord]) -> str:

@@ -6,7 +6,7 @@ from html import escape
 from sparring.reporting import sections
 from sparring.studies.findings import Finding, Source
 from sparring.studies.page.drawing import Plot, ink_of, shortened
-from sparring.studies.page.environments import folded
+from sparring.studies.page.frame import figure, folded
 from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.statistics.paired import MIN_PAIRS_CORRELATION, what_pairing_bought
@@ -15,7 +15,7 @@ MOST_SAID = 30
 """Most pairs that a figure's description lists."""
 _LEAD = (
     "How far the difference of two arms moves from one seed to the next, with other test images, "
-    "and with other labelled images. The three are not added: a study's intervals are over seeds."
+    "and with other labelled images. They are not added up: a study's intervals are over seeds."
 )
 
 
@@ -72,30 +72,33 @@ def _sources_figure(finding: Finding, sources: Sequence[Source]) -> str:
     plot.axis("bottom").axis("left", has_grid=False)
     for row, one in enumerate(sources):
         if one.sd is None:
-            plot.text(0, row, "not known", shift=(4, 4), kind="tick")
+            plot.text(0, row, _points(one), shift=(4, 4), kind="tick")
         else:
             tip = f"{one.name}: {one.sd:.2f} points, {one.what}"
             plot.bar(0, one.sd, row, thickness=18, color="line0", tip=tip)
-    said = "; ".join(f"{one.name} {_points(one.sd)}" for one in sources)
+    said = "; ".join(f"{one.name} {_points(one)}" for one in sources)
     name = f"Sources of variance of {finding.contrast.name}"
-    return _figure(
+    return figure(
         "Sources of variance",
-        "standard deviations, each of what is said below the bars",
         plot.svg(name, f"Standard deviations in points: {said}.") + _sources_list(sources),
+        note="standard deviations, each of what is said below the bars",
     )
 
 
 def _sources_list(sources: Sequence[Source]) -> str:
     """Each source with its number and what it is of, in words."""
     items = "".join(
-        f"<div><dt>{escape(one.name)}: {_points(one.sd)}</dt><dd>{escape(one.what)}</dd></div>"
+        f"<div><dt>{escape(one.name)}{'' if one.sd is None else f': {_points(one)}'}</dt>"
+        f"<dd>{escape(one.what)}</dd></div>"
         for one in sources
     )
     return f'<dl class="sources">{items}</dl>'
 
 
-def _points(sd: float | None) -> str:
-    return "not known" if sd is None else f"{sd:.2f} points"
+def _points(source: Source) -> str:
+    if source.sd is None:
+        return "none" if source.what.startswith("none") else "not known"
+    return f"{source.sd:.2f} points"
 
 
 def _pairs_figure(view: PageView, finding: Finding) -> str:
@@ -118,10 +121,10 @@ def _pairs_figure(view: PageView, finding: Finding) -> str:
             color, _ = ink_of(view.number(name))
             plot.dots([place], [score], color=color, tips=[said[-1]])
     name = f"Scores of {contrast.first} and {contrast.second} by seed"
-    return _figure(
+    return figure(
         "Scores by seed",
-        "a line joins the two arms of one seed; parallel lines mean that pairing helps",
         plot.svg(name, f"In points. {_listed(said)}."),
+        note="a line joins the two arms of one seed; parallel lines mean that pairing helps",
     )
 
 
@@ -147,20 +150,13 @@ def _differences_figure(finding: Finding) -> str:
         mean = f"mean {finding.mean:+.1f}, interval {interval.low:+.1f} to {interval.high:+.1f}"
         plot.interval(interval.low, interval.high, 0, middle=finding.mean, tip=mean)
     name = f"Differences of {finding.contrast.name} by seed"
-    return _figure(
+    return figure(
         "Differences by seed",
-        "first minus second; above, the mean and its interval",
         plot.svg(name, f"In points. {_listed([*filter(None, [mean]), *said])}."),
+        note="first minus second; above, the mean and its interval",
     )
 
 
 def _listed(said: Sequence[str]) -> str:
     more = f"; and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
     return f"{'; '.join(said[:MOST_SAID])}{more}"
-
-
-def _figure(title: str, caption: str, svg: str) -> str:
-    return (
-        f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>"
-        f"{svg}</figure>"
-    )
