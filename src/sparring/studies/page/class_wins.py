@@ -47,23 +47,23 @@ class ClassWin:
 
 def class_wins(votes: Ballot) -> list[ClassWin]:
     """Scores of both arms by class, the largest gain first; classes without images left out."""
+    first, second = votes.class_points(votes.first), votes.class_points(votes.second)
+    everything = np.ones(len(votes.keys), dtype=np.bool_)
+    images, gained, lost = map(votes.by_class, (everything, votes.gained, votes.lost))
     found = []
     for label, name in enumerate(votes.classes):
-        images = votes.targets == label
-        if images.any():
-            first = votes.accuracies(votes.first, images)
-            second = votes.accuracies(votes.second, images)
-            known = ~np.isnan(first) & ~np.isnan(second)
-            differences = (first - second)[known]
+        known = ~np.isnan(first[label]) & ~np.isnan(second[label])
+        if known.any():
+            differences = (first[label] - second[label])[known]
             found.append(
                 ClassWin(
                     name=name,
-                    images=int(images.sum()),
-                    first=float(first[known].mean()),
-                    second=float(second[known].mean()),
+                    images=int(images[label]),
+                    first=float(first[label][known].mean()),
+                    second=float(second[label][known].mean()),
                     interval=mean_interval(differences) if len(differences) > 1 else None,
-                    gained=int((votes.gained & images).sum()),
-                    lost=int((votes.lost & images).sum()),
+                    gained=int(gained[label]),
+                    lost=int(lost[label]),
                 )
             )
     return sorted(found, key=lambda one: (-one.difference, one.name))

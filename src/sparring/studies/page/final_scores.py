@@ -22,6 +22,9 @@ from sparring.studies.statistics.paired import mean_interval
 LEAST_SPREAD = 0.02
 """Relative spread of the costs from which on scores are shown over them."""
 
+APART = 0.012
+"""Distance of the marks of neighbouring arms at one cost, as a share of the axis."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CostedScore:
@@ -96,13 +99,14 @@ def _final_figure(view: PageView, scores: Sequence[CostedScore], axis: Axis) -> 
         y=Scale.linear([*(one.score for one in scores), *ends], label="score, %"),
     )
     plot.axis("bottom", has_grid=False).axis("left")
-    said = []
-    for arm in view.study.arms:
-        color, dashes = ink_of(view.number(arm.name))
+    said, num_arms = [], len(view.study.arms)
+    for number, arm in enumerate(view.study.arms):
+        color, dashes = ink_of(number)
+        aside = APART * (number - (num_arms - 1) / 2) * (plot.x.high - plot.x.low)
         for budget in view.study.budgets:
             own = [one for one in scores if (one.arm, one.measure.budget) == (arm.name, budget)]
             own.sort(key=lambda one: float(getattr(one, axis)))
-            xs = [float(getattr(one, axis)) for one in own]
+            xs = [float(getattr(one, axis)) + aside for one in own]
             plot.line(xs, [one.score for one in own], color=color, dashes=dashes)
             for x, one in zip(xs, own, strict=True):
                 said.append(_said(view, one, axis))
@@ -112,7 +116,8 @@ def _final_figure(view: PageView, scores: Sequence[CostedScore], axis: Axis) -> 
                 kind = "ring" if budget == "time" and len(view.study.budgets) > 1 else "dot"
                 plot.dots([x], [one.score], color=color, kind=kind, tips=[said[-1]])
     primary, level = view.results.primary, level_text(view.study)
-    note = f"{protocol_text(primary.protocol)} on {primary.test}; means with {level} intervals"
+    note = f"{protocol_text(primary.protocol)} on {primary.test}; means with {level} intervals, "
+    note += "those of different arms set a little apart"
     if len(view.study.budgets) > 1:
         note += "; dots: runs of equal images, rings: of equal time"
     return figure(title, plot.svg(title, f"{'; '.join(said)}."), note=note)

@@ -70,12 +70,32 @@ class Ballot:
         """Name of a class in words."""
         return self.classes[label] if label >= 0 else "a class that was not learned"
 
-    def accuracies(self, arm: Numbers, images: npt.NDArray[np.bool_]) -> Floats:
-        """Points of an arm on some images, seed by seed; nan where a seed scored none of them."""
-        is_cast = (arm != ABSENT) & images
-        right = ((arm == self.targets) & is_cast).sum(axis=(1, 2))
-        cast = is_cast.sum(axis=(1, 2))
-        return np.where(cast > 0, 100.0 * right / np.maximum(cast, 1), np.nan)
+    def by_class(self, images: npt.NDArray[np.bool_]) -> Numbers:
+        """How many of these images show each class: (classes,)."""
+        labels = self.targets[images & (self.targets >= 0)]
+        return np.bincount(labels, minlength=len(self.classes))
+
+    def class_points(self, arm: Numbers) -> Floats:
+        """Points of an arm on each class, seed by seed: (classes, seeds).
+
+        Not a number where a seed scored no image of a class.
+        """
+        is_known = self.targets >= 0
+        found = np.full((len(self.classes), len(self.seeds)), np.nan)
+        for column, votes in enumerate(arm):
+            cast, right = (
+                self._counts(is_counted, is_known)
+                for is_counted in (votes != ABSENT, votes == self.targets)
+            )
+            there = cast > 0
+            found[there, column] = 100 * right[there] / cast[there]
+        return found
+
+    def _counts(self, is_counted: npt.NDArray[np.bool_], is_known: npt.NDArray[np.bool_]) -> Floats:
+        """How many votes of one seed are counted, by class: (classes,)."""
+        weights = is_counted.sum(axis=0)[is_known]
+        counts = np.bincount(self.targets[is_known], weights=weights, minlength=len(self.classes))
+        return np.asarray(counts, dtype=np.float64)
 
     def between_arms(self) -> float | None:
         """Share of the images on which one arm is right and the other wrong with the same seed.
@@ -128,8 +148,11 @@ def ballot(
     num_fits = min(len(_votes(one)) for one in used)
     targets = np.full(len(keys), UNKNOWN, dtype=np.int64)
     said = np.full((len(used), num_fits, len(keys)), ABSENT, dtype=np.int64)
+    rows_of: dict[Sequence[str], Numbers] = {}
     for number, one in enumerate(used):
-        rows = np.array([keys[key] for key in one.keys], dtype=np.int64)
+        if one.keys not in rows_of:
+            rows_of[one.keys] = np.array([keys[key] for key in one.keys], dtype=np.int64)
+        rows = rows_of[one.keys]
         targets[rows] = _renumbered(one.targets, one.classes, classes, otherwise=UNKNOWN)
         votes = _votes(one)[:num_fits]
         said[number][:, rows] = _renumbered(votes, one.classes, classes, otherwise=NO_CLASS)
