@@ -21,6 +21,7 @@ from sparring.opponents.generator_pair.pretraining import (
 )
 from sparring.training.checkpoint import read_state, write_state
 from sparring.training.opponent_pretraining import PretrainingCache
+from sparring.training.run import pretrain_opponent
 from told import Told
 
 SIZES = GeneratorSettings(width=4, latent=8)
@@ -142,8 +143,6 @@ def test_a_pair_begins_as_two_copies_of_the_average_apart_by_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "cache"))
-    from sparring.training.run import pretrain_opponent
-
     pair = {
         "generator": SIZES.model_dump(),
         "pretraining": SETTINGS.model_dump(),
@@ -190,6 +189,7 @@ def test_a_run_tells_its_cost_learns_once_and_shows_its_pairs(tmp_path: Path) ->
     pair = {
         "generator": SIZES.model_dump(),
         "pretraining": {"steps": 6, "batch_size": 4, "discriminator_steps": 1},
+        "pretraining_seed": 0,
     }
     small = {
         "encoder": {"width": 0.0625},
@@ -269,3 +269,35 @@ def test_a_stored_generator_that_is_not_finite_is_learned_anew(tmp_path: Path) -
     write_state(path, state)
     found = learn(new_pretraining(), tmp_path)
     assert not games.changed(expected, found)
+
+
+def learned(cache: Path, **settings: object) -> list[str]:
+    """Names of the generators that runs of the seeds 0 and 1 keep in a cache of their own."""
+    pair = {
+        "generator": SIZES.model_dump(),
+        "pretraining": {"steps": 1, "batch_size": 8, "discriminator_steps": 1},
+        **settings,
+    }
+    for seed in (0, 1):
+        opponents = {"opponent": ["generator-pair"], "generator_pair": pair}
+        pretrain_opponent(training("simclr", cache / "run", seed=seed, **opponents), None)
+    return sorted(path.name for path in (cache / "learned").iterdir())
+
+
+def test_each_seed_has_a_generator_of_its_own_unless_one_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "own"))
+    own = learned(tmp_path / "own")
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "shared"))
+    shared = learned(tmp_path / "shared", pretraining_seed=0)
+    assert len(own) == 2
+    assert len(shared) == 1
+    assert shared[0] in own
+
+
+def test_a_generator_of_another_seed_is_another(tmp_path: Path) -> None:
+    first, second = (
+        Pretraining(SIZES, SETTINGS, JudgeSettings(), image_size=SIZE, seed=seed) for seed in (0, 1)
+    )
+    assert not same(first.state_dict(), second.state_dict())

@@ -91,6 +91,10 @@ def evaluate(
     ]
     size, split_seed = config.image_size, 0 if seed is None else seed
     seed = config.seed if seed is None else seed
+    draw_seed = seed if data is not None and (own or train_data is not None) else split_seed
+    if own and config.data.limit is not None:
+        draw_seed = config.data.limit_seed or 0  # its own images
+    drawn = {"limit": min(limits, default=None), "limit_seed": draw_seed}
     augment = Views(config.method_settings.views.resolve(size), image_size=size)
     with heard_by(listener, progress=progress) as heard:
         *encoders, step = encoders_and_step(
@@ -112,7 +116,7 @@ def evaluate(
             seed=seed,
             device=encoders[0].mean.device,
             views=lambda images, draws: augment(images, generator=draws)[:2],
-            keep=config.data.model_copy(update={"limit": min(limits, default=None)}),
+            keep=config.data.model_copy(update=drawn),
             limit=limit,
             config=config,
             folder=folder.path,

@@ -54,8 +54,12 @@ class DataSettings(Settings):
     workers: int = Field(default=0, ge=0)
     """Decoding threads; 0: one per core that this process may use, at most 8."""
     limit: int | None = Field(default=None, ge=1)
-    """Number of images to use, drawn at random; the same ones in every run. With `streaming`: the
-    first ones of the first shards. None: all images."""
+    """Number of images to use, drawn at random by `limit_seed`. With `streaming`: the first ones of
+    the first shards. None: all images."""
+    limit_seed: int | None = Field(default=None, ge=0)
+    """Seed by which `limit` draws; None: the run's seed, which is then stored here. A run
+    folder with a limit and without this setting is an older one, whose images were drawn with
+    0."""
     channels: int = Field(default=3, ge=1, le=MOST_CHANNELS)
     """Channels of every image: 3 for colours, 1 for grey, 4 keeps transparency; otherwise the bands
     or pages of TIFF files, or the channels of arrays."""

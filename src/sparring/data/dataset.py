@@ -94,7 +94,7 @@ def open_dataset(
         report(note)
     if source.is_random and settings.store == "auto":
         settings = settings.model_copy(update={"store": "never"})
-    source = _limited(source, settings.limit)
+    source = _limited(source, settings)
     headers = sampled_headers(source)  # also raises at once if no image can be read
     form = surveyed_format(
         source,
@@ -137,11 +137,13 @@ def open_dataset(
     return dataset
 
 
-def _limited(source: Source, limit: int | None) -> Source:
-    """So many images of a source, drawn at random; None: all of them."""
+def _limited(source: Source, settings: DataSettings) -> Source:
+    """So many images of a source as the settings ask for, drawn at random."""
+    limit = settings.limit
     if limit is None or limit >= len(source):
         return source
-    order = torch.randperm(len(source), generator=generator(0, "limit"))[:limit]
+    draws = generator(settings.limit_seed or 0, "limit")
+    order = torch.randperm(len(source), generator=draws)[:limit]
     return Subset(source, order.sort().values.numpy())
 
 

@@ -27,17 +27,29 @@ class Pretrainable(Protocol):
 
 @runtime_checkable
 class OpponentCache(Protocol):
-    """Cache of what opponents have learned from images, for later runs on the same images."""
+    """Cache of what opponents have learned from images, for later runs on the same images.
+
+    Attributes:
+        seed: the run's seed, from which an opponent's draws before the first step follow.
+    """
+
+    seed: int
 
     def train(
-        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+        self,
+        pretraining: Pretrainable,
+        *,
+        name: str,
+        settings: Mapping[str, Settings],
+        seed: int = 0,
     ) -> None:
         """Train to the end, continuing an earlier training with the same settings if there is one.
 
         Args:
             pretraining: training to run; changed in place.
             name: what is learned, for messages and file names.
-            settings: everything besides the images that affects the result.
+            settings: everything besides the images and the seed that affects the result.
+            seed: of the pretraining's draws.
         """
 
 

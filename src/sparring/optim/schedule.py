@@ -59,7 +59,7 @@ def warmup_and_fraction(
             1 on the last unit.
     """
     unit = position.steps_per_epoch if per_epoch else 1
-    now, total = position.step // unit, max(position.num_steps // unit, 1)
+    now, total = position.step // unit, max(-(-position.num_steps // unit), 1)
     warmup = warmup_epochs * position.steps_per_epoch / unit
     if now < warmup:
         return (now + 1) / warmup if now + 1 < warmup else 1.0, 0.0

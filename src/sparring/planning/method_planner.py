@@ -71,7 +71,7 @@ class MethodPlanner:
         decided = decision(
             training,
             choose_device(training.device),
-            num_steps=training.epochs * steps_per_epoch,
+            num_steps=training.total_steps(steps_per_epoch),
             environment={},
         )
         return decided if training.compile == "auto" else training.compile

@@ -111,7 +111,7 @@ def plan(
         images=images.count,
         image_size=configs[0].image_size,
         batch_size=first.batch_size,
-        epochs=first.epochs,
+        epochs=first.total_epochs(steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
         num_steps=num_steps(configs[0], steps_per_epoch),
         device=_device_text(devices[0]),

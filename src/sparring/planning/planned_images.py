@@ -88,7 +88,10 @@ def open_planned_sample(
     config = config.changed(
         training={"image_size": resolved.training.image_size},
         encoder={"patch_size": resolved.encoder.patch_size},
-        data={"value_range": resolved.data.value_range},
+        data={
+            "value_range": resolved.data.value_range,
+            "limit_seed": resolved.data.limit_seed if config.data.limit is not None else None,
+        },
     )
     size = config.data.stored_size or config.image_size
     most = source.most_decoded

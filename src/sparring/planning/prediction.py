@@ -57,7 +57,7 @@ def _read_store(measurement: Measurement) -> int:
 
 def num_steps(config: RunConfig, steps_per_epoch: int) -> int:
     """Number of steps of the whole run, max_steps applied."""
-    planned = config.training.epochs * steps_per_epoch
+    planned = config.training.total_steps(steps_per_epoch)
     return min(planned, config.training.max_steps or planned)
 
 
@@ -91,7 +91,7 @@ def duration(
         num_steps: steps of the run, max_steps applied.
     """
     step = median(measurement.seconds) * training.batch_size / measurement.batch_size
-    every = training.monitor_epochs or max(1, training.epochs // 10)
+    every = training.look_epochs(steps_per_epoch)
     monitor_passes = -(-num_steps // (every * steps_per_epoch))
     epoch = _with_checkpoints(
         steps_per_epoch * step + measurement.monitor_seconds / every,

@@ -62,7 +62,7 @@ class ResourcePlan:
         images: number of images.
         image_size: side of the views in pixels.
         batch_size: images per step.
-        epochs: passes over the images.
+        epochs: passes over the images; the last one may be incomplete.
         steps_per_epoch: steps per epoch.
         num_steps: steps of the whole run; with max_steps, at most that many.
         device: name of the measured device.

@@ -67,15 +67,20 @@ class OpponentPretrainingTimer:
     """
 
     def __init__(self, kept: PretrainingCache, images: Images, *, steps: int) -> None:
-        self.seconds = 0.0
+        self.seconds, self.seed = 0.0, kept.seed
         self._kept, self._images, self._steps = kept, images, steps
 
     def train(
-        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+        self,
+        pretraining: Pretrainable,
+        *,
+        name: str,
+        settings: Mapping[str, Settings],
+        seed: int = 0,
     ) -> None:
         """Time a few pretraining steps, and add the estimated time of all missing ones to
         `seconds`."""
-        self._kept.recall(pretraining, name=name, settings=settings)
+        self._kept.recall(pretraining, name=name, settings=settings, seed=seed)
         missing, durations = pretraining.total - pretraining.done, []
         for _ in range(min(1 + self._steps, missing) if self._steps else 0):
             start = time.monotonic()

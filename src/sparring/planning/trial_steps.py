@@ -69,7 +69,7 @@ def run_trial_steps(
     watch, folder = StepTimer(memory, on_progress, first, last), RunFolder(request.folder)
     training = prepare(config, dataset, folder, backbone=request.backbone, listener=watch)
     game, free = training.game, usable_device_bytes(training.game.device)
-    kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache))
+    kept = PretrainingCache(dataset, cache=cache_folder(config.data.cache), seed=config.seed)
     timer = OpponentPretrainingTimer(kept, dataset, steps=request.pretraining_steps)
     # A sample has no time for the cost of a step with and without the opponent.
     heard = watch if request.whole_images is None else None
@@ -113,7 +113,7 @@ def _shortened(
     """
     training, batch = config.training, min(request.batch_size, num_images)
     steps_per_epoch = max(1, num_images // batch)
-    planned = training.epochs * steps_per_epoch
+    planned = training.total_steps(steps_per_epoch)
     first, last = step_window(
         min(planned, training.max_steps or planned), steps_per_epoch, request.steps
     )

@@ -23,10 +23,14 @@ HARMLESS = (
 )
 """Settings that change where and how fast a run computes, and not what."""
 
+OF_THE_SEED = ("seed", "data.limit_seed")
+"""Settings that tell runs of one method apart that are averaged."""
+
 _BUDGET = (
     "data.path",
     "data.limit",
     "training.epochs",
+    "training.num_steps",
     "training.batch_size",
     "training.image_size",
 )
@@ -91,9 +95,9 @@ def not_pooled(runs: Sequence[RunSummary], protocol: str | None) -> list[str]:
 
 
 def apart(one: RunSummary, other: RunSummary, protocol: str | None) -> list[str]:
-    """What but the seed tells two runs apart, and their scores of a protocol; empty for like and
+    """What but the seeds tells two runs apart, and their scores of a protocol; empty for like and
     like."""
-    found = [name for name in _unequal(one.config, other.config) if name != "seed"]
+    found = [name for name in _unequal(one.config, other.config) if name not in OF_THE_SEED]
     if one.steps != other.steps:
         found.append(f"steps made ({_count(one.steps)} and {_count(other.steps)})")
     return [*found, *(scored_apart(one, other, protocol) if protocol is not None else ())]

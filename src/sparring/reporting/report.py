@@ -119,7 +119,8 @@ def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, str]]:
 
 def _length(run: RunSummary) -> str:
     """Steps that were made, of those that were planned."""
-    epochs = run.config.get("training", {}).get("epochs")
+    training = run.config.get("training", {})
+    epochs = None if training.get("num_steps") else training.get("epochs")
     planned, plan = run.planned_steps, f"{epochs} epochs" if epochs is not None else ""
     if run.steps is None:
         return f"{plan} planned" if plan else ""

@@ -12,13 +12,21 @@ from sparring.evaluation.catalogue import (
     worse_than_start,
 )
 from sparring.reporting.gallery import HardestNegatives, Retrieval
-from sparring.reporting.pools import HARMLESS, not_pooled, pools
+from sparring.reporting.pools import HARMLESS, OF_THE_SEED, not_pooled, pools
 from sparring.reporting.summary import RunSummary, Score
 from sparring.training.encoder_names import start_phrase
 from sparring.training.metrics import alarm
 
 # Settings that may differ in a fair comparison: what is compared, and the seed.
-_NOT_A_CONFOUNDER = ("method", "opponent", "seed", "players.bank", "bank", "queue", *HARMLESS)
+_NOT_A_CONFOUNDER = (
+    "method",
+    "opponent",
+    *OF_THE_SEED,
+    "players.bank",
+    "bank",
+    "queue",
+    *HARMLESS,
+)
 
 
 def headline(runs: Sequence[RunSummary]) -> list[str]:

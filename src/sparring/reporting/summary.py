@@ -86,8 +86,9 @@ class RunSummary:
     def planned_steps(self) -> int | None:
         """Steps of the whole run; None if they are not known."""
         planned, training = self.environment.get("planned_steps"), self.config.get("training", {})
-        if isinstance(planned, int):
-            return planned
+        for known in (planned, training.get("num_steps")):
+            if isinstance(known, int):
+                return known
         # A run of version 0.1 has recorded its epochs, to four digits.
         step, epoch, epochs = self.last("step"), self.last("epoch"), training.get("epochs")
         if step is None or not epoch or not isinstance(epochs, int):

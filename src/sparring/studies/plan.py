@@ -7,13 +7,15 @@ it from a TOML file; in Python it is `sparring.Study(...)`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sparring.config import Settings, Tree
 from sparring.errors import unknown_name
 
 Role: TypeAlias = Literal["game", "twin", "control"]
 Budget: TypeAlias = Literal["images", "time"]
+Allowed: TypeAlias = Literal["one seed", "seen test set", "unequal budgets", "unequal twins"]
+"""What a plan is refused for unless it says that it means it; every output then says so too."""
 
 
 class Tuning(Settings):
@@ -112,6 +114,23 @@ class Study(Settings):
     """Threads of each run; bits depend on it."""
     device: str = "auto"
     """Device of each run: auto, cpu, cuda."""
+    allowed: tuple[Allowed, ...] = ()
+    """Faults for which the plan would be refused, and which it has on purpose."""
+
+    def __init__(self, **fields: Any) -> None:
+        """Study of these fields, by name.
+
+        Raises:
+            ConfigError: for a field or value that is not accepted, in one line.
+        """
+        try:
+            super().__init__(**fields)
+        except ValidationError:
+            type(self).build(fields)
+            raise
+
+    # Else `build`, which validates without it, would come back here.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @field_validator("seeds", mode="before")
     @classmethod

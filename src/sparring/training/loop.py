@@ -92,7 +92,7 @@ class Training:
     @property
     def num_steps(self) -> int:
         """Number of steps of the planned run, on which schedules are based."""
-        return self.config.training.epochs * self.loader.steps_per_epoch
+        return self.config.training.total_steps(self.loader.steps_per_epoch)
 
     @property
     def last_step(self) -> int:
@@ -264,8 +264,9 @@ class Training:
     def _record(self, metrics: Metrics, file: MetricsFile | None) -> bool:
         """Record a step if it is time, and return whether the monitor looks after it."""
         is_last = self.step + 1 == self.last_step
-        epochs = self.config.training.monitor_epochs or max(1, self.config.training.epochs // 10)
-        is_look = (self.step + 1) % (epochs * self.loader.steps_per_epoch) == 0 or is_last
+        epoch = self.loader.steps_per_epoch
+        every = self.config.training.look_epochs(epoch) * epoch
+        is_look = (self.step + 1) % every == 0 or is_last
         if not (is_look or self.step % self.config.training.log_steps == 0):
             return False
         self._stop_if_diverged()  # in all processes, which see equal losses

@@ -19,8 +19,8 @@ IMAGE_SIZES = (32, 64, 96, 224)
 def open_images(
     config: RunConfig, data: ImageData, listener: Listener | None
 ) -> tuple[RunConfig, Dataset]:
-    """Configuration with a resolved image size, size of patches and range of values; and the data
-    set.
+    """Configuration with a resolved image size, size of patches, range of values and draw; and the
+    data set.
 
     Args:
         config: configuration of the run.
@@ -29,6 +29,8 @@ def open_images(
     """
     if is_stream(config.data, data):
         return _open_stream(config, data, listener)
+    if config.data.limit is not None and config.data.limit_seed is None:
+        config = config.changed(data={"limit_seed": config.seed})
     source = open_source(
         data, cache=config.data.cache, progress=counter("indexing shards", listener)
     )

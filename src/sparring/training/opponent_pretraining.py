@@ -32,16 +32,25 @@ class PretrainingCache:
         dataset: images to train on.
         cache: folder of the stored results.
         listener: receives the expected time in advance.
+        seed: the run's.
     """
 
-    def __init__(self, dataset: Dataset, *, cache: Path, listener: Listener | None = None) -> None:
-        self.dataset = dataset
+    def __init__(
+        self, dataset: Dataset, *, cache: Path, listener: Listener | None = None, seed: int = 0
+    ) -> None:
+        self.dataset, self.seed = dataset, seed
         self._cache, self._listener = cache, listener
 
     def train(
-        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+        self,
+        pretraining: Pretrainable,
+        *,
+        name: str,
+        settings: Mapping[str, Settings],
+        seed: int = 0,
     ) -> None:
-        """Train to the end, continuing an earlier training with the same settings if there is one.
+        """Train to the end, continuing an earlier training with the same settings and seed if there
+        is one.
 
         Raises:
             KeyboardInterrupt: after a signal of `interrupt.SIGNALS`, once the current state is
@@ -49,8 +58,8 @@ class PretrainingCache:
             TrainingError: if a loss or a value to be stored is not finite; what was stored before
                 is kept.
         """
-        path = self._path(name, settings)
-        was_there = self.recall(pretraining, name=name, settings=settings)
+        path = self._path(name, settings, seed)
+        was_there = self.recall(pretraining, name=name, settings=settings, seed=seed)
         if pretraining.done >= pretraining.total:
             if was_there:
                 self._report(
@@ -68,11 +77,16 @@ class PretrainingCache:
             raise KeyboardInterrupt
 
     def recall(
-        self, pretraining: Pretrainable, *, name: str, settings: Mapping[str, Settings]
+        self,
+        pretraining: Pretrainable,
+        *,
+        name: str,
+        settings: Mapping[str, Settings],
+        seed: int = 0,
     ) -> bool:
-        """Restore the state of an earlier training with these settings on these images; returns
-        whether there was one."""
-        path = self._path(name, settings)
+        """Restore the state of an earlier training with these settings and this seed on these
+        images; returns whether there was one."""
+        path = self._path(name, settings, seed)
         state = distributed.share(_read(path) if distributed.is_main() else None)
         if state is not None:
             pretraining.restore(state)
@@ -103,13 +117,16 @@ class PretrainingCache:
                 )
         _write(path, name, pretraining)
 
-    def _path(self, name: str, settings: Mapping[str, Settings]) -> Path:
-        return self._cache / "learned" / f"{name}-{self._key(settings)}.pt"
+    def _path(self, name: str, settings: Mapping[str, Settings], seed: int) -> Path:
+        return self._cache / "learned" / f"{name}-{self._key(settings, seed)}.pt"
 
-    def _key(self, settings: Mapping[str, Settings]) -> str:
+    def _key(self, settings: Mapping[str, Settings], seed: int) -> str:
         chosen = {name: part.model_dump(mode="json") for name, part in settings.items()}
+        # What was learned before seeds had a part in the key was learned with seed 0.
+        seeds = [seed] if seed else []
         text = json.dumps(
-            [VERSION, self.dataset.content_fingerprint, self.dataset.size, chosen], sort_keys=True
+            [VERSION, self.dataset.content_fingerprint, self.dataset.size, chosen, *seeds],
+            sort_keys=True,
         )
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -105,7 +105,10 @@ def pretrain_opponent(
         if listener is not None:
             listener.report(cost)
     kept = PretrainingCache(
-        training.dataset, cache=cache_folder(config.data.cache), listener=listener
+        training.dataset,
+        cache=cache_folder(config.data.cache),
+        listener=listener,
+        seed=config.seed,
     )
     game.method.pretrain_opponent(
         training.dataset, kept if cache is None else cache, device=game.device
@@ -222,7 +225,8 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     left_out = f"; {bad:,} unreadable files left out, see quarantine.txt" if bad else ""
     plan = (
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
-        f"{_counted(config.training.epochs, 'epoch')} of {_counted(steps, 'step')}"
+        f"{config.training.length()}{' in epochs' if config.training.num_steps else ''} of "
+        f"{_counted(steps, 'step')}"
     )
     resident = dataset.resident if isinstance(dataset, StoredDataset) else None
     where = "" if resident is None else f", kept on {resident.device}"

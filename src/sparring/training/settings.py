@@ -30,6 +30,10 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(default=100, ge=1)
     """Number of passes over the images."""
+    num_steps: int | None = Field(default=None, ge=1)
+    """Number of steps of the whole run, at whose end schedules end, in place of `epochs`, such as
+    for runs of equal time; the last epoch may then be incomplete. Warm-ups and the like stay in
+    epochs. None: as many as the epochs have."""
     max_steps: int | None = Field(default=None, ge=1)
     """Number of steps after which the run stops, with the schedules of the whole run, as a trial;
     None: all steps."""
@@ -88,6 +92,28 @@ class TrainingSettings(Settings):
     keep_checkpoints: int = Field(default=2, ge=1)
     """Number of checkpoints that are kept: the last one, and those before it as `step-N.pt`, which
     are used if the last one is damaged."""
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Number of steps of the whole planned run, on which schedules are based."""
+        return self.num_steps or self.epochs * steps_per_epoch
+
+    def total_epochs(self, steps_per_epoch: int) -> int:
+        """Number of epochs of the whole planned run; the last one may be incomplete."""
+        return -(-self.total_steps(steps_per_epoch) // steps_per_epoch)
+
+    def look_epochs(self, steps_per_epoch: int) -> int:
+        """Number of epochs between two looks of the monitor."""
+        return self.monitor_epochs or max(1, self.total_epochs(steps_per_epoch) // 10)
+
+    def length(self) -> str:
+        """Length of the planned run in words.
+
+        Example:
+            >>> TrainingSettings(epochs=1).length(), TrainingSettings(num_steps=1200).length()
+            ('1 epoch', '1,200 steps')
+        """
+        number, what = (self.num_steps, "step") if self.num_steps else (self.epochs, "epoch")
+        return f"{number:,} {what}{'s' * (number != 1)}"
 
     @model_validator(mode="after")
     def _require_kept_score(self) -> Self:
@@ -163,6 +189,7 @@ class RunConfig(Settings):
         general = {key: value for key, value in tree.items() if key in general_keys}
         if is_stored:
             general["encoder"] = with_own_patches(general.get("encoder", {}))
+            general["data"] = _with_own_draw(general.get("data", {}))
         rest = {key: value for key, value in tree.items() if key not in general}
         if not is_open:
             _refuse_unknown(rest, [*own.model_fields, *sections], general=general_keys)
@@ -215,6 +242,13 @@ class RunConfig(Settings):
         registry.method_class(self.method)
         for name in self.opponent:
             registry.opponent_class(name)
+
+
+def _with_own_draw(stored: Mapping[str, Any]) -> Tree:
+    """Section `data` of a stored run that says how its images were drawn. Older versions did not
+    store it: they drew with seed 0, whatever the run's."""
+    is_drawn = stored.get("limit") is not None and not stored.get("streaming")
+    return {"limit_seed": 0, **stored} if is_drawn else dict(stored)
 
 
 def _section(settings: type[Settings], given: Any, key: str) -> Settings:

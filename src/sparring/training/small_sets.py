@@ -66,7 +66,7 @@ def cautions(
             "images; learning rates stay as they are (by the linear rule the encoder's would be "
             f"{rate:.2g})"
         )
-    if training.max_steps is None and (steps := training.epochs * steps_per_epoch) < FEW_STEPS:
+    if training.max_steps is None and (steps := training.total_steps(steps_per_epoch)) < FEW_STEPS:
         lines.append(
             f"only {steps:,} step{'s' * (steps > 1)}: an encoder learns little in fewer than about "
             f"{FEW_STEPS:,}, which here are --epochs {-(-FEW_STEPS // steps_per_epoch):,}"

@@ -131,7 +131,9 @@ def continued_settings(config: RunConfig, *, data: ImageData | None) -> Tree:
     other: Tree = {}
     if data is not None:
         streaming = config.data.streaming and is_address(data)
-        other = {"data": {"limit": None, "num_images": None, "streaming": streaming}}
+        other = {
+            "data": {"limit": None, "limit_seed": None, "num_images": None, "streaming": streaming}
+        }
     return merged(config.tree(), {"training": {"max_steps": None}}, other)
 
 
@@ -238,11 +240,10 @@ def _taken(start: Start, training: Training, *, forgotten: Sequence[str]) -> str
     which = f" ({start.chosen_by})" if start.chosen_by else ""
     kept = "kept" if start.keeps_optimizer else "not kept"
     parts = [name for name in _parts(training.game.method) if name not in forgotten]
-    epochs = config.training.epochs
     clauses = [
         f"from {start.folder.path} at step {start.step:,}{which}: {', '.join(parts)}",
         f"optimiser state {kept}",
-        f"schedule fresh over {epochs:,} epoch{'s' * (epochs != 1)}",
+        f"schedule fresh over {config.training.length()}",
         f"seed {config.seed}",
     ]
     if config.training.image_size != before.training.image_size:

@@ -154,8 +154,12 @@ def open_sets(data: EvaluationData, task: DetectionTask) -> DetectionSets:
         )
     rows = []
     for which, images, chosen in (
-        ("training", train_set, _limited(learned, limits[0])),
-        ("test", test_set, _limited(list(range(len(test_set))), limits[1])),
+        ("training", train_set, _limited(learned, limits[0], seed=data.seed)),
+        (
+            "test",
+            test_set,
+            _limited(list(range(len(test_set))), limits[1], seed=data.split_seed),
+        ),
     ):
         look = partial(_look, images, with_masks=task.has_masks)
         rows.append(list(readable(chosen, look, what=f"{which} images", data=data)))
@@ -198,10 +202,10 @@ def _oddities(which: str, images: AnnotatedImages) -> list[str]:
     return lines
 
 
-def _limited(rows: list[int], limit: int | None) -> list[int]:
+def _limited(rows: list[int], limit: int | None, *, seed: int) -> list[int]:
     if limit is None or limit >= len(rows):
         return rows
-    order = torch.randperm(len(rows), generator=generator(0, "limit"))[:limit].sort().values
+    order = torch.randperm(len(rows), generator=generator(seed, "limit"))[:limit].sort().values
     return [rows[place] for place in order.tolist()]
 
 

@@ -106,10 +106,12 @@ class Experiment:
     def config(self, method: str, count: int, seed: int) -> RunConfig:
         """Configuration of one pretraining."""
         config = self.configs[method]
-        epochs, batch = self.settings.epochs or config.training.epochs, config.training.batch_size
+        batch = config.training.batch_size
+        planned = config.training.total_epochs(self.counts[-1] // batch)
+        epochs = self.settings.epochs or planned
         if self.settings.fixed == "steps":
             epochs = max(1, round(epochs * (self.counts[-1] // batch) / (count // batch)))
-        return config.changed(seed=seed, training={"epochs": epochs})
+        return config.changed(seed=seed, training={"epochs": epochs, "num_steps": None})
 
     def pretrained(self, method: str, count: int, seed: int) -> Pretrained:
         """One pretraining, in its own folder."""

@@ -258,8 +258,7 @@ def _note(evaluated: EvaluatedEncoder, settings: DomainsSettings, data: Evaluati
         return (
             "the run's own encoder, which may have seen the held-out domains' images without labels"
         )
-    epochs = run_config(data, epochs=settings.epochs).training.epochs
-    length = f"{epochs} epoch{'s' * (epochs > 1)} each"
+    length = f"{run_config(data, epochs=settings.epochs).training.length()} each"
     return (
         f"pretrained anew for each held-out domain, without its images, {length}; the run's own "
         "encoder plays no part"

@@ -89,7 +89,8 @@ def run_config(
             f"{start.get('run')} at step {start.get('step')}; give it that run, or one trained "
             "without --from"
         )
-    changes: Tree = {"training": {"epochs": epochs}} if epochs is not None else {}
+    length = {"epochs": epochs, "num_steps": None}
+    changes: Tree = {"training": length} if epochs is not None else {}
     if seed is not None:
         changes["seed"] = seed
     return data.config.changed(**changes)
@@ -147,7 +148,13 @@ def _plain(config: RunConfig, data: EvaluationData) -> RunConfig:
             "train the run with a model of timm"
         )
     return config.changed(
-        data={"path": "", "limit": None, "streaming": False, "num_images": None},
+        data={
+            "path": "",
+            "limit": None,
+            "limit_seed": None,
+            "streaming": False,
+            "num_images": None,
+        },
         training={"device": str(data.device), "sync_batch_norm": False},
     )
 

@@ -215,8 +215,8 @@ def _seen(
 
     if train is not test:
         return (
-            look(train, _at_most(range(len(train)), most_train), "training "),
-            look(test, _at_most(range(len(test)), most_test), "test "),
+            look(train, _at_most(range(len(train)), most_train, seed=data.seed), "training "),
+            look(test, _at_most(range(len(test)), most_test, seed=data.split_seed), "test "),
             "all test images",
         )
     seen = look(train, range(len(train)), "")
@@ -229,8 +229,11 @@ def _seen(
     order = torch.randperm(len(rows), generator=generated).tolist()
     held_out = max(1, round(HELD_OUT_SHARE * len(rows)))
     kept, scored = (
-        {rows[place]: seen[rows[place]] for place in _at_most(sorted(places), limit)}
-        for places, limit in ((order[held_out:], most_train), (order[:held_out], most_test))
+        {rows[place]: seen[rows[place]] for place in _at_most(sorted(places), limit, seed=seed)}
+        for places, limit, seed in (
+            (order[held_out:], most_train, data.seed),
+            (order[:held_out], most_test, data.split_seed),
+        )
     )
     tested_on = (
         f"{HELD_OUT_SHARE:.0%} of the images, held out because training and test images are the "
@@ -248,13 +251,12 @@ def _opened(data: EvaluationData, given: ImageData | Source, which: str) -> Segm
         raise DataError(f"{which}: {error}") from None
 
 
-def _at_most(rows: Sequence[int], limit: int | None) -> tuple[int, ...]:
-    """At most so many of the rows, drawn at random with a fixed seed."""
+def _at_most(rows: Sequence[int], limit: int | None, *, seed: int) -> tuple[int, ...]:
+    """At most so many of the rows, drawn at random."""
     if limit is None or len(rows) <= limit:
         return tuple(rows)
-    chosen: list[int] = (
-        torch.randperm(len(rows), generator=generator(0, "limit"))[:limit].sort().values.tolist()
-    )
+    order = torch.randperm(len(rows), generator=generator(seed, "limit"))
+    chosen: list[int] = order[:limit].sort().values.tolist()
     return tuple(rows[place] for place in chosen)
 
 

@@ -116,6 +116,7 @@ class GeneratorPair(Opponent):
         self.pair = Pair(settings.generator, image_size=size)
         self.discriminator = Discriminator(settings.generator, image_size=size)
         self.album = Album(image_size=size)
+        # Until `pretrain_opponent`, which begins with the run's seed.
         self.pair.begin(self.pair.first, noise=settings.init_noise, seed=0)
         self._last: Metrics = {}  # of the generators' last update, logged until the next
         self._supply = Supply(self.pair, settings)
@@ -140,13 +141,14 @@ class GeneratorPair(Opponent):
         self.method.pretrain_opponent(images, cache, device=device)
         if s.disarmed == "real-views":
             return
+        seed = cache.seed if s.pretraining_seed is None else s.pretraining_seed
         size = self.encoder.backbone.image_size
-        pretraining = Pretraining(s.generator, s.pretraining, s.judge, image_size=size, seed=0)
+        pretraining = Pretraining(s.generator, s.pretraining, s.judge, image_size=size, seed=seed)
         pretraining.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decisive = {"generator": s.generator, "judge": s.judge, "pretraining": s.pretraining}
-        cache.train(pretraining, name="generator", settings=decisive)
+        cache.train(pretraining, name="generator", settings=decisive, seed=seed)
         pretraining.settle()
-        self.pair.begin(pretraining.average, noise=s.init_noise, seed=0)
+        self.pair.begin(pretraining.average, noise=s.init_noise, seed=cache.seed)
         self.discriminator.load_state_dict(pretraining.discriminator.state_dict())
         self.album.learn(images)
 

@@ -84,6 +84,10 @@ class GeneratorPairSettings(Settings):
     generator: GeneratorSettings = GeneratorSettings()
     judge: JudgeSettings = JudgeSettings()
     pretraining: PretrainingSettings = PretrainingSettings()
+    pretraining_seed: int | None = Field(default=None, ge=0)
+    """Seed of the generator's training on the images, which is done once per seed and set of
+    images; None: the run's. One number for all runs shares one generator, which saves its training
+    and hides how much scores vary with it."""
     players: GeneratorPairPlayers = GeneratorPairPlayers()
     real_only: float = Field(default=0.1, ge=0, lt=1)
     """Share of the run in which the encoder sees only real images; then the joint training

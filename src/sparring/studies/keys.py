@@ -1,0 +1,106 @@
+"""Key of a run: equal keys mean equal runs, in whatever study and wherever the images lie."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sparring.config import Tree, leaves
+from sparring.evaluation.catalogue import choose
+from sparring.methods import registry
+from sparring.methods.plugins import is_reference
+from sparring.studies.contents import Contents
+from sparring.studies.plan import Study
+from sparring.training.settings import RunConfig
+
+WITHOUT_EFFECT = {
+    "data.path",
+    "data.cache",
+    "data.workers",
+    "data.max_bad_share",
+    "training.checkpoint_minutes",
+    "training.compare_steps",
+    "training.keep_checkpoints",
+}
+"""Settings that change no result. Intervals of records and looks do count: they are part of what is
+kept of a run."""
+VERSIONS = ("sparring", "torch")
+"""Packages whose versions decide the bits."""
+
+
+def run_key(study: Study, config: RunConfig, contents: Contents) -> str:
+    """Hash of everything that decides a run's result and its scores.
+
+    The configuration, images and labels by content, protocols with their settings, threads, and the
+    versions of the library and of PyTorch. Not the number of a device, and not whether `auto` finds
+    a CUDA device: results then differ by rounding, and the run's environment tells it.
+
+    Args:
+        study: plan of the study.
+        config: configuration of the run, before its images are opened.
+        contents: images of the study.
+    """
+    content = contents.training(config.data)
+    decisive = {
+        "settings": _settings(config, content.count),
+        "images": content.fingerprint,
+        "tests": {one.name: contents.test(one) for one in study.tests},
+        "protocols": _protocols(study),
+        "threads": study.threads,
+        "versions": {name: _version(name) for name in VERSIONS},
+    }
+    text = json.dumps(decisive, sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _settings(config: RunConfig, count: int | None) -> Tree:
+    """Settings that change results, by their dotted names."""
+    found = {name: value for name, value in leaves(config.tree()) if name not in WITHOUT_EFFECT}
+    found["training.device"] = config.training.device.partition(":")[0]
+    found["method"] = _class("method", config.method)
+    found["opponent"] = [_class("opponent", name) for name in config.opponent]
+    if config.encoder.weights is not None:
+        found["encoder.weights"] = _weights(config.encoder.weights)
+    if config.data.limit is not None and config.data.limit_seed is None:
+        found["data.limit_seed"] = config.seed
+    if count is not None:
+        found |= _length(config, count)
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _length(config: RunConfig, count: int) -> Mapping[str, object]:
+    """Total number of steps in place of epochs: both ways to give a length are the same run."""
+    images = min(count, config.data.limit or count)
+    per_epoch = images // config.training.batch_size
+    if not per_epoch:
+        return {}
+    steps = config.training.total_steps(per_epoch)
+    return {"training.epochs": None, "training.num_steps": steps}
+
+
+def _class(kind: registry.Kind, name: str) -> str:
+    """Name of a method or opponent; of a given class its own name and the hash of its file."""
+    if not is_reference(name):
+        return name
+    return f"{name.rpartition(':')[2]} {registry.source_hash(kind, name)}"
+
+
+def _weights(place: str) -> str:
+    """Weights by content, if they are in a file."""
+    path = Path(place).expanduser()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else place
+
+
+def _protocols(study: Study) -> Mapping[str, Any]:
+    """Every protocol with all its settings."""
+    chosen = choose(study.protocols, study.protocol_settings)
+    return {one.name: one.settings.model_dump(mode="json") for one in chosen}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

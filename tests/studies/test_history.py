@@ -1,0 +1,167 @@
+"""The plan is written once; what changes later is recorded, told, and kept apart."""
+
+from pathlib import Path
+
+import pytest
+from made_studies import made_results, made_study
+from small_studies import changed, photos, small_study
+
+from sparring.errors import RunError
+from sparring.studies import history
+from sparring.studies.folder import StudyFolder
+from sparring.studies.ordering import orders
+from sparring.studies.plan import Study
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    """Folder of a study that is not there yet."""
+    return StudyFolder(tmp_path / "study")
+
+
+def with_records(folder: StudyFolder, study: Study) -> None:
+    """Write the records of some runs."""
+    for record in made_results(study).records:
+        folder.write_record(record)
+
+
+def test_the_plan_is_written_so_that_it_can_be_read_again(folder: StudyFolder) -> None:
+    study = made_study(looks=[5, 8], seeds=8, epochs=None)
+    assert history.written(folder, study) == ()
+    assert history.read_study(folder) == study
+    text = folder.plan.read_text()
+    assert "margin = 0.5" in text
+    assert "disarmed" in text
+    when, sha256 = history.first_written(folder)
+    assert when[:2] == "20"
+    assert len(sha256) == 64
+
+
+def test_the_same_plan_again_goes_on_without_a_change(folder: StudyFolder) -> None:
+    study = made_study()
+    history.written(folder, study)
+    before = folder.plan.read_bytes(), folder.history.read_bytes()
+    assert history.written(folder, study) == ()
+    assert (folder.plan.read_bytes(), folder.history.read_bytes()) == before
+    assert history.changes(folder) == ()
+
+
+def test_a_change_is_recorded_with_both_values_and_whether_runs_existed(
+    folder: StudyFolder,
+) -> None:
+    study = made_study(seeds=2)
+    history.written(folder, study)
+    history.written(folder, changed(study, margin=1.0))
+    with_records(folder, study)
+    now = history.written(folder, changed(study, margin=1.0, seeds=3))
+    assert [one.what for one in now] == ["seeds: [0, 1] became [0, 1, 2]"]
+    found = history.changes(folder)
+    assert [one.what for one in found] == ["margin: 0.5 became 1.0", *(one.what for one in now)]
+    assert [one.num_records for one in found] == [0, 6]
+    assert str(found[0]).endswith("before any run had ended)")
+    assert "after 6 runs had ended" in str(found[1])
+
+
+def test_another_primary_contrast_and_other_arms_are_told_by_name(folder: StudyFolder) -> None:
+    study = made_study(contrasts=[{"first": "adco", "second": "mocov2", "is_primary": True}])
+    history.written(folder, study)
+    tree = dict(study.tree())
+    tree["contrasts"] = [{"first": "adco", "second": "adco/queue", "is_primary": True}]
+    tree["arms"] = [
+        *tree["arms"][:2],
+        {**tree["arms"][2], "settings": {"queue": {"size": 512}}},
+        {"name": "simclr", "method": "simclr", "role": "control"},
+    ]
+    history.written(folder, Study.build(tree))
+    found = [one.what for one in history.changes(folder)]
+    assert found[0].startswith("arm 'simclr' was added: ")
+    assert found[1] == "arm 'mocov2', settings.queue.size: 512 was added"
+    assert found[2].startswith("contrast 'adco minus mocov2' was taken out")
+    assert found[3].startswith("contrast 'adco minus adco/queue' was added")
+
+
+def test_a_plan_that_was_edited_by_hand_is_noticed(folder: StudyFolder) -> None:
+    study = made_study()
+    history.written(folder, study)
+    folder.plan.write_text(folder.plan.read_text().replace("margin = 0.5", "margin = 2.0"))
+    (told,) = history.changes(folder)
+    assert told.by_hand
+    assert told.what == "margin: 0.5 became 2.0"
+    history.written(folder, history.read_study(folder))
+    (kept,) = history.changes(folder)
+    assert (kept.what, kept.by_hand) == (told.what, True)
+
+
+def test_going_back_from_an_edit_by_hand_is_a_second_change(folder: StudyFolder) -> None:
+    study = made_study()
+    history.written(folder, study)
+    folder.plan.write_text(folder.plan.read_text().replace("margin = 0.5", "margin = 2.0"))
+    history.written(folder, study)
+    assert [one.what for one in history.changes(folder)] == [
+        "margin: 0.5 became 2.0",
+        "margin: 2.0 became 0.5",
+    ]
+
+
+def test_a_field_that_an_older_version_lacked_is_no_change(folder: StudyFolder) -> None:
+    study = made_study()
+    history.written(folder, study)
+    text = folder.history.read_text()
+    assert '"margin": 0.5' in text
+    folder.history.write_text(text.replace('"margin": 0.5,', ""))
+    assert history.written(folder, study) == ()
+
+
+def test_records_of_before_a_change_of_settings_are_left_out(
+    tmp_path: Path, folder: StudyFolder
+) -> None:
+    study = small_study(photos(tmp_path), seeds=1)
+    history.written(folder, study)
+    made = orders(study, folder)
+    history.note_orders(folder, made)
+    keys = {one.name: one.key for one in made}
+    records = [
+        type(one)(**{**vars(one), "key": keys[one.name]}) for one in made_results(study).records
+    ]
+    assert history.current(folder, records) == tuple(records)
+    tree = dict(study.tree())
+    tree["arms"][2]["settings"] = {"queue": {"size": 64}}
+    other = Study.build(tree)
+    history.written(folder, other)
+    history.note_orders(folder, orders(other, folder))
+    assert [one.name.arm for one in history.current(folder, records)] == ["adco", "adco/queue"]
+    # Another margin changes no run.
+    history.written(folder, changed(other, margin=2.0))
+    history.note_orders(folder, orders(changed(other, margin=2.0), folder))
+    assert len(history.current(folder, records)) == 2
+
+
+def test_seconds_of_an_arm_with_other_settings_have_to_be_measured_again(
+    folder: StudyFolder,
+) -> None:
+    study = made_study()
+    seconds = {arm.name: 0.5 for arm in study.arms}
+    history.written(folder, study, step_seconds=seconds)
+    assert history.step_seconds(folder, study) == seconds
+    tree = dict(study.tree())
+    tree["arms"][2]["settings"] = {"queue": {"size": 64}}
+    other = Study.build(tree)
+    assert history.step_seconds(folder, other) == {"adco": 0.5, "adco/queue": 0.5}
+    history.written(folder, other, step_seconds={**seconds, "mocov2": 0.7})
+    assert history.step_seconds(folder, other)["mocov2"] == 0.7
+
+
+def test_what_cannot_be_read_is_told_in_one_line(folder: StudyFolder) -> None:
+    with pytest.raises(RunError, match="is not a study"):
+        history.read_study(folder)
+    assert history.changes(folder) == ()
+    history.written(folder, made_study())
+    folder.history.write_text("[]")
+    with pytest.raises(RunError, match=r"history\.json is damaged"):
+        history.changes(folder)
+    folder.history.unlink()
+    with pytest.raises(RunError, match="nobody can tell whether the plan was changed"):
+        history.written(folder, made_study())
+    folder.plan.write_text("seeds = 'many'")
+    with pytest.raises(RunError, match=r"plan\.toml: .*; put the plan back"):
+        history.read_study(folder)
