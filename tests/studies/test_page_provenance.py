@@ -1,5 +1,6 @@
 """The section on how a study was made: commands that repeat a run, plan, runs, environment."""
 
+import hashlib
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from page_views import Checked, view_of
 
 from sparring.command.options import settings_tree
 from sparring.config import Tree, merged
+from sparring.studies import history
 from sparring.studies.folder import StudyFolder
 from sparring.studies.page.commands import evaluate_commands, in_lines, train_command
 from sparring.studies.page.environments import entries
@@ -215,6 +217,45 @@ def test_the_plan_in_the_folder_is_shown_as_it_was_written(view: PageView) -> No
     assert "data = &quot;photos&quot;" in section(view)
     view.folder.plan.write_text("# as it was written <down>\n")
     assert "# as it was written &lt;down&gt;" in section(view)
+
+
+def test_the_time_and_the_hash_of_the_plan_are_shown_and_later_changes_marked(
+    view: PageView,
+) -> None:
+    history.written(view.folder, view.study)
+    digest = hashlib.sha256(view.folder.plan.read_bytes()).hexdigest()
+    page = section(view)
+    assert digest in page
+    assert "was not changed since" in page
+    history.written(view.folder, made_study(margin=0.25))
+    page = section(view)
+    assert digest in page  # of the plan as it was first written
+    assert "It was changed later, in 1 place" in page
+    assert "margin: 0.5 became 0.25" in page
+
+
+def test_a_damaged_history_is_a_sentence(view: PageView) -> None:
+    history.written(view.folder, view.study)
+    view.folder.history.write_text("{")
+    assert "Whether the plan was changed is not known" in section(view)
+
+
+def test_what_the_arms_of_a_seed_share_is_listed(view: PageView) -> None:
+    page = section(view)
+    assert "What the runs of one seed share" in page
+    assert "First weights of the backbone: the same for all arms of a seed" in page
+    assert "The same for all seeds" not in page
+    fixed = made_study(settings={"data": {"limit": 100, "limit_seed": 0}})
+    assert "The same for all seeds: data.limit_seed=0." in section(
+        view_of(made_results(fixed), view.folder)
+    )
+
+
+def test_a_method_that_is_not_there_is_told(view: PageView) -> None:
+    tree = made_study().tree()
+    tree["arms"][2]["method"] = "no_such_package.module:Method"
+    page = section(view_of(made_results(Study.build(tree)), view.folder))
+    assert "What the arms of a seed share cannot be told here" in page
 
 
 def test_a_study_without_any_run_has_its_plan_and_commands(tmp_path: Path) -> None:

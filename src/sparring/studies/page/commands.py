@@ -7,9 +7,9 @@ from pathlib import Path
 from sparring.config import Tree, leaves, merged, toml_text
 from sparring.errors import SparringError
 from sparring.reporting.pools import HARMLESS
+from sparring.studies.configs import arm_config, recipe_of
 from sparring.studies.plan import Arm, ScoredSet, Study
 from sparring.studies.records import RunRecord
-from sparring.training.configure import configure, recipes
 
 LINE = 84
 """Letters to a line of a command."""
@@ -27,12 +27,12 @@ def train_command(study: Study, arm: Arm, record: RunRecord | None = None) -> st
             the share of the images, is set too. None: the first seed of the plan.
     """
     seed = study.seeds[0] if record is None else record.name.seed
-    recipe, settings = _recipe(study, arm), merged(study.settings, arm.settings)
+    recipe, settings = recipe_of(study, arm), merged(study.settings, arm.settings)
     options: Tree = {"method": arm.method, "recipe": recipe, "epochs": study.epochs, "seed": seed}
     options["device"] = None if study.device == "auto" else study.device
     changed = dict(leaves(settings))
     if record is not None:
-        changed |= _besides(study, arm, {**options, "settings": settings}, record.config)
+        changed |= _besides(study, arm, record)
     words = [f"OMP_NUM_THREADS={study.threads}", "sparring", "train", "--data", study.data]
     for name, value in options.items():
         words += [f"--{name}", str(value)] if value is not None else []
@@ -79,25 +79,17 @@ def in_lines(words: Sequence[str]) -> str:
     return " \\\n".join(lines)
 
 
-def _recipe(study: Study, arm: Arm) -> str | None:
-    """Recipe of an arm: its own, the study's, or the small one of its method if there is one."""
-    small = f"{arm.method}-small"
-    return arm.recipe or study.recipe or (small if small in recipes() else None)
-
-
-def _besides(
-    study: Study, arm: Arm, options: Mapping[str, object], config: Tree
-) -> dict[str, object]:
-    """Settings of a run's configuration that the options alone would not give; none if they give
+def _besides(study: Study, arm: Arm, record: RunRecord) -> dict[str, object]:
+    """Settings of a run's configuration that the plan alone would not give; none if the plan gives
     no configuration here, as without the package of a method."""
     try:
-        found = configure(study.data, opponent=list(arm.opponent) or None, **options)  # type: ignore[arg-type]
+        found = arm_config(study, arm, seed=record.name.seed)
     except SparringError:
         return {}
     expected = dict(leaves(found.tree()))
     return {
         name: value
-        for name, value in leaves(config)
+        for name, value in leaves(record.config)
         if name not in _GIVEN and value is not None and _plain(expected.get(name)) != _plain(value)
     }
 

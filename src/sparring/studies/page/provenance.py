@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from sparring.config import leaves, toml_text
-from sparring.errors import RunError
+from sparring.errors import RunError, SparringError
 from sparring.regular_files import read_text
 from sparring.reporting import sections
 from sparring.reporting.pools import HARMLESS
 from sparring.reporting.sentences import listed
 from sparring.studies import history
+from sparring.studies.configs import arm_configs
 from sparring.studies.page.arm_numbers import tuned_more
 from sparring.studies.page.commands import evaluate_commands, in_lines, train_command
 from sparring.studies.page.environments import environment_section
@@ -17,7 +18,8 @@ from sparring.studies.page.frame import Column, folded, mark, table
 from sparring.studies.page.run_history import history_section, time_text
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import NOTHING
-from sparring.studies.plan import Contrast
+from sparring.studies.pairing import fixed_for_all_seeds, shared_by_arms
+from sparring.studies.plan import Contrast, Study
 from sparring.studies.records import RunRecord
 
 MOST_COMMANDS = 20
@@ -34,6 +36,7 @@ def section(view: PageView) -> str:
             _tuning(view),
             _commands(view, firsts),
             _plan(view),
+            _shared(view.study),
             _differences(view, firsts),
             environment_section([one for one in view.results.records if one.environment]),
             _configurations(firsts),
@@ -144,6 +147,20 @@ def _history(view: PageView) -> str:
         f"{mark(f'It was changed later, in {len(changes)} place{_s(len(changes))}.')}"
         f"<ul>{lines}</ul>"
     )
+
+
+def _shared(study: Study) -> str:
+    """What the runs of one seed have in common, and what is the same for all seeds."""
+    try:
+        configs = arm_configs(study)
+        found = shared_by_arms(study, configs)
+    except SparringError as error:
+        text = f"What the arms of a seed share cannot be told here: {error}."
+        return sections.missing_note(text)
+    fixed = fixed_for_all_seeds(configs)
+    lines = "".join(f"<li>{escape(str(one))}</li>" for one in found)
+    warning = mark(f"The same for all seeds: {listed(fixed)}.") if fixed else ""
+    return warning + folded("What the runs of one seed share", f"<ul>{lines}</ul>")
 
 
 def _s(count: int) -> str:
