@@ -144,7 +144,7 @@ def test_another_version_changes_the_keys(data: Path, monkeypatch: pytest.Monkey
 
 def test_a_default_that_is_spelt_out_is_the_same_run(data: Path) -> None:
     study = small_study(data)
-    spelt = changed(study, protocol_settings={"knn": {"temperature": 0.07}})
+    spelt = changed(study, protocol_settings={"knn": {"temperature": 0.1}})
     steps = merged(SETTINGS, {"training": {"num_steps": 3 * 4}})
     assert keys_of(spelt) == keys_of(study)
     assert keys_of(changed(study, settings=steps)) == keys_of(study)

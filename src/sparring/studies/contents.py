@@ -9,10 +9,13 @@ from pathlib import Path
 from sparring.data.data_settings import DataSettings
 from sparring.data.sources.parts import Use
 from sparring.data.sources.public_sets import is_public_set
-from sparring.data.sources.source import Source, open_source
+from sparring.data.sources.source import Labels, Source, open_source
 from sparring.data.streams.opening_streams import is_stream, open_stream
 from sparring.errors import ConfigError, DataError
 from sparring.studies.plan import ScoredSet, Study
+
+LABELS = " labels "
+"""What stands between the images and the labels in the fingerprint of a test set."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,13 @@ class Content:
     Attributes:
         fingerprint: equal for equal images and labels.
         count: number of images; None for a stream that does not say it.
+        is_labelled: whether they have classes; None if it was not looked up, or takes a read of
+            every image.
     """
 
     fingerprint: str
     count: int | None
+    is_labelled: bool | None = None
 
 
 class Contents:
@@ -60,18 +66,27 @@ class Contents:
             DataError: if they cannot be opened; the message names the test set.
         """
         found = []
-        for key, data, part in (
+        given: tuple[tuple[str, str, Use], ...] = (
             ("data", scored.data, "test"),
             ("train_data", scored.train_data, "train"),
-        ):
+        )
+        for key, data, part in given:
             try:
-                found.append(self._labelled(data, part) if data else "")  # type: ignore[arg-type]
+                found.append(self._labelled(data, part).fingerprint if data else "")
             except DataError as error:
                 raise DataError(f"tests, '{scored.name}', {key}: {error}") from None
         return found[0], found[1]
 
-    def _labelled(self, data: str, part: Use) -> str:
-        return self._once(data, part, lambda: _of_labelled(data, part)).fingerprint
+    def is_labelled(self, data: str, part: Use) -> bool | None:
+        """Whether images have classes; None if it cannot be told without reading every image.
+
+        Raises:
+            DataError: if they cannot be opened.
+        """
+        return self._labelled(data, part).is_labelled
+
+    def _labelled(self, data: str, part: Use) -> Content:
+        return self._once(data, f"labelled {part}", lambda: _of_labelled(data, part))
 
     def _once(self, data: str, part: str, look: Callable[[], Content]) -> Content:
         if (data, part) not in self._known:
@@ -120,12 +135,14 @@ def _of_labelled(data: str, part: Use) -> Content:
         if not Path(data).expanduser().exists():
             raise
         return Content(_of_files(Path(data).expanduser()), None)  # annotated for a protocol
-    return Content(f"{source.content_fingerprint()}/{_of_labels(source)}", len(source))
-
-
-def _of_labels(source: Source) -> str:
-    """Digest of the labels; empty where it would take a read of every image."""
     labels = None if source.is_costly else source.labels()
+    is_labelled = None if source.is_costly else labels is not None and bool((labels >= 0).any())
+    fingerprint = f"{source.content_fingerprint()}{LABELS}{_of_labels(source, labels)}"
+    return Content(fingerprint, len(source), is_labelled)
+
+
+def _of_labels(source: Source, labels: Labels | None) -> str:
+    """Digest of the labels; empty without any."""
     if labels is None:
         return ""
     digest = hashlib.blake2b(repr(source.class_names).encode(), digest_size=16)
