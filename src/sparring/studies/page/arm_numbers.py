@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sparring.studies.plan import Arm
-from sparring.studies.records import RunRecord
 from sparring.studies.results import Measure, Results
 
 
@@ -94,11 +93,6 @@ def tuned_more(results: Results, arm: Arm) -> list[str]:
         for other in dict.fromkeys(others)
         if study.arm(other).tuning.trials < arm.tuning.trials
     ]
-
-
-def finished(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Runs that have scores."""
-    return [one for one in records if one.status == "finished"]
 
 
 def mean_of(values: Sequence[float]) -> float | None:

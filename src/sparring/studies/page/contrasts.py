@@ -10,7 +10,6 @@ from sparring.studies.page.frame import Column, figure, fitted, folded, table
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import (
     NOTHING,
-    conclusion_text,
     interval_text,
     level_text,
     measure_text,
@@ -43,30 +42,17 @@ def contrasts(view: PageView) -> str:
     rows = forest_rows(findings, view, has_conclusions=True)
     title = f"Planned contrasts, {measure_text(measure, study)}"
     plot = figure(title, fitted(lambda width: forest(rows, view, width=width, title=title)))
-    words = "".join(_sentences(one, view) for one in findings)
-    content = f'{plot}<ul class="findings">{words}</ul>{_table(findings, view)}'
+    words = "".join(_sentences(one) for one in findings)
+    content = (
+        f'{plot}<ul class="findings">{words}</ul>{_table(findings, view)}{_every_pair(findings)}'
+    )
     return section("Contrasts", content + _further(view), lead=lead)
 
 
-def _sentences(finding: Finding, view: PageView) -> str:
+def _sentences(finding: Finding) -> str:
     """What a contrast allows to say, as an item of a list."""
-    conclusion = conclusion_text(finding, view.study)
-    texts = [finding.sentence, _pairing(finding), finding.power]
-    said = " ".join(text for text in texts if text)
-    return f"<li><b>{escape(finding.contrast.name)}: {escape(conclusion)}.</b> {escape(said)}</li>"
-
-
-def _pairing(finding: Finding) -> str:
-    """Sentence on what pairing by seed bought."""
-    r = finding.correlation
-    if r is None:
-        return ""
-    if r <= 0:
-        return (
-            f"Over seeds, the two arms do not rise and fall together (r = {r:.2f}): pairing "
-            "bought nothing here."
-        )
-    return ""
+    said = " ".join(filter(None, [finding.sentence, finding.power]))
+    return f"<li><b>{escape(finding.contrast.name)}:</b> {escape(said)}</li>"
 
 
 def _table(findings: Sequence[Finding], view: PageView) -> str:
@@ -98,6 +84,18 @@ def _table(findings: Sequence[Finding], view: PageView) -> str:
         [[row[number] for number in kept] for row in rows],
         note=f"p within {view.study.margin:g}: two one-sided tests against the margin.",
     )
+
+
+def _every_pair(findings: Sequence[Finding]) -> str:
+    columns = [Column(title="Contrast", is_number=False)]
+    columns.append(Column(title="Each pair", note="seed: points", is_number=False))
+    rows = [[escape(one.contrast.name), _by_seed(one)] for one in findings]
+    return folded("Difference of every pair", table("Pairs", columns, rows))
+
+
+def _by_seed(finding: Finding) -> str:
+    pairs = zip(finding.pairs.seeds, finding.pairs.differences, strict=True)
+    return ", ".join(f"{seed}: {signed(value)}" for seed, value in pairs) or NOTHING
 
 
 def _numbers(finding: Finding) -> list[str]:
@@ -132,6 +130,7 @@ def _further(view: PageView) -> str:
             str(len(one.pairs)),
             signed(one.mean),
             interval_text(one.interval),
+            _by_seed(one),
         ]
         for one in view.analysis.further
     ]
@@ -141,6 +140,7 @@ def _further(view: PageView) -> str:
         Column(title="Pairs"),
         Column(title="Mean", note="points"),
         Column(title=f"{level_text(view.study)} interval"),
+        Column(title="Each pair", note="seed: points", is_number=False),
     ]
     numbers = folded(
         "Other measures in numbers", table("Contrasts on other measures", columns, rows)

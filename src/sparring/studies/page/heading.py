@@ -21,17 +21,19 @@ def heading(view: PageView, changes: Sequence[str]) -> str:
 
     Args:
         view: the study.
-        changes: changes of the plan after the first run, a sentence each.
+        changes: later changes of the plan, in words.
     """
     first, rest = _split(view.analysis.headline)
     more = f'<p class="trust">{escape(rest)}</p>' if rest else ""
     compared = f'<p class="trust">{escape(_compared(view))}</p>'
-    marks = "".join(mark(text) for text in _marks(view, changes))
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in _facts(view)
     )
-    return f'<h1>{escape(first)}</h1>{more}{compared}{marks}<dl class="facts">{facts}</dl>'
+    return (
+        f"<h1>{escape(first)}</h1>{more}{compared}{_marks(view, changes)}"
+        f'<dl class="facts">{facts}</dl>'
+    )
 
 
 def _split(headline: str) -> tuple[str, str]:
@@ -52,19 +54,31 @@ def _compared(view: PageView) -> str:
     )
 
 
-def _marks(view: PageView, changes: Sequence[str]) -> list[str]:
-    """Sentences without which no number is to be read."""
-    changed = [f"The plan was changed after the first run: {text}" for text in changes]
-    return [
-        *changed,
-        *filter(None, [stopped(view), _failed(view.results.failed)]),
-        *_cautions(view),
-    ]
-
-
-def _cautions(view: PageView) -> list[str]:
+def _marks(view: PageView, changes: Sequence[str]) -> str:
+    """What has to be known before any number is read."""
+    cautions = list(view.analysis.cautions)
     notes = [f"{one.name}: {one.note}" for one in view.results.records if one.note]
-    return [*view.analysis.cautions, *dict.fromkeys(notes)]
+    cautions = list(dict.fromkeys([*cautions, *notes]))
+    alarms = [f"The plan was changed after it was written down: {text}." for text in changes]
+    failed = view.results.failed
+    if failed and not any(str(failed[0].name) in text for text in cautions):
+        alarms.append(_failed(failed))
+    early = stopped(view)
+    return (
+        "".join(mark(text) for text in alarms)
+        + (f'<p class="mark" role="note">{escape(early)}</p>' if early else "")
+        + _cautions(cautions)
+    )
+
+
+def _cautions(texts: Sequence[str]) -> str:
+    """What the study cannot show, as one list."""
+    if not texts:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return (
+        f'<div class="warning" role="note"><b>To be read with the numbers</b><ul>{items}</ul></div>'
+    )
 
 
 def _failed(failed: Sequence[RunRecord]) -> str:

@@ -1,15 +1,17 @@
 """Section of early stopping: the t statistic against its bounds at each look, and the intervals
 that hold at every look."""
 
+import math
+from collections.abc import Sequence
 from html import escape
 
 from sparring.reporting.sections import section
-from sparring.studies.findings import Decision, Finding
+from sparring.studies.findings import Decision, Finding, Look
 from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import Column, figure, table
 from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
-from sparring.studies.page.wording import NOTHING, interval_text, level_text
+from sparring.studies.page.wording import NOTHING, interval_text, level_text, signed
 
 _DECISIONS: dict[Decision, str] = {
     "stop: difference": "stop: a difference is claimed",
@@ -62,6 +64,7 @@ def _looks_at(finding: Finding, view: PageView) -> str:
     columns = [Column(title="Pairs", is_number=False)]
     columns += [Column(title=text) for text in ("t", "Bound", "Futile below")]
     columns += [
+        Column(title="Mean", note="points"),
         Column(title="Repeated interval", note=level_text(view.study)),
         Column(title="Decision", is_number=False),
     ]
@@ -71,6 +74,7 @@ def _looks_at(finding: Finding, view: PageView) -> str:
             f"{look.t:.2f}",
             f"{look.bound:.2f}",
             NOTHING if look.futility is None else f"{look.futility:.2f}",
+            signed(_mean_at(look, finding)),
             interval_text(look.interval),
             _DECISIONS[look.decision],
         ]
@@ -86,33 +90,48 @@ def _pairs_scale(finding: Finding, view: PageView) -> Scale:
     return Scale(low=pairs[0] - room, high=pairs[-1] + room, label="pairs", ticks=ticks)
 
 
+def _mean_at(look: Look, finding: Finding) -> float:
+    """Mean difference of the pairs that a look saw."""
+    return float(finding.pairs.differences[: look.pairs].mean())
+
+
 def _t_plot(finding: Finding, view: PageView) -> str:
-    looks = finding.looks
-    xs = [float(look.pairs) for look in looks]
-    bounds = [look.bound for look in looks]
-    futile = [(x, look.futility) for x, look in zip(xs, looks, strict=True)]
-    inner = [(x, value) for x, value in futile if value is not None]
-    ts = [look.t for look in looks]
-    x = _pairs_scale(finding, view)
-    plot = Plot(360, 220, x=x, y=Scale.linear([*ts, *bounds, *(-one for one in bounds)], label="t"))
+    """Inline SVG: t at each look, its bounds, and the values that are futile."""
+    looks, title = finding.looks, f"t statistic of {finding.contrast.name} at each look"
+    xs, ts = [float(look.pairs) for look in looks], [look.t for look in looks]
+    most = _most_shown(looks)
+    shown = [min(look.bound, most) for look in looks]
+    y = Scale.linear([*ts, *shown, *(-one for one in shown)], label="t", padding=0.08)
+    plot = Plot(360, 220, x=_pairs_scale(finding, view), y=y)
     plot.axis("bottom", has_grid=False).axis("left").rule(0, along="left")
-    color, _ = ink_of(view.number(finding.contrast.first))
-    for place, value in inner:
-        tip = f"futile: |t| below {value:.2f}"
-        plot.bar(-value, value, place, thickness=16, along="left", color="line", tip=tip)
+    for place, look in zip(xs, looks, strict=True):
+        if look.futility is not None:
+            ends, tip = (-look.futility, look.futility), f"futile: |t| below {look.futility:.2f}"
+            plot.bar(*ends, place, thickness=16, along="left", color="line", tip=tip)
+    inside = [look.bound if look.bound <= most else math.nan for look in looks]
     for sign in (1, -1):
-        ends = [sign * bound for bound in bounds]
-        tips = [f"bound after {one.pairs} pairs: {sign * one.bound:+.2f}" for one in looks]
-        plot.line(xs, ends, color="ink", dashes="dashed", tips=tips)
-        plot.dots(xs, ends, color="ink", kind="ring", tips=tips)
-    plot.line(xs, ts, color=color)
-    plot.dots(
-        xs, ts, color=color, tips=[f"t after {one.pairs} pairs: {one.t:.2f}" for one in looks]
-    )
-    said = "; ".join(
-        f"after {one.pairs} pairs t {one.t:.2f}, bound {one.bound:.2f}" for one in looks
-    )
-    return plot.svg(f"t statistic of {finding.contrast.name} at each look", said)
+        plot.line(xs, [sign * bound for bound in inside], color="ink", dashes="dashed")
+    for place, look in zip(xs, looks, strict=True):
+        tip = f"bound after {look.pairs} pairs: |t| of {look.bound:.2f}"
+        if look.bound <= most:
+            plot.dots(
+                [place] * 2, [look.bound, -look.bound], color="ink", kind="ring", tips=[tip] * 2
+            )
+        else:
+            for sign in (1, -1):
+                text = f"bound {sign * look.bound:.1f}, off the scale"
+                plot.text(place, sign * most, text, shift=(-12, 4), kind="tick")
+    color, _ = ink_of(view.number(finding.contrast.first))
+    tips = [f"t after {look.pairs} pairs: {look.t:.2f}" for look in looks]
+    plot.line(xs, ts, color=color).dots(xs, ts, color=color, tips=tips)
+    said = (f"after {one.pairs} pairs t {one.t:.2f}, bound {one.bound:.2f}" for one in looks)
+    return plot.svg(title, "; ".join(said))
+
+
+def _most_shown(looks: Sequence[Look]) -> float:
+    """Bound from which on the plot ends: a first look's may be ten times the last one's, and would
+    leave no room for t."""
+    return max(1.5 * max(abs(look.t) for look in looks), 2 * min(look.bound for look in looks))
 
 
 def _interval_plot(finding: Finding, view: PageView) -> str:
@@ -127,7 +146,7 @@ def _interval_plot(finding: Finding, view: PageView) -> str:
     said = []
     for look in looks:
         low, high = look.interval.low, look.interval.high
-        mean = float(finding.pairs.differences[: look.pairs].mean())
+        mean = _mean_at(look, finding)
         said.append(f"after {look.pairs} pairs: {mean:+.2f} {interval_text(look.interval)}")
         plot.interval(low, high, look.pairs, middle=mean, along="left", color=color, tip=said[-1])
     title = f"Repeated intervals of {finding.contrast.name}"

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from sparring.errors import RunError
 from sparring.files import write_atomically
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
@@ -88,7 +89,7 @@ def _late(module: str, view: PageView) -> str:
 
 
 def _changes(folder: StudyFolder) -> list[str]:
-    """Changes of the plan after the first run, a sentence each."""
+    """Changes of the plan since it was written down, in words."""
     name = "sparring.studies.history"
     try:
         history = import_module(name)
@@ -96,7 +97,10 @@ def _changes(folder: StudyFolder) -> list[str]:
         if error.name != name:
             raise
         return []
-    return [str(change) for change in history.changes(folder)]
+    try:
+        return [str(change) for change in history.changes(folder)]
+    except RunError as error:
+        return [f"whether and how is not known, as {error}"]
 
 
 def _with_contents(sections: list[str]) -> tuple[str, str]:

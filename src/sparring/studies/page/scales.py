@@ -101,7 +101,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> tuple[float, ...]:
 
     Example:
         >>> nice_ticks(-0.3, 1.1)
-        (0.0, 0.5, 1.0)
+        (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
     """
     span = high - low
     if not math.isfinite(span) or span <= 0:

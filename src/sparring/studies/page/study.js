@@ -1,4 +1,5 @@
-// Values of marks in plots: on hover, on touch, and by arrow keys while a plot has the focus. Details open on paper.
+// Values of marks in plots: on hover, on touch, and by arrow keys while a plot has the focus.
+// Details open on paper.
 (() => {
   const tip = document.createElement("div");
   tip.className = "tip";
@@ -10,16 +11,20 @@
     shown = null;
     tip.textContent = "";
   };
+  const place = () => {
+    if (!shown) return;
+    const at = shown.getBoundingClientRect();
+    const left = at.left + at.width / 2 - tip.offsetWidth / 2;
+    const above = at.top - tip.offsetHeight - 8;
+    tip.style.left = Math.max(8, Math.min(left, innerWidth - tip.offsetWidth - 8)) + "px";
+    tip.style.top = (above < 8 ? at.bottom + 8 : above) + "px";
+  };
   const show = (mark) => {
     hide();
     shown = mark;
     mark.classList.add("at");
     tip.textContent = mark.dataset.tip;
-    const at = mark.getBoundingClientRect();
-    const left = at.left + at.width / 2 - tip.offsetWidth / 2;
-    const above = at.top - tip.offsetHeight - 8;
-    tip.style.left = Math.max(8, Math.min(left, innerWidth - tip.offsetWidth - 8)) + "px";
-    tip.style.top = (above < 8 ? at.bottom + 8 : above) + "px";
+    place();
   };
   for (const plot of document.querySelectorAll("svg.plot")) {
     // The browser's own tooltips come late and cover ours; the texts stay for screen readers.
@@ -52,7 +57,13 @@
     });
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", place, { passive: true, capture: true });
+  // Only a table that is wider than its place has to be reached by the tab key.
+  const fit = () => {
+    for (const one of document.querySelectorAll(".scroll")) one.tabIndex = one.scrollWidth > one.clientWidth ? 0 : -1;
+  };
+  fit();
+  addEventListener("resize", fit);
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];

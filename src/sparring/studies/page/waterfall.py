@@ -4,13 +4,20 @@ from html import escape
 
 from sparring.reporting.sections import section
 from sparring.studies.findings import Attribution, Part
-from sparring.studies.page.arm_numbers import arm_score
+from sparring.studies.page.arm_numbers import mean_of
 from sparring.studies.page.arm_table import start_title
 from sparring.studies.page.drawing import LETTER, Plot, ink_of, shortened
 from sparring.studies.page.frame import Column, figure, table
 from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
-from sparring.studies.page.wording import estimate_text, interval_text, points, signed
+from sparring.studies.page.wording import (
+    estimate_text,
+    interval_text,
+    level_text,
+    points,
+    signed,
+)
+from sparring.studies.results import Results
 
 _ROW = 44.0
 _BAR = 0.23
@@ -25,9 +32,10 @@ def waterfalls(view: PageView) -> str:
     lead = (
         "A step is the mean difference of two encoders with the same seed: from the untrained one "
         "to the control, from the control to the twin, from the twin to the game. What the "
-        "opponent itself adds is the last step. Lines are intervals of the steps."
+        "opponent itself adds is the last step. Lines are intervals of the steps "
+        f"({level_text(view.study)})."
     )
-    plots = "".join(figure(one.game, _waterfall(one, view)) for one in found)
+    plots = "".join(_figure(one, view) for one in found)
     return section(
         "Where the score comes from",
         f'<div class="plots two">{plots}</div>{_table(found)}',
@@ -35,10 +43,16 @@ def waterfalls(view: PageView) -> str:
     )
 
 
+def _figure(one: Attribution, view: PageView) -> str:
+    base = _base(one, view.results)
+    end = base + sum(part.estimate.value for part in one.parts)
+    note = f"{start_title(view.results)} {points(base)} %, {one.game} {points(end)} %"
+    return figure(one.game, _waterfall(one, view), note=note)
+
+
 def _waterfall(one: Attribution, view: PageView) -> str:
     """Inline SVG: a bar per step, from where the last one ended."""
-    start = arm_score(view.results, one.game, one.measure).start
-    base = 0.0 if start is None else start
+    base = _base(one, view.results)
     ends = [base]
     for part in one.parts:
         ends.append(ends[-1] + part.estimate.value)
@@ -49,15 +63,15 @@ def _waterfall(one: Attribution, view: PageView) -> str:
     height = _ROW * len(names) + 46
     rows = Scale(low=len(names) - 0.5, high=-0.5)
     plot = Plot(360, height, x=x, y=rows, margins=(6, 14, 40, 14)).axis("bottom", has_grid=False)
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = plot.py(place) - 8
-        plot.note(4, y, shortened(name, 0.9 * (340 - LETTER * len(value))), kind="strong")
-        plot.note(plot.width - 4, y, value, anchor="end")
-        for tick in x.ticks:
-            plot.rule(tick, along="bottom", color="line", across=(place - 0.06, place + 0.5))
     for place, end in enumerate(ends):
         across = (place + _BAR - 0.16, place + 1 + _BAR + 0.16)
-        plot.rule(end, along="bottom", color="muted", across=across)
+        plot.rule(end, along="bottom", color="untrained", across=across)
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        y = plot.py(place) - 8
+        for tick in x.ticks:
+            plot.rule(tick, along="bottom", color="line", across=(place - 0.06, place + 0.5))
+        plot.note(4, y, shortened(name, 0.9 * (340 - LETTER * len(value))), kind="strong")
+        plot.note(plot.width - 4, y, value, anchor="end")
     for place, part in enumerate(one.parts, start=1):
         _draw_part(plot, part, place + _BAR, ends[place - 1], ends[place])
     for place, end, inks, name in (
@@ -68,6 +82,17 @@ def _waterfall(one: Attribution, view: PageView) -> str:
         plot.dots([end], [place + _BAR], color=inks[0], tips=[tip])
     said = "; ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
     return plot.svg(f"Where the score of {one.game} comes from", said)
+
+
+def _base(one: Attribution, results: Results) -> float:
+    """Mean score of the untrained encoder over the seeds of the steps: those that all arms of the
+    waterfall have."""
+    game = results.study.arm(one.game)
+    twins = [arm.name for arm in results.study.arms if arm.twin_of == game.name]
+    chain = [name for name in (game.control, *twins[:1], game.name) if name]
+    starts = results.start_scores(chain[0], one.measure)
+    seeds = set(starts).intersection(*(results.scores(name, one.measure) for name in chain))
+    return mean_of([starts[seed] for seed in sorted(seeds)]) or 0.0
 
 
 def _draw_part(plot: Plot, part: Part, at: float, start: float, end: float) -> None:

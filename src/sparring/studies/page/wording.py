@@ -123,4 +123,4 @@ def pairs_text(results: Results) -> str:
     of_arms = [set(results.scores(arm.name, results.primary)) for arm in study.arms]
     done = len(set.intersection(*of_arms)) if of_arms else 0
     planned = len(study.seeds)
-    return f"{done}" if done == planned else f"{done} of {planned}"
+    return f"{done}" if done == planned else f"{done} of {planned} in all arms"
