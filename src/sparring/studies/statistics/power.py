@@ -58,9 +58,10 @@ def power_of(pairs: int, sd: float, effect: float, *, alpha: float = 0.05) -> fl
         return float(effect != 0)
     df, moved = pairs - 1, abs(effect) / sd * math.sqrt(pairs)
     bound = t_quantile(1 - alpha / 2, df)
-    found = 1 - float(special.nctdtr(df, moved, bound)) + float(special.nctdtr(df, moved, -bound))
-    # scipy has no number for some far tails, all of them with a power that rounds to 1.
-    return min(1.0, max(0.0, found)) if math.isfinite(found) else 1.0
+    above, below = 1 - special.nctdtr(df, moved, bound), special.nctdtr(df, moved, -bound)
+    # scipy has no number for a tail below 1e-9, nor for what such a tail leaves to 1.
+    above, below = (1.0 if math.isnan(above) else above), (0.0 if math.isnan(below) else below)
+    return float(min(1.0, max(0.0, above + below)))
 
 
 def pairs_needed(
@@ -87,10 +88,9 @@ def pairs_needed(
             f"effect must not be 0, and power must be between alpha and 1, got {effect} and {power}"
         )
     normal = float(special.ndtri(1 - alpha / 2)) + float(special.ndtri(power))
-    low = max(1, math.ceil((normal * sd / effect) ** 2) - 1)  # the t test never needs fewer
-    if low > _MOST_PAIRS:
-        return low + 1
-    high = low + 1
+    if (by_normal := (normal * sd / effect) ** 2) > _MOST_PAIRS:
+        return math.ceil(by_normal)
+    low, high = 1, 2
     while power_of(high, sd, effect, alpha=alpha) < power:
         low, high = high, 2 * high
     while high - low > 1:
