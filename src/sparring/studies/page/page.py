@@ -52,7 +52,9 @@ def study_html(view: PageView, *, name: str = "study") -> str:
     """
     report, page = files("sparring.reporting"), files("sparring.studies.page")
     style = (report / "report.css").read_text(encoding="utf-8")
-    own = (page / "study.css").read_text(encoding="utf-8")
+    own = "".join(
+        (page / name).read_text(encoding="utf-8") for name in ("study.css", "evidence.css")
+    )
     script = (page / "study.js").read_text(encoding="utf-8")
     sections = [html for html in _sections(view, name) if html]
     contents, body = _with_contents(sections)
