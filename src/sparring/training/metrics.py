@@ -15,6 +15,7 @@ from sparring.data.dataset_kinds import Rows
 from sparring.data.sources.source import Labels
 from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
+from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.optim.player import Player
@@ -59,6 +60,7 @@ METRICS: Mapping[str, Metric] = {
         "collapse",
         title="Standard deviation",
     ),
+    **NEGATIVE_METRICS,
 }
 """Metrics of every run; a method and its opponents declare their own in `Method.metrics`."""
 
