@@ -15,12 +15,9 @@ from sparring.measures.metric import Metric
 from sparring.objectives.similarity import cosine
 
 HARDEST_SHARE = 0.01
-"""Share of an anchor's negatives that counts as the hardest. Removing or attracting the hardest 1 %
-as likely false is about the scale of Huynh et al. 2022, arXiv:2011.11765, who take the top 10 of
-some thousand."""
-NUM_NEIGHBORS = 5
-"""Neighbours among which two images must have each other, to be likely of one class without
-labels; 5 of some hundred images."""
+"""Share of an anchor's negatives that counts as the hardest, and of the images that counts as its
+neighbours. False negatives are looked for among the most similar, as by Huynh et al. 2022,
+arXiv:2011.11765; 1 % is ours."""
 
 NEGATIVE_METRICS: Mapping[str, Metric] = {
     "negatives/number": Metric(
@@ -64,7 +61,7 @@ NEGATIVE_METRICS: Mapping[str, Metric] = {
     ),
     "negatives/false_by_neighbours": Metric(
         "share of the hardest 1 % of negatives whose image and the anchor's are among each other's "
-        "5 nearest by features; needs no labels",
+        "nearest 1 % by features; needs no labels",
         title="Likely false by features",
     ),
     "negatives/used": Metric(
@@ -135,13 +132,14 @@ def used_share(cosines: Float[Tensor, "anchors entries"]) -> float:
 def reciprocal_neighbors(
     features: Float[Tensor, "rows channels"],
 ) -> Bool[Tensor, "rows rows"]:
-    """Whether two rows are among each other's 5 nearest by cosine; a row is its own neighbour.
+    """Whether two rows are among each other's nearest 1 % by cosine, at least the nearest one; a
+    row is its own neighbour.
 
     Source: k-reciprocal nearest neighbours, Qin et al. 2011, "Hello neighbor: accurate object
     retrieval with k-reciprocal nearest neighbors", CVPR.
     """
     near = cosine(features, features).fill_diagonal_(-torch.inf)
-    places = near.topk(min(NUM_NEIGHBORS, len(features) - 1), dim=1).indices
+    places = near.topk(math.ceil(HARDEST_SHARE * len(features)), dim=1).indices
     is_near = torch.zeros(near.shape, dtype=torch.bool).scatter_(1, places, True)
     return (is_near & is_near.T).fill_diagonal_(True)
 

@@ -27,8 +27,9 @@ MAX_ANCHORS, MIN_ANCHORS = 256, 32
 MAX_COSINES = 2**20
 """Cosines of anchors and negatives that a look computes, unless the fewest anchors need more; keeps
 a look at any bank far below a second."""
-MAX_REFERENCE = 512
-"""Most images that are encoded for random play, unless a batch is larger."""
+MAX_REFERENCE = 256
+"""Most images that are encoded for random play, unless a batch is larger. Quantiles of more random
+keys are the same within rounding, and each is a forward pass of the key network."""
 
 
 @dataclass(frozen=True, kw_only=True)
