@@ -57,7 +57,8 @@ class Met:
 
     Attributes:
         cosines: of each anchor with its negatives.
-        images: row of the image that each negative is or resembles most.
+        images: row of the image that each negative is, or of the other image that a stored vector
+            resembles most.
         positive: cosine of each anchor with its positive.
         stored: the same cosines, of stored vectors alone; None without.
     """
@@ -147,11 +148,14 @@ def _stored(
     negatives: Negatives, encoded: Encoded, anchors: Tensor, positive: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Cosine of the positives; and cosines of the anchors with stored vectors, and the rows of the
-    images that these resemble most."""
+    other images that these resemble most."""
     assert negatives.stored is not None
     vectors = negatives.stored.float().cpu()
     cosines = cosine(anchors, vectors)
-    images = nearest(encoded.keys[0], vectors, 1)[1][:, 0].expand(cosines.shape)
+    first, second = nearest(encoded.keys[0], vectors, 2)[1].T
+    rows = torch.arange(len(anchors))[:, None]
+    # Never the anchor's own: the vectors nearest to an anchor resemble it because they were chosen.
+    images = torch.where(first[None, :] == rows, second[None, :], first[None, :])
     if negatives.positive_by is None:
         return positive, (cosines, images)
     keys = encoded.keys[0][: len(anchors)] if negatives.positive_by == "key" else anchors
