@@ -1,0 +1,141 @@
+"""Section of early stopping: the t statistic against its bounds at each look, and the intervals
+that hold at every look."""
+
+from html import escape
+
+from sparring.reporting.sections import section
+from sparring.studies.findings import Decision, Finding, Look
+from sparring.studies.page.drawing import Plot, ink_of
+from sparring.studies.page.frame import Column, figure, table
+from sparring.studies.page.scales import Scale
+from sparring.studies.page.view import PageView
+from sparring.studies.page.wording import NOTHING, interval_text, level_text, signed
+
+_DECISIONS: dict[Decision, str] = {
+    "stop: difference": "stop: a difference is claimed",
+    "stop: futile": "stop: going on is not worth while",
+    "go on": "go on",
+    "last look": "last look",
+}
+
+
+def looks(view: PageView) -> str:
+    """Section of the looks at the primary contrast; empty if there are none."""
+    found = [one for one in view.analysis.findings if one.looks]
+    if not found:
+        return ""
+    planned = ", ".join(str(pairs) for pairs in view.study.looks)
+    lead = (
+        f"The plan allows the study to stop after {planned} pairs. The bounds are wider than those "
+        f"of a single test, so that over all looks a difference is claimed by chance in at most "
+        f"{100 * view.study.alpha:g} % of studies, and the intervals hold at every look."
+    )
+    return section("Early stopping", "".join(_looks_at(one, view) for one in found), lead=lead)
+
+
+def stopped(view: PageView) -> str:
+    """Sentence that the study stopped early; empty if it did not."""
+    primary = view.analysis.primary
+    last = primary.looks[-1] if primary is not None and primary.looks else None
+    if last is None or not last.decision.startswith("stop"):
+        return ""
+    why = {
+        "stop: difference": "the difference had passed its bound",
+        "stop: futile": "a difference had become too unlikely to be worth more pairs",
+    }[last.decision]
+    number = f"look {len(primary.looks) if primary else 0} of {len(view.study.looks)}"
+    return f"Stopped early, at {number}, after {last.pairs} pairs: {why}."
+
+
+def _looks_at(finding: Finding, view: PageView) -> str:
+    name = finding.contrast.name
+    plots = figure(
+        "t statistic",
+        _t_plot(finding, view),
+        note="beyond the dashed bounds: a difference; within a grey bar: futile",
+    ) + figure(
+        "Mean difference",
+        _interval_plot(finding, view),
+        note=f"repeated {level_text(view.study)} intervals; shaded: the margin",
+    )
+    title = f'<h3>{escape(name)}</h3><div class="plots two">{plots}</div>'
+    columns = [Column(title="Pairs", is_number=False)]
+    columns += [Column(title=text) for text in ("t", "Bound", "Futile below")]
+    columns += [
+        Column(title="Mean", note="points"),
+        Column(title="Repeated interval", note=level_text(view.study)),
+        Column(title="Decision", is_number=False),
+    ]
+    rows = [
+        [
+            str(look.pairs),
+            f"{look.t:.2f}",
+            f"{look.bound:.2f}",
+            NOTHING if look.futility is None else f"{look.futility:.2f}",
+            signed(_mean_at(look, finding)),
+            interval_text(look.interval),
+            _DECISIONS[look.decision],
+        ]
+        for look in finding.looks
+    ]
+    return title + table(f"Looks at {name}", columns, rows)
+
+
+def _pairs_scale(finding: Finding, view: PageView) -> Scale:
+    pairs = sorted({*view.study.looks, *(look.pairs for look in finding.looks)})
+    ticks = tuple(float(count) for count in pairs)
+    room = max(1.0, 0.12 * (pairs[-1] - pairs[0]))
+    return Scale(low=pairs[0] - room, high=pairs[-1] + room, label="pairs", ticks=ticks)
+
+
+def _mean_at(look: Look, finding: Finding) -> float:
+    """Mean difference of the pairs that a look saw."""
+    return float(finding.pairs.differences[: look.pairs].mean())
+
+
+def _t_plot(finding: Finding, view: PageView) -> str:
+    looks = finding.looks
+    xs = [float(look.pairs) for look in looks]
+    bounds = [look.bound for look in looks]
+    futile = [(x, look.futility) for x, look in zip(xs, looks, strict=True)]
+    inner = [(x, value) for x, value in futile if value is not None]
+    ts = [look.t for look in looks]
+    x = _pairs_scale(finding, view)
+    plot = Plot(360, 220, x=x, y=Scale.linear([*ts, *bounds, *(-one for one in bounds)], label="t"))
+    plot.axis("bottom", has_grid=False).axis("left").rule(0, along="left")
+    color, _ = ink_of(view.number(finding.contrast.first))
+    for place, value in inner:
+        tip = f"futile: |t| below {value:.2f}"
+        plot.bar(-value, value, place, thickness=16, along="left", color="line", tip=tip)
+    for sign in (1, -1):
+        ends = [sign * bound for bound in bounds]
+        tips = [f"bound after {one.pairs} pairs: |t| of {one.bound:.2f}" for one in looks]
+        plot.line(xs, ends, color="ink", dashes="dashed", tips=tips)
+        plot.dots(xs, ends, color="ink", kind="ring", tips=tips)
+    plot.line(xs, ts, color=color)
+    plot.dots(
+        xs, ts, color=color, tips=[f"t after {one.pairs} pairs: {one.t:.2f}" for one in looks]
+    )
+    said = "; ".join(
+        f"after {one.pairs} pairs t {one.t:.2f}, bound {one.bound:.2f}" for one in looks
+    )
+    return plot.svg(f"t statistic of {finding.contrast.name} at each look", said)
+
+
+def _interval_plot(finding: Finding, view: PageView) -> str:
+    looks, margin = finding.looks, view.study.margin
+    ends = [end for look in looks for end in (look.interval.low, look.interval.high)]
+    y = Scale.linear([*ends, 0.0, margin, -margin], label="points")
+    plot = Plot(360, 220, x=_pairs_scale(finding, view), y=y)
+    tip = f"margin: {margin:g} points either way"
+    plot.span(-margin, margin, along="left", color="muted", tip=tip)
+    plot.axis("bottom", has_grid=False).axis("left").rule(0, along="left")
+    color, _ = ink_of(view.number(finding.contrast.first))
+    said = []
+    for look in looks:
+        low, high = look.interval.low, look.interval.high
+        mean = _mean_at(look, finding)
+        said.append(f"after {look.pairs} pairs: {mean:+.2f} {interval_text(look.interval)}")
+        plot.interval(low, high, look.pairs, middle=mean, along="left", color=color, tip=said[-1])
+    title = f"Repeated intervals of {finding.contrast.name}"
+    return plot.svg(title, "; ".join(said))

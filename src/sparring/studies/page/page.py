@@ -1,0 +1,117 @@
+"""The page of a study: one HTML file that needs no other file and no network, and its tables."""
+
+import re
+from collections.abc import Iterator
+from html import escape
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from sparring.files import write_atomically
+from sparring.studies.findings import Analysis
+from sparring.studies.folder import StudyFolder
+from sparring.studies.page.arm_table import arms
+from sparring.studies.page.contrasts import contrasts
+from sparring.studies.page.heading import heading
+from sparring.studies.page.looks import looks
+from sparring.studies.page.tables import download_links, write_tables
+from sparring.studies.page.view import PageView
+from sparring.studies.page.waterfall import waterfalls
+
+_LATE = ("curves", "variance", "disagreements", "negatives", "provenance")
+"""Modules of further sections, each with a function `section(view)`, in the order of the page."""
+
+
+def write_study_page(analysis: Analysis, folder: StudyFolder | str | Path, out: str | Path) -> Path:
+    """Write the page of a study, and its tables beside it, and return the page's path.
+
+    Args:
+        analysis: what was found.
+        folder: of the study; pictures and negatives need its runs, all else is in the records.
+        out: HTML file to write; missing folders are created. The tables are called after it.
+
+    Raises:
+        StorageError: if a file cannot be written; older ones stay as they are.
+    """
+    path = Path(out)
+    opened = folder if isinstance(folder, StudyFolder) else StudyFolder(folder)
+    page = study_html(PageView(analysis=analysis, folder=opened), name=path.stem)
+    write_tables(analysis, path)
+    write_atomically(path, page.encode("utf-8", "backslashreplace"))
+    return path
+
+
+def study_html(view: PageView, *, name: str = "study") -> str:
+    """HTML of a study's page.
+
+    Args:
+        view: the study.
+        name: beginning of the names under which the tables are saved from the page.
+    """
+    report, page = files("sparring.reporting"), files("sparring.studies.page")
+    style = (report / "report.css").read_text(encoding="utf-8")
+    own = (page / "study.css").read_text(encoding="utf-8")
+    script = (page / "study.js").read_text(encoding="utf-8")
+    sections = [html for html in _sections(view, name) if html]
+    contents, body = _with_contents(sections)
+    return Template((report / "report.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"{view.study.name or 'Study'} - sparring study"),
+        style=style + own + _light_on_paper(style),
+        header=heading(view, _changes(view.folder)) + contents,
+        body=f"{body}<script>{script}</script>",
+    )
+
+
+def _sections(view: PageView, name: str) -> Iterator[str]:
+    yield arms(view)
+    yield contrasts(view)
+    yield looks(view)
+    yield waterfalls(view)
+    for module in _LATE:
+        yield _late(module, view)
+    yield download_links(view.analysis, name)
+
+
+def _late(module: str, view: PageView) -> str:
+    """Section of a module; empty if there is no such module."""
+    name = f"sparring.studies.page.{module}"
+    try:
+        found = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return ""
+    return str(found.section(view))
+
+
+def _changes(folder: StudyFolder) -> list[str]:
+    """Changes of the plan after the first run, a sentence each."""
+    name = "sparring.studies.history"
+    try:
+        history = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return []
+    return [str(change) for change in history.changes(folder)]
+
+
+def _with_contents(sections: list[str]) -> tuple[str, str]:
+    """Links to all sections by their titles, and the sections with the names they link to."""
+    links, body = [], []
+    for number, html in enumerate(sections, start=1):
+        title = re.search(r"<h2>(.*?)</h2>", html)
+        if title is not None:
+            links.append(f'<li><a href="#part{number}">{title[1]}</a></li>')
+        body.append(html.replace("<section>", f'<section id="part{number}">', 1))
+    return (
+        f'<nav aria-label="Sections of this page"><ul>{"".join(links)}</ul></nav>',
+        "".join(body),
+    )
+
+
+def _light_on_paper(style: str) -> str:
+    """The first rule of the report's style, the light colours, for print."""
+    rule = style[style.index(":root") : style.index("}") + 1]
+    return f"@media print {{ {rule} }}\n"
