@@ -83,7 +83,7 @@ def nothing_seen(method: str) -> str:
     """Sentence that says why a run of this method has no look at its negatives."""
     if not registry.is_known("method", method):
         return f"Nothing to show: the method {method} is not installed here, or declared nothing."
-    if registry.method_class(method).negatives is Method.negatives:
+    if not declares_negatives(method):
         return (
             f"Nothing to show: {method} has no negatives, or does not declare them "
             "(Method.negatives)."
@@ -94,6 +94,13 @@ def nothing_seen(method: str) -> str:
     )
 
 
+def declares_negatives(method: str) -> bool:
+    """Whether a method is known here and declares its negatives."""
+    if not registry.is_known("method", method):
+        return False
+    return registry.method_class(method).negatives is not Method.negatives
+
+
 def findings_html(found: Sequence[NegativeFinding]) -> str:
     """Verdict and findings as a list, those that ask for something first."""
     items = "".join(
@@ -101,7 +108,7 @@ def findings_html(found: Sequence[NegativeFinding]) -> str:
         for one in sorted(found, key=lambda one: not one.is_problem)
         for kind in [' class="problem"' if one.is_problem else ""]
     )
-    return f'<p>{escape(verdict(found))}</p><ul class="findings">{items}</ul>'
+    return f'<p>{escape(verdict(found))}</p><ul class="remarks">{items}</ul>'
 
 
 def strengths_of(method: str, opponents: Sequence[str]) -> list[Strength]:
@@ -128,7 +135,7 @@ def strengths_html(
             against = "" if beside is None else f" beside {beside:.3f}"
             text = f"{strength.metric} {made:.3f}{against}: {strength.meaning}."
             lines.append(f"<li>{escape(text)}</li>")
-    return f'<ul class="findings">{"".join(lines)}</ul>' if lines else ""
+    return f'<ul class="remarks">{"".join(lines)}</ul>' if lines else ""
 
 
 def hardness_curves(seen: Sequence[Look], *, color: str) -> list[Curve]:

@@ -60,19 +60,20 @@ METRICS: Mapping[str, Metric] = {
         "collapse",
         title="Standard deviation",
     ),
-    **NEGATIVE_METRICS,
 }
-"""Metrics of every run; a method and its opponents declare their own in `Method.metrics`."""
+"""Metrics of every run; a method and its opponents declare their own in `Method.metrics`. Runs of
+methods that declare their negatives have those of `measures.negatives` too."""
 
 
 def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
-    """Metrics of a run by name: the general ones, the method's, and its opponents'.
+    """Metrics of a run by name: the general ones, those of negatives, the method's, and its
+    opponents'.
 
     Args:
         method: name of the method.
         opponents: names of the opponents around it.
     """
-    found = dict(METRICS)
+    found = {**METRICS, **NEGATIVE_METRICS}
     if registry.is_known("method", method):
         found |= registry.method_class(method).metrics
     for name in opponents:
