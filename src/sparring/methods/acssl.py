@@ -47,6 +47,7 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Choice, Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import KeyNormSettings, Teacher
@@ -55,9 +56,14 @@ from sparring.negatives import mining
 from sparring.negatives.mining import MINING_METRICS, MiningSettings, Pool
 from sparring.negatives.queue import NumberedQueue
 from sparring.objectives.similarity import unit_rows
-from sparring.objectives.triplet import Form, TripletSettings, triplet_objective
+from sparring.objectives.triplet import (
+    Form,
+    TripletSettings,
+    triplet_objective,
+    weights_temperature,
+)
 from sparring.optim.player import Player
-from sparring.optim.schedule import ScheduleName, teacher_momentum
+from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
 
 
 class ACSSLSettings(MethodSettings):
@@ -180,6 +186,27 @@ class ACSSL(Method):
         if self.queue is not None:
             self.queue.enqueue(found.outputs["keys"], found.outputs["images"])
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """The candidates that the miner, or its disarmed twin, chooses for each query."""
+        s, m = self.settings, self.settings.mining
+        meets_all = position.is_before(m.warmup_epochs) or s.form == "hcl" or s.disarmed == "all"
+        choice: Choice = "hardest"
+        if meets_all:
+            choice = "all"
+        elif s.disarmed == "random" or s.disarmed == "easiest":
+            choice = s.disarmed
+        return Negatives(
+            temperature=weights_temperature(s.form, s.triplet),
+            stored=None if self.queue is None else self.queue.filled()[0],
+            views=1 if m.pool == "batch" else 2,
+            is_played=choice == "hardest",
+            choice=choice,
+            count=m.count,
+            skip=m.skip,
+            query=self.predictor,
+            key=self.teacher.network,
+        )
 
     def _loss_of_pair(
         self, query: Tensor, keys: tuple[Tensor, Tensor], images: JointRows, context: Context

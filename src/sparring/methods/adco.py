@@ -56,6 +56,7 @@ from sparring.methods.method import (
     Metrics,
     Pictures,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import KeyNormSettings, Teacher
@@ -69,6 +70,7 @@ from sparring.negatives.bank import (
 from sparring.objectives.bank_games import BankGame, adversarial_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
+from sparring.optim.schedule import Position
 
 
 class AdCoPlayers(EncoderOnly):
@@ -194,7 +196,7 @@ class AdCo(Method):
         loss = players["encoder"].update(found.loss)
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
         metrics = {"loss": loss, **found.metrics}
-        if not self.bank.is_full or self._is_queue(context):
+        if not self.bank.is_full or self._is_queue(context.position):
             if self.bank.fill(found.outputs["keys"]):
                 self.teacher.copy_parameters(self.encoder)
             return metrics
@@ -212,13 +214,25 @@ class AdCo(Method):
         """The bank's vectors, as negatives to show in a report."""
         return Pictures(negatives=self.bank.vectors.detach())
 
+    def negatives(self, position: Position) -> Negatives:
+        """The bank, and the keys of the other images of the batch; while the bank fills, the bank
+        alone."""
+        is_game = self.bank.is_full and not self._is_queue(position)
+        return Negatives(
+            temperature=self.settings.temperature,
+            stored=self.bank.vectors.detach(),
+            views=int(self.settings.in_batch and self.bank.is_full),
+            is_played=is_game and self.settings.disarmed is None,
+            key=self.teacher.network,
+        )
+
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:
         """A warning if the bank has drifted away from the images' embeddings."""
         return bank_alarm(record)
 
-    def _is_queue(self, context: Context) -> bool:
-        is_early = context.position.is_before(self.settings.queue_epochs)
+    def _is_queue(self, position: Position) -> bool:
+        is_early = position.is_before(self.settings.queue_epochs)
         return is_early or self.settings.disarmed == "queue"
 
     def _keys(self, view: View, context: Context) -> JointRows:

@@ -52,6 +52,7 @@ from sparring.methods.method import (
     Metrics,
     Pictures,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import KeyNormSettings, Teacher
@@ -67,7 +68,7 @@ from sparring.negatives.bank import (
 from sparring.objectives.bank_games import adversarial_bank_game, shared_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
-from sparring.optim.schedule import ScheduleName, teacher_momentum
+from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
 
 FILL_TEMPERATURE = 0.2
 """Temperature of the encoder's loss while the bank fills; as in the released code."""
@@ -216,6 +217,22 @@ class CaCo(Method):
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """The bank's vectors, as negatives to show in a report."""
         return Pictures(negatives=self.bank.vectors.detach())
+
+    def negatives(self, position: Position) -> Negatives:
+        """All entries of the bank but the anchor's positive; before the game, and with
+        `instance-key`, the whole bank."""
+        s = self.settings
+        is_early = position.is_before(s.queue_epochs)
+        is_game = self.bank.is_full and not is_early
+        chooser: Literal["key", "anchor"] = "anchor" if s.disarmed == "own-choice" else "key"
+        return Negatives(
+            temperature=s.temperature if self.bank.is_full else FILL_TEMPERATURE,
+            stored=self.bank.vectors.detach(),
+            views=int(self.bank.is_full and is_early),
+            is_played=is_game and s.disarmed not in ("frozen", "positives-only"),
+            positive_by=chooser if is_game and s.disarmed != "instance-key" else None,
+            key=self.teacher.network,
+        )
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:

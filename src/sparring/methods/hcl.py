@@ -42,6 +42,7 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.view import View
@@ -52,6 +53,7 @@ from sparring.objectives.debiased import (
     pairs_of_views,
 )
 from sparring.optim.player import Player
+from sparring.optim.schedule import Position
 
 
 class HCLSettings(MethodSettings):
@@ -140,3 +142,8 @@ class HCL(Method):
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """Both views of the other images of the batch; beta sharpens their weights."""
+        s = self.settings
+        return Negatives(temperature=s.temperature / (1 + s.beta), views=2)

@@ -27,6 +27,7 @@ from sparring.distributed import JointRows
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Toy
 from sparring.methods.learning import OpponentCache
+from sparring.methods.negatives import Negatives, Strength
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import KeyNormSettings, Teacher
@@ -136,6 +137,7 @@ class Method(nn.Module, ABC):
         about: introduction; a call of `About` with literal arguments in the class's body.
         settings_class: the method's `MethodSettings`.
         metrics: the numbers that the method logs, by name; those of every run are not repeated.
+        strengths: metrics that say how strong an opponent in image space is.
         num_views: number of views that it takes; None: two or more.
         needs_images: whether its steps need the images before augmentation.
         mixes_images: whether its loss takes views of several sets of images and contrasts all of
@@ -147,6 +149,7 @@ class Method(nn.Module, ABC):
     toy: ClassVar[Toy] = Toy()
     settings_class: ClassVar[type[MethodSettings]] = MethodSettings
     metrics: ClassVar[Mapping[str, Metric]] = {}
+    strengths: ClassVar[Sequence[Strength]] = ()
     num_views: ClassVar[int | None] = 2
     needs_images: ClassVar[bool] = False
     mixes_images: bool = False
@@ -187,6 +190,14 @@ class Method(nn.Module, ABC):
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """Pictures of the opponents for a report, given some views of the run's images."""
         return Pictures()
+
+    def negatives(self, position: Position) -> Negatives | None:
+        """What anchors are pushed away from at this position, for measuring; None: nothing, or not
+        declared.
+
+        The main process alone calls it, at each look of the monitor.
+        """
+        return None
 
     @classmethod
     def alarm(cls, record: Mapping[str, float | int]) -> str | None:

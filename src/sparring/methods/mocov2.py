@@ -35,6 +35,7 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.teacher import KeyNormSettings, Teacher
@@ -43,6 +44,7 @@ from sparring.negatives.queue import Queue, QueueSettings
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.objectives.similarity import unit_rows
 from sparring.optim.player import Player
+from sparring.optim.schedule import Position
 
 
 class MoCoV2Settings(MethodSettings):
@@ -124,3 +126,12 @@ class MoCoV2(Method):
         self.teacher.ema_update(self.encoder, momentum=self.settings.teacher_momentum)
         self.queue.enqueue(found.outputs["keys"])
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """The queue of past keys, and the keys of the other images of the batch."""
+        return Negatives(
+            temperature=self.settings.temperature,
+            stored=self.queue.keys,
+            views=int(self.settings.in_batch),
+            key=self.teacher.network,
+        )

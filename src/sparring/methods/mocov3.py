@@ -42,13 +42,14 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
 from sparring.models.teacher import KeyNormSettings, Teacher
 from sparring.models.view import View
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.optim.player import Player
-from sparring.optim.schedule import ScheduleName, teacher_momentum
+from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
 
 
 class MoCoV3Settings(MethodSettings):
@@ -125,3 +126,12 @@ class MoCoV3(Method):
         )
         self.teacher.ema_update(self.encoder, momentum=momentum)
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """The teacher's keys of the other images of the batch."""
+        return Negatives(
+            temperature=self.settings.temperature,
+            views=1,
+            query=self.predictor,
+            key=self.teacher.network,
+        )

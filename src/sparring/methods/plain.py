@@ -35,11 +35,13 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.view import View
 from sparring.objectives.contrastive import in_batch_info_nce
 from sparring.optim.player import Player
+from sparring.optim.schedule import Position
 
 
 class PlainSettings(MethodSettings):
@@ -88,3 +90,7 @@ class Plain(Method):
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """The positives' views of the other images of the batch."""
+        return Negatives(temperature=self.temperature, views=1)

@@ -35,11 +35,13 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.view import View
 from sparring.objectives.contrastive import multi_positive_nt_xent, nt_xent
 from sparring.optim.player import Player
+from sparring.optim.schedule import Position
 
 
 class SimCLRSettings(MethodSettings):
@@ -97,3 +99,7 @@ class SimCLR(Method):
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """Both views of the other images of the batch."""
+        return Negatives(temperature=self.temperature, views=2)

@@ -36,11 +36,13 @@ from sparring.methods.method import (
     MethodSettings,
     Metrics,
 )
+from sparring.methods.negatives import Negatives
 from sparring.models.encoder import Encoder
 from sparring.models.heads import ProjectorSettings
 from sparring.models.view import View
 from sparring.objectives.contrastive import invariant_spreading
 from sparring.optim.player import Player
+from sparring.optim.schedule import Position
 
 
 class UELSettings(MethodSettings):
@@ -89,3 +91,7 @@ class UEL(Method):
         found = self.loss(views, context)
         loss = players["encoder"].update(found.loss)
         return {"loss": loss, **found.metrics}
+
+    def negatives(self, position: Position) -> Negatives:
+        """Both views of the other images of the batch."""
+        return Negatives(temperature=self.temperature, views=2)

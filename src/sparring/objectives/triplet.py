@@ -61,6 +61,19 @@ def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
     return objectives[form]
 
 
+def weights_temperature(form: Form, settings: TripletSettings) -> float | None:
+    """Temperature of the softmax by which a form weighs its negatives; None: all alike.
+
+    The weights of `soft` and `byol_plus` are sigmoids, which are such a softmax while the positive
+    is well ahead; those of `hinge` are all alike or none.
+    """
+    if form in ("linear", "hinge"):
+        return None
+    if form == "hcl":
+        return (0.5 if settings.temperature is None else settings.temperature) / (1 + settings.beta)
+    return 0.2 if settings.temperature is None else settings.temperature
+
+
 def linear(
     positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, gamma: float
 ) -> Float[Tensor, ""]:

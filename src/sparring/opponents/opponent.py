@@ -10,7 +10,9 @@ from sparring.config import Settings
 from sparring.data.images import Images
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Context, Method, MethodLoss, Pictures
+from sparring.methods.negatives import Negatives
 from sparring.models.view import View
+from sparring.optim.schedule import Position
 
 
 class Opponent(Method):
@@ -61,6 +63,10 @@ class Opponent(Method):
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """Pictures of the wrapped method; an opponent adds its own, if any."""
         return self.method.pictures(views, context)
+
+    def negatives(self, position: Position) -> Negatives | None:
+        """The wrapped method's negatives."""
+        return self.method.negatives(position)
 
 
 def chain(method: Method) -> Iterator[Method]:

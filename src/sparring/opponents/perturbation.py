@@ -47,6 +47,7 @@ from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.method import Context, Method, Metrics, Pictures
+from sparring.methods.negatives import Strength
 from sparring.models.split_norm import split_norms, still_statistics
 from sparring.models.view import ForwardCache, View
 from sparring.opponents.opponent import Opponent, innermost
@@ -92,6 +93,14 @@ class Perturbation(Opponent):
             "loss of anchor and attacked image that is trained, the anchor through the clean norms"
         ),
     }
+    strengths: ClassVar[Sequence[Strength]] = (
+        Strength(
+            "perturbation/loss",
+            "perturbation/loss_before",
+            "loss on the attacked images, beside the loss where the attack begins; random signs of "
+            "equal size reach the first number of the twin random-signs",
+        ),
+    )
 
     def __init__(self, method: Method, settings: PerturbationSettings) -> None:
         super().__init__(method)

@@ -76,6 +76,23 @@ class HardestNegatives:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HardestPair:
+    """An anchor's image and that of its hardest negative, or the image that a stored vector
+    resembles most."""
+
+    anchor: Pixels
+    negative: Pixels
+    cosine: float
+    """Cosine of anchor and negative."""
+    positive: float
+    """Cosine of the anchor and its positive, to read the other beside."""
+    is_stored: bool = False
+    """Whether the negative is a vector of a bank or queue, shown by an image."""
+    same_label: bool | None = None
+    """Whether both images are of one class; None if that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeneratedPairs:
     """Images of a generator pair from the same latent vectors, at one time of the joint
     training."""
@@ -100,6 +117,8 @@ class Gallery:
     retrievals: tuple[Retrieval, ...] = ()
     embedding_map: EmbeddingMap | None = None
     bank_hardest: tuple[HardestNegatives, ...] = ()
+    hardest_pairs: tuple[HardestPair, ...] = ()
+    """Anchors with their hardest negatives, the hardest first."""
 
 
 @dataclass(frozen=True, kw_only=True)

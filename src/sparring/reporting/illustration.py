@@ -15,6 +15,7 @@ from sparring.models.encoder import Encoder
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, make_gallery
+from sparring.reporting.hardest_pairs import hardest_pairs
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.encoders import load_encoders
@@ -98,4 +99,9 @@ def _gallery(
         album=pictures.pairs,
         num_moments=pictures.num_moments,
     )
-    return make_gallery(sample, seed=0)
+    gallery = make_gallery(sample, seed=0)
+    if method is None:
+        return gallery
+    negatives = method.negatives(END)
+    pairs = () if negatives is None else hardest_pairs(negatives, encoder, sample, views, seed=seed)
+    return replace(gallery, hardest_pairs=pairs)

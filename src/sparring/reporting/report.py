@@ -8,6 +8,7 @@ from string import Template
 
 from sparring.errors import RunError
 from sparring.files import write_atomically
+from sparring.reporting import negative_doctor
 from sparring.reporting.details import details
 from sparring.reporting.picture_sections import picture_sections
 from sparring.reporting.pools import unequal_budgets
@@ -50,6 +51,7 @@ def report_html(runs: Sequence[RunSummary]) -> str:
         + details(runs)
         + training(runs)
         + panel(runs)
+        + negative_doctor.section(runs)
         + picture_sections(runs)
         + provenance(runs),
     )

@@ -10,6 +10,7 @@ from html import escape
 
 from sparring.config import leaves, toml_text
 from sparring.measures.metric import Metric
+from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sentences import confounders, run_names
@@ -64,7 +65,7 @@ def swatch(number: int | None, name: str, *, palette: str = "run") -> str:
 def training(runs: Sequence[RunSummary]) -> str:
     """Curves of score, loss and the opponent while training went on."""
     known = _metrics(runs)
-    titled = [name for name in known if known[name].title]
+    titled = [name for name in known if known[name].title and name not in NEGATIVE_METRICS]
     plots = "".join(_plot(name, runs) for name in titled if name not in MEASURES)
     if not plots:
         return section("Training", missing_note("No curves: metrics.jsonl is empty."))
@@ -72,6 +73,7 @@ def training(runs: Sequence[RunSummary]) -> str:
         {name for run in runs for record in run.metrics for name in record}
         - set(titled)
         - _NOT_CURVES
+        - NEGATIVE_METRICS.keys()  # the negative doctor shows them
     )
     rest = "".join(_plot(name, runs) for name in others)
     more = (

@@ -29,7 +29,7 @@ from sparring.training.feed import FedStep, Feed
 from sparring.training.interrupt import AgreedStop, StoppedAtOnce, stop_on_signal
 from sparring.training.keep_best import BestLook, save_result
 from sparring.training.metrics import MetricsFile, alarm, learning_rates, plain, scored
-from sparring.training.monitor import Monitor
+from sparring.training.monitor import Asked, Monitor
 from sparring.training.out_of_memory import fitting_step, told_out_of_memory
 from sparring.training.rank_equality import require_equal_ranks
 from sparring.training.required_views import require_views
@@ -277,7 +277,7 @@ class Training:
         if is_look:
             self._require_finite()
             try:
-                found, warning = self.monitor.look(self.game.encoder, self.game.device)
+                found, warning = self._look()
             except TrainingError as error:
                 raise self._stopped(error) from None
             record |= plain(found)
@@ -288,6 +288,14 @@ class Training:
             self.observe(self.position(), record, warning)
         self._record_clock, self._record_step = time.monotonic(), self.step + 1
         return is_look
+
+    def _look(self) -> tuple[dict[str, float], str | None]:
+        negatives = self.game.method.negatives(self.position())
+        size = self.config.training.batch_size
+        asked = None
+        if negatives is not None:
+            asked = Asked(negatives=negatives, batch_size=size, step=self.step)
+        return self.monitor.look(self.game.encoder, self.game.device, asked)
 
     def _position(self) -> dict[str, float]:
         now = time.monotonic()

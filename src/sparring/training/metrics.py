@@ -15,6 +15,7 @@ from sparring.data.dataset_kinds import Rows
 from sparring.data.sources.source import Labels
 from sparring.files import not_written, open_without_following, write_atomically
 from sparring.measures.metric import Metric
+from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.optim.player import Player
@@ -60,17 +61,19 @@ METRICS: Mapping[str, Metric] = {
         title="Standard deviation",
     ),
 }
-"""Metrics of every run; a method and its opponents declare their own in `Method.metrics`."""
+"""Metrics of every run; a method and its opponents declare their own in `Method.metrics`. Runs of
+methods that declare their negatives have those of `measures.negatives` too."""
 
 
 def metrics_of(method: str, opponents: Sequence[str]) -> dict[str, Metric]:
-    """Metrics of a run by name: the general ones, the method's, and its opponents'.
+    """Metrics of a run by name: the general ones, those of negatives, the method's, and its
+    opponents'.
 
     Args:
         method: name of the method.
         opponents: names of the opponents around it.
     """
-    found = dict(METRICS)
+    found = {**METRICS, **NEGATIVE_METRICS}
     if registry.is_known("method", method):
         found |= registry.method_class(method).metrics
     for name in opponents:

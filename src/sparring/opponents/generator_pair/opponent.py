@@ -41,6 +41,7 @@ from sparring.measures.metric import Metric
 from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Context, Method, Metrics, Pictures
+from sparring.methods.negatives import Strength
 from sparring.models.split_norm import split_norms
 from sparring.models.view import View
 from sparring.objectives.alignment import normalised_regression
@@ -108,6 +109,14 @@ class GeneratorPair(Opponent):
         off={"real_only": 0.99},
     )
     metrics: ClassVar[Mapping[str, Metric]] = GENERATOR_PAIR_METRICS
+    strengths: ClassVar[Sequence[Strength]] = (
+        Strength(
+            "generator_pair/similarity",
+            "generator_pair/crowding",
+            "similarity of generated pairs, beside that of different images of one generator: the "
+            "lower the first, the harder the pairs; once it falls to the second they are no pairs",
+        ),
+    )
     needs_images: ClassVar[bool] = True
 
     def __init__(self, method: Method, settings: GeneratorPairSettings) -> None:
