@@ -71,10 +71,10 @@ def compare(
     )
     chosen = Engine(name=engine, workers=workers, options=dict(engine_options or {}))
     with heard_by(listener, progress=progress) as heard:
-        prepared = prepare(study, out=out, options=options)
+        prepared = prepare(study, out=out, options=options, reuse=reuse)
         needs_steps = prepared.study.equal != "images" and prepared.is_new
         cost = cost_of(prepared, engine=chosen, listener=heard) if needs_steps else None
-        return play_study(prepared, engine=chosen, cost=cost, reuse=reuse, listener=heard)
+        return play_study(prepared, engine=chosen, cost=cost, listener=heard)
 
 
 def read_study(folder: str | Path) -> Comparison:

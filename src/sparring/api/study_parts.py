@@ -36,7 +36,7 @@ class Parts:
         reused: records of runs that other studies have finished.
         analyse: what the scores say.
         write_page: writes a study's HTML page.
-        write_tables: writes a study's tables beside the page.
+        write_tables: writes a study's tables beside the page of this name.
     """
 
     arms_of: Callable[..., Sequence[Arm]]

@@ -1,6 +1,7 @@
 """Whether a study can start or go on, before anything is written."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Prepared:
         change: what the plan says otherwise than the folder's; empty: nothing.
         cautions: what the plan cannot show.
         records: of its runs so far.
+        reuse: other studies, whose finished runs are taken where they are equal.
         stale: finished runs that have to be made again: other images, settings or version.
     """
 
@@ -36,6 +38,7 @@ class Prepared:
     change: str = ""
     cautions: tuple[str, ...] = ()
     records: tuple[RunRecord, ...] = ()
+    reuse: tuple[Path, ...] = ()
     stale: frozenset[RunName] = frozenset()
 
     @property
@@ -54,6 +57,7 @@ def prepare(
     *,
     out: str | Path | None,
     options: Options,
+    reuse: Sequence[str | Path] = (),
     parts: Parts | None = None,
 ) -> Prepared:
     """A study that can start or go on; nothing is written.
@@ -62,6 +66,7 @@ def prepare(
         study: as `compare` takes it.
         out: folder of the study; None: `study` is that folder.
         options: arguments from which a plan is made if `study` is None.
+        reuse: folders of other studies, whose finished runs are taken where they are equal.
         parts: functions to make it with; None: the library's.
 
     Raises:
@@ -82,6 +87,9 @@ def prepare(
         )
     if refused := list(parts.refusals(wanted)):
         raise ConfigError(refused[0])
+    others = [StudyFolder(path) for path in reuse]
+    for other in others:
+        other.require()
     if is_new:
         require_labels(wanted)
     records = () if is_new else folder.read_records()
@@ -93,6 +101,7 @@ def prepare(
         change=change,
         cautions=tuple(parts.cautions(wanted)),
         records=records,
+        reuse=tuple(other.path for other in others),
         stale=_stale(wanted, folder, records, parts) if records else frozenset(),
     )
 

@@ -133,13 +133,14 @@ def _compare(
     from sparring.command.display import TerminalDisplay
     from sparring.command.study_display import print_comparison
 
-    prepared = prepare(study, out=_folder_for_plan(study, out, plan_only), options=options)
+    folder = _folder_for_plan(study, out, plan_only)
+    prepared = prepare(study, out=folder, options=options, reuse=reuse)
     with _exit_on_interrupt(prepared), TerminalDisplay() as display:
         if plan_only:
             _print_plan(prepared, engine, display, as_json=as_json)
             return
         cost = _accepted_cost(prepared, engine, display, yes=yes)
-        done = play_study(prepared, engine=engine, cost=cost, reuse=reuse, listener=display)
+        done = play_study(prepared, engine=engine, cost=cost, listener=display)
         display.close()
     if as_json:
         typer.echo(json.dumps(done.tree()))
