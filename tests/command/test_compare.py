@@ -276,6 +276,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--slurm", "partition", "--engine", "slurm"], "expected key=value"),
     (["--test", "nowhere"], "no such file or folder"),
     (["--test", "=x"], "expected PATH or NAME=PATH"),
+    (["--test", "a=x", "--test", "a=y"], "two test sets are called 'a'"),
     (["--set", "encoder"], "expected key=value"),
     (["--reuse", "nowhere"], "nowhere is not a study"),
 ]

@@ -274,4 +274,4 @@ def test_protocols_that_train_are_named_as_not_counted() -> None:
     study = made_study(protocols=["knn", "finetune"])
     assert unestimated(study) == ["finetune"]
     cost = study_cost(study, arms_of(study), unknown=unestimated(study))
-    assert "what finetune train on top is not counted" in "\n".join(cost_lines(cost))
+    assert "and finetune train on top" in "\n".join(cost_lines(cost))

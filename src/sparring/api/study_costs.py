@@ -23,7 +23,7 @@ def cost_of(
     is_measured: bool = True,
     listener: Listener | None = None,
 ) -> StudyCost:
-    """What is left to pay for a study.
+    """Cost of the runs of a study that are not finished.
 
     Args:
         prepared: the study.

@@ -49,7 +49,7 @@ class Engine:
                 )
 
     def with_workers(self, number: int) -> Self:
-        """The same engine; the number of workers is taken where none was given."""
+        """This engine, with a number of workers if none was given."""
         return self if self.workers is not None else replace(self, workers=number)
 
     def as_workers(self, study: Study) -> Workers:

@@ -56,7 +56,7 @@ def is_over(state: StudyState) -> bool:
 
 
 def shown(state: StudyState, *, where: str) -> RenderableType:
-    """What is shown of a study."""
+    """Tables and lines about a study."""
     parts: list[RenderableType] = [_grid(state)]
     working = [run for run in state.runs if run.status == "running"]
     if working:

@@ -74,7 +74,7 @@ class Workers:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCost:
-    """What is left to pay for a study.
+    """Cost of the runs of a study that are not finished.
 
     Attributes:
         arms: one run of each arm.

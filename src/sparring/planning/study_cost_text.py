@@ -118,9 +118,10 @@ def _notes(cost: StudyCost) -> list[str]:
         lines.append("times are rough: from steps of smaller batches, half a minute per method")
     if not cost.workers.are_here:
         lines.append("steps were measured on this machine; other machines take another time")
+    further = f", and {' and '.join(cost.unknown)} train on top" if cost.unknown else ""
     lines.append(
-        "scores: the time to pass all images through two encoders"
-        + (f"; what {' and '.join(cost.unknown)} train on top is not counted" * bool(cost.unknown))
+        "scores: the time to pass all images through two encoders; what protocols compute on "
+        f"features is not counted{further}; nor is the start of a process, a few seconds"
     )
     return [*lines, *cost.notes]
 
