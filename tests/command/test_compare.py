@@ -349,7 +349,24 @@ def test_a_study_in_use_is_refused(
         done = command(*arguments(photos, tmp_path / "study", "--yes"))
     assert done.code == 2
     assert "is in use by another process" in done.error
-    assert stand_ins.ran == []
+    assert (stand_ins.ran, stand_ins.measured) == ([], [])
+
+
+def test_a_study_is_held_while_it_runs(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    outcomes = []
+
+    def again() -> None:
+        stand_ins.while_running = lambda: None
+        with pytest.raises(RunError, match="in use by another process"), locked(folder):
+            pass
+        outcomes.append("refused")
+
+    folder = StudyFolder(tmp_path / "study")
+    stand_ins.while_running = again
+    assert command(*arguments(photos, tmp_path / "study", "--yes")).code == 0
+    assert outcomes == ["refused"]
 
 
 def test_a_plan_that_cannot_show_anything_is_refused_by_its_reason(

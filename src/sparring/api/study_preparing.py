@@ -12,7 +12,7 @@ from sparring.errors import ConfigError, RunError, StorageError
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
-from sparring.studies.study_lock import holds_anything
+from sparring.studies.study_lock import holds_anything, require_unheld
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,7 @@ def prepare(
     """
     parts = parts or study_parts.load_parts()
     wanted, folder, is_edited = _wanted(study, out, options, parts)
+    require_unheld(folder)
     is_new = not folder.is_study()
     if is_new:
         _require_free(folder)

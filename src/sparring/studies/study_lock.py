@@ -52,8 +52,18 @@ def holds_anything(folder: StudyFolder) -> bool:
     return any(path.name != LOCK and not is_part(path) for path in folder.path.iterdir())
 
 
+def require_unheld(folder: StudyFolder) -> None:
+    """Refuse a study that another process plays now, without holding or writing anything.
+
+    Raises:
+        RunError: if there is such a process.
+    """
+    if is_held(folder):
+        raise _in_use(folder)
+
+
 def is_held(folder: StudyFolder) -> bool:
-    """Whether a process of this machine plays the study now."""
+    """Whether a process plays the study now, as far as this machine knows."""
     try:
         number = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -73,9 +83,13 @@ def _hold(number: int, folder: StudyFolder) -> None:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(
-            f"{folder.path} is in use by another process; watch it with "
-            f"`sparring compare {folder.path} --watch`, or choose another --out"
-        ) from None
+        raise _in_use(folder) from None
     except OSError:  # no locks on this file system
         return
+
+
+def _in_use(folder: StudyFolder) -> RunError:
+    return RunError(
+        f"{folder.path} is in use by another process; watch it with "
+        f"`sparring compare {folder.path} --watch`, or choose another --out"
+    )
