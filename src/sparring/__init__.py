@@ -5,8 +5,9 @@
     encoder = sparring.load("runs/photos")
     features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
 
-The functions: train, resume, load, evaluate, embed, export, report, plan, list_methods,
-list_protocols, doctor, inspect_data. What a method of your own is made of: Method, MethodSettings,
+The functions: train, resume, load, compare, read_study, evaluate, embed, export, report, plan,
+list_methods, list_protocols, doctor, inspect_data. A `Study` is the plan of a comparison, of its
+`Arm`s, `Contrast`s and `ScoredSet`s. What a method of your own is made of: Method, MethodSettings,
 MethodLoss, Context, View, Player and their neighbours; see docs/adding_a_method.md and
 `sparring.testing`.
 """
@@ -19,10 +20,12 @@ from sparring.errors import SparringError
 
 if TYPE_CHECKING:
     from sparring.api import (
+        Comparison,
         DataFinding,
         Embedded,
         ResourcePlan,
         Run,
+        compare,
         doctor,
         embed,
         evaluate,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         list_protocols,
         load,
         plan,
+        read_study,
         report,
         resume,
         train,
@@ -59,14 +63,15 @@ if TYPE_CHECKING:
     from sparring.opponents.opponent import Opponent
     from sparring.optim.player import Added, Averaged, Player, PlayerSettings
     from sparring.optim.schedule import Position
+    from sparring.studies.plan import Arm, Contrast, ScoredSet, Study
     from sparring.training.listener import Listener
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "sparring.api": (
-        "DataFinding Embedded ResourcePlan Run doctor embed evaluate export inspect_data "
-        "list_methods list_protocols load plan report resume train"
+        "Comparison DataFinding Embedded ResourcePlan Run compare doctor embed evaluate export "
+        "inspect_data list_methods list_protocols load plan read_study report resume train"
     ),
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
@@ -85,6 +90,7 @@ _PLACES = {
     "sparring.opponents.opponent": "Opponent",
     "sparring.optim.player": "Added Averaged Player PlayerSettings",
     "sparring.optim.schedule": "Position",
+    "sparring.studies.plan": "Arm Contrast ScoredSet Study",
     "sparring.training.listener": "Listener",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
@@ -92,8 +98,11 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names.
 __all__ = [
     "About",
     "Added",
+    "Arm",
     "Averaged",
+    "Comparison",
     "Context",
+    "Contrast",
     "DataFinding",
     "Embedded",
     "Encoder",
@@ -116,13 +125,16 @@ __all__ = [
     "Protocol",
     "ResourcePlan",
     "Run",
+    "ScoredSet",
     "Settings",
     "SparringError",
+    "Study",
     "Teacher",
     "Toy",
     "Twin",
     "View",
     "ViewsSettings",
+    "compare",
     "doctor",
     "embed",
     "evaluate",
@@ -135,6 +147,7 @@ __all__ = [
     "load",
     "make_predictor",
     "plan",
+    "read_study",
     "report",
     "resume",
     "train",

@@ -1,10 +1,14 @@
-"""The library as functions: plan, train, resume, load, evaluate, embed, export, report.
+"""The library as functions: plan, train, resume, load, compare, evaluate, embed, export,
+report.
 
 The command line is a thin layer over these.
 """
 
 from sparring.api.common import Run as Run
 from sparring.api.common import load as load
+from sparring.api.comparing import compare as compare
+from sparring.api.comparing import read_study as read_study
+from sparring.api.comparison import Comparison as Comparison
 from sparring.api.inspecting import doctor as doctor
 from sparring.api.inspecting import inspect_data as inspect_data
 from sparring.api.scoring import Embedded as Embedded

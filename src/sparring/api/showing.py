@@ -6,7 +6,9 @@ from pathlib import Path
 from torch import nn
 
 from sparring.api.common import Run, folder_of, heard_by
+from sparring.api.study_reports import only_study, report_study
 from sparring.data.sources.source import ImageData
+from sparring.errors import UsageError
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.evaluation.protocol import Protocol
 from sparring.formats.weights import export_weights
@@ -14,6 +16,9 @@ from sparring.methods import registry
 from sparring.methods.about import About
 from sparring.training.encoders import load_encoder
 from sparring.training.listener import Listener
+from sparring.training.run_folder import RunFolder
+
+_ONE = (str, Path, Run)
 
 
 def export(
@@ -55,28 +60,36 @@ def report(
     listener: Listener | None = None,
     progress: bool = True,
 ) -> Path:
-    """Write one self-contained HTML page about one or several runs.
+    """Write one self-contained HTML page about one or several runs, or about a study.
+
+    A study's tables are written beside its page, as Markdown, CSV and LaTeX.
 
     Args:
-        runs: one run folder, or several in the order of the page.
+        runs: one run folder, or several in the order of the page; or the folder of one study.
         out: HTML file to write.
-        data: images to show, as `train` takes them; default: each run's own.
+        data: images to show, as `train` takes them; default: each run's own. A study shows those
+            that its runs were scored on.
         backbone: the network of your own with which the runs were trained, if any.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
     """
+    paths = [folder_of(run).path for run in ([runs] if isinstance(runs, _ONE) else runs)]
+    if (study := only_study(paths)) is not None:
+        if data is not None or backbone is not None:
+            raise UsageError(f"{study.path} is a study, which names its images; leave them out")
+        return report_study(study, Path(out))[0]
     # They bring matplotlib, for which no training should wait.
     from sparring.reporting.illustration import illustrated
     from sparring.reporting.report import write_report
 
-    summaries, runs = [], [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    summaries = []
     with heard_by(listener, progress=progress) as heard:
-        for number, run in enumerate(runs):
-            folder = folder_of(run)
+        for number, path in enumerate(paths):
+            folder = RunFolder(path)
             folder.require()
             summaries.append(illustrated(folder, data, backbone=backbone))
             if heard is not None:
-                heard.count("reading runs", number + 1, len(runs))
+                heard.count("reading runs", number + 1, len(paths))
     return write_report(summaries, out)
 
 

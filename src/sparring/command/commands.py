@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sparring.acceleration.thread_waiting import settle_waiting
+from sparring.command.compare_commands import compare
 from sparring.command.encoder_commands import embed, evaluate, export, report
 from sparring.command.error_exit import exit_with_error, exit_with_message
 from sparring.command.information_commands import demo, doctor, methods, protocols
@@ -56,6 +57,7 @@ for command in (
     plan,
     train,
     resume,
+    compare,
     evaluate,
     protocols,
     embed,

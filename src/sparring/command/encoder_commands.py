@@ -105,13 +105,15 @@ def export(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; or the folder of a study.")
+    ],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     data: Annotated[
         str | None, typer.Option(help="Images to show; default: the run's own.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about one or several runs."""
+    """Write one self-contained HTML page about runs, or about a study with its tables."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 

@@ -1,0 +1,51 @@
+"""The page and the tables of a study, written from its plan and its records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparring.api import study_parts
+from sparring.api.study_parts import Parts
+from sparring.errors import UsageError
+from sparring.studies.findings import Analysis
+from sparring.studies.folder import StudyFolder
+from sparring.studies.results import Results
+
+
+def only_study(paths: Sequence[Path]) -> StudyFolder | None:
+    """The study that the paths name; None if they name runs.
+
+    Raises:
+        UsageError: if there is a study among several paths.
+    """
+    studies = [path for path in paths if StudyFolder(path).is_study()]
+    if not studies:
+        return None
+    if len(paths) > 1:
+        raise UsageError(
+            f"{studies[0]} is a study, and a page shows one study or several runs: name it alone, "
+            "or name run folders only"
+        )
+    return StudyFolder(studies[0])
+
+
+def report_study(folder: StudyFolder, out: Path) -> list[Path]:
+    """Write the page of a study and its tables beside it; run folders may be missing.
+
+    Args:
+        folder: of the study.
+        out: HTML file to write.
+
+    Returns:
+        The page, then the tables.
+
+    Raises:
+        RunError: if a record is damaged.
+    """
+    parts = study_parts.load_parts()
+    results = Results(study=parts.read_plan(folder.plan), records=folder.read_records())
+    return write_outputs(parts, parts.analyse(results, folder), folder, out)
+
+
+def write_outputs(parts: Parts, analysis: Analysis, folder: StudyFolder, out: Path) -> list[Path]:
+    """Write what a study says as a page and as tables beside it."""
+    return [parts.write_page(analysis, folder, out), *parts.write_tables(analysis, out)]

@@ -1,0 +1,321 @@
+"""The command that compares methods: compare."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sparring.command.compare_options import (
+    AddressOption,
+    AllTwinsOption,
+    DataOption,
+    EngineOption,
+    EqualOption,
+    MarginOption,
+    MethodsOption,
+    OutOption,
+    PlanArgument,
+    PlanOnlyOption,
+    ProtocolOption,
+    ReuseOption,
+    SeedsOption,
+    SharesOption,
+    SlurmOption,
+    StopEarlyOption,
+    TestOption,
+    ThreadsOption,
+    TwinsOption,
+    WatchOption,
+    WorkersOption,
+    YesOption,
+)
+from sparring.command.error_exit import exit_with_message
+from sparring.command.options import (
+    EpochsOption,
+    JsonOption,
+    RecipeOption,
+    RunDeviceOption,
+    SetOption,
+    settings_tree,
+)
+from sparring.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from sparring.api.study_plans import Options
+    from sparring.api.study_preparing import Prepared
+    from sparring.api.study_workers import Engine
+    from sparring.command.display import TerminalDisplay
+
+
+def compare(
+    study: PlanArgument = None,
+    data: DataOption = None,
+    methods: MethodsOption = None,
+    twins: TwinsOption = False,
+    all_twins: AllTwinsOption = False,
+    test: TestOption = None,
+    seeds: SeedsOption = None,
+    stop_early: StopEarlyOption = False,
+    epochs: EpochsOption = None,
+    shares: SharesOption = None,
+    equal: EqualOption = None,
+    protocol: ProtocolOption = None,
+    margin: MarginOption = None,
+    recipe: RecipeOption = None,
+    settings: SetOption = None,
+    threads: ThreadsOption = None,
+    device: RunDeviceOption = None,
+    out: OutOption = None,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    reuse: ReuseOption = None,
+    yes: YesOption = False,
+    plan_only: PlanOnlyOption = False,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods on your images: paired seeds, equal budgets, disarmed twins, one page.
+
+    First the time, memory and disk of all runs are shown, and nothing is written before the answer.
+    The same command again goes on where it stopped; so does `sparring compare STUDY`.
+    """
+    from sparring.api.study_plans import Options
+
+    if watch:
+        _watch(study, as_json=as_json)
+        return
+    fields = {
+        "seeds": _seeds(seeds),
+        "shares": _numbers("--shares", shares),
+        "protocols": None if protocol is None else [one.strip() for one in protocol.split(",")],
+        "settings": settings_tree(settings) or None,
+        "epochs": epochs,
+        "equal": equal,
+        "margin": margin,
+        "recipe": recipe,
+        "threads": threads,
+        "device": device,
+    }
+    options = Options(
+        data=data,
+        methods=methods,
+        twins=_twins(methods, twins=twins, all_twins=all_twins),
+        tests=test or (),
+        stop_early=stop_early,
+        fields=fields,
+    )
+    chosen = _engine(engine, workers, address, slurm)
+    ways = {"yes": yes, "plan_only": plan_only, "as_json": as_json}
+    _compare(study, options, chosen, out=out, reuse=reuse or (), **ways)
+
+
+def _compare(
+    study: Path | None,
+    options: "Options",
+    engine: "Engine",
+    *,
+    out: Path | None,
+    reuse: Sequence[Path],
+    yes: bool,
+    plan_only: bool,
+    as_json: bool,
+) -> None:
+    """Show the cost of a study, ask, make its runs, and print what they say."""
+    from sparring.api.study_playing import play_study
+    from sparring.api.study_preparing import prepare
+    from sparring.command.display import TerminalDisplay
+    from sparring.command.study_display import print_comparison
+
+    folder = _folder_for_plan(study, out, plan_only)
+    prepared = prepare(study, out=folder, options=options, reuse=reuse)
+    with _exit_on_interrupt(prepared), TerminalDisplay() as display:
+        if plan_only:
+            _print_plan(prepared, engine, display, as_json=as_json)
+            return
+        cost = _accepted_cost(prepared, engine, display, yes=yes)
+        done = play_study(prepared, engine=engine, cost=cost, listener=display)
+        display.close()
+    if as_json:
+        typer.echo(json.dumps(done.tree()))
+    else:
+        print_comparison(done)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _accepted_cost(
+    prepared: "Prepared", engine: "Engine", display: "TerminalDisplay", *, yes: bool
+) -> Any:
+    """Cost of what is left, once the user has agreed to it.
+
+    Raises:
+        UsageError: if nobody can be asked.
+    """
+    from sparring.api.study_costs import cost_of
+    from sparring.planning.study_cost_text import cost_lines, what_is_left
+
+    for line in prepared.cautions:
+        display.report(f"note: {line}")
+    if not prepared.needs_consent:
+        cost = cost_of(prepared, engine=engine, is_measured=False)
+        display.report(what_is_left(cost))
+        return cost
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "a study runs for long, and without a terminal nobody can be asked: give --yes to "
+            "start it, or --plan-only to see its cost"
+        )
+    cost = cost_of(prepared, engine=engine, listener=display)
+    display.close()
+    for line in [*_changes(prepared), *cost_lines(cost)]:
+        display.report(line)
+    if not yes and not _is_wanted():
+        raise typer.Exit(0)
+    return cost
+
+
+def _changes(prepared: "Prepared") -> list[str]:
+    """Lines about what a study that goes on does otherwise than before."""
+    lines = []
+    if prepared.change:
+        lines.append(f"the plan has changed, which every output will say ({prepared.change})")
+    if prepared.stale:
+        lines.append(
+            f"{len(prepared.stale):,} finished runs were made with other images, settings or "
+            "another version, and are made again"
+        )
+    return lines
+
+
+def _is_wanted() -> bool:
+    """Whether the user answers yes."""
+    sys.stderr.write("Start? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    sys.stderr.write("nothing was started, and nothing is written\n")
+    return False
+
+
+def _print_plan(
+    prepared: "Prepared", engine: "Engine", display: "TerminalDisplay", *, as_json: bool
+) -> None:
+    """Print the plan as TOML with its cost above it."""
+    from sparring.api.study_costs import cost_of
+    from sparring.config import toml_text
+    from sparring.planning.study_cost_text import cost_lines
+
+    cost = cost_of(prepared, engine=engine, listener=display)
+    display.close()
+    if as_json:
+        typer.echo(json.dumps({"plan": prepared.study.tree(), "cost": cost.tree()}))
+        return
+    notes = [f"note: {line}" for line in prepared.cautions]
+    head = [f"# {line}".rstrip() for line in [*cost_lines(cost), *notes]]
+    typer.echo("\n".join([*head, "", toml_text(prepared.study.tree())]), nl=False)
+
+
+def _watch(study: Path | None, *, as_json: bool) -> None:
+    """Show the live table of a study."""
+    from sparring.api.study_parts import load_parts
+    from sparring.command.study_state import study_state
+    from sparring.command.study_watch import watch
+    from sparring.studies.folder import StudyFolder
+
+    if study is None:
+        raise UsageError("--watch shows a study: name its folder, as in sparring compare STUDY")
+    folder = StudyFolder(study)
+    folder.require()
+    plan = load_parts().read_plan(folder.plan)
+    watch(lambda: study_state(plan, folder), as_json=as_json, where=shlex.quote(str(study)))
+
+
+def _folder_for_plan(study: Path | None, out: Path | None, plan_only: bool) -> Path | None:
+    """Folder of the study; a plan that is only printed needs none."""
+    is_new = study is None or study.suffix == ".toml"
+    return Path("study") if plan_only and is_new and out is None else out
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    """Seeds of a number or of a list."""
+    numbers = _numbers("--seeds", text)
+    if numbers is None:
+        return None
+    if any(number != int(number) or number < 0 for number in numbers):
+        raise ConfigError(f"--seeds {text}: expected a number of pairs, or seeds such as 0,1,7")
+    whole = [int(number) for number in numbers]
+    if len(whole) > 1 or (text or "").rstrip().endswith(","):
+        return whole
+    if not whole[0]:
+        raise ConfigError("--seeds 0: a study needs at least two pairs; 5 are usual")
+    return whole[0]
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    """Numbers separated by commas."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",") if part.strip()] or [float(text)]
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text}: expected numbers separated by commas, such as 0,1,2"
+        ) from None
+
+
+def _twins(methods: list[str] | None, *, twins: bool, all_twins: bool) -> bool | list[str]:
+    """Which twins play: none, the primary ones, or all that the methods declare."""
+    if not all_twins:
+        return twins
+    from sparring.methods import registry
+
+    names = [name for text in methods or () for name in text.replace("+", ",").split(",")]
+    found: list[str] = []
+    for name in (name.strip() for name in names):
+        for kind in registry.KINDS:
+            if name in registry.names(kind):
+                found += [twin.name for twin in registry.about(kind, name).twins]
+    return list(dict.fromkeys(found))
+
+
+def _engine(
+    name: str, workers: int | None, address: str | None, slurm: list[str] | None
+) -> "Engine":
+    """What makes the runs, from its options."""
+    from sparring.api.study_workers import Engine
+    from sparring.config import merged, parse_override
+
+    options = {} if address is None else {"address": address}
+    if slurm and name != "slurm":
+        raise ConfigError(f"--slurm belongs to --engine slurm, and the engine is {name}")
+    return Engine(
+        name=name,
+        workers=workers,
+        options=merged(options, *(parse_override(text) for text in slurm or ())),
+    )
+
+
+@contextmanager
+def _exit_on_interrupt(prepared: "Prepared") -> Iterator[None]:
+    """Exit on Ctrl-C with the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        folder = prepared.folder
+        if not folder.is_study():
+            exit_with_message("stopped; nothing is written", 1, stop)
+        finished = sum(one.status == "finished" for one in folder.read_records())
+        runs = "run is" if finished == 1 else "runs are"
+        exit_with_message(
+            f"stopped; {finished:,} {runs} finished; go on with "
+            f"`sparring compare {shlex.quote(str(folder.path))}`",
+            1,
+            stop,
+        )

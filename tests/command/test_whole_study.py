@@ -1,0 +1,77 @@
+"""A study of real, tiny runs from its plan to its page."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import sparring
+from sparring.studies.plan import Study
+from tiny import Command
+
+PARTS = (
+    "sparring.studies.arms",
+    "sparring.studies.ordering",
+    "sparring.studies.analysis",
+    "sparring.studies.page.page",
+    "sparring.api.study_runs",
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(find_spec(name) is None for name in PARTS), reason="a part of the studies is missing"
+    ),
+]
+
+
+def tiny_study(photos: Path) -> Study:
+    """A game and its twin, two seeds, four steps each."""
+    settings = {
+        "encoder": {"width": 0.0625},
+        "projector": {"dim": 16},
+        "bank": {"size": 32},
+        "training": {"batch_size": 16, "image_size": 16, "monitor_images": 16, "log_steps": 1},
+    }
+    return Study.build(
+        {
+            "name": "tiny",
+            "data": str(photos),
+            "seeds": 2,
+            "epochs": 1,
+            "protocols": ["knn"],
+            "settings": settings,
+            "tests": [{"name": "mine", "data": str(photos)}],
+            "arms": [
+                {"name": "adco", "method": "adco"},
+                {
+                    "name": "adco/queue",
+                    "method": "adco",
+                    "settings": {"disarmed": "queue"},
+                    "role": "twin",
+                    "twin_of": "adco",
+                },
+            ],
+        }
+    )
+
+
+def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_runs(
+    photos: Path, tmp_path: Path, command: Command
+) -> None:
+    folder = tmp_path / "study"
+    done = sparring.compare(tiny_study(photos), out=folder, workers=1, progress=False)
+    assert done.is_over
+    assert done.failed == []
+    (finding,) = done.findings
+    assert finding.pairs.seeds == (0, 1)
+    assert all(path.stat().st_size > 0 for path in done.files)
+    again = command("compare", folder)
+    assert again.code == 0, again.err
+    assert "4 of 4 runs are finished" in again.err
+    found = json.loads(command("compare", folder, "--watch", "--json").out)
+    assert found["finished"] == 4
+    (folder / "runs").rename(tmp_path / "moved")
+    page = tmp_path / "page.html"
+    assert command("report", folder, "--out", page).code == 0
+    assert "adco/queue" in page.read_text()
