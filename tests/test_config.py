@@ -199,3 +199,18 @@ def test_toml_beyond_the_readers_limits_is_no_toml(text: str, tmp_path: Path) ->
 def test_no_value_holds_a_nul() -> None:
     with pytest.raises(ConfigError, match=r"data\.cache: a NUL character cannot be part"):
         DataSettings.build({"cache": "a\0b"}, where="data")
+
+
+def test_list_of_dictionaries_is_written_as_an_array_of_tables_and_read_back() -> None:
+    tree = {
+        "seeds": [0, 1],
+        "arms": [
+            {"name": "first", "settings": {"bank": {"size": 3}}, "tuning": {"trials": 2}},
+            {"name": 'second "quoted"'},
+        ],
+        "protocol_settings": {"linear:adco": {"epochs": 3}},
+    }
+    text = toml_text(tree)
+    assert text.count("[[arms]]") == 2
+    assert "[arms.settings.bank]\nsize = 3" in text
+    assert tomllib.loads(text) == tree

@@ -6,6 +6,7 @@ translation of a validation error into one sentence with the nearest key.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -160,14 +161,34 @@ def toml_text(tree: Mapping[str, Any]) -> str:
     return "\n".join(_toml_lines(tree, ())).strip() + "\n"
 
 
-def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    leaves = {k: v for k, v in tree.items() if not isinstance(v, Mapping) and v is not None}
-    lines = ["", f"[{'.'.join(path)}]"] if path and leaves else []
-    lines += [f"{key} = {_toml_value(value)}" for key, value in leaves.items()]
-    for key, value in tree.items():
+def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...], header: str = "") -> list[str]:
+    """Lines of a table: its values, then its tables and arrays of tables, below a header."""
+    inner = {k: v for k, v in tree.items() if isinstance(v, Mapping) or _is_tables(v)}
+    values = {k: v for k, v in tree.items() if k not in inner and v is not None}
+    lines = ["", header] if header and (values or header.startswith("[[")) else []
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items()]
+    for key, value in inner.items():
+        place = (*path, _toml_key(key))
+        name = ".".join(place)
         if isinstance(value, Mapping):
-            lines += _toml_lines(value, (*path, key))
+            lines += _toml_lines(value, place, f"[{name}]")
+        else:
+            for one in value:
+                lines += _toml_lines(one, place, f"[[{name}]]")
     return lines
+
+
+def _is_tables(value: object) -> bool:
+    """Whether a value is a list of dictionaries, which reads best as an array of tables."""
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(one, Mapping) for one in value)
+    )
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else str(_toml_value(key))
 
 
 def _toml_value(value: object) -> str:
@@ -180,7 +201,9 @@ def _toml_value(value: object) -> str:
         case Mapping():
             return (
                 "{ "
-                + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+                + ", ".join(
+                    f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items() if v is not None
+                )
                 + " }"
             )
         case Sequence():
