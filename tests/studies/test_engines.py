@@ -214,9 +214,9 @@ def test_a_given_dask_scheduler_is_used_while_its_workers_are_killed_at_random(
 def test_a_job_that_reaches_its_time_limit_is_queued_again_and_goes_on(
     call: RunCall, tmp_path: Path
 ) -> None:
-    order = toy_order(tmp_path, steps=60)
-    # Six seconds a job, and the signal after four: sixty steps of a tenth need two jobs.
-    options = {"executor": "local", "further": {"timeout_min": 0.1, "signal_delay_s": 2}}
+    order = toy_order(tmp_path, steps=100)
+    # The signal comes after ten seconds of a job: a hundred steps of a tenth need two jobs.
+    options = {"executor": "local", "minutes": 0.5, "signal_seconds": 20}
     (record,) = run([order], "slurm", call=call, options=options, workers=1)
     assert record.status == "finished"
     assert len(pids(order)) > 1
