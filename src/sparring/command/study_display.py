@@ -16,8 +16,13 @@ SHOWN_FAILURES = 5
 """Failed runs that are named; the page has all."""
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print one screen about a study on standard output."""
+def print_comparison(comparison: Comparison, *, following: str = "") -> None:
+    """Print one screen about a study on standard output.
+
+    Args:
+        comparison: the study.
+        following: command to name as the next one; empty: one of this study.
+    """
     out = Console(file=sys.stdout)
     study = comparison.study
     title = short_title_of(study.protocols[0])
@@ -35,7 +40,7 @@ def print_comparison(comparison: Comparison) -> None:
         _say(out, f"note: {caution}")
     for line in _failures(comparison):
         _say(out, line)
-    for line in _next(comparison):
+    for line in _next(comparison, following):
         _say(out, line)
 
 
@@ -104,7 +109,7 @@ def _failures(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _next(comparison: Comparison) -> list[str]:
+def _next(comparison: Comparison, following: str) -> list[str]:
     """Where the page is, and the next command."""
     where = shlex.quote(str(comparison.path))
     lines = []
@@ -112,7 +117,9 @@ def _next(comparison: Comparison) -> list[str]:
         page, *tables = comparison.files
         beside = f", with {', '.join(path.name for path in tables)} beside it" if tables else ""
         lines.append(f"page: {page}{beside}")
-    if comparison.failed:
+    if following:
+        lines.append(f"next: {following}")
+    elif comparison.failed:
         lines.append(f"next: sparring compare {where} (tries the failed runs again)")
     elif not comparison.is_over:
         lines.append(f"next: sparring compare {where} (goes on)")
