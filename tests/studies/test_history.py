@@ -30,8 +30,9 @@ def test_the_plan_is_written_so_that_it_can_be_read_again(folder: StudyFolder) -
     assert history.written(folder, study) == ()
     assert history.read_study(folder) == study
     text = folder.plan.read_text()
-    assert "margin = 0.5" in text
-    assert "disarmed" in text
+    assert "\nmargin = 0.5\n" in text
+    assert '\n[[arms]]\nname = "adco/queue"\n' in text
+    assert '\n[arms.settings]\ndisarmed = "queue"\n' in text
     when, sha256 = history.first_written(folder)
     assert when[:2] == "20"
     assert len(sha256) == 64
