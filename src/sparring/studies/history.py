@@ -121,16 +121,6 @@ def changes(folder: StudyFolder) -> tuple[Change, ...]:
     return (*history.changes, *_by_hand(folder, history))
 
 
-def pending(folder: StudyFolder, study: Study) -> tuple[Change, ...]:
-    """Changes that `written` would record for this plan, edits of plan.toml by hand first; nothing
-    is written. Empty if the folder holds no study.
-
-    Raises:
-        RunError: if what the folder holds cannot be read.
-    """
-    return _found(folder, study) if folder.is_study() else ()
-
-
 def read_study(folder: StudyFolder) -> Study:
     """The plan that a folder holds.
 
@@ -191,6 +181,16 @@ def current(folder: StudyFolder, records: Iterable[RunRecord]) -> tuple[RunRecor
     """
     keys = _read(folder).keys if folder.history.is_file() else {}
     return tuple(one for one in records if keys.get(folder.place(one.name), one.key) == one.key)
+
+
+def pending(folder: StudyFolder, study: Study) -> tuple[Change, ...]:
+    """Changes that `written` would record for this plan, edits of plan.toml by hand first; nothing
+    is written. Empty if the folder holds no study.
+
+    Raises:
+        RunError: if what the folder holds cannot be read.
+    """
+    return _found(folder, study) if folder.is_study() else ()
 
 
 def first_written(folder: StudyFolder) -> tuple[str, str]:
