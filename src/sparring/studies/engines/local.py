@@ -39,24 +39,28 @@ class Worker:
         self.processes: list[multiprocessing.process.BaseProcess] = []
 
     def submit(self, order: RunOrder, call: RunCall) -> Future[RunRecord | Failure]:
-        """The run's answer in the future; starts the process if there is none."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
-            )
+        """The run's answer in the future; starts the process if there is none, or it has died while
+        it had nothing to do."""
         before = multiprocessing.active_children()
         with _environment(self._variables):
-            future = self._pool.submit(made_here, order, call)
+            try:
+                future = self._opened().submit(made_here, order, call)
+            except BrokenExecutor:
+                self.close()
+                future = self._opened().submit(made_here, order, call)
         new = [one for one in multiprocessing.active_children() if one not in before]
         self.processes = new or self.processes
         return future
 
-    def renew(self) -> None:
-        """Let the next run have a new process, as the last one is dead."""
-        self.close()
+    def _opened(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
+            )
+        return self._pool
 
     def close(self) -> None:
-        """End the process, which has nothing to do."""
+        """End the process, which has nothing to do or is dead; the next run gets a new one."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -89,7 +93,7 @@ def _make_all(work: Work, workers: Sequence[Worker]) -> None:
             if error is None:
                 is_again = work.tries.takes(order, future.result())
             elif isinstance(error, BrokenExecutor):
-                worker.renew()
+                worker.close()
                 is_again = work.tries.loses(order)
             else:
                 is_again = work.tries.loses(order, reason_of(error))
