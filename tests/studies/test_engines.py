@@ -340,12 +340,13 @@ def workers_end(study: Path, seconds: float) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("engine", ["local", "dask", "slurm"])
 def test_a_signal_stops_the_command_and_its_workers(
     engine: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
-    process = begun(study, script=tmp_path / "command.py", seconds=600, engine=engine)
+    options = {"executor": "local"} if engine == "slurm" else {}
+    process = begun(study, script=tmp_path / "command.py", seconds=600, engine=engine, **options)
     process.send_signal(number)
     assert process.wait(90) == 75
     assert workers_end(study, 600)
