@@ -24,6 +24,7 @@ from sparring.studies.records import RunRecord
 STOP_SECONDS = 60.0
 """Time that a worker has to save its run once it is asked to stop."""
 _STOPPED = 75
+_FOR_THE_PARENT = (signal.SIGINT, signal.SIGHUP)
 
 
 class Worker:
@@ -42,7 +43,7 @@ class Worker:
         """The run's answer in the future; starts the process if there is none, or it has died while
         it had nothing to do."""
         before = multiprocessing.active_children()
-        with _environment(self._variables):
+        with _environment(self._variables), _ignored_signals():
             try:
                 future = self._opened().submit(made_here, order, call)
             except BrokenExecutor:
@@ -120,8 +121,8 @@ def stop(workers: Sequence[Worker]) -> None:
 def begin_worker() -> None:
     """Prepare a new process: Ctrl-C and a closed terminal are for the process that started it, with
     which it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="sparring-parent", daemon=True).start()
 
 
@@ -175,3 +176,17 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _ignored_signals() -> Iterator[None]:
+    """Signals that a process started meanwhile ignores from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _FOR_THE_PARENT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
