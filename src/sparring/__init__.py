@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Metrics,
         Pictures,
     )
+    from sparring.methods.negatives import Negatives
     from sparring.models.encoder import Encoder
     from sparring.models.heads import PredictorSettings, ProjectorSettings, make_predictor
     from sparring.models.teacher import Teacher
@@ -83,6 +84,7 @@ _PLACES = {
     "sparring.methods.method": (
         "Context EncoderOnly Method MethodLoss MethodSettings Metrics Pictures"
     ),
+    "sparring.methods.negatives": "Negatives",
     "sparring.models.encoder": "Encoder",
     "sparring.models.heads": "PredictorSettings ProjectorSettings make_predictor",
     "sparring.models.teacher": "Teacher",
@@ -114,6 +116,7 @@ __all__ = [
     "MethodSettings",
     "Metric",
     "Metrics",
+    "Negatives",
     "Opponent",
     "Pictures",
     "Player",

@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 
 from sparring.command import demo_data
-from sparring.command.demo import DemoSize, run_demo
+from sparring.command.demo import DemoSize, demo_study, run_demo
 from sparring.command.demo_data import CLASSES, FILES, find_files, read_part, write_class_folders
 from sparring.errors import DataError, RunError, StorageError
 from sparring.optim.schedule import Position
 from tiny import Command, contents
 
-TINY = DemoSize(num_train=64, num_test=40, epochs=1, batch_size=16, width=0.0625)
+TINY = DemoSize(
+    num_train=64, num_test=40, pairs=2, epochs=1, batch_size=16, width=0.0625, workers=1
+)
 
 
 class Listener:
@@ -184,49 +186,37 @@ def test_wrong_data_folder_leaves_nothing_behind(command: Command, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_demo_scores_both_methods_and_can_be_run_again(files: Path, tmp_path: Path) -> None:
+def test_demo_answers_with_an_interval_and_can_be_run_again(files: Path, tmp_path: Path) -> None:
     out, listener = tmp_path / "demo", Listener()
-    lines = run_demo(out, data=files, display=listener, size=TINY)
-    assert len(lines) <= 12
-    for row in ("untrained", "MoCo v2 (control", "AdCo (an adversarial bank"):
-        assert sum(line.startswith(row) and line.count("%") == 2 for line in lines) == 1
-    assert any(
-        line.startswith("One seed shows that training works, not which method is better")
-        for line in lines
-    )
-    assert lines[-1].startswith("next: sparring ")
-    assert {path.name for path in out.iterdir()} == {
+    found = run_demo(out, data=files, display=listener, size=TINY)
+    assert found.is_over
+    assert not found.failed
+    assert [(arm.arm, arm.seeds) for arm in found.arms()] == [("adco", 2), ("adco/queue", 2)]
+    (finding,) = found.findings
+    assert finding.contrast.name == "adco minus adco/queue"
+    assert finding.interval is not None
+    assert found.headline
+    assert {path.name for path in out.iterdir()} - {"cache"} == {
         ".sparring-demo",
-        "adco",
-        "mocov2",
         "images",
-        "cache",
+        "study",
         "report.html",
-    } - (set() if (out / "cache").exists() else {"cache"})
+    }
     page = (out / "report.html").read_bytes()
 
-    run_demo(out, data=files, display=listener, size=TINY)
+    again = run_demo(out, data=files, display=listener, size=TINY)
     assert (
         f"{out} holds an earlier demo; its results are now in {out / 'earlier-1'}" in listener.lines
     )
     assert (out / "earlier-1" / "report.html").read_bytes() == page
     assert (out / "report.html").is_file()
-    first, second = (
-        (folder / "adco" / "backbone.safetensors").read_bytes()
-        for folder in (out, out / "earlier-1")
-    )
-    assert first == second
+    assert found.findings[0].pairs.first.tolist() == again.findings[0].pairs.first.tolist()
 
 
-@pytest.mark.slow
-def test_both_runs_have_the_same_budget(files: Path, tmp_path: Path) -> None:
-    from sparring import Run
-
-    run_demo(tmp_path / "demo", data=files, display=Listener(), size=TINY)
-    control, game = (Run(tmp_path / "demo" / name).config for name in ("mocov2", "adco"))
-    for part in ("data", "training", "encoder", "seed"):
-        assert getattr(control, part) == getattr(game, part)
-    ours, theirs = control.method_settings, game.method_settings
-    for part in ("views", "projector"):
-        assert getattr(ours, part) == getattr(theirs, part)
-    assert ours.players.encoder == theirs.players.encoder
+def test_arms_of_the_demo_differ_in_the_opponent_alone(tmp_path: Path) -> None:
+    folders = {part: tmp_path / part for part in ("train", "test")}
+    study = demo_study(folders, cache=tmp_path / "cache", size=DemoSize())
+    game, twin = study.arms
+    assert (game.method, game.recipe, game.opponent) == (twin.method, twin.recipe, twin.opponent)
+    assert (dict(game.settings), dict(twin.settings)) == ({}, {"disarmed": "queue"})
+    assert len(study.seeds) >= 3

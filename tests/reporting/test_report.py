@@ -177,7 +177,7 @@ def test_the_whole_page_is_well_formed_and_shows_every_part() -> None:
     # 3 queries of 1 image, and of 8 neighbours for 3 encoders; 3 bank queries of 13 images; 3 rows
     # of 3 views.
     assert page.tags.count("img") == 3 + 3 * 3 * 8 + 3 * 13 + 3 * 3
-    assert page.tags.count("h2") == 8
+    assert page.tags.count("h2") == 9
     assert "-0.0" not in Checker(report_html([run(start={"knn": {"accuracy": 0.4181}})])).text
 
 

@@ -6,7 +6,8 @@ import pytest
 from made_studies import made_results, made_study
 
 from sparring.studies.analysis import analyse, next_pairs
-from sparring.studies.findings import Analysis
+from sparring.studies.conclusions import conclusion
+from sparring.studies.findings import Analysis, Interval
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
@@ -76,6 +77,20 @@ def test_no_more_than_the_margin_is_not_a_lack_of_evidence() -> None:
 def test_an_open_finding_says_what_more_pairs_could_settle() -> None:
     found = analyse(made_results(own_sd=2.0))
     assert "more" in found.findings[0].power
+
+
+def test_a_difference_beyond_chance_may_be_no_more_than_the_margin() -> None:
+    found = analyse(made_results(effects={"adco": 0.3}, own_sd=0.02))
+    assert found.findings[0].conclusion == "better"
+    assert "The difference is no more than 0.5 points." in found.headline
+    large = analyse(made_results(effects={"adco": 3.0}, own_sd=0.02))
+    assert "no more than" not in large.headline
+
+
+def test_a_claim_of_an_earlier_look_ends_where_the_interval_holds_zero_again() -> None:
+    found = analyse(made_results(effects={"adco": 3.0})).findings[0]
+    assert conclusion(found, alpha=0.05) == "better"
+    assert conclusion(replace(found, interval=Interval(low=-1, high=7)), alpha=0.05) != "better"
 
 
 def test_a_contrast_without_its_opponents_twin_is_named_by_its_arms() -> None:
@@ -257,7 +272,7 @@ def test_arms_that_were_tuned_unequally_are_named() -> None:
     arms[0]["tuning"] = {"trials": 20, "images": "test"}
     found = analyse(made_results(made_study(arms=arms)))
     assert said(found, "adco with 20 trials")
-    assert said(found, "The test set test was seen while adco was tuned")
+    assert said(found, "adco was tuned on the test set test")
     assert not said(analyse(made_results()), "tuned")
 
 

@@ -1,5 +1,6 @@
 """Engines: every run ends with a record, whatever happens to the processes that make it."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -21,15 +22,17 @@ from toy_calls import (
     lasts,
     needs_several_limits,
     pids,
+    saves_when_asked,
     succeeds,
     toy_order,
 )
 
 from sparring.errors import ConfigError
+from sparring.studies.attempts import AttemptLog
 from sparring.studies.engines import run_orders
 from sparring.studies.engines.engine import Work
 from sparring.studies.folder import StudyFolder
-from sparring.studies.orders import RunOrder
+from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import RunRecord
 
 HERE = Path(__file__).parent
@@ -70,6 +73,13 @@ ENGINES = {
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) for name in ENGINES])
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitit waits less long for the result of a job that was killed."""
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)
 
 
 def run(orders: Sequence[RunOrder], engine: str, **more: object) -> list[RunRecord]:
@@ -166,7 +176,7 @@ def test_a_given_dask_scheduler_is_used_while_its_workers_are_killed_at_random(
         n_workers=2,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=50,
         memory_limit=0,
     ) as cluster:
@@ -200,12 +210,17 @@ def test_a_given_dask_scheduler_is_used_while_its_workers_are_killed_at_random(
 
 
 @pytest.mark.slow
-def test_a_job_that_reaches_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path) -> None:
-    order = toy_order(tmp_path, steps=50)
-    options = {"executor": "local", "further": {"timeout_min": 6 / 60, "signal_delay_s": 3}}
-    (record,) = run([order], "slurm", call=needs_several_limits, options=options)
+@pytest.mark.parametrize("call", [saves_when_asked, needs_several_limits])
+def test_a_job_that_reaches_its_time_limit_is_queued_again_and_goes_on(
+    call: RunCall, tmp_path: Path
+) -> None:
+    order = toy_order(tmp_path, steps=100)
+    # The signal comes after ten seconds of a job: a hundred steps of a tenth need two jobs.
+    options = {"executor": "local", "minutes": 0.5, "signal_seconds": 20}
+    (record,) = run([order], "slurm", call=call, options=options, workers=1)
     assert record.status == "finished"
     assert len(pids(order)) > 1
+    assert outcomes(record) == ["stopped by a signal"] * (len(pids(order)) - 1) + ["finished"]
 
 
 def test_finished_runs_are_not_made_again(tmp_path: Path) -> None:
@@ -243,15 +258,18 @@ def test_runs_that_would_share_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 COMMAND = """
+import json
 import sys
 from pathlib import Path
+from sparring.studies.attempts import AttemptLog
 from sparring.studies.engines import run_orders
 from toy_calls import lasts, toy_order
 
 if __name__ == "__main__":
     orders = [toy_order(Path(sys.argv[1]), number, seconds=float(sys.argv[2])) for number in (0, 1)]
+    engine, options = sys.argv[3], json.loads(sys.argv[4])
     try:
-        run_orders(orders, call=lasts, engine=sys.argv[3], workers=2)
+        run_orders(orders, call=lasts, engine=engine, workers=2, options=options)
     except KeyboardInterrupt:
         sys.exit(75)
 """
@@ -264,12 +282,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def begun(study: Path, *, script: Path, seconds: float, engine: str) -> subprocess.Popen[bytes]:
+def begun(
+    study: Path, *, script: Path, seconds: float, engine: str, **options: str
+) -> subprocess.Popen[bytes]:
     """A command whose two runs have begun."""
     script.write_text(COMMAND)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(study), str(seconds), engine], start_new_session=True
-    )
+    words = [str(script), str(study), str(seconds), engine, json.dumps(options)]
+    process = subprocess.Popen([sys.executable, *words], start_new_session=True)
     orders = [toy_order(study, number, seconds=seconds) for number in (0, 1)]
     give_up_at = time.monotonic() + 120
     while not all(pids(order) for order in orders) and time.monotonic() < give_up_at:
@@ -309,6 +328,38 @@ def test_workers_end_when_the_command_is_killed(engine: str, tmp_path: Path) -> 
     process.kill()
     process.wait()
     assert workers_end(study, 600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_of_a_given_dask_scheduler_stop_when_the_command_ends(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    import distributed
+
+    study = tmp_path / "study"
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+    ) as cluster:
+        address = cluster.scheduler_address
+        script = tmp_path / "command.py"
+        process = begun(study, script=script, seconds=600, engine="dask", address=address)
+        process.send_signal(number)
+        process.wait(90)
+        orders = [toy_order(study, number, seconds=600.0) for number in (0, 1)]
+        give_up_at = time.monotonic() + 60
+        while not all(is_stopped(order) for order in orders) and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        assert all(is_stopped(order) for order in orders)
+        assert all(map(is_running, [pid for order in orders for pid in pids(order)]))
+
+
+def is_stopped(order: RunOrder) -> bool:
+    return [one.outcome for one in AttemptLog(order).read()] == ["stopped by a signal"]
 
 
 @pytest.mark.slow

@@ -165,3 +165,22 @@ def test_what_cannot_be_read_is_told_in_one_line(folder: StudyFolder) -> None:
     folder.plan.write_text("seeds = 'many'")
     with pytest.raises(RunError, match=r"plan\.toml: .*; put the plan back"):
         history.read_study(folder)
+
+
+def test_cautions_are_kept_for_outputs_without_the_images(folder: StudyFolder) -> None:
+    assert history.cautions(folder) == ()
+    history.written(folder, made_study(), cautions=["5 pairs: few."])
+    assert history.cautions(folder) == ("5 pairs: few.",)
+    assert history.written(folder, made_study(), cautions=[]) == ()
+    assert history.cautions(folder) == ()
+
+
+def test_paths_of_the_plan_hold_in_any_folder(
+    tmp_path: Path, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    history.written(folder, small_study(Path("photos")))
+    assert history.read_study(folder).data == str(data)
+    monkeypatch.chdir(folder.path)
+    assert history.written(folder, small_study(Path("../photos"))) == ()

@@ -176,3 +176,36 @@ def test_images_that_are_not_there_are_named(tmp_path: Path, data: Path) -> None
     tests = [{"name": "street", "data": str(tmp_path / "none")}]
     with pytest.raises(DataError, match="tests, 'street', data: no such file"):
         orders(small_study(data, tests=tests), "study")
+
+
+def test_a_method_in_a_file_is_known_by_its_content(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "import sparring\n"
+        "from sparring.methods.simclr import SimCLR as Base\n"
+        "class Mine(sparring.Method):\n"
+        '    """A method."""\n'
+        "    settings_class = Base.settings_class\n"
+        "    def __init__(self, encoder, settings, *, generator):\n"
+        "        super().__init__()\n"
+        "    def loss(self, views, context):\n"
+        "        raise NotImplementedError\n"
+        "    def step(self, views, players, context):\n"
+        "        raise NotImplementedError\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def made(file: str) -> tuple[str, str]:
+        """Key and method of the order of a file's class."""
+        (tmp_path / file).write_text(text)
+        arms = [{"name": "mine", "method": f"{file}:Mine"}]
+        (order, *_) = orders(small_study(data, arms=arms), "study")
+        return order.key, order.train["method"]
+
+    first, moved = made("mine.py"), made("elsewhere/other.py")
+    assert first[1] == f"{tmp_path / 'mine.py'}:Mine"
+    assert first[0] == moved[0]
+    text += "# changed\n"
+    assert made("mine.py")[0] != first[0]

@@ -125,8 +125,11 @@ def hostile_study() -> Study:
         {"name": f"{HOSTILE}/twin", "method": "adco", "role": "twin", "twin_of": HOSTILE},
         {"name": LONG, "method": "mocov2", "role": "control"},
     ]
-    tests = [{"name": HOSTILE, "data": HOSTILE}]
-    return made_study(seeds=3, name=HOSTILE, data=HOSTILE, arms=arms, tests=tests)
+    fields = {
+        "tests": [{"name": HOSTILE, "data": HOSTILE}],
+        "contrasts": [{"first": HOSTILE, "second": f"{HOSTILE}/twin", "is_primary": True}],
+    }
+    return made_study(seeds=3, looks=[2, 3], name=HOSTILE, data=HOSTILE, arms=arms, **fields)
 
 
 SHAPES = {
@@ -136,6 +139,7 @@ SHAPES = {
     "a failed run": lambda: with_failed(made_results()),
     "hostile and long names": lambda: made_results(hostile_study()),
     "thirty arms": lambda: made_results(many_arms()),
+    "one measure": lambda: made_results(made_study(protocols=["knn"])),
     "no runs": lambda: Results(study=made_study(), records=()),
     "no contrast": lambda: made_results(
         made_study(arms=[{"name": "alone", "method": "adco"}], contrasts=[])

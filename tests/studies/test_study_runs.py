@@ -1,8 +1,12 @@
 """One run of a study, from its order to its record."""
 
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import ScoredSet
 from sparring.studies.records import RunRecord
+from sparring.training.checkpoint import newest_checkpoint
 from sparring.training.run_folder import RunFolder
 
 STEPS = 8
@@ -137,6 +142,51 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     assert list(times) == list(range(STEPS))
     seconds = [one.seconds for one in times.values()]
     assert seconds == sorted(seconds)
+
+
+COMMAND = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from sparring.api.study_runs import play
+from sparring.studies.engines import run_orders
+from tiny_study import tiny_order
+
+if __name__ == "__main__":
+    order = tiny_order(Path(sys.argv[1]), Path(sys.argv[2]), epochs=1000)
+    training = order.train["settings"]["training"] | {"checkpoint_minutes": 60}
+    settings = order.train["settings"] | {"training": training}
+    run_orders([replace(order, train={**order.train, "settings": settings})], call=play)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_training_is_saved_when_its_command_ends(
+    number: signal.Signals, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+    order = tiny_order(tmp_path / "study", photos, epochs=1000)
+    run = RunFolder(StudyFolder(order.study).run(order.name))
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    command = [sys.executable, str(script), order.study, str(photos)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(times_of(run)) > 5)
+    assert not run.has_checkpoint()
+    process.send_signal(number)
+    process.wait(90)
+    wait_until(lambda: [one.outcome for one in AttemptLog(order).read()] != [""])
+    assert [one.outcome for one in AttemptLog(order).read()] == ["stopped by a signal"]
+    assert newest_checkpoint(run.checkpoint)[1]["step"] == list(times_of(run))[-1] + 1
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 120
+    while not is_true() and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    assert is_true()
 
 
 @pytest.mark.slow

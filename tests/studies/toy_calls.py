@@ -113,3 +113,20 @@ def needs_several_limits(order: RunOrder) -> RunRecord:
         time.sleep(0.1)
         done.write_text(str(steps + 1))
     return toy_record(order)
+
+
+def saves_when_asked(order: RunOrder) -> RunRecord:
+    """Makes steps as a training does: a signal ends it after its step, which is saved."""
+    from sparring.training.interrupt import stop_on_signal
+
+    tries_so_far(order)
+    done = Path(order.study) / "done"
+    steps = int(done.read_text()) if done.exists() else 0
+    with stop_on_signal() as request:
+        while steps < int(order.train["steps"]) and not request.is_set:
+            time.sleep(0.1)
+            steps += 1
+        done.write_text(str(steps))
+        if request.is_set:
+            raise KeyboardInterrupt
+    return toy_record(order)

@@ -6,6 +6,7 @@ import pytest
 
 import sparring
 import tiny
+from sparring.api.scoring import _kept
 from sparring.config import toml_text
 from sparring.data.dataset import DataSettings, open_dataset
 from sparring.errors import RunError
@@ -87,3 +88,15 @@ def test_a_run_without_a_limit_stores_no_draw(photos: Path) -> None:
     config, _ = open_images(RunConfig.from_tree({"method": "simclr", "seed": 3}), photos, None)
     assert config.data.limit_seed is None
     assert RunConfig.from_tree(config.tree(), is_stored=True).data.limit_seed is None
+
+
+def test_an_evaluation_learns_from_the_images_that_the_run_drew(
+    photos: Path, tmp_path: Path
+) -> None:
+    config = train(photos, tmp_path / "run", seed=5).read_config()
+    own = _kept(config.data, 6, own=True, seed=0)
+    assert (own.limit, own.limit_seed) == (6, 5)
+    others = _kept(config.data, 6, own=False, seed=2)
+    assert (others.limit, others.limit_seed) == (6, 2)
+    few = {open_dataset(photos, own, image_size=16).keys[row] for row in range(6)}
+    assert few < {*open_dataset(photos, config.data, image_size=16).keys}

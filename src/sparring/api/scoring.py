@@ -12,6 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from sparring.api.common import Run, folder_of, heard_by
+from sparring.data.data_settings import DataSettings
 from sparring.data.dataset import open_dataset
 from sparring.data.sources.addresses import is_command
 from sparring.data.sources.public_sets import is_public_set
@@ -86,15 +87,10 @@ def evaluate(
     config = folder.read_config()
     is_parted = data is not None and (is_public_set(data) or not config.data.path)
     own = train_data is None and not is_parted
-    limits = [
-        number for number in (limit, config.data.limit if own else None) if number is not None
-    ]
     size, split_seed = config.image_size, 0 if seed is None else seed
     seed = config.seed if seed is None else seed
-    draw_seed = seed if data is not None and (own or train_data is not None) else split_seed
-    if own and config.data.limit is not None:
-        draw_seed = config.data.limit_seed or 0  # its own images
-    drawn = {"limit": min(limits, default=None), "limit_seed": draw_seed}
+    is_one_set = data is None or (is_parted and train_data is None)
+    keep = _kept(config.data, limit, own=own, seed=split_seed if is_one_set else seed)
     augment = Views(config.method_settings.views.resolve(size), image_size=size)
     with heard_by(listener, progress=progress) as heard:
         *encoders, step = encoders_and_step(
@@ -110,13 +106,13 @@ def evaluate(
             heard.report(_PARTED)
         evaluated = [EvaluatedEncoder(TRAINED, encoders[0], start), start]
         evaluation_data = EvaluationData(
-            own_images(config, limit=min(limits, default=None)) if own else train_data,
+            own_images(config, limit=keep.limit) if own else train_data,
             data,
             image_size=size,
             seed=seed,
             device=encoders[0].mean.device,
             views=lambda images, draws: augment(images, generator=draws)[:2],
-            keep=config.data.model_copy(update=drawn),
+            keep=keep,
             limit=limit,
             config=config,
             folder=folder.path,
@@ -128,6 +124,21 @@ def evaluate(
             evaluated, evaluation_data, chosen, done=partial(record.keep, evaluation_data)
         )
     return {**record.shown, "test": evaluation_data.test_name}
+
+
+def _kept(data: DataSettings, limit: int | None, *, own: bool, seed: int) -> DataSettings:
+    """How the images to learn from are kept, and which of them.
+
+    Args:
+        data: settings of the run's images.
+        limit: largest number of images to look at.
+        own: whether they are the run's own images, of which a run with a limit has drawn some.
+        seed: draws them otherwise.
+    """
+    is_drawn = own and data.limit is not None
+    limits = [one for one in (limit, data.limit if own else None) if one is not None]
+    draw = data.limit_seed if is_drawn else seed
+    return data.model_copy(update={"limit": min(limits, default=None), "limit_seed": draw})
 
 
 def score_after_training(run: Run, *, listener: Listener | None = None) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def _compare(
     """Show the cost of a study, ask, make its runs, and print what they say."""
     from sparring.api.study_playing import play_study
     from sparring.api.study_preparing import prepare
-    from sparring.command.comparison_text import closing_lines, comparison_lines
     from sparring.command.display import TerminalDisplay
+    from sparring.command.study_display import print_comparison
 
     folder = _folder_for_plan(study, out, plan_only)
     prepared = prepare(study, out=folder, options=options, reuse=reuse)
@@ -148,7 +148,7 @@ def _compare(
     if as_json:
         typer.echo(json.dumps(done.tree()))
     else:
-        typer.echo("\n".join([*comparison_lines(done), *closing_lines(done)]))
+        print_comparison(done)
     if done.failed:
         raise typer.Exit(1)
 

@@ -1,11 +1,11 @@
-"""The demo: does AdCo's learned bank help on real images? A study of three pairs in a few minutes."""
+"""The demo: a study of three pairs on real images, whether AdCo's learned bank helps there."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparring import api
-from sparring.command.comparison_text import comparison_lines
+from sparring.api.comparison import Comparison
 from sparring.command.demo_data import find_files, read_part, write_class_folders
 from sparring.errors import RunError
 from sparring.files import write_atomically
@@ -43,7 +43,7 @@ class DemoSize:
 
 def run_demo(
     out: Path, *, data: Path | None, display: Listener, size: DemoSize = DemoSize()
-) -> list[str]:
+) -> Comparison:
     """Compare AdCo with its twin, whose bank is a queue, and write the study's page.
 
     Args:
@@ -51,9 +51,6 @@ def run_demo(
         data: folder with the files of Fashion-MNIST; None finds or downloads them.
         display: receives progress.
         size: number of images, pairs, epochs and channels.
-
-    Returns:
-        Lines to print: scores, differences with their intervals, and the next command.
 
     Raises:
         RunError: if the folder holds files that no demo made.
@@ -65,12 +62,8 @@ def run_demo(
     folders = _images(out, files, display, size)
     study = demo_study(folders, cache=out / "cache", size=size)
     found = api.compare(study, out=out / "study", workers=size.workers, listener=display)
-    report = api.report(out / "study", out=out / "report.html", listener=display)
-    return [
-        *comparison_lines(found),
-        f"page of the study: {report}",
-        "next: sparring compare --data photos/ --methods adco,mocov2 --twins --out study",
-    ]
+    page = api.report(out / "study", out=out / "report.html", listener=display)
+    return replace(found, files=(page,))
 
 
 def demo_study(folders: dict[str, Path], *, cache: Path, size: DemoSize) -> Study:

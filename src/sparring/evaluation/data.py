@@ -101,8 +101,7 @@ class EvaluationData:
         folder: where a protocol may keep what it pretrained; None: nowhere.
         root: folder of the public data sets that are given by name.
         listener: receives lines and progress.
-        split_seed: draws the images that are scored, those held out and those of `limit`; None:
-            `seed`.
+        split_seed: draws the images that are scored, where not all are; None: `seed`.
     """
 
     sets: tuple[ImageSet, ImageSet] | None = None
@@ -171,10 +170,8 @@ class EvaluationData:
 
     def open(self, data: ImageData | Source, *, is_test: bool) -> Dataset:
         """Open images as squares of the run's size; at most `limit` of a test set."""
-        keep = self._keep
-        if is_test:
-            drawn = {"limit": self._limit, "limit_seed": self.split_seed}
-            keep = keep.model_copy(update=drawn)
+        drawn = {"limit": self._limit, "limit_seed": self.split_seed}
+        keep = self._keep.model_copy(update=drawn if is_test else {})
         named = self.named(data)
         if named is not None:
             data = named.test if is_test else named.train_and_validation

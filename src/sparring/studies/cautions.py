@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sparring.studies.findings import Finding
-from sparring.studies.plan import ScoredSet, Study
+from sparring.studies.plan import Study
 from sparring.studies.progress import Progress
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
@@ -159,17 +159,13 @@ def _tuning(study: Study) -> Iterable[str]:
         seen = [
             arm.name
             for arm in study.arms
-            if arm.tuning.images and arm.tuning.images in _names(test)
+            if arm.tuning.images and arm.tuning.images in (test.name, test.data or study.data)
         ]
         if seen:
             yield (
-                f"The test set {test.name} was seen while {', '.join(seen)} was tuned, so scores "
-                "on it flatter that arm."
+                f"{', '.join(seen)} was tuned on the test set {test.name}, so scores on it flatter "
+                "that arm."
             )
-
-
-def _names(test: ScoredSet) -> tuple[str, str]:
-    return test.name, test.data
 
 
 def _budgets(results: Results) -> Iterable[str]:

@@ -13,8 +13,9 @@ SETTLED: tuple[Conclusion, ...] = ("better", "worse", "no more than the margin")
 def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
     """What the numbers of a finding allow to say.
 
-    A difference is claimed by the p-value over the family of planned contrasts. "No more than the
-    margin" is a claim of its own, by two one-sided tests; it is not a lack of evidence.
+    A difference is claimed by the p-value over the family of planned contrasts, unless pairs that
+    came after the look which gave it take zero into the interval again. "No more than the margin"
+    is a claim of its own, by two one-sided tests; it is not a lack of evidence.
 
     Args:
         finding: with its p-values.
@@ -22,7 +23,8 @@ def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
     """
     if finding.mean is None or len(finding.pairs) < 2:
         return "too few pairs"
-    if finding.p_holm is not None and finding.p_holm <= alpha:
+    is_off_zero = finding.interval is not None and 0 not in finding.interval
+    if is_off_zero and finding.p_holm is not None and finding.p_holm <= alpha:
         return "better" if finding.mean > 0 else "worse"
     if finding.p_equivalence is not None and finding.p_equivalence <= alpha:
         return "no more than the margin"
@@ -37,10 +39,11 @@ def sentence(finding: Finding, study: Study, progress: Progress) -> str:
     if finding.conclusion == "too few pairs":
         return f"Cannot tell {first} from {second}: {_too_few(finding)}."
     inside = f"{numbers(finding, study)}{_p_text(finding, study)}"
+    small = yet_small(finding, study)
     if finding.conclusion == "better":
-        return f"{first} beats {second} by {size_text(mean, finding)} ({inside})."
+        return f"{first} beats {second} by {size_text(mean, finding)} ({inside}).{small}"
     if finding.conclusion == "worse":
-        return f"{first} is {size_text(-mean, finding)} below {second} ({inside})."
+        return f"{first} is {size_text(-mean, finding)} below {second} ({inside}).{small}"
     if finding.conclusion == "no more than the margin":
         return (
             f"{first} and {second} differ by no more than {points(study.margin)} either way: "
@@ -116,6 +119,13 @@ def _p_text(finding: Finding, study: Study) -> str:
     return f", {p_words(finding.p_holm)}{over}"
 
 
+def yet_small(finding: Finding, study: Study) -> str:
+    """A sentence where a difference is beyond chance and no more than the margin."""
+    if finding.p_equivalence is None or finding.p_equivalence > study.alpha:
+        return ""
+    return f" The difference is no more than {points(study.margin)}."
+
+
 def _why_open(finding: Finding, study: Study, progress: Progress) -> str:
     """Why nothing is claimed, where the interval alone does not say it."""
     if not progress.is_tested:
@@ -129,9 +139,7 @@ def _why_open(finding: Finding, study: Study, progress: Progress) -> str:
             if max(-inside.low, inside.high) > study.margin
             else ""
         )
-    return (
-        " Its own interval leaves out zero, but the family of planned contrasts or looks does not."
-    )
+    return " Its own interval leaves out zero; over all planned contrasts that is no claim."
 
 
 def _too_few(finding: Finding) -> str:

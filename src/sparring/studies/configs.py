@@ -6,7 +6,7 @@ from sparring.config import Tree, merged
 from sparring.methods.plugins import is_reference
 from sparring.studies.arms import small_recipe
 from sparring.studies.plan import Arm, Study
-from sparring.training.configure import configure
+from sparring.training.configure import configure, stored_path
 from sparring.training.settings import RunConfig
 
 
@@ -69,6 +69,33 @@ def arm_configs(study: Study) -> dict[str, RunConfig]:
         ConfigError: for an unknown name or a value that is not accepted.
     """
     return {arm.name: arm_config(study, arm) for arm in study.arms}
+
+
+def placed(study: Study) -> Study:
+    """The study with whole paths, which hold in any folder; a path to nothing stays as it is."""
+    tests = [
+        one.model_copy(update={"data": _whole(one.data), "train_data": _whole(one.train_data)})
+        for one in study.tests
+    ]
+    arms = [
+        arm.model_copy(
+            update={
+                "method": whole_reference(arm.method),
+                "opponent": tuple(whole_reference(name) for name in arm.opponent),
+                "recipe": _whole(arm.recipe) if arm.recipe else arm.recipe,
+                "tuning": arm.tuning.model_copy(update={"images": _whole(arm.tuning.images)}),
+            }
+        )
+        for arm in study.arms
+    ]
+    recipe = _whole(study.recipe) if study.recipe else study.recipe
+    found = {"data": _whole(study.data), "tests": tuple(tests), "arms": tuple(arms)}
+    return study.model_copy(update={**found, "recipe": recipe})
+
+
+def _whole(place: str) -> str:
+    """Whole path of what is there; an address, a public set or a recipe's name as it is."""
+    return stored_path(place) if place and Path(place).expanduser().exists() else place
 
 
 def recipe_of(study: Study, arm: Arm) -> str | None:

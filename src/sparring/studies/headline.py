@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sparring.studies.conclusions import SETTLED, before_claims, numbers, signed_text
+from sparring.studies.conclusions import SETTLED, before_claims, numbers, signed_text, yet_small
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
 from sparring.studies.progress import Progress
@@ -49,9 +49,10 @@ def _main(finding: Finding, study: Study) -> str:
     inside = numbers(finding, study)
     shown = signed_text(finding.mean, finding)
     if finding.conclusion == "better":
-        return f"{subject} paid here: {shown} over {twin} ({inside})."
+        return f"{subject} paid here: {shown} over {twin} ({inside}).{yet_small(finding, study)}"
     if finding.conclusion == "worse":
-        return f"{subject} did not pay here: {shown} against {twin} ({inside})."
+        small = yet_small(finding, study)
+        return f"{subject} did not pay here: {shown} against {twin} ({inside}).{small}"
     if finding.conclusion == "no more than the margin":
         return (
             f"{subject} makes no more than {points(study.margin)} of difference here, either way: "

@@ -10,13 +10,14 @@ the records of before, whose files stay until the new runs' records replace them
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sparring.config import Tree, read_toml, toml_text
 from sparring.errors import ConfigError, RunError
 from sparring.files import write_atomically
+from sparring.studies.configs import placed
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Arm, Study
@@ -41,6 +42,7 @@ class History:
         changes: later changes, the first one first.
         step_seconds: by arm, the seconds of a step and a hash of the settings that were measured.
         keys: key of the run that each place of the plan stands for, by the name of its record.
+        cautions: what the plan cannot show, as it was last told.
     """
 
     first_written: str
@@ -50,10 +52,15 @@ class History:
     changes: tuple[Change, ...] = ()
     step_seconds: Mapping[str, tuple[str, float]]
     keys: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 def written(
-    folder: StudyFolder, study: Study, *, step_seconds: Mapping[str, float] | None = None
+    folder: StudyFolder,
+    study: Study,
+    *,
+    step_seconds: Mapping[str, float] | None = None,
+    cautions: Sequence[str] = (),
 ) -> tuple[Change, ...]:
     """Write the plan down, or record what has changed since; gives the changes noticed now.
 
@@ -64,11 +71,13 @@ def written(
         study: the plan that holds from now on.
         step_seconds: measured seconds of a step, by arm, for equal time; those stored before stay
             as they are, so that lengths do not change when a study goes on.
+        cautions: of `plan_checks.cautions`, kept for outputs that are made without the images.
 
     Raises:
         RunError: if what the folder holds cannot be read.
         StorageError: if it cannot be written.
     """
+    study = placed(study)
     text = plan_text(study)
     if not folder.is_study():
         history = History(
@@ -77,19 +86,21 @@ def written(
             sha256=_sha256(text),
             plan=_plain(study),
             step_seconds=_measured({}, study, step_seconds or {}),
+            cautions=tuple(cautions),
         )
         _write(folder, history, text)
         return ()
     history, found = _read(folder), _found(folder, study)
     seconds = _measured(history.step_seconds, study, step_seconds or {})
-    if found or seconds != history.step_seconds or _sha256(text) != history.sha256:
-        now = replace(
-            history,
-            sha256=_sha256(text),
-            plan=_plain(study),
-            changes=(*history.changes, *found),
-            step_seconds=seconds,
-        )
+    now = replace(
+        history,
+        sha256=_sha256(text),
+        plan=_plain(study),
+        changes=(*history.changes, *found),
+        step_seconds=seconds,
+        cautions=tuple(cautions),
+    )
+    if now != history:
         _write(folder, now, text)
     return found
 
@@ -136,12 +147,22 @@ def step_seconds(folder: StudyFolder, study: Study) -> dict[str, float]:
     have to be measured again."""
     if not folder.history.is_file():
         return {}
-    stored = _read(folder).step_seconds
+    stored, study = _read(folder).step_seconds, placed(study)
     return {
         arm.name: stored[arm.name][1]
         for arm in study.arms
         if arm.name in stored and stored[arm.name][0] == _settings_hash(study, arm)
     }
+
+
+def cautions(folder: StudyFolder) -> tuple[str, ...]:
+    """What the plan cannot show, as it was told when the study last went on; empty if the folder
+    holds no study.
+
+    Raises:
+        RunError: if history.json cannot be read.
+    """
+    return _read(folder).cautions if folder.history.is_file() else ()
 
 
 def note_orders(folder: StudyFolder, orders: Iterable[RunOrder]) -> None:
@@ -186,7 +207,7 @@ def plan_text(study: Study) -> str:
 
 
 def _plain(study: Study) -> Tree:
-    tree: Tree = json.loads(json.dumps(study.tree()))
+    tree: Tree = json.loads(json.dumps(placed(study).tree()))
     return tree
 
 
@@ -274,6 +295,7 @@ def _read(folder: StudyFolder) -> History:
             **{
                 **tree,
                 "changes": tuple(Change(**one) for one in tree["changes"]),
+                "cautions": tuple(tree["cautions"]),
                 "step_seconds": {
                     name: (str(pair[0]), float(pair[1]))
                     for name, pair in tree["step_seconds"].items()

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from sparring.errors import ConfigError
 from sparring.studies import history
-from sparring.studies.configs import arm_config, train_arguments
+from sparring.studies.configs import arm_config, placed, train_arguments
 from sparring.studies.contents import Contents, share_limit
 from sparring.studies.equal_time import reference_arm, steps_of_arms
 from sparring.studies.folder import StudyFolder
 from sparring.studies.keys import run_key
 from sparring.studies.orders import RunOrder
-from sparring.studies.plan import Arm, Budget, ScoredSet, Study
+from sparring.studies.plan import Arm, Budget, Study
 from sparring.studies.records import RunName
-from sparring.training.configure import stored_path
 from sparring.training.small_sets import with_fitting_batch
 
 
@@ -61,8 +60,8 @@ class _Orders:
     def __init__(
         self, study: Study, folder: StudyFolder, step_seconds: Mapping[str, float] | None
     ) -> None:
-        self._study, self._folder = study, folder
-        self._contents = Contents(study)
+        self._study, self._folder = placed(study), folder
+        self._contents = Contents(self._study)
         self._seconds = step_seconds
         self._lengths: dict[float, dict[str, int | None]] = {}
 
@@ -76,11 +75,11 @@ class _Orders:
             name=name,
             key=run_key(study, config, self._contents),
             study=str(self._folder.path.absolute()),
-            data=stored_path(study.data),
+            data=study.data,
             train=train_arguments(study, arm, seed=name.seed, limit=limit, num_steps=num_steps),
             protocols=study.protocols,
             protocol_settings=study.protocol_settings,
-            tests=tuple(_placed(one) for one in study.tests),
+            tests=study.tests,
             threads=study.threads,
         )
 
@@ -129,13 +128,3 @@ class _Orders:
         ):
             config = with_fitting_batch(config, images)
         return config.training.total_steps(max(1, images // config.training.batch_size))
-
-
-def _placed(scored: ScoredSet) -> ScoredSet:
-    """Test set whose paths hold in any folder."""
-    places = {key: _absolute(getattr(scored, key)) for key in ("data", "train_data")}
-    return scored.model_copy(update=places)
-
-
-def _absolute(data: str) -> str:
-    return stored_path(data) if data and Path(data).expanduser().exists() else data

@@ -40,7 +40,7 @@ class Progress:
         return (bool(self.looks) and self.looks[-1].decision != "go on") or not self.pending
 
     def counted(self, pairs: Pairs) -> Pairs:
-        """Those pairs whose seeds count, in the order of the plan."""
+        """Pairs whose seeds count, in the order of the plan."""
         places = {seed: place for place, seed in enumerate(pairs.seeds)}
         seeds = tuple(seed for seed in self.seeds if seed in places)
         chosen = [places[seed] for seed in seeds]

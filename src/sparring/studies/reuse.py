@@ -84,7 +84,7 @@ def _by_key(folders: Iterable[Path], own: Path) -> dict[str, list[tuple[Path, Ru
         if folder == own.resolve():
             continue
         for path in sorted(StudyFolder(folder).records.glob("*.json")):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged
                 record = RunRecord.decoded(path.read_bytes())
                 if record.status == "finished" and _is_of_this_version(record):
                     found.setdefault(record.key, []).append((folder, record))

@@ -164,7 +164,12 @@ def test_pairing_that_helps_is_measured() -> None:
     )
     quantiles = stats.t.ppf(0.975, 4) / stats.t.ppf(0.975, 8)
     assert found.width_ratio == pytest.approx(math.sqrt(found.variance_ratio) * quantiles)
-    assert found.sentence.startswith("Pairing by seed left less than 1 % of the variance")
+    assert found.interval is not None
+    assert found.sentence == (
+        "Pairing by seed left less than 1 % of the variance of an unpaired difference (correlation "
+        f"of the arms 1.00, 95 % interval {found.interval.low:.2f} to 1.00, 5 seeds); the interval "
+        f"is {100 * found.width_ratio:.0f} % as wide."
+    )
 
 
 def test_a_page_says_where_pairing_bought_nothing() -> None:

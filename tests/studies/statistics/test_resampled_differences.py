@@ -108,6 +108,12 @@ def test_ties_and_zeros_are_counted() -> None:
     assert sign_flip_p([0.1] * 7) == 2 / 2**7  # sums of tenths are not exact
 
 
+def test_sums_that_differ_by_rounding_alone_are_ties() -> None:
+    whole = np.array([1, 2, 3, 4, 5, -6, 7])  # 1 + 2 = 3, and so on: many sums are equal
+    assert by_counting(whole) > 0.1
+    assert sign_flip_p(whole / 10) == sign_flip_p(whole) == by_counting(whole)
+
+
 def test_drawn_flips_come_near_all_flips() -> None:
     values = np.random.default_rng(2).normal(0.4, 1, 18)
     sums = np.zeros(1)

@@ -104,6 +104,14 @@ def test_the_sign_flip_test_holds_for_skewed_arms_too() -> None:
     assert claims / STUDIES <= MOST_CLAIMS
 
 
+@pytest.mark.parametrize(("pairs", "share"), [(2, 0.12), (3, 0.03), (6, 0.0)])
+def test_scores_in_steps_of_an_image_can_have_equal_differences(pairs: int, share: float) -> None:
+    steps = np.round(np.random.default_rng(7).normal(0, 1, (100_000, pairs)))
+    is_equal = (steps == steps[:, :1]).all(axis=1) & (steps[:, 0] != 0)
+    assert round(float(is_equal.mean()), 2) == share  # as docs/statistics.md says
+    assert paired_t(steps[is_equal][0]).p == 0
+
+
 def family(draw: np.random.Generator, pairs: int) -> npt.NDArray[np.float64]:
     """Differences of five contrasts without an effect, which share arms: (contrasts, pairs)."""
     arms = draw.normal(0, 1, pairs) + draw.normal(0, 0.5, (6, pairs))

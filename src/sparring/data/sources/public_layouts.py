@@ -331,8 +331,8 @@ def _numbers(names: Sequence[str]) -> dict[str, int]:
 
 def _matlab(path: Path) -> dict[str, Any]:
     """Variables of a MATLAB file; needs scipy."""
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     with open_regular(path) as file:
         try:

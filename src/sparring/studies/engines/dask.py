@@ -89,7 +89,8 @@ def _client(work: Work) -> Iterator[Any]:
             processes=True,
             host="127.0.0.1",
             scheduler_port=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # what stays of it without a dashboard
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             env=thread_variables(work.threads),
@@ -133,7 +134,8 @@ def made_here(order: RunOrder, call: RunCall, key: str) -> RunRecord | Failure:
         key: of the task.
     """
     is_over = threading.Event()
-    arguments = (threading.get_ident(), key, is_over)
+    worker = _distributed().get_worker()
+    arguments = (worker, threading.get_ident(), key, is_over)
     watch = threading.Thread(target=_stop_when_unwanted, args=arguments, daemon=True)
     watch.start()
     try:
@@ -145,11 +147,8 @@ def made_here(order: RunOrder, call: RunCall, key: str) -> RunRecord | Failure:
         watch.join()
 
 
-def _stop_when_unwanted(thread: int, key: str, is_over: threading.Event) -> None:
+def _stop_when_unwanted(worker: Any, thread: int, key: str, is_over: threading.Event) -> None:
     """Interrupt a thread once the scheduler has cancelled its task, or whoever asked has gone."""
-    from distributed import get_worker
-
-    worker = get_worker()
     while not is_over.wait(LOOK_SECONDS):
         task = worker.state.tasks.get(key)
         if task is None or task.state in ("cancelled", "released", "forgotten"):

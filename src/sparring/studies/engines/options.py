@@ -1,6 +1,6 @@
 """Options of the engines, as `--engine-option key=value` or a dictionary gives them."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ class SlurmOptions(Settings):
 
     partition: str = ""
     """Partition of the jobs; empty: the cluster's default."""
-    minutes: int = Field(default=240, ge=1)
+    minutes: float = Field(default=240, gt=0)
     """Time limit of a job. A run that needs longer is saved ahead of the limit and queued again."""
     gpus: int = Field(default=0, ge=0)
     """GPUs of a job."""
@@ -39,5 +39,5 @@ class SlurmOptions(Settings):
     """How often a job that reached its time limit is queued again."""
     further: dict[str, Any] = Field(default_factory=dict)
     """Further parameters of submitit's executor, such as `slurm_account` or `slurm_qos`."""
-    executor: str = "slurm"
+    executor: Literal["slurm", "local"] = "slurm"
     """Executor of submitit: `slurm`; `local` makes the same jobs on this machine, to try them."""

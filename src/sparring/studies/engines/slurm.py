@@ -4,9 +4,11 @@ Ahead of a job's time limit SLURM sends a signal. The training saves after its s
 queues the job again; it then goes on from the checkpoint.
 """
 
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,6 @@ from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import RunRecord
 
 if TYPE_CHECKING:
-    from submitit import AutoExecutor
     from submitit.helpers import DelayedSubmission
 
 LOOK_SECONDS = 0.5
@@ -97,40 +98,56 @@ def _submitit_handler() -> tuple[Callable[[int, FrameType | None], Any], int | N
     return lambda number, frame: None, None
 
 
-def _executor(work: Work) -> "AutoExecutor":
-    import submitit
+def _executor(work: Work) -> Any:
+    """Submitit's executor for jobs of the asked kind.
 
+    Raises:
+        ConfigError: if SLURM is not here, or a parameter is unknown.
+    """
     options = work.options
     assert isinstance(options, SlurmOptions)
-    is_slurm = options.executor == "slurm"
-    limits = {"slurm_max_num_timeout": options.requeues} if is_slurm else {}
-    own = {
+    make = _slurm_executor if options.executor == "slurm" else _local_executor
+    try:
+        return make(work, options, work.folder / "jobs")
+    except (RuntimeError, ValueError, NameError, AssertionError) as error:
+        raise ConfigError(f"engine slurm: {reason_of(error)}") from None
+
+
+def _slurm_executor(work: Work, options: SlurmOptions, folder: Path) -> Any:
+    import submitit
+
+    executor = submitit.AutoExecutor(
+        folder=folder, cluster="slurm", slurm_max_num_timeout=options.requeues
+    )
+    parameters = {
+        "name": "sparring",
+        "timeout_min": math.ceil(options.minutes),
+        "cpus_per_task": options.cpus or work.threads,
+        "gpus_per_node": options.gpus,
+        "mem_gb": options.memory_gb,
         "slurm_partition": options.partition or None,
         "slurm_signal_delay_s": options.signal_seconds,
         "slurm_array_parallelism": work.workers,
         "slurm_additional_parameters": {"requeue": True},
     }
-    try:
-        executor = submitit.AutoExecutor(
-            folder=work.folder / "jobs", cluster=options.executor, **limits
-        )
-        executor.update_parameters(
-            name="sparring",
-            timeout_min=options.minutes,
-            cpus_per_task=options.cpus or work.threads,
-            gpus_per_node=options.gpus,
-            mem_gb=options.memory_gb,
-            **(own if is_slurm else {}),
-            **options.further,
-        )
-    except (RuntimeError, ValueError, NameError, AssertionError) as error:
-        raise ConfigError(f"engine slurm: {reason_of(error)}") from None
+    executor.update_parameters(**(parameters | options.further))
     return executor
 
 
-def _submitted(
-    executor: "AutoExecutor", work: Work, orders: Sequence[RunOrder]
-) -> list[tuple[Any, RunOrder]]:
+def _local_executor(work: Work, options: SlurmOptions, folder: Path) -> Any:
+    import submitit
+
+    executor = submitit.LocalExecutor(folder, max_num_timeout=options.requeues)
+    parameters = {
+        "timeout_min": options.minutes,
+        "gpus_per_node": options.gpus,
+        "signal_delay_s": options.signal_seconds,
+    }
+    executor.update_parameters(**(parameters | options.further))
+    return executor
+
+
+def _submitted(executor: Any, work: Work, orders: Sequence[RunOrder]) -> list[tuple[Any, RunOrder]]:
     """Jobs of some runs, as one array."""
     calls = [work.call] * len(orders)
     return list(zip(executor.map_array(SavedJob(), orders, calls), orders, strict=True))

@@ -19,6 +19,10 @@ MOST_BANDS = 4
 AXES: dict[Axis, str] = {"images": "images seen", "seconds": "seconds of training"}
 """Label of each axis."""
 _NOTES = {SCORE: "on labelled training images held out of the vote; mean over seeds"}
+_AXIS_NOTES: dict[Axis, str] = {
+    "images": "",
+    "seconds": "; by the clock, so that other work on the machine counts",
+}
 
 
 def measures_of(view: PageView) -> list[str]:
@@ -89,7 +93,7 @@ def curves_figure(view: PageView, name: str, axis: Axis) -> str:
     return figure(
         f"{title} over {AXES[axis]}",
         plot.svg(f"{title} over {AXES[axis]}", description),
-        note=_NOTES.get(name, metric.meaning),
+        note=_NOTES.get(name, metric.meaning) + _AXIS_NOTES[axis],
     )
 
 

@@ -63,17 +63,15 @@ def section(view: PageView) -> str:
     arms = arm_looks(view)
     strengths = _strengths(view)
     if not any(arm.runs for arm in arms):
-        return (
-            sections.section(negative_doctor.TITLE, _missing(view, arms) + strengths, lead=LEAD)
-            if strengths or any(_declares(view, arm) for arm in arms)
-            else ""
-        )
-    return sections.section(
-        negative_doctor.TITLE,
-        f'<div class="doctor">{_legend(arms)}<div class="plots two">{_figures(arms)}</div>'
-        f"{_table(arms)}{_beside_twins(view, arms)}{_findings(arms)}{_missing(view, arms)}{strengths}</div>",
-        lead=LEAD,
+        is_asked = any(_declares(view, arm) for arm in arms)
+        content = strengths + (_missing(view, arms) if strengths or is_asked else "")
+        return sections.section(negative_doctor.TITLE, content, lead=LEAD) if content else ""
+    content = (
+        f'{_legend(arms)}<div class="plots two">{_figures(arms)}</div>{_table(arms)}'
+        f"{_beside_twins(view, arms)}{_findings(arms)}{_missing(view, arms)}{strengths}"
     )
+    title = negative_doctor.TITLE
+    return sections.section(title, f'<div class="doctor">{content}</div>', lead=LEAD)
 
 
 def arm_looks(view: PageView) -> list[ArmLooks]:

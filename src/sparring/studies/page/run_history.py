@@ -62,8 +62,9 @@ def _attempts(caption: str, records: Sequence[RunRecord]) -> str:
     for record in records:
         name = escape(str(record.name))
         for number, one in enumerate(record.attempts, start=1):
-            texts = (time_text(one.started), one.host, one.outcome)
-            rows.append([name, str(number), f"{one.seconds:,.0f}", *map(escape, texts)])
+            started = f'<span class="number">{escape(time_text(one.started))}</span>'
+            row = [name, str(number), f"{one.seconds:,.0f}", started]
+            rows.append([*row, escape(one.host), escape(one.outcome)])
         if not record.attempts:
             rows.append([name, *[NOTHING] * 4, "no attempt was recorded"])
     return table(caption, columns, rows)

@@ -63,7 +63,8 @@ class Ballot:
 
     @property
     def lost(self) -> npt.NDArray[np.bool_]:
-        """The reverse of `gained`: (images,)."""
+        """Images that the second arm gets right in more than half of its votes, and the first in
+        fewer than half: (images,)."""
         return (self.first_share < 0.5) & (self.second_share > 0.5)
 
     def class_name(self, label: int) -> str:
@@ -107,7 +108,9 @@ class Ballot:
         )
 
     def between_seeds(self) -> float | None:
-        """The same of two seeds of one arm: the mean over both arms and over all pairs of seeds.
+        """Share of the images on which one of two seeds of an arm is right and the other wrong.
+
+        The mean over both arms and over all pairs of seeds.
 
         None for one seed, or where two seeds scored no image in common.
         """

@@ -34,7 +34,8 @@ class Bounds:
         t: |t| from which on a difference is claimed.
         tails: the same as two-sided tails, which hold for any number of pairs at the look.
         futility: |t| below which a later claim has a chance of less than 0.1; None at the last.
-        after: two-sided tails of the interval after stopping for a difference or for the margin.
+        after: two-sided tails of the interval after stopping for a difference or for the margin;
+            those of the table are for 0.05 and are scaled with alpha.
     """
 
     looks: tuple[int, ...]
@@ -47,9 +48,11 @@ class Bounds:
 
 def planned_looks(study: Study) -> tuple[int, ...]:
     """Numbers of pairs at which a study is looked at, the last one all its seeds; empty without
-    early stopping."""
+    early stopping, and for a single seed."""
     seeds = len(study.seeds)
-    return (*sorted({look for look in study.looks if look < seeds}), seeds) if study.looks else ()
+    if not study.looks or seeds < 2:
+        return ()
+    return (*sorted({look for look in study.looks if look < seeds}), seeds)
 
 
 def bounds(looks: Sequence[int], *, alpha: float = 0.05) -> Bounds:
