@@ -1,4 +1,4 @@
-"""A comparison whose runs are drawn, not trained, and the parts that make it."""
+"""A comparison whose runs are drawn, not trained, and whose cost is not measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,14 +11,13 @@ from made_studies import made_record
 
 from sparring.api import study_parts
 from sparring.api.study_parts import Parts
-from sparring.config import read_toml, toml_text
-from sparring.planning.study_cost import ArmCost, names_of
-from sparring.studies.findings import Analysis, Finding, Interval
+from sparring.planning.study_cost import ArmCost
+from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
+from sparring.studies.history import read_study
 from sparring.studies.orders import RunOrder
-from sparring.studies.plan import Arm, Study
+from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
-from sparring.studies.results import Results
 
 GIB = 2**30
 
@@ -28,59 +27,35 @@ class StandIns:
 
     Attributes:
         ran: runs that were made, a list for each call.
+        engines: what each call was given besides runs.
+        orders: orders of the last call.
         measured: whether each measurement was exact.
         fails: runs that fail for good.
-        stop_at: number of finished runs at which the user presses Ctrl-C.
-        key: what the keys of all orders end with, such as a version.
+        stop_at: number of runs of a call after which the user presses Ctrl-C.
+        while_running: called by each call.
+        points: points of an arm's run with a seed above the level of all.
     """
 
     def __init__(self) -> None:
         self.ran: list[list[RunName]] = []
         self.engines: list[dict[str, Any]] = []
+        self.orders: list[RunOrder] = []
         self.measured: list[bool] = []
         self.fails: set[RunName] = set()
         self.stop_at: int | None = None
-        self.key = "1"
-        self.refusals: list[str] = []
-        self.twins: object = None
         self.while_running: Callable[[], object] = lambda: None
+        self.points: Callable[[str, int], float] = lambda arm, seed: -1.0 * (arm == "adco")
 
-    def parts(self) -> Parts:
-        """The parts."""
-        return Parts(
-            arms_of=self._arms_of,
-            read_plan=lambda path: Study.build(read_toml(path)),
-            refusals=lambda study: self.refusals,
-            cautions=lambda study: ["three seeds are few"] if len(study.seeds) < 4 else [],
-            write_plan=_write_plan,
-            orders=self._orders,
+    def parts(self, whole: Parts) -> Parts:
+        """The library's parts with these in their places."""
+        return replace(
+            whole,
             measured=self._measured,
-            next_pairs=_next_pairs,
             run=self._run,
             call=_never,
-            reused=self._reused,
-            analyse=_analyse,
             write_page=_write_page,
-            write_tables=lambda analysis, out: [],
+            table_names=lambda analysis, name: [],
         )
-
-    def _arms_of(self, methods: Sequence[str], twins: object) -> list[Arm]:
-        self.twins = twins
-        return [Arm(name=name, method=name) for name in methods]
-
-    def _orders(
-        self, study: Study, folder: StudyFolder, *, pairs: int | None = None
-    ) -> list[RunOrder]:
-        return [
-            RunOrder(
-                name=name,
-                key=f"{name} {study.epochs} {self.key}",
-                study=str(folder.path),
-                data=study.data,
-                train={"method": study.arm(name.arm).method},
-            )
-            for name in names_of(study, study.seeds[:pairs])
-        ]
 
     def _measured(self, study: Study, orders: object, **how: Any) -> list[ArmCost]:
         self.measured.append(how["exact"])
@@ -88,27 +63,28 @@ class StandIns:
             ArmCost(
                 arm=arm.name,
                 measured_as=arm.name,
-                step_seconds=0.5,
+                step_seconds=0.5 + 0.5 * number,
                 training_seconds=600.0,
                 peak_bytes=GIB,
                 disk_bytes=2**20,
                 images=1000,
                 room_bytes=64 * GIB,
+                is_rough=not how["exact"],
             )
-            for arm in study.arms
+            for number, arm in enumerate(study.arms)
         ]
 
     def _run(self, orders: Sequence[RunOrder], **how: Any) -> list[RunRecord]:
-        self.engines.append({"engine": how["engine"], "workers": how["workers"]})
+        self.engines.append({name: how[name] for name in ("engine", "workers", "options")})
         self.ran.append([])
+        self.orders = list(orders)
         self.while_running()
-        made = []
-        study = Study.build(read_toml(how["folder"].plan))
+        folder, made = StudyFolder(orders[0].study), list[RunRecord]()
+        study = read_study(folder)
         for order in orders:
-            record = self._record(study, order)
-            made.append(record)
+            made.append(self._record(study, order))
             self.ran[-1].append(order.name)
-            how["folder"].write_record(record)
+            folder.write_record(made[-1])
             if len(made) == self.stop_at:
                 raise KeyboardInterrupt
         return made
@@ -116,76 +92,16 @@ class StandIns:
     def _record(self, study: Study, order: RunOrder) -> RunRecord:
         draw = np.random.default_rng(order.name.seed)
         arm = study.arm(order.name.arm)
-        points = float(draw.normal()) + list(study.arms).index(arm)
+        points = float(draw.normal()) + self.points(arm.name, order.name.seed)
         record = made_record(study, arm, order.name, points=points, draw=draw)
         if order.name in self.fails:
             attempt = replace(record.attempts[0], outcome="the worker was killed")
             return RunRecord(name=order.name, key=order.key, status="failed", attempts=(attempt,))
         return replace(record, key=order.key)
 
-    def _reused(self, orders: Sequence[RunOrder], studies: Sequence[Path]) -> list[RunRecord]:
-        known = [one for path in studies for one in StudyFolder(path).read_records()]
-        keys = {one.key: one for one in known if one.status == "finished"}
-        return [
-            replace(keys[order.key], taken_from="elsewhere")
-            for order in orders
-            if order.key in keys
-        ]
-
-
-def _write_plan(folder: StudyFolder, study: Study) -> None:
-    folder.plan.write_text(toml_text(study.tree()))
-
-
-def _next_pairs(results: Results) -> int | None:
-    """The first look, then the next, until all seeds have a record of every arm."""
-    study = results.study
-    for pairs in (*study.looks, len(study.seeds)):
-        if any(
-            record is None or record.status == "failed"
-            for name in names_of(study, study.seeds[:pairs])
-            for record in (results.record(name),)
-        ):
-            return pairs
-    return None
-
 
 def _never(order: RunOrder) -> RunRecord:
     raise AssertionError("stand-ins make no run")
-
-
-def _analyse(results: Results, folder: object = None) -> Analysis:
-    findings = tuple(
-        Finding(
-            contrast=contrast,
-            measure=results.primary,
-            pairs=(pairs := results.pairs(contrast.first, contrast.second, results.primary)),
-            mean=float(pairs.differences.mean()) if len(pairs) else None,
-            sd=None,
-            interval=Interval(low=-1.5, high=0.25),
-            p=0.2,
-            p_holm=0.2,
-            bootstrap=None,
-            p_sign_flip=None,
-            probability=None,
-            p_equivalence=0.3,
-            correlation=0.5,
-            looks=(),
-            conclusion="no evidence",
-            sentence="",
-            power="4 more pairs would settle a difference of 1 point.",
-        )
-        for contrast in results.study.planned_contrasts()
-    )
-    return Analysis(
-        results=results,
-        findings=findings,
-        further=(),
-        attributions=(),
-        variance={},
-        headline="Whether the opponent helps here cannot be told from these pairs.",
-        cautions=(),
-    )
 
 
 def _write_page(analysis: Analysis, folder: StudyFolder, out: Path) -> Path:
@@ -196,6 +112,6 @@ def _write_page(analysis: Analysis, folder: StudyFolder, out: Path) -> Path:
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> StandIns:
     """Parts of every comparison of this test."""
-    found = StandIns()
-    monkeypatch.setattr(study_parts, "load_parts", found.parts)
+    found, whole = StandIns(), study_parts.load_parts
+    monkeypatch.setattr(study_parts, "load_parts", lambda: found.parts(whole()))
     return found

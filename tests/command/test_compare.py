@@ -11,6 +11,7 @@ from study_stand_ins import StandIns, stand_ins
 
 import sparring
 from sparring.errors import ConfigError, RunError
+from sparring.studies import keys
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName
@@ -51,14 +52,17 @@ def test_a_study_shows_its_cost_makes_its_runs_and_prints_the_answer(
     assert done.code == 0, done.err
     assert "4 runs" in done.err
     assert "memory: a run needs up to 1.0 GiB" in done.err
-    assert "note: three seeds are few" in done.err
+    assert "note: 2 pairs" in done.err
     assert [sorted(map(str, names)) for names in stand_ins.ran] == [
         ["adco, seed 0", "adco, seed 1", "mocov2, seed 0", "mocov2, seed 1"]
     ]
-    assert "Whether the opponent helps here cannot be told" in done.out
+    assert ["adco", "minus", "mocov2", "2", "-1.00"] in [
+        line.split()[:5] for line in done.out.splitlines()
+    ]
     assert f"page: {tmp_path / 'study' / 'study.html'}" in done.out
     assert f"next: sparring report {tmp_path / 'study'} --out study.html" in done.out
     assert len(done.out.splitlines()) <= 24
+    assert stand_ins.engines[0]["engine"] == "local"
 
 
 def test_the_question_is_asked_before_anything_is_written(
@@ -103,7 +107,8 @@ def test_plan_only_prints_a_plan_that_can_be_used_and_writes_nothing(
     (tmp_path / "PLAN.toml").write_text(done.out)
     again = command("compare", tmp_path / "PLAN.toml", "--out", tmp_path / "study", "--yes")
     assert again.code == 0, again.err
-    found = json.loads(command(*arguments(photos, tmp_path / "other", "--plan-only", "--json")).out)
+    apart = tmp_path / "elsewhere" / "other"
+    found = json.loads(command(*arguments(photos, apart, "--plan-only", "--json")).out)
     assert found["cost"]["runs"] == 4
     assert found["plan"]["data"] == str(photos)
 
@@ -132,17 +137,21 @@ def test_options_become_fields_of_the_plan(
     assert (study.epochs, study.threads) == (3, 2)
     assert study.settings == {"encoder": {"width": 0.25}}
     assert [test.name for test in study.tests] == ["mine"]
-    assert stand_ins.twins is True
+    assert [arm.name for arm in study.arms] == ["adco", "adco/queue", "mocov2"]
     assert stand_ins.measured == [True], "equal time needs the steps of every arm"
 
 
 def test_all_twins_are_those_that_the_methods_declare(
     command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
 ) -> None:
-    command(*arguments(photos, tmp_path / "study", "--plan-only", "--all-twins"))
-    declared = [twin.name for twin in sparring.list_methods()["adco"].twins]
+    done = command(*arguments(photos, tmp_path / "study", "--plan-only", "--all-twins"))
+    declared = {f"adco/{twin.name}" for twin in sparring.list_methods()["adco"].twins}
+    found = {arm.name for arm in Study.build(tomllib.loads(done.out)).arms}
     assert len(declared) > 1
-    assert stand_ins.twins == declared
+    assert found == {"adco", "mocov2", *declared}
+    base = ["compare", "--data", photos, "--methods", "adco", "--controls", "--plan-only"]
+    study = Study.build(tomllib.loads(command(*base).out))
+    assert [arm.name for arm in study.arms] == ["adco", "mocov2"]
 
 
 def test_early_stopping_looks_after_five_eight_and_twelve_pairs(
@@ -156,6 +165,21 @@ def test_early_stopping_looks_after_five_eight_and_twelve_pairs(
     few = command(*base, "--plan-only", "--seeds", "5")
     assert few.code == 2
     assert "--seeds 8" in few.error
+
+
+def test_equal_time_is_turned_into_steps_before_the_first_run(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    more = ["--yes", "--equal", "time", "--epochs", "2", "--set", "training.batch_size=16"]
+    assert command(*arguments(photos, tmp_path / "study", *more)).code == 0
+    assert stand_ins.measured == [True]
+    steps = {
+        one.name.arm: one.train["settings"]["training"].get("num_steps") for one in stand_ins.orders
+    }
+    # A step of mocov2 takes 1 s and one of adco 0.5 s; mocov2 keeps the 8 of its epochs.
+    assert steps == {"adco": 16, "mocov2": None}
+    assert command("compare", tmp_path / "study").code == 0
+    assert stand_ins.measured == [True], "what was measured is kept"
 
 
 # Going on
@@ -202,8 +226,20 @@ def test_a_study_with_looks_runs_the_first_pairs_first(
     command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
 ) -> None:
     base = ["compare", "--data", photos, "--methods", "adco,mocov2", "--stop-early"]
+    stand_ins.points = lambda arm, seed: (2.2 if seed % 2 else -0.2) * (arm == "adco")
     assert command(*base, "--yes", "--out", tmp_path / "study").code == 0
-    assert [len(names) for names in stand_ins.ran] == [10, 6, 8]
+    assert [len(names) for names in stand_ins.ran] == [10, 6, 8], "open at 5 and 8 pairs"
+
+
+def test_a_study_whose_answer_is_clear_at_a_look_stops_there(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    base = ["compare", "--data", photos, "--methods", "adco,mocov2", "--stop-early"]
+    stand_ins.points = lambda arm, seed: (3 + 0.1 * seed) * (arm == "adco")
+    done = command(*base, "--yes", "--out", tmp_path / "study")
+    assert [len(names) for names in stand_ins.ran] == [10]
+    assert "better" in done.out
+    assert "next: sparring report" in done.out
 
 
 def test_another_plan_in_the_same_folder_is_refused_with_the_difference(
@@ -213,7 +249,8 @@ def test_another_plan_in_the_same_folder_is_refused_with_the_difference(
     before = contents(tmp_path / "study")
     done = command(*arguments(photos, tmp_path / "study", "--yes", "--epochs", "7"))
     assert done.code == 2
-    assert "epochs: none, now 7" in done.error
+    assert "holds a study with another plan" in done.error
+    assert "queue_epochs" in done.error
     assert contents(tmp_path / "study") == before
 
 
@@ -228,15 +265,19 @@ def test_a_plan_that_was_edited_goes_on_after_a_question_and_says_what_changed(
     assert (asked.code, "give --yes" in asked.error) == (2, True)
     done = command("compare", plan, "--out", tmp_path / "study", "--yes")
     assert done.code == 0, done.err
-    assert "the plan has changed, which every output will say (seeds: [0, 1]" in done.err
+    assert "the plan has changed, which every output will say: seeds: [0, 1] became" in done.err
     assert [len(names) for names in stand_ins.ran] == [4, 2]
 
 
 def test_finished_runs_of_other_settings_or_versions_are_made_again_after_a_question(
-    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+    command: Command,
+    stand_ins: StandIns,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command(*arguments(photos, tmp_path / "study", "--yes"))
-    stand_ins.key = "2"
+    monkeypatch.setattr(keys, "VERSIONS", ("sparring", "torch", "another"))
     asked = command("compare", tmp_path / "study")
     assert (asked.code, "give --yes" in asked.error) == (2, True)
     done = command("compare", tmp_path / "study", "--yes")
@@ -247,14 +288,17 @@ def test_finished_runs_of_other_settings_or_versions_are_made_again_after_a_ques
 def test_equal_runs_of_another_study_are_taken(
     command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
 ) -> None:
-    command(*arguments(photos, tmp_path / "first", "--yes"))
-    more = ["--yes", "--reuse", str(tmp_path / "first")]
+    first = tmp_path / "elsewhere" / "first"
+    command(*arguments(photos, first, "--yes"))
+    more = ["--yes", "--reuse", str(first), "--seeds", "3"]
     done = command(*arguments(photos, tmp_path / "second", *more))
     assert done.code == 0
-    assert "4 finished runs are taken from other studies" in done.err
-    assert len(stand_ins.ran) == 1
-    records = StudyFolder(tmp_path / "second").read_records()
-    assert [record.taken_from for record in records] == ["elsewhere"] * 4
+    assert "2 runs (4 more are finished)" in done.err, "they cost nothing"
+    assert f"4 finished runs are taken from {first}" in done.err
+    assert [len(names) for names in stand_ins.ran] == [4, 2]
+    done = command(*arguments(photos, tmp_path / "third", "--yes"))
+    assert f"4 finished runs are taken from {first}" in done.err, "second lies beside it"
+    assert len(stand_ins.ran) == 2
 
 
 # Wrong input
@@ -268,7 +312,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--equal", "steps"], "equal"),
     (["--margin", "0"], "margin"),
     (["--protocol", "nearest"], "nearest"),
-    (["--protocol", "geometry"], "gives no accuracy"),
+    (["--protocol", "geometry"], "no score against labels"),
     (["--engine", "ray"], "engine 'ray'"),
     (["--workers", "0"], "workers"),
     (["--address", "host:8786"], "belongs to --engine dask"),
@@ -323,7 +367,7 @@ def test_images_without_labels_are_refused(
         (folder / path.name).write_bytes(path.read_bytes())
     done = command(*arguments(folder, tmp_path / "study", "--yes"))
     assert done.code == 2
-    assert "has no labels" in done.error
+    assert "labels" in done.error
     assert not (tmp_path / "study").exists()
 
 
@@ -372,9 +416,9 @@ def test_a_study_is_held_while_it_runs(
 def test_a_plan_that_cannot_show_anything_is_refused_by_its_reason(
     command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
 ) -> None:
-    stand_ins.refusals = ["one seed shows no spread; give --seeds 5"]
-    done = command(*arguments(photos, tmp_path / "study", "--yes"))
-    assert (done.code, done.error) == (2, "one seed shows no spread; give --seeds 5")
+    done = command(*arguments(photos, tmp_path / "study", "--yes", "--seeds", "1"))
+    assert done.code == 2
+    assert "one seed makes one pair" in done.error
     assert not (tmp_path / "study").exists()
 
 
@@ -388,12 +432,12 @@ def test_compare_returns_the_answer_and_read_study_reads_it_again(
         data=photos, methods=["adco", "mocov2"], seeds=2, out=tmp_path / "study", progress=False
     )
     assert done.is_over
-    assert done.headline.startswith("Whether the opponent helps")
+    assert done.headline == done.analysis.headline
     assert stand_ins.measured == [], "nobody asked what it costs"
     again = sparring.read_study(tmp_path / "study")
     assert again.arms() == done.arms()
-    study = Study(data=str(photos), arms=(sparring.Arm(name="a", method="adco"),), seeds=(0, 1))
-    assert sparring.compare(study, out=tmp_path / "own", progress=False).study == study
+    found = sparring.compare(done.study, out=tmp_path / "own", progress=False)
+    assert found.study == done.study
     with pytest.raises(ConfigError, match="unknown argument 'epoch'"):
         sparring.compare(data=photos, methods="adco", epoch=1, out=tmp_path / "x", progress=False)
     with pytest.raises(RunError, match="is not a study"):
@@ -409,7 +453,8 @@ def test_a_report_of_a_study_needs_no_run_folders(
     command(*arguments(photos, tmp_path / "study", "--yes"))
     done = command("report", tmp_path / "study", "--out", tmp_path / "page.html")
     assert done.code == 0
-    assert "Whether the opponent helps" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert page == sparring.read_study(tmp_path / "study").headline
 
 
 def test_a_report_of_runs_and_studies_together_is_refused(

@@ -17,7 +17,9 @@ from sparring.command import study_watch
 from sparring.command.study_state import RunState, StudyState, last_records, study_state
 from sparring.config import toml_text
 from sparring.planning.study_cost import ArmCost, write_arm_costs
+from sparring.studies.attempts import AttemptLog
 from sparring.studies.folder import StudyFolder
+from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
 from tiny import Command
@@ -80,6 +82,26 @@ def test_runs_wait_run_stand_still_are_finished_or_have_failed(folder: StudyFold
         "mocov2, seed 1": "failed",
     }
     assert state_of(failed, state).why == "out of memory"
+
+
+def test_a_run_that_a_process_holds_is_running_however_long_it_writes_nothing(
+    folder: StudyFolder,
+) -> None:
+    name = RunName(arm="adco", seed=1)
+    begun(folder, name, step=100, ago=5000)
+    study = made_study(seeds=2)
+    assert state_of(name, study_state(study, folder, now=NOW)).status == "stopped"
+    order = RunOrder(name=name, key="", study=str(folder.path), data="")
+    with AttemptLog(order).alone():
+        assert state_of(name, study_state(study, folder, now=NOW)).status == "running"
+
+
+def test_a_length_in_steps_is_the_length(folder: StudyFolder) -> None:
+    name = RunName(arm="adco", seed=1)
+    (begun(folder, name, step=50) / "config.toml").write_text(
+        "[training]\nepochs = 10\nnum_steps = 80\n"
+    )
+    assert state_of(name, study_state(made_study(seeds=2), folder, now=NOW)).steps == 80
 
 
 def test_a_running_run_says_its_step_speed_and_time_left(folder: StudyFolder) -> None:

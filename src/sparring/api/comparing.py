@@ -11,11 +11,11 @@ from sparring.api.study_costs import cost_of
 from sparring.api.study_plans import Options, Twins
 from sparring.api.study_playing import play_study
 from sparring.api.study_preparing import prepare
+from sparring.api.study_reports import results_of
 from sparring.api.study_workers import Engine
 from sparring.data.sources.source import ImageData
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
-from sparring.studies.results import Results
 from sparring.training.listener import Listener
 
 
@@ -25,6 +25,7 @@ def compare(
     data: ImageData | None = None,
     methods: str | Sequence[str] | None = None,
     twins: Twins = False,
+    controls: bool = False,
     tests: Sequence[str] = (),
     stop_early: bool = False,
     out: str | Path | None = None,
@@ -44,17 +45,19 @@ def compare(
         study: the plan: a `Study`, a TOML file, or the folder of a study to go on with; None: it
             is made from the arguments below.
         data: images without labels, as `train` takes them, in files.
-        methods: methods to compare; `simclr+perturbation` is a method with its opponent. The
-            control of each comes with it.
-        twins: whether each method's primary disarmed twin plays too; or names of twins.
+        methods: methods to compare; `simclr+perturbation` is a method with its opponent.
+        twins: whether each method's primary disarmed twin plays too; `"all"`, or names of twins.
+        controls: whether each method's control plays too.
         tests: labelled images to be scored on, PATH or NAME=PATH each; default: a held-out fifth
             of `data`.
         stop_early: whether to look after 5, 8 and 12 pairs, and stop once the answer is known.
         out: folder of the study to create or to go on with.
         engine: what makes the runs: `local` processes, `dask`, or `slurm`.
         workers: runs at the same time; None: as many as cores, GPUs and memory allow.
-        engine_options: of the engine, such as {"address": "tcp://host:8786"} for dask.
-        reuse: folders of other studies, whose finished runs are taken where they are equal.
+        engine_options: of the engine, such as {"address": "tcp://host:8786"} for dask;
+            see `sparring.studies.engines.options`.
+        reuse: folders of other studies, whose finished runs are taken where they are equal, as
+            those of studies beside this one are.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
         plan: further fields of `Study`, such as seeds=5, epochs=100, equal="both", margin=0.5.
@@ -67,12 +70,18 @@ def compare(
         UsageError: for wrong input; nothing has been written then.
     """
     options = Options(
-        data=data, methods=methods, twins=twins, tests=tests, stop_early=stop_early, fields=plan
+        data=data,
+        methods=methods,
+        twins=twins,
+        controls=controls,
+        tests=tests,
+        stop_early=stop_early,
+        fields=plan,
     )
     chosen = Engine(name=engine, workers=workers, options=dict(engine_options or {}))
     with heard_by(listener, progress=progress) as heard:
         prepared = prepare(study, out=out, options=options, reuse=reuse)
-        needs_steps = prepared.study.equal != "images" and prepared.is_new
+        needs_steps = prepared.orders is None
         cost = cost_of(prepared, engine=chosen, listener=heard) if needs_steps else None
         return play_study(prepared, engine=chosen, cost=cost, listener=heard)
 
@@ -87,8 +96,7 @@ def read_study(folder: str | Path) -> Comparison:
         RunError: if it is no study, or a record of it is damaged.
     """
     parts, place = study_parts.load_parts(), StudyFolder(folder)
-    place.require()
-    results = Results(study=parts.read_plan(place.plan), records=place.read_records())
+    results = results_of(place)
     return Comparison(
         path=place.path,
         analysis=parts.analyse(results, place),

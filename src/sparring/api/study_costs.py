@@ -13,6 +13,7 @@ from sparring.planning.study_cost import (
     read_arm_costs,
     study_cost,
 )
+from sparring.studies.ordering import orders
 from sparring.training.listener import Listener
 
 
@@ -47,19 +48,17 @@ def arm_costs(
     prepared: Prepared, *, is_measured: bool = True, listener: Listener | None = None
 ) -> list[ArmCost]:
     """What one run of each arm takes: by finished runs, by an earlier measurement, or by one that
-    is made now."""
+    is made now; measured exactly where lengths follow from it."""
     study, folder = prepared.study, prepared.folder
-    kept = {} if prepared.change else {one.arm: one for one in read_arm_costs(folder.path)}
-    found = [from_records(kept.get(arm.name), arm.name, prepared.records) for arm in study.arms]
-    if None not in found or not is_measured:
+    exact = prepared.orders is None
+    kept = {} if prepared.changes else {one.arm: one for one in read_arm_costs(folder.path)}
+    fitting = [one for one in prepared.records if one.name not in prepared.stale]
+    found = [from_records(kept.get(arm.name), arm.name, fitting) for arm in study.arms]
+    if not is_measured or (None not in found and not exact):
         return [one or ArmCost(arm=arm.name) for one, arm in zip(found, study.arms, strict=True)]
-    on_images = study.model_copy(update={"equal": "images"})
-    orders = prepared.parts.orders(on_images, folder, pairs=1)
-    return list(
-        prepared.parts.measured(
-            study, one_order_of_each(orders), exact=study.equal != "images", listener=listener
-        )
-    )
+    on_images = study.model_copy(update={"equal": "images", "shares": (max(study.shares),)})
+    made = one_order_of_each(orders(on_images, folder, pairs=1))
+    return list(prepared.parts.measured(study, made, exact=exact, listener=listener))
 
 
 def _free_disk_bytes(path: Path) -> int:

@@ -7,10 +7,14 @@ from sparring.api.study_preparing import Prepared
 from sparring.api.study_reports import write_outputs
 from sparring.api.study_workers import Engine
 from sparring.planning.study_cost import StudyCost, write_arm_costs
+from sparring.studies import history
 from sparring.studies.folder import StudyFolder
+from sparring.studies.ordering import orders
 from sparring.studies.orders import RunOrder
+from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
+from sparring.studies.reuse import reuse
 from sparring.studies.study_lock import locked
 from sparring.training.listener import Listener
 
@@ -30,7 +34,8 @@ def play_study(
     Args:
         prepared: the study.
         engine: what makes its runs.
-        cost: what `cost_of` found, which is kept; its number of workers is taken.
+        cost: what `cost_of` found, which is kept; its number of workers is taken. Equal time needs
+            it before the first run.
         listener: told what happens.
 
     Raises:
@@ -38,12 +43,14 @@ def play_study(
     """
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
     with locked(folder):
-        parts.write_plan(folder, study)
+        history.written(folder, study, step_seconds=_step_seconds(study, cost))
         if cost is not None:
             if all(one.training_seconds for one in cost.arms):
                 write_arm_costs(folder.path, cost.arms)
             engine = engine.with_workers(cost.workers.count)
-        results = _play(prepared, engine=engine, listener=listener)
+        made = prepared.orders or tuple(orders(study, folder))
+        history.note_orders(folder, made)
+        results = _play(prepared, made, engine=engine, listener=listener)
         analysis = parts.analyse(results, folder)
         files = write_outputs(parts, analysis, folder, folder.path / PAGE)
     return Comparison(
@@ -54,30 +61,47 @@ def play_study(
     )
 
 
-def _play(prepared: Prepared, *, engine: Engine, listener: Listener | None) -> Results:
+def _step_seconds(study: Study, cost: StudyCost | None) -> dict[str, float] | None:
+    """Seconds of a step of each arm, if equal time needs them and they were measured exactly."""
+    if cost is None or study.equal == "images" or any(one.is_rough for one in cost.arms):
+        return None
+    return {one.arm: one.step_seconds for one in cost.arms if one.step_seconds}
+
+
+def _play(
+    prepared: Prepared,
+    made: Sequence[RunOrder],
+    *,
+    engine: Engine,
+    listener: Listener | None,
+) -> Results:
     """Plan and records, once all runs that the study wants are finished or have failed."""
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
-    keys = {order.name: order.key for order in parts.orders(study, folder)}
+    keys = {order.name: order.key for order in made}
     tried: set[RunName] = set()
     while True:
         results = Results(study=study, records=_counted(folder, keys, tried))
-        pairs = parts.next_pairs(results)
-        orders = [] if pairs is None else parts.orders(study, folder, pairs=pairs)
-        left = [order for order in orders if results.record(order.name) is None]
+        seeds = study.seeds[: parts.next_pairs(results) or 0]
+        left = [
+            order
+            for order in made
+            if order.name.seed in seeds and results.record(order.name) is None
+        ]
         if not left:
             return results
         tried |= {order.name for order in left}
-        taken = _taken(left, prepared, listener)
-        left = [order for order in left if order.name not in taken]
-        if left:
+        found = reuse(left, others=prepared.reuse)
+        if found.taken and listener is not None:
+            where = sorted({record.taken_from for record in found.taken})
+            listener.report(f"{len(found.taken):,} finished runs are taken from {', '.join(where)}")
+        if found.left:
             parts.run(
-                left,
+                found.left,
                 call=parts.call,
                 engine=engine.name,
-                folder=folder,
                 workers=engine.workers,
+                options=engine.options,
                 listener=listener,
-                **engine.options,
             )
 
 
@@ -91,17 +115,3 @@ def _counted(
         for one in folder.read_records()
         if one.key == keys.get(one.name) and (one.status == "finished" or one.name in tried)
     )
-
-
-def _taken(
-    orders: Sequence[RunOrder], prepared: Prepared, listener: Listener | None
-) -> set[RunName]:
-    """Runs that other studies have finished; their records are written here."""
-    if not prepared.reuse:
-        return set()
-    records = prepared.parts.reused(orders, prepared.reuse)
-    for record in records:
-        prepared.folder.write_record(record)
-    if records and listener is not None:
-        listener.report(f"{len(records):,} finished runs are taken from other studies")
-    return {record.name for record in records}

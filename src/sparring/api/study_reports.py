@@ -6,6 +6,7 @@ from pathlib import Path
 from sparring.api import study_parts
 from sparring.api.study_parts import Parts
 from sparring.errors import UsageError
+from sparring.studies import history
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
 from sparring.studies.results import Results
@@ -42,10 +43,20 @@ def report_study(folder: StudyFolder, out: Path) -> list[Path]:
         RunError: if a record is damaged.
     """
     parts = study_parts.load_parts()
-    results = Results(study=parts.read_plan(folder.plan), records=folder.read_records())
-    return write_outputs(parts, parts.analyse(results, folder), folder, out)
+    return write_outputs(parts, parts.analyse(results_of(folder), folder), folder, out)
+
+
+def results_of(folder: StudyFolder) -> Results:
+    """Plan and records of a study, without records of runs that the plan no longer means.
+
+    Raises:
+        RunError: if it is no study, or a file of it is damaged.
+    """
+    study = history.read_study(folder)
+    return Results(study=study, records=history.current(folder, folder.read_records()))
 
 
 def write_outputs(parts: Parts, analysis: Analysis, folder: StudyFolder, out: Path) -> list[Path]:
     """Write what a study says as a page and as tables beside it."""
-    return [parts.write_page(analysis, folder, out), *parts.write_tables(analysis, out)]
+    page = parts.write_page(analysis, folder, out)
+    return [page, *(page.with_name(name) for name in parts.table_names(analysis, page.stem))]

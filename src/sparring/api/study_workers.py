@@ -9,15 +9,9 @@ import torch
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.planning.study_cost import Workers
+from sparring.studies.engines.engine import OPTIONS
 from sparring.studies.plan import Study
 from sparring.training.devices import choose_device
-
-ENGINES: Mapping[str, tuple[str, ...] | None] = {
-    "local": (),
-    "dask": ("address",),
-    "slurm": None,
-}
-"""Engines by name, and the options that each takes; None: any, as `submitit` knows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +21,7 @@ class Engine:
     Attributes:
         name: `local`, `dask` or `slurm`.
         workers: runs at the same time; None: as many as there is room for.
-        options: of the engine: `address` of a dask cluster, or parameters of a slurm job.
+        options: of the engine; see `studies.engines.options`.
     """
 
     name: str = "local"
@@ -35,22 +29,23 @@ class Engine:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.name not in ENGINES:
-            raise ConfigError(unknown_name("engine", self.name, ENGINES))
+        if self.name not in OPTIONS:
+            raise ConfigError(unknown_name("engine", self.name, OPTIONS))
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers must be at least 1, got {self.workers}; 1 or 2 are usual")
-        accepted = ENGINES[self.name]
-        for name in self.options:
-            if accepted is not None and name not in accepted:
-                where = next((one for one, names in ENGINES.items() if name in (names or ())), None)
-                belongs = f"--engine {where}" if where else "--engine slurm"
+        for option in self.options:
+            owners = [name for name, kind in OPTIONS.items() if option in kind.model_fields]
+            if owners and self.name not in owners:
                 raise ConfigError(
-                    f"'{name}' belongs to {belongs}, and the engine is {self.name}; leave one out"
+                    f"'{option}' belongs to --engine {owners[0]}, and the engine is {self.name}; "
+                    "leave one out"
                 )
+        OPTIONS[self.name].build(self.options, where=self.name)
 
     def with_workers(self, number: int) -> Self:
-        """This engine, with a number of workers if none was given."""
-        return self if self.workers is not None else replace(self, workers=number)
+        """This engine, with a number of workers if none was given; slurm's is the cluster's."""
+        is_open = self.workers is None and self.name != "slurm" and "address" not in self.options
+        return replace(self, workers=number) if is_open else self
 
     def as_workers(self, study: Study) -> Workers:
         """Workers that this machine gives the runs of a study.

@@ -13,6 +13,7 @@ import typer
 from sparring.command.compare_options import (
     AddressOption,
     AllTwinsOption,
+    ControlsOption,
     DataOption,
     EngineOption,
     EqualOption,
@@ -58,6 +59,7 @@ def compare(
     methods: MethodsOption = None,
     twins: TwinsOption = False,
     all_twins: AllTwinsOption = False,
+    controls: ControlsOption = False,
     test: TestOption = None,
     seeds: SeedsOption = None,
     stop_early: StopEarlyOption = False,
@@ -106,7 +108,8 @@ def compare(
     options = Options(
         data=data,
         methods=methods,
-        twins=_twins(methods, twins=twins, all_twins=all_twins),
+        twins="all" if all_twins else twins,
+        controls=controls,
         tests=test or (),
         stop_early=stop_early,
         fields=fields,
@@ -184,8 +187,9 @@ def _accepted_cost(
 def _changes(prepared: "Prepared") -> list[str]:
     """Lines about what a study that goes on does otherwise than before."""
     lines = []
-    if prepared.change:
-        lines.append(f"the plan has changed, which every output will say ({prepared.change})")
+    if prepared.changes:
+        changes = "; ".join(prepared.changes)
+        lines.append(f"the plan has changed, which every output will say: {changes}")
     if prepared.stale:
         lines.append(
             f"{len(prepared.stale):,} finished runs were made with other images, settings or "
@@ -209,8 +213,8 @@ def _print_plan(
 ) -> None:
     """Print the plan as TOML with its cost above it."""
     from sparring.api.study_costs import cost_of
-    from sparring.config import toml_text
     from sparring.planning.study_cost_text import cost_lines
+    from sparring.studies.history import plan_text
 
     cost = cost_of(prepared, engine=engine, listener=display)
     display.close()
@@ -219,21 +223,20 @@ def _print_plan(
         return
     notes = [f"note: {line}" for line in prepared.cautions]
     head = [f"# {line}".rstrip() for line in [*cost_lines(cost), *notes]]
-    typer.echo("\n".join([*head, "", toml_text(prepared.study.tree())]), nl=False)
+    typer.echo("\n".join([*head, "", plan_text(prepared.study)]), nl=False)
 
 
 def _watch(study: Path | None, *, as_json: bool) -> None:
     """Show the live table of a study."""
-    from sparring.api.study_parts import load_parts
     from sparring.command.study_state import study_state
     from sparring.command.study_watch import watch
     from sparring.studies.folder import StudyFolder
+    from sparring.studies.history import read_study
 
     if study is None:
         raise UsageError("--watch shows a study: name its folder, as in sparring compare STUDY")
     folder = StudyFolder(study)
-    folder.require()
-    plan = load_parts().read_plan(folder.plan)
+    plan = read_study(folder)
     watch(lambda: study_state(plan, folder), as_json=as_json, where=shlex.quote(str(study)))
 
 
@@ -270,21 +273,6 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
         ) from None
 
 
-def _twins(methods: list[str] | None, *, twins: bool, all_twins: bool) -> bool | list[str]:
-    """Which twins play: none, the primary ones, or all that the methods declare."""
-    if not all_twins:
-        return twins
-    from sparring.methods import registry
-
-    names = [name for text in methods or () for name in text.replace("+", ",").split(",")]
-    found: list[str] = []
-    for name in (name.strip() for name in names):
-        for kind in registry.KINDS:
-            if name in registry.names(kind):
-                found += [twin.name for twin in registry.about(kind, name).twins]
-    return list(dict.fromkeys(found))
-
-
 def _engine(
     name: str, workers: int | None, address: str | None, slurm: list[str] | None
 ) -> "Engine":
@@ -294,7 +282,9 @@ def _engine(
 
     options = {} if address is None else {"address": address}
     if slurm and name != "slurm":
-        raise ConfigError(f"--slurm belongs to --engine slurm, and the engine is {name}")
+        raise ConfigError(
+            f"--slurm {slurm[0]} belongs to --engine slurm, and the engine is {name}; leave one out"
+        )
     return Engine(
         name=name,
         workers=workers,

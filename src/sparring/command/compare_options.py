@@ -33,6 +33,9 @@ TwinsOption = Annotated[
 AllTwinsOption = Annotated[
     bool, typer.Option("--all-twins", help="Add every twin that the methods declare.")
 ]
+ControlsOption = Annotated[
+    bool, typer.Option("--controls", help="Add each method's control, which has no opponent.")
+]
 TestOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -88,7 +91,10 @@ SlurmOption = Annotated[
 ]
 ReuseOption = Annotated[
     list[Path] | None,
-    typer.Option(metavar="STUDY", help="Take equal runs that this study finished; repeatable."),
+    typer.Option(
+        metavar="STUDY",
+        help="Take equal runs that this study finished, as those beside --out; repeatable.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Start without a question.")]
 PlanOnlyOption = Annotated[

@@ -115,7 +115,7 @@ def _next(comparison: Comparison, following: str) -> list[str]:
     lines = []
     if comparison.files:
         page, *tables = comparison.files
-        beside = f", with {', '.join(path.name for path in tables)} beside it" if tables else ""
+        beside = f", with {len(tables)} tables beside it" if tables else ""
         lines.append(f"page: {page}{beside}")
     if following:
         lines.append(f"next: {following}")

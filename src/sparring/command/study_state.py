@@ -1,5 +1,6 @@
 """State of a study's runs, read from its files alone, on any machine that sees them."""
 
+import fcntl
 import json
 import os
 import time
@@ -104,7 +105,7 @@ def _run_state(results: Results, folder: StudyFolder, name: RunName, now: float)
     if record is not None and record.status == "finished":
         return RunState(name=name, status="finished", score=_score(results, record))
     records = last_records(folder.run(name) / "metrics.jsonl")
-    age = now - _newest(folder, name)
+    age = 0.0 if _is_made_here(folder, name) else now - _newest(folder, name)
     if record is not None and age > QUIET_SECONDS:
         why = record.attempts[-1].outcome if record.attempts else "no reason is recorded"
         return RunState(name=name, status="failed", why=why)
@@ -132,11 +133,28 @@ def _score(results: Results, record: RunRecord) -> float | None:
     return None if found is None else 100 * found
 
 
+def _is_made_here(folder: StudyFolder, name: RunName) -> bool:
+    """Whether a process of this machine holds the lock of a run that is being made."""
+    try:
+        number = os.open(folder.attempts / f".{folder.place(name)}.lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(number)
+    return False
+
+
 def _newest(folder: StudyFolder, name: RunName) -> float:
     """When anything of a run was last written, in seconds since 1970; 0 for never."""
     run, place = folder.run(name), folder.place(name)
     files = [run, run / "metrics.jsonl", run / "checkpoint", run / "scores.json"]
-    files += [folder.attempts / place, *folder.attempts.glob(f"{place}.*")]
+    files.append(folder.attempts / f"{place}.json")
     times = [0.0]
     for path in files:
         with suppress(OSError):
@@ -177,10 +195,10 @@ def _num_steps(run: Path, record: Mapping[str, Any]) -> int | None:
     except ConfigError:
         return None
     epoch, epochs = record.get("epoch"), training.get("epochs")
-    if not epoch or not epochs:
-        return None
-    steps: int = round((int(record["step"]) + 1) / epoch) * int(epochs)
-    return min(steps, int(training.get("max_steps") or steps))
+    steps = training.get("num_steps")
+    if not steps and epoch and epochs:
+        steps = round((int(record["step"]) + 1) / epoch) * int(epochs)
+    return min(int(steps), int(training.get("max_steps") or steps)) if steps else None
 
 
 def _seconds_left(results: Results, folder: StudyFolder, runs: Sequence[RunState]) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sparring.files import write_atomically
 from sparring.regular_files import read_bytes
+from sparring.studies.equal_time import reference_arm
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
 from sparring.training.memory_model import MARGIN
@@ -164,12 +165,10 @@ def study_cost(
 
 def run_seconds(study: Study, arms: Mapping[str, ArmCost], name: RunName) -> float:
     """Seconds that a run takes: those of its arm by its share of the images, or, at equal time,
-    those of the arm that trains longest."""
+    those of the arm whose time all others get."""
     own = arms[name.arm]
-    training = own.training_seconds
-    if name.budget == "time":
-        training = max(arms[arm.name].training_seconds for arm in study.arms)
-    return name.share * training + own.scoring_seconds
+    timed = arms[reference_arm(study)] if name.budget == "time" else own
+    return name.share * timed.training_seconds + own.scoring_seconds
 
 
 def names_of(study: Study, seeds: Sequence[int]) -> list[RunName]:

@@ -1,5 +1,6 @@
 """The folder of a study: its files, and which of them are kept in a repository."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from sparring.errors import RunError
@@ -55,6 +56,14 @@ class StudyFolder:
         """Write or replace the record of a run."""
         self.records.mkdir(parents=True, exist_ok=True)
         write_atomically(self.records / f"{self.place(record.name)}.json", record.encoded())
+
+    def readable_records(self) -> tuple[RunRecord, ...]:
+        """Records that can be read, in the order of their file names; damaged ones are left out."""
+        found = []
+        for path in sorted(self.records.glob("*.json")):
+            with suppress(OSError, ValueError):
+                found.append(RunRecord.decoded(path.read_bytes()))
+        return tuple(found)
 
     def read_records(self) -> tuple[RunRecord, ...]:
         """All records, in the order of their file names.
