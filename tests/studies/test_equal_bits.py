@@ -104,6 +104,7 @@ def test_twenty_runs_are_equal_by_one_worker_by_two_and_interrupted_ten_times(
     found["interrupted"] = bits(interrupted.study, records)
     assert set(interrupted.kills) == {"worker", "command"}
     assert sum(len(one.attempts) - 1 for one in records) >= INTERRUPTIONS // 2
+    assert all(one.attempts[-1].outcome == "finished" for one in records)
     assert len(found["one"]) == 20
     assert found["two"] == found["one"]
     assert found["interrupted"] == found["one"]

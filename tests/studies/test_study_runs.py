@@ -288,6 +288,16 @@ def test_an_attempt_whose_process_was_killed_is_known_afterwards(tmp_path: Path)
     assert second.outcome == "finished"
 
 
+@pytest.mark.slow
+def test_a_record_tells_its_attempts_even_if_its_process_dies_right_after(
+    order: RunOrder,
+) -> None:
+    AttemptLog(order).begin()
+    assert [one.outcome for one in play(order).attempts] == ["finished"]
+    (written,) = StudyFolder(order.study).read_records()
+    assert [one.outcome for one in written.attempts] == ["finished"]
+
+
 def test_a_damaged_file_of_attempts_costs_their_history_only(tmp_path: Path) -> None:
     from toy_calls import succeeds, toy_order
 

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -18,6 +18,7 @@ from sparring.evaluation.catalogue import choose
 from sparring.evaluation.protocol import Chosen
 from sparring.files import write_atomically
 from sparring.machine_memory import peak_bytes, reset_peak
+from sparring.studies.attempts import AttemptLog
 from sparring.studies.collecting import RunClock, RunProgress, collected
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
@@ -56,6 +57,7 @@ def play(order: RunOrder) -> RunRecord:
         for number, test in enumerate(order.tests):
             _score(order, test, run, progress, number=number)
         record = collected(order, progress)
+    record = replace(record, attempts=AttemptLog(order).read_as_finished())
     study.write_record(record)
     return record
 

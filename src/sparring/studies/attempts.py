@@ -111,6 +111,14 @@ class AttemptLog:
                 began = _seconds_since_epoch(attempts[-1].started)
                 self._close(outcome, max(0.0, self._last_sign() - began))
 
+    def read_as_finished(self) -> tuple[Attempt, ...]:
+        """All attempts, the open one as if it were finished now."""
+        *before, last = self.read() or (None,)
+        if last is None or last.outcome:
+            return self.read()
+        seconds = max(0.0, time.time() - _seconds_since_epoch(last.started))
+        return (*before, replace(last, outcome=FINISHED, seconds=round(seconds, 3)))
+
     def add(self, outcome: str) -> None:
         """Add an attempt that ended before its process could say that it had begun."""
         started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
