@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.measures.metric import Metric
-from sparring.objectives.similarity import cosine
 
 HARDEST_SHARE = 0.01
 """Share of an anchor's negatives that counts as the hardest, and of the images that counts as its
@@ -136,7 +136,8 @@ def reciprocal_neighbors(
     Source: k-reciprocal nearest neighbours, Qin et al. 2011, "Hello neighbor: accurate object
     retrieval with k-reciprocal nearest neighbors", CVPR.
     """
-    near = cosine(features, features).fill_diagonal_(-torch.inf)
+    unit = F.normalize(features, dim=1)
+    near = (unit @ unit.T).fill_diagonal_(-torch.inf)
     places = near.topk(math.ceil(HARDEST_SHARE * len(features)), dim=1).indices
     is_near = torch.zeros(near.shape, dtype=torch.bool).scatter_(1, places, True)
     return (is_near & is_near.T).fill_diagonal_(True)
