@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.measures.metric import Metric
-from sparring.objectives.similarity import cosine
 
 HARDEST_SHARE = 0.01
 """Share of an anchor's negatives that counts as the hardest, and of the images that counts as its
@@ -80,14 +80,12 @@ def quantiles(cosines: Float[Tensor, "anchors negatives"]) -> dict[str, float]:
         cosines: of each anchor with at least one negative.
 
     Example:
-        >>> quantiles(torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.1, 0.2]]))["median"]
-        0.3
+        >>> quantiles(torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.25, 0.5]]))["median"]
+        0.375
     """
     at = np.quantile(cosines.numpy().astype(np.float64), (0.5, 0.9, 0.99, 1.0), axis=1)
     names = ("median", "high", "higher", "hardest")
-    return {
-        name: round(float(value), 9) for name, value in zip(names, at.mean(axis=1), strict=True)
-    }
+    return {name: float(value) for name, value in zip(names, at.mean(axis=1), strict=True)}
 
 
 def effective_number(
@@ -105,13 +103,13 @@ def effective_number(
     InfoNCE, Wang & Liu 2021, arXiv:2012.09740, eq. 4.
 
     Example:
-        >>> effective_number(torch.zeros(1, 8), temperature=0.2)
+        >>> round(effective_number(torch.zeros(1, 8), temperature=0.2), 6)
         8.0
     """
     if temperature is None:
         return float(cosines.shape[1])
     weights = torch.softmax(cosines.double() / temperature, dim=1)
-    return round(float(torch.special.entr(weights).sum(dim=1).exp().mean()), 9)
+    return float(torch.special.entr(weights).sum(dim=1).exp().mean())
 
 
 def hardest_places(
@@ -138,7 +136,8 @@ def reciprocal_neighbors(
     Source: k-reciprocal nearest neighbours, Qin et al. 2011, "Hello neighbor: accurate object
     retrieval with k-reciprocal nearest neighbors", CVPR.
     """
-    near = cosine(features, features).fill_diagonal_(-torch.inf)
+    unit = F.normalize(features, dim=1)
+    near = (unit @ unit.T).fill_diagonal_(-torch.inf)
     places = near.topk(math.ceil(HARDEST_SHARE * len(features)), dim=1).indices
     is_near = torch.zeros(near.shape, dtype=torch.bool).scatter_(1, places, True)
     return (is_near & is_near.T).fill_diagonal_(True)
