@@ -25,12 +25,14 @@ from toy_calls import (
     saves_when_asked,
     succeeds,
     toy_order,
+    toy_record,
 )
 
 from sparring.errors import ConfigError
-from sparring.studies.attempts import AttemptLog
+from sparring.studies.attempts import AttemptLog, attempted
 from sparring.studies.engines import run_orders
 from sparring.studies.engines.engine import Work
+from sparring.studies.engines.local import Worker, variables_of
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import RunRecord
@@ -157,6 +159,35 @@ def test_a_local_worker_is_used_for_many_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_local_worker_that_died_while_it_was_idle_costs_no_try(tmp_path: Path) -> None:
+    worker, orders = Worker({}), [toy_order(tmp_path, number) for number in range(2)]
+    try:
+        assert worker.submit(orders[0], succeeds).result().name == orders[0].name  # type: ignore[union-attr]
+        (process,) = worker.processes
+        process.kill()
+        process.join()
+        time.sleep(0.5)  # the pool notices by itself
+        record = worker.submit(orders[1], succeeds).result()
+        assert isinstance(record, RunRecord)
+        assert outcomes(record) == ["finished"]
+    finally:
+        worker.close()
+
+
+def test_a_run_that_another_process_makes_is_waited_for(tmp_path: Path) -> None:
+    order, found = toy_order(tmp_path), list[object]()
+    waits = threading.Thread(target=lambda: found.append(attempted(order, call=always_fails)))
+    with AttemptLog(order).alone():
+        waits.start()
+        time.sleep(0.5)
+        assert not found
+        StudyFolder(tmp_path).write_record(toy_record(order))
+    waits.join()
+    assert found == [toy_record(order)]
+    assert not pids(order)
+
+
+@pytest.mark.slow
 def test_runs_of_two_local_workers_are_made_at_the_same_time(tmp_path: Path) -> None:
     orders = [toy_order(tmp_path, number, seconds=3) for number in range(2)]
     run(orders, "local", call=lasts)
@@ -261,7 +292,7 @@ COMMAND = """
 import json
 import sys
 from pathlib import Path
-from sparring.studies.attempts import AttemptLog
+from sparring.studies.attempts import AttemptLog, attempted
 from sparring.studies.engines import run_orders
 from toy_calls import lasts, toy_order
 
@@ -309,12 +340,13 @@ def workers_end(study: Path, seconds: float) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("engine", ["local", "dask", "slurm"])
 def test_a_signal_stops_the_command_and_its_workers(
     engine: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
-    process = begun(study, script=tmp_path / "command.py", seconds=600, engine=engine)
+    options = {"executor": "local"} if engine == "slurm" else {}
+    process = begun(study, script=tmp_path / "command.py", seconds=600, engine=engine, **options)
     process.send_signal(number)
     assert process.wait(90) == 75
     assert workers_end(study, 600)
@@ -380,8 +412,6 @@ def test_no_process_is_left_behind() -> None:
 def test_each_worker_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from sparring.studies.engines.local import variables_of
-
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3")
     orders = [toy_order(tmp_path, number, device="cuda") for number in range(3)]
@@ -397,3 +427,86 @@ def test_each_worker_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     assert work.num_workers == 2
     seen = [variables_of(work, number)["CUDA_VISIBLE_DEVICES"] for number in range(2)]
     assert seen == ["5", "3"]
+
+
+SBATCH = """#!/bin/bash
+cp "$1" "$SUBMITTED/$$.sh"
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
+if [ -z "$last" ]; then
+    SLURM_JOB_ID=$$ bash "$1" > /dev/null 2>&1 &
+else
+    for task in $(seq 0 "$last"); do
+        SLURM_ARRAY_JOB_ID=$$ SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$$ bash "$1" > /dev/null 2>&1 &
+    done
+fi
+echo "Submitted batch job $$"
+"""
+SRUN = """#!/bin/bash
+exec "${@:6}"
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the submitted scripts of a cluster that is this machine."""
+    programs, submitted = tmp_path / "bin", tmp_path / "submitted"
+    programs.mkdir()
+    submitted.mkdir()
+    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": "#!/bin/sh\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SUBMITTED", str(submitted))
+    return submitted
+
+
+@pytest.mark.slow
+def test_runs_are_submitted_to_slurm_as_an_array_with_the_given_options(
+    cluster: Path, tmp_path: Path
+) -> None:
+    options = {
+        "partition": "gpu",
+        "minutes": 90,
+        "gpus": 1,
+        "memory_gb": 8,
+        "further": {"slurm_account": "vision"},
+    }
+    orders = [toy_order(tmp_path / "study", number) for number in range(3)]
+    records = run(orders, "slurm", call=fails_once, options=options)
+    assert [len(one.attempts) for one in records] == [1, 2, 1]
+    assert {one.status for one in records} == {"finished"}
+    scripts = [path.read_text() for path in cluster.iterdir()]
+    (array,) = [text for text in scripts if "--array" in text]
+    assert len(scripts) == 2
+    for line in (
+        "--array=0-2%2",
+        "--partition=gpu",
+        "--time=90",
+        "--gpus-per-node=1",
+        "--mem=8GB",
+        "--account=vision",
+        "--cpus-per-task=1",
+        "--requeue",
+        "--signal=USR2@120",
+    ):
+        assert f"#SBATCH {line}\n" in array
+
+
+def test_a_machine_without_slurm_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match=r"engine slurm: .*srun"):
+        run_orders([toy_order(tmp_path)], call=succeeds, engine="slurm")
+
+
+def test_an_unknown_parameter_of_submitit_is_told_in_one_line(
+    cluster: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"engine slurm: .*slurm_partitoin"):
+        run_orders(
+            [toy_order(tmp_path)],
+            call=succeeds,
+            engine="slurm",
+            options={"further": {"slurm_partitoin": "x"}},
+        )

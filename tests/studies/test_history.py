@@ -30,8 +30,9 @@ def test_the_plan_is_written_so_that_it_can_be_read_again(folder: StudyFolder) -
     assert history.written(folder, study) == ()
     assert history.read_study(folder) == study
     text = folder.plan.read_text()
-    assert "margin = 0.5" in text
-    assert "disarmed" in text
+    assert "\nmargin = 0.5\n" in text
+    assert '\n[[arms]]\nname = "adco/queue"\n' in text
+    assert '\n[arms.settings]\ndisarmed = "queue"\n' in text
     when, sha256 = history.first_written(folder)
     assert when[:2] == "20"
     assert len(sha256) == 64
@@ -170,6 +171,7 @@ def test_what_cannot_be_read_is_told_in_one_line(folder: StudyFolder) -> None:
 def test_cautions_are_kept_for_outputs_without_the_images(folder: StudyFolder) -> None:
     assert history.cautions(folder) == ()
     history.written(folder, made_study(), cautions=["5 pairs: few."])
+    history.written(folder, made_study())
     assert history.cautions(folder) == ("5 pairs: few.",)
     assert history.written(folder, made_study(), cautions=[]) == ()
     assert history.cautions(folder) == ()
@@ -184,3 +186,13 @@ def test_paths_of_the_plan_hold_in_any_folder(
     assert history.read_study(folder).data == str(data)
     monkeypatch.chdir(folder.path)
     assert history.written(folder, small_study(Path("../photos"))) == ()
+
+
+def test_changes_can_be_told_before_they_are_recorded(folder: StudyFolder) -> None:
+    study = made_study()
+    assert history.pending(folder, study) == ()
+    history.written(folder, study)
+    assert history.pending(folder, study) == ()
+    other = changed(study, margin=1.0)
+    assert [one.what for one in history.pending(folder, other)] == ["margin: 0.5 became 1.0"]
+    assert history.changes(folder) == ()

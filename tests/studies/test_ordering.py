@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from small_studies import SETTINGS, changed, photos, small_study
 
+import sparring
 from sparring.config import merged
 from sparring.errors import ConfigError, DataError
 from sparring.studies import history, keys
 from sparring.studies.folder import StudyFolder
 from sparring.studies.ordering import orders
+from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Study
 from sparring.training.configure import configure
+from sparring.training.metrics import read_metrics
 from sparring.training.opening import open_images
+from sparring.training.run_folder import RunFolder
 
 SECONDS = {"adco": 0.3, "adco/queue": 0.2, "mocov2": 0.1}
 
@@ -168,6 +174,34 @@ def test_equal_time_needs_measured_seconds_which_the_folder_keeps(
     first = keys_of(study, folder.path)
     history.written(folder, study, step_seconds=dict.fromkeys(SECONDS, 1.0))
     assert keys_of(study, folder.path) == first
+
+
+def trained(order: RunOrder, folder: Path) -> RunFolder:
+    """Run of an order."""
+    sparring.train(order.data, out=folder, progress=False, **order.train)
+    return RunFolder(folder)
+
+
+def test_runs_of_equal_keys_are_equal_to_the_bit(data: Path, tmp_path: Path) -> None:
+    study = small_study(data, shares=[0.5], epochs=2)
+    steps = merged(SETTINGS, {"training": {"num_steps": 4, "checkpoint_minutes": 0.0}})
+    other = small_study(photos(tmp_path / "elsewhere"), shares=[0.5], epochs=9, settings=steps)
+    first, second = (orders(one, tmp_path / "study")[5] for one in (study, other))
+    assert first.name.seed == 1
+    assert first.key == second.key
+    weights = [
+        load_file(trained(order, tmp_path / name).backbone)
+        for name, order in (("first", first), ("second", second))
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_an_order_of_equal_time_makes_its_steps(data: Path, tmp_path: Path) -> None:
+    study = small_study(data, equal="time", seeds=1)
+    order = orders(study, tmp_path / "study", step_seconds=SECONDS)[0]
+    run = trained(order, tmp_path / "run")
+    assert read_metrics(run.metrics)[-1]["step"] == 8 - 1
+    assert run.read_environment()["planned_steps"] == 8
 
 
 def test_images_that_are_not_there_are_named(tmp_path: Path, data: Path) -> None:

@@ -249,3 +249,23 @@ def test_a_draw_that_all_seeds_share_is_a_caution(study: Study) -> None:
 def test_an_unknown_twin_or_control_is_named(study: Study) -> None:
     with pytest.raises(ConfigError, match=r"arm 'adco', control: unknown arm 'mocov'; did you"):
         refusals(with_arm(study, 0, control="mocov"))
+
+
+def test_names_that_no_folder_could_tell_apart_are_refused(study: Study) -> None:
+    with pytest.raises(ConfigError, match="would have the same folder, adco-queue-seed-0"):
+        refusals(with_arm(with_arm(study, 0, control=""), 2, name="adco-queue"))
+    with pytest.raises(ConfigError, match="adco, seed 0 and adco, seed 0 would have the same"):
+        refusals(changed(study, shares=[1.0, 1.0]))
+    tests = [{"name": "new", "data": study.tests[0].data}] * 2
+    with pytest.raises(ConfigError, match="tests: two are called 'new'"):
+        refusals(changed(study, tests=tests))
+
+
+def test_contrasts_need_two_arms_and_one_main_question(study: Study) -> None:
+    contrasts = [
+        {"first": "adco", "second": name, "is_primary": True} for name in ("adco/queue", "mocov2")
+    ]
+    with pytest.raises(ConfigError, match="are all primary; let one be the main question"):
+        refusals(changed(study, contrasts=contrasts))
+    with pytest.raises(ConfigError, match="'adco minus adco' is always 0"):
+        refusals(changed(study, contrasts=[{"first": "adco", "second": "adco"}]))

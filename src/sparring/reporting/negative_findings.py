@@ -14,7 +14,7 @@ LATE_LOOKS = 3
 """Looks at the end over which numbers are averaged; a single one scatters by some percent."""
 NO_HARDER = 0.02
 """Lead over random keys, in cosine at the 99 % quantile, below which an opponent does nothing: two
-sets of random keys differed by up to 0.011 in the runs of docs/negatives.md."""
+sets of random keys differed by up to 0.011 in the example of docs/negatives.md."""
 STALE = 0.05
 """Amount by which the 99 % quantile of a queue may fall below that of fresh keys; several times the
 scatter of two sets of random keys."""
@@ -32,8 +32,8 @@ ABOVE_CHANCE = 0.1
 """What that share must be above chance: with two classes, half of all pairs are of one class
 whatever the encoder does."""
 UNUSED_GAP = 0.15
-"""Amount by which the used share of a bank may fall below that of random keys, which differ by up
-to 0.10 among each other."""
+"""Amount by which the used share of a bank may fall below that of random keys; two sets of these
+differed by up to 0.11 in the same example."""
 NARROW = 0.9
 """Median cosine of negatives from which on all embeddings lie in a narrow cone."""
 COINCIDES = 0.98

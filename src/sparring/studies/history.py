@@ -60,7 +60,7 @@ def written(
     study: Study,
     *,
     step_seconds: Mapping[str, float] | None = None,
-    cautions: Sequence[str] = (),
+    cautions: Sequence[str] | None = None,
 ) -> tuple[Change, ...]:
     """Write the plan down, or record what has changed since; gives the changes noticed now.
 
@@ -71,7 +71,8 @@ def written(
         study: the plan that holds from now on.
         step_seconds: measured seconds of a step, by arm, for equal time; those stored before stay
             as they are, so that lengths do not change when a study goes on.
-        cautions: of `plan_checks.cautions`, kept for outputs that are made without the images.
+        cautions: of `plan_checks.cautions`, kept for outputs that are made without the images;
+            None: those of before.
 
     Raises:
         RunError: if what the folder holds cannot be read.
@@ -86,7 +87,7 @@ def written(
             sha256=_sha256(text),
             plan=_plain(study),
             step_seconds=_measured({}, study, step_seconds or {}),
-            cautions=tuple(cautions),
+            cautions=tuple(cautions or ()),
         )
         _write(folder, history, text)
         return ()
@@ -98,7 +99,7 @@ def written(
         plan=_plain(study),
         changes=(*history.changes, *found),
         step_seconds=seconds,
-        cautions=tuple(cautions),
+        cautions=history.cautions if cautions is None else tuple(cautions),
     )
     if now != history:
         _write(folder, now, text)
@@ -191,6 +192,16 @@ def current(folder: StudyFolder, records: Iterable[RunRecord]) -> tuple[RunRecor
     return tuple(one for one in records if keys.get(folder.place(one.name), one.key) == one.key)
 
 
+def pending(folder: StudyFolder, study: Study) -> tuple[Change, ...]:
+    """Changes that `written` would record for this plan, edits of plan.toml by hand first; nothing
+    is written. Empty if the folder holds no study.
+
+    Raises:
+        RunError: if what the folder holds cannot be read.
+    """
+    return _found(folder, study) if folder.is_study() else ()
+
+
 def first_written(folder: StudyFolder) -> tuple[str, str]:
     """When the plan was first written, ISO 8601, and the hash that it had then.
 
@@ -202,8 +213,15 @@ def first_written(folder: StudyFolder) -> tuple[str, str]:
 
 
 def plan_text(study: Study) -> str:
-    """Content of plan.toml."""
-    return HEADER + toml_text(_plain(study))
+    """Content of plan.toml, with a table of its own for every arm, contrast and test set."""
+    tree = _plain(study)
+    parts = {key: tree.pop(key, []) for key in ("arms", "contrasts", "tests")}
+    tables = [
+        toml_text({key: one}).replace(f"[{key}]", f"[[{key}]]", 1)
+        for key, entries in parts.items()
+        for one in entries
+    ]
+    return HEADER + "\n".join([toml_text(tree), *tables])
 
 
 def _plain(study: Study) -> Tree:

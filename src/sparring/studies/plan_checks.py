@@ -13,8 +13,10 @@ from sparring.evaluation.catalogue import choose
 from sparring.studies.configs import arm_config, arm_configs
 from sparring.studies.contents import Contents
 from sparring.studies.contrast_checks import further_differences, unequal_budgets, unequal_twins
+from sparring.studies.folder import StudyFolder
 from sparring.studies.pairing import fixed_for_all_seeds
 from sparring.studies.plan import Allowed, Study
+from sparring.studies.records import RunName
 from sparring.studies.set_checks import seen_in_training, seen_in_tuning, unlabelled
 from sparring.training.settings import RunConfig
 
@@ -38,7 +40,7 @@ def refusals(study: Study) -> list[str]:
         ConfigError: for arms that cannot be configured.
         DataError: for images that cannot be opened.
     """
-    _require_known_arms(study)
+    _require_clear_names(study)
     plan = _plan(study)
     found = [*_always(plan)]
     for fault, look in _UNLESS_ALLOWED.items():
@@ -54,7 +56,7 @@ def cautions(study: Study) -> list[str]:
         ConfigError: for arms that cannot be configured.
         DataError: for images that cannot be opened.
     """
-    _require_known_arms(study)
+    _require_clear_names(study)
     plan = _plan(study)
     found = [
         f"On purpose: {line}."
@@ -88,6 +90,32 @@ def require_sound(study: Study) -> None:
 
 def _plan(study: Study) -> _Plan:
     return _Plan(study, arm_configs(study), Contents(study))
+
+
+def _require_clear_names(study: Study) -> None:
+    """Refuse names that no output could tell apart, and those of arms that are not there."""
+    folder, places = StudyFolder(""), dict[str, RunName]()
+    for arm in study.arms:
+        for share in study.shares:
+            name = RunName(arm=arm.name, seed=study.seeds[0] if study.seeds else 0, share=share)
+            if (place := folder.place(name)) in places:
+                raise ConfigError(
+                    f"{places[place]} and {name} would have the same folder, {place}; give one of "
+                    "them another name or share"
+                )
+            places[place] = name
+    tests = [one.name for one in study.tests]
+    if repeated := [name for name in tests if tests.count(name) > 1]:
+        raise ConfigError(f"tests: two are called '{repeated[0]}'; give each a name of its own")
+    for contrast in study.contrasts:
+        if contrast.first == contrast.second:
+            raise ConfigError(f"contrasts: '{contrast.name}' is always 0; name two arms")
+    primary = [one.name for one in study.contrasts if one.is_primary]
+    if len(primary) > 1:
+        raise ConfigError(
+            f"contrasts: {' and '.join(primary)} are all primary; let one be the main question"
+        )
+    _require_known_arms(study)
 
 
 def _require_known_arms(study: Study) -> None:

@@ -125,9 +125,10 @@ def run_orders(
     tries = Tries(orders, retries=retries, listener=listener)
     left = []
     for order in orders:
-        record = finished_record(order)
-        if record is None or tries.takes(order, record):
+        if (record := finished_record(order)) is None:
             left.append(order)
+        else:
+            tries.keep(record)
     if left:
         work = Work(
             orders=left,

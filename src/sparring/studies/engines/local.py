@@ -24,6 +24,7 @@ from sparring.studies.records import RunRecord
 STOP_SECONDS = 60.0
 """Time that a worker has to save its run once it is asked to stop."""
 _STOPPED = 75
+_FOR_THE_PARENT = (signal.SIGINT, signal.SIGHUP)
 
 
 class Worker:
@@ -39,24 +40,28 @@ class Worker:
         self.processes: list[multiprocessing.process.BaseProcess] = []
 
     def submit(self, order: RunOrder, call: RunCall) -> Future[RunRecord | Failure]:
-        """The run's answer in the future; starts the process if there is none."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
-            )
+        """The run's answer in the future; starts the process if there is none, or it has died while
+        it had nothing to do."""
         before = multiprocessing.active_children()
-        with _environment(self._variables):
-            future = self._pool.submit(made_here, order, call)
+        with _environment(self._variables), _ignored_signals():
+            try:
+                future = self._opened().submit(made_here, order, call)
+            except BrokenExecutor:
+                self.close()
+                future = self._opened().submit(made_here, order, call)
         new = [one for one in multiprocessing.active_children() if one not in before]
         self.processes = new or self.processes
         return future
 
-    def renew(self) -> None:
-        """Let the next run have a new process, as the last one is dead."""
-        self.close()
+    def _opened(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
+            )
+        return self._pool
 
     def close(self) -> None:
-        """End the process, which has nothing to do."""
+        """End the process, which has nothing to do or is dead; the next run gets a new one."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -89,7 +94,7 @@ def _make_all(work: Work, workers: Sequence[Worker]) -> None:
             if error is None:
                 is_again = work.tries.takes(order, future.result())
             elif isinstance(error, BrokenExecutor):
-                worker.renew()
+                worker.close()
                 is_again = work.tries.loses(order)
             else:
                 is_again = work.tries.loses(order, reason_of(error))
@@ -116,8 +121,8 @@ def stop(workers: Sequence[Worker]) -> None:
 def begin_worker() -> None:
     """Prepare a new process: Ctrl-C and a closed terminal are for the process that started it, with
     which it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="sparring-parent", daemon=True).start()
 
 
@@ -171,3 +176,17 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _ignored_signals() -> Iterator[None]:
+    """Signals that a process started meanwhile ignores from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _FOR_THE_PARENT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

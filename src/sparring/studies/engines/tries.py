@@ -33,6 +33,10 @@ class Tries:
         """Records of the runs that have ended, in the order of their orders."""
         return [self._records[one.name] for one in self._orders if one.name in self._records]
 
+    def keep(self, record: RunRecord) -> None:
+        """Take the record of a run that was finished before."""
+        self._records[record.name] = record
+
     def takes(self, order: RunOrder, answer: RunRecord | Failure) -> bool:
         """Whether a run has to be tried again after this answer.
 
