@@ -22,6 +22,7 @@ from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
+from sparring.studies.study_lock import locked
 from tiny import Command
 
 __all__ = ["stand_ins"]
@@ -162,6 +163,9 @@ def test_the_table_shows_scores_shares_and_reasons(folder: StudyFolder) -> None:
 def test_a_study_of_which_nothing_runs_says_how_to_go_on(folder: StudyFolder) -> None:
     shown = text_of(study_state(made_study(seeds=2), folder, now=NOW))
     assert "nothing runs now; go on with `sparring compare study`" in shown
+    with locked(folder):
+        shown = text_of(study_state(made_study(seeds=2), folder, now=NOW))
+    assert "go on with" not in shown, "its process is about to begin a run"
 
 
 def test_many_seeds_are_counted_and_the_first_ones_shown(tmp_path: Path) -> None:

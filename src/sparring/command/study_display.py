@@ -93,7 +93,7 @@ def _interval(finding: Finding) -> str:
 
 def _conclusion(finding: Finding, margin: float) -> str:
     if finding.conclusion == "no more than the margin":
-        return f"no more than {margin:g} points"
+        return f"within {margin:g} points"
     return finding.conclusion
 
 

@@ -17,6 +17,7 @@ from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
+from sparring.studies.study_lock import is_held
 
 Status: TypeAlias = Literal["waiting", "running", "stopped", "finished", "failed"]
 
@@ -67,11 +68,13 @@ class StudyState:
         runs: every run of the plan.
         seconds_left: until all pairs are run with as many workers as there are now; None if not
             known, or if nothing runs.
+        is_played: whether a process of this machine plays the study, perhaps between runs.
     """
 
     study: Study
     runs: tuple[RunState, ...]
     seconds_left: float | None
+    is_played: bool = False
 
     def count(self, status: Status) -> int:
         """Number of runs in a state."""
@@ -83,7 +86,9 @@ class StudyState:
             status: self.count(status)
             for status in ("waiting", "running", "stopped", "finished", "failed")
         }
-        return {**counts, "seconds_left": self.seconds_left, "runs": [*map(asdict, self.runs)]}
+        runs = [asdict(run) for run in self.runs]
+        times = {"seconds_left": self.seconds_left, "is_played": self.is_played}
+        return {**counts, **times, "runs": runs}
 
 
 def study_state(study: Study, folder: StudyFolder, *, now: float | None = None) -> StudyState:
@@ -97,7 +102,12 @@ def study_state(study: Study, folder: StudyFolder, *, now: float | None = None) 
     now = time.time() if now is None else now
     results = Results(study=study, records=folder.read_records())
     runs = tuple(_run_state(results, folder, name, now) for name in names_of(study, study.seeds))
-    return StudyState(study=study, runs=runs, seconds_left=_seconds_left(results, folder, runs))
+    return StudyState(
+        study=study,
+        runs=runs,
+        seconds_left=_seconds_left(results, folder, runs),
+        is_played=is_held(folder),
+    )
 
 
 def _run_state(results: Results, folder: StudyFolder, name: RunName, now: float) -> RunState:

@@ -127,7 +127,7 @@ def _summary(state: StudyState, *, where: str) -> list[str]:
         lines.append(f"about {_left(state.seconds_left)} left{early}")
     if state.count("stopped"):
         lines.append("a question mark: nothing has been written for a while")
-    if not state.count("running") and not is_over(state):
+    if not state.count("running") and not is_over(state) and not state.is_played:
         lines.append(f"nothing runs now; go on with `sparring compare {where}`")
     elif is_over(state):
         lines.append(f"next: sparring report {where} --out study.html")
