@@ -311,3 +311,14 @@ def test_sources_of_variance_are_those_of_each_planned_contrast(tmp_path: object
     found = analyse(whole, StudyFolder(str(tmp_path)))
     assert list(found.variance) == [one.contrast.name for one in found.findings]
     assert all(found.variance.values())
+
+
+def test_a_few_equal_differences_are_no_evidence_since_rounding_makes_them() -> None:
+    study = made_study(seeds=3)
+    results = made_results(study, effects={"adco": 0.5}, own_sd=0.0)
+    finding = analyse(results).findings[0]
+    assert finding.sd == 0
+    assert finding.conclusion == "no evidence"
+    assert "rounding" in finding.sentence
+    more = made_results(made_study(seeds=6), effects={"adco": 0.5}, own_sd=0.0)
+    assert analyse(more).findings[0].conclusion == "better"

@@ -300,17 +300,6 @@ def test_paper_shows_the_light_colours_and_opened_details() -> None:
     assert "details::details-content" in page
 
 
-def test_a_section_of_another_module_that_fails_is_not_hidden(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def broken(name: str) -> None:
-        raise ModuleNotFoundError("No module named 'nothing'", name="nothing")
-
-    monkeypatch.setattr(page_module, "import_module", broken)
-    with pytest.raises(ModuleNotFoundError, match="nothing"):
-        html_of(made_results())
-
-
 def test_the_number_of_images_and_the_version_are_among_the_facts() -> None:
     results = made_results()
     records = tuple(

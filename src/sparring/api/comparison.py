@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparring.studies.findings import Analysis, Finding
+from sparring.studies.page.arm_numbers import arm_cost, arm_score, start_score
+from sparring.studies.page.arm_table import start_title
 from sparring.studies.plan import Study
 from sparring.studies.records import RunRecord
 from sparring.studies.results import Results
@@ -79,16 +79,30 @@ class Comparison:
         """Scores of all arms on the primary measure, in the order of the plan."""
         return [self._arm(arm.name) for arm in self.study.arms]
 
+    def start(self) -> ArmScore | None:
+        """Scores of the encoders from which the runs started, one per seed; None without any."""
+        found = start_score(self.results, self.results.primary)
+        if found.mean is None:
+            return None
+        return ArmScore(
+            arm=start_title(self.results),
+            seeds=len(found.scores),
+            mean=found.mean,
+            sd=found.sd,
+            seconds=None,
+            failed=0,
+        )
+
     def _arm(self, name: str) -> ArmScore:
         measure = self.results.primary
-        scores = list(self.results.scores(name, measure).values())
-        seconds = [one.seconds for one in self.results.of_arm(name, measure)]
+        found = arm_score(self.results, name, measure)
+        cost = arm_cost(self.results, name, measure)
         return ArmScore(
             arm=name,
-            seeds=len(scores),
-            mean=float(np.mean(scores)) if scores else None,
-            sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-            seconds=float(np.mean(seconds)) if seconds else None,
+            seeds=len(found.scores),
+            mean=found.mean,
+            sd=found.sd,
+            seconds=None if cost is None else cost.seconds,
             failed=sum(one.name.arm == name for one in self.failed),
         )
 

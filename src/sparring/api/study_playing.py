@@ -43,7 +43,9 @@ def play_study(
     """
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
     with locked(folder):
-        history.written(folder, study, step_seconds=_step_seconds(study, cost))
+        history.written(
+            folder, study, step_seconds=_step_seconds(study, cost), cautions=prepared.hidden
+        )
         if cost is not None:
             if all(one.training_seconds for one in cost.arms):
                 write_arm_costs(folder.path, cost.arms)

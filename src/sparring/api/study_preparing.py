@@ -14,8 +14,7 @@ from sparring.studies.folder import StudyFolder
 from sparring.studies.ordering import orders
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Study
-from sparring.studies.plan_changes import differences
-from sparring.studies.plan_checks import cautions, require_sound
+from sparring.studies.plan_checks import cautions, hidden_cautions, require_sound
 from sparring.studies.reading import read_plan
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.reuse import neighbours
@@ -33,6 +32,7 @@ class Prepared:
         is_new: whether nothing of it is written.
         changes: what the plan says otherwise than before.
         cautions: what the plan cannot show.
+        hidden: those of them that only the images tell, to be stored; None: as they were.
         orders: of all runs; None if steps have to be measured first, for equal time.
         records: of its runs so far.
         reuse: other studies, whose finished runs are taken where they are equal.
@@ -46,6 +46,7 @@ class Prepared:
     is_new: bool
     changes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    hidden: tuple[str, ...] | None = None
     orders: tuple[RunOrder, ...] | None = None
     records: tuple[RunRecord, ...] = ()
     reuse: tuple[Path, ...] = ()
@@ -110,6 +111,7 @@ def prepare(
         is_new=is_new,
         changes=changes,
         cautions=tuple(cautions(wanted)) if is_new or changes else (),
+        hidden=tuple(hidden_cautions(wanted)) if is_new or changes else None,
         orders=made,
         records=records,
         reuse=tuple(other.path for other in others),
@@ -162,10 +164,7 @@ def _require_free(folder: StudyFolder) -> None:
 
 def _changes(folder: StudyFolder, study: Study) -> tuple[str, ...]:
     """What a plan says otherwise than the folder's, edits of plan.toml by hand included."""
-    by_hand = history.changes_by_hand(folder)
-    before = history.read_study(folder).model_dump(mode="json")
-    now = differences(before, study.model_dump(mode="json"))
-    return (*(change.what for change in by_hand), *now)
+    return tuple(change.what for change in history.pending(folder, study))
 
 
 def _orders(study: Study, folder: StudyFolder, *, is_new: bool) -> tuple[RunOrder, ...] | None:

@@ -12,8 +12,8 @@ from sparring.files import write_atomically
 from sparring.studies.plan import Study
 from sparring.training.listener import Listener
 
-RESULTS = ("study", "report.html", "mocov2", "adco")
-"""Names that a later demo moves aside, those of earlier versions included."""
+RESULTS = ("study", "report*", "mocov2", "adco")
+"""Patterns of what a later demo moves aside, results of earlier versions included."""
 MARKER = ".sparring-demo"
 """File that marks a folder as made by a demo."""
 
@@ -122,7 +122,7 @@ def _move_earlier_results(out: Path, display: Listener) -> None:
     """Mark the folder as a demo's, and move the results of an earlier demo aside."""
     if not (out / MARKER).exists():
         write_atomically(out / MARKER, b"")
-    earlier = [out / name for name in RESULTS if (out / name).exists()]
+    earlier = [path for name in RESULTS for path in sorted(out.glob(name))]
     if not earlier:
         return
     aside = next(

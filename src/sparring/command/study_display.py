@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sparring.api.comparison import Comparison
+from sparring.api.comparison import ArmScore, Comparison
 from sparring.evaluation.catalogue import short_title_of
 from sparring.planning.plan_text import duration_text
 from sparring.studies.findings import Finding
@@ -54,15 +54,23 @@ def _arms(comparison: Comparison) -> Table:
     table.add_column("arm")
     for name in ("runs", "mean", "sd", "training"):
         table.add_column(name, justify="right")
+    if (start := comparison.start()) is not None:
+        table.add_row(*_arm(start))
     for arm in comparison.arms():
-        table.add_row(
-            Text(arm.arm),
-            f"{arm.seeds}" + (f" ({arm.failed} failed)" if arm.failed else ""),
-            "-" if arm.mean is None else f"{arm.mean:.1f}",
-            "-" if arm.sd is None else f"{arm.sd:.1f}",
-            "-" if arm.seconds is None else duration_text(float(f"{arm.seconds:.3g}")),
-        )
+        table.add_row(*_arm(arm))
     return table
+
+
+def _arm(arm: ArmScore) -> list[Text]:
+    """Cells of an arm's row."""
+    cells = (
+        arm.arm,
+        f"{arm.seeds}" + (f" ({arm.failed} failed)" if arm.failed else ""),
+        "-" if arm.mean is None else f"{arm.mean:.1f}",
+        "-" if arm.sd is None else f"{arm.sd:.1f}",
+        "-" if arm.seconds is None else duration_text(float(f"{arm.seconds:.3g}")),
+    )
+    return [Text(cell) for cell in cells]
 
 
 def _contrasts(comparison: Comparison) -> Table:

@@ -1,5 +1,6 @@
 """What a study's records say: findings, attributions, sources of variance, headline, cautions."""
 
+from sparring.studies import history
 from sparring.studies.attributions import attributions
 from sparring.studies.cautions import cautions
 from sparring.studies.contrasts import further_findings, planned_findings
@@ -27,6 +28,7 @@ def analyse(
 
     Raises:
         ConfigError: for looks without bounds in the table.
+        RunError: if the folder's history.json cannot be read.
     """
     kept = _of_plan(results)
     state = progress(kept)
@@ -42,7 +44,10 @@ def analyse(
             for one in findings
         },
         headline=headline(findings, kept.study, state),
-        cautions=cautions(kept, findings, state, ignored=ignored),
+        cautions=(
+            *cautions(kept, findings, state, ignored=ignored),
+            *(history.cautions(folder) if folder is not None else ()),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
+from sparring.studies.plan_checks import incomplete
 from sparring.studies.progress import Progress
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
@@ -30,7 +31,7 @@ def cautions(
     return tuple(
         dict.fromkeys(
             [
-                *_unanswered(results.study),
+                *incomplete(results.study),
                 *_few(findings),
                 *_stopping(findings, progress),
                 *_unfinished(results, progress),
@@ -43,23 +44,6 @@ def cautions(
             ]
         )
     )
-
-
-def _unanswered(study: Study) -> Iterable[str]:
-    """Games that lack what they would be compared with."""
-    for arm in study.arms:
-        if arm.role != "game":
-            continue
-        if not any(other.twin_of == arm.name for other in study.arms):
-            yield (
-                f"{arm.name} has no disarmed twin in this study, so what its opponent itself adds "
-                "is not shown."
-            )
-        if not arm.control:
-            yield (
-                f"{arm.name} has no control in this study, so whether it beats training without "
-                "an opponent is not shown."
-            )
 
 
 def _few(findings: Sequence[Finding]) -> Iterable[str]:

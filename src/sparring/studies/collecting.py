@@ -10,6 +10,7 @@ from typing import Any
 
 from sparring.config import Tree
 from sparring.files import write_atomically
+from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.optim.schedule import Position
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
@@ -163,7 +164,8 @@ def curve(
 
 
 def opponent_rows(records: Sequence[Mapping[str, float | None]]) -> list[dict[str, float]]:
-    """The method's own metrics at each record, at most `MOST_ROWS` of them, evenly chosen."""
+    """The method's own metrics at each record: all looks of the monitor, and of the other records
+    at most `MOST_ROWS`, evenly chosen."""
     rows = []
     for record in records:
         own = {
@@ -173,10 +175,12 @@ def opponent_rows(records: Sequence[Mapping[str, float | None]]) -> list[dict[st
         }
         if own and record["step"] is not None:
             rows.append({"step": record["step"], **own})
-    if len(rows) <= MOST_ROWS:
-        return rows
-    last = len(rows) - 1
-    return [rows[round(last * number / (MOST_ROWS - 1))] for number in range(MOST_ROWS)]
+    looks = [row for row in rows if row.keys() & NEGATIVE_METRICS.keys()]
+    others = [row for row in rows if not row.keys() & NEGATIVE_METRICS.keys()]
+    if len(others) > MOST_ROWS:
+        last = len(others) - 1
+        others = [others[round(last * number / (MOST_ROWS - 1))] for number in range(MOST_ROWS)]
+    return sorted([*looks, *others], key=lambda row: row["step"])
 
 
 def _each(progress: RunProgress, key: str) -> dict[str, dict[str, Any]]:

@@ -214,14 +214,7 @@ def first_written(folder: StudyFolder) -> tuple[str, str]:
 
 def plan_text(study: Study) -> str:
     """Content of plan.toml, with a table of its own for every arm, contrast and test set."""
-    tree = _plain(study)
-    parts = {key: tree.pop(key, []) for key in ("arms", "contrasts", "tests")}
-    tables = [
-        toml_text({key: one}).replace(f"[{key}]", f"[[{key}]]", 1)
-        for key, entries in parts.items()
-        for one in entries
-    ]
-    return HEADER + "\n".join([toml_text(tree), *tables])
+    return HEADER + toml_text(_plain(study))
 
 
 def _plain(study: Study) -> Tree:

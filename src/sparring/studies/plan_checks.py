@@ -56,6 +56,18 @@ def cautions(study: Study) -> list[str]:
         ConfigError: for arms that cannot be configured.
         DataError: for images that cannot be opened.
     """
+    found = [*hidden_cautions(study), *incomplete(study), *_few_pairs(study), *_tuning(study)]
+    return list(dict.fromkeys(found))
+
+
+def hidden_cautions(study: Study) -> list[str]:
+    """Those cautions of a plan that only its images and resolved settings tell, so that they are
+    stored for outputs which have the plan and the scores alone.
+
+    Raises:
+        ConfigError: for arms that cannot be configured.
+        DataError: for images that cannot be opened.
+    """
     _require_clear_names(study)
     plan = _plan(study)
     found = [
@@ -66,9 +78,6 @@ def cautions(study: Study) -> list[str]:
     ]
     fingerprint = plan.contents.training(arm_config(study, study.arms[0]).data).fingerprint
     found += [
-        *_incomplete(study),
-        *_few_pairs(study),
-        *_tuning(study),
         *further_differences(study, plan.configs),
         *seen_in_training(study, plan.contents, fingerprint),
         *_fixed(plan),
@@ -206,8 +215,8 @@ _UNLESS_ALLOWED: Mapping[Allowed, Callable[[_Plan], Iterator[str]]] = {
 _MEANT = 'if it is meant, write allowed = ["{}"] into the plan'
 
 
-def _incomplete(study: Study) -> Iterator[str]:
-    """Games that lack one of the two arms that they would be compared with."""
+def incomplete(study: Study) -> Iterator[str]:
+    """Games that lack one of the two arms that they would be compared with, a sentence each."""
     for arm in study.arms:
         if arm.role != "game":
             continue

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator
 from html import escape
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from sparring.errors import RunError
 from sparring.files import write_atomically
+from sparring.studies import history
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
+from sparring.studies.page import curves, disagreements, negatives, provenance, variance
 from sparring.studies.page.arm_table import arms
 from sparring.studies.page.contrasts import contrasts
 from sparring.studies.page.heading import heading
@@ -19,9 +20,6 @@ from sparring.studies.page.looks import looks
 from sparring.studies.page.tables import download_links, write_tables
 from sparring.studies.page.view import PageView
 from sparring.studies.page.waterfall import waterfalls
-
-_LATE = ("curves", "variance", "disagreements", "negatives", "provenance")
-"""Modules of further sections, each with a function `section(view)`, in the order of the page."""
 
 
 def write_study_page(analysis: Analysis, folder: StudyFolder | str | Path, out: str | Path) -> Path:
@@ -71,32 +69,15 @@ def _sections(view: PageView, name: str) -> Iterator[str]:
     yield contrasts(view)
     yield looks(view)
     yield waterfalls(view)
-    for module in _LATE:
-        yield _late(module, view)
+    for section in (curves.section, variance.section, disagreements.section):
+        yield section(view)
+    yield negatives.section(view)
+    yield provenance.section(view)
     yield download_links(view.analysis, name)
-
-
-def _late(module: str, view: PageView) -> str:
-    """Section of a module; empty if there is no such module."""
-    name = f"sparring.studies.page.{module}"
-    try:
-        found = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return ""
-    return str(found.section(view))
 
 
 def _changes(folder: StudyFolder) -> list[str]:
     """Changes of the plan since it was written down, in words."""
-    name = "sparring.studies.history"
-    try:
-        history = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return []
     try:
         return [str(change) for change in history.changes(folder)]
     except RunError as error:
