@@ -16,6 +16,7 @@ from typing import Any
 
 from sparring.errors import SparringError, UsageError
 from sparring.files import make_folder, open_without_following, write_atomically
+from sparring.regular_files import read_bytes
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import Attempt, RunRecord
@@ -153,7 +154,7 @@ class AttemptLog:
 
     def _tree(self) -> dict[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(read_bytes(self._path))
             return found if isinstance(found, dict) else {}
         return {}
 
@@ -200,7 +201,7 @@ def finished_record(order: RunOrder) -> RunRecord | None:
     folder = StudyFolder(order.study)
     with suppress(OSError, ValueError):
         path = folder.records / f"{folder.place(order.name)}.json"
-        record = RunRecord.decoded(path.read_bytes())
+        record = RunRecord.decoded(read_bytes(path))
         if (record.key, record.name, record.status) == (order.key, order.name, "finished"):
             return record
     return None

@@ -17,6 +17,7 @@ from typing import Any
 from sparring.config import Tree, read_toml, toml_text
 from sparring.errors import ConfigError, RunError
 from sparring.files import write_atomically
+from sparring.regular_files import read_text
 from sparring.studies.configs import placed
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
@@ -234,7 +235,7 @@ def _found(folder: StudyFolder, study: Study) -> tuple[Change, ...]:
 
 def _by_hand(folder: StudyFolder, history: History) -> tuple[Change, ...]:
     """What was edited in plan.toml itself since the library wrote it."""
-    if _sha256(folder.plan.read_text(encoding="utf-8", errors="replace")) == history.sha256:
+    if _sha256(read_text(folder.plan, errors="replace")) == history.sha256:
         return ()
     found = list(differences(_complete(history.plan), _tree_now(folder)))
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(folder.plan.stat().st_mtime))
@@ -301,7 +302,7 @@ def _write_history(folder: StudyFolder, history: History) -> None:
 
 def _read(folder: StudyFolder) -> History:
     try:
-        tree = json.loads(folder.history.read_text(encoding="utf-8"))
+        tree = json.loads(read_text(folder.history))
         return History(
             **{
                 **tree,
