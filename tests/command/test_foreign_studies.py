@@ -15,9 +15,14 @@ from study_stand_ins import StandIns, stand_ins
 import sparring
 from sparring.errors import ConfigError, RunError
 from sparring.studies import history
+from sparring.studies.attempts import AttemptLog
+from sparring.studies.collecting import RunProgress
 from sparring.studies.folder import StudyFolder
+from sparring.studies.orders import RunOrder
 from sparring.studies.page.votes import ballot
+from sparring.studies.records import RunName
 from sparring.studies.statistics.rightness import images_of_pairs
+from sparring.training.run_folder import RunFolder
 from tiny import Command
 
 __all__ = ["stand_ins"]
@@ -175,3 +180,42 @@ def test_a_record_that_is_a_pipe_is_told_and_not_waited_for(
     done = command("report", str(study.path), "--out", str(tmp_path / "page.html"))
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert "a named pipe" in done.err
+
+
+def order_in(study: StudyFolder) -> RunOrder:
+    """A run that its study has not finished."""
+    return RunOrder(
+        name=RunName(arm="adco", seed=99), key="key", study=str(study.path), data="photos"
+    )
+
+
+@pytest.mark.parametrize(
+    "damage", ["[]", '{"key": "key", "attempts": [{"started": 3}]}', '{"key": 1}', "x", "[" * 9999]
+)
+def test_damaged_attempts_and_progress_count_as_none(tmp_path: Path, damage: str) -> None:
+    study = foreign(tmp_path / "study")
+    order, log = order_in(study), AttemptLog(order_in(study))
+    study.attempts.mkdir()
+    (study.attempts / f"{study.place(order.name)}.json").write_text(damage)
+    assert log.read() == ()
+    log.begin()
+    assert [one.outcome for one in log.read()] == [""]
+    run = RunFolder(study.run(order.name))
+    run.checkpoint.mkdir(parents=True)
+    run.backbone.touch()
+    (run.path / "study-progress.json").write_text(damage)
+    assert RunProgress.read(run, "key").scores == {}
+
+
+def test_the_run_folder_of_another_order_is_moved_aside_within_the_study(tmp_path: Path) -> None:
+    study = foreign(tmp_path / "study")
+    order = order_in(study)
+    study.run(order.name).mkdir(parents=True)
+    study.attempts.mkdir()
+    (study.attempts / f"{study.place(order.name)}.json").write_text(
+        json.dumps({"key": "/../../x", "attempts": []})
+    )
+    AttemptLog(order).begin()
+    assert [path.parent for path in study.runs.iterdir()] == [study.runs]
+    assert not (tmp_path / "x").exists()
+    assert len(list(study.runs.iterdir())) == 1

@@ -175,6 +175,21 @@ def test_a_protocol_in_a_file_is_known_by_its_content(data: Path, tmp_path: Path
     assert not {*keys_with("three.py", "# changed\n")} & {*first}
 
 
+def test_weights_of_a_run_are_known_by_their_content(data: Path, tmp_path: Path) -> None:
+    def key_with(content: bytes, folder: str) -> str:
+        """Key of a run that starts from the backbone of a run folder."""
+        place = tmp_path / folder / "backbone.safetensors"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        encoder = {"encoder": {"weights": str(place.parent)}}
+        study = small_study(data, settings=merged(SETTINGS, encoder))
+        return keys_of(study)[0]
+
+    first = key_with(b"one", "run")
+    assert key_with(b"one", "moved") == first
+    assert key_with(b"two", "run") != first
+
+
 def test_another_version_changes_the_keys(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys_of(small_study(data))
     monkeypatch.setattr(keys, "version", lambda package: "99")

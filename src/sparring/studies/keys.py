@@ -14,6 +14,7 @@ from sparring.methods import registry
 from sparring.methods.plugins import is_reference
 from sparring.studies.contents import Contents
 from sparring.studies.plan import Study
+from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
 WITHOUT_EFFECT = {
@@ -94,9 +95,11 @@ def _class(kind: registry.Kind, name: str) -> str:
 
 
 def _weights(place: str) -> str:
-    """Weights by content, if they are in a file."""
+    """Weights by content, if they are in a file or in the folder of a run."""
     path = Path(place).expanduser()
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else place
+    run = RunFolder(path)
+    found = [one for one in (path, run.best, run.backbone) if one.is_file()]
+    return hashlib.sha256(found[0].read_bytes()).hexdigest() if found else place
 
 
 def _protocols(study: Study) -> Mapping[str, Any]:

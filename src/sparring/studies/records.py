@@ -8,13 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from typing import Literal, TypeAlias
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Literal, Self, TypeAlias
 
 from sparring.config import Tree
 from sparring.studies.plan import Budget
+from sparring.studies.typed_json import from_json
 
 Status: TypeAlias = Literal["finished", "failed"]
 
@@ -120,26 +118,17 @@ class RunRecord:
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def decoded(cls, content: bytes) -> "RunRecord":
+    def decoded(cls, content: bytes) -> Self:
         """The record of a JSON file.
 
         Raises:
             ValueError: if the content is no record.
         """
         try:
-            found = _reader().validate_json(content, strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            said = f"{where}: {first['msg']}" if where else first["msg"]
-            raise ValueError(f"no record of a run: {said}") from None
+            found = from_json(cls, content)
+        except ValueError as error:
+            raise ValueError(f"no record of a run: {error}") from None
         for measure in (found.scores, found.start_scores):
             if not all(math.isfinite(score) for one in measure.values() for score in one.values()):
                 raise ValueError("no record of a run: a score is no finite number")
         return found
-
-
-@cache
-def _reader() -> TypeAdapter[RunRecord]:
-    """What checks every value of a record, and makes tuples of lists."""
-    return TypeAdapter(RunRecord)

@@ -46,10 +46,12 @@ def locked(folder: StudyFolder) -> Iterator[None]:
 
 
 def holds_anything(folder: StudyFolder) -> bool:
-    """Whether a folder holds more than a lock and what a killed writer left."""
+    """Whether a folder holds more than a lock and what a killed writer left: temporary files, and
+    the history of a plan that was not written any more."""
     if not folder.path.is_dir():
         return folder.path.exists()
-    return any(path.name != LOCK and not is_part(path) for path in folder.path.iterdir())
+    nothing = {LOCK} if folder.is_study() else {LOCK, folder.history.name}
+    return any(path.name not in nothing and not is_part(path) for path in folder.path.iterdir())
 
 
 def require_unheld(folder: StudyFolder) -> None:
