@@ -129,15 +129,6 @@ def changes(folder: StudyFolder) -> tuple[Change, ...]:
     return (*history.changes, *_by_hand(folder, history))
 
 
-def changes_by_hand(folder: StudyFolder) -> tuple[Change, ...]:
-    """What was edited in plan.toml since it was last written, and not yet gone on with.
-
-    Raises:
-        RunError: if history.json cannot be read.
-    """
-    return _by_hand(folder, _read(folder)) if folder.history.is_file() else ()
-
-
 def read_study(folder: StudyFolder) -> Study:
     """The plan that a folder holds.
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sparring.errors import RunError
 from sparring.files import is_part, make_folder, not_written, open_without_following
@@ -66,8 +67,13 @@ def require_unheld(folder: StudyFolder) -> None:
 
 def is_held(folder: StudyFolder) -> bool:
     """Whether a process plays the study now, as far as this machine knows."""
+    return is_locked(folder.path / LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process of this machine holds the lock of a file, which is not written."""
     try:
-        number = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
