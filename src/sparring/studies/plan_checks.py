@@ -63,7 +63,7 @@ def cautions(study: Study) -> list[str]:
 def hidden_cautions(study: Study) -> list[str]:
     """Cautions of a plan that only its images and resolved settings tell.
 
-    They are stored, for outputs which have the plan and the scores alone.
+    They are stored, for outputs that have the plan and the scores alone.
 
     Raises:
         ConfigError: for arms that cannot be configured.
