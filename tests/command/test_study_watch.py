@@ -17,6 +17,7 @@ from sparring.command import study_watch
 from sparring.command.study_state import RunState, StudyState, last_records, study_state
 from sparring.config import toml_text
 from sparring.planning.study_cost import ArmCost, write_arm_costs
+from sparring.studies import history
 from sparring.studies.attempts import AttemptLog
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
@@ -260,3 +261,13 @@ def test_ctrl_c_leaves_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, pauses = watched(monkeypatch, [1])
     assert len(pauses) == 1
     assert "Traceback" not in shown
+
+
+def test_a_run_of_another_plan_is_not_shown_as_finished(folder: StudyFolder) -> None:
+    study, name = made_study(seeds=2), RunName(arm="adco", seed=0)
+    folder.plan.unlink()
+    order = RunOrder(name=name, key="of the plan now", study=str(folder.path), data="photos")
+    history.written(folder, study)
+    assert state_of(name, study_state(study, folder, now=NOW)).status == "finished"
+    history.written(folder, study, orders=[order])
+    assert state_of(name, study_state(study, folder, now=NOW)).status == "waiting"

@@ -1,10 +1,12 @@
 """What an analysis says, from complete studies and from whatever records there are."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_studies import made_results, made_study
 
+from sparring.studies import history
 from sparring.studies.analysis import analyse, next_pairs
 from sparring.studies.conclusions import conclusion
 from sparring.studies.findings import Analysis, Interval
@@ -325,3 +327,80 @@ def test_a_few_equal_differences_are_no_evidence_since_rounding_makes_them() -> 
     assert "rounding" in finding.sentence
     more = made_results(made_study(seeds=6), effects={"adco": 0.5}, own_sd=0.0)
     assert analyse(more).findings[0].conclusion == "better"
+
+
+def given(study: Study, differences: dict[str, list[float]]) -> Results:
+    """Records in which each arm is some points above 40 with each seed."""
+    plain = made_results(study, shared_sd=0.0, own_sd=0.0)
+    return replace(
+        plain,
+        records=tuple(
+            replace(one, scores={"test": dict.fromkeys(study.protocols, 0.4 + points / 100)})
+            for one in plain.records
+            for points in [differences.get(one.name.arm, [0.0] * 99)[one.name.seed]]
+        ),
+    )
+
+
+def test_differences_that_are_equal_by_rounding_have_no_p_and_take_no_place_in_holms_order() -> (
+    None
+):
+    points = [0.0, 0.7, 0.5]
+    results = given(made_study(seeds=3), {"adco": [1.0] * 3, "mocov2": points})
+    equal, other = analyse(results).findings
+    assert (equal.sd, equal.p, equal.p_equivalence) == (0, None, None)
+    assert "p below" not in equal.sentence
+    assert other.p is not None
+    assert other.p_holm == pytest.approx(min(1.0, 2 * other.p))
+
+
+def test_a_planned_contrast_that_cannot_be_tested_stays_in_the_family() -> None:
+    whole = made_results(effects={"adco": 3.0})
+    lost = replace(
+        whole,
+        records=tuple(
+            replace(one, status="failed", scores={}) if one.name.arm == "mocov2" else one
+            for one in whole.records
+        ),
+    )
+    first, second = analyse(lost).findings
+    assert second.p is None
+    assert first.p is not None
+    assert first.p_holm == pytest.approx(2 * first.p)
+    assert "over 2 planned contrasts" in first.sentence
+
+
+def test_an_early_look_does_not_show_a_small_difference_that_later_pairs_contradict() -> None:
+    study = made_study(seeds=12, looks=(5, 8, 12))
+    early, late = [0.01, -0.02, 0.03, 0.0, -0.01], [2.5, 2.0, 3.0, 1.5, 2.0, 2.5, 3.0]
+    main = [0.5, -0.6, 0.9, 1.4, 0.2, -0.1, 1.0, 1.2, -0.4, 0.8, 1.5, 0.6]
+    points = {"adco": main, "mocov2": [a - b for a, b in zip(main, early + late)]}
+    finding = analyse(given(study, points)).findings[1]
+    assert finding.mean is not None
+    assert finding.mean > study.margin
+    assert finding.conclusion != "no more than the margin"
+    assert "no more than" not in finding.sentence
+
+
+def test_no_p_value_is_given_before_all_pairs_are_there() -> None:
+    study = made_study(seeds=8)
+    part = [one for one in made_results(study).records if one.name.seed < 7]
+    for one in analyse(Results(study=study, records=tuple(part))).findings:
+        assert (one.p, one.p_holm, one.p_sign_flip, one.p_equivalence) == (None,) * 4
+
+
+def test_a_plan_that_was_changed_after_scores_were_there_is_no_plan_for_its_error_rate(
+    tmp_path: Path,
+) -> None:
+    folder, study = StudyFolder(tmp_path / "study"), made_study(seeds=5)
+    history.written(folder, study)
+    history.written(folder, study.model_copy(update={"margin": 0.7}))
+    more = made_study(seeds=8)
+    results = made_results(more)
+    assert not said(analyse(results, folder), "after scores were there")
+    for record in results.records[:4]:
+        folder.write_record(record)
+    history.written(folder, more.model_copy(update={"name": "other"}))
+    found = analyse(results, folder)
+    assert said(found, "changed after scores were there (seeds: ")
+    assert not said(found, "name: ")

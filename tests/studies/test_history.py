@@ -1,5 +1,6 @@
 """The plan is written once; what changes later is recorded, told, and kept apart."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ from made_studies import made_results, made_study
 from small_studies import changed, photos, small_study
 
 from sparring.errors import RunError
+from sparring.files import write_atomically
 from sparring.studies import history
 from sparring.studies.folder import StudyFolder
 from sparring.studies.ordering import orders
 from sparring.studies.plan import Study
+from sparring.studies.study_lock import holds_anything
 
 
 @pytest.fixture
@@ -117,9 +120,8 @@ def test_records_of_before_a_change_of_settings_are_left_out(
     tmp_path: Path, folder: StudyFolder
 ) -> None:
     study = small_study(photos(tmp_path), seeds=1)
-    history.written(folder, study)
     made = orders(study, folder)
-    history.note_orders(folder, made)
+    history.written(folder, study, orders=made)
     keys = {one.name: one.key for one in made}
     records = [
         type(one)(**{**vars(one), "key": keys[one.name]}) for one in made_results(study).records
@@ -128,12 +130,11 @@ def test_records_of_before_a_change_of_settings_are_left_out(
     tree = dict(study.tree())
     tree["arms"][2]["settings"] = {"queue": {"size": 64}}
     other = Study.build(tree)
-    history.written(folder, other)
-    history.note_orders(folder, orders(other, folder))
+    history.written(folder, other, orders=orders(other, folder))
     assert [one.name.arm for one in history.current(folder, records)] == ["adco", "adco/queue"]
     # Another margin changes no run.
-    history.written(folder, changed(other, margin=2.0))
-    history.note_orders(folder, orders(changed(other, margin=2.0), folder))
+    wider = changed(other, margin=2.0)
+    history.written(folder, wider, orders=orders(wider, folder))
     assert len(history.current(folder, records)) == 2
 
 
@@ -196,3 +197,48 @@ def test_changes_can_be_told_before_they_are_recorded(folder: StudyFolder) -> No
     other = changed(study, margin=1.0)
     assert [one.what for one in history.pending(folder, other)] == ["margin: 0.5 became 1.0"]
     assert history.changes(folder) == ()
+
+
+@pytest.mark.parametrize("key", ["keys", "changes", "cautions", "plan", "sha256", "step_seconds"])
+def test_a_history_with_values_of_another_kind_is_damaged(folder: StudyFolder, key: str) -> None:
+    history.written(folder, made_study())
+    folder.history.write_text(json.dumps({**json.loads(folder.history.read_bytes()), key: 3}))
+    with pytest.raises(RunError, match=rf"history\.json is damaged \({key}"):
+        history.changes(folder)
+
+
+def test_a_plan_and_the_keys_of_its_runs_are_written_at_once(
+    tmp_path: Path, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(photos(tmp_path), seeds=1)
+    history.written(folder, study, orders=orders(study, folder))
+    keys = {one.name: one.key for one in orders(study, folder)}
+    records = [
+        type(one)(**{**vars(one), "key": keys[one.name]}) for one in made_results(study).records
+    ]
+    longer = changed(study, epochs=7)
+
+    def killed(path: Path, content: bytes) -> None:
+        """Write history.json, and end before plan.toml is written."""
+        if path == folder.plan:
+            raise KeyboardInterrupt
+        write_atomically(path, content)
+
+    monkeypatch.setattr(history, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        history.written(folder, longer, orders=orders(longer, folder))
+    assert history.current(folder, records) == (), "records of the plan of before"
+
+
+def test_a_study_that_was_killed_before_its_plan_was_written_can_begin_again(
+    folder: StudyFolder,
+) -> None:
+    history.written(folder, made_study())
+    assert holds_anything(folder)
+    folder.plan.unlink()
+    assert not holds_anything(folder)
+    assert history.written(folder, made_study(seeds=7)) == ()
+    assert history.changes(folder) == ()
+    folder.plan.unlink()
+    folder.records.mkdir()
+    assert holds_anything(folder), "a study that has lost its plan"

@@ -142,6 +142,54 @@ def test_other_images_or_labels_change_the_keys(data: Path) -> None:
     assert not less & {*keys_of(study)}
 
 
+def test_other_labels_of_the_own_images_change_the_keys(data: Path) -> None:
+    listed = data.parent / "list.csv"
+
+    def keys_with(labels: str) -> set[str]:
+        """Keys where the photos have these classes in turn."""
+        photos = sorted(data.rglob("*.png"))
+        rows = [f"{photo},{labels[n % 2]}" for n, photo in enumerate(photos)]
+        listed.write_text("\n".join(["path,label", *rows, ""]))
+        return {*keys_of(small_study(listed))}
+
+    assert keys_with("ab") == keys_with("ab")
+    assert not keys_with("ab") & keys_with("aa")
+
+
+def test_a_protocol_in_a_file_is_known_by_its_content(data: Path, tmp_path: Path) -> None:
+    text = (
+        "from dataclasses import replace\n"
+        "from sparring.evaluation.catalogue import PROTOCOLS\n"
+        "KNN = PROTOCOLS['knn']\n"
+        "parts = {'function': KNN.load_function(), 'settings': KNN.load_settings()}\n"
+        "PROTOCOL = replace(KNN, name='near', module=__name__, **parts)\n"
+    )
+
+    def keys_with(file: str, more: str = "") -> list[str]:
+        """Keys where this file scores the runs too."""
+        (tmp_path / file).write_text(text + more)
+        return keys_of(small_study(data, protocols=["knn", f"{tmp_path / file}:PROTOCOL"]))
+
+    first = keys_with("one.py")
+    assert keys_with("two.py") == first
+    assert not {*keys_with("three.py", "# changed\n")} & {*first}
+
+
+def test_weights_of_a_run_are_known_by_their_content(data: Path, tmp_path: Path) -> None:
+    def key_with(content: bytes, folder: str) -> str:
+        """Key of a run that starts from the backbone of a run folder."""
+        place = tmp_path / folder / "backbone.safetensors"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        encoder = {"encoder": {"weights": str(place.parent)}}
+        study = small_study(data, settings=merged(SETTINGS, encoder))
+        return keys_of(study)[0]
+
+    first = key_with(b"one", "run")
+    assert key_with(b"one", "moved") == first
+    assert key_with(b"two", "run") != first
+
+
 def test_another_version_changes_the_keys(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys_of(small_study(data))
     monkeypatch.setattr(keys, "version", lambda package: "99")

@@ -189,9 +189,20 @@ def test_a_failed_run_leaves_a_look_with_its_tail_and_fewer_degrees_of_freedom()
     assert look.bound == pytest.approx(stats.t.isf(bounds(LOOKS).tails[0] / 2, 3))
 
 
-def test_equal_differences_stop_for_a_difference() -> None:
-    assert looked([0.7] * 5) == ["stop: difference"]
+def test_equal_differences_stop_only_where_they_are_too_many_for_rounding() -> None:
+    assert looked([0.7] * 5) == ["go on"], "five scores may be equal by rounding"
+    assert looked([0.3] * 5) == ["go on"], "nor are they within the margin"
+    assert looked([0.7] * 8) == ["go on", "stop: difference"]
     assert looked([0.0] * 5) == ["stop: futile"]
+
+
+def test_a_look_at_differences_that_are_equal_by_rounding_leaves_no_p_value_behind() -> None:
+    later = [0.7] * 5 + [2.0, -1.0, 0.9]
+    assert repeated_p([0.7] * 5, LOOKS) is None
+    found = repeated_p(later, LOOKS)
+    assert found is not None
+    assert found > 0.05
+    assert repeated_p([0.3] * 8, LOOKS) == 0, "eight equal ones are more than rounding"
 
 
 def half(values: list[float], looks: int, **fields: object) -> float:

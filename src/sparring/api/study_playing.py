@@ -43,15 +43,13 @@ def play_study(
     """
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
     with locked(folder):
-        history.written(
-            folder, study, step_seconds=_step_seconds(study, cost), cautions=prepared.hidden
-        )
+        seconds = _step_seconds(study, cost)
+        made = prepared.orders or _orders(study, folder, seconds)
+        history.written(folder, study, step_seconds=seconds, cautions=prepared.hidden, orders=made)
         if cost is not None:
             if all(one.training_seconds for one in cost.arms):
                 write_arm_costs(folder.path, cost.arms)
             engine = engine.with_workers(cost.workers.count)
-        made = prepared.orders or tuple(orders(study, folder))
-        history.note_orders(folder, made)
         results = _play(prepared, made, engine=engine, listener=listener)
         analysis = parts.analyse(results, folder)
         files = write_outputs(parts, analysis, folder, folder.path / PAGE)
@@ -61,6 +59,14 @@ def play_study(
         is_over=parts.next_pairs(results) is None,
         files=tuple(files),
     )
+
+
+def _orders(
+    study: Study, folder: StudyFolder, seconds: Mapping[str, float] | None
+) -> tuple[RunOrder, ...]:
+    """Orders of all runs; steps that were measured before keep their length."""
+    known = {**(seconds or {}), **history.step_seconds(folder, study)}
+    return tuple(orders(study, folder, step_seconds=known))
 
 
 def _step_seconds(study: Study, cost: StudyCost | None) -> dict[str, float] | None:

@@ -19,6 +19,7 @@ from sparring.studies.reading import read_plan
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.reuse import neighbours
 from sparring.studies.study_lock import holds_anything, require_unheld
+from sparring.studies.trust import require_data_only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,9 @@ def _wanted(
         raise ConfigError(
             f"{folder.path} is where the study is; leave --out {out} out, or name a PLAN.toml"
         )
-    return history.read_study(folder), folder, True
+    plan = history.read_study(folder)
+    require_data_only(plan, folder)
+    return plan, folder, True
 
 
 def _called(study: Study | str | Path) -> str:

@@ -1,6 +1,5 @@
 """State of a study's runs, read from its files alone, on any machine that sees them."""
 
-import fcntl
 import json
 import os
 import time
@@ -13,11 +12,12 @@ from typing import Any, Literal, TypeAlias
 from sparring.config import Tree, read_toml
 from sparring.errors import ConfigError
 from sparring.planning.study_cost import from_records, names_of, read_arm_costs, run_seconds
+from sparring.studies import history
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
-from sparring.studies.study_lock import is_held
+from sparring.studies.study_lock import is_held, is_locked
 
 Status: TypeAlias = Literal["waiting", "running", "stopped", "finished", "failed"]
 
@@ -100,7 +100,7 @@ def study_state(study: Study, folder: StudyFolder, *, now: float | None = None) 
         now: seconds since 1970; None: the clock's.
     """
     now = time.time() if now is None else now
-    results = Results(study=study, records=folder.read_records())
+    results = Results(study=study, records=history.current(folder, folder.read_records()))
     runs = tuple(_run_state(results, folder, name, now) for name in names_of(study, study.seeds))
     return StudyState(
         study=study,
@@ -145,19 +145,7 @@ def _score(results: Results, record: RunRecord) -> float | None:
 
 def _is_made_here(folder: StudyFolder, name: RunName) -> bool:
     """Whether a process of this machine holds the lock of a run that is being made."""
-    try:
-        number = os.open(folder.attempts / f".{folder.place(name)}.lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(number)
-    return False
+    return is_locked(folder.attempts / f".{folder.place(name)}.lock")
 
 
 def _newest(folder: StudyFolder, name: RunName) -> float:

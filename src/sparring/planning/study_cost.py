@@ -13,6 +13,7 @@ from sparring.regular_files import read_bytes
 from sparring.studies.equal_time import reference_arm
 from sparring.studies.plan import Study
 from sparring.studies.records import RunName, RunRecord
+from sparring.studies.typed_json import from_json
 from sparring.training.memory_model import MARGIN
 
 COST_FILE = "cost.json"
@@ -237,8 +238,8 @@ def write_arm_costs(folder: Path, arms: Sequence[ArmCost]) -> None:
 def read_arm_costs(folder: Path) -> list[ArmCost]:
     """What `write_arm_costs` kept; empty if it is missing or damaged."""
     try:
-        return [ArmCost(**one) for one in json.loads(read_bytes(folder / COST_FILE))]
-    except (OSError, ValueError, TypeError):
+        return list(from_json(tuple[ArmCost, ...], read_bytes(folder / COST_FILE)))
+    except (OSError, ValueError):
         return []
 
 

@@ -2,7 +2,7 @@
 
 from sparring.studies import history
 from sparring.studies.attributions import attributions
-from sparring.studies.cautions import cautions
+from sparring.studies.cautions import cautions, of_changes
 from sparring.studies.contrasts import further_findings, planned_findings
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
@@ -45,6 +45,7 @@ def analyse(
         },
         headline=headline(findings, kept.study, state),
         cautions=(
+            *(of_changes(history.changes(folder)) if folder is not None else ()),
             *cautions(kept, findings, state, ignored=ignored),
             *(history.cautions(folder) if folder is not None else ()),
         ),

@@ -8,17 +8,19 @@ import fcntl
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from sparring.errors import SparringError, UsageError
 from sparring.files import make_folder, open_without_following, write_atomically
+from sparring.regular_files import read_bytes
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import Attempt, RunRecord
+from sparring.studies.typed_json import from_json
 
 FINISHED = "finished"
 STOPPED = "stopped by a signal"
@@ -42,6 +44,14 @@ class Failure:
     is_final: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """Content of the file of a run's attempts."""
+
+    key: str
+    attempts: tuple[Attempt, ...]
+
+
 class AttemptLog:
     """The attempts at one run of a study.
 
@@ -58,12 +68,8 @@ class AttemptLog:
 
     def read(self) -> tuple[Attempt, ...]:
         """All attempts at the run as it is ordered now; an open one has an empty outcome."""
-        tree = self._tree()
-        if tree.get("key") != self._order.key:
-            return ()
-        with suppress(TypeError):
-            return tuple(Attempt(**one) for one in tree.get("attempts", ()))
-        return ()
+        kept = self._kept()
+        return kept.attempts if kept is not None and kept.key == self._order.key else ()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -92,8 +98,9 @@ class AttemptLog:
     def begin(self) -> None:
         """Open an attempt. One that is still open was killed; a run folder of another order is
         moved aside."""
-        if self._tree().get("key", self._order.key) != self._order.key:
-            self._move_aside()
+        kept = self._kept()
+        if kept is not None and kept.key != self._order.key:
+            self._move_aside(kept.key)
         self.close_open(KILLED)
         self._began = time.time()
         started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._began))
@@ -140,9 +147,10 @@ class AttemptLog:
                 times.append(path.stat().st_mtime)
         return max(times)
 
-    def _move_aside(self) -> None:
-        """Keep the run folder of another order under another name."""
-        run, old = self._folder.run(self._order.name), str(self._tree().get("key"))[:8]
+    def _move_aside(self, key: str) -> None:
+        """Keep the run folder of another order, which had this key, under another name."""
+        run = self._folder.run(self._order.name)
+        old = re.sub(r"[^\w.-]+", "-", key[:8])
         aside = run.with_name(f"{run.name}-before-{old}")
         number = 1
         while aside.exists():
@@ -151,11 +159,11 @@ class AttemptLog:
         with suppress(FileNotFoundError):
             run.rename(aside)
 
-    def _tree(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(self._path.read_bytes())
-            return found if isinstance(found, dict) else {}
-        return {}
+    def _kept(self) -> "_Kept | None":
+        """What the file of the attempts holds; None if it is missing or damaged."""
+        with suppress(OSError, ValueError):
+            return from_json(_Kept, read_bytes(self._path))
+        return None
 
     def _write(self, attempts: tuple[Attempt, ...]) -> None:
         tree = {"key": self._order.key, "attempts": [asdict(one) for one in attempts]}
@@ -200,7 +208,7 @@ def finished_record(order: RunOrder) -> RunRecord | None:
     folder = StudyFolder(order.study)
     with suppress(OSError, ValueError):
         path = folder.records / f"{folder.place(order.name)}.json"
-        record = RunRecord.decoded(path.read_bytes())
+        record = RunRecord.decoded(read_bytes(path))
         if (record.key, record.name, record.status) == (order.key, order.name, "finished"):
             return record
     return None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
+from sparring.studies.plan_changes import Change
 from sparring.studies.plan_checks import incomplete
 from sparring.studies.progress import Progress
 from sparring.studies.records import RunName, RunRecord
@@ -44,6 +45,20 @@ def cautions(
             ]
         )
     )
+
+
+def of_changes(changes: Iterable[Change]) -> Iterable[str]:
+    """What changes of the plan do to its claims, in one sentence; nothing where none could have
+    been chosen for the scores.
+
+    Args:
+        changes: of the plan since it was first written.
+    """
+    if late := [change.what for change in changes if change.is_of_the_question]:
+        yield (
+            f"The plan was changed after scores were there ({'; '.join(late)}). Error rates and "
+            "intervals hold for plans that are fixed before: they do not allow for this choice."
+        )
 
 
 def _few(findings: Sequence[Finding]) -> Iterable[str]:

@@ -12,9 +12,11 @@ from sparring.config import Tree
 from sparring.files import write_atomically
 from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.optim.schedule import Position
+from sparring.regular_files import read_bytes
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.records import CurvePoint, RunRecord
+from sparring.studies.typed_json import from_json
 from sparring.training.metrics import METRICS, read_metrics
 from sparring.training.run_folder import RunFolder
 
@@ -43,8 +45,8 @@ class RunProgress:
     @classmethod
     def read(cls, run: RunFolder, key: str) -> "RunProgress":
         """The progress that a run folder holds; none if it is of another order, or damaged."""
-        with suppress(OSError, ValueError, TypeError, RecursionError):
-            found = cls(**json.loads(_progress_file(run).read_bytes()))
+        with suppress(OSError, ValueError):
+            found = from_json(cls, read_bytes(_progress_file(run)))
             if found.key == key and run.backbone.exists() and run.has_checkpoint():
                 return found
         return cls(key=key)

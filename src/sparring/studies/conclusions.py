@@ -3,15 +3,11 @@
 from sparring.studies.findings import Conclusion, Finding, Interval
 from sparring.studies.plan import Study
 from sparring.studies.progress import Progress
-from sparring.studies.statistics.differences import counted, points
+from sparring.studies.statistics.differences import counted, is_rounded, points
 from sparring.studies.titles import titles
 
 SETTLED: tuple[Conclusion, ...] = ("better", "worse", "no more than the margin")
 """Conclusions that leave nothing open."""
-SPREAD_PAIRS = 6
-"""Pairs from which on equal differences are taken for more than rounding: of null studies whose
-standard deviation is one image, 12 % of those of two pairs and 3 % of those of three have equal
-differences (docs/statistics.md)."""
 
 
 def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
@@ -27,7 +23,7 @@ def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
     """
     if finding.mean is None or len(finding.pairs) < 2:
         return "too few pairs"
-    if is_rounded(finding):
+    if is_rounded(finding.pairs.differences):
         return "no evidence"
     is_off_zero = finding.interval is not None and 0 not in finding.interval
     if is_off_zero and finding.p_holm is not None and finding.p_holm <= alpha:
@@ -35,12 +31,6 @@ def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
     if finding.p_equivalence is not None and finding.p_equivalence <= alpha:
         return "no more than the margin"
     return "no evidence"
-
-
-def is_rounded(finding: Finding) -> bool:
-    """Whether a few differences are equal, as happens by chance since scores move in steps of one
-    image: their spread is then no estimate of anything."""
-    return finding.sd == 0 and len(finding.pairs) < SPREAD_PAIRS
 
 
 def sentence(finding: Finding, study: Study, progress: Progress) -> str:
@@ -143,7 +133,7 @@ def _why_open(finding: Finding, study: Study, progress: Progress) -> str:
     """Why nothing is claimed, where the interval alone does not say it."""
     if not progress.is_tested:
         return f" {before_claims(study, progress)}"
-    if is_rounded(finding):
+    if is_rounded(finding.pairs.differences):
         return (
             " All pairs differ by exactly as much, which a few scores do by rounding; more pairs "
             "would show their spread."

@@ -59,6 +59,22 @@ class Contents:
             return self._once(data, "stream", lambda: _of_stream(data, settings))
         return self._once(data, "train", lambda: _of_source(data, "train"))
 
+    def own_labels(self, settings: DataSettings) -> str:
+        """Labels of the images to train on, by content: a held-out fifth, what test sets learn from
+        and the monitor's accuracies depend on them. Empty without any, and where they would take a
+        read of every image.
+
+        Args:
+            settings: of a run.
+
+        Raises:
+            DataError: if the images cannot be opened.
+        """
+        data = self._study.data
+        if is_stream(settings, data):
+            return ""
+        return self._once(data, "labels", lambda: _of_own_labels(data)).fingerprint
+
     def test(self, scored: ScoredSet) -> tuple[str, str]:
         """Images to be scored and those to learn from, by content; empty: the run's own.
 
@@ -124,6 +140,12 @@ def _of_stream(data: str, settings: DataSettings) -> Content:
 def _of_source(data: str, part: Use) -> Content:
     source = open_source(data, part=part)
     return Content(source.content_fingerprint(), len(source))
+
+
+def _of_own_labels(data: str) -> Content:
+    source = open_source(data, part="train")
+    labels = None if source.is_costly else source.labels()
+    return Content(_of_labels(source, labels), len(source))
 
 
 def _of_labelled(data: str, part: Use) -> Content:

@@ -8,7 +8,7 @@ from sparring.studies.findings import Finding, Interval
 from sparring.studies.plan import Contrast
 from sparring.studies.progress import Progress
 from sparring.studies.results import Floats, Measure, Results
-from sparring.studies.statistics.differences import mean_of, sd_of
+from sparring.studies.statistics.differences import is_rounded, mean_of, sd_of
 from sparring.studies.statistics.equivalence import equivalence_p
 from sparring.studies.statistics.multiple import holm
 from sparring.studies.statistics.paired import (
@@ -42,9 +42,11 @@ def planned_findings(
     ]
     if found and progress.looks:
         found[0] = replace(found[0], looks=progress.looks)
-    adjusted = holm([one.p for one in found])
+    # A contrast that cannot be tested stays in the family, since it was planned.
+    adjusted = holm([1.0 if one.p is None else one.p for one in found])
     return tuple(
-        _concluded(replace(one, p_holm=p), results, progress) for one, p in zip(found, adjusted)
+        _concluded(replace(one, p_holm=None if one.p is None else p), results, progress)
+        for one, p in zip(found, adjusted)
     )
 
 
@@ -93,7 +95,7 @@ def _finding(
         bootstrap=(
             bca_interval(values, level=1 - study.alpha, resamples=resamples) if resamples else None
         ),
-        p_sign_flip=sign_flip_p(values),
+        p_sign_flip=sign_flip_p(values) if progress.is_tested else None,
         probability=probability_of_improvement(values, level=1 - study.alpha),
         p_equivalence=equal,
         correlation=correlation(pairs.first, pairs.second),
@@ -107,16 +109,18 @@ def _finding(
 def _p_values(
     values: Floats, progress: Progress, counts: Sequence[int], *, margin: float
 ) -> tuple[float | None, float | None]:
-    """p-values of no difference, and of a difference that reaches the margin."""
-    if len(values) < 2 or not progress.is_tested:
+    """p-values of no difference, and of a difference that reaches the margin; None where nothing
+    may be claimed: too few pairs, before a look, or differences that are equal by rounding."""
+    if len(values) < 2 or not progress.is_tested or is_rounded(values):
         return None, None
-    if progress.planned:
-        looks = progress.planned
-        return (
-            repeated_p(values, looks, counts=counts),
-            repeated_equivalence_p(values, margin, looks, counts=counts),
-        )
-    return paired_t(values).p, equivalence_p(values, margin)
+    now = equivalence_p(values, margin)
+    if not progress.planned:
+        return paired_t(values).p, now
+    looks = progress.planned
+    equal = repeated_equivalence_p(values, margin, looks, counts=counts)
+    # What an early look showed may not be claimed where later pairs contradict it.
+    equal = None if equal is None or now is None else max(equal, now)
+    return repeated_p(values, looks, counts=counts), equal
 
 
 def _concluded(finding: Finding, results: Results, progress: Progress) -> Finding:

@@ -70,11 +70,12 @@ class Finding:
         sd: standard deviation of the differences; None for fewer than two pairs.
         interval: of the mean difference, by t; where the study may stop early, valid however it
             went (`sequential.interval_after`).
-        p: of the paired t test, valid at this look; None for fewer than two pairs, and before the
-            first look or the planned end.
+        p: of the paired t test, valid at this look; None for fewer than two pairs, before the
+            first look or the planned end, and for a few differences that are equal by rounding.
         p_holm: over all planned contrasts on the primary measure; None on other measures.
         bootstrap: BCa interval; None for fewer than ten pairs.
-        p_sign_flip: of the sign-flip test; None for fewer than six pairs.
+        p_sign_flip: of the sign-flip test; None for fewer than six pairs, and before the first look
+            or the planned end.
         probability: that the first arm is better on the next seed.
         p_equivalence: of two one-sided tests against the margin; None like `p`.
         correlation: of the arms over seeds; None for fewer than three pairs.

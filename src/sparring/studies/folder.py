@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sparring.errors import RunError
 from sparring.files import write_atomically
+from sparring.regular_files import read_bytes
 from sparring.studies.records import RunName, RunRecord
 
 
@@ -52,6 +53,17 @@ class StudyFolder:
         """Run folder of a run."""
         return self.runs / self.place(name)
 
+    def inside(self, place: str) -> Path:
+        """Path of a file that a record names, below the study's folder.
+
+        Raises:
+            RunError: if it leads elsewhere.
+        """
+        with suppress(OSError, ValueError, RuntimeError):
+            if (self.path / place).resolve().is_relative_to(self.path.resolve()):
+                return self.path / place
+        raise RunError(f"{place} is not below {self.path}, and a record names files of its study")
+
     def write_record(self, record: RunRecord) -> None:
         """Write or replace the record of a run."""
         self.records.mkdir(parents=True, exist_ok=True)
@@ -62,7 +74,7 @@ class StudyFolder:
         found = []
         for path in sorted(self.records.glob("*.json")):
             with suppress(OSError, ValueError):
-                found.append(RunRecord.decoded(path.read_bytes()))
+                found.append(RunRecord.decoded(read_bytes(path)))
         return tuple(found)
 
     def read_records(self) -> tuple[RunRecord, ...]:
@@ -74,8 +86,8 @@ class StudyFolder:
         found = []
         for path in sorted(self.records.glob("*.json")):
             try:
-                found.append(RunRecord.decoded(path.read_bytes()))
-            except ValueError as error:
+                found.append(RunRecord.decoded(read_bytes(path)))
+            except (OSError, ValueError) as error:
                 raise RunError(
                     f"{path} is damaged ({error}); remove it, and `sparring compare` makes it again"
                 ) from None

@@ -17,12 +17,14 @@ from typing import Any
 from sparring.config import Tree, read_toml, toml_text
 from sparring.errors import ConfigError, RunError
 from sparring.files import write_atomically
+from sparring.regular_files import read_bytes, read_text
 from sparring.studies.configs import placed
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Arm, Study
 from sparring.studies.plan_changes import Change, differences
 from sparring.studies.records import RunRecord
+from sparring.studies.typed_json import from_json
 
 HEADER = (
     "# Plan of a study, written by `sparring compare` before the first run.\n"
@@ -61,6 +63,7 @@ def written(
     *,
     step_seconds: Mapping[str, float] | None = None,
     cautions: Sequence[str] | None = None,
+    orders: Iterable[RunOrder] = (),
 ) -> tuple[Change, ...]:
     """Write the plan down, or record what has changed since; gives the changes noticed now.
 
@@ -73,6 +76,8 @@ def written(
             as they are, so that lengths do not change when a study goes on.
         cautions: of `plan_checks.cautions`, kept for outputs that are made without the images;
             None: those of before.
+        orders: of its runs, whose keys are stored with the plan, so that `current` can tell later,
+            without the images, which run each place of the plan stands for.
 
     Raises:
         RunError: if what the folder holds cannot be read.
@@ -80,6 +85,7 @@ def written(
     """
     study = placed(study)
     text = plan_text(study)
+    keys = {folder.place(one.name): one.key for one in orders}
     if not folder.is_study():
         history = History(
             first_written=_now(),
@@ -87,6 +93,7 @@ def written(
             sha256=_sha256(text),
             plan=_plain(study),
             step_seconds=_measured({}, study, step_seconds or {}),
+            keys=keys,
             cautions=tuple(cautions or ()),
         )
         _write(folder, history, text)
@@ -99,6 +106,7 @@ def written(
         plan=_plain(study),
         changes=(*history.changes, *found),
         step_seconds=seconds,
+        keys={**history.keys, **keys},
         cautions=history.cautions if cautions is None else tuple(cautions),
     )
     if now != history:
@@ -119,15 +127,6 @@ def changes(folder: StudyFolder) -> tuple[Change, ...]:
         return ()
     history = _read(folder)
     return (*history.changes, *_by_hand(folder, history))
-
-
-def changes_by_hand(folder: StudyFolder) -> tuple[Change, ...]:
-    """What was edited in plan.toml since it was last written, and not yet gone on with.
-
-    Raises:
-        RunError: if history.json cannot be read.
-    """
-    return _by_hand(folder, _read(folder)) if folder.history.is_file() else ()
 
 
 def read_study(folder: StudyFolder) -> Study:
@@ -164,19 +163,6 @@ def cautions(folder: StudyFolder) -> tuple[str, ...]:
         RunError: if history.json cannot be read.
     """
     return _read(folder).cautions if folder.history.is_file() else ()
-
-
-def note_orders(folder: StudyFolder, orders: Iterable[RunOrder]) -> None:
-    """Store which run each place of the plan stands for, so that `current` can tell it later
-    without the images.
-
-    Raises:
-        RunError: if history.json cannot be read.
-    """
-    history = _read(folder)
-    keys = {**history.keys, **{folder.place(one.name): one.key for one in orders}}
-    if keys != history.keys:
-        _write_history(folder, replace(history, keys=keys))
 
 
 def current(folder: StudyFolder, records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
@@ -234,7 +220,7 @@ def _found(folder: StudyFolder, study: Study) -> tuple[Change, ...]:
 
 def _by_hand(folder: StudyFolder, history: History) -> tuple[Change, ...]:
     """What was edited in plan.toml itself since the library wrote it."""
-    if _sha256(folder.plan.read_text(encoding="utf-8", errors="replace")) == history.sha256:
+    if _sha256(read_text(folder.plan, errors="replace")) == history.sha256:
         return ()
     found = list(differences(_complete(history.plan), _tree_now(folder)))
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(folder.plan.stat().st_mtime))
@@ -301,24 +287,13 @@ def _write_history(folder: StudyFolder, history: History) -> None:
 
 def _read(folder: StudyFolder) -> History:
     try:
-        tree = json.loads(folder.history.read_text(encoding="utf-8"))
-        return History(
-            **{
-                **tree,
-                "changes": tuple(Change(**one) for one in tree["changes"]),
-                "cautions": tuple(tree["cautions"]),
-                "step_seconds": {
-                    name: (str(pair[0]), float(pair[1]))
-                    for name, pair in tree["step_seconds"].items()
-                },
-            }
-        )
+        return from_json(History, read_bytes(folder.history))
     except OSError as error:
         raise RunError(
             f"cannot read {folder.history}: {error.strerror or error}; without it nobody can tell "
             "whether the plan was changed. Put it back, or choose another --out"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except ValueError as error:
         raise RunError(
             f"{folder.history} is damaged ({error}); put it back, or choose another --out"
         ) from None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from sparring.methods import registry
 from sparring.methods.plugins import is_reference
 from sparring.studies.contents import Contents
 from sparring.studies.plan import Study
+from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 
 WITHOUT_EFFECT = {
@@ -46,6 +48,7 @@ def run_key(study: Study, config: RunConfig, contents: Contents) -> str:
     decisive = {
         "settings": _settings(config, content.count),
         "images": content.fingerprint,
+        "labels": contents.own_labels(config.data),
         "tests": {one.name: contents.test(one) for one in study.tests},
         "protocols": _protocols(study),
         "threads": study.threads,
@@ -81,22 +84,38 @@ def _length(config: RunConfig, count: int) -> Mapping[str, object]:
 
 
 def _class(kind: registry.Kind, name: str) -> str:
-    """Name of a method or opponent; of a given class its own name and the hash of its file."""
-    if not is_reference(name):
-        return name
-    return f"{name.rpartition(':')[2]} {registry.source_hash(kind, name)}"
+    """Name of a method or opponent; of a given class its own name and the hash of its file, of
+    another package's class the hash of its file too."""
+    if is_reference(name):
+        return f"{name.rpartition(':')[2]} {registry.source_hash(kind, name)}"
+    if name in registry.installed(kind):
+        look = registry.method_class if kind == "method" else registry.opponent_class
+        return f"{name} {_code_hash(look(name).__module__)}"
+    return name
 
 
 def _weights(place: str) -> str:
-    """Weights by content, if they are in a file."""
+    """Weights by content, if they are in a file or in the folder of a run."""
     path = Path(place).expanduser()
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else place
+    run = RunFolder(path)
+    found = [one for one in (path, run.best, run.backbone) if one.is_file()]
+    return hashlib.sha256(found[0].read_bytes()).hexdigest() if found else place
 
 
 def _protocols(study: Study) -> Mapping[str, Any]:
-    """Every protocol with all its settings."""
-    chosen = choose(study.protocols, study.protocol_settings)
-    return {one.name: one.settings.model_dump(mode="json") for one in chosen}
+    """Every protocol with all its settings, and the hash of its file if it is not the library's."""
+    found: dict[str, Any] = {}
+    for one in choose(study.protocols, study.protocol_settings):
+        found[one.name] = one.settings.model_dump(mode="json")
+        if not one.protocol.is_of_the_library:
+            found[f"code of {one.name}"] = _code_hash(one.protocol.module)
+    return found
+
+
+def _code_hash(module: str) -> str | None:
+    """Hash of the file of a module that is imported; None for one without a file."""
+    place = getattr(sys.modules.get(module), "__file__", None)
+    return hashlib.sha256(Path(place).read_bytes()).hexdigest() if place else None
 
 
 def _version(package: str) -> str:

@@ -15,6 +15,13 @@ _NAMED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 """Parts of a plan that are lists, and what each of their entries is called."""
 
+_OF_THE_QUESTION = (
+    *("seeds: ", "looks: ", "alpha: ", "margin: ", "protocols: ", "shares: ", "equal: "),
+    *("contrast ", "order of contrasts", "test ", "order of tests"),
+)
+"""Beginnings of changes after which the numbers answer another question, or by other pairs, while
+the runs may stay."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -31,6 +38,11 @@ class Change:
     what: str
     num_records: int
     by_hand: bool = False
+
+    @property
+    def is_of_the_question(self) -> bool:
+        """Whether it could have been chosen for the scores that were there."""
+        return self.num_records > 0 and self.what.startswith(_OF_THE_QUESTION)
 
     def __str__(self) -> str:
         runs = f"{self.num_records:,} run{'s' * (self.num_records != 1)}"

@@ -11,6 +11,7 @@ from sparring.errors import ConfigError, unknown_name
 from sparring.methods.plugins import is_reference
 from sparring.studies.arms import arms_of
 from sparring.studies.plan import Study
+from sparring.studies.trust import require_no_command
 
 SHORTHAND = ("methods", "twins", "controls")
 """Keys of a plan's file from which arms are made, besides the fields of `Study`."""
@@ -33,9 +34,11 @@ def read_plan(path: str | Path) -> Study:
     path = Path(path)
     tree = read_toml(path)
     try:
-        return Study.build(with_arms(_placed(tree, path.absolute().parent)))
+        study = Study.build(with_arms(_placed(tree, path.absolute().parent)))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    require_no_command(study, path)
+    return study
 
 
 def with_arms(tree: Mapping[str, Any]) -> Tree:

@@ -5,12 +5,14 @@ galleries and for nothing else.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from sparring.config import Tree
 from sparring.studies.plan import Budget
+from sparring.studies.typed_json import from_json
 
 Status: TypeAlias = Literal["finished", "failed"]
 
@@ -123,15 +125,10 @@ class RunRecord:
             ValueError: if the content is no record.
         """
         try:
-            tree: dict[str, Any] = json.loads(content)
-            return cls(
-                **{
-                    **tree,
-                    "name": RunName(**tree["name"]),
-                    "curve": tuple(CurvePoint(**point) for point in tree.get("curve", ())),
-                    "opponent": tuple(tree.get("opponent", ())),
-                    "attempts": tuple(Attempt(**one) for one in tree.get("attempts", ())),
-                }
-            )
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            found = from_json(cls, content)
+        except ValueError as error:
             raise ValueError(f"no record of a run: {error}") from None
+        for measure in (found.scores, found.start_scores):
+            if not all(math.isfinite(score) for one in measure.values() for score in one.values()):
+                raise ValueError("no record of a run: a score is no finite number")
+        return found

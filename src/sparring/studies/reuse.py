@@ -10,6 +10,7 @@ from pathlib import Path
 from sparring.errors import RunError
 from sparring.evaluation.predictions import Predictions
 from sparring.files import write_atomically
+from sparring.regular_files import read_bytes
 from sparring.studies.attempts import AttemptLog, finished_record
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
@@ -85,7 +86,7 @@ def _by_key(folders: Iterable[Path], own: Path) -> dict[str, list[tuple[Path, Ru
             continue
         for path in sorted(StudyFolder(folder).records.glob("*.json")):
             with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged
-                record = RunRecord.decoded(path.read_bytes())
+                record = RunRecord.decoded(read_bytes(path))
                 if record.status == "finished" and _is_of_this_version(record):
                     found.setdefault(record.key, []).append((folder, record))
     return found
@@ -120,13 +121,11 @@ def _copied_predictions(
     """
     files = [path for found in record.predictions.values() for path in found.values()]
     for path in files:
-        if not (folder / path).resolve().is_relative_to(folder):
-            raise RunError(f"{path} is not below {folder}")
-        Predictions.read(folder / path)
+        Predictions.read(StudyFolder(folder).inside(path))
     copies = {}
     for path in files:
         copy = study.predictions / study.place(order.name) / Path(path).name
-        write_atomically(copy, (folder / path).read_bytes())
+        write_atomically(copy, read_bytes(folder / path))
         copies[path] = str(copy.relative_to(study.path))
     return {
         test: {protocol: copies[path] for protocol, path in found.items()}

@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sparring.errors import RunError
 from sparring.files import is_part, make_folder, not_written, open_without_following
@@ -46,10 +47,12 @@ def locked(folder: StudyFolder) -> Iterator[None]:
 
 
 def holds_anything(folder: StudyFolder) -> bool:
-    """Whether a folder holds more than a lock and what a killed writer left."""
+    """Whether a folder holds more than a lock and what a killed writer left: temporary files, and
+    the history of a plan that was not written any more."""
     if not folder.path.is_dir():
         return folder.path.exists()
-    return any(path.name != LOCK and not is_part(path) for path in folder.path.iterdir())
+    nothing = {LOCK} if folder.is_study() else {LOCK, folder.history.name}
+    return any(path.name not in nothing and not is_part(path) for path in folder.path.iterdir())
 
 
 def require_unheld(folder: StudyFolder) -> None:
@@ -64,8 +67,13 @@ def require_unheld(folder: StudyFolder) -> None:
 
 def is_held(folder: StudyFolder) -> bool:
     """Whether a process plays the study now, as far as this machine knows."""
+    return is_locked(folder.path / LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process of this machine holds the lock of a file, which is not written."""
     try:
-        number = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -5,6 +5,7 @@ queues the job again; it then goes on from the checkpoint.
 """
 
 import math
+import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -106,9 +107,10 @@ def _executor(work: Work) -> Any:
     """
     options = work.options
     assert isinstance(options, SlurmOptions)
+    # A folder of its own: submitit unpickles results, and those of before may be a stranger's.
     make = _slurm_executor if options.executor == "slurm" else _local_executor
     try:
-        return make(work, options, work.folder / "jobs")
+        return make(work, options, work.folder / "jobs" / secrets.token_hex(4))
     except (RuntimeError, ValueError, NameError, AssertionError) as error:
         raise ConfigError(f"engine slurm: {reason_of(error)}") from None
 

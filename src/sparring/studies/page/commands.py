@@ -10,6 +10,7 @@ from sparring.reporting.pools import HARMLESS
 from sparring.studies.configs import arm_config, recipe_of
 from sparring.studies.plan import Arm, ScoredSet, Study
 from sparring.studies.records import RunRecord
+from sparring.studies.trust import require_given
 
 LINE = 84
 """Letters to a line of a command."""
@@ -81,8 +82,10 @@ def in_lines(words: Sequence[str]) -> str:
 
 def _besides(study: Study, arm: Arm, record: RunRecord) -> dict[str, object]:
     """Settings of a run's configuration that the plan alone would not give; none if the plan gives
-    no configuration here, as without the package of a method."""
+    no configuration here, as without the package of a method, or with code that a page never
+    imports."""
     try:
+        require_given(arm)
         found = arm_config(study, arm, seed=record.name.seed)
     except SparringError:
         return {}

@@ -4,10 +4,12 @@ Everything comes from the records; a run folder that is still there fills in wha
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from sparring.errors import RunError
 from sparring.reporting import negative_doctor, sections
 from sparring.reporting.negative_findings import NegativeFinding, findings, looks
 from sparring.studies.page.drawing import Plot, ink_of
@@ -98,10 +100,10 @@ def arm_looks(view: PageView) -> list[ArmLooks]:
 def _looks(view: PageView, record: RunRecord) -> list[dict[str, float]]:
     """Looks of a run: those of its record, or of its folder if that has more."""
     kept = looks(record.opponent)
-    path = view.folder.path / record.folder / "metrics.jsonl"
-    if not record.folder or not path.is_file():
-        return kept
-    whole = looks(read_metrics(path))
+    whole: list[dict[str, float]] = []
+    with suppress(RunError):
+        path = view.folder.inside(f"{record.folder}/metrics.jsonl")
+        whole = looks(read_metrics(path)) if record.folder and path.is_file() else []
     return whole if len(whole) > len(kept) else kept
 
 

@@ -21,6 +21,7 @@ from sparring.studies.page.wording import NOTHING
 from sparring.studies.pairing import fixed_for_all_seeds, shared_by_arms
 from sparring.studies.plan import Contrast, Study
 from sparring.studies.records import RunRecord
+from sparring.studies.trust import require_given
 
 MOST_COMMANDS = 20
 """Most recorded commands that are shown."""
@@ -152,6 +153,7 @@ def _history(view: PageView) -> str:
 def _shared(study: Study) -> str:
     """What the runs of one seed have in common, and what is the same for all seeds."""
     try:
+        require_given(*study.arms)
         configs = arm_configs(study)
         found = shared_by_arms(study, configs)
     except SparringError as error:

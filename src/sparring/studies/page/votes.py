@@ -179,7 +179,7 @@ def _stored(
         place = record.predictions.get(measure.test, {}).get(measure.protocol)
         if place:
             try:
-                read = Predictions.read(folder.path / place)
+                read = Predictions.read(folder.inside(place))
             except RunError:
                 continue
             if read.targets.ndim == 1 and len(read.keys):

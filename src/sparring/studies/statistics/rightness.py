@@ -98,7 +98,7 @@ def _images(
     first: RunRecord, second: RunRecord, measure: Measure, folder: StudyFolder
 ) -> SeedImages:
     one, two = (
-        Predictions.read(folder.path / _file(record, measure)) for record in (first, second)
+        Predictions.read(folder.inside(_file(record, measure))) for record in (first, second)
     )
     seed = first.name.seed
     if tuple(one.keys) != tuple(two.keys) or not np.array_equal(one.targets, two.targets):

@@ -21,7 +21,13 @@ from sparring.studies.findings import Decision, Interval, Look
 from sparring.studies.plan import Study
 from sparring.studies.results import Floats
 from sparring.studies.statistics.bounds_table import REFERENCE_ALPHA, Row, row_of
-from sparring.studies.statistics.differences import Values, as_differences, mean_of, sd_of
+from sparring.studies.statistics.differences import (
+    Values,
+    as_differences,
+    is_rounded,
+    mean_of,
+    sd_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +130,7 @@ def repeated_p(
         counts: as in `looks_of`.
 
     Returns:
-        None before the first look, and for fewer than two pairs.
+        None before the first look, for fewer than two pairs, and for a few equal differences.
 
     Source: Jennison and Turnbull 2000, chapter 9.
 
@@ -157,7 +163,7 @@ def repeated_equivalence_p(
         counts: as in `looks_of`.
 
     Returns:
-        None before the first look, and for fewer than two pairs.
+        None before the first look, for fewer than two pairs, and for a few equal differences.
 
     Source: Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15, for the two tests.
     """
@@ -234,11 +240,12 @@ def _counts(values: Floats, looks: Sequence[int], counts: Sequence[int] | None) 
 def _seen(
     row: Row, values: Floats, counts: Sequence[int] | None
 ) -> list[tuple[float, int, float, float]]:
-    """Weight, pairs, mean and standard deviation of each look with at least two pairs."""
+    """Weight, pairs, mean and standard deviation of each look with at least two pairs, whose spread
+    is more than rounding."""
     return [
         (math.sqrt(pairs / row.looks[-1]), count, mean_of(values[:count]), sd_of(values[:count]))
         for pairs, count in zip(row.looks, _counts(values, row.looks, counts))
-        if count >= 2
+        if count >= 2 and not is_rounded(values[:count])
     ]
 
 
@@ -251,6 +258,8 @@ def _look(values: Floats, place: int, *, alone: Bounds, family: Bounds, margin: 
     decision: Decision = "go on"
     if futility is None:
         decision = "last look"
+    elif is_rounded(values) and t != 0:
+        decision = "go on"  # without a spread nothing is settled
     elif abs(t) >= bound:
         decision = "stop: difference"
     elif abs(t) < futility or _is_within(interval, margin):
