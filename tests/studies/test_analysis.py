@@ -99,6 +99,34 @@ def test_a_contrast_without_its_opponents_twin_is_named_by_its_arms() -> None:
     assert found.headline.startswith("AdCo beats MoCo v2 by ")
 
 
+def test_a_sentence_does_not_mix_titles_and_names_of_arms() -> None:
+    twin, control = analyse(made_results()).findings
+    assert "adco from adco/queue" in twin.sentence
+    assert "AdCo" not in twin.sentence
+    assert "AdCo from MoCo v2" in control.sentence
+
+
+def test_one_pair_is_not_said_to_show_the_spread_roughly() -> None:
+    results = made_results(made_study(seeds=1))
+    assert said(analyse(results), "is not known")
+    assert not said(analyse(results), "roughly")
+    assert said(analyse(made_results(made_study(seeds=3))), "3 pairs on the main question")
+
+
+def test_a_note_that_many_runs_share_is_said_once() -> None:
+    results = made_results()
+    same = Results(
+        study=results.study,
+        records=tuple(replace(one, note="rounded to 0.1 points") for one in results.records),
+    )
+    assert [one for one in analyse(same).cautions if "rounded" in one] == [
+        "15 runs of adco, adco/queue, mocov2: rounded to 0.1 points"
+    ]
+    one = replace(results.records[0], note="rounded to 0.1 points")
+    alone = analyse(Results(study=results.study, records=(one, *results.records[1:])))
+    assert said(alone, f"{one.name}: rounded to 0.1 points")
+
+
 def test_holm_covers_the_planned_contrasts_on_the_primary_measure_alone() -> None:
     found = analyse(made_results(effects={"adco": 1.0}))
     first, second = found.findings
@@ -113,9 +141,9 @@ def test_steps_of_the_waterfall_add_up_to_the_score() -> None:
     results = made_results(effects={"adco": 2.0})
     (found,) = analyse(results).attributions
     assert [part.name for part in found.parts] == [
-        "MoCo v2 over untrained",
-        "adco/queue over MoCo v2",
-        "AdCo over adco/queue",
+        "mocov2 over untrained",
+        "adco/queue over mocov2",
+        "adco over adco/queue",
     ]
     start = results.start_scores("mocov2", results.primary).values()
     end = results.scores("adco", results.primary).values()
@@ -297,7 +325,7 @@ def test_machines_and_budgets_that_differ_within_a_pair_are_said() -> None:
 def test_runs_from_another_study_and_notes_are_said() -> None:
     found = analyse(changed(made_results(), "mocov2", taken_from="older", note="a note."))
     assert said(found, "5 finished runs taken over from older")
-    assert said(found, "mocov2, seed 0: a note.")
+    assert said(found, "5 runs of mocov2: a note.")
 
 
 def test_bootstrap_intervals_need_ten_pairs_and_can_be_left_out() -> None:

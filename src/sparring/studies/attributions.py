@@ -35,7 +35,7 @@ def _attribution(results: Results, game: Arm, progress: Progress) -> Attribution
     if not seeds:
         return None
     rows = [np.array([one[seed] for seed in seeds]) for one in scores]
-    named, names = titles(results.study), [UNTRAINED, *chain]
+    named, names = titles(results.study, chain), [UNTRAINED, *chain]
     parts = tuple(
         Part(
             name=f"{named[after]} over {named.get(before, before)}",

@@ -13,6 +13,8 @@ from sparring.studies.statistics.paired import what_pairing_bought
 
 FEW_PAIRS = 5
 """Pairs below which the spread between seeds is hardly known."""
+_MOST_NAMED = 3
+"""Most runs, or arms, that a note they share names; of more, their number is given."""
 SAME_WITHIN_PAIR = ("threads", "processes", "device", "processor", "torch", "python", "sparring")
 """Parts of a run's environment that should be equal within a pair."""
 
@@ -46,10 +48,34 @@ def cautions(
     )
 
 
+def notes(records: Iterable[RunRecord]) -> list[str]:
+    """What was written down about runs; a note that several runs share is said once."""
+    noted: dict[str, list[RunName]] = {}
+    for one in records:
+        if one.note:
+            noted.setdefault(one.note, []).append(one.name)
+    return [f"{_named(names)}: {note}" for note, names in noted.items()]
+
+
+def _named(names: Sequence[RunName]) -> str:
+    """Runs by their names, or how many of which arms if they are many."""
+    if len(names) <= _MOST_NAMED:
+        return "; ".join(map(str, names))
+    arms = list(dict.fromkeys(name.arm for name in names))
+    of = ", ".join(arms) if len(arms) <= _MOST_NAMED else f"{len(arms)} arms"
+    return f"{len(names)} runs of {of}"
+
+
 def _few(findings: Sequence[Finding]) -> Iterable[str]:
-    if findings and 0 < len(findings[0].pairs) < FEW_PAIRS:
+    pairs = len(findings[0].pairs) if findings else 0
+    if pairs == 1:
         yield (
-            f"{counted(len(findings[0].pairs), 'pair')} on the main question: the spread from seed "
+            "One pair on the main question: the spread from seed to seed, and with it every "
+            "interval, is not known."
+        )
+    elif 1 < pairs < FEW_PAIRS:
+        yield (
+            f"{pairs} pairs on the main question: the spread from seed "
             "to seed, and with it every interval, is known only roughly."
         )
 
@@ -197,9 +223,7 @@ def _origins(results: Results, ignored: int) -> Iterable[str]:
             f"{counted(count, 'finished run')} taken over from {study}: equal configuration, "
             "images and version."
         )
-    for one in results.records:
-        if one.note:
-            yield f"{one.name}: {one.note}"
+    yield from notes(results.records)
     if ignored:
         yield (
             f"{counted(ignored, 'record')} of runs that this plan does not name: left out of all "

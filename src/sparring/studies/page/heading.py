@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sparring.reporting.sentences import listed
+from sparring.studies.cautions import notes
 from sparring.studies.page.arm_numbers import arm_cost
 from sparring.studies.page.frame import mark
 from sparring.studies.page.looks import stopped
@@ -57,8 +58,7 @@ def _compared(view: PageView) -> str:
 def _marks(view: PageView, changes: Sequence[str]) -> str:
     """What has to be known before any number is read."""
     cautions = list(view.analysis.cautions)
-    notes = [f"{one.name}: {one.note}" for one in view.results.records if one.note]
-    cautions = list(dict.fromkeys([*cautions, *notes]))
+    cautions = list(dict.fromkeys([*cautions, *notes(view.results.records)]))
     alarms = [f"The plan was changed after it was written down: {text}." for text in changes]
     failed = view.results.failed
     if failed and not any(str(failed[0].name) in text for text in cautions):
