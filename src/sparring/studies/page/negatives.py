@@ -225,7 +225,7 @@ _COLUMNS = (
 
 
 def _table(arms: Sequence[ArmLooks]) -> str:
-    columns = [Column(title="Arm"), *(Column(title=one[0], note=one[1]) for one in _COLUMNS)]
+    columns = [Column(title="Arm", is_number=False), *(Column(title=one[0], note=one[1]) for one in _COLUMNS)]
     rows = []
     for arm in arms:
         if arm.runs:
@@ -292,13 +292,16 @@ def _declares(view: PageView, arm: ArmLooks) -> bool:
 
 
 def _missing(view: PageView, arms: Sequence[ArmLooks]) -> str:
-    """A sentence for each arm that has finished runs and no look at its negatives."""
-    lines = [
-        f"{arm.name}: {negative_doctor.nothing_seen(view.study.arm(arm.name).method)}"
-        for arm in arms
-        if not arm.runs and view.results.of_arm(arm.name, view.results.primary)
-    ]
-    return "".join(sections.missing_note(line) for line in lines)
+    """A sentence for the arms that have finished runs and no look at their negatives, once for each
+    reason."""
+    said: dict[str, list[str]] = {}
+    for arm in arms:
+        if not arm.runs and view.results.of_arm(arm.name, view.results.primary):
+            why = negative_doctor.nothing_seen(view.study.arm(arm.name).method)
+            said.setdefault(why, []).append(arm.name)
+    return "".join(
+        sections.missing_note(f"{', '.join(names)}: {why}") for why, names in said.items()
+    )
 
 
 def _strengths(view: PageView) -> str:
