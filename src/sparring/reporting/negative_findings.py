@@ -289,7 +289,8 @@ def _usage(patient: Patient) -> NegativeFinding | None:
     rate = patient.first_setting("players.bank.learning_rate") if now.get("is_played") else ""
     higher = f"A higher {rate} brings more of it into play; else a" if rate else "A"
     return NegativeFinding(
-        text=f"{text}.", advice=_advised(name, f"{higher} smaller {{}} would do.", "Fewer would do.")
+        text=f"{text}.",
+        advice=_advised(name, f"{higher} smaller {{}} would do.", "Fewer would do."),
     )
 
 

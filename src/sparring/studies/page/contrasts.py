@@ -83,30 +83,24 @@ def _table(findings: Sequence[Finding], view: PageView) -> str:
         "Planned contrasts in numbers",
         [columns[number] for number in kept],
         [[row[number] for number in kept] for row in rows],
-        note=_reading(titles, findings, view.study.margin),
+        note=_reading(titles, view.study.margin),
     )
 
 
-def _reading(titles: Sequence[str], findings: Sequence[Finding], margin: float) -> str:
+def _reading(titles: Sequence[str], margin: float) -> str:
     """How to read the columns that are there, as text."""
     said = []
     if f"p within {margin:g}" in titles:
         said.append(f"p within {margin:g}: two one-sided tests against the margin.")
     if "P(better) on a new seed" in titles:
-        known = next(one for one in findings if one.probability is not None)
         said.append(
-            "P(better): how probable it is that the first arm scores higher with the next seed, "
-            f"estimated as the share of pairs in which it did ({_share_of_wins(known)} in the "
-            "first row that has one), with an interval that few pairs leave wide."
+            "P(better): probability that the first arm scores higher with the next seed, estimated "
+            "from the share of pairs in which it did; 0.00 says in none of them, not that it "
+            "cannot: the interval is what so few pairs leave possible."
         )
     if "r over seeds" in titles:
         said.append("r: correlation of the two arms; the higher, the more pairing by seed buys.")
     return " ".join(said)
-
-
-def _share_of_wins(finding: Finding) -> str:
-    wins = sum(1 for value in finding.pairs.differences if value > 0)
-    return f"{wins} of {len(finding.pairs)}"
 
 
 def _every_pair(findings: Sequence[Finding]) -> str:

@@ -32,7 +32,7 @@ def heading(view: PageView, changes: Sequence[str]) -> str:
         for name, value in _facts(view)
     )
     return (
-        f"<h1>{escape(first)}</h1>{more}{compared}{_marks(view, changes)}"
+        f"<h1>{_kept_together(escape(first))}</h1>{more}{compared}{_marks(view, changes)}"
         f'<dl class="facts">{facts}</dl>'
     )
 
@@ -41,6 +41,12 @@ def _split(headline: str) -> tuple[str, str]:
     """First sentence of a headline, and the others."""
     first, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", headline, maxsplit=1)
     return first, " ".join(rest)
+
+
+def _kept_together(html: str) -> str:
+    """The headline with what stands in brackets, and points with their number, on one line where
+    they fit."""
+    return re.sub(r"\([^()]*\)\.?|[+-]?[\d.]+ points?\b", r"<span>\g<0></span>", html)
 
 
 def _compared(view: PageView) -> str:

@@ -225,7 +225,10 @@ _COLUMNS = (
 
 
 def _table(arms: Sequence[ArmLooks]) -> str:
-    columns = [Column(title="Arm", is_number=False), *(Column(title=one[0], note=one[1]) for one in _COLUMNS)]
+    columns = [
+        Column(title="Arm", is_number=False),
+        *(Column(title=one[0], note=one[1]) for one in _COLUMNS),
+    ]
     rows = []
     for arm in arms:
         if arm.runs:
