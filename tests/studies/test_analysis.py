@@ -197,7 +197,7 @@ def test_a_run_that_was_given_up_does_not_hold_the_others_back() -> None:
     assert len(found.findings[0].pairs) == 4
     assert found.findings[0].conclusion == "better"
     assert said(found, "1 run failed")
-    assert said(found, "seed 2 has a score of one arm only")
+    assert said(found, "Seed 2 has a score of one arm only")
 
 
 def test_a_missing_protocol_is_said_and_its_pair_left_out() -> None:
@@ -299,7 +299,7 @@ def test_arms_that_were_tuned_unequally_are_named() -> None:
     arms = [dict(arm) for arm in made_study().tree()["arms"]]
     arms[0]["tuning"] = {"trials": 20, "images": "test"}
     found = analyse(made_results(made_study(arms=arms)))
-    assert said(found, "adco with 20 trials")
+    assert said(found, "adco with 20 trials, adco/queue and mocov2 with none known.")
     assert said(found, "adco was tuned on the test set test")
     assert not said(analyse(made_results()), "tuned")
 
@@ -350,3 +350,12 @@ def test_a_few_equal_differences_are_no_evidence_since_rounding_makes_them() -> 
     assert "rounding" in finding.sentence
     more = made_results(made_study(seeds=6), effects={"adco": 0.5}, own_sd=0.0)
     assert analyse(more).findings[0].conclusion == "better"
+
+
+def test_a_seed_that_one_failed_run_takes_from_several_contrasts_is_said_once() -> None:
+    found = analyse(failed(made_results(), RunName(arm="adco", seed=2)))
+    (one,) = [text for text in found.cautions if "makes no pair" in text]
+    assert one == (
+        "Seed 2 has a score of one arm only, and makes no pair, in adco minus adco/queue and adco "
+        "minus mocov2."
+    )

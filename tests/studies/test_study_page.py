@@ -215,6 +215,16 @@ def test_the_headline_stands_first_and_its_second_sentence_below() -> None:
     assert '<p class="trust">The control did not.</p>' in page
 
 
+def test_a_second_sentence_may_begin_with_the_name_of_an_arm() -> None:
+    page = html_of(made_results(), headline="It paid (3 pairs). adco beats adco/frozen.")
+    assert "<h1>It paid <span>(3 pairs).</span></h1>" in page
+    assert '<p class="trust">adco beats adco/frozen.</p>' in page
+
+
+def test_a_waterfall_says_over_how_many_seeds_its_means_are() -> None:
+    assert "means over the 5 seeds that all of these have" in html_of(made_results())
+
+
 def test_a_bracket_of_the_headline_stays_on_one_line_where_it_fits() -> None:
     page = html_of(made_results(), headline="It paid (95 % interval -1.8 to 0.4, 3 pairs).")
     assert "<h1>It paid <span>(95 % interval -1.8 to 0.4, 3 pairs).</span></h1>" in page

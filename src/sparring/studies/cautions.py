@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from sparring.reporting.sentences import listed
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
 from sparring.studies.plan_checks import incomplete
@@ -130,6 +131,7 @@ def _is_scored(record: RunRecord, study: Study) -> bool:
 def _unpaired(results: Results, findings: Sequence[Finding]) -> Iterable[str]:
     """Seeds that only one arm of a contrast has, where no more runs are to come for them."""
     made = {record.name for record in results.records}
+    lost: dict[int, list[str]] = {}
     for finding in findings:
         measure, arms = finding.measure, (finding.contrast.first, finding.contrast.second)
         scored = [set(results.scores(name, measure)) for name in arms]
@@ -141,11 +143,10 @@ def _unpaired(results: Results, findings: Sequence[Finding]) -> Iterable[str]:
                 for name in arms
             )
         ]
-        if alone:
-            yield (
-                f"{finding.contrast.name}: seed {', '.join(map(str, alone))} has a score of one "
-                "arm only and makes no pair."
-            )
+        for seed in alone:
+            lost.setdefault(seed, []).append(finding.contrast.name)
+    for seed, names in lost.items():
+        yield f"Seed {seed} has a score of one arm only, and makes no pair, in {listed(names)}."
 
 
 def _pairing(findings: Sequence[Finding]) -> Iterable[str]:
@@ -160,10 +161,15 @@ def _tuning(study: Study) -> Iterable[str]:
     most = max(study.arms, key=lambda arm: arm.tuning.trials)
     fewer = [arm for arm in study.arms if arm.tuning.trials < most.tuning.trials]
     if fewer:
-        listed = ", ".join(f"{arm.name} with {arm.tuning.trials}" for arm in fewer)
+        by_trials: dict[int, list[str]] = {}
+        for arm in fewer:
+            by_trials.setdefault(arm.tuning.trials, []).append(arm.name)
+        others = "; ".join(
+            f"{listed(names)} with {trials or 'none known'}" for trials, names in by_trials.items()
+        )
         yield (
-            f"Arms were tuned unequally: {most.name} with {most.tuning.trials} trials, {listed}. "
-            "Part of a difference may be the tuning's."
+            f"Arms were tuned unequally: {most.name} with {counted(most.tuning.trials, 'trial')}, "
+            f"{others}. Part of a difference may be the tuning's."
         )
     for test in study.tests:
         seen = [
@@ -187,12 +193,12 @@ def _budgets(results: Results) -> Iterable[str]:
         for arm in results.study.arms
     }
     if len(set().union(*seen.values())) > 1:
-        listed = ", ".join(
+        counts_of = ", ".join(
             f"{name} {' or '.join(f'{count:,}' for count in sorted(counts))}"
             for name, counts in seen.items()
             if counts
         )
-        yield f"Runs saw unequal numbers of images: {listed}."
+        yield f"Runs saw unequal numbers of images: {counts_of}."
 
 
 def _machines(results: Results) -> Iterable[str]:

@@ -39,7 +39,7 @@ def heading(view: PageView, changes: Sequence[str]) -> str:
 
 def _split(headline: str) -> tuple[str, str]:
     """First sentence of a headline, and the others."""
-    first, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", headline, maxsplit=1)
+    first, *rest = re.split(r"(?<=\)\.) |(?<=[.!?]) (?=[A-Z])", headline, maxsplit=1)
     return first, " ".join(rest)
 
 
