@@ -77,6 +77,10 @@ def summary(*, config: Mapping[str, Any] = BANK, **changes: Any) -> RunSummary:
     return RunSummary(**{**made, "metrics": tuple(records(USUAL, USUAL)), **changes})
 
 
+def test_the_section_says_which_looks_findings_are_on() -> None:
+    assert "Findings are on means over the last 3 looks" in negative_doctor.section([summary()])
+
+
 def test_usual_numbers_ask_for_nothing() -> None:
     assert not any(one.is_problem for one in found())
     assert verdict(found()) == "Nothing unusual."

@@ -359,3 +359,11 @@ def test_a_seed_that_one_failed_run_takes_from_several_contrasts_is_said_once() 
         "Seed 2 has a score of one arm only, and makes no pair, in adco minus adco/queue and adco "
         "minus mocov2."
     )
+
+
+def test_a_study_without_looks_is_not_said_to_stop_early() -> None:
+    for looks, is_said in (((), False), (LOOKS, True)):
+        results = made_results(made_study(seeds=12, looks=looks))
+        found = analyse(first_pairs(results, 3))
+        assert said(found, "The study is not over")
+        assert said(found, "fewer if it stops early") == is_said

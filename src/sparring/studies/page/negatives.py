@@ -3,6 +3,7 @@
 Everything comes from the records; a run folder that is still there fills in what they lack.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -68,7 +69,8 @@ def section(view: PageView) -> str:
         return sections.section(negative_doctor.TITLE, content, lead=LEAD) if content else ""
     content = (
         f'{_legend(arms)}<div class="plots two">{_figures(arms)}</div>{_table(arms)}'
-        f"{_beside_twins(view, arms)}{_findings(arms)}{_missing(view, arms)}{strengths}"
+        f"{_beside_twins(view, arms)}{_findings(arms)}{_more(view, arms)}{_missing(view, arms)}"
+        f"{strengths}"
     )
     title = negative_doctor.TITLE
     return sections.section(title, f'<div class="doctor">{content}</div>', lead=LEAD)
@@ -282,12 +284,24 @@ def _beside_twins(view: PageView, arms: Sequence[ArmLooks]) -> str:
 
 def _findings(arms: Sequence[ArmLooks]) -> str:
     """Findings of each arm, a game before its twins as in the plan."""
-    return "".join(
+    note = f'<p class="note">{escape(negative_doctor.FINDINGS_NOTE)}</p>'
+    return note + "".join(
         f"<h3>{sections.swatch(arm.number, arm.name)} <small>{escape(arm.role)}</small></h3>"
         f"{negative_doctor.findings_html(arm.found)}"
         for arm in arms
         if arm.runs
     )
+
+
+def _more(view: PageView, arms: Sequence[ArmLooks]) -> str:
+    """Where the whole distribution and the hardest pairs are: the report of runs still there."""
+    primary = view.results.primary
+    first = [view.results.of_arm(one.name, primary)[0].folder for one in arms if one.runs]
+    paths = [view.folder.path / folder for folder in first if folder]
+    there = " ".join(shlex.quote(str(path)) for path in paths if path.is_dir())
+    words = "The whole distribution of hardness, and the hardest pairs as images, of single runs:"
+    shown = f'<p class="note">{words}</p><pre>sparring report {escape(there)}</pre>'
+    return shown if there else ""
 
 
 def _declares(view: PageView, arm: ArmLooks) -> bool:

@@ -22,7 +22,7 @@ USUAL_POWER = 0.8
 """Chance of finding a difference from which on it counts as settled; Cohen 1988."""
 ROUGH_PAIRS = 4
 """Pairs up to which the standard deviation is known too roughly for a single number of pairs: its
-95 % interval at four spans a factor of 6.6, at three 12, at two 71."""
+95 % interval at four spans a factor of 6.6, at three 12, at two 72."""
 _MOST_PAIRS = 1_000_000
 """Pairs from which on the normal distribution is as good as Student's."""
 _NEVER_RUN = 1_000
