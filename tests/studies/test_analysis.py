@@ -187,7 +187,10 @@ def test_nothing_is_claimed_before_the_planned_end() -> None:
     assert found.findings[0].conclusion == "no evidence"
     assert found.findings[0].p is None
     assert found.findings[0].interval is not None
-    assert "Nothing is claimed before all 5 pairs are there" in found.headline
+    assert (
+        "Nothing is claimed before all 5 pairs of every planned contrast are there"
+        in found.headline
+    )
     assert analyse(whole).findings[0].conclusion == "better"
 
 

@@ -107,10 +107,8 @@ def _unfinished(results: Results, progress: Progress) -> Iterable[str]:
         )
     if progress.pending and not progress.is_over:
         runs = counted(progress.pending, "run")
-        early = ", fewer if it stops early" if progress.planned else ""
-        yield (
-            f"The study is not over: {runs} of its planned contrasts are still to be made{early}."
-        )
+        fewer = ", fewer if it stops early" if progress.planned else ""
+        yield f"The study is not over: its planned contrasts need {runs} more{fewer}."
     lacking = [
         str(one.name)
         for one in results.records

@@ -134,7 +134,7 @@ def time_section(view: PageView) -> str:
     )
     return (
         '<div class="below">'
-        f"{table(f'Time to the score with which {reference} ends', columns, rows, note=note)}"
+        f"{table(f'Time to a score: until an arm gets where {reference} ends', columns, rows, note=note)}"
         f"{words}</div>"
     )
 
