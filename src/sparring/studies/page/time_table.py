@@ -132,11 +132,8 @@ def time_section(view: PageView) -> str:
         for arm in view.study.arms
         if (sentence := censored_sentence(found.times[arm.name, "images"], reference))
     )
-    return (
-        '<div class="below">'
-        f"{table(f'Time to a score: until an arm gets where {reference} ends', columns, rows, note=note)}"
-        f"{words}</div>"
-    )
+    caption = f"Time to a score: until an arm gets where {reference} ends"
+    return f'<div class="below">{table(caption, columns, rows, note=note)}{words}</div>'
 
 
 def _cells(found: Race, view: PageView, arm: str, axis: Axis) -> list[str]:
