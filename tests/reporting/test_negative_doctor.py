@@ -77,6 +77,10 @@ def summary(*, config: Mapping[str, Any] = BANK, **changes: Any) -> RunSummary:
     return RunSummary(**{**made, "metrics": tuple(records(USUAL, USUAL)), **changes})
 
 
+def test_the_section_says_which_looks_findings_are_on() -> None:
+    assert "Findings are on means over the last 3 looks" in negative_doctor.section([summary()])
+
+
 def test_usual_numbers_ask_for_nothing() -> None:
     assert not any(one.is_problem for one in found())
     assert verdict(found()) == "Nothing unusual."
@@ -89,10 +93,27 @@ def test_a_bank_no_harder_than_random_keys_does_nothing() -> None:
     assert "players.bank.learning_rate" in one.advice
 
 
-def test_a_bank_far_easier_than_random_keys_has_left_the_images() -> None:
+def test_a_bank_far_easier_than_random_keys_was_left_behind() -> None:
     one = problem(higher=0.5)
     assert "easier than random keys (0.500 against 0.800" in one.text
-    assert one.advice.startswith("Lower players.bank.learning_rate")
+    assert "left behind" in one.text
+    assert one.advice.startswith("Raise players.bank.learning_rate")
+
+
+def test_a_little_less_hardness_never_turns_the_advice_round() -> None:
+    advice = {problem(higher=0.8 - gap).advice.partition(" ")[0] for gap in (0.0, 0.04, 0.06, 0.5)}
+    assert advice == {"Raise"}
+
+
+def test_a_bank_that_was_left_behind_may_begin_later() -> None:
+    assert "queue_epochs" in problem({**BANK, "queue_epochs": 1.0}, higher=0.5).advice
+    assert "queue_epochs" not in problem(higher=0.5).advice
+
+
+def test_mined_negatives_easier_than_random_ones_are_no_bank_left_behind() -> None:
+    one = problem(MINED, stored=0.0, used=None, higher=0.5)
+    assert "random play is the harder game" in one.text
+    assert "twin" in one.advice
 
 
 def test_a_bank_on_the_anchors_is_too_hard() -> None:
@@ -112,7 +133,7 @@ def test_hardness_that_collapses_is_told_from_a_hard_opponent() -> None:
 def test_many_of_one_class_are_likely_false() -> None:
     one = problem(BATCH, false_by_label=0.38, random_higher=None, used=None)
     assert one.text.startswith("38.0 % of the hardest 1 % share the anchor's class (10.0 %")
-    assert "tau_plus of method hcl" in one.advice
+    assert "the method hcl does, by tau_plus" in one.advice
 
 
 def test_what_two_classes_give_by_chance_is_no_finding() -> None:
@@ -152,6 +173,11 @@ def test_a_bank_that_is_hardly_used_could_be_smaller() -> None:
     one = problem(used=0.29)
     assert one.text.startswith("71.0 % of the bank is among the hardest 1 % of no anchor")
     assert "bank.size" in one.advice
+
+
+def test_a_bank_that_plays_and_is_hardly_used_may_learn_faster_a_queue_cannot() -> None:
+    assert "A higher players.bank.learning_rate" in problem(used=0.29).advice
+    assert "learning_rate" not in problem(is_played=0.0, used=0.29).advice
 
 
 def test_a_stale_queue_is_told() -> None:

@@ -101,6 +101,34 @@ def test_a_contrast_without_its_opponents_twin_is_named_by_its_arms() -> None:
     assert found.headline.startswith("AdCo beats MoCo v2 by ")
 
 
+def test_a_sentence_does_not_mix_titles_and_names_of_arms() -> None:
+    twin, control = analyse(made_results()).findings
+    assert "adco from adco/queue" in twin.sentence
+    assert "AdCo" not in twin.sentence
+    assert "AdCo from MoCo v2" in control.sentence
+
+
+def test_one_pair_is_not_said_to_show_the_spread_roughly() -> None:
+    results = made_results(made_study(seeds=1))
+    assert said(analyse(results), "is not known")
+    assert not said(analyse(results), "roughly")
+    assert said(analyse(made_results(made_study(seeds=3))), "3 pairs on the main question")
+
+
+def test_a_note_that_many_runs_share_is_said_once() -> None:
+    results = made_results()
+    same = Results(
+        study=results.study,
+        records=tuple(replace(one, note="rounded to 0.1 points") for one in results.records),
+    )
+    assert [one for one in analyse(same).cautions if "rounded" in one] == [
+        "15 runs of adco, adco/queue, mocov2: rounded to 0.1 points"
+    ]
+    one = replace(results.records[0], note="rounded to 0.1 points")
+    alone = analyse(Results(study=results.study, records=(one, *results.records[1:])))
+    assert said(alone, f"{one.name}: rounded to 0.1 points")
+
+
 def test_holm_covers_the_planned_contrasts_on_the_primary_measure_alone() -> None:
     found = analyse(made_results(effects={"adco": 1.0}))
     first, second = found.findings
@@ -115,9 +143,9 @@ def test_steps_of_the_waterfall_add_up_to_the_score() -> None:
     results = made_results(effects={"adco": 2.0})
     (found,) = analyse(results).attributions
     assert [part.name for part in found.parts] == [
-        "MoCo v2 over untrained",
-        "adco/queue over MoCo v2",
-        "AdCo over adco/queue",
+        "mocov2 over untrained",
+        "adco/queue over mocov2",
+        "adco over adco/queue",
     ]
     start = results.start_scores("mocov2", results.primary).values()
     end = results.scores("adco", results.primary).values()
@@ -174,7 +202,7 @@ def test_a_run_that_was_given_up_does_not_hold_the_others_back() -> None:
     assert len(found.findings[0].pairs) == 4
     assert found.findings[0].conclusion == "better"
     assert said(found, "1 run failed")
-    assert said(found, "seed 2 has a score of one arm only")
+    assert said(found, "Seed 2 has a score of one arm only")
 
 
 def test_a_missing_protocol_is_said_and_its_pair_left_out() -> None:
@@ -276,7 +304,7 @@ def test_arms_that_were_tuned_unequally_are_named() -> None:
     arms = [dict(arm) for arm in made_study().tree()["arms"]]
     arms[0]["tuning"] = {"trials": 20, "images": "test"}
     found = analyse(made_results(made_study(arms=arms)))
-    assert said(found, "adco with 20 trials")
+    assert said(found, "adco with 20 trials, adco/queue and mocov2 with none known.")
     assert said(found, "adco was tuned on the test set test")
     assert not said(analyse(made_results()), "tuned")
 
@@ -404,3 +432,20 @@ def test_a_plan_that_was_changed_after_scores_were_there_is_no_plan_for_its_erro
     found = analyse(results, folder)
     assert said(found, "changed after scores were there (seeds: ")
     assert not said(found, "name: ")
+
+
+def test_a_seed_that_one_failed_run_takes_from_several_contrasts_is_said_once() -> None:
+    found = analyse(failed(made_results(), RunName(arm="adco", seed=2)))
+    (one,) = [text for text in found.cautions if "makes no pair" in text]
+    assert one == (
+        "Seed 2 has a score of one arm only, and makes no pair, in adco minus adco/queue and adco "
+        "minus mocov2."
+    )
+
+
+def test_a_study_without_looks_is_not_said_to_stop_early() -> None:
+    for looks, is_said in (((), False), (LOOKS, True)):
+        results = made_results(made_study(seeds=12, looks=looks))
+        found = analyse(first_pairs(results, 3))
+        assert said(found, "The study is not over")
+        assert said(found, "fewer if it stops early") == is_said

@@ -136,6 +136,7 @@ def test_a_score_that_is_there_at_the_first_look_gives_no_ratio(folder: StudyFol
     page = time_section(raced(folder, curves))
     assert "adco is there at the first look already in 3 of 3 runs" in page
     assert "at most 100" in page
+    assert "warning" not in page  # a note, no alarm
 
 
 def test_final_scores_stand_over_what_they_cost_where_that_differs(folder: StudyFolder) -> None:
@@ -148,6 +149,10 @@ def test_final_scores_stand_over_what_they_cost_where_that_differs(folder: Study
     page = section(changed(alike, slower))
     assert "Final score over seconds of training" in page
     assert "Final score over images seen" not in page
+    assert "What the monitor saw" in page
+    bare = changed(alike, lambda one: replace(slower(one), curve=()))
+    assert "What the monitor saw" not in section(bare)
+    assert "Final score over seconds of training" in section(bare)
 
 
 def test_scores_and_costs_are_means_over_seeds(folder: StudyFolder) -> None:

@@ -36,6 +36,23 @@ def test_ticks_of_one_step_have_equal_decimals() -> None:
     assert Scale.linear([0.0, 60_000.0]).tick_names()[1].endswith("k")
 
 
+def test_numbers_of_one_axis_have_one_unit() -> None:
+    names = Scale.linear([0.0, 15_000.0], num_ticks=6).tick_names()
+    assert names == ("0", "2.5k", "5.0k", "7.5k", "10.0k", "12.5k", "15.0k")
+
+
+def test_numbers_too_close_to_be_read_are_thinned_and_keep_zero() -> None:
+    scale = Scale.linear([-1.8, 0.5], num_ticks=9)
+    assert len(scale.ticks) > 8
+    assert "" not in scale.names_apart(100)
+    thin = scale.names_apart(50)
+    assert thin[scale.ticks.index(0.0)] == "0.00"
+    assert [name == "" for name in thin[-3:]] in ([True, False, True], [False, True, False])
+    drawn = Plot(340, 80, x=scale, y=Scale(low=0, high=1)).axis("bottom").svg("title", "numbers")
+    assert drawn.count("</text>") < len(scale.ticks)
+    assert drawn.count('class="grid"') == len(scale.ticks)
+
+
 def test_a_scale_of_equal_values_still_has_a_width() -> None:
     for values in ([], [3.0], [0.0, 0.0], [math.nan], [math.inf, 2.0]):
         scale = Scale.linear(values)

@@ -103,6 +103,7 @@ def test_arms_stand_side_by_side_and_findings_follow(tmp_path: Path) -> None:
         "Negatives of adco minus those of its twin adco/queue, at the 99 % quantile of the "
         "cosine: +0.100 (+0.100 to +0.100 over 3 pairs).",
         "Harder than random play",
+        "Findings are on means over the last 3 looks",
         "adco, 19,200 images: 0.901 cosine (0.9 to 0.902)",
         "mocov2: Nothing to show: no look at the negatives was recorded",
     ):
@@ -121,9 +122,10 @@ def test_a_band_is_the_mean_over_seeds_between_the_lowest_and_the_highest(tmp_pa
     assert seed_band(arm, lambda one: one.get("negatives/unknown")) is None
 
 
-def test_a_study_whose_records_are_older_gets_a_sentence_for_each_arm(tmp_path: Path) -> None:
+def test_a_study_whose_records_are_older_says_so_once_for_all_arms(tmp_path: Path) -> None:
     page = section(view(tmp_path, arms=()))
-    assert page.count("no look at the negatives was recorded") == 3
+    assert page.count("no look at the negatives was recorded") == 1
+    assert "adco, adco/queue, mocov2: Nothing to show" in page
     assert "<svg" not in page
 
 
@@ -142,8 +144,10 @@ def test_a_run_folder_that_is_there_gives_the_looks_that_a_record_lacks(tmp_path
     kept = replace(record, folder="runs/queue")
     records = tuple(kept if one is record else one for one in shown.results.records)
     analysis = made_analysis(Results(study=shown.study, records=records))
-    found = arm_looks(PageView(analysis=analysis, folder=shown.folder))[1]
-    assert [len(seen) for seen in found.runs.values()] == [2]
+    page = PageView(analysis=analysis, folder=shown.folder)
+    assert [len(seen) for seen in arm_looks(page)[1].runs.values()] == [2]
+    assert f"sparring report {folder}</pre>" in section(page)  # for the hardest pairs
+    assert "sparring report" not in section(shown)
 
 
 def test_names_from_outside_stay_text(tmp_path: Path) -> None:

@@ -38,6 +38,16 @@ def test_each_source_is_a_bar_with_its_number_and_what_it_is_of(folder: StudyFol
     assert "test images: 0.42 points" in page
     assert page.count('class="bar"') == 2 * 2  # a source that is not known has no bar
     assert page.count(">none</text>") == 2
+    for one in SOURCES:
+        assert f">{one.name}</text>" in page  # no name is cut
+
+
+def test_the_longest_source_keeps_its_name(folder: StudyFolder) -> None:
+    results = made_results(made_study(seeds=3))
+    name = results.study.planned_contrasts()[0].name
+    sources = (Source(name="seeds, with endless test images", sd=0.3, what="of what"),)
+    page = section(view_of(results, folder, variance={name: sources}))
+    assert ">seeds, with endless test images</text>" in page
 
 
 def test_every_figure_has_a_title_a_description_and_axes(folder: StudyFolder) -> None:

@@ -10,6 +10,7 @@ from made_analyses import made_analysis
 from made_studies import made_results, made_study
 
 from sparring.errors import StorageError
+from sparring.studies.analysis import analyse
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
 from sparring.studies.page import page as page_module
@@ -82,6 +83,11 @@ class Checker(HTMLParser):
 def html_of(results: Results, **fields: object) -> str:
     analysis = dataclasses.replace(made_analysis(results), **fields)
     return study_html(PageView(analysis=analysis, folder=StudyFolder("nowhere")))
+
+
+def contrasts_of(results: Results) -> str:
+    analysis = analyse(results)
+    return contrasts(PageView(analysis=analysis, folder=StudyFolder("nowhere")))
 
 
 def rich_study() -> Study:
@@ -205,8 +211,31 @@ def test_a_page_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -
 
 def test_the_headline_stands_first_and_its_second_sentence_below() -> None:
     page = html_of(made_results(), headline="It paid: +1.2 points. The control did not.")
-    assert "<h1>It paid: +1.2 points.</h1>" in page
+    assert "<h1>It paid: <span>+1.2 points</span>.</h1>" in page
     assert '<p class="trust">The control did not.</p>' in page
+
+
+def test_a_second_sentence_may_begin_with_the_name_of_an_arm() -> None:
+    page = html_of(made_results(), headline="It paid (3 pairs). adco beats adco/frozen.")
+    assert "<h1>It paid <span>(3 pairs).</span></h1>" in page
+    assert '<p class="trust">adco beats adco/frozen.</p>' in page
+
+
+def test_a_waterfall_says_over_how_many_seeds_its_means_are() -> None:
+    assert "means over the 5 seeds that all of these have" in html_of(made_results())
+
+
+def test_a_bracket_of_the_headline_stays_on_one_line_where_it_fits() -> None:
+    page = html_of(made_results(), headline="It paid (95 % interval -1.8 to 0.4, 3 pairs).")
+    assert "<h1>It paid <span>(95 % interval -1.8 to 0.4, 3 pairs).</span></h1>" in page
+
+
+def test_a_table_explains_the_columns_that_it_has() -> None:
+    assert "P(better): probability that the first arm" in html_of(made_results())
+    assert "two one-sided tests" in html_of(made_results())
+    alone = contrasts_of(made_results(made_study(seeds=1)))
+    assert "P(better)" not in alone
+    assert "two one-sided tests" not in alone
 
 
 def test_failed_runs_cautions_and_notes_stand_before_the_numbers() -> None:

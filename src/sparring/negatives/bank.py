@@ -82,8 +82,9 @@ def bank_alarm(record: Mapping[str, float | int]) -> str | None:
         return None
     return (
         "even the hardest negatives point away from the queries (mean cosine "
-        f"{cosine_of_hardest:.2f}). The bank has left the images and no longer says anything about "
-        "them; a lower bank temperature or learning rate keeps it near"
+        f"{cosine_of_hardest:.2f}). The bank is left behind by the images and no longer says "
+        "anything about them; a later start (queue_epochs) or a higher bank learning rate "
+        "keeps it near"
     )
 
 

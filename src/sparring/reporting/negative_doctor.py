@@ -14,7 +14,13 @@ from sparring.methods.negatives import Strength
 from sparring.reporting.band_figure import Curve, band_figure
 from sparring.reporting.figures import DASHES, NUM_COLORS, picture
 from sparring.reporting.gallery import HardestPair
-from sparring.reporting.negative_findings import NegativeFinding, findings, looks, verdict
+from sparring.reporting.negative_findings import (
+    LATE_LOOKS,
+    NegativeFinding,
+    findings,
+    looks,
+    verdict,
+)
 from sparring.reporting.sections import missing_note, swatch
 from sparring.reporting.sections import section as section_of
 from sparring.reporting.sentences import run_names
@@ -23,9 +29,15 @@ from sparring.reporting.summary import RunSummary
 Look: TypeAlias = Mapping[str, float]
 
 TITLE = "Negative doctor"
+FINDINGS_NOTE = (
+    f"Findings are on means over the last {LATE_LOOKS} looks, those alone at which as much was "
+    "played as at the last."
+)
+"""Why the numbers of findings are not those of the last look."""
 LEAD = (
     "What every anchor was pushed away from, as the looks of the monitor saw it: how hard, beside "
     "random play of equal size; how many in effect; how many likely false; and what to do about it."
+    f" {FINDINGS_NOTE}"
 )
 HARDNESS_CAPTION = (
     "cosine with the anchor: line at the 99 % quantile, band from the median to the hardest; grey "

@@ -204,21 +204,34 @@ def _strength(patient: Patient) -> NegativeFinding | None:
 
 
 def _played(patient: Patient, lead: float, numbers: str) -> NegativeFinding:
-    """What an opponent that plays is worth beside random play."""
+    """What an opponent that plays is worth beside random play.
+
+    A bank that is much easier was left behind by the encoder: its gradient vanishes with its
+    distance (docs/log/learned-bank-dies.md), so a higher rate or a later start brings it back, and
+    a lower rate makes it worse (docs/negatives.md).
+    """
     subject, rate = patient.subject, patient.first_setting("players.bank.learning_rate")
+    twin = "Train the disarmed twin, which has the same negatives for less."
     if lead >= NO_HARDER:
         return NegativeFinding(text=f"{subject} harder than random keys ({numbers}).")
+    if lead <= -STALE and patient.now.get("stored"):
+        later = patient.first_setting("queue_epochs")
+        more = f", or {later}, so that it begins to learn later" if later else ""
+        return NegativeFinding(
+            text=f"{subject} easier than random keys ({numbers}): left behind by the encoder.",
+            advice=_advised(rate, f"Raise {{}}{more}.", twin),
+        )
     if lead <= -STALE:
         return NegativeFinding(
-            text=f"{subject} easier than random keys ({numbers}): far from the images.",
-            advice=_advised(rate, "Lower {}, which keeps it near.", "Weaken the opponent."),
+            text=f"{subject} easier than random keys ({numbers}): random play is the harder game.",
+            advice=twin,
         )
     return NegativeFinding(
         text=f"{subject} no harder than random keys ({numbers}): the opponent does nothing here.",
         advice=_advised(
             rate,
             "Raise {}, or train the disarmed twin, which has the same negatives for less.",
-            "Train the disarmed twin, which has the same negatives for less.",
+            twin,
         ),
     )
 
@@ -239,7 +252,7 @@ def _false_negatives(patient: Patient) -> NegativeFinding:
     if names or skip:
         advice = f"Raise {listed(sorted(filter(None, [skip, *names])))}."
     else:
-        advice = f"Correct for them: tau_plus of {_correcting()}."
+        advice = f"Nothing in this run corrects for them; {_correcting()} does, by tau_plus."
     return NegativeFinding(text=f"{text}: likely false negatives.", advice=advice)
 
 
@@ -273,8 +286,11 @@ def _usage(patient: Patient) -> NegativeFinding | None:
     if unused - random < UNUSED_GAP:
         return NegativeFinding(text=f"{text}: nothing unusual.")
     name = patient.first_setting("bank.size", "queue.size")
+    rate = patient.first_setting("players.bank.learning_rate") if now.get("is_played") else ""
+    higher = f"A higher {rate} brings more of it into play; else a" if rate else "A"
     return NegativeFinding(
-        text=f"{text}.", advice=_advised(name, "A smaller {} would do.", "Fewer would do.")
+        text=f"{text}.",
+        advice=_advised(name, f"{higher} smaller {{}} would do.", "Fewer would do."),
     )
 
 
@@ -289,4 +305,4 @@ def _correcting() -> str:
         for name in registry.shipped("method")
         if "tau_plus" in registry.method_class(name).settings_class.model_fields
     ]
-    return f"method {listed(names)}" if names else "a method that has it"
+    return f"the method {listed(names)}" if names else "a method that has it"

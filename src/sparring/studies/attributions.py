@@ -8,7 +8,6 @@ from sparring.studies.plan import Arm
 from sparring.studies.progress import Progress
 from sparring.studies.results import Floats, Results
 from sparring.studies.statistics.differences import mean_of
-from sparring.studies.titles import titles
 
 UNTRAINED = "untrained"
 """Name of the encoder from which a run starts."""
@@ -35,10 +34,10 @@ def _attribution(results: Results, game: Arm, progress: Progress) -> Attribution
     if not seeds:
         return None
     rows = [np.array([one[seed] for seed in seeds]) for one in scores]
-    named, names = titles(results.study), [UNTRAINED, *chain]
+    names = [UNTRAINED, *chain]
     parts = tuple(
         Part(
-            name=f"{named[after]} over {named.get(before, before)}",
+            name=f"{after} over {before}",
             what=_what(results, before, after, game),
             estimate=_estimate(later - earlier, results, progress),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from sparring.reporting.sentences import listed
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
 from sparring.studies.plan_changes import Change
@@ -14,6 +15,8 @@ from sparring.studies.statistics.paired import what_pairing_bought
 
 FEW_PAIRS = 5
 """Pairs below which the spread between seeds is hardly known."""
+_MOST_NAMED = 3
+"""Most runs, or arms, that a note they share names; of more, their number is given."""
 SAME_WITHIN_PAIR = ("threads", "processes", "device", "processor", "torch", "python", "sparring")
 """Parts of a run's environment that should be equal within a pair."""
 
@@ -61,10 +64,34 @@ def of_changes(changes: Iterable[Change]) -> Iterable[str]:
         )
 
 
+def notes(records: Iterable[RunRecord]) -> list[str]:
+    """What was written down about runs; a note that several runs share is said once."""
+    noted: dict[str, list[RunName]] = {}
+    for one in records:
+        if one.note:
+            noted.setdefault(one.note, []).append(one.name)
+    return [f"{_named(names)}: {note}" for note, names in noted.items()]
+
+
+def _named(names: Sequence[RunName]) -> str:
+    """Runs by their names, or how many of which arms if they are many."""
+    if len(names) <= _MOST_NAMED:
+        return "; ".join(map(str, names))
+    arms = list(dict.fromkeys(name.arm for name in names))
+    of = ", ".join(arms) if len(arms) <= _MOST_NAMED else f"{len(arms)} arms"
+    return f"{len(names)} runs of {of}"
+
+
 def _few(findings: Sequence[Finding]) -> Iterable[str]:
-    if findings and 0 < len(findings[0].pairs) < FEW_PAIRS:
+    pairs = len(findings[0].pairs) if findings else 0
+    if pairs == 1:
         yield (
-            f"{counted(len(findings[0].pairs), 'pair')} on the main question: the spread from seed "
+            "One pair on the main question: the spread from seed to seed, and with it every "
+            "interval, is not known."
+        )
+    elif 1 < pairs < FEW_PAIRS:
+        yield (
+            f"{pairs} pairs on the main question: the spread from seed "
             "to seed, and with it every interval, is known only roughly."
         )
 
@@ -117,6 +144,7 @@ def _is_scored(record: RunRecord, study: Study) -> bool:
 def _unpaired(results: Results, findings: Sequence[Finding]) -> Iterable[str]:
     """Seeds that only one arm of a contrast has, where no more runs are to come for them."""
     made = {record.name for record in results.records}
+    lost: dict[int, list[str]] = {}
     for finding in findings:
         measure, arms = finding.measure, (finding.contrast.first, finding.contrast.second)
         scored = [set(results.scores(name, measure)) for name in arms]
@@ -128,11 +156,10 @@ def _unpaired(results: Results, findings: Sequence[Finding]) -> Iterable[str]:
                 for name in arms
             )
         ]
-        if alone:
-            yield (
-                f"{finding.contrast.name}: seed {', '.join(map(str, alone))} has a score of one "
-                "arm only and makes no pair."
-            )
+        for seed in alone:
+            lost.setdefault(seed, []).append(finding.contrast.name)
+    for seed, names in lost.items():
+        yield f"Seed {seed} has a score of one arm only, and makes no pair, in {listed(names)}."
 
 
 def _pairing(findings: Sequence[Finding]) -> Iterable[str]:
@@ -147,10 +174,15 @@ def _tuning(study: Study) -> Iterable[str]:
     most = max(study.arms, key=lambda arm: arm.tuning.trials)
     fewer = [arm for arm in study.arms if arm.tuning.trials < most.tuning.trials]
     if fewer:
-        listed = ", ".join(f"{arm.name} with {arm.tuning.trials}" for arm in fewer)
+        by_trials: dict[int, list[str]] = {}
+        for arm in fewer:
+            by_trials.setdefault(arm.tuning.trials, []).append(arm.name)
+        others = "; ".join(
+            f"{listed(names)} with {trials or 'none known'}" for trials, names in by_trials.items()
+        )
         yield (
-            f"Arms were tuned unequally: {most.name} with {most.tuning.trials} trials, {listed}. "
-            "Part of a difference may be the tuning's."
+            f"Arms were tuned unequally: {most.name} with {counted(most.tuning.trials, 'trial')}, "
+            f"{others}. Part of a difference may be the tuning's."
         )
     for test in study.tests:
         seen = [
@@ -174,12 +206,12 @@ def _budgets(results: Results) -> Iterable[str]:
         for arm in results.study.arms
     }
     if len(set().union(*seen.values())) > 1:
-        listed = ", ".join(
+        counts_of = ", ".join(
             f"{name} {' or '.join(f'{count:,}' for count in sorted(counts))}"
             for name, counts in seen.items()
             if counts
         )
-        yield f"Runs saw unequal numbers of images: {listed}."
+        yield f"Runs saw unequal numbers of images: {counts_of}."
 
 
 def _machines(results: Results) -> Iterable[str]:
@@ -210,14 +242,7 @@ def _origins(results: Results, ignored: int) -> Iterable[str]:
             f"{counted(count, 'finished run')} taken over from {study}: equal configuration, "
             "images and version."
         )
-    noted: dict[str, list[RunName]] = {}
-    for one in results.records:
-        if one.note:
-            noted.setdefault(one.note, []).append(one.name)
-    for note, names in noted.items():
-        arms = {name.arm for name in names}
-        whose = f" of {names[0].arm}" if len(arms) == 1 else ""
-        yield f"{names[0] if len(names) == 1 else counted(len(names), 'run') + whose}: {note}"
+    yield from notes(results.records)
     if ignored:
         yield (
             f"{counted(ignored, 'record')} of runs that this plan does not name: left out of all "

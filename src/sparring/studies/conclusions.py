@@ -35,7 +35,7 @@ def conclusion(finding: Finding, *, alpha: float) -> Conclusion:
 
 def sentence(finding: Finding, study: Study, progress: Progress) -> str:
     """The conclusion of a finding in a sentence or two, with its numbers."""
-    named = titles(study)
+    named = titles(study, [finding.contrast.first, finding.contrast.second])
     first, second = named[finding.contrast.first], named[finding.contrast.second]
     mean = finding.mean or 0.0
     if finding.conclusion == "too few pairs":
@@ -67,7 +67,7 @@ def before_claims(study: Study, progress: Progress) -> str:
 
 def described(finding: Finding, study: Study) -> str:
     """A finding on a measure that no claim is made on, in a sentence."""
-    named = titles(study)
+    named = titles(study, [finding.contrast.first, finding.contrast.second])
     contrast = f"{named[finding.contrast.first]} minus {named[finding.contrast.second]}"
     if finding.mean is None or len(finding.pairs) < 2:
         return f"{contrast}: {_too_few(finding)}."

@@ -140,3 +140,9 @@ def test_few_pairs_give_a_range() -> None:
 @pytest.mark.parametrize("differences", [[], [0.3], [0.3, 0.3]])
 def test_a_spread_that_is_not_known_promises_nothing(differences: list[float]) -> None:
     assert "is not known" in power_sentence(differences, 0.5)
+
+
+def test_a_number_of_pairs_that_nobody_can_run_is_not_spelled_out() -> None:
+    said = power_sentence([-40.0, 55.0], 0.5)
+    assert "e+" not in said
+    assert "more than 1,000 pairs would be needed" in said

@@ -78,12 +78,29 @@ def _table(findings: Sequence[Finding], view: PageView) -> str:
         for number in range(len(columns))
         if number < 4 or any(row[number] != NOTHING for row in rows)
     ]
+    titles = [f"{columns[number].title} {columns[number].note}".strip() for number in kept]
     return table(
         "Planned contrasts in numbers",
         [columns[number] for number in kept],
         [[row[number] for number in kept] for row in rows],
-        note=f"p within {view.study.margin:g}: two one-sided tests against the margin.",
+        note=_reading(titles, view.study.margin),
     )
+
+
+def _reading(titles: Sequence[str], margin: float) -> str:
+    """How to read the columns that are there, as text."""
+    said = []
+    if f"p within {margin:g}" in titles:
+        said.append(f"p within {margin:g}: two one-sided tests against the margin.")
+    if "P(better) on a new seed" in titles:
+        said.append(
+            "P(better): probability that the first arm scores higher with the next seed, estimated "
+            "from the share of pairs in which it did; 0.00 says in none of them, not that it "
+            "cannot: the interval is what so few pairs leave possible."
+        )
+    if "r over seeds" in titles:
+        said.append("r: correlation of the two arms; the higher, the more pairing by seed buys.")
+    return " ".join(said)
 
 
 def _every_pair(findings: Sequence[Finding]) -> str:

@@ -16,6 +16,7 @@ from sparring.studies.page.learning_curves import (
 from sparring.studies.page.time_table import time_section
 from sparring.studies.page.view import PageView
 
+_COSTS = "The final scores beside what they cost. No run was looked at while it trained."
 _LEAD = (
     "What the monitor saw while the runs trained. The score of a study is that of the trained "
     "encoders on the test set; the online kNN is on held-out training images."
@@ -43,4 +44,5 @@ def section(view: PageView) -> str:
         others = f'{legend(view)}<div class="plots two">{rest}</div>'
         content.append(folded("Other measures of the monitor", others))
     content += [time_section(view), shares]
-    return sections.section("How the arms learn", "".join(content), lead=_LEAD)
+    lead = _LEAD if scored or rest else _COSTS
+    return sections.section("How the arms learn", "".join(content), lead=lead)

@@ -100,7 +100,10 @@ class Plot:
     def axis(self, side: Side, *, has_grid: bool = True) -> Self:
         """Draw ticks, their numbers and the label of an axis, with lines through the frame."""
         scale = self.x if side == "bottom" else self.y
-        for tick, name in zip(scale.ticks, scale.tick_names(), strict=True):
+        names = scale.tick_names()
+        if side == "bottom":
+            names = scale.names_apart((self.right - self.left) / LETTER)
+        for tick, name in zip(scale.ticks, names, strict=True):
             if side == "bottom":
                 ends = (self.px(tick), self.top, self.px(tick), self.bottom)
                 place: tuple[float, float, Anchor] = (ends[0], self.bottom + 14, "middle")
@@ -110,7 +113,8 @@ class Plot:
             if has_grid:
                 self._add(f'<path class="grid" d="{path_of([ends[:2], ends[2:]])}"/>')
             room = self.left - 6 if side == "left" else self.width
-            self._text(*place[:2], shortened(name, room), anchor=place[2], kind="tick")
+            if name:
+                self._text(*place[:2], shortened(name, room), anchor=place[2], kind="tick")
         if scale.label and side == "bottom":
             middle = (self.left + self.right) / 2
             self._text(middle, self.bottom + 31, scale.label, anchor="middle", kind="tick")

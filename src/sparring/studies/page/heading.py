@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sparring.reporting.sentences import listed
+from sparring.studies.cautions import notes
 from sparring.studies.page.arm_numbers import arm_cost
 from sparring.studies.page.frame import mark
 from sparring.studies.page.looks import stopped
@@ -31,15 +32,21 @@ def heading(view: PageView, changes: Sequence[str]) -> str:
         for name, value in _facts(view)
     )
     return (
-        f"<h1>{escape(first)}</h1>{more}{compared}{_marks(view, changes)}"
+        f"<h1>{_kept_together(escape(first))}</h1>{more}{compared}{_marks(view, changes)}"
         f'<dl class="facts">{facts}</dl>'
     )
 
 
 def _split(headline: str) -> tuple[str, str]:
     """First sentence of a headline, and the others."""
-    first, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", headline, maxsplit=1)
+    first, *rest = re.split(r"(?<=\)\.) |(?<=[.!?]) (?=[A-Z])", headline, maxsplit=1)
     return first, " ".join(rest)
+
+
+def _kept_together(html: str) -> str:
+    """The headline with what stands in brackets, and points with their number, on one line where
+    they fit."""
+    return re.sub(r"\([^()]*\)\.?|[+-]?[\d.]+ points?\b", r"<span>\g<0></span>", html)
 
 
 def _compared(view: PageView) -> str:
@@ -57,8 +64,7 @@ def _compared(view: PageView) -> str:
 def _marks(view: PageView, changes: Sequence[str]) -> str:
     """What has to be known before any number is read."""
     cautions = list(view.analysis.cautions)
-    notes = [f"{one.name}: {one.note}" for one in view.results.records if one.note]
-    cautions = list(dict.fromkeys([*cautions, *notes]))
+    cautions = list(dict.fromkeys([*cautions, *notes(view.results.records)]))
     alarms = [f"The plan was changed after it was written down: {text}." for text in changes]
     failed = view.results.failed
     if failed and not any(str(failed[0].name) in text for text in cautions):

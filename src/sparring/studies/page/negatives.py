@@ -3,6 +3,7 @@
 Everything comes from the records; a run folder that is still there fills in what they lack.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def section(view: PageView) -> str:
         return sections.section(negative_doctor.TITLE, content, lead=LEAD) if content else ""
     content = (
         f'{_legend(arms)}<div class="plots two">{_figures(arms)}</div>{_table(arms)}'
-        f"{_beside_twins(view, arms)}{_findings(arms)}{_missing(view, arms)}{strengths}"
+        f"{_beside_twins(view, arms)}{_findings(arms)}{_more(view, arms)}{_missing(view, arms)}"
+        f"{strengths}"
     )
     title = negative_doctor.TITLE
     return sections.section(title, f'<div class="doctor">{content}</div>', lead=LEAD)
@@ -227,7 +229,10 @@ _COLUMNS = (
 
 
 def _table(arms: Sequence[ArmLooks]) -> str:
-    columns = [Column(title="Arm"), *(Column(title=one[0], note=one[1]) for one in _COLUMNS)]
+    columns = [
+        Column(title="Arm", is_number=False),
+        *(Column(title=one[0], note=one[1]) for one in _COLUMNS),
+    ]
     rows = []
     for arm in arms:
         if arm.runs:
@@ -281,7 +286,8 @@ def _beside_twins(view: PageView, arms: Sequence[ArmLooks]) -> str:
 
 def _findings(arms: Sequence[ArmLooks]) -> str:
     """Findings of each arm, a game before its twins as in the plan."""
-    return "".join(
+    note = f'<p class="note">{escape(negative_doctor.FINDINGS_NOTE)}</p>'
+    return note + "".join(
         f"<h3>{sections.swatch(arm.number, arm.name)} <small>{escape(arm.role)}</small></h3>"
         f"{negative_doctor.findings_html(arm.found)}"
         for arm in arms
@@ -289,18 +295,32 @@ def _findings(arms: Sequence[ArmLooks]) -> str:
     )
 
 
+def _more(view: PageView, arms: Sequence[ArmLooks]) -> str:
+    """Where the whole distribution and the hardest pairs are: the report of runs still there."""
+    primary = view.results.primary
+    first = [view.results.of_arm(one.name, primary)[0].folder for one in arms if one.runs]
+    paths = [view.folder.path / folder for folder in first if folder]
+    there = " ".join(shlex.quote(str(path)) for path in paths if path.is_dir())
+    words = "The whole distribution of hardness, and the hardest pairs as images, of single runs:"
+    shown = f'<p class="note">{words}</p><pre>sparring report {escape(there)}</pre>'
+    return shown if there else ""
+
+
 def _declares(view: PageView, arm: ArmLooks) -> bool:
     return negative_doctor.declares_negatives(view.study.arm(arm.name).method)
 
 
 def _missing(view: PageView, arms: Sequence[ArmLooks]) -> str:
-    """A sentence for each arm that has finished runs and no look at its negatives."""
-    lines = [
-        f"{arm.name}: {negative_doctor.nothing_seen(view.study.arm(arm.name).method)}"
-        for arm in arms
-        if not arm.runs and view.results.of_arm(arm.name, view.results.primary)
-    ]
-    return "".join(sections.missing_note(line) for line in lines)
+    """A sentence for the arms that have finished runs and no look at their negatives, once for each
+    reason."""
+    said: dict[str, list[str]] = {}
+    for arm in arms:
+        if not arm.runs and view.results.of_arm(arm.name, view.results.primary):
+            why = negative_doctor.nothing_seen(view.study.arm(arm.name).method)
+            said.setdefault(why, []).append(arm.name)
+    return "".join(
+        sections.missing_note(f"{', '.join(names)}: {why}") for why, names in said.items()
+    )
 
 
 def _strengths(view: PageView) -> str:

@@ -93,7 +93,19 @@ class Scale:
             (abs(b - a) for a, b in zip(self.ticks, self.ticks[1:], strict=False)),
             default=abs(self.high - self.low) / 5,
         )
-        return tuple(short_number(tick, step) for tick in self.ticks)
+        largest = max(map(abs, self.ticks), default=0.0)
+        return tuple(short_number(tick, step, largest=largest) for tick in self.ticks)
+
+    def names_apart(self, num_letters: float) -> tuple[str, ...]:
+        """Texts of the ticks on an axis along which `num_letters` letters fit: of numbers that
+        would touch, every second or third, zero among them, and "" for the others."""
+        names = self.tick_names()
+        if self.names or self.is_log or len(names) < 2:
+            return names
+        room = num_letters * abs(self.share(self.ticks[1]) - self.share(self.ticks[0]))
+        every = max(1, math.ceil((max(map(len, names)) + 1) / room))
+        start = self.ticks.index(0.0) if 0.0 in self.ticks else 0
+        return tuple(name if (n - start) % every == 0 else "" for n, name in enumerate(names))
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> tuple[float, ...]:
@@ -116,21 +128,26 @@ def nice_ticks(low: float, high: float, count: int = 5) -> tuple[float, ...]:
     return tuple(round(number * step, 12) + 0.0 for number in range(first, last + 1))
 
 
-def short_number(value: float, step: float) -> str:
+def short_number(value: float, step: float, *, largest: float | None = None) -> str:
     """A tick's text: as many decimals as its step needs, thousands as `k`, millions as `M`.
 
     Args:
         value: of the tick.
         step: distance of neighbouring ticks; not a number: as many digits as the value needs.
+        largest: size of the largest number of the axis, which decides the unit of all of them;
+            None: this one's.
 
     Example:
-        >>> short_number(0.5, 0.25), short_number(20000, 5000)
-        ('0.50', '20k')
+        >>> short_number(0.5, 0.25), short_number(20000, 5000), short_number(0, 5000, largest=2e4)
+        ('0.50', '20k', '0')
     """
     if math.isnan(step):
         step = abs(value) or 1.0
+    size = abs(value) if largest is None else largest
+    if value == 0 and size >= 1e4:
+        return "0"
     for divisor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= 10 * divisor or (divisor == 1e3 and abs(value) >= 1e4):
+        if size >= 10 * divisor:
             return f"{value / divisor:,.{_decimals(step / divisor)}f}{unit}"
     return f"{value:,.{_decimals(step)}f}"
 

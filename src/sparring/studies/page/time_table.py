@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 
 import numpy as np
 
 from sparring.reporting import sections
 from sparring.reporting.sentences import listed
-from sparring.studies.page.frame import Column, mark, table
+from sparring.studies.page.frame import Column, table
 from sparring.studies.page.learning_curves import SCORE, place_text
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import NOTHING, level_text
@@ -127,14 +128,12 @@ def time_section(view: PageView) -> str:
         "the geometric mean over seeds."
     )
     words = "".join(
-        mark(sentence)
+        f'<p class="note">{escape(sentence)}</p>'
         for arm in view.study.arms
         if (sentence := censored_sentence(found.times[arm.name, "images"], reference))
     )
-    return (
-        '<h3 class="below">Time to a score</h3>'
-        f"{table(f'Until an arm gets where {reference} ends', columns, rows, note=note)}{words}"
-    )
+    caption = f"Time to a score: until an arm gets where {reference} ends"
+    return f'<div class="below">{table(caption, columns, rows, note=note)}{words}</div>'
 
 
 def _cells(found: Race, view: PageView, arm: str, axis: Axis) -> list[str]:

@@ -43,7 +43,7 @@ def _block(view: PageView, finding: Finding) -> str:
         figures.insert(0, _sources_figure(finding, sources))
     return (
         f'<div class="contrast">{title}<p>{escape(pairing_sentence(finding))}</p>'
-        f'<div class="plots">{"".join(figures)}</div></div>'
+        f'<div class="plots">{"".join(figures)}</div>{_sources_list(sources)}</div>'
     )
 
 
@@ -65,28 +65,33 @@ def _sources_figure(finding: Finding, sources: Sequence[Source]) -> str:
     known = [one.sd for one in sources if one.sd is not None]
     plot = Plot(
         360,
-        44 + 40 * len(sources),
+        48 + 44 * len(sources),
         x=Scale.linear([0.0, *known], label="standard deviation, points", padding=0.02),
-        y=Scale.rows([one.name for one in sources]),
+        y=Scale(low=len(sources) - 0.5, high=-0.5),
+        margins=(8, 14, 40, 8),
     )
-    plot.axis("bottom").axis("left", has_grid=False)
+    plot.axis("bottom", has_grid=False)
     for row, one in enumerate(sources):
-        if one.sd is None:
-            plot.text(0, row, _points(one), shift=(4, 4), kind="tick")
-        else:
+        for tick in plot.x.ticks:
+            plot.rule(tick, along="bottom", color="line", across=(row - 0.1, row + 0.5))
+        plot.note(plot.left, plot.py(row) - 8, one.name)
+        plot.note(plot.width - 4, plot.py(row) - 8, _points(one), anchor="end")
+        if one.sd is not None:
             tip = f"{one.name}: {one.sd:.2f} points, {one.what}"
-            plot.bar(0, one.sd, row, thickness=18, color="line0", tip=tip)
+            plot.bar(0, one.sd, row + 0.18, thickness=14, color="line0", tip=tip)
     said = "; ".join(f"{one.name} {_points(one)}" for one in sources)
     name = f"Sources of variance of {finding.contrast.name}"
     return figure(
         "Sources of variance",
-        plot.svg(name, f"Standard deviations in points: {said}.") + _sources_list(sources),
-        note="standard deviations, each of what is said below the bars",
+        plot.svg(name, f"Standard deviations in points: {said}."),
+        note="standard deviations, each of what is said below",
     )
 
 
 def _sources_list(sources: Sequence[Source]) -> str:
-    """Each source with its number and what it is of, in words."""
+    """Each source with its number and what it is of, in words; empty without sources."""
+    if not sources:
+        return ""
     items = "".join(
         f"<div><dt>{escape(one.name)}{'' if one.sd is None else f': {_points(one)}'}</dt>"
         f"<dd>{escape(one.what)}</dd></div>"

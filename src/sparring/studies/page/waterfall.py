@@ -18,6 +18,7 @@ from sparring.studies.page.wording import (
     signed,
 )
 from sparring.studies.results import Results
+from sparring.studies.statistics.differences import counted
 
 _ROW = 44.0
 _BAR = 0.23
@@ -46,7 +47,11 @@ def waterfalls(view: PageView) -> str:
 def _figure(one: Attribution, view: PageView) -> str:
     base = _base(one, view.results)
     end = base + sum(part.estimate.value for part in one.parts)
-    note = f"{start_title(view.results)} {points(base)} %, {one.game} {points(end)} %"
+    count = counted(len(_seeds(one, view.results)), "seed")
+    note = (
+        f"{start_title(view.results)} {points(base)} %, {one.game} {points(end)} %: means over the "
+        f"{count} that all of these have"
+    )
     return figure(one.game, _waterfall(one, view), note=note)
 
 
@@ -85,14 +90,23 @@ def _waterfall(one: Attribution, view: PageView) -> str:
 
 
 def _base(one: Attribution, results: Results) -> float:
-    """Mean score of the untrained encoder over the seeds of the steps: those that all arms of the
-    waterfall have."""
+    """Mean score of the untrained encoder over the seeds of the steps."""
+    starts = results.start_scores(_chain(one, results)[0], one.measure)
+    return mean_of([starts[seed] for seed in _seeds(one, results)]) or 0.0
+
+
+def _chain(one: Attribution, results: Results) -> list[str]:
+    """Arms of a waterfall, from the control to the game."""
     game = results.study.arm(one.game)
     twins = [arm.name for arm in results.study.arms if arm.twin_of == game.name]
-    chain = [name for name in (game.control, *twins[:1], game.name) if name]
+    return [name for name in (game.control, *twins[:1], game.name) if name]
+
+
+def _seeds(one: Attribution, results: Results) -> list[int]:
+    """Seeds of the steps: those that all arms of the waterfall have."""
+    chain = _chain(one, results)
     starts = results.start_scores(chain[0], one.measure)
-    seeds = set(starts).intersection(*(results.scores(name, one.measure) for name in chain))
-    return mean_of([starts[seed] for seed in sorted(seeds)]) or 0.0
+    return sorted(set(starts).intersection(*(results.scores(name, one.measure) for name in chain)))
 
 
 def _draw_part(plot: Plot, part: Part, at: float, start: float, end: float) -> None:

@@ -43,12 +43,12 @@ def p_text(p: float | None) -> str:
     """A p value with three decimals.
 
     Example:
-        >>> p_text(0.0123), p_text(0.0001), p_text(None)
+        >>> p_text(0.0123), p_text(0.0009), p_text(None)
         ('0.012', '< 0.001', '-')
     """
     if p is None:
         return NOTHING
-    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def share_text(estimate: Estimate | None) -> str:

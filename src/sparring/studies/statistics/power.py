@@ -22,9 +22,11 @@ USUAL_POWER = 0.8
 """Chance of finding a difference from which on it counts as settled; Cohen 1988."""
 ROUGH_PAIRS = 4
 """Pairs up to which the standard deviation is known too roughly for a single number of pairs: its
-95 % interval at four spans a factor of 6.6, at three 12, at two 71."""
+95 % interval at four spans a factor of 6.6, at three 12, at two 72."""
 _MOST_PAIRS = 1_000_000
 """Pairs from which on the normal distribution is as good as Student's."""
+_NEVER_RUN = 1_000
+"""Pairs beyond which a sentence gives no number."""
 _COARSER = (1, 2, 4, 8, 16, 32)
 """Multiples of the margin that a sentence looks at."""
 
@@ -222,9 +224,20 @@ def _rough_sentence(differences: Values, margin: float, *, alpha: float) -> str:
     few, many = (pairs_needed(sd, margin, alpha=alpha) for sd in (spread.low, spread.high))
     return (
         f"{len(values)} pairs show the spread of the differences only roughly (SD "
-        f"{points(sd_of(values))}, 95 % interval {spread.low:.2g} to {spread.high:.2g}): between "
-        f"{few:,} and {many:,} pairs would be needed to settle a difference of {points(margin)}."
+        f"{points(sd_of(values))}, 95 % interval {_size(spread.low)} to {_size(spread.high)}): "
+        f"between {few:,} and {_many(many)} pairs would be needed to settle a difference of "
+        f"{points(margin)}."
     )
+
+
+def _size(sd: float) -> str:
+    """A spread to two significant digits, never as a power of ten."""
+    return f"{sd:.2g}" if sd < 99.5 else f"{sd:,.0f}"
+
+
+def _many(pairs: int) -> str:
+    """A number of pairs; one that nobody can run has no digits to be read."""
+    return f"{pairs:,}" if pairs <= _NEVER_RUN else f"more than {_NEVER_RUN:,}"
 
 
 def _require(sd: float, effect: float, alpha: float) -> None:

@@ -63,8 +63,8 @@ def _of_seeds(pairs: Pairs) -> Source:
         name=SEEDS,
         sd=sd,
         what=(
-            f"of the difference from seed to seed, {len(pairs)} pairs; divided by their root, "
-            f"{sd / math.sqrt(len(pairs)):.2f}, it is the standard error of the mean"
+            f"of the difference from seed to seed, {len(pairs)} pairs; over the root of "
+            f"{len(pairs)} it is the standard error of the mean, {sd / math.sqrt(len(pairs)):.2f}"
         ),
     )
 
