@@ -254,7 +254,7 @@ def test_an_unknown_twin_or_control_is_named(study: Study) -> None:
 def test_names_that_no_folder_could_tell_apart_are_refused(study: Study) -> None:
     with pytest.raises(ConfigError, match="would have the same folder, adco-queue-seed-0"):
         refusals(with_arm(with_arm(study, 0, control=""), 2, name="adco-queue"))
-    with pytest.raises(ConfigError, match="adco, seed 0 and adco, seed 0 would have the same"):
+    with pytest.raises(ConfigError, match="shares: 1 stands twice"):
         refusals(changed(study, shares=[1.0, 1.0]))
     tests = [{"name": "new", "data": study.tests[0].data}] * 2
     with pytest.raises(ConfigError, match="tests: two are called 'new'"):
