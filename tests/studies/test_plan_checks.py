@@ -251,6 +251,15 @@ def test_an_unknown_twin_or_control_is_named(study: Study) -> None:
         refusals(with_arm(study, 0, control="mocov"))
 
 
+def test_a_game_in_no_planned_contrast_is_told_so(study: Study) -> None:
+    game, twin, control = (arm.name for arm in study.arms)
+    other = {**study.tree()["arms"][0], "name": "other"}
+    arms = [*study.tree()["arms"], other]
+    planned = changed(study, arms=arms, contrasts=[{"first": game, "second": twin}])
+    (found,) = refusals(planned)
+    assert found.startswith("no planned contrast has other")
+
+
 def test_names_that_no_folder_could_tell_apart_are_refused(study: Study) -> None:
     with pytest.raises(ConfigError, match="would have the same folder, adco-queue-seed-0"):
         refusals(with_arm(with_arm(study, 0, control=""), 2, name="adco-queue"))

@@ -160,9 +160,15 @@ def _nothing_to_compare(study: Study) -> Iterator[str]:
     compared = {name for one in contrasts for name in (one.first, one.second)}
     games = [arm.name for arm in study.arms if arm.role == "game" and arm.name not in compared]
     for name in games:
+        if study.contrasts:
+            yield (
+                f"no planned contrast has {name}, so nothing would be said about it; add one to "
+                "contrasts, or leave contrasts out for every game minus its twins and its control"
+            )
+            continue
         yield (
             f"{name} has neither a disarmed twin nor a control, so the study could not show that "
-            "its opponent does anything; add --twins, or its control"
+            "its opponent does anything; add --twins, or --controls"
         )
     if not contrasts and not games:
         yield "no two arms are compared; plan a contrast, or add a game with its twin or control"
