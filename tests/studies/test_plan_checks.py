@@ -252,7 +252,7 @@ def test_an_unknown_twin_or_control_is_named(study: Study) -> None:
 
 
 def test_a_game_in_no_planned_contrast_is_told_so(study: Study) -> None:
-    game, twin, control = (arm.name for arm in study.arms)
+    game, twin = study.arms[0].name, study.arms[1].name
     other = {**study.tree()["arms"][0], "name": "other"}
     arms = [*study.tree()["arms"], other]
     planned = changed(study, arms=arms, contrasts=[{"first": game, "second": twin}])
