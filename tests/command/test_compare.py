@@ -29,15 +29,17 @@ def arguments(photos: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Sit at a terminal and type this."""
+def answer(monkeypatch: pytest.MonkeyPatch, text: str | KeyboardInterrupt) -> None:
+    """Sit at a terminal and type this; nothing is the end of the input."""
 
     class Terminal:
         def isatty(self) -> bool:
             return True
 
         def readline(self) -> str:
-            return f"{text}\n"
+            if isinstance(text, KeyboardInterrupt):
+                raise text
+            return f"{text}\n" if text else ""
 
     monkeypatch.setattr(sys, "stdin", Terminal())
 
@@ -63,6 +65,21 @@ def test_a_study_shows_its_cost_makes_its_runs_and_prints_the_answer(
     assert f"next: sparring report {tmp_path / 'study'} --out study.html" in done.out
     assert len(done.out.splitlines()) <= 24
     assert stand_ins.engines[0]["engine"] == "local"
+
+
+@pytest.mark.parametrize("typed", ["", KeyboardInterrupt()], ids=["Ctrl-D", "Ctrl-C"])
+def test_what_follows_a_question_without_an_answer_has_a_line_of_its_own(
+    command: Command,
+    stand_ins: StandIns,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str | KeyboardInterrupt,
+) -> None:
+    answer(monkeypatch, typed)
+    done = command(*arguments(photos, tmp_path / "study"))
+    assert "nothing is written" in done.err.splitlines()[-1]
+    assert "Start? [y/N] \n" in done.err
 
 
 def test_the_question_is_asked_before_anything_is_written(

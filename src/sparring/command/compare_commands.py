@@ -208,10 +208,16 @@ def _changes(prepared: "Prepared") -> list[str]:
 
 
 def _is_wanted() -> bool:
-    """Whether the user answers yes."""
+    """Whether the user answers yes; without an answer the next line begins on its own."""
     sys.stderr.write("Start? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):
+            sys.stderr.write("\n")
+    if answer.strip().lower() in ("y", "yes"):
         return True
     sys.stderr.write("nothing was started, and nothing is written\n")
     return False
