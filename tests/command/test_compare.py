@@ -283,6 +283,8 @@ def test_a_plan_that_was_edited_goes_on_after_a_question_and_says_what_changed(
     done = command("compare", plan, "--out", tmp_path / "study", "--yes")
     assert done.code == 0, done.err
     assert "the plan has changed, which every output will say: seeds: [0, 1] became" in done.err
+    assert "disk: at most 2 MiB" in done.err, "what was measured holds for arms as they were"
+    assert "64.0 GiB are free" in done.err
     assert [len(names) for names in stand_ins.ran] == [4, 2]
 
 
