@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from sparring.config import Tree
 
 
-MOST_PAIRS = 1000
-"""Most pairs that a number of seeds stands for; more is taken for a seed."""
 MOST_DIGITS = 18
 """Digits up to which a seed is certain to fit into 64 bits."""
 
@@ -263,6 +261,8 @@ def _folder_for_plan(study: Path | None, out: Path | None, plan_only: bool) -> P
 
 def _seeds(text: str | None) -> int | list[int] | None:
     """Seeds of a number or of a list."""
+    from sparring.studies.plan import MOST_PAIRS
+
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
