@@ -26,7 +26,7 @@ help:  ## show this list
 
 env: $(STAMP)  ## make the environment in .venv
 
-demo: demo/report.html  ## pretrain on Fashion-MNIST, score, and write demo/report.html (about 4 minutes on 2 cores)
+demo: demo/report.html  ## does AdCo's bank help on Fashion-MNIST? three pairs, demo/report.html (under 4 minutes on 2 cores)
 	@echo "demo/report.html is up to date: open it in a browser"
 
 test: $(STAMP)  ## all tests: what CI runs

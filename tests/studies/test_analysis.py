@@ -159,7 +159,10 @@ def test_nothing_is_claimed_before_the_planned_end() -> None:
     assert found.findings[0].conclusion == "no evidence"
     assert found.findings[0].p is None
     assert found.findings[0].interval is not None
-    assert "Nothing is claimed before all 5 pairs are there" in found.headline
+    assert (
+        "Nothing is claimed before all 5 pairs of every planned contrast are there"
+        in found.headline
+    )
     assert analyse(whole).findings[0].conclusion == "better"
 
 
@@ -297,7 +300,7 @@ def test_machines_and_budgets_that_differ_within_a_pair_are_said() -> None:
 def test_runs_from_another_study_and_notes_are_said() -> None:
     found = analyse(changed(made_results(), "mocov2", taken_from="older", note="a note."))
     assert said(found, "5 finished runs taken over from older")
-    assert said(found, "mocov2, seed 0: a note.")
+    assert said(found, "5 runs of mocov2: a note.")
 
 
 def test_bootstrap_intervals_need_ten_pairs_and_can_be_left_out() -> None:

@@ -58,7 +58,9 @@ def look_gives(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[float]], N
 def _look(values: Sequence[float]) -> Callable[..., Any]:
     seen: dict[float, int] = {}
 
-    def look(monitor: Monitor, encoder: Any, device: Any) -> tuple[dict[str, float], None]:
+    def look(
+        monitor: Monitor, encoder: Any, device: Any, asked: Any = None
+    ) -> tuple[dict[str, float], None]:
         # The same weights are the same look, also when a killed run comes to them again.
         print_of = float(sum(part.double().sum() for part in encoder.state_dict().values()))
         return {"effective_rank": values[seen.setdefault(print_of, len(seen))]}, None

@@ -80,10 +80,8 @@ def _unfinished(results: Results, progress: Progress) -> Iterable[str]:
         )
     if progress.pending and not progress.is_over:
         runs = counted(progress.pending, "run")
-        yield (
-            f"The study is not over: {runs} of its planned contrasts are still to be made, fewer "
-            "if it stops early."
-        )
+        fewer = ", fewer if it stops early" if progress.planned else ""
+        yield f"The study is not over: its planned contrasts need {runs} more{fewer}."
     lacking = [
         str(one.name)
         for one in results.records
@@ -197,9 +195,14 @@ def _origins(results: Results, ignored: int) -> Iterable[str]:
             f"{counted(count, 'finished run')} taken over from {study}: equal configuration, "
             "images and version."
         )
+    noted: dict[str, list[RunName]] = {}
     for one in results.records:
         if one.note:
-            yield f"{one.name}: {one.note}"
+            noted.setdefault(one.note, []).append(one.name)
+    for note, names in noted.items():
+        arms = {name.arm for name in names}
+        whose = f" of {names[0].arm}" if len(arms) == 1 else ""
+        yield f"{names[0] if len(names) == 1 else counted(len(names), 'run') + whose}: {note}"
     if ignored:
         yield (
             f"{counted(ignored, 'record')} of runs that this plan does not name: left out of all "

@@ -71,7 +71,8 @@ def before_claims(study: Study, progress: Progress) -> str:
     """A sentence on when claims may be made, for a study that has not come so far."""
     if progress.planned:
         return f"Nothing is claimed before the first look, at {progress.planned[0]} pairs."
-    return f"Nothing is claimed before all {counted(len(study.seeds), 'pair')} are there."
+    pairs = counted(len(study.seeds), "pair")
+    return f"Nothing is claimed before all {pairs} of every planned contrast are there."
 
 
 def described(finding: Finding, study: Study) -> str:

@@ -61,8 +61,9 @@ def cautions(study: Study) -> list[str]:
 
 
 def hidden_cautions(study: Study) -> list[str]:
-    """Those cautions of a plan that only its images and resolved settings tell, so that they are
-    stored for outputs which have the plan and the scores alone.
+    """Cautions of a plan that only its images and resolved settings tell.
+
+    They are stored, for outputs that have the plan and the scores alone.
 
     Raises:
         ConfigError: for arms that cannot be configured.
