@@ -109,9 +109,14 @@ def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, value
 
 
-def parse_override(text: str) -> Tree:
+def parse_override(text: str, *, option: str = "--set", example: str = "bank.size=4096") -> Tree:
     """Tree with one leaf from `key.path=value`; the value is read as TOML, otherwise as a plain
     string.
+
+    Args:
+        text: of the option.
+        option: which is named if it is wrong.
+        example: of what it takes.
 
     Raises:
         ConfigError: if there is no `=`, or a key is empty.
@@ -123,7 +128,7 @@ def parse_override(text: str) -> Tree:
     key, equals, raw = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"--set {text}: expected key=value, for example --set bank.size=4096")
+        raise ConfigError(f"{option} {text}: expected key=value, for example {option} {example}")
     tree: Tree = {parts[-1]: _parsed_value(raw)}
     for part in reversed(parts[:-1]):
         tree = {part: tree}

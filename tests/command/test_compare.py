@@ -29,15 +29,17 @@ def arguments(photos: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Sit at a terminal and type this."""
+def answer(monkeypatch: pytest.MonkeyPatch, text: str | KeyboardInterrupt) -> None:
+    """Sit at a terminal and type this; nothing is the end of the input."""
 
     class Terminal:
         def isatty(self) -> bool:
             return True
 
         def readline(self) -> str:
-            return f"{text}\n"
+            if isinstance(text, KeyboardInterrupt):
+                raise text
+            return f"{text}\n" if text else ""
 
     monkeypatch.setattr(sys, "stdin", Terminal())
 
@@ -63,6 +65,21 @@ def test_a_study_shows_its_cost_makes_its_runs_and_prints_the_answer(
     assert f"next: sparring report {tmp_path / 'study'} --out study.html" in done.out
     assert len(done.out.splitlines()) <= 24
     assert stand_ins.engines[0]["engine"] == "local"
+
+
+@pytest.mark.parametrize("typed", ["", KeyboardInterrupt()], ids=["Ctrl-D", "Ctrl-C"])
+def test_what_follows_a_question_without_an_answer_has_a_line_of_its_own(
+    command: Command,
+    stand_ins: StandIns,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str | KeyboardInterrupt,
+) -> None:
+    answer(monkeypatch, typed)
+    done = command(*arguments(photos, tmp_path / "study"))
+    assert "nothing is written" in done.err.splitlines()[-1]
+    assert "Start? [y/N] \n" in done.err
 
 
 def test_the_question_is_asked_before_anything_is_written(
@@ -266,6 +283,8 @@ def test_a_plan_that_was_edited_goes_on_after_a_question_and_says_what_changed(
     done = command("compare", plan, "--out", tmp_path / "study", "--yes")
     assert done.code == 0, done.err
     assert "the plan has changed, which every output will say: seeds: [0, 1] became" in done.err
+    assert "disk: at most 2 MiB" in done.err, "what was measured holds for arms as they were"
+    assert "64.0 GiB are free" in done.err
     assert [len(names) for names in stand_ins.ran] == [4, 2]
 
 
@@ -305,8 +324,12 @@ def test_equal_runs_of_another_study_are_taken(
 
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["--seeds", "many"], "--seeds many: expected numbers"),
-    (["--seeds", "0"], "at least two pairs"),
+    (["--seeds", "many"], "--seeds many: expected a number of pairs"),
+    (["--seeds", "0"], "from 2 to 1,000"),
+    (["--seeds", "inf"], "--seeds inf"),
+    (["--seeds", "nan,1"], "--seeds nan,1"),
+    (["--seeds", "99999999"], "from 2 to 1,000"),
+    (["--seeds", f"{10**30},1"], "at most 18 digits"),
     (["--seeds", "1.5"], "--seeds 1.5"),
     (["--shares", "2"], "shares"),
     (["--equal", "steps"], "equal"),
@@ -317,7 +340,14 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--workers", "0"], "workers"),
     (["--address", "host:8786"], "belongs to --engine dask"),
     (["--slurm", "partition=gpu"], "belongs to --engine slurm"),
-    (["--slurm", "partition", "--engine", "slurm"], "expected key=value"),
+    (["--slurm", "partition", "--engine", "slurm"], "--slurm partition: expected key=value"),
+    (["--engine", "slurm"], "no command srun"),
+    (["--engine", "dask", "--address", "127.0.0.1:1"], "no dask scheduler answers"),
+    (["--set", "seed=4"], "give seeds, as --seeds"),
+    (["--set", "training.device=cpu"], "give device, as --device"),
+    (["--protocol", "knn,knn"], "knn stands twice"),
+    (["--shares", "0.5,0.5"], "0.5 stands twice"),
+    (["--set", "bank.size=64"], "arm 'mocov2': unknown setting 'bank'"),
     (["--test", "nowhere"], "no such file or folder"),
     (["--test", "=x"], "expected PATH or NAME=PATH"),
     (["--test", "a=x", "--test", "a=y"], "two test sets are called 'a'"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from made_studies import made_results, made_study
 
+from sparring.errors import DivergedError, TrainingError
 from sparring.planning.arm_measurement import measured_arms, one_order_of_each, unestimated
 from sparring.planning.prediction import Duration
 from sparring.planning.resource_plan import MethodPlan, ResourcePlan
@@ -249,6 +250,17 @@ def test_an_exact_measurement_runs_the_steps_of_every_arm() -> None:
     assert [call["method"] for call in planner.calls] == ["adco", "mocov2", "adco"]
     assert [one.measured_as for one in arms] == ["adco", "adco/queue", "mocov2"]
     assert not any(one.is_rough for one in arms)
+
+
+def test_steps_that_fail_tell_which_arm_they_are_of() -> None:
+    def planner(**how: object) -> ResourcePlan:
+        raise DivergedError("its loss is not finite", player="encoder")
+
+    study = made_study()
+    with pytest.raises(TrainingError, match=r"arm 'adco' cannot be measured: its loss"):
+        measured_arms(
+            study, orders_for(study), exact=False, planner=planner, num_images=lambda test: 500
+        )
 
 
 def test_a_plan_gets_the_arguments_of_the_run_without_those_of_train_alone() -> None:

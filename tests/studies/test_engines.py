@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,10 @@ from sparring.studies.attempts import AttemptLog, attempted
 from sparring.studies.engines import run_orders
 from sparring.studies.engines.engine import Work
 from sparring.studies.engines.local import Worker, variables_of
+from sparring.studies.engines.tries import Tries
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
-from sparring.studies.records import RunRecord
+from sparring.studies.records import Attempt, RunRecord
 
 HERE = Path(__file__).parent
 Run = Callable[..., list[RunRecord]]
@@ -112,6 +114,18 @@ def test_a_run_that_fails_is_tried_again_and_says_so(engine: str, tmp_path: Path
     assert outcomes(second) == ["RuntimeError: the disk hiccuped", "finished"]
     assert any("try 1 of 3 failed (RuntimeError: the disk hiccuped)" in it for it in heard.lines)
     assert heard.counts[-1] == ("runs", 2, 2)
+
+
+def test_a_finished_run_tells_its_score_its_time_and_how_many_are_done(tmp_path: Path) -> None:
+    orders, heard = [toy_order(tmp_path, number) for number in (0, 1)], Heard()
+    tries = Tries(orders, retries=0, listener=heard)
+    tried = Attempt(started="", host="", seconds=41.6, outcome="finished")
+    tries.takes(orders[1], replace(toy_record(orders[1]), attempts=(tried,)))
+    tries.takes(orders[0], replace(toy_record(orders[0]), scores={}))
+    assert heard.lines == [
+        "game, seed 1: finished, kNN 51.0, 42 s (1 of 2)",
+        "game, seed 0: finished (2 of 2)",
+    ]
 
 
 def test_a_run_that_keeps_failing_is_recorded_and_stops_no_other(

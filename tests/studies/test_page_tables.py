@@ -3,12 +3,14 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_analyses import made_analysis
 from made_studies import made_results, made_study
 
+from sparring.studies.page.arm_table import start_title
 from sparring.studies.page.plain_tables import Table, arms_in_short, arms_table, contrasts_table
 from sparring.studies.page.tables import (
     csv_text,
@@ -57,6 +59,16 @@ def test_contrasts_on_other_measures_carry_no_p_value_and_no_conclusion() -> Non
     assert all(row["p_holm"] for row in rows[: len(analysis.findings)])
 
 
+def test_short_tables_count_the_runs_that_are_made_and_name_measures_as_the_page_does() -> None:
+    whole = made_results(made_study(seeds=5))
+    early = tuple(one for one in whole.records if one.name.seed < 3)
+    table, *_ = arms_in_short(replace(whole, records=early))
+    assert "5" not in table.caption
+    assert table.columns[:3] == ("Arm", "Runs", f"kNN on {whole.study.tests[0].name}")
+    assert {row[1] for row in table.rows} == {"3"}
+    assert table.rows[0][0] == start_title(whole)
+
+
 @pytest.mark.parametrize(
     ("text", "escaped"),
     [
@@ -97,7 +109,7 @@ def test_every_row_of_markdown_has_a_cell_for_each_column() -> None:
     ]
     text = markdown_text(arms_in_short(made_results(made_study(arms=arms))))
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
 
 
 def test_there_is_a_short_table_for_each_share_and_budget() -> None:

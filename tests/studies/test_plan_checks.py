@@ -251,10 +251,19 @@ def test_an_unknown_twin_or_control_is_named(study: Study) -> None:
         refusals(with_arm(study, 0, control="mocov"))
 
 
+def test_a_game_in_no_planned_contrast_is_told_so(study: Study) -> None:
+    game, twin = study.arms[0].name, study.arms[1].name
+    other = {**study.tree()["arms"][0], "name": "other"}
+    arms = [*study.tree()["arms"], other]
+    planned = changed(study, arms=arms, contrasts=[{"first": game, "second": twin}])
+    (found,) = refusals(planned)
+    assert found.startswith("no planned contrast has other")
+
+
 def test_names_that_no_folder_could_tell_apart_are_refused(study: Study) -> None:
     with pytest.raises(ConfigError, match="would have the same folder, adco-queue-seed-0"):
         refusals(with_arm(with_arm(study, 0, control=""), 2, name="adco-queue"))
-    with pytest.raises(ConfigError, match="adco, seed 0 and adco, seed 0 would have the same"):
+    with pytest.raises(ConfigError, match="shares: 1 stands twice"):
         refusals(changed(study, shares=[1.0, 1.0]))
     tests = [{"name": "new", "data": study.tests[0].data}] * 2
     with pytest.raises(ConfigError, match="tests: two are called 'new'"):

@@ -104,3 +104,9 @@ def test_a_study_in_python_takes_the_same_fields_and_refuses_in_one_line() -> No
 def test_a_plan_without_a_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         read_plan(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": n} for n in (0, -3, 10**9, [])] + [{"shares": []}])
+def test_a_plan_has_seeds_and_shares(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Study(data="photos", arms=[{"name": "a", "method": "adco"}], **wrong)

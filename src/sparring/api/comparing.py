@@ -81,6 +81,7 @@ def compare(
     chosen = Engine(name=engine, workers=workers, options=dict(engine_options or {}))
     with heard_by(listener, progress=progress) as heard:
         prepared = prepare(study, out=out, options=options, reuse=reuse)
+        chosen.require()
         needs_steps = prepared.orders is None
         cost = cost_of(prepared, engine=chosen, listener=heard) if needs_steps else None
         return play_study(prepared, engine=chosen, cost=cost, listener=heard)

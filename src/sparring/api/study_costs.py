@@ -51,8 +51,13 @@ def arm_costs(
     is made now; measured exactly where lengths follow from it."""
     study, folder = prepared.study, prepared.folder
     exact = prepared.orders is None
-    kept = {} if prepared.changes else {one.arm: one for one in read_arm_costs(folder.path)}
     fitting = [one for one in prepared.records if one.name not in prepared.stale]
+    unchanged = {one.name.arm for one in fitting if one.status == "finished"}
+    kept = {
+        one.arm: one
+        for one in read_arm_costs(folder.path)
+        if not prepared.changes or one.arm in unchanged
+    }
     found = [from_records(kept.get(arm.name), arm.name, fitting) for arm in study.arms]
     if not is_measured or (None not in found and not exact):
         return [one or ArmCost(arm=arm.name) for one, arm in zip(found, study.arms, strict=True)]

@@ -9,7 +9,7 @@ import torch
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.planning.study_cost import Workers
-from sparring.studies.engines.engine import OPTIONS
+from sparring.studies.engines.engine import OPTIONS, require_engine
 from sparring.studies.plan import Study
 from sparring.training.devices import choose_device
 
@@ -41,6 +41,14 @@ class Engine:
                     "leave one out"
                 )
         OPTIONS[self.name].build(self.options, where=self.name)
+
+    def require(self) -> None:
+        """Refuse to begin where the engine could make no run; nothing is written.
+
+        Raises:
+            ConfigError: if it is not installed, or its scheduler is not there.
+        """
+        require_engine(self.name, self.options)
 
     def with_workers(self, number: int) -> Self:
         """This engine, with a number of workers if none was given; slurm's is the cluster's."""

@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from sparring.api.study_preparing import Prepared
     from sparring.api.study_workers import Engine
     from sparring.command.display import TerminalDisplay
+    from sparring.config import Tree
+
+
+MOST_DIGITS = 18
+"""Digits up to which a seed is certain to fit into 64 bits."""
 
 
 def compare(
@@ -167,6 +172,7 @@ def _accepted_cost(
     for line in prepared.cautions:
         display.report(f"note: {line}")
     if not prepared.needs_consent:
+        engine.require()
         cost = cost_of(prepared, engine=engine, is_measured=False)
         display.report(what_is_left(cost))
         return cost
@@ -175,6 +181,7 @@ def _accepted_cost(
             "a study runs for long, and without a terminal nobody can be asked: give --yes to "
             "start it, or --plan-only to see its cost"
         )
+    engine.require()
     cost = cost_of(prepared, engine=engine, listener=display)
     display.close()
     for line in [*_changes(prepared), *cost_lines(cost)]:
@@ -199,10 +206,16 @@ def _changes(prepared: "Prepared") -> list[str]:
 
 
 def _is_wanted() -> bool:
-    """Whether the user answers yes."""
+    """Whether the user answers yes; without an answer the next line begins on its own."""
     sys.stderr.write("Start? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):
+            sys.stderr.write("\n")
+    if answer.strip().lower() in ("y", "yes"):
         return True
     sys.stderr.write("nothing was started, and nothing is written\n")
     return False
@@ -248,17 +261,24 @@ def _folder_for_plan(study: Path | None, out: Path | None, plan_only: bool) -> P
 
 def _seeds(text: str | None) -> int | list[int] | None:
     """Seeds of a number or of a list."""
-    numbers = _numbers("--seeds", text)
-    if numbers is None:
+    from sparring.studies.plan import MOST_PAIRS
+
+    if text is None:
         return None
-    if any(number != int(number) or number < 0 for number in numbers):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and part.isascii() for part in parts):
         raise ConfigError(f"--seeds {text}: expected a number of pairs, or seeds such as 0,1,7")
-    whole = [int(number) for number in numbers]
-    if len(whole) > 1 or (text or "").rstrip().endswith(","):
-        return whole
-    if not whole[0]:
-        raise ConfigError("--seeds 0: a study needs at least two pairs; 5 are usual")
-    return whole[0]
+    if any(len(part) > MOST_DIGITS for part in parts):
+        raise ConfigError(f"--seeds {text}: a seed has at most {MOST_DIGITS} digits")
+    if "," in text:
+        return [int(part) for part in parts]
+    number = int(parts[0])
+    if not 0 < number <= MOST_PAIRS:
+        raise ConfigError(
+            f"--seeds {text}: expected a number of pairs from 2 to {MOST_PAIRS:,}, 5 are usual; "
+            f"one seed by itself is written with a comma, as {text},"
+        )
+    return number
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:
@@ -278,7 +298,7 @@ def _engine(
 ) -> "Engine":
     """What makes the runs, from its options."""
     from sparring.api.study_workers import Engine
-    from sparring.config import merged, parse_override
+    from sparring.config import merged
 
     options = {} if address is None else {"address": address}
     if slurm and name != "slurm":
@@ -288,8 +308,15 @@ def _engine(
     return Engine(
         name=name,
         workers=workers,
-        options=merged(options, *(parse_override(text) for text in slurm or ())),
+        options=merged(options, *(_slurm_option(text) for text in slurm or ())),
     )
+
+
+def _slurm_option(text: str) -> "Tree":
+    """Option of the engine from KEY=VALUE."""
+    from sparring.config import parse_override
+
+    return parse_override(text, option="--slurm", example="partition=gpu")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring.command.study_state import RunState, StudyState
+from sparring.evaluation.catalogue import short_title_of
 from sparring.planning.plan_text import duration_text
 from sparring.studies.records import RunName
 
@@ -70,8 +71,10 @@ def _grid(state: StudyState) -> Table:
     """A row per arm, a column per seed."""
     study = state.study
     seeds = study.seeds[:MOST_SEEDS]
-    protocol, test = study.protocols[0], study.tests[0].name
-    table = Table(box=None, pad_edge=False, title=f"{protocol}, {test}", title_justify="left")
+    protocol, test = short_title_of(study.protocols[0]), study.tests[0].name
+    table = Table(
+        box=None, pad_edge=False, title=f"{protocol}, {test}, in points", title_justify="left"
+    )
     table.add_column("arm \\ seed")
     for seed in seeds:
         table.add_column(str(seed), justify="right")

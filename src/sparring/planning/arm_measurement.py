@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sparring.data.sources.source import open_source
+from sparring.errors import TrainingError
 from sparring.evaluation.catalogue import find
 from sparring.planning.plan import plan
 from sparring.planning.resource_plan import ResourcePlan
@@ -58,7 +59,7 @@ def measured_arms(
             continue
         if listener is not None:
             listener.report(f"measuring a few steps of {arm.name}")
-        with _threads(study.threads):
+        with _threads(study.threads), _named(arm):
             planned = planner(**_arguments(orders[arm.name]), exact=exact, listener=listener)
         found[arm.name] = _arm_cost(study, orders[arm.name], planned, tests)
     return [found[arm.name] for arm in study.arms]
@@ -153,6 +154,15 @@ def _setting(order: RunOrder, name: str) -> int:
 
 def _num_images(test: ScoredSet) -> int:
     return len(open_source(test.data, part="test"))
+
+
+@contextmanager
+def _named(arm: Arm) -> Iterator[None]:
+    """Let a failure within tell which arm it is of."""
+    try:
+        yield
+    except TrainingError as error:
+        raise TrainingError(f"arm '{arm.name}' cannot be measured: {error}") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sparring.config import Tree, merged
+from sparring.errors import ConfigError
 from sparring.methods.plugins import is_reference
 from sparring.studies.arms import small_recipe
 from sparring.studies.plan import Arm, Study
@@ -59,7 +60,29 @@ def arm_config(
     """
     seed = study.seeds[0] if seed is None else seed
     given = train_arguments(study, arm, seed=seed, limit=limit, num_steps=num_steps)
-    return configure(study.data, **given)
+    try:
+        return configure(study.data, **given)
+    except ConfigError as error:
+        raise ConfigError(f"arm '{arm.name}': {error}{_of_one_arm(study, arm)}") from None
+
+
+def _of_one_arm(study: Study, arm: Arm) -> str:
+    """What to do about settings of the study that this arm lacks and another one has."""
+    others = [other for other in study.arms if other.method != arm.method]
+    if not study.settings or not any(_is_accepted(study, other) for other in others):
+        return ""
+    return (
+        "; settings of the study hold for all arms, so write those of one into its [arms.settings] "
+        "of a PLAN.toml, which --plan-only prints"
+    )
+
+
+def _is_accepted(study: Study, arm: Arm) -> bool:
+    try:
+        configure(study.data, **train_arguments(study, arm, seed=0))
+    except ConfigError:
+        return False
+    return True
 
 
 def arm_configs(study: Study) -> dict[str, RunConfig]:

@@ -18,6 +18,10 @@ Allowed: TypeAlias = Literal["one seed", "seen test set", "unequal budgets", "un
 """What a plan is refused for unless it says that it means it; every output then says so too."""
 
 
+MOST_PAIRS = 1000
+"""Most pairs that a number of seeds stands for; more is taken for a seed."""
+
+
 class Tuning(Settings):
     """How an arm's settings were chosen, before the study."""
 
@@ -86,11 +90,11 @@ class Study(Settings):
     contrasts: tuple[Contrast, ...] = ()
     """Planned contrasts, the primary one first; empty: every game minus its twins and minus its
     control."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     """Seeds; every arm is trained with each, which makes one pair. A number N means 0 to N - 1."""
     looks: tuple[Annotated[int, Field(ge=2)], ...] = ()
     """Numbers of pairs at which the study may stop early; empty: all pairs are run."""
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0,)
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(1.0,), min_length=1)
     """Shares of the images to train on, drawn anew for each seed."""
     equal: Literal["images", "time", "both"] = "images"
     """What arms have in common: images seen, training time, or one set of runs of each."""
@@ -135,7 +139,14 @@ class Study(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _numbered(cls, given: Any) -> Any:
-        return tuple(range(given)) if isinstance(given, int) else given
+        if not isinstance(given, int) or isinstance(given, bool):
+            return given
+        if not 1 <= given <= MOST_PAIRS:
+            raise ValueError(
+                f"expected a number of pairs from 2 to {MOST_PAIRS:,}, or a list of seeds, got "
+                f"{given}"
+            )
+        return tuple(range(given))
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:

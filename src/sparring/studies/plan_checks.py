@@ -105,6 +105,9 @@ def _plan(study: Study) -> _Plan:
 def _require_clear_names(study: Study) -> None:
     """Refuse names that no output could tell apart, and those of arms that are not there."""
     folder, places = StudyFolder(""), dict[str, RunName]()
+    for share in study.shares:
+        if study.shares.count(share) > 1:
+            raise ConfigError(f"shares: {share:g} stands twice; name it once")
     for arm in study.arms:
         for share in study.shares:
             name = RunName(arm=arm.name, seed=study.seeds[0] if study.seeds else 0, share=share)
@@ -140,7 +143,8 @@ def _always(plan: _Plan) -> Iterator[str]:
     """Faults that nothing can excuse."""
     study = plan.study
     yield from _nothing_to_compare(study)
-    yield from _repeated_seeds(study)
+    yield from _repeated(study)
+    yield from _fields_in_settings(study)
     yield from _unbounded_looks(study)
     primary = choose(study.protocols, study.protocol_settings)[0]
     if primary.protocol.labels == "none" or not primary.protocol.headline:
@@ -157,17 +161,41 @@ def _nothing_to_compare(study: Study) -> Iterator[str]:
     compared = {name for one in contrasts for name in (one.first, one.second)}
     games = [arm.name for arm in study.arms if arm.role == "game" and arm.name not in compared]
     for name in games:
+        if study.contrasts:
+            yield (
+                f"no planned contrast has {name}, so nothing would be said about it; add one to "
+                "contrasts, or leave contrasts out for every game minus its twins and its control"
+            )
+            continue
         yield (
             f"{name} has neither a disarmed twin nor a control, so the study could not show that "
-            "its opponent does anything; add --twins, or its control"
+            "its opponent does anything; add --twins, or --controls"
         )
     if not contrasts and not games:
         yield "no two arms are compared; plan a contrast, or add a game with its twin or control"
 
 
-def _repeated_seeds(study: Study) -> Iterator[str]:
+def _repeated(study: Study) -> Iterator[str]:
+    """Values that stand twice in a list of the plan."""
     if repeated := {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
         yield f"seeds: {min(repeated)} stands twice; the same run again is no second pair"
+    for name in study.protocols:
+        if study.protocols.count(name) > 1:
+            yield f"protocols: {name} stands twice; name it once"
+            return
+
+
+def _fields_in_settings(study: Study) -> Iterator[str]:
+    """Settings that would replace, for some arm or for all, what the plan itself says."""
+    for where, settings in [
+        ("settings", study.settings),
+        *((f"settings of {arm.name}", arm.settings) for arm in study.arms),
+    ]:
+        for path, instead in _OWN_FIELDS.items():
+            section, _, name = path.rpartition(".")
+            tree = settings.get(section, {}) if section else settings
+            if isinstance(tree, Mapping) and name in tree:
+                yield f"{where}: {path} would go before what the plan says; {instead}"
 
 
 def _unbounded_looks(study: Study) -> Iterator[str]:
@@ -213,6 +241,14 @@ _UNLESS_ALLOWED: Mapping[Allowed, Callable[[_Plan], Iterator[str]]] = {
     "unequal budgets": lambda plan: unequal_budgets(plan.study, plan.configs),
     "unequal twins": lambda plan: unequal_twins(plan.study, plan.configs),
 }
+_OWN_FIELDS = {
+    "seed": "it is that of the pair: give seeds, as --seeds 0,1,7",
+    "method": "give it as the arm's method",
+    "opponent": "give it as the arm's opponent",
+    "data.path": "give data, as --data",
+    "training.device": "give device, as --device",
+}
+"""Settings that are fields of the plan, and what to do instead."""
 _MEANT = 'if it is meant, write allowed = ["{}"] into the plan'
 
 

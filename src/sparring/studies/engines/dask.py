@@ -14,12 +14,16 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from sparring.config import Settings
+from sparring.errors import ConfigError
 from sparring.studies.attempts import KILLED, Failure, attempted, reason_of
 from sparring.studies.engines.engine import Work, missing_engine, thread_variables
 from sparring.studies.engines.options import DaskOptions
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import RunRecord
 
+CONNECT_SECONDS = 10
+"""Time in which a scheduler has to answer."""
 LOOK_SECONDS = 1.0
 """Time between two looks of a worker whether its run is still wanted."""
 _ONE_RUN_PER_WORKER = {
@@ -34,7 +38,7 @@ def run(work: Work) -> None:
     """Make all runs by dask; see `engine.run_orders`.
 
     Raises:
-        ConfigError: if dask is not installed.
+        ConfigError: if dask is not installed, or no scheduler answers.
     """
     with _client(work) as client:
         orders: dict[Any, RunOrder] = {}
@@ -58,6 +62,22 @@ def run(work: Work) -> None:
             client.cancel(list(orders), force=True)
 
 
+def require(options: Settings) -> None:
+    """Refuse to begin where no scheduler would take the runs.
+
+    Args:
+        options: of this engine.
+
+    Raises:
+        ConfigError: if dask is not installed, or nothing answers at the given address.
+    """
+    distributed = _distributed()
+    assert isinstance(options, DaskOptions)
+    if options.address:
+        with _connected(distributed, options.address):
+            pass
+
+
 def _is_tried_again(work: Work, order: RunOrder, future: Any) -> bool:
     """Whether a run has to be submitted again, after its task has ended."""
     if future.status == "finished":
@@ -75,7 +95,7 @@ def _client(work: Work) -> Iterator[Any]:
     distributed = _distributed()
     assert isinstance(work.options, DaskOptions)
     if work.options.address:
-        with distributed.Client(work.options.address, set_as_default=False) as client:
+        with _connected(distributed, work.options.address) as client:
             _tell_many_threads(work, client)
             yield client
         return
@@ -100,6 +120,21 @@ def _client(work: Work) -> Iterator[Any]:
         if work.devices:
             client.register_plugin(_device_plugin(work.devices))
         yield client
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of a scheduler.
+
+    Raises:
+        ConfigError: if none answers there.
+    """
+    try:
+        return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"no dask scheduler answers at {address}; start one with `dask scheduler` and give the "
+            "address that it prints, such as tcp://node7:8786"
+        ) from None
 
 
 def _tell_many_threads(work: Work, client: Any) -> None:

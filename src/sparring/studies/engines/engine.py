@@ -85,6 +85,9 @@ class Engine(Protocol):
     def run(self, work: Work) -> None:
         """Make all runs, and give every answer to `work.tries`."""
 
+    def require(self, options: Settings) -> None:
+        """Refuse to begin where no run could be made."""
+
 
 def run_orders(
     orders: Sequence[RunOrder],
@@ -143,6 +146,21 @@ def run_orders(
         with _interrupted_by_signals():
             module.run(work)
     return tries.records
+
+
+def require_engine(engine: str, options: Mapping[str, Any]) -> None:
+    """Refuse to begin where an engine could make no run; nothing is written.
+
+    Args:
+        engine: `local`, `dask` or `slurm`.
+        options: of the engine; see `engines.options`.
+
+    Raises:
+        ConfigError: if the engine is not installed, or its scheduler is not there.
+    """
+    chosen = OPTIONS[engine].build(options, where=engine)
+    module: Engine = import_module(f"sparring.studies.engines.{engine}")
+    module.require(chosen)
 
 
 def missing_engine(engine: str, package: str) -> ConfigError:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_sentinel
 from types import FrameType
 
+from sparring.config import Settings
 from sparring.studies.attempts import Failure, attempted, reason_of
 from sparring.studies.engines.engine import Work, thread_variables
 from sparring.studies.orders import RunCall, RunOrder
@@ -79,6 +80,10 @@ def run(work: Work) -> None:
             stop(workers)
         for worker in workers:
             worker.close()
+
+
+def require(options: Settings) -> None:
+    """Refuse nothing: processes of this machine can always be started."""
 
 
 def _make_all(work: Work, workers: Sequence[Worker]) -> None:

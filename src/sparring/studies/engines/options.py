@@ -1,4 +1,4 @@
-"""Options of the engines, as `--engine-option key=value` or a dictionary gives them."""
+"""Options of the engines, as `--address`, `--slurm key=value` or a dictionary gives them."""
 
 from typing import Any, Literal
 

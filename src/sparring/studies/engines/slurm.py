@@ -6,6 +6,7 @@ queues the job again; it then goes on from the checkpoint.
 
 import math
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from sparring.config import Settings
 from sparring.errors import ConfigError
 from sparring.studies.attempts import Failure, attempted, reason_of
 from sparring.studies.engines.engine import Work, missing_engine
@@ -33,11 +35,7 @@ def run(work: Work) -> None:
     Raises:
         ConfigError: if submitit or SLURM is not installed, or an option is unknown to submitit.
     """
-    try:
-        import submitit  # noqa: F401
-    except ImportError:
-        raise missing_engine("slurm", "submitit") from None
-    executor = _executor(work)
+    executor = _executor(work.options, work.folder, threads=work.threads, workers=work.workers)
     jobs: list[tuple[Any, RunOrder]] = _submitted(executor, work, work.orders)
     try:
         while jobs:
@@ -51,6 +49,18 @@ def run(work: Work) -> None:
     finally:
         for job, _ in jobs:
             job.cancel(check=False)
+
+
+def require(options: Settings) -> None:
+    """Refuse to begin where no job could be submitted.
+
+    Args:
+        options: of this engine.
+
+    Raises:
+        ConfigError: if submitit or SLURM is not installed, or an option is unknown to submitit.
+    """
+    _executor(options, Path("jobs"), threads=1, workers=None)
 
 
 class SavedJob:
@@ -99,23 +109,36 @@ def _submitit_handler() -> tuple[Callable[[int, FrameType | None], Any], int | N
     return lambda number, frame: None, None
 
 
-def _executor(work: Work) -> Any:
-    """Submitit's executor for jobs of the asked kind.
+def _executor(options: Settings, folder: Path, *, threads: int, workers: int | None) -> Any:
+    """Submitit's executor for jobs of the asked kind; it writes nothing before the first job.
 
     Raises:
-        ConfigError: if SLURM is not here, or a parameter is unknown.
+        ConfigError: if submitit or SLURM is not here, or a parameter is unknown.
     """
-    options = work.options
     assert isinstance(options, SlurmOptions)
-    # A folder of its own: submitit unpickles results, and those of before may be a stranger's.
-    make = _slurm_executor if options.executor == "slurm" else _local_executor
     try:
-        return make(work, options, work.folder / "jobs" / secrets.token_hex(4))
+        import submitit  # noqa: F401
+    except ImportError:
+        raise missing_engine("slurm", "submitit") from None
+    is_slurm = options.executor == "slurm"
+    if is_slurm and shutil.which("srun") is None:
+        raise ConfigError(
+            "engine slurm: this machine has no command srun, so it belongs to no SLURM cluster; "
+            "start the study on a login node, or give --engine local"
+        )
+    # A folder of its own: submitit unpickles results, and those of before may be a stranger's.
+    jobs = folder / "jobs" / secrets.token_hex(4)
+    try:
+        if is_slurm:
+            return _slurm_executor(options, jobs, threads=threads, workers=workers)
+        return _local_executor(options, jobs)
     except (RuntimeError, ValueError, NameError, AssertionError) as error:
         raise ConfigError(f"engine slurm: {reason_of(error)}") from None
 
 
-def _slurm_executor(work: Work, options: SlurmOptions, folder: Path) -> Any:
+def _slurm_executor(
+    options: SlurmOptions, folder: Path, *, threads: int, workers: int | None
+) -> Any:
     import submitit
 
     executor = submitit.AutoExecutor(
@@ -124,19 +147,19 @@ def _slurm_executor(work: Work, options: SlurmOptions, folder: Path) -> Any:
     parameters = {
         "name": "sparring",
         "timeout_min": math.ceil(options.minutes),
-        "cpus_per_task": options.cpus or work.threads,
+        "cpus_per_task": options.cpus or threads,
         "gpus_per_node": options.gpus,
         "mem_gb": options.memory_gb,
         "slurm_partition": options.partition or None,
         "slurm_signal_delay_s": options.signal_seconds,
-        "slurm_array_parallelism": work.workers,
+        "slurm_array_parallelism": workers,
         "slurm_additional_parameters": {"requeue": True},
     }
     executor.update_parameters(**(parameters | options.further))
     return executor
 
 
-def _local_executor(work: Work, options: SlurmOptions, folder: Path) -> Any:
+def _local_executor(options: SlurmOptions, folder: Path) -> Any:
     import submitit
 
     executor = submitit.LocalExecutor(folder, max_num_timeout=options.requeues)

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from sparring.evaluation.catalogue import short_title_of
 from sparring.studies.attempts import KILLED, STOPPED, AttemptLog, Failure
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.records import RunName, RunRecord
 from sparring.training.listener import Listener
+from sparring.training.opponent_pretraining import lasting
 
 
 class Tries:
@@ -47,7 +49,8 @@ class Tries:
         if isinstance(answer, Failure):
             return self._is_tried_again(order, answer)
         self._records[order.name] = answer
-        self._tell(f"{order.name}: finished")
+        number = f"{len(self._records):,} of {len(self._orders):,}"
+        self._tell(f"{order.name}: {_result(order, answer)} ({number})")
         return False
 
     def loses(self, order: RunOrder, reason: str = KILLED) -> bool:
@@ -96,3 +99,15 @@ class Tries:
         if self._listener is not None:
             self._listener.report(line)
             self._listener.count("runs", len(self._records), len(self._orders))
+
+
+def _result(order: RunOrder, record: RunRecord) -> str:
+    """Score of a finished run on the first test set by the first protocol, in points, and how long
+    all its attempts took."""
+    protocol = order.protocols[0]
+    test = order.tests[0].name if order.tests else ""
+    score = record.scores.get(test, {}).get(protocol)
+    parts = [] if score is None else [f"{short_title_of(protocol)} {100 * score:.1f}"]
+    if seconds := sum(one.seconds for one in record.attempts):
+        parts.append(lasting(seconds) if seconds >= 120 else f"{seconds:.0f} s")
+    return ", ".join(["finished", *parts])

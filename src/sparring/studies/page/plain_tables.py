@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from sparring.studies.findings import Analysis, Estimate, Finding, Interval
 from sparring.studies.page.arm_numbers import ArmScore, arm_cost, arm_score, start_score
+from sparring.studies.page.arm_table import start_title
 from sparring.studies.page.wording import (
     NOTHING,
     conclusion_text,
@@ -13,6 +14,7 @@ from sparring.studies.page.wording import (
     measure_text,
     p_text,
     points,
+    protocol_text,
     runs_text,
     signed,
 )
@@ -147,22 +149,26 @@ def contrasts_in_short(analysis: Analysis) -> Table:
 def _short_arms(results: Results, measures: list[Measure]) -> Table:
     study = results.study
     runs = runs_text(measures[0], study)
+    starts = [start_score(results, one) for one in measures]
     start = [
-        "start of every run",
-        *(_short(start_score(results, one)) for one in measures),
+        start_title(results),
+        str(len(starts[0].scores)),
+        *map(_short, starts),
         NOTHING,
     ]
     rows = [start]
     for arm in study.arms:
         scores = [arm_score(results, arm.name, one) for one in measures]
-        rows.append([arm.name, *map(_short, scores), signed(scores[0].gain)])
+        number = str(len(scores[0].scores))
+        rows.append([arm.name, number, *map(_short, scores), signed(scores[0].gain)])
     return Table(
         caption=f"Scores in percent, mean {PLUS_MINUS} standard deviation over "
-        f"{len(study.seeds)} seeds{f'; {runs}' if runs else ''}",
+        f"seeds{f'; {runs}' if runs else ''}",
         columns=(
             "Arm",
-            *(f"{one.protocol}, {one.test}" for one in measures),
-            f"Gain, {measures[0].protocol}",
+            "Runs",
+            *(f"{protocol_text(one.protocol)} on {one.test}" for one in measures),
+            f"Gain, {protocol_text(measures[0].protocol)}",
         ),
         rows=tuple(map(tuple, rows)),
     )
