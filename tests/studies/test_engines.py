@@ -34,7 +34,7 @@ from sparring.studies.attempts import AttemptLog, attempted
 from sparring.studies.engines import run_orders
 from sparring.studies.engines.engine import Work
 from sparring.studies.engines.local import Worker, variables_of
-from sparring.studies.engines.tries import Tries
+from sparring.studies.engines.tries import MOST_SPARED, Tries
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import Attempt, RunRecord
@@ -524,3 +524,15 @@ def test_an_unknown_parameter_of_submitit_is_told_in_one_line(
             engine="slurm",
             options={"further": {"slurm_partitoin": "x"}},
         )
+
+
+def test_a_process_that_dies_before_its_run_began_costs_the_run_no_try(tmp_path: Path) -> None:
+    order = toy_order(tmp_path)
+    tries = Tries([order], retries=0, listener=None)
+    for _ in range(MOST_SPARED):
+        assert tries.loses(order, spares_unbegun=True)
+    assert not tries.loses(order, spares_unbegun=True)
+    begun_run = toy_order(tmp_path, 1)
+    others = Tries([begun_run], retries=0, listener=None)
+    AttemptLog(begun_run).begin()
+    assert not others.loses(begun_run, spares_unbegun=True)

@@ -142,3 +142,14 @@ def test_a_run_that_was_taken_over_says_where_it_was_made(order: RunOrder, other
     other.rename(other.parent.parent / "gone")
     (record,) = reuse([third]).taken
     assert record.taken_from == str(other)
+
+
+def test_an_equal_run_of_the_study_itself_is_taken_under_another_name(order: RunOrder) -> None:
+    StudyFolder(order.study).write_record(toy_record(order))
+    equal = replace(order, name=replace(order.name, budget="time"))
+    found = reuse([equal])
+    assert found.left == ()
+    (record,) = found.taken
+    assert record.name == equal.name
+    assert record.taken_from == f"this study ({order.name})"
+    assert len(StudyFolder(order.study).read_records()) == 2

@@ -101,16 +101,23 @@ def _play(
         found = reuse(left, others=prepared.reuse)
         if found.taken and listener is not None:
             where = sorted({record.taken_from for record in found.taken})
-            listener.report(f"{len(found.taken):,} finished runs are taken from {', '.join(where)}")
+            num = len(found.taken)
+            runs = f"{num:,} finished run{'s are' if num > 1 else ' is'}"
+            listener.report(f"{runs} taken from {', '.join(where)}")
         if found.left:
             parts.run(
-                found.left,
+                _one_of_each(found.left),
                 call=parts.call,
                 engine=engine.name,
                 workers=engine.workers,
                 options=engine.options,
                 listener=listener,
             )
+
+
+def _one_of_each(orders: Sequence[RunOrder]) -> list[RunOrder]:
+    """The first order of each key: the others are equal runs, and are taken from it afterwards."""
+    return list({order.key: order for order in reversed(orders)}.values())[::-1]
 
 
 def _counted(

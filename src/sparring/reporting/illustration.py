@@ -14,11 +14,18 @@ from sparring.methods.method import Context, Method, Pictures
 from sparring.models.encoder import Encoder
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
-from sparring.reporting.gallery import NUM_VIEW_ROWS, EncodedImages, Gallery, make_gallery
+from sparring.reporting.gallery import (
+    NUM_VIEW_ROWS,
+    EncodedImages,
+    Gallery,
+    HardestPair,
+    make_gallery,
+)
+from sparring.reporting.hardest_pairs import IMAGES as PAIR_IMAGES
 from sparring.reporting.hardest_pairs import hardest_pairs
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
-from sparring.training.encoders import load_encoders
+from sparring.training.encoders import load_encoder, load_encoders
 from sparring.training.opening import own_images
 from sparring.training.run import load_method
 from sparring.training.run_folder import RunFolder
@@ -62,6 +69,39 @@ def illustrated(
         gallery=_gallery(trained, method, dataset, views, seed=config.seed),
         start_gallery=_gallery(start, None, dataset, views, seed=config.seed),
     )
+
+
+@torch.no_grad()
+def hardest_pairs_of(folder: RunFolder) -> tuple[HardestPair, ...]:
+    """The hardest pairs of a run among a few of its own images; empty if its images, its checkpoint
+    or its negatives are missing.
+
+    Args:
+        folder: of the run.
+    """
+    config = folder.read_config()
+    own = config.data.path
+    if not own or is_command(own) or not folder.checkpoint.exists():
+        return ()
+    method = load_method(folder)
+    negatives = None if method is None else method.negatives(END)
+    if negatives is None:
+        return ()
+    size = config.image_size
+    shown = own_images(config, limit=PAIR_IMAGES)
+    dataset = open_dataset(shown, config.data, image_size=size, is_training=True)
+    encoder = load_encoder(folder)
+    recipes = config.method_settings.views.resolve(size, patch_size=encoder.backbone.patch_size)
+    order = torch.randperm(len(dataset), generator=generator(0, "gallery"))[:PAIR_IMAGES]
+    images, rows = dataset.readable(order)
+    sample = EncodedImages(
+        images=images,
+        features=encoder.features(images.float() / 255),
+        labels=None if dataset.labels is None else torch.from_numpy(dataset.labels[rows]),
+        class_names=dataset.class_names,
+    )
+    views = Views(recipes, image_size=size)
+    return hardest_pairs(negatives, encoder, sample, views, seed=config.seed)
 
 
 @torch.no_grad()

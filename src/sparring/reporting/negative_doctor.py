@@ -78,17 +78,32 @@ def _block(name: str, number: int, run: RunSummary, seen: Sequence[Look]) -> str
     if not seen:
         return title + missing_note(nothing_seen(run.method)) + strength
     found = findings(run.metrics, run.config)
-    figure = _plot(
-        "Hardness of the negatives",
-        HARDNESS_CAPTION,
-        hardness_curves(seen, color=f"run{number % NUM_COLORS}"),
-        description=f"Hardness of the negatives of {name} over epochs",
-    )
+    figure = hardness_plot(name, seen, number=number)
     pairs = () if run.gallery is None else run.gallery.hardest_pairs
     return (
         f'{title}{findings_html(found)}{strength}<div class="plots">{figure}</div>'
         f"{pairs_html(pairs)}"
     )
+
+
+def hardness_plot(name: str, seen: Sequence[Look], *, number: int) -> str:
+    """Figure of the hardness of the negatives over training, beside that of random play.
+
+    Args:
+        name: of the run or arm.
+        seen: looks at negatives, in order.
+        number: of the run or arm, which gives its colour.
+    """
+    return _plot(
+        "Hardness of the negatives",
+        HARDNESS_CAPTION,
+        hardness_curves(seen, color=f"run{number % NUM_COLORS}"),
+        description=f"Hardness of the negatives of {name} over {_unit(seen)}",
+    )
+
+
+def _unit(seen: Sequence[Look]) -> str:
+    return "epochs" if seen and "epoch" in seen[0] else "steps"
 
 
 def nothing_seen(method: str) -> str:

@@ -31,14 +31,15 @@ class Reused:
 
     @property
     def taken(self) -> tuple[RunRecord, ...]:
-        """Runs that come from other studies."""
+        """Runs that come from other studies, or from another place of this one."""
         return tuple(one for one in self.records if one.taken_from)
 
 
 def reuse(
     orders: Sequence[RunOrder], *, others: Iterable[str | Path] = (), beside: bool = True
 ) -> Reused:
-    """Finished runs of these orders; those of other studies are written into this one.
+    """Finished runs of these orders; equal ones of other studies, and those that this study has
+    under another name, are written under the names of the orders.
 
     Damaged records, records of another version of the library, and those whose predictions are gone
     are not taken over: these runs are made again.
@@ -57,7 +58,7 @@ def reuse(
         record = finished_record(order)
         if record is None:
             if known is None:
-                known = _by_key([*map(Path, others), *(neighbours(own) if beside else ())], own)
+                known = _by_key([own, *map(Path, others), *(neighbours(own) if beside else ())])
             record = _taken(order, known.get(order.key, []))
         if record is None:
             left.append(order)
@@ -78,18 +79,22 @@ def neighbours(study: str | Path) -> list[Path]:
     return []
 
 
-def _by_key(folders: Iterable[Path], own: Path) -> dict[str, list[tuple[Path, RunRecord]]]:
-    """Finished runs of other studies by key, with the folder of each."""
+def _by_key(folders: Iterable[Path]) -> dict[str, list[tuple[Path, RunRecord]]]:
+    """Finished runs of studies by key, with the folder of each."""
     found: dict[str, list[tuple[Path, RunRecord]]] = {}
     for folder in dict.fromkeys(path.resolve() for path in folders):
-        if folder == own.resolve():
-            continue
         for path in sorted(StudyFolder(folder).records.glob("*.json")):
             with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged
                 record = RunRecord.decoded(read_bytes(path))
                 if record.status == "finished" and _is_of_this_version(record):
                     found.setdefault(record.key, []).append((folder, record))
     return found
+
+
+def _origin(folder: Path, record: RunRecord, study: StudyFolder) -> str:
+    """Where a record comes from, in words: another study, or another run of this one."""
+    is_own = folder == study.path.resolve()
+    return f"this study ({record.name})" if is_own else str(folder)
 
 
 def _taken(order: RunOrder, candidates: Iterable[tuple[Path, RunRecord]]) -> RunRecord | None:
@@ -104,7 +109,7 @@ def _taken(order: RunOrder, candidates: Iterable[tuple[Path, RunRecord]]) -> Run
                 name=order.name,
                 predictions=_copied_predictions(record, folder, study, order),
                 folder="",
-                taken_from=record.taken_from or str(folder),
+                taken_from=record.taken_from or _origin(folder, record, study),
             )
             study.write_record(taken)
             return taken

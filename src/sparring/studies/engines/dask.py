@@ -84,7 +84,8 @@ def _is_tried_again(work: Work, order: RunOrder, future: Any) -> bool:
         return work.tries.takes(order, future.result())
     error = future.exception() if future.status == "error" else None
     if error is None or isinstance(error, _distributed().KilledWorker):
-        return work.tries.loses(order, KILLED)
+        # dask counts a death against every run that was given to the worker, begun or not.
+        return work.tries.loses(order, KILLED, spares_unbegun=True)
     return work.tries.loses(order, reason_of(error))
 
 

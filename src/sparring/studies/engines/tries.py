@@ -10,6 +10,9 @@ from sparring.studies.records import RunName, RunRecord
 from sparring.training.listener import Listener
 from sparring.training.opponent_pretraining import lasting
 
+MOST_SPARED = 10
+"""Deaths of a process before its run began that cost the run no try."""
+
 
 class Tries:
     """Answers of the runs of one command.
@@ -26,6 +29,7 @@ class Tries:
         self._orders, self._retries, self._listener = tuple(orders), retries, listener
         self._records: dict[RunName, RunRecord] = {}
         self._failures = dict.fromkeys((one.name for one in orders), 0)
+        self._spared = dict.fromkeys(self._failures, 0)
         self._before: Mapping[RunName, int] = {
             one.name: len(AttemptLog(one).read()) for one in orders
         }
@@ -53,21 +57,32 @@ class Tries:
         self._tell(f"{order.name}: {_result(order, answer)} ({number})")
         return False
 
-    def loses(self, order: RunOrder, reason: str = KILLED) -> bool:
+    def loses(self, order: RunOrder, reason: str = KILLED, *, spares_unbegun: bool = False) -> bool:
         """Whether a run has to be tried again whose process ended without an answer.
 
         Args:
             order: of the run.
             reason: what is known about it.
+            spares_unbegun: whether a try that had not begun costs none, since the process may have
+                died of another run.
         """
+        if spares_unbegun and self._spared[order.name] < MOST_SPARED:
+            AttemptLog(order).close_open(reason)
+            if self._num_logged(order) <= self._failures[order.name]:
+                self._spared[order.name] += 1
+                return True
         return self._is_tried_again(order, Failure(reason=reason))
+
+    def _num_logged(self, order: RunOrder) -> int:
+        """Tries of this command that began, those that were asked to stop left out."""
+        made = AttemptLog(order).read()[self._before[order.name] :]
+        return sum(one.outcome != STOPPED for one in made)
 
     def _is_tried_again(self, order: RunOrder, failure: Failure) -> bool:
         log = AttemptLog(order)
         log.close_open(failure.reason)
         self._failures[order.name] += 1
-        made = log.read()[self._before[order.name] :]
-        logged = sum(one.outcome != STOPPED for one in made)
+        logged = self._num_logged(order)
         if logged < self._failures[order.name]:
             log.add(failure.reason)
         num_tries = max(self._failures[order.name], logged)

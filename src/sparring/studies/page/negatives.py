@@ -15,6 +15,8 @@ from sparring.reporting import negative_doctor, sections
 from sparring.reporting.negative_findings import NegativeFinding, findings, looks
 from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import NARROW, Column, figure, table
+from sparring.studies.page.image_strengths import image_strengths
+from sparring.studies.page.negative_pictures import pictures, shown_arms
 from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.records import RunRecord
@@ -64,15 +66,15 @@ def section(view: PageView) -> str:
     """The negatives of all arms: figures with bands over seeds, numbers late in training, and
     findings for each arm; empty if no arm has negatives or an opponent in image space."""
     arms = arm_looks(view)
-    strengths = _strengths(view)
+    strengths = image_strengths(view)
     if not any(arm.runs for arm in arms):
         is_asked = any(_declares(view, arm) for arm in arms)
         content = strengths + (_missing(view, arms) if strengths or is_asked else "")
         return sections.section(negative_doctor.TITLE, content, lead=LEAD) if content else ""
     content = (
         f'{_legend(arms)}<div class="plots two">{_figures(arms)}</div>{_table(arms)}'
-        f"{_beside_twins(view, arms)}{_findings(arms)}{_more(view, arms)}{_missing(view, arms)}"
-        f"{strengths}"
+        f"{_beside_twins(view, arms)}{_findings(view, arms)}{_more(view, arms)}"
+        f"{_missing(view, arms)}{strengths}"
     )
     title = negative_doctor.TITLE
     return sections.section(title, f'<div class="doctor">{content}</div>', lead=LEAD)
@@ -284,24 +286,31 @@ def _beside_twins(view: PageView, arms: Sequence[ArmLooks]) -> str:
     return f'<ul class="remarks">{items}</ul>' if items else ""
 
 
-def _findings(arms: Sequence[ArmLooks]) -> str:
-    """Findings of each arm, a game before its twins as in the plan."""
+def _findings(view: PageView, arms: Sequence[ArmLooks]) -> str:
+    """Findings of each arm, a game before its twins as in the plan; pictures of those of the main
+    question."""
     note = f'<p class="note">{escape(negative_doctor.FINDINGS_NOTE)}</p>'
+    shown = shown_arms(view)
     return note + "".join(
         f"<h3>{sections.swatch(arm.number, arm.name)} <small>{escape(arm.role)}</small></h3>"
         f"{negative_doctor.findings_html(arm.found)}"
+        f"{_pictures(view, arm) if arm.name in shown else ''}"
         for arm in arms
         if arm.runs
     )
 
 
+def _pictures(view: PageView, arm: ArmLooks) -> str:
+    return pictures(view, arm.name, _mean_looks(list(arm.runs.values())), number=arm.number)
+
+
 def _more(view: PageView, arms: Sequence[ArmLooks]) -> str:
-    """Where the whole distribution and the hardest pairs are: the report of runs still there."""
+    """The command that shows the same of single runs, for run folders that are still there."""
     primary = view.results.primary
     first = [view.results.of_arm(one.name, primary)[0].folder for one in arms if one.runs]
     paths = [view.folder.path / folder for folder in first if folder]
     there = " ".join(shlex.quote(str(path)) for path in paths if path.is_dir())
-    words = "The whole distribution of hardness, and the hardest pairs as images, of single runs:"
+    words = "The same of single runs:"
     shown = f'<p class="note">{words}</p><pre>sparring report {escape(there)}</pre>'
     return shown if there else ""
 
@@ -321,31 +330,3 @@ def _missing(view: PageView, arms: Sequence[ArmLooks]) -> str:
     return "".join(
         sections.missing_note(f"{', '.join(names)}: {why}") for why, names in said.items()
     )
-
-
-def _strengths(view: PageView) -> str:
-    """Strength of opponents in image space: the game's number beside its twin's, by arms."""
-    blocks = []
-    for number, arm in enumerate(view.study.arms):
-        records = view.results.of_arm(arm.name, view.results.primary)
-        for strength in negative_doctor.strengths_of(arm.method, arm.opponent):
-            made, beside = (_last(records, name) for name in (strength.metric, strength.beside))
-            if made is None:
-                continue
-            against = "" if beside is None else f" beside {beside:.3f}"
-            text = f"{strength.metric} {made:.3f}{against}: {strength.meaning}."
-            blocks.append(f"<li>{sections.swatch(number, arm.name)} {escape(text)}</li>")
-    if not blocks:
-        return ""
-    return f'<h3>Opponents in image space</h3><ul class="remarks">{"".join(blocks)}</ul>'
-
-
-def _last(records: Sequence[RunRecord], name: str) -> float | None:
-    """Mean over runs of a metric's last value; None if no run has it."""
-    values = [
-        value
-        for record in records
-        if (value := next((r[name] for r in reversed(record.opponent) if name in r), None))
-        is not None
-    ]
-    return sum(values) / len(values) if values else None
