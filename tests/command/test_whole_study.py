@@ -1,7 +1,6 @@
 """A study of real, tiny runs from its plan to its page."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,7 @@ import sparring
 from sparring.studies.plan import Study
 from tiny import Command
 
-PARTS = (
-    "sparring.studies.arms",
-    "sparring.studies.ordering",
-    "sparring.studies.analysis",
-    "sparring.studies.page.page",
-    "sparring.api.study_runs",
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in PARTS), reason="a part of the studies is missing"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 def tiny_study(photos: Path) -> Study:
@@ -66,6 +53,8 @@ def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_ru
     (finding,) = done.findings
     assert finding.pairs.seeds == (0, 1)
     assert all(path.stat().st_size > 0 for path in done.files)
+    whole = (folder / "study.html").read_text()
+    assert whole.count('class="hardpairs"') == 2, "the pairs of the game and of its twin"
     again = command("compare", folder)
     assert again.code == 0, again.err
     assert "4 of 4 runs are finished" in again.err
@@ -75,3 +64,4 @@ def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_ru
     page = tmp_path / "page.html"
     assert command("report", folder, "--out", page).code == 0
     assert "adco/queue" in page.read_text()
+    assert 'class="hardpairs"' not in page.read_text()

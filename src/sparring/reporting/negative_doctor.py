@@ -98,12 +98,14 @@ def hardness_plot(name: str, seen: Sequence[Look], *, number: int) -> str:
         "Hardness of the negatives",
         HARDNESS_CAPTION,
         hardness_curves(seen, color=f"run{number % NUM_COLORS}"),
-        description=f"Hardness of the negatives of {name} over {_unit(seen)}",
+        description=f"Hardness of the negatives of {name} over {_unit(seen)}s",
+        unit=_unit(seen),
     )
 
 
 def _unit(seen: Sequence[Look]) -> str:
-    return "epochs" if seen and "epoch" in seen[0] else "steps"
+    """Unit of `place`."""
+    return "epoch" if seen and "epoch" in seen[0] else "step"
 
 
 def nothing_seen(method: str) -> str:
@@ -232,12 +234,14 @@ def _shares(runs: Sequence[RunSummary], seen: Sequence[Sequence[Look]]) -> str:
     return f'<div class="plots">{figures}</div>' if figures else ""
 
 
-def _plot(title: str, caption: str, curves: Sequence[Curve], *, description: str) -> str:
+def _plot(
+    title: str, caption: str, curves: Sequence[Curve], *, description: str, unit: str = "epoch"
+) -> str:
     if not curves:
         return ""
     return (
         f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>"
-        f"{band_figure(curves, description=description)}</figure>"
+        f"{band_figure(curves, description=description, x_label=unit)}</figure>"
     )
 
 
