@@ -8,7 +8,6 @@ from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunOrder
 from sparring.studies.records import RunName, RunRecord
 from sparring.training.listener import Listener
-from sparring.training.opponent_pretraining import lasting
 
 MOST_SPARED = 10
 """Deaths of a process before its run began that cost the run no try."""
@@ -119,6 +118,9 @@ class Tries:
 def _result(order: RunOrder, record: RunRecord) -> str:
     """Score of a finished run on the first test set by the first protocol, in points, and how long
     all its attempts took."""
+    # It imports torch, which the engines need not, and the runs have by then.
+    from sparring.training.opponent_pretraining import lasting
+
     protocol = order.protocols[0]
     test = order.tests[0].name if order.tests else ""
     score = record.scores.get(test, {}).get(protocol)
