@@ -54,7 +54,7 @@ class Size:
 class _NoLook:
     """Stands for the monitor, which looks at the images once in minutes."""
 
-    def look(self, encoder: object, device: object) -> tuple[dict[str, float], None]:
+    def look(self, encoder: object, device: object, asked: object) -> tuple[dict[str, float], None]:
         """Nothing."""
         return {}, None
 
