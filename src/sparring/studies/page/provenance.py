@@ -59,7 +59,9 @@ def _notes(records: Sequence[RunRecord]) -> str:
     for one in records:
         if one.note:
             said.setdefault(one.note, []).append(str(one.name))
-    return "".join(mark(f"{listed(names)}: {note}") for note, names in said.items())
+    return "".join(
+        f'<p class="note">{escape(f"{listed(names)}: {note}")}</p>' for note, names in said.items()
+    )
 
 
 def _tuning(view: PageView) -> str:
