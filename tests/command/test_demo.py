@@ -18,7 +18,14 @@ from sparring.optim.schedule import Position
 from tiny import Command, contents
 
 TINY = DemoSize(
-    num_train=64, num_test=40, pairs=2, epochs=1, batch_size=16, width=0.0625, workers=1
+    num_train=64,
+    first_test=10,
+    num_test=40,
+    pairs=2,
+    epochs=1,
+    batch_size=16,
+    width=0.0625,
+    workers=1,
 )
 
 
@@ -74,6 +81,19 @@ def test_images_are_padded_and_keep_their_labels(files: Path) -> None:
     assert labels.tolist() == [number % 10 for number in range(30)]
     assert images[:, :2].max() == 0
     assert images[9, 2:30, 2:30].min() >= 180
+
+
+def test_images_of_a_part_begin_where_they_are_asked_to(files: Path) -> None:
+    images, labels = read_part(files, "test", 20, first=10)
+    whole, all_labels = read_part(files, "test", 50)
+    assert (images == whole[10:30]).all()
+    assert (labels == all_labels[10:30]).all()
+
+
+def test_demo_is_scored_on_no_image_that_its_settings_were_chosen_by() -> None:
+    seen_in_tuning = 5_000  # the first test images, as the plan says
+    assert DemoSize().first_test >= seen_in_tuning
+    assert DemoSize().first_test + DemoSize().num_test <= 10_000
 
 
 def test_class_folders_hold_every_image_in_its_class(files: Path, tmp_path: Path) -> None:

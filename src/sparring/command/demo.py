@@ -14,13 +14,11 @@ from sparring.training.listener import Listener
 
 RESULTS = ("study", "report*", "mocov2", "adco")
 """Patterns of what a later demo moves aside, results of earlier versions included."""
-TUNED_ON = "Fashion-MNIST's training images 10,000 to 14,999"
-"""Images by which the settings of both arms were chosen; no run of the demo trains on them or is
-scored on them."""
-TRIALS = {"adco": 5, "adco/queue": 10}
-"""Settings that were tried for each arm, one or two seeds each: rates of 0.06, 0.03 and 0.015, two
-widths, crops of at least 8, 20 and 50 % of the area, temperatures of 0.2 and 0.5. Smaller crops
-teach little here, since the images are centred."""
+TUNED_ON = "Fashion-MNIST: training images from 10,000 on, the first 5,000 test images"
+"""Images by which the settings of both arms were chosen (docs/log/demo-settings.md); no run of the
+demo trains on them or is scored on them."""
+TRIALS = {"adco": 6, "adco/queue": 16}
+"""Settings that were tried for each arm, one or two seeds each."""
 MARKER = ".sparring-demo"
 """File that marks a folder as made by a demo."""
 
@@ -31,7 +29,8 @@ class DemoSize:
 
     Attributes:
         num_train: training images, the first of the training part.
-        num_test: test images, the first of the test part.
+        first_test: number of the first test image; those before it have been seen in tuning.
+        num_test: test images.
         pairs: seeds that each arm is trained with.
         epochs: passes over the training images.
         batch_size: images per step.
@@ -40,6 +39,7 @@ class DemoSize:
     """
 
     num_train: int = 5_000
+    first_test: int = 5_000
     num_test: int = 5_000
     pairs: int = 3
     epochs: int = 3
@@ -148,12 +148,13 @@ def _move_earlier_results(out: Path, display: Listener) -> None:
 
 def _images(out: Path, files: Path, display: Listener, size: DemoSize) -> dict[str, Path]:
     """Folders of training and test images, written on first use."""
-    counts = {"train": size.num_train, "test": size.num_test}
-    folders = {part: out / "images" / f"{part}-{count}" for part, count in counts.items()}
-    for part, folder in folders.items():
-        if not folder.exists():
-            display.report(
-                f"writing Fashion-MNIST's first {counts[part]:,} {part} images to {folder}"
-            )
-            write_class_folders(*read_part(files, part, counts[part]), folder)
+    parts = {"train": (0, size.num_train), "test": (size.first_test, size.num_test)}
+    folders = {}
+    for part, (first, count) in parts.items():
+        which = f"{first:,} to {first + count - 1:,}"
+        folders[part] = out / "images" / f"{part}-{first}-to-{first + count - 1}"
+        if not folders[part].exists():
+            display.report(f"writing Fashion-MNIST's {part} images {which} to {folders[part]}")
+            images = read_part(files, part, count, first=first)
+            write_class_folders(*images, folders[part])
     return folders

@@ -118,11 +118,17 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def read_part(
-    folder: Path, part: str, num_images: int
+    folder: Path, part: str, num_images: int, *, first: int = 0
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """First images of a part, (images, 32, 32), and their labels.
+    """Some images of a part, (images, 32, 32), and their labels.
 
     The files are in random order.
+
+    Args:
+        folder: of the files.
+        part: `train` or `test`.
+        num_images: number of images.
+        first: number of the first one.
 
     Raises:
         DataError: if a file is damaged.
@@ -134,7 +140,8 @@ def read_part(
             "demo again"
         )
     border = (PADDING, PADDING)
-    return np.pad(images[:num_images], ((0, 0), border, border)), labels[:num_images]
+    chosen = slice(first, first + num_images)
+    return np.pad(images[chosen], ((0, 0), border, border)), labels[chosen]
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
