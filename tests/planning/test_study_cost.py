@@ -15,7 +15,6 @@ from sparring.planning.study_cost import (
     ArmCost,
     Workers,
     from_records,
-    names_of,
     read_arm_costs,
     study_cost,
     write_arm_costs,
@@ -23,6 +22,7 @@ from sparring.planning.study_cost import (
 from sparring.planning.study_cost_text import cost_lines, what_is_left
 from sparring.studies.orders import RunOrder
 from sparring.studies.plan import Study
+from sparring.studies.records import planned_runs
 
 MIB = 2**20
 GIB = 2**30
@@ -73,11 +73,11 @@ def test_runs_are_divided_over_the_workers_and_never_below_the_longest_one() -> 
 
 def test_finished_runs_are_left_out() -> None:
     study = made_study(seeds=5)
-    cost = study_cost(study, arms_of(study), finished=names_of(study, [0, 1]))
+    cost = study_cost(study, arms_of(study), finished=planned_runs(study, [0, 1]))
     assert (cost.runs, cost.finished) == (9, 6)
     assert cost.seconds == 900
     assert what_is_left(cost) == "6 of 15 runs are finished; 9 runs left: about 15 minutes"
-    over = study_cost(study, arms_of(study), finished=names_of(study, range(5)))
+    over = study_cost(study, arms_of(study), finished=planned_runs(study, range(5)))
     assert (over.runs, over.seconds, over.disk_bytes) == (0, 0, 0)
 
 
@@ -224,7 +224,7 @@ def orders_for(study: Study) -> Mapping[str, RunOrder]:
                 "resume_if_exists": True,
             },
         )
-        for name in names_of(study, study.seeds)
+        for name in planned_runs(study)
     ]
     return one_order_of_each(found)
 

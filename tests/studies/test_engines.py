@@ -38,26 +38,10 @@ from sparring.studies.engines.tries import MOST_SPARED, Tries
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
 from sparring.studies.records import Attempt, RunRecord
+from told import Told
 
 HERE = Path(__file__).parent
 Run = Callable[..., list[RunRecord]]
-
-
-class Heard:
-    """Listener that keeps the lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.counts: list[tuple[str, int, int]] = []
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
-
-    def count(self, what: str, done: int, total: int) -> None:
-        self.counts.append((what, done, total))
-
-    def observe(self, *_: object) -> None:
-        raise AssertionError
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +89,7 @@ def test_every_run_has_a_record_in_the_order_asked_for(engine: str, tmp_path: Pa
 
 
 def test_a_run_that_fails_is_tried_again_and_says_so(engine: str, tmp_path: Path) -> None:
-    heard = Heard()
+    heard = Told()
     first, second = run(
         [toy_order(tmp_path, number) for number in (0, 1)], engine, call=fails_once, listener=heard
     )
@@ -117,7 +101,7 @@ def test_a_run_that_fails_is_tried_again_and_says_so(engine: str, tmp_path: Path
 
 
 def test_a_finished_run_tells_its_score_its_time_and_how_many_are_done(tmp_path: Path) -> None:
-    orders, heard = [toy_order(tmp_path, number) for number in (0, 1)], Heard()
+    orders, heard = [toy_order(tmp_path, number) for number in (0, 1)], Told()
     tries = Tries(orders, retries=0, listener=heard)
     tried = Attempt(started="", host="", seconds=41.6, outcome="finished")
     tries.takes(orders[1], replace(toy_record(orders[1]), attempts=(tried,)))

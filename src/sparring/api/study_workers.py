@@ -1,12 +1,12 @@
 """What makes the runs of a study, and how many of them at the same time."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
 
+from sparring.data.cores import num_cores
 from sparring.errors import ConfigError, unknown_name
 from sparring.planning.study_cost import Workers
 from sparring.studies.engines.engine import OPTIONS, require_engine
@@ -78,9 +78,3 @@ class Engine:
             num_cores=cores,
             num_gpus=gpus,
         )
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

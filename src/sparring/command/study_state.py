@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeAlias
 
 from sparring.config import Tree, read_toml
 from sparring.errors import ConfigError
-from sparring.planning.study_cost import from_records, names_of, read_arm_costs, run_seconds
+from sparring.planning.study_cost import from_records, read_arm_costs, run_seconds
 from sparring.studies import history
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
-from sparring.studies.records import RunName, RunRecord
+from sparring.studies.records import RunName, RunRecord, planned_runs
 from sparring.studies.results import Results
 from sparring.studies.study_lock import is_held, is_locked
 
@@ -101,7 +101,7 @@ def study_state(study: Study, folder: StudyFolder, *, now: float | None = None) 
     """
     now = time.time() if now is None else now
     results = Results(study=study, records=history.current(folder, folder.read_records()))
-    runs = tuple(_run_state(results, folder, name, now) for name in names_of(study, study.seeds))
+    runs = tuple(_run_state(results, folder, name, now) for name in planned_runs(study))
     return StudyState(
         study=study,
         runs=runs,

@@ -1,13 +1,16 @@
-"""Cores that decoding may use."""
+"""Cores that this process may use, and those of them for decoding."""
 
 import os
 
 MAX_WORKERS = 8
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
 def free_cores() -> int:
     """Cores that this process may use for decoding, at most `MAX_WORKERS`."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, min(MAX_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, min(MAX_WORKERS, num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

@@ -12,7 +12,7 @@ from sparring.files import write_atomically
 from sparring.regular_files import read_bytes
 from sparring.studies.equal_time import reference_arm
 from sparring.studies.plan import Study
-from sparring.studies.records import RunName, RunRecord
+from sparring.studies.records import RunName, RunRecord, planned_runs
 from sparring.studies.typed_json import from_json
 from sparring.training.memory_model import MARGIN
 
@@ -172,17 +172,6 @@ def run_seconds(study: Study, arms: Mapping[str, ArmCost], name: RunName) -> flo
     return name.share * timed.training_seconds + own.scoring_seconds
 
 
-def names_of(study: Study, seeds: Sequence[int]) -> list[RunName]:
-    """Places of all runs with these seeds."""
-    return [
-        RunName(arm=arm.name, seed=seed, share=share, budget=budget)
-        for seed in seeds
-        for budget in study.budgets
-        for share in study.shares
-        for arm in study.arms
-    ]
-
-
 def fitting_workers(arms: Sequence[ArmCost], workers: Workers) -> int | None:
     """Number of runs that fit into the free memory at the same time; decoded images count once.
 
@@ -257,7 +246,8 @@ def _names_by_look(study: Study) -> list[list[RunName]]:
     ends = sorted({look for look in study.looks if look < len(study.seeds)} | {len(study.seeds)})
     starts = [0, *ends[:-1]]
     return [
-        names_of(study, study.seeds[first:last]) for first, last in zip(starts, ends, strict=True)
+        planned_runs(study, study.seeds[first:last])
+        for first, last in zip(starts, ends, strict=True)
     ]
 
 

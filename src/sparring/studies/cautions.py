@@ -6,7 +6,7 @@ from sparring.reporting.sentences import listed
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
 from sparring.studies.plan_changes import Change
-from sparring.studies.plan_checks import incomplete
+from sparring.studies.plan_gaps import incomplete, tuning
 from sparring.studies.progress import Progress
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
@@ -41,7 +41,8 @@ def cautions(
                 *_unfinished(results, progress),
                 *_unpaired(results, findings),
                 *_pairing(findings),
-                *_tuning(results.study),
+                *tuning(results.study),
+                *_seen_tests(results.study),
                 *_budgets(results),
                 *_machines(results),
                 *_origins(results, ignored),
@@ -170,20 +171,8 @@ def _pairing(findings: Sequence[Finding]) -> Iterable[str]:
             yield f"{finding.contrast.name}: {bought.sentence}"
 
 
-def _tuning(study: Study) -> Iterable[str]:
-    most = max(study.arms, key=lambda arm: arm.tuning.trials)
-    fewer = [arm for arm in study.arms if arm.tuning.trials < most.tuning.trials]
-    if fewer:
-        by_trials: dict[int, list[str]] = {}
-        for arm in fewer:
-            by_trials.setdefault(arm.tuning.trials, []).append(arm.name)
-        others = "; ".join(
-            f"{listed(names)} with {trials or 'none known'}" for trials, names in by_trials.items()
-        )
-        yield (
-            f"Arms were tuned unequally: {most.name} with {counted(most.tuning.trials, 'trial')}, "
-            f"{others}. Part of a difference may be the tuning's."
-        )
+def _seen_tests(study: Study) -> Iterable[str]:
+    """Test sets on which arms were tuned, as far as their names tell."""
     for test in study.tests:
         seen = [
             arm.name

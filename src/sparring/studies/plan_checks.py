@@ -16,6 +16,7 @@ from sparring.studies.contrast_checks import further_differences, unequal_budget
 from sparring.studies.folder import StudyFolder
 from sparring.studies.pairing import fixed_for_all_seeds
 from sparring.studies.plan import Allowed, Study
+from sparring.studies.plan_gaps import incomplete, tuning
 from sparring.studies.records import RunName
 from sparring.studies.set_checks import seen_in_training, seen_in_tuning, unlabelled
 from sparring.training.settings import RunConfig
@@ -56,7 +57,7 @@ def cautions(study: Study) -> list[str]:
         ConfigError: for arms that cannot be configured.
         DataError: for images that cannot be opened.
     """
-    found = [*hidden_cautions(study), *incomplete(study), *_few_pairs(study), *_tuning(study)]
+    found = [*hidden_cautions(study), *incomplete(study), *_few_pairs(study), *tuning(study)]
     return list(dict.fromkeys(found))
 
 
@@ -252,23 +253,6 @@ _OWN_FIELDS = {
 _MEANT = 'if it is meant, write allowed = ["{}"] into the plan'
 
 
-def incomplete(study: Study) -> Iterator[str]:
-    """Games that lack one of the two arms that they would be compared with, a sentence each."""
-    for arm in study.arms:
-        if arm.role != "game":
-            continue
-        if not any(other.twin_of == arm.name for other in study.arms):
-            yield (
-                f"{arm.name} has no disarmed twin in this study, so what its opponent itself adds "
-                "is not shown."
-            )
-        if not arm.control:
-            yield (
-                f"{arm.name} has no control in this study, so whether it beats training without "
-                "an opponent is not shown."
-            )
-
-
 def _few_pairs(study: Study) -> Iterator[str]:
     """Tests and intervals for which there will be too few pairs."""
     pairs, family = len(study.seeds), max(1, len(study.planned_contrasts()))
@@ -285,25 +269,6 @@ def _few_pairs(study: Study) -> Iterator[str]:
         )
     if pairs < BOOTSTRAP_PAIRS:
         yield f"{pairs} pairs: no bootstrap intervals, which need {BOOTSTRAP_PAIRS}."
-
-
-def _tuning(study: Study) -> Iterator[str]:
-    """Arms of a contrast that were tuned unequally, or on images that nobody named."""
-    for contrast in study.planned_contrasts():
-        first, second = (study.arm(name) for name in (contrast.first, contrast.second))
-        trials = first.tuning.trials, second.tuning.trials
-        if trials[0] != trials[1]:
-            more, less = (first, second) if trials[0] > trials[1] else (second, first)
-            yield (
-                f"{more.name} was tuned more than {less.name} ({more.tuning.trials} trials and "
-                f"{less.tuning.trials}): part of their difference may be the tuning."
-            )
-    for arm in study.arms:
-        if arm.tuning.trials and not arm.tuning.images:
-            yield (
-                f"{arm.name}: the plan does not say on which images its {arm.tuning.trials} trials "
-                "were scored, so whether they were test images is not known."
-            )
 
 
 def _fixed(plan: _Plan) -> Iterator[str]:

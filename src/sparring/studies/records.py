@@ -6,12 +6,12 @@ galleries and for nothing else.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Self, TypeAlias
 
 from sparring.config import Tree
-from sparring.studies.plan import Budget
+from sparring.studies.plan import Budget, Study
 from sparring.studies.typed_json import from_json
 
 Status: TypeAlias = Literal["finished", "failed"]
@@ -30,6 +30,17 @@ class RunName:
         share = "" if self.share == 1.0 else f", {100 * self.share:g} % of the images"
         time = ", equal time" if self.budget == "time" else ""
         return f"{self.arm}, seed {self.seed}{share}{time}"
+
+
+def planned_runs(study: Study, seeds: Sequence[int] | None = None) -> list[RunName]:
+    """Places of all runs of a plan with these seeds, early stopping left aside; None: all seeds."""
+    return [
+        RunName(arm=arm.name, seed=seed, share=share, budget=budget)
+        for seed in (study.seeds if seeds is None else seeds)
+        for budget in study.budgets
+        for share in study.shares
+        for arm in study.arms
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 from made_studies import made_results, made_study
 
 from sparring.studies.results import Results
-from sparring.studies.statistics.efficiency import data_efficiency, data_efficiency_factor
+from sparring.studies.statistics.efficiency import data_efficiency
 
 SHARES = [0.25, 0.5, 1.0]
 
@@ -43,7 +43,6 @@ def test_a_share_is_read_off_between_shares_on_a_logarithmic_scale() -> None:
         0.5 * np.exp(12.7062 * np.log(2) / 2), rel=1e-4
     )
     assert found.sentence.startswith("adco on 50 % of the images (95 % interval ")
-    assert data_efficiency_factor(results, "adco", "adco/queue", results.primary) == found.estimate
 
 
 def test_a_dip_is_noise() -> None:
@@ -76,7 +75,7 @@ def test_the_smallest_share_is_an_upper_bound() -> None:
 
 def test_one_share_has_no_factor() -> None:
     results = made_results()
-    assert data_efficiency_factor(results, "adco", "adco/queue", results.primary) is None
+    assert data_efficiency(results, "adco", "adco/queue", results.primary) is None
 
 
 def test_a_seed_without_all_of_its_runs_is_left_out() -> None:
@@ -94,4 +93,4 @@ def test_a_seed_without_all_of_its_runs_is_left_out() -> None:
 
 def test_no_runs_have_no_factor() -> None:
     results = Results(study=made_study(shares=SHARES), records=())
-    assert data_efficiency_factor(results, "adco", "adco/queue", results.primary) is None
+    assert data_efficiency(results, "adco", "adco/queue", results.primary) is None

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparring.studies.statistics.equivalence import equivalence_interval, equivalence_p
+from sparring.studies.statistics.equivalence import equivalence_p
 from sparring.studies.statistics.multiple import holm
+from sparring.studies.statistics.paired import mean_interval
 
 
 def test_holm_multiplies_step_by_step() -> None:
@@ -60,7 +61,7 @@ def test_equivalence_is_claimed_where_the_ninety_percent_interval_lies_within() 
     claims = 0
     for _ in range(200):
         differences = draw.normal(0.1, 0.4, 6)
-        interval = equivalence_interval(differences)
+        interval = mean_interval(differences, level=0.9)
         p = equivalence_p(differences, 0.5)
         assert p is not None
         assert (p < 0.05) is (max(-interval.low, interval.high) < 0.5)

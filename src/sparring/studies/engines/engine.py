@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from sparring.config import Settings
+from sparring.data.cores import num_cores
 from sparring.errors import ConfigError, unknown_name
 from sparring.studies.attempts import finished_record
 from sparring.studies.engines.options import DaskOptions, LocalOptions, SlurmOptions
@@ -74,8 +75,7 @@ class Work:
     def num_workers(self) -> int:
         """Number of runs at once on this machine: as asked, else one per GPU, else one per
         `threads` cores; never more than there are runs."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        here = len(self.devices) or max(1, (cores or 1) // self.threads)
+        here = len(self.devices) or max(1, num_cores() // self.threads)
         return max(1, min(self.workers or here, len(self.orders)))
 
 

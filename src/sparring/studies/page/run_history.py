@@ -6,25 +6,13 @@ from html import escape
 
 from sparring.studies.page.frame import Column, folded, mark, table
 from sparring.studies.page.wording import NOTHING
-from sparring.studies.records import RunName, RunRecord
+from sparring.studies.records import RunRecord, planned_runs
 from sparring.studies.results import Results
 
 
 def history_section(results: Results) -> str:
     """Failed, interrupted, taken and missing runs, each kind with a sentence."""
     return _failed(results) + _tried_again(results) + _taken(results) + _missing(results)
-
-
-def planned_names(results: Results) -> list[RunName]:
-    """Every run of the plan, early stopping left aside."""
-    study = results.study
-    return [
-        RunName(arm=arm.name, seed=seed, share=share, budget=budget)
-        for budget in study.budgets
-        for share in study.shares
-        for seed in study.seeds
-        for arm in study.arms
-    ]
 
 
 def _failed(results: Results) -> str:
@@ -91,10 +79,10 @@ def _taken(results: Results) -> str:
 
 def _missing(results: Results) -> str:
     there = {one.name for one in results.records}
-    missing = [name for name in planned_names(results) if name not in there]
+    missing = [name for name in planned_runs(results.study) if name not in there]
     if not missing:
         return ""
-    total = len(planned_names(results))
+    total = len(planned_runs(results.study))
     seeds = sorted({name.seed for name in missing})
     stopped = ""
     if results.study.looks and min(seeds) > max((name.seed for name in there), default=-1):

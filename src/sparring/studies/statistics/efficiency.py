@@ -79,24 +79,6 @@ def data_efficiency(
     )
 
 
-def data_efficiency_factor(
-    results: Results, first: str, second: str, measure: Measure
-) -> Estimate | None:
-    """Share of the images at which the first arm equals the second on all of them: 0.5 for half.
-
-    Args:
-        results: plan and records.
-        first: name of the arm that is to need fewer images.
-        second: name of the arm whose score on all images is to be reached.
-        measure: protocol, test set and budget; its share is not used.
-
-    Returns:
-        None where it cannot be given; `data_efficiency` says why.
-    """
-    found = data_efficiency(results, first, second, measure)
-    return found.estimate if found else None
-
-
 def _sentence(
     first: str,
     second: str,

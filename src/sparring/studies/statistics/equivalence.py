@@ -8,9 +8,7 @@ import math
 
 from scipy import special
 
-from sparring.studies.findings import Interval
 from sparring.studies.statistics.differences import Values, as_differences, mean_of, sd_of
-from sparring.studies.statistics.paired import mean_interval
 
 
 def equivalence_p(differences: Values, margin: float) -> float | None:
@@ -46,19 +44,3 @@ def equivalence_p(differences: Values, margin: float) -> float | None:
     # Of the two ends the nearer one has the larger p.
     t = (margin - abs(mean)) * math.sqrt(len(values)) / sd
     return float(special.stdtr(len(values) - 1, -t))
-
-
-def equivalence_interval(differences: Values, *, alpha: float = 0.05) -> Interval:
-    """The interval of level 1 - 2 alpha, which lies within the margin exactly where
-    `equivalence_p` is below alpha: 90 % for 0.05.
-
-    Args:
-        differences: one per pair, at least two.
-        alpha: of each of the two tests.
-
-    Raises:
-        ValueError: for fewer than two pairs.
-
-    Source: Schuirmann 1987.
-    """
-    return mean_interval(differences, level=1 - 2 * alpha)
