@@ -11,7 +11,7 @@ import torch
 import games
 from sparring.methods.negatives import Negatives
 from sparring.reporting import negative_doctor
-from sparring.reporting.band_figure import Curve, band_figure, round_ticks
+from sparring.reporting.band_figure import Curve, band_figure
 from sparring.reporting.gallery import EncodedImages, Gallery, HardestPair
 from sparring.reporting.hardest_pairs import hardest_pairs
 from sparring.reporting.negative_findings import NegativeFinding, findings, late, looks, verdict
@@ -279,17 +279,9 @@ def test_a_run_with_one_look_has_a_figure() -> None:
 
 def test_a_figure_of_equal_values_is_drawn() -> None:
     curve = Curve(name="flat", color="run0", x=[1.0, 2.0], y=[0.0, 0.0])
-    svg = band_figure([curve], description="a flat line")
+    svg = band_figure([curve], title="Flat", description="a flat line")
     assert svg.count("<circle") == 2
     assert "nan" not in svg
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [(0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), (-3, 17, [0.0, 5.0, 10.0, 15.0])],
-)
-def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
-    assert round_ticks(low, high) == ticks
 
 
 def sample(count: int = 24) -> EncodedImages:

@@ -241,7 +241,7 @@ def _plot(
         return ""
     return (
         f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>"
-        f"{band_figure(curves, description=description, x_label=unit)}</figure>"
+        f"{band_figure(curves, title=title, description=description, x_label=unit)}</figure>"
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.scales import Scale
 from sparring.reporting.sections import missing_note, section, swatch
 from sparring.reporting.sentences import listed
 from sparring.studies.page.arm_numbers import (
@@ -12,9 +14,7 @@ from sparring.studies.page.arm_numbers import (
     start_score,
     tuned_more,
 )
-from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import Column, folded, table
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import (
     NOTHING,

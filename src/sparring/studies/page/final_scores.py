@@ -6,11 +6,11 @@ from html import escape
 
 import numpy as np
 
+from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.scales import Scale
 from sparring.studies.findings import Interval
-from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import Column, figure, table
 from sparring.studies.page.learning_curves import AXES, place_text
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import NOTHING, level_text, protocol_text
 from sparring.studies.plan import Contrast

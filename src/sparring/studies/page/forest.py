@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.scales import Scale
 from sparring.studies.findings import Estimate, Finding
-from sparring.studies.page.drawing import Plot, ink_of, shortened
 from sparring.studies.page.frame import NARROW
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import (
     conclusion_text,

@@ -2,9 +2,9 @@
 
 from sparring.measures.metric import Metric
 from sparring.reporting import sections
-from sparring.studies.page.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.scales import Scale
 from sparring.studies.page.frame import figure
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import duration_text, level_text, runs_text
 from sparring.studies.statistics.curves import Axis, Band, bands

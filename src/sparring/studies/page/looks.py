@@ -5,11 +5,11 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.scales import Scale
 from sparring.reporting.sections import section
 from sparring.studies.findings import Decision, Finding, Look
-from sparring.studies.page.drawing import Plot, ink_of
 from sparring.studies.page.frame import Column, figure, table
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import NOTHING, interval_text, level_text, signed
 

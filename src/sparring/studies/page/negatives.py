@@ -12,12 +12,12 @@ from typing import TypeAlias
 
 from sparring.errors import RunError
 from sparring.reporting import negative_doctor, sections
+from sparring.reporting.drawing import Plot, ink_of
 from sparring.reporting.negative_findings import NegativeFinding, findings, looks
-from sparring.studies.page.drawing import Plot, ink_of
+from sparring.reporting.scales import Scale
 from sparring.studies.page.frame import NARROW, Column, figure, table
 from sparring.studies.page.image_strengths import image_strengths
 from sparring.studies.page.negative_pictures import pictures, shown_arms
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.records import RunRecord
 from sparring.training.metrics import read_metrics

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from html import escape
 
 from sparring.reporting import sections
+from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.scales import Scale
 from sparring.studies.findings import Finding, Source
-from sparring.studies.page.drawing import Plot, ink_of, shortened
 from sparring.studies.page.frame import figure, folded
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.statistics.paired import MIN_PAIRS_CORRELATION, what_pairing_bought
 

@@ -2,13 +2,13 @@
 
 from html import escape
 
+from sparring.reporting.drawing import LETTER, Plot, ink_of, shortened
+from sparring.reporting.scales import Scale
 from sparring.reporting.sections import section
 from sparring.studies.findings import Attribution, Part
 from sparring.studies.page.arm_numbers import mean_of
 from sparring.studies.page.arm_table import start_title
-from sparring.studies.page.drawing import LETTER, Plot, ink_of, shortened
 from sparring.studies.page.frame import Column, figure, table
-from sparring.studies.page.scales import Scale
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import (
     estimate_text,

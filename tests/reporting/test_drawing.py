@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from sparring.studies.page.drawing import Plot, ink_of, shortened
-from sparring.studies.page.scales import Scale, nice_ticks
+from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.scales import Scale, nice_ticks
 
 
 def plot(**scales: Scale) -> Plot:

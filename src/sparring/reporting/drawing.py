@@ -25,8 +25,8 @@ from html import escape
 from typing import Literal, Self, TypeAlias
 
 from sparring.reporting.figures import DASHES, NUM_COLORS
-from sparring.studies.page.scales import Scale
-from sparring.studies.page.shapes import Side, box_of, end_path, number_of, path_of
+from sparring.reporting.scales import Scale
+from sparring.reporting.shapes import Side, box_of, end_path, number_of, path_of
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 
