@@ -13,7 +13,7 @@ import pytest
 import tiny_study
 from tiny_study import bits, tiny_orders
 
-from sparring.api.study_runs import play
+from sparring.api.study_runs import make_run
 from sparring.studies.engines import run_orders
 from sparring.studies.folder import StudyFolder
 from tiny import write_photos
@@ -90,7 +90,7 @@ def test_twenty_runs_are_equal_by_one_worker_by_two_and_interrupted_ten_times(
     for name, workers in (("one", 1), ("two", 2)):
         study = tmp_path / name
         orders = tiny_orders(study, photos, seeds=SEEDS)
-        found[name] = bits(study, run_orders(orders, call=play, workers=workers))
+        found[name] = bits(study, run_orders(orders, call=make_run, workers=workers))
     interrupted = Interrupted(tmp_path / "interrupted", photos, seed=0)
     try:
         for _ in range(INTERRUPTIONS):

@@ -16,7 +16,7 @@ import torch
 from tiny_study import HELD_OUT, content, tiny_order
 
 from sparring.api import study_runs
-from sparring.api.study_runs import play
+from sparring.api.study_runs import make_run
 from sparring.errors import SparringError, UsageError
 from sparring.evaluation.predictions import Predictions
 from sparring.studies.attempts import AttemptLog, attempted
@@ -43,7 +43,7 @@ def order(photos: Path, tmp_path: Path) -> RunOrder:
 
 @pytest.mark.slow
 def test_a_record_holds_what_tables_and_figures_need(order: RunOrder) -> None:
-    record = play(order)
+    record = make_run(order)
     assert (record.name, record.key, record.status) == (order.name, order.key, "finished")
     assert record.scores["held-out fifth"].keys() == {"knn"}
     assert 0 <= record.start_scores["held-out fifth"]["knn"] <= 1
@@ -73,7 +73,7 @@ def test_a_run_is_scored_on_every_test_set_by_every_protocol(order: RunOrder, ph
     short = {"steps": 2, "batch_size": 16}
     settings["semi-supervised"] |= {"tuning": short, "scratch": short}  # type: ignore[dict-item]
     protocols = ("knn", "linear", "semi-supervised")
-    record = play(replace(order, tests=tests, protocols=protocols, protocol_settings=settings))
+    record = make_run(replace(order, tests=tests, protocols=protocols, protocol_settings=settings))
     for test in tests:
         assert record.scores[test.name].keys() == set(protocols)
         assert record.start_scores[test.name].keys() == set(protocols)
@@ -101,9 +101,9 @@ def test_an_interrupted_evaluation_goes_on_without_training_again(
 
     monkeypatch.setattr(study_runs, "evaluate", breaks)
     with pytest.raises(RuntimeError):
-        play(order)
+        make_run(order)
     monkeypatch.setattr(study_runs, "train", fails)
-    record = play(order)
+    record = make_run(order)
     assert len(calls) == 3
     assert record.scores.keys() == {"held-out fifth", "again"}
 
@@ -116,7 +116,7 @@ def replace_name(test: ScoredSet, name: str) -> ScoredSet:
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = play(tiny_order(tmp_path / "whole", photos))
+    whole = make_run(tiny_order(tmp_path / "whole", photos))
     order, clock = tiny_order(tmp_path / "stopped", photos), study_runs.RunClock
 
     class Stops(clock):  # type: ignore[misc, valid-type]
@@ -127,9 +127,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 
     monkeypatch.setattr(study_runs, "RunClock", Stops)
     with pytest.raises(KeyboardInterrupt):
-        attempted(order, call=play)
+        attempted(order, call=make_run)
     monkeypatch.setattr(study_runs, "RunClock", clock)
-    record = attempted(order, call=play)
+    record = attempted(order, call=make_run)
     assert isinstance(record, RunRecord)
     assert content(record) == content(whole)
     assert [one.outcome for one in record.attempts] == ["stopped by a signal", "finished"]
@@ -148,7 +148,7 @@ COMMAND = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from sparring.api.study_runs import play
+from sparring.api.study_runs import make_run
 from sparring.studies.engines import run_orders
 from tiny_study import tiny_order
 
@@ -156,7 +156,7 @@ if __name__ == "__main__":
     order = tiny_order(Path(sys.argv[1]), Path(sys.argv[2]), epochs=1000)
     training = order.train["settings"]["training"] | {"checkpoint_minutes": 60}
     settings = order.train["settings"] | {"training": training}
-    run_orders([replace(order, train={**order.train, "settings": settings})], call=play)
+    run_orders([replace(order, train={**order.train, "settings": settings})], call=make_run)
 """
 
 
@@ -192,16 +192,16 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 @pytest.mark.slow
 def test_threads_are_those_of_the_order_and_are_put_back(order: RunOrder) -> None:
     before = torch.get_num_threads()
-    record = play(replace(order, threads=before + 1))
+    record = make_run(replace(order, threads=before + 1))
     assert record.environment["threads"] == before + 1
     assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow
 def test_the_folder_of_a_run_of_another_plan_is_kept_aside(order: RunOrder, photos: Path) -> None:
-    first = attempted(order, call=play)
+    first = attempted(order, call=make_run)
     longer = tiny_order(Path(order.study), photos, epochs=3)
-    second = attempted(longer, call=play)
+    second = attempted(longer, call=make_run)
     assert isinstance(first, RunRecord)
     assert isinstance(second, RunRecord)
     assert (first.steps, second.steps) == (STEPS, 12)
@@ -220,13 +220,13 @@ def test_a_run_folder_in_use_may_be_tried_again_later(
         RunFolder(StudyFolder(order.study).run(order.name)).locked(),
         pytest.raises(SparringError, match="in use by another process") as error,
     ):
-        play(order)
+        make_run(order)
     assert not isinstance(error.value, UsageError)
 
 
 def test_the_call_is_pickled_by_its_name() -> None:
-    assert pickle.loads(pickle.dumps(play)) is play
-    assert len(pickle.dumps(play)) < 100
+    assert pickle.loads(pickle.dumps(make_run)) is make_run
+    assert len(pickle.dumps(make_run)) < 100
 
 
 def test_importing_the_engines_does_not_import_torch() -> None:
@@ -294,7 +294,7 @@ def test_a_record_tells_its_attempts_even_if_its_process_dies_right_after(
     order: RunOrder,
 ) -> None:
     AttemptLog(order).begin()
-    assert [one.outcome for one in play(order).attempts] == ["finished"]
+    assert [one.outcome for one in make_run(order).attempts] == ["finished"]
     (written,) = StudyFolder(order.study).read_records()
     assert [one.outcome for one in written.attempts] == ["finished"]
 

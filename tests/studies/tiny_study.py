@@ -72,11 +72,11 @@ def bits(
 
 def main() -> None:
     """Make the runs of STUDY on PHOTOS with SEEDS seeds and WORKERS workers."""
-    from sparring.api.study_runs import play
+    from sparring.api.study_runs import make_run
 
     study, photos, seeds, workers = sys.argv[1:]
     orders = tiny_orders(Path(study), Path(photos), seeds=int(seeds))
-    run_orders(orders, call=play, workers=int(workers), retries=20)
+    run_orders(orders, call=make_run, workers=int(workers), retries=20)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from sparring.api.common import heard_by
 from sparring.api.comparison import Comparison
 from sparring.api.study_costs import cost_of
 from sparring.api.study_plans import Options, Twins
-from sparring.api.study_playing import play_study
 from sparring.api.study_preparing import prepare
 from sparring.api.study_reports import results_of
+from sparring.api.study_running import run_study
 from sparring.api.study_workers import Engine
 from sparring.data.sources.source import ImageData
 from sparring.studies.folder import StudyFolder
@@ -84,7 +84,7 @@ def compare(
         chosen.require()
         needs_steps = prepared.orders is None
         cost = cost_of(prepared, engine=chosen, listener=heard) if needs_steps else None
-        return play_study(prepared, engine=chosen, cost=cost, listener=heard)
+        return run_study(prepared, engine=chosen, cost=cost, listener=heard)
 
 
 def read_study(folder: str | Path) -> Comparison:

@@ -41,7 +41,7 @@ class Parts:
 
 def load_parts() -> Parts:
     """The library's own parts."""
-    from sparring.api.study_runs import play
+    from sparring.api.study_runs import make_run
     from sparring.planning.arm_measurement import measured_arms
     from sparring.studies.analysis import analyse
     from sparring.studies.engines.engine import run_orders
@@ -53,7 +53,7 @@ def load_parts() -> Parts:
         measured=measured_arms,
         next_pairs=next_pairs,
         run=run_orders,
-        call=play,
+        call=make_run,
         analyse=analyse,
         write_page=write_study_page,
         table_names=lambda analysis, name: list(table_files(analysis, name)),

@@ -34,7 +34,7 @@ CHECKPOINT_MINUTES = 1.0
 _ALONE = threading.Lock()
 
 
-def play(order: RunOrder) -> RunRecord:
+def make_run(order: RunOrder) -> RunRecord:
     """The record of a run: trained, scored on every test set, and written into its study.
 
     A run that was interrupted goes on from its checkpoint to the same bits; what is trained or

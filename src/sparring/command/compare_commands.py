@@ -136,8 +136,8 @@ def _compare(
     as_json: bool,
 ) -> None:
     """Show the cost of a study, ask, make its runs, and print what they say."""
-    from sparring.api.study_playing import play_study
     from sparring.api.study_preparing import prepare
+    from sparring.api.study_running import run_study
     from sparring.command.display import TerminalDisplay
     from sparring.command.study_display import print_comparison
 
@@ -148,7 +148,7 @@ def _compare(
             _print_plan(prepared, engine, display, as_json=as_json)
             return
         cost = _accepted_cost(prepared, engine, display, yes=yes)
-        done = play_study(prepared, engine=engine, cost=cost, listener=display)
+        done = run_study(prepared, engine=engine, cost=cost, listener=display)
         display.close()
     if as_json:
         typer.echo(json.dumps(done.tree()))

@@ -22,7 +22,7 @@ PAGE = "study.html"
 """Page of a study, in its folder."""
 
 
-def play_study(
+def run_study(
     prepared: Prepared,
     *,
     engine: Engine,
@@ -50,7 +50,7 @@ def play_study(
             if all(one.training_seconds for one in cost.arms):
                 write_arm_costs(folder.path, cost.arms)
             engine = engine.with_workers(cost.workers.count)
-        results = _play(prepared, made, engine=engine, listener=listener)
+        results = _made_runs(prepared, made, engine=engine, listener=listener)
         analysis = parts.analyse(results, folder)
         files = write_outputs(parts, analysis, folder, folder.path / PAGE)
     return Comparison(
@@ -76,7 +76,7 @@ def _step_seconds(study: Study, cost: StudyCost | None) -> dict[str, float] | No
     return {one.arm: one.step_seconds for one in cost.arms if one.step_seconds}
 
 
-def _play(
+def _made_runs(
     prepared: Prepared,
     made: Sequence[RunOrder],
     *,
