@@ -39,7 +39,7 @@ def run_study(
         listener: told what happens.
 
     Raises:
-        RunError: if another process plays it.
+        RunError: if another process runs it.
     """
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
     with locked(folder):

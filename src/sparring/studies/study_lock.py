@@ -1,4 +1,4 @@
-"""The lock of a study: one process plays it at a time."""
+"""The lock of a study: one process runs it at a time."""
 
 import fcntl
 import os
