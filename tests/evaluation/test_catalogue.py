@@ -24,6 +24,7 @@ from sparring.evaluation.catalogue import (
     title_of,
 )
 from sparring.evaluation.protocol import Protocol, Result
+from sparring.methods import plugins
 
 MINE = """
 from sparring.config import Settings
@@ -250,4 +251,4 @@ def install(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
     def entry_points(*, group: str) -> Iterable[EntryPoint]:
         return [EntryPoint(name, value, group) for name, value in points.items()]
 
-    monkeypatch.setattr(catalogue, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 from abc import ABC
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -270,10 +271,18 @@ nothing = somebodys_opponent:DoingNothing
 
 @pytest.mark.usefixtures("package")
 def test_installed_names_stand_after_the_shipped_ones_and_nothing_is_imported() -> None:
-    assert registry.names("method") == [*METHODS, "mine", "broken", "lacking", "strange"]
+    assert registry.names("method") == [*METHODS, "broken", "lacking", "mine", "strange"]
     assert registry.names("opponent") == [*OPPONENTS, "nothing"]
     assert registry.is_known("method", "mine")
     assert not [name for name in sys.modules if name.startswith("somebodys_")]
+
+
+@pytest.mark.usefixtures("package")
+def test_another_library_may_have_replaced_the_class_of_entry_points() -> None:
+    pytest.importorskip("importlib_metadata")  # importing it does that
+    points = registry.installed("method")
+    assert points["mine"].value == "somebodys_method:Mine"
+    assert {type(point) for point in points.values()} == {EntryPoint}
 
 
 @pytest.mark.usefixtures("package")

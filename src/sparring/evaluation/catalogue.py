@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from sparring.errors import ConfigError, unknown_name
 from sparring.evaluation.detection.detector_recipes import detector_variants
 from sparring.evaluation.protocol import Chosen, Protocol
 from sparring.methods.declarations import declarations
-from sparring.methods.plugins import import_failure, load_module, load_named
+from sparring.methods.plugins import import_failure, installed_points, load_module, load_named
 from sparring.training.encoder_names import START_WEIGHTS, UNTRAINED
 
 SCORED_IMAGES = 20_000
@@ -72,8 +72,7 @@ PROTOCOLS: dict[str, Protocol] = _discovered()
 
 def installed() -> dict[str, EntryPoint]:
     """Protocols of installed packages by name, not imported; the library's own names go first."""
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
-    return {point.name: point for point in points if point.name not in PROTOCOLS}
+    return {name: point for name, point in installed_points(GROUP).items() if name not in PROTOCOLS}
 
 
 def find(text: str) -> tuple[Protocol, str]:

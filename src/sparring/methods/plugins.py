@@ -10,6 +10,7 @@ import sys
 from difflib import get_close_matches
 from hashlib import blake2b
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,16 @@ from sparring.errors import ConfigError
 
 _FILES: dict[Path, ModuleType] = {}
 """Modules imported from files, by resolved path, so that a file is executed once per process."""
+
+
+def installed_points(group: str) -> dict[str, EntryPoint]:
+    """Entry points of a group that installed packages declare, by name in its order, none imported.
+
+    All are `importlib.metadata.EntryPoint`: once another library has imported the
+    `importlib_metadata` package, the interpreter's own function answers with that package's class.
+    """
+    declared = sorted((point.name, point.value) for point in entry_points(group=group))
+    return {name: EntryPoint(name, value, group) for name, value in declared}
 
 
 def is_reference(text: str) -> bool:

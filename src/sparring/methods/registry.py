@@ -15,14 +15,14 @@ import inspect
 from collections.abc import Collection
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods.about import About, Pairing, Twin, Variant, section
 from sparring.methods.declarations import declarations
-from sparring.methods.plugins import is_reference, load_named
+from sparring.methods.plugins import installed_points, is_reference, load_named
 
 if TYPE_CHECKING:
     from sparring.methods.method import Method
@@ -59,7 +59,7 @@ def shipped(kind: Kind) -> dict[str, tuple[About, str]]:
 
 def installed(kind: Kind) -> dict[str, EntryPoint]:
     """Entry points of installed packages, by name."""
-    return {point.name: point for point in entry_points(group=f"sparring.{_FOLDERS[kind]}")}
+    return installed_points(f"sparring.{_FOLDERS[kind]}")
 
 
 def names(kind: Kind) -> list[str]:
