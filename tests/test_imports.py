@@ -28,6 +28,7 @@ LAYERS = (
     },
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},
+    {"strength"},
     {"negatives"},
     {"methods"},
     {"opponents"},

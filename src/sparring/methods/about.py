@@ -102,12 +102,18 @@ class Toy:
             player takes steps large enough to compare.
         off: settings under which an opponent in image space does nothing; None: it cannot be
             switched off.
+        held: settings under which the strength of the opponent is held within a few steps; None:
+            it has no dial.
+        undialled: settings of the disarmed twin that `strength` 0 equals to the bit; None: the
+            primary twin's.
     """
 
     small: Mapping[str, Any] = field(default_factory=dict)
     learning: Mapping[str, Any] = field(default_factory=dict)
     processes: Mapping[str, Any] = field(default_factory=dict)
     off: Mapping[str, Any] | None = None
+    held: Mapping[str, Any] | None = None
+    undialled: Mapping[str, Any] | None = None
 
 
 def assignments(settings: Mapping[str, Any]) -> list[str]:

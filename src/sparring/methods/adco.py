@@ -32,16 +32,17 @@ Deviations from the authors' code (maple-research-lab/AdCo).
   gives the same teacher at every key.
 - Keys are shuffled among processes, as in the code; on one process `key_norm.parts` stands for its
   GPUs.
-- `queue_epochs`, `bank.sees_keys` and `bank.key_views` are ours, and so are the defaults, for small
-  images; recipes adco-imagenet-* are as published.
+- `strength`, `queue_epochs`, `bank.sees_keys`, `bank.key_views` and `bank.turn_degrees` are ours,
+  and so are the defaults, for small images; recipes adco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from sparring.data.views.view_settings import ViewsSettings
 from sparring.distributed import JointRows
@@ -68,9 +69,11 @@ from sparring.negatives.bank import (
     bank_alarm,
 )
 from sparring.objectives.bank_games import BankGame, adversarial_bank_game, summed
-from sparring.objectives.contrastive import info_nce
+from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position
+from sparring.strength.dial import STRENGTH_METRICS, Dial
+from sparring.strength.settings import Strength
 
 
 class AdCoPlayers(EncoderOnly):
@@ -108,6 +111,10 @@ class AdCoSettings(MethodSettings):
     as it is full, as in the released code. See docs/methods/adco.md."""
     bank: BankSettings = BankSettings()
     key_norm: KeyNormSettings = KeyNormSettings()
+    strength: Strength = "released"
+    """How strong the bank is: `released`, by the constants above; or the loss in nats per query
+    that it adds above a queue of equal size, held by the share of negatives taken from the bank
+    (docs/strength.md)."""
     disarmed: Literal["frozen", "queue"] | None = None
     """Control without the opponent. `frozen`: the bank stays fixed from the step where it would
     begin to learn. `queue`: it stays a queue of keys."""
@@ -135,6 +142,7 @@ class AdCo(Method):
     settings_class = AdCoSettings
     toy = Toy(
         small={"bank": {"size": 40}, "queue_epochs": 0.0},
+        held={"strength": 0.05},
         learning={
             # The bank has half as many vectors as there are images, at the published rate / (K *
             # temperature).
@@ -148,7 +156,7 @@ class AdCo(Method):
             "players": {"bank": {"learning_rate": 3.0}},
         },
     )
-    metrics: ClassVar[Mapping[str, Metric]] = LEARNED_BANK_METRICS
+    metrics: ClassVar[Mapping[str, Metric]] = {**LEARNED_BANK_METRICS, **STRENGTH_METRICS}
     num_views: ClassVar[int | None] = None
 
     def __init__(
@@ -159,6 +167,12 @@ class AdCo(Method):
         self.encoder = encoder
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
+        self.dial = Dial(settings.strength)
+
+    @property
+    def nats(self) -> float:
+        """The loss on a pair of views is in nats per query."""
+        return 1.0
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The two players: the encoder, and the bank that plays against it."""
@@ -183,9 +197,11 @@ class AdCo(Method):
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
         games = [(share, self._game(view, keys, context)) for view, keys in pairs]
         loss, bank_loss, metrics = summed(games)
+        against_queue = [share * self._loss_on_queue(*pair, context) for pair in pairs]
         has_all = self.settings.form == "symmetric" and self.settings.bank.key_views == "all"
         stored = [keys.everyone for _, keys in (pairs if has_all else pairs[:1])]
-        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored)}
+        excess = (loss.detach() - torch.stack(against_queue).sum()) / (share * len(pairs))
+        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored), "excess": excess}
         return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
 
     def step(
@@ -200,10 +216,15 @@ class AdCo(Method):
             if self.bank.fill(found.outputs["keys"]):
                 self.teacher.copy_parameters(self.encoder)
             return metrics
+        self.bank.remember(found.outputs["keys"])
+        self.dial.turn(found.outputs["excess"], context.position)
+        metrics |= self.dial.metrics(context.position)
         if self.settings.disarmed == "frozen":
             return metrics
-        before = self.bank.watched()
+        before = self.bank.directions() if self.dial.is_held else self.bank.watched()
         players["bank"].update(found.outputs["bank_loss"])
+        if self.dial.is_held:
+            self.bank.turned(before, degrees=self.settings.bank.turn_degrees)
         return {**metrics, **self.bank.dynamics(before)}
 
     def advance(self, num_images: int) -> None:
@@ -239,15 +260,34 @@ class AdCo(Method):
         return context.keys(view, self.teacher, self.settings.key_norm)
 
     def _game(self, view: View, keys: JointRows, context: Context) -> BankGame:
+        query = context.forward(view, self.encoder)
+        if not self.dial.is_held or self.settings.disarmed is not None:
+            return self._game_against(self.bank.vectors, query, keys)
+        # The encoder meets the dial's mixture; the bank answers with all of its vectors.
+        now = context.position
+        negatives = self.bank.mixed(self.dial.share(now), now.step)
+        met = self._game_against(negatives, query, keys)
+        played = self._game_against(self.bank.vectors, query.detach(), keys)
+        return replace(played, loss=met.loss)
+
+    def _game_against(self, negatives: Tensor, query: Tensor, keys: JointRows) -> BankGame:
         return adversarial_bank_game(
-            context.forward(view, self.encoder),
+            query,
             keys,
-            self.bank.vectors,
+            negatives,
             temperature=self.settings.temperature,
             bank_temperature=self.settings.bank.temperature,
             in_batch=self.settings.in_batch,
             bank_sees_keys=self.settings.bank.sees_keys,
         )
+
+    @torch.no_grad()
+    def _loss_on_queue(self, view: View, keys: JointRows, context: Context) -> Tensor:
+        """The encoder's loss against the queue beside the bank, which the twin would have."""
+        query, temperature = context.forward(view, self.encoder), self.settings.temperature
+        if self.settings.in_batch:
+            return in_batch_info_nce(query, keys, self.bank.past, temperature=temperature)
+        return info_nce(query, keys.own, self.bank.past, temperature=temperature)
 
     def _loss_while_filling(self, views: Sequence[View], context: Context) -> MethodLoss:
         query_view, key_view = (1, 0) if self.settings.form == "multi-crop" else (0, 1)

@@ -155,6 +155,12 @@ class Method(nn.Module, ABC):
     mixes_images: bool = False
     encoder: Encoder
 
+    @property
+    def nats(self) -> float | None:
+        """Factor from the loss on a pair of views to nats per query; None: the loss is no negative
+        log-likelihood, and an opponent has no strength in nats against it."""
+        return None
+
     @abstractmethod
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """The encoder's loss on these views, and values for the other players; changes no

@@ -1,5 +1,6 @@
 """The bank: learned vectors that serve as negatives, and also as positives in a shared bank."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from sparring.transfers import filled
 WATCHED = 1024
 """Number of entries on which the angle per step is measured; enough for a mean, and cheap at any
 size of the bank."""
+GOLDEN = 0.6180339887
+"""Share of a bank by which the rows taken from it move on at every step, so that all are taken."""
 CHUNK = 8192
 """Number of entries compared with the keys at once, which bounds memory at any size of the bank."""
 
@@ -104,6 +107,9 @@ class BankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
+    turn_degrees: float = Field(default=1.0, gt=0, le=45)
+    """Mean angle by which a step turns the bank's vectors while `strength` holds it, in degrees;
+    the rate of `players.bank` has no effect then."""
 
 
 class SharedBankSettings(Settings):
@@ -117,10 +123,16 @@ class SharedBankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
+    turn_degrees: float = Field(default=1.0, gt=0, le=45)
+    """Mean angle by which a step turns the bank's vectors while `strength` holds it, in degrees;
+    the rate of `players.bank` has no effect then."""
 
 
 class Bank(nn.Module):
     """Bank of unnormalised vectors, first filled with keys, then updated by their own player.
+
+    Beside it stands a queue of as many past keys, which is what the bank would hold without its
+    player: the bank's strength is measured against it, and `strength` mixes the two.
 
     Args:
         size: number of vectors.
@@ -130,10 +142,15 @@ class Bank(nn.Module):
     Source: Hu et al. 2021, arXiv:2011.08435; the filling pass is in the released code.
     """
 
+    past: Tensor
+
     def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
         super().__init__()
         self.vectors = nn.Parameter(torch.randn(size, dim, generator=generator))
+        self.register_buffer("past", self.vectors.detach().clone())
         self.num_filled = 0
+        self.num_past = 0
+        self.register_load_state_dict_pre_hook(_with_past)  # type: ignore[no-untyped-call]
 
     @property
     def is_full(self) -> bool:
@@ -149,11 +166,48 @@ class Bank(nn.Module):
             Whether the bank became full by this call.
         """
         was_full = self.is_full
-        keys = keys[-len(self.vectors) :]
-        rows = (self.num_filled + torch.arange(len(keys), device=keys.device)) % len(self.vectors)
-        self.vectors[rows] = unit_rows(keys)
-        self.num_filled += len(keys)
+        self.num_filled += _written(self.vectors, keys, first=self.num_filled)
+        self.remember(keys)
         return self.is_full and not was_full
+
+    @torch.no_grad()
+    def remember(self, keys: Float[Tensor, "batch dim"]) -> None:
+        """Write normalised keys into the queue beside the bank alone, over the oldest."""
+        self.num_past += _written(self.past, keys, first=self.num_past)
+
+    @torch.no_grad()
+    def mixed(self, share: Float[Tensor, ""], step: int) -> Float[Tensor, "bank dim"]:
+        """As many negatives as the bank has, this share of them from the bank and the others from
+        the queue beside it.
+
+        Args:
+            share: in [0, 1]; 0: the queue, to the bit.
+            step: number of the step, which decides the rows of either.
+        """
+        size = len(self.vectors)
+        first = int(step * GOLDEN * size) % size
+        rows = (torch.arange(size, device=share.device) + first) % size
+        is_bank = rows < (share * size).round()
+        return torch.where(is_bank[:, None], self.vectors.detach(), self.past)
+
+    @torch.no_grad()
+    def turned(self, before: Float[Tensor, "bank dim"], *, degrees: float) -> None:
+        """Replace a step of the bank's player by one in the same directions whose mean angle is
+        given; the vectors are unit rows afterwards.
+
+        Args:
+            before: unit rows of the bank before the step.
+            degrees: mean angle over the bank; no vector turns by more than 45 degrees.
+        """
+        after = unit_rows(self.vectors)
+        along = (before * after).sum(dim=1, keepdim=True)
+        across = after - along * before
+        length = across.norm(dim=1, keepdim=True)
+        angle = torch.atan2(length, along)
+        angle *= math.radians(degrees) / angle.mean().clamp(min=1e-12)
+        angle.clamp_(max=math.pi / 4)
+        turned = before * angle.cos() + across / length.clamp(min=1e-12) * angle.sin()
+        self.vectors.copy_(unit_rows(turned))
 
     @torch.no_grad()
     def nearest(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "batch"]:
@@ -168,21 +222,29 @@ class Bank(nn.Module):
         return rows
 
     @torch.no_grad()
+    def directions(self) -> Float[Tensor, "bank dim"]:
+        """Normalised copies of the vectors, to compare with those after a step."""
+        return unit_rows(self.vectors.detach())
+
+    @torch.no_grad()
     def watched(self) -> Float[Tensor, "watched dim"]:
-        """Normalised copies of the first entries, to measure the angle by which a step turns
-        them."""
+        """The first of `directions`, enough to measure the angle by which a step turns them."""
         return unit_rows(self.vectors[:WATCHED].detach())
 
     @torch.no_grad()
     def dynamics(self, before: Float[Tensor, "watched dim"]) -> dict[str, Tensor]:
         """Metrics: norm quantiles over the bank, and the mean angle in degrees from `before` to
-        now."""
+        now.
+
+        Args:
+            before: `directions` before the step, or `watched`.
+        """
         norms = self.vectors.norm(dim=1)
         low, middle, high = torch.quantile(
             norms[:: max(1, len(norms) // 8192)], filled((0.1, 0.5, 0.9), norms)
         )
         # asin of half the chord: acos loses small angles in float32.
-        chord = (self.watched() - before).norm(dim=1)
+        chord = (self.watched() - before[:WATCHED]).norm(dim=1)
         angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0))).mean()
         return {
             "bank/norm_low": low,
@@ -192,12 +254,28 @@ class Bank(nn.Module):
         }
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Number of keys written so far, for the checkpoint."""
-        return {"num_filled": self.num_filled}
+        """Numbers of keys written so far, for the checkpoint."""
+        return {"num_filled": self.num_filled, "num_past": self.num_past}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_extra_state`'s value."""
         self.num_filled = int(state["num_filled"])
+        self.num_past = int(state.get("num_past", self.num_filled))
+
+
+def _with_past(_: nn.Module, state: dict[str, Any], prefix: str, *__: object) -> None:
+    """Let a state of versions without the queue beside the bank have one that equals it."""
+    if prefix + "vectors" in state:
+        state.setdefault(prefix + "past", unit_rows(state[prefix + "vectors"]))
+
+
+def _written(rows: Tensor, keys: Tensor, *, first: int) -> int:
+    """Number of normalised keys written into rows from a place on, over and over; the last ones if
+    there are more keys than rows."""
+    keys = keys[-len(rows) :]
+    places = (first + torch.arange(len(keys), device=keys.device)) % len(rows)
+    rows[places] = unit_rows(keys).to(rows)
+    return len(keys)
 
 
 class Usage(nn.Module):

@@ -1,0 +1,166 @@
+"""The dial: it holds an opponent's excess loss at a target.
+
+Excess loss is what an opponent adds to the encoder's loss above its disarmed twin on the same step,
+in nats per query. The dial turns a share: at 0 the opponent is its twin, at 1 it plays with all it
+has. Its state is a few numbers on the device, so no step reads the device, and every process has
+the same.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring import distributed
+from sparring.measures.metric import Metric
+from sparring.optim.schedule import Position
+from sparring.strength.absent import may_lack
+from sparring.strength.settings import Strength, is_held, nats_at
+
+INTEGRAL = 0.08
+"""Change of the share's logarithm per measurement at a relative error of 1."""
+PROPORTIONAL = 0.2
+"""Change of the share's logarithm at a change of the relative error by 1."""
+SMALLEST = 1 / 256
+"""Smallest share that is not 0."""
+START = 1 / 16
+"""Share at the first measurement."""
+FLOOR = 0.02
+"""Nats below which a target counts as this large in the relative error, since measurements spread
+over about as much."""
+MEMORY = 16
+"""Measurements over which the logged excess loss is averaged."""
+
+STRENGTH_METRICS = {
+    "opponent/excess_loss": Metric(
+        "what the opponent adds to the encoder's loss above its disarmed twin on the same step, in "
+        "nats per query; mean over about the last 16 measurements",
+        title="Excess loss of the opponent, nats",
+    ),
+    "opponent/target": Metric("excess loss at which `strength` holds the opponent, in nats"),
+    "opponent/share": Metric(
+        "share of the opponent that plays, as `strength` sets it; 0: the disarmed twin, 1: all of "
+        "it",
+        title="Share of the opponent that plays",
+    ),
+    "opponent/swing": Metric(
+        "mean distance of the excess loss from its target, as a share of the target"
+    ),
+}
+"""Metrics of every opponent whose excess loss is measured."""
+INNER_METRICS = {
+    name.replace("opponent/", "opponent/inner/"): Metric(
+        f"{metric.meaning}; of the opponent that another one wraps"
+    )
+    for name, metric in STRENGTH_METRICS.items()
+}
+"""The same of an opponent inside another one."""
+
+
+def inner(metrics: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
+    """Metrics of a wrapped method, those of its own opponent under `opponent/inner/`."""
+    return {
+        name.replace("opponent/", "opponent/inner/") if name in STRENGTH_METRICS else name: value
+        for name, value in metrics.items()
+    }
+
+
+class Dial(nn.Module):
+    """Share of an opponent that plays, moved so that its excess loss stays at a target.
+
+    A PI controller in velocity form on the logarithm of the share, which makes its pace independent
+    of how many nats the opponent can add:
+
+        log share += PROPORTIONAL (e - e_before) + INTEGRAL e,   e = (target - x) / max(target, x)
+
+    with x the measured excess loss and e clipped to [-1, 1]. The share is clipped to [1 / 256, 1]
+    after every move, so nothing winds up at a bound. Where the target is 0, the share is 0.
+
+    Args:
+        strength: the setting; with `released` the share is always 1, and the dial only measures.
+        every: steps from one measurement to the next.
+    """
+
+    log_share: Tensor
+    error: Tensor
+    mean: Tensor
+    swing: Tensor
+
+    def __init__(self, strength: Strength, *, every: int = 1) -> None:
+        super().__init__()
+        self.strength, self.every = strength, every
+        self.register_buffer("log_share", torch.tensor(math.log(START)))
+        for name in ("error", "mean", "swing"):
+            self.register_buffer(name, torch.tensor(0.0))
+        self.num_measured = 0
+        may_lack(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it holds the opponent; otherwise it only measures."""
+        return is_held(self.strength)
+
+    def target(self, position: Position) -> float:
+        """Excess loss at which it holds the opponent at this position, in nats per query."""
+        return nats_at(self.strength, position)
+
+    def share(self, position: Position) -> Float[Tensor, ""]:
+        """Share of the opponent that plays at this step, in [0, 1]; exactly 0 where the target
+        is."""
+        if not self.is_held:
+            return torch.ones_like(self.log_share)
+        if self.target(position) == 0:
+            return torch.zeros_like(self.log_share)
+        return self.log_share.exp()
+
+    def is_due(self, position: Position) -> bool:
+        """Whether this step measures the excess loss."""
+        return position.step % self.every == 0
+
+    @torch.no_grad()
+    def turn(self, excess: Float[Tensor, ""], position: Position) -> None:
+        """Move the share by one measurement.
+
+        Args:
+            excess: excess loss of this process on this step, at the share of this step, in nats
+                per query.
+            position: position of the step.
+        """
+        excess = excess.detach().to(self.mean).clone()
+        distributed.average([excess])
+        self.num_measured += 1
+        pace = max(1 / self.num_measured, 1 / MEMORY)
+        self.mean.lerp_(excess, pace)
+        if not self.is_held or self.target(position) == 0:
+            return
+        target = self.target(position)
+        error = ((target - excess) / excess.clamp(min=max(target, FLOOR))).clamp(-1.0, 1.0)
+        change = error - self.error if self.num_measured > 1 else 0.0 * error
+        moved = self.log_share + PROPORTIONAL * change + INTEGRAL * error
+        self.log_share.copy_(moved.clamp(math.log(SMALLEST), 0.0))
+        self.error.copy_(error)
+        self.swing.lerp_((excess - target).abs() / max(target, FLOOR), pace)
+
+    def metrics(self, position: Position) -> dict[str, Tensor | float]:
+        """Metrics of a step, see `STRENGTH_METRICS`; none before the first measurement."""
+        if not self.num_measured:
+            return {}
+        found: dict[str, Tensor | float] = {"opponent/excess_loss": self.mean.clone()}
+        if self.is_held:
+            found |= {
+                "opponent/target": self.target(position),
+                "opponent/share": self.share(position),
+                "opponent/swing": self.swing.clone(),
+            }
+        return found
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Number of measurements so far, for the checkpoint."""
+        return {"num_measured": self.num_measured}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_extra_state`'s value."""
+        self.num_measured = int(state["num_measured"])
