@@ -26,8 +26,18 @@ class WatchedPlayer(Player):
         """Update, and record the tensors that changed."""
         before = state(self._method)
         found = super().update(loss)
-        self._moved.setdefault(self.name, []).append(changed(before, state(self._method)))
+        self._note(before)
         return found
+
+    def turn(self, loss: Tensor, *, degrees: float) -> Tensor:
+        """Turn the rows, and record the tensors that changed."""
+        before = state(self._method)
+        found = super().turn(loss, degrees=degrees)
+        self._note(before)
+        return found
+
+    def _note(self, before: dict[str, Tensor]) -> None:
+        self._moved.setdefault(self.name, []).append(changed(before, state(self._method)))
 
 
 def watched_players(

@@ -1,6 +1,5 @@
 """The bank: learned vectors that serve as negatives, and also as positives in a shared bank."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -107,9 +106,9 @@ class BankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=1.0, gt=0, le=45)
-    """Mean angle by which a step turns the bank's vectors while `strength` holds it, in degrees;
-    the rate of `players.bank` has no effect then."""
+    turn_degrees: float = Field(default=4.0, gt=0, le=45)
+    """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
+    the optimiser of `players.bank` is not used then."""
 
 
 class SharedBankSettings(Settings):
@@ -123,9 +122,9 @@ class SharedBankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=1.0, gt=0, le=45)
-    """Mean angle by which a step turns the bank's vectors while `strength` holds it, in degrees;
-    the rate of `players.bank` has no effect then."""
+    turn_degrees: float = Field(default=4.0, gt=0, le=45)
+    """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
+    the optimiser of `players.bank` is not used then."""
 
 
 class Bank(nn.Module):
@@ -191,25 +190,6 @@ class Bank(nn.Module):
         return torch.where(is_bank[:, None], self.vectors.detach(), self.past)
 
     @torch.no_grad()
-    def turned(self, before: Float[Tensor, "bank dim"], *, degrees: float) -> None:
-        """Replace a step of the bank's player by one in the same directions whose mean angle is
-        given; the vectors are unit rows afterwards.
-
-        Args:
-            before: unit rows of the bank before the step.
-            degrees: mean angle over the bank; no vector turns by more than 45 degrees.
-        """
-        after = unit_rows(self.vectors)
-        along = (before * after).sum(dim=1, keepdim=True)
-        across = after - along * before
-        length = across.norm(dim=1, keepdim=True)
-        angle = torch.atan2(length, along)
-        angle *= math.radians(degrees) / angle.mean().clamp(min=1e-12)
-        angle.clamp_(max=math.pi / 4)
-        turned = before * angle.cos() + across / length.clamp(min=1e-12) * angle.sin()
-        self.vectors.copy_(unit_rows(turned))
-
-    @torch.no_grad()
     def nearest(self, keys: Float[Tensor, "batch dim"]) -> Int[Tensor, "batch"]:
         """Index of the entry with the largest cosine to each key; the first one if several are
         equal."""
@@ -222,13 +202,9 @@ class Bank(nn.Module):
         return rows
 
     @torch.no_grad()
-    def directions(self) -> Float[Tensor, "bank dim"]:
-        """Normalised copies of the vectors, to compare with those after a step."""
-        return unit_rows(self.vectors.detach())
-
-    @torch.no_grad()
     def watched(self) -> Float[Tensor, "watched dim"]:
-        """The first of `directions`, enough to measure the angle by which a step turns them."""
+        """Normalised copies of the first entries, to measure the angle by which a step turns
+        them."""
         return unit_rows(self.vectors[:WATCHED].detach())
 
     @torch.no_grad()
@@ -237,14 +213,14 @@ class Bank(nn.Module):
         now.
 
         Args:
-            before: `directions` before the step, or `watched`.
+            before: `watched` before the step.
         """
         norms = self.vectors.norm(dim=1)
         low, middle, high = torch.quantile(
             norms[:: max(1, len(norms) // 8192)], filled((0.1, 0.5, 0.9), norms)
         )
         # asin of half the chord: acos loses small angles in float32.
-        chord = (self.watched() - before[:WATCHED]).norm(dim=1)
+        chord = (self.watched() - before).norm(dim=1)
         angle = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0))).mean()
         return {
             "bank/norm_low": low,

@@ -16,6 +16,7 @@ from sparring.optim.averaging import averaged_gradients
 from sparring.optim.finite_check import FiniteCheck
 from sparring.optim.optimizers import FORMS, LAYER, OptimizerName, decayed, make_optimizer
 from sparring.optim.schedule import Position, ScheduleName, cosine, warmup_and_fraction
+from sparring.optim.turning import turned
 from sparring.step_parts import step_part
 
 
@@ -205,17 +206,48 @@ class Player:
             DivergedError: if the loss or the gradient is not finite; no parameter has changed then.
                 Where checks are deferred, nothing is raised and nothing changes.
         """
-        loss = self._with_terms(loss)
+        loss, gradients = self._checked(loss)
         parameters = list(self._parameters.values())
-        found, mean_loss = averaged_gradients(loss, parameters)
-        self.check.require(self.name, mean_loss, found, section=self.section)
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss.detach()
+
+    @step_part("update of {0.name}")
+    @torch.no_grad()
+    def turn(self, loss: Float[Tensor, ""], *, degrees: float) -> Float[Tensor, ""]:
+        """Back-propagate as `update` does, but turn each row of this player's matrices against its
+        gradient by an angle; the optimiser is not used, and rows are unit afterwards.
+
+        Args:
+            loss: loss that this player minimises, as a mean over the rows of this process.
+            degrees: angle of every row.
+
+        Returns:
+            Minimised loss of this process; without gradient.
+
+        Raises:
+            DivergedError: as `update`.
+        """
+        with torch.enable_grad():
+            loss, gradients = self._checked(loss)
+        for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
+            moved = turned(parameter, gradient, degrees=degrees)
+            if self.check.flag is not None:
+                moved = torch.where(self.check.flag == 0, moved, parameter)
+            parameter.copy_(moved)
+        return loss.detach()
+
+    def _checked(self, loss: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Loss with the opponents' terms, and its gradients, averaged over processes."""
+        loss = self._with_terms(loss)
+        parameters = list(self._parameters.values())
+        gradients, mean_loss = averaged_gradients(loss, parameters)
+        self.check.require(self.name, mean_loss, gradients, section=self.section)
+        return loss, gradients
 
     def _with_terms(self, loss: Tensor) -> Tensor:
         for part in (term for term in self._terms if isinstance(term, Averaged)):
