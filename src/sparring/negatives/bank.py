@@ -106,7 +106,7 @@ class BankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=4.0, gt=0, le=45)
+    turn_degrees: float = Field(default=3.0, gt=0, le=45)
     """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
     the optimiser of `players.bank` is not used then."""
 
@@ -122,7 +122,7 @@ class SharedBankSettings(Settings):
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=4.0, gt=0, le=45)
+    turn_degrees: float = Field(default=3.0, gt=0, le=45)
     """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
     the optimiser of `players.bank` is not used then."""
 
