@@ -19,7 +19,7 @@ from sparring.objectives.similarity import cosine
 from sparring.training.build import Game
 
 NCE = {"form": "topk_nce", "predictor": {"kind": "plain", "hidden": 32}}
-RANDOM = {"disarmed": "random"}
+RANDOM: dict[str, Any] = {"disarmed": "random"}
 
 
 def played(steps: int = 0, **settings: Any) -> tuple[Game, ACSSL]:
@@ -38,6 +38,7 @@ def play(game: Game, number: int) -> dict[str, Any]:
     return dict(game.method.step(views, game.players, now))
 
 
+@torch.no_grad()
 def loss_of(method: ACSSL, number: int) -> MethodLoss:
     return method.loss(as_views(ring.views(number)), games.context(number))
 
@@ -61,6 +62,7 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return found
 
 
+@torch.no_grad()
 def by_hand(method: ACSSL, number: int, columns: Sequence[Tensor]) -> Tensor:
     """Loss of both directions against these columns, query by query: -log of the positive's share
     of the sum of exponentials."""
@@ -76,6 +78,7 @@ def by_hand(method: ACSSL, number: int, columns: Sequence[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
+@torch.no_grad()
 def mined_columns(method: ACSSL, number: int) -> Iterator[Tensor]:
     """Ranks 2 to 10 of each direction."""
     first, second = ring.views(number)
@@ -84,7 +87,6 @@ def mined_columns(method: ACSSL, number: int) -> Iterator[Tensor]:
         yield similarity.fill_diagonal_(-2.0).argsort(dim=1, descending=True)[:, 1:10]
 
 
-@torch.no_grad()
 def test_the_excess_is_the_loss_on_mined_less_that_on_as_many_random_negatives(
     choices: list[Tensor],
 ) -> None:
@@ -100,7 +102,6 @@ def test_the_excess_is_the_loss_on_mined_less_that_on_as_many_random_negatives(
     assert not torch.equal(*choices)
 
 
-@torch.no_grad()
 def test_a_held_miners_excess_is_that_of_its_mixture(choices: list[Tensor]) -> None:
     _, method = played(3, strength=0.1)
     excesses = []
@@ -193,7 +194,7 @@ def test_until_the_warm_up_ends_nothing_is_measured_and_the_dial_rests() -> None
 
 
 @pytest.mark.parametrize("settings", [RANDOM, {"disarmed": "easiest"}, {"disarmed": "all"}])
-def test_a_strength_changes_nothing_in_a_twin(settings: dict[str, str]) -> None:
+def test_a_strength_changes_nothing_in_a_twin(settings: dict[str, Any]) -> None:
     (held, ours), (plain, theirs) = played(strength=0.1, **settings), played(**settings)
     for number in range(3):
         found = play(held, number)
@@ -237,7 +238,7 @@ def test_only_negative_log_likelihoods_are_in_nats(form: str, nats: float | None
     [({}, "hardest"), ({"strength": 0.1}, "hardest"), ({"strength": 0.0}, "random")],
 )
 def test_a_miner_without_strength_declares_random_negatives(
-    settings: dict[str, float], choice: str
+    settings: dict[str, Any], choice: str
 ) -> None:
     _, method = played(**settings)
     declared = method.negatives(games.context(1).position)
@@ -266,8 +267,7 @@ def test_each_process_mixes_its_rows_of_the_game_of_one(monkeypatch: pytest.Monk
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(distributed, "gather", lambda _, replayed=replayed: next(replayed))
         own = slice(8 * rank, 8 * rank + 8)
-        now = games.context(2)
-        now = replace(now, indices=torch.arange(16)[own])
+        now = replace(games.context(2), indices=torch.arange(16)[own])
         parts.append(method.loss(as_views([view[own] for view in ring.views(2)]), now))
     for found, expected in (
         ([part.loss for part in parts], whole.loss),
