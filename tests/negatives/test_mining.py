@@ -15,6 +15,7 @@ from sparring.negatives.mining import (
     hardest,
     image_pairs,
     mean_cosine,
+    mixed,
     num_available,
     num_chosen,
 )
@@ -203,6 +204,57 @@ def test_two_processes_draw_the_rows_that_one_would(monkeypatch: pytest.MonkeyPa
         assert torch.equal(
             at_random(pool(images, images[own]), count=4, generator=generator()), alone[own]
         )
+
+
+def two_choices(rows: int, count: int) -> tuple[Tensor, Tensor]:
+    """Columns that tell at each place which of two miners chose it."""
+    mined = torch.arange(rows * count).view(rows, count)
+    return mined, mined + rows * count
+
+
+def test_a_mixture_at_share_0_is_the_random_choice_and_at_share_1_the_mined_one() -> None:
+    mined, random = two_choices(200, 50)
+    for share, expected in ((0.0, random), (1.0, mined)):
+        assert torch.equal(
+            mixed(mined, random, torch.tensor(share), generator=generator()), expected
+        )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_mixture_takes_the_mined_candidate_of_a_place_with_the_given_probability(
+    share: float,
+) -> None:
+    mined, random = two_choices(400, 25)
+    is_mined = mixed(mined, random, torch.tensor(share), generator=generator()) == mined
+    assert (
+        is_mined | (mixed(mined, random, torch.tensor(share), generator=generator()) == random)
+    ).all()
+    # 10,000 lots: the standard error of their mean is 0.005 at most.
+    assert float(is_mined.double().mean()) == pytest.approx(share, abs=0.02)
+    # No place and no query is preferred: standard errors 0.025 and 0.1 at most.
+    assert is_mined.double().mean(dim=0).sub(share).abs().max() < 0.11
+    assert is_mined.double().mean(dim=1).sub(share).abs().max() < 0.45
+
+
+def test_a_larger_share_keeps_what_a_smaller_one_mined() -> None:
+    mined, random = two_choices(20, 30)
+    few, many = (
+        mixed(mined, random, torch.tensor(share), generator=generator()) == mined
+        for share in (0.2, 0.7)
+    )
+    assert many[few].all()
+    assert many.sum() > few.sum() > 0
+
+
+def test_two_processes_mix_the_rows_that_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    mined, random = two_choices(6, 30)
+    share = torch.tensor(0.5)
+    alone = mixed(mined, random, share, generator=generator())
+    monkeypatch.setattr("sparring.distributed.num_processes", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr("sparring.distributed.rank", lambda rank=rank: rank)
+        own = slice(3 * rank, 3 * rank + 3)
+        assert torch.equal(mixed(mined[own], random[own], share, generator=generator()), alone[own])
 
 
 def test_pairs_name_the_images_of_query_and_candidate() -> None:

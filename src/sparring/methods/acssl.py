@@ -22,7 +22,7 @@ the views; a triplet-like loss uses the positive and the mined pairs; the experi
 ILSVRC-2012. Everything else is a reconstruction, not verified, from related published work: loss
 and ranks from the truncated triplet (Wang et al. 2021, arXiv:2104.08760), teacher and predictor
 from BYOL (arXiv:2006.07733) and MoCo v3 (arXiv:2104.02057), `hcl` from Robinson et al. 2021
-(arXiv:2010.04592). No claim is made about the paper's numbers. `disarmed` is ours.
+(arXiv:2010.04592). No claim is made about the paper's numbers. `strength` and `disarmed` are ours.
 
 Deviations from the authors' code. None is known to exist.
 """
@@ -64,6 +64,12 @@ from sparring.objectives.triplet import (
 )
 from sparring.optim.player import Player
 from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
+from sparring.seeding import generator as named_generator
+from sparring.strength.dial import STRENGTH_METRICS, Dial
+from sparring.strength.settings import Strength, is_held
+
+RELEASED_EVERY = 4
+"""Steps from one measurement of a released miner's excess loss to the next."""
 
 
 class ACSSLSettings(MethodSettings):
@@ -86,6 +92,10 @@ class ACSSLSettings(MethodSettings):
     triplet: TripletSettings = TripletSettings()
     mining: MiningSettings = MiningSettings()
     key_norm: KeyNormSettings = KeyNormSettings(shuffled=False)
+    strength: Strength = "released"
+    """How strong the miner is, for form=topk_nce: `released`, all negatives are mined; or the loss
+    in nats per query that mining adds above random negatives, held by the share of mined ones among
+    the negatives (docs/strength.md)."""
     disarmed: Literal["all", "random", "easiest"] | None = None
     """Control without the opponent: `all` uses every candidate, `random` as many at random,
     `easiest` the easiest ones. None: the hardest."""
@@ -96,6 +106,17 @@ class ACSSLSettings(MethodSettings):
             raise ValueError(
                 f"form=hcl meets all negatives: leave out disarmed={self.disarmed}; "
                 "triplet.beta=0 is its plain twin"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _strength_has_a_dial(self) -> "ACSSLSettings":
+        if is_held(self.strength) and self.disarmed is None and self.form != "topk_nce":
+            meets_all = self.form == "hcl"
+            raise ValueError(
+                f"strength: form={self.form} has no dial, since "
+                + ("it meets all negatives" if meets_all else "its loss is not in nats")
+                + "; choose form=topk_nce, or strength=released"
             )
         return self
 
@@ -124,6 +145,8 @@ class ACSSL(Method):
     settings_class = ACSSLSettings
     toy = Toy(
         small={"predictor": {"hidden": 32}},
+        held={"form": "topk_nce", "strength": 0.1},
+        undialled={"form": "topk_nce", "disarmed": "random"},
         learning={
             # The teacher must follow within a few hundred steps; 53 % after 40 epochs, 65 % after
             # 60.
@@ -132,7 +155,7 @@ class ACSSL(Method):
             "training": {"epochs": 60},
         },
     )
-    metrics: ClassVar[Mapping[str, Metric]] = MINING_METRICS
+    metrics: ClassVar[Mapping[str, Metric]] = {**MINING_METRICS, **STRENGTH_METRICS}
     num_views: ClassVar[int | None] = None
 
     def __init__(
@@ -146,6 +169,14 @@ class ACSSL(Method):
         size, dim = settings.mining.num_kept, settings.projector.dim
         self.queue = NumberedQueue(size, dim, generator=generator) if size else None
         self._objective = triplet_objective(settings.form, settings.triplet)
+        held = is_held(settings.strength)
+        self.dial = Dial(settings.strength, every=1 if held else RELEASED_EVERY)
+
+    @property
+    def nats(self) -> float | None:
+        """The losses of topk_nce and hcl are in nats per query; the other forms are no negative
+        log-likelihoods."""
+        return 1.0 if self.settings.form in ("topk_nce", "hcl") else None
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder's player: backbone, projector and predictor. The miner has no parameters."""
@@ -155,21 +186,26 @@ class ACSSL(Method):
         """Mean loss over all pairs of a query's view and a different view that the teacher encodes
         (one of the first two)."""
         images = distributed.joint(context.indices)
+        draws = named_generator(context.generator.initial_seed(), "mining")
         queries = [context.forward(view, self.encoder, self.predictor) for view in views]
         norm = self.settings.key_norm
         keys = [context.keys(view, self.teacher, norm) for view in views[:2]]
         every = [unit_rows(rows.everyone) for rows in keys]
         pairs = [(query, key) for query in range(len(views)) for key in (0, 1) if query != key]
         found = [
-            self._loss_of_pair(queries[query], (every[key], every[1 - key]), images, context)
+            self._loss_of_pair(
+                queries[query], (every[key], every[1 - key]), images, context, draws=draws
+            )
             for query, key in pairs
         ]
-        metrics = {name: torch.stack([each[name] for _, each in found]) for name in found[0][1]}
-        mined = metrics.pop("mining/pairs").flatten(0, 1)
+        stacks = {name: torch.stack([each[name] for _, each in found]) for name in found[0][1]}
+        mined = stacks.pop("mining/pairs").flatten(0, 1)
+        metrics = {name: values.mean() for name, values in stacks.items()}
+        excess = {"excess": metrics.pop("excess")} if "excess" in metrics else {}
         return MethodLoss(
             loss=torch.stack([loss for loss, _ in found]).mean(),
-            metrics={**{n: values.mean() for n, values in metrics.items()}, "mining/pairs": mined},
-            outputs={"keys": torch.cat(every), "images": images.everyone.repeat(2)},
+            metrics={**metrics, "mining/pairs": mined},
+            outputs={"keys": torch.cat(every), "images": images.everyone.repeat(2), **excess},
         )
 
     def step(
@@ -185,10 +221,13 @@ class ACSSL(Method):
         self.teacher.ema_update(self.encoder, momentum=momentum)
         if self.queue is not None:
             self.queue.enqueue(found.outputs["keys"], found.outputs["images"])
-        return {"loss": loss, **found.metrics}
+        if "excess" in found.outputs:
+            self.dial.turn(found.outputs["excess"], context.position)
+        return {"loss": loss, **found.metrics, **self.dial.metrics(context.position)}
 
     def negatives(self, position: Position) -> Negatives:
-        """The candidates that the miner, or its disarmed twin, chooses for each query."""
+        """The candidates that the miner, or its disarmed twin, chooses for each query. Where
+        `strength` holds the miner: its own, and random ones at a strength of 0."""
         s, m = self.settings, self.settings.mining
         meets_all = position.is_before(m.warmup_epochs) or s.form == "hcl" or s.disarmed == "all"
         choice: Choice = "hardest"
@@ -196,6 +235,8 @@ class ACSSL(Method):
             choice = "all"
         elif s.disarmed == "random" or s.disarmed == "easiest":
             choice = s.disarmed
+        elif self.dial.is_held and self.dial.target(position) == 0:
+            choice = "random"
         return Negatives(
             temperature=weights_temperature(s.form, s.triplet),
             stored=None if self.queue is None else self.queue.filled()[0],
@@ -209,10 +250,17 @@ class ACSSL(Method):
         )
 
     def _loss_of_pair(
-        self, query: Tensor, keys: tuple[Tensor, Tensor], images: JointRows, context: Context
+        self,
+        query: Tensor,
+        keys: tuple[Tensor, Tensor],
+        images: JointRows,
+        context: Context,
+        *,
+        draws: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and metrics of one view's queries against the keys of the positive's view, and
-        against the other view's keys and the queue if the pool includes them."""
+        against the other view's keys and the queue if the pool includes them; with the excess loss,
+        where it is measured."""
         parts = [(keys[0], images.everyone)]
         if self.settings.mining.pool != "batch":
             parts.append((keys[1], images.everyone))
@@ -222,27 +270,45 @@ class ACSSL(Method):
         candidates, shown = (torch.cat(each) for each in zip(*parts, strict=True))
         pool = Pool(keys=candidates, images=shown, anchors=images.everyone[rows])
         available = mining.num_available(images.everyone, shown)
-        chosen = self._chosen(query.detach(), pool, available, context)
+        chosen, random = self._chosen(query.detach(), pool, available, context, draws=draws)
         positive = mining.cosines(query, candidates, rows[:, None])[:, 0]
         negative = mining.cosines(query, candidates, chosen)
-        return self._objective(positive, negative), {
+        loss = self._objective(positive, negative)
+        metrics = {
             "mining/hardness": negative.detach().mean(),
             "mining/hardness_of_all": mining.mean_cosine(query.detach(), pool),
             "mining/positive": positive.detach().mean(),
             "mining/pairs": mining.image_pairs(pool.anchors, shown, chosen),
         }
+        if random is not None:
+            drawn = mining.cosines(query.detach(), candidates, random)
+            metrics["excess"] = loss.detach() - self._objective(positive.detach(), drawn)
+        return loss, metrics
 
-    def _chosen(self, query: Tensor, pool: Pool, available: int, context: Context) -> Tensor:
-        """The miner's choice, as columns of the candidates. The disarmed twins differ only here."""
-        m, disarmed = self.settings.mining, self.settings.disarmed
-        is_warmup = context.position.is_before(m.warmup_epochs)
+    def _chosen(
+        self,
+        query: Tensor,
+        pool: Pool,
+        available: int,
+        context: Context,
+        *,
+        draws: torch.Generator,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The miner's choice, as columns of the candidates, and as many random ones where its
+        excess loss is measured. The disarmed twins differ only here."""
+        m, disarmed, now = self.settings.mining, self.settings.disarmed, context.position
+        is_warmup = now.is_before(m.warmup_epochs)
         meets_all = is_warmup or disarmed == "all" or self.settings.form == "hcl"
         count, skip = (available, 0) if meets_all else (m.count, m.skip)
         count = mining.num_chosen(available, count=count, skip=skip)
-        match disarmed:
-            case "random":
-                return mining.at_random(pool, count=count, generator=context.generator)
-            case "easiest":
-                return mining.easiest(query, pool, count=count)
-            case _:
-                return mining.hardest(query, pool, count=count, skip=skip)
+        if disarmed == "random":
+            return mining.at_random(pool, count=count, generator=context.generator), None
+        if disarmed == "easiest":
+            return mining.easiest(query, pool, count=count), None
+        mined = mining.hardest(query, pool, count=count, skip=skip)
+        if meets_all or self.settings.form != "topk_nce" or not self.dial.is_due(now):
+            return mined, None
+        if not self.dial.is_held:
+            return mined, mining.at_random(pool, count=count, generator=draws)
+        random = mining.at_random(pool, count=count, generator=context.generator)
+        return mining.mixed(mined, random, self.dial.share(now), generator=draws), random

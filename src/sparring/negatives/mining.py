@@ -3,7 +3,7 @@ cosines at these indices.
 
 `hardest` is the inner player of ACSSL's game: of all sets of `count` candidates it finds the one
 with the largest triplet-like loss, exactly, by sorting. The other miners choose equally many in
-another way, as controls.
+another way, as controls; `mixed` puts random candidates at some places of the mined ones.
 
 No matrix of all cosines is kept: a few more candidates than needed are found, those that are not
 allowed are removed, and the gradient flows through the chosen cosines only.
@@ -30,7 +30,10 @@ negatives of a large batch are chosen."""
 
 
 MINING_METRICS = {
-    "mining/hardness": Metric("mean cosine of queries with the negatives that were mined for them"),
+    "mining/hardness": Metric(
+        "mean cosine of queries with the negatives that were chosen for them: the mined ones, with "
+        "random ones among them where `strength` holds the miner"
+    ),
     "mining/hardness_of_all": Metric(
         "mean cosine of queries with all candidates; the gap to mining/hardness is what mining adds"
     ),
@@ -209,6 +212,32 @@ def at_random(pool: Pool, *, count: int, generator: torch.Generator) -> Int[Tens
     lots = distributed.own_share(torch.rand(joint, generator=generator))
     lots = lots.masked_fill_(~allowed(pool.anchors, pool.images), -torch.inf)
     return falling(*largest(sent(lots, pool.keys.device), count))[1]
+
+
+@torch.no_grad()
+def mixed(
+    mined: Int[Tensor, "batch count"],
+    random: Int[Tensor, "batch count"],
+    share: Float[Tensor, ""],
+    *,
+    generator: torch.Generator,
+) -> Int[Tensor, "batch count"]:
+    """Columns of which each is the mined one of its place with probability `share`, else the random
+    one.
+
+    A candidate that is both mined and drawn may stand at two places of a query; it is then two of
+    its negatives.
+
+    Args:
+        mined: columns of mined candidates, the hardest first.
+        random: columns of as many random candidates, in random order.
+        share: in [0, 1]; 0: the random ones, 1: the mined ones, both exactly.
+        generator: equal in all processes; draws for the rows of all processes, of which this one
+            keeps its own.
+    """
+    joint = (distributed.num_processes() * len(mined), mined.shape[1])
+    lots = distributed.own_share(torch.rand(joint, generator=generator))
+    return torch.where(sent(lots, mined.device) < share, mined, random)
 
 
 def image_pairs(
