@@ -28,8 +28,8 @@ Deviations from the authors' code (maple-research-lab/CaCo).
   the same in smaller ones.
 - The teacher is updated after the encoder instead of before the next forward pass of keys, which
   gives the same teacher at every key.
-- `reduction`, `key_norm`, `bank.key_views`, `queue_epochs` and the defaults are ours, for small
-  images; recipes caco-imagenet-* are as published.
+- `strength`, `reduction`, `key_norm`, `bank.key_views`, `bank.turn_degrees`, `queue_epochs` and the
+  defaults are ours, for small images; recipes caco-imagenet-* are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,10 +65,13 @@ from sparring.negatives.bank import (
     Usage,
     bank_alarm,
 )
+from sparring.negatives.shared_bank import Asked, keys_of_views, loss_on_keys, strengths
 from sparring.objectives.bank_games import adversarial_bank_game, shared_bank_game, summed
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
+from sparring.strength.dial import STRENGTH_METRICS, Dial
+from sparring.strength.settings import Strength
 
 FILL_TEMPERATURE = 0.2
 """Temperature of the encoder's loss while the bank fills; as in the released code."""
@@ -113,6 +116,10 @@ class CaCoSettings(MethodSettings):
     a trust ratio."""
     bank: SharedBankSettings = SharedBankSettings()
     key_norm: KeyNormSettings = KeyNormSettings(shuffled=False)
+    strength: Strength = "released"
+    """How strong the bank's negatives are: `released`, by the constants above; or the loss in nats
+    per query that they add above a queue of equal size beside the same positives, held by the share
+    of negatives taken from the bank (docs/strength.md)."""
     disarmed: (
         Literal["frozen", "positives-only", "negatives-only", "own-choice", "instance-key"] | None
     ) = None
@@ -141,11 +148,14 @@ class CaCo(Method):
             Twin("positives-only", "only the entries that are positives move"),
             Twin("negatives-only", "only the entries that are negatives move"),
             Twin("own-choice", "the query chooses its positive, not the teacher"),
+            Twin("queue-negatives", "the negatives are past keys", settings={"strength": 0.0}),
         ),
     )
     settings_class = CaCoSettings
     toy = Toy(
         small={"bank": {"size": 40}, "queue_epochs": 0.0},
+        held={"strength": 0.05},
+        undialled={"strength": 0.0},
         learning={
             # It chooses well once embeddings have spread; the first epochs are momentum contrast.
             "bank": {"size": 128},
@@ -154,7 +164,11 @@ class CaCo(Method):
             "training": {"epochs": 80},
         },
     )
-    metrics: ClassVar[Mapping[str, Metric]] = {**LEARNED_BANK_METRICS, **SHARED_BANK_METRICS}
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        **LEARNED_BANK_METRICS,
+        **SHARED_BANK_METRICS,
+        **STRENGTH_METRICS,
+    }
     num_views: ClassVar[int | None] = None
 
     def __init__(
@@ -166,6 +180,13 @@ class CaCo(Method):
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
         self.usage = Usage(settings.bank.size)
+        # A disarmed bank is not held, whatever the strength.
+        self.dial = Dial(settings.strength if settings.disarmed is None else "released")
+
+    @property
+    def nats(self) -> float:
+        """Half of the sum over both views is nats per query."""
+        return 0.5 if self.settings.reduction == "sum" else 1.0
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The two players: the encoder, and the bank that plays both with it and against it."""
@@ -186,7 +207,7 @@ class CaCo(Method):
         is_queue = context.position.is_before(self.settings.queue_epochs)
         if is_queue or self.settings.disarmed == "instance-key":
             return self._loss_on_keys(queries, joint, in_batch=is_queue)
-        return self._loss_on_choices(queries, joint)
+        return self._loss_on_choices(queries, joint, context.position)
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context
@@ -204,10 +225,15 @@ class CaCo(Method):
             return metrics
         if "chosen" in found.outputs:
             metrics |= self.usage.note(found.outputs["chosen"], now.steps_per_epoch)
+        self.bank.remember(found.outputs["keys"])
+        self.dial.turn(found.outputs["excess"], now)
+        metrics |= self.dial.metrics(now)
         if s.disarmed == "frozen":
             return metrics
-        before = self.bank.watched()
+        before = self.bank.directions() if self.dial.is_held else self.bank.watched()
         players["bank"].update(found.outputs["bank_loss"])
+        if self.dial.is_held:
+            self.bank.turned(before, degrees=s.bank.turn_degrees)
         return {**metrics, **self.bank.dynamics(before)}
 
     def advance(self, num_images: int) -> None:
@@ -255,39 +281,56 @@ class CaCo(Method):
                     in_batch=in_batch,
                 ),
             )
-            for number, (share, keys) in enumerate(_keys_of_views(len(queries)))
+            for number, (share, keys) in enumerate(keys_of_views(len(queries)))
             for key in keys
         ]
         loss, bank_loss, metrics = summed(games)
         keys = self._stored([joint[1], joint[0]])
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
+        if not in_batch:
+            past, temperature = self.bank.past, s.temperature
+            against_queue = loss_on_keys(queries, joint, past, temperature=temperature)
+            outputs["excess"] = (loss.detach() - against_queue) / 2
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
 
-    def _loss_on_choices(self, queries: Sequence[Tensor], joint: Sequence[JointRows]) -> MethodLoss:
-        s, keys_of_views = self.settings, _keys_of_views(len(queries))
-        if s.disarmed == "own-choice":
-            chosen = torch.stack([self.bank.nearest(query) for query in queries])
-            keys_of_views = [(share, [view]) for view, (share, _) in enumerate(keys_of_views)]
-        else:
-            chosen = torch.stack([self.bank.nearest(keys.own) for keys in joint])
+    def _loss_on_choices(
+        self, queries: Sequence[Tensor], joint: Sequence[JointRows], now: Position
+    ) -> MethodLoss:
+        s, is_own = self.settings, self.settings.disarmed == "own-choice"
+        choosing = queries if is_own else [keys.own for keys in joint]
+        chosen = torch.stack([self.bank.nearest(rows) for rows in choosing])
+        asked = [
+            Asked(
+                share,
+                queries[number],
+                torch.stack([chosen[each] for each in ([number] if is_own else keys)]),
+                torch.stack([joint[key].own for key in keys]),
+            )
+            for number, (share, keys) in enumerate(keys_of_views(len(queries)))
+        ]
+        met = self.bank.mixed(self.dial.share(now), now.step) if self.dial.is_held else None
         games = [
             (
-                share,
+                each.share,
                 shared_bank_game(
-                    queries[number],
-                    torch.stack([chosen[key] for key in keys]),
+                    each.query,
+                    each.places,
                     self.bank.vectors,
                     temperature=s.temperature,
                     bank_temperature=s.bank.temperature,
                     cooperative=s.disarmed != "negatives-only",
                     adversarial=s.disarmed != "positives-only",
+                    met=met,
                 ),
             )
-            for number, (share, keys) in enumerate(keys_of_views)
+            for each in asked
         ]
         loss, bank_loss, metrics = summed(games)
+        excess, gain = strengths(asked, self.bank, loss, met=met, temperature=s.temperature)
         metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
-        outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "chosen": chosen}
+        metrics["opponent/positive_gain"] = gain
+        bank_loss, keys = self._pace(joint[0]) * bank_loss, self._stored([joint[1], joint[0]])
+        outputs = {"bank_loss": bank_loss, "chosen": chosen, "excess": excess, "keys": keys}
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
 
     def _stored(self, keys: Sequence[JointRows]) -> Tensor:
@@ -296,22 +339,10 @@ class CaCo(Method):
         return torch.cat([rows.everyone for rows in (keys if has_all else keys[:1])])
 
     def _reduced(self, total: Tensor) -> Tensor:
-        """The encoder's loss; the weights of all views add up to 2, see `_keys_of_views`."""
+        """The encoder's loss; the weights of all views add up to 2, see `keys_of_views`."""
         return total if self.settings.reduction == "sum" else total / 2
 
     def _pace(self, keys: JointRows) -> float:
         """Factor of the bank's loss that keeps a positive's step as in the published run."""
         product = len(keys.everyone) * self.settings.bank.temperature
         return min(1.0, product / PUBLISHED) if self.settings.scale_bank_rate else 1.0
-
-
-def _keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:
-    """Weight of each view's loss, and the views whose keys are its positives.
-
-    Two views have weight 1 each. With multi-crop, the two large crops have weight 1 together, and
-    so do the small ones.
-    """
-    small = num_views - 2
-    if not small:
-        return [(1.0, [1]), (1.0, [0])]
-    return [(0.5, [1]), (0.5, [0]), *[(1 / small, [0, 1])] * small]

@@ -68,6 +68,11 @@ SHARED_BANK_METRICS = {
     "bank/busiest_share": Metric(
         "share of choices that fall on the busiest entry over about an epoch"
     ),
+    "opponent/positive_gain": Metric(
+        "nats per query by which the chosen entries lower the loss as positives, compared with the "
+        "images' own keys in their places",
+        title="Gain of the chosen positives, nats",
+    ),
 }
 """Metrics of a bank that supplies positives too."""
 

@@ -5,7 +5,7 @@ Each game is written here for autograd, straight from its formula. If fast paths
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor
 from sparring import acceleration
 from sparring.acceleration.bank_games import fused_adversarial_game, fused_shared_game
 from sparring.distributed import JointRows
-from sparring.objectives.similarity import cosine
+from sparring.objectives.similarity import cosine, unit_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,7 @@ def shared_bank_game(
     bank_temperature: float,
     cooperative: bool = True,
     adversarial: bool = True,
+    met: Float[Tensor, "bank dim"] | None = None,
 ) -> SharedBankGame:
     """Encoder and chosen entries descend one cross-entropy over the bank, all other entries ascend
     it.
@@ -158,9 +159,24 @@ def shared_bank_game(
         bank_temperature: the bank's, > 0.
         cooperative: whether positives move; otherwise no gradient flows through them.
         adversarial: whether negatives move; otherwise no gradient flows through them.
+        met: negatives that the encoder meets in place of the bank's entries, row by row, see
+            `shared_bank_loss`; the bank's loss and the metrics are of the bank. None: the bank.
 
     Source: Wang et al. 2022, arXiv:2203.14370, in the released code's form.
     """
+    if met is not None:
+        of_bank = shared_bank_game(
+            query.detach(),
+            positives,
+            bank,
+            temperature=temperature,
+            bank_temperature=bank_temperature,
+            cooperative=cooperative,
+            adversarial=adversarial,
+        )
+        chosen = bank.detach()[positives]
+        met_loss = shared_bank_loss(query, chosen, positives, met, temperature=temperature)
+        return replace(of_bank, loss=met_loss)
     if acceleration.is_on():
         return SharedBankGame(
             **fused_shared_game(
@@ -193,6 +209,34 @@ def shared_bank_game(
         positive_cosine=still.gather(1, positives.T).mean(),
         positive_mass=logits.detach().softmax(dim=1).gather(1, positives.T).mean(),
     )
+
+
+def shared_bank_loss(
+    query: Float[Tensor, "batch dim"],
+    positives: Float[Tensor, "choices batch dim"],
+    places: Int[Tensor, "choices batch"],
+    negatives: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """The encoder's loss of `shared_bank_game`, with positives and negatives from anywhere.
+
+    mean_i,c [ -q_i.p_ci / t + log( exp(q_i.p_ci / t) + sum_{k != pi(c, i)} exp(q_i.n_k / t) ) ],
+    unit rows q, p, n
+
+    Args:
+        query: raw online embeddings of this process.
+        positives: raw positives p; with several per query the loss is the mean over them.
+        places: pi, the negative in whose place each positive stands.
+        negatives: raw vectors shared by all queries.
+        temperature: t > 0.
+    """
+    cosines, losses = cosine(query, negatives), []
+    for positive, place in zip(positives, places, strict=True):
+        own = (unit_rows(query) * unit_rows(positive)).sum(dim=1)
+        logits = cosines.scatter(1, place[:, None], own[:, None]) / temperature
+        losses.append(F.cross_entropy(logits, place))
+    return torch.stack(losses).mean()
 
 
 def summed(

@@ -1,0 +1,104 @@
+"""How views ask a shared bank, and how much it adds to their loss: by its negatives, and by the
+positives that it supplies."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring.distributed import JointRows
+from sparring.negatives.bank import Bank
+from sparring.objectives.bank_games import shared_bank_loss
+from sparring.objectives.contrastive import info_nce
+
+
+class Asked(NamedTuple):
+    """Queries of one view, and their positives.
+
+    Attributes:
+        share: weight of this view's loss; the weights of all views add up to 2.
+        query: raw online embeddings.
+        places: entries of the bank chosen as positives, one row per choice.
+        keys: raw keys of the images' other views, one row per view.
+    """
+
+    share: float
+    query: Float[Tensor, "batch dim"]
+    places: Int[Tensor, "choices batch"]
+    keys: Float[Tensor, "keys batch dim"]
+
+
+@torch.no_grad()
+def strengths(
+    asked: Sequence[Asked],
+    bank: Bank,
+    loss: Float[Tensor, ""],
+    *,
+    met: Float[Tensor, "bank dim"] | None,
+    temperature: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Excess loss of the negatives and gain of the positives, in nats per query.
+
+    The excess is the loss minus that with the same positives, where the queue beside the bank
+    supplies all other entries. The gain is the loss with the images' own keys in the positives'
+    places, minus the loss.
+
+    Args:
+        asked: queries and positives of all views.
+        bank: the bank that supplied the positives.
+        loss: weighted sum of the losses of all views.
+        met: negatives that the encoder met; None: the bank.
+        temperature: the encoder's, > 0.
+    """
+    vectors = bank.vectors.detach()
+    against_queue, with_keys = torch.zeros_like(loss), torch.zeros_like(loss)
+    for share, query, places, keys in asked:
+        against_queue += share * shared_bank_loss(
+            query, vectors[places], places, bank.past, temperature=temperature
+        )
+        with_keys += share * shared_bank_loss(
+            query,
+            keys,
+            places.expand(len(keys), -1),
+            vectors if met is None else met,
+            temperature=temperature,
+        )
+    return (loss - against_queue) / 2, (with_keys - loss) / 2
+
+
+@torch.no_grad()
+def loss_on_keys(
+    queries: Sequence[Float[Tensor, "batch dim"]],
+    joint: Sequence[JointRows],
+    negatives: Float[Tensor, "bank dim"],
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Weighted sum over views of the cross-entropy of finding the images' own keys.
+
+    Args:
+        queries: raw online embeddings of each view.
+        joint: keys of the first two views.
+        negatives: raw vectors shared by all queries.
+        temperature: the encoder's, > 0.
+    """
+    losses = [
+        share / len(keys) * info_nce(query, joint[key].own, negatives, temperature=temperature)
+        for query, (share, keys) in zip(queries, keys_of_views(len(queries)), strict=True)
+        for key in keys
+    ]
+    return torch.stack(losses).sum()
+
+
+def keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:
+    """Weight of each view's loss, and the views whose keys are its positives.
+
+    Two views have weight 1 each. With multi-crop, the two large crops have weight 1 together, and
+    so do the small ones.
+    """
+    small = num_views - 2
+    if not small:
+        return [(1.0, [1]), (1.0, [0])]
+    return [(0.5, [1]), (0.5, [0]), *[(1 / small, [0, 1])] * small]
