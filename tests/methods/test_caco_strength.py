@@ -154,9 +154,8 @@ def test_at_strength_zero_the_encoder_is_to_the_bit_that_of_a_queue_of_negatives
         other.players["encoder"].update(torch.stack(losses).sum())
         released.teacher.ema_update(released.encoder, momentum=momentum)
         released.bank.remember(found.outputs["keys"])
-        before = released.bank.directions()
-        other.players["bank"].update(found.outputs["bank_loss"])
-        released.bank.turned(before, degrees=1.0)
+        degrees = method.settings.bank.turn_degrees
+        other.players["bank"].turn(found.outputs["bank_loss"], degrees=degrees)
         assert ring.equal(*(ring.parameters(each.encoder) for each in (method, released)))
         assert torch.equal(method.bank.vectors, released.bank.vectors)
 

@@ -230,10 +230,11 @@ class CaCo(Method):
         metrics |= self.dial.metrics(now)
         if s.disarmed == "frozen":
             return metrics
-        before = self.bank.directions() if self.dial.is_held else self.bank.watched()
-        players["bank"].update(found.outputs["bank_loss"])
+        before, bank_loss = self.bank.watched(), found.outputs["bank_loss"]
         if self.dial.is_held:
-            self.bank.turned(before, degrees=s.bank.turn_degrees)
+            players["bank"].turn(bank_loss, degrees=s.bank.turn_degrees)
+        else:
+            players["bank"].update(bank_loss)
         return {**metrics, **self.bank.dynamics(before)}
 
     def advance(self, num_images: int) -> None:
