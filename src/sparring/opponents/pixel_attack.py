@@ -40,8 +40,8 @@ class PerturbationSettings(Settings):
     (docs/strength.md). At 0 no pixel changes, in the twin neither; otherwise it has no effect on
     the twin."""
     largest_epsilon: float = Field(default=0.06, gt=0, le=1)
-    """Largest size of the attack while `strength` holds it, in pixels of images in [0, 1]; `epsilon`
-    is the size of the twin alone then."""
+    """Largest change of a pixel of images in [0, 1] while `strength` holds the attack, which then
+    leaves `epsilon` to the twin."""
     steps: int = Field(default=1, ge=1)
     """Number of gradient steps of the attack; 1 in the released code."""
     step_size: float | None = Field(default=None, gt=0)
