@@ -41,7 +41,8 @@ class PerturbationSettings(Settings):
     the twin."""
     largest_epsilon: float = Field(default=0.06, gt=0, le=1)
     """Largest change of a pixel of images in [0, 1] while `strength` holds the attack, which then
-    leaves `epsilon` to the twin."""
+    leaves `epsilon` to the twin. 0.06 is about 16 / 255, the largest in Kurakin et al. 2017,
+    arXiv:1611.01236."""
     steps: int = Field(default=1, ge=1)
     """Number of gradient steps of the attack; 1 in the released code."""
     step_size: float | None = Field(default=None, gt=0)
