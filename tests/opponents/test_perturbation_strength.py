@@ -97,12 +97,20 @@ def test_the_excess_is_that_of_the_attack_above_random_signs_by_hand() -> None:
     assert float(metrics["opponent/excess_loss"]) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_excess_is_in_nats_whatever_the_scale_of_the_loss() -> None:
+def test_the_excess_is_in_nats_whatever_the_scale_of_the_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # MoCo v3 multiplies the sum of two cross-entropies by 2 t.
     game = around("mocov3")
     opponent, seen = opponent_of(game), []
     measure = opponent._loss_on_random
-    opponent._loss_on_random = lambda *given: seen.append(measure(*given)) or seen[-1]  # type: ignore[method-assign, func-returns-value]
+
+    def noted(*given: Any) -> Tensor:
+        """The loss that is measured, which is kept."""
+        seen.append(measure(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(opponent, "_loss_on_random", noted)
     metrics = stepped(game)
     raw = float(metrics["perturbation/loss"]) - float(seen[0])
     assert float(metrics["opponent/excess_loss"]) == pytest.approx(raw / (4 * 0.2), rel=1e-9)
@@ -197,7 +205,7 @@ def test_at_strength_0_no_pixel_moves_and_nothing_is_added() -> None:
 
 
 def test_a_held_strength_leaves_the_twin_as_it_is_and_measures_nothing() -> None:
-    twin = {"disarmed": "random-signs"}
+    twin: dict[str, Any] = {"disarmed": "random-signs"}
     assert not changed(played(**twin), played(strength=0.3, **twin))
     metrics = stepped(around(strength=0.3, **twin))
     assert metrics["perturbation/epsilon"] == EPSILON
