@@ -213,8 +213,9 @@ def assert_same_game(
 
 def test_an_attack_uses_graphs_without_gradients_of_weights(tmp_path: Path) -> None:
     compiler = assert_same_game(Subject("simclr", ("perturbation",)), tmp_path)
-    # Clean views; then, in the second set of norms, the attack and the attacked views.
-    assert compiler.graphs == {"encoder": 2, "encoder for images": 1}
+    # Clean views; then, in the second set of norms, the attack, the attacked views, and those of
+    # random signs, without gradients.
+    assert compiler.graphs == {"encoder": 3, "encoder for images": 1}
 
 
 @pytest.mark.slow

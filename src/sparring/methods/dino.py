@@ -160,6 +160,12 @@ class DINO(Method):
         self.teacher_prototypes = Teacher(self.prototypes)
         self.register_buffer("centre", torch.zeros(settings.num_prototypes))
 
+    @property
+    def nats(self) -> float:
+        """The loss is in nats per view of an image: the expected negative log-likelihood, under the
+        student, of a prototype drawn from the teacher's distribution."""
+        return 1.0
+
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder's player, the only one: backbone, projector and prototypes."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "prototypes": self.prototypes})}

@@ -118,6 +118,11 @@ class HCL(Method):
         self.settings = settings
         self.encoder = encoder
 
+    @property
+    def nats(self) -> float:
+        """The loss is in nats per query, with the denominator as it is weighted and corrected."""
+        return 1.0
+
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """The weighted and corrected loss of all embeddings of both views."""
         embeddings = context.forward_together(views, self.encoder)

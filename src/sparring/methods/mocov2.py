@@ -99,6 +99,11 @@ class MoCoV2(Method):
         self.teacher = Teacher(encoder)
         self.queue = Queue(settings.queue.size, settings.projector.dim, generator=generator)
 
+    @property
+    def nats(self) -> float:
+        """The loss is the mean over queries in nats, whether one view asks or both."""
+        return 1.0
+
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """InfoNCE of each query against its key and the queue."""
         s = self.settings

@@ -102,6 +102,11 @@ class MoCoV3(Method):
         self.predictor = make_predictor(settings.predictor, settings.projector.dim)
         self.teacher = Teacher(encoder)
 
+    @property
+    def nats(self) -> float:
+        """The loss is 2 t times the sum of two means over queries in nats."""
+        return 1.0 / (4.0 * self.settings.temperature)
+
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The encoder's player, the only one: backbone, projector and predictor."""
         return {"encoder": nn.ModuleDict({"encoder": self.encoder, "predictor": self.predictor})}

@@ -77,6 +77,11 @@ class Plain(Method):
         self.encoder = encoder
         self.temperature = settings.temperature
 
+    @property
+    def nats(self) -> float:
+        """The loss is the mean over queries, the views 0, in nats."""
+        return 1.0
+
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """InfoNCE of view 0 among the views 1 of the joint batch."""
         query, key = (context.forward(view, self.encoder) for view in views)

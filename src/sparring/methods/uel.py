@@ -78,6 +78,12 @@ class UEL(Method):
         self.encoder = encoder
         self.temperature = settings.temperature
 
+    @property
+    def nats(self) -> float:
+        """The loss is in nats per query: the negative log-likelihood that a view is recognised as
+        its own image, and as none of the others."""
+        return 1.0
+
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """Invariant and spreading loss of every view among the joint batch."""
         embeddings = [context.forward(view, self.encoder) for view in views]

@@ -126,6 +126,12 @@ class ForwardCache:
                 self._made[place] = teacher.keys(view.pixels, norm, generator=generator)
         return self._made[place]
 
+    def copied(self) -> "ForwardCache":
+        """Cache with the outputs that this one has; what it is asked for later, this one lacks."""
+        other = ForwardCache()
+        other._made = dict(self._made)
+        return other
+
     def has_seen(self, view: View) -> bool:
         """Whether any network was given this view."""
         return any(seen is view for seen, _ in self._made)

@@ -14,6 +14,10 @@ and attacked image go through the attacked images' batch norms; in the second te
 through the clean ones. The method's bank, queue and teacher are updated with the clean loss only.
 The attack has no parameters and therefore no player.
 
+Its strength. Every fourth step measures the excess loss: L(a, a + d*) minus the same with random
+signs of equal size instead of d*, in nats per query. With `perturbation.strength` the dial holds it
+at a target by epsilon, which is then a share of `perturbation.largest_epsilon`.
+
 At the start of the attack the anchor and the attacked image are equal pixels in equal norms, so one
 forward pass serves both. The anchor's clean embeddings serve both terms. Counted in passes, a step
 costs 11 / 6 of the method's own step (benchmarks/method_steps.py).
@@ -51,10 +55,16 @@ from sparring.methods.negatives import Strength
 from sparring.models.split_norm import split_norms, still_statistics
 from sparring.models.view import ForwardCache, View
 from sparring.opponents.opponent import Opponent, innermost
-from sparring.opponents.pixel_attack import PerturbationSettings, attack, random_signs
+from sparring.opponents.pixel_attack import Epsilon, PerturbationSettings, attack, random_signs
 from sparring.optim.player import Added, Player
+from sparring.optim.schedule import Position
 from sparring.step_parts import step_part
+from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS, Dial, inner
+from sparring.strength.settings import StrengthSchedule
 from sparring.transfers import rare_read
+
+MEASURED_EVERY = 4
+"""Steps from one measurement of the excess loss to the next; each is one more forward pass."""
 
 
 class Perturbation(Opponent):
@@ -83,8 +93,17 @@ class Perturbation(Opponent):
         pairing=Pairing("clae", method="simclr"),
     )
     settings_class = PerturbationSettings
-    toy = Toy(off={"alpha": 0.0})
+    toy = Toy(
+        off={"alpha": 0.0},
+        held={"strength": 0.05},
+        undialled={"strength": 0.0, "disarmed": "random-signs"},
+    )
     metrics: ClassVar[Mapping[str, Metric]] = {
+        **STRENGTH_METRICS,
+        **INNER_METRICS,
+        "perturbation/epsilon": Metric(
+            "size of the attack, in pixels of images in [0, 1]", title="Epsilon of the attack"
+        ),
         "perturbation/loss_before": Metric(
             "loss of anchor and attacked image where the attack begins, both through the attacked "
             "images' norms"
@@ -105,7 +124,9 @@ class Perturbation(Opponent):
     def __init__(self, method: Method, settings: PerturbationSettings) -> None:
         super().__init__(method)
         self.settings = settings
+        self.dial = Dial(settings.strength, every=MEASURED_EVERY)
         self._asks_first: bool | None = None
+        self._require_nats()
         if settings.norms == "split":
             split_norms(innermost(method), momentum=settings.norm_momentum)
 
@@ -114,19 +135,34 @@ class Perturbation(Opponent):
     ) -> Metrics:
         """Attack the first view, then run the method's step with the attacked view's loss added."""
         batch = [view for view in views if not view.is_further]
-        later = _with_same_draws(context)
+        later, position = _with_same_draws(context), context.position
         attacked, metrics = self.attacked(batch, context)
+        excess: list[Tensor] = []
 
         def loss_on_attacked() -> Tensor:
             """Loss on the anchor in the clean norms and the attacked view."""
+            twin = self._loss_on_random(batch, later) if self._is_measured(position) else None
             loss = self.method.loss(self._pair(self._anchor(batch), attacked), later).loss
             self._require_seen(attacked, later)
             metrics["perturbation/loss"] = loss.detach()
+            if twin is not None and self.nats is not None:
+                excess.append(self.nats * (loss.detach() - twin))
             return loss
 
         encoder = players["encoder"].beside(Added(self.settings.alpha, loss_on_attacked))
         found = self.method.step(views, {**players, "encoder": encoder}, context)
-        return {**found, **metrics}
+        for measured in excess[-1:]:
+            self.dial.turn(measured, position)
+        return {**inner(found), **metrics, **self.dial.metrics(position)}
+
+    def epsilon(self, position: Position) -> Epsilon:
+        """Size of the attack at a step, in pixels of images in [0, 1]; 0 where the strength is."""
+        s = self.settings
+        if self._is_off(position):
+            return 0.0
+        if s.disarmed is not None or not self.dial.is_held:
+            return s.epsilon
+        return self.dial.share(position) * s.largest_epsilon
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """Pictures of the method, and views with their attacked copies, made as in training."""
@@ -148,24 +184,51 @@ class Perturbation(Opponent):
         self._asks_first = state["asks_first"]
 
     @step_part("attack")
-    def attacked(self, views: Sequence[View], context: Context) -> tuple[View, dict[str, Tensor]]:
+    def attacked(
+        self, views: Sequence[View], context: Context
+    ) -> tuple[View, dict[str, Tensor | float]]:
         """The first view after the attack, and its metrics."""
         if self._asks_first is None:
             self._asks_first = self._must_ask_first(views, context)
-        pixels, draws = views[0].pixels, _with_same_draws(context).generator
-        if self.settings.disarmed == "random-signs":
-            moved = random_signs(pixels, self.settings, generator=draws)
-            return View(pixels=moved, norms=self._norms()), {}
+        epsilon = self.epsilon(context.position)
+        metrics: dict[str, Tensor | float] = {"perturbation/epsilon": epsilon}
+        if self.settings.disarmed == "random-signs" or self._is_off(context.position):
+            return self._random(views, context), metrics
         own = replace(context, cache=ForwardCache())  # the attack shares no outputs with the round
         with self._statistics():
             found = attack(
-                pixels,
+                views[0].pixels,
                 lambda images, is_start: self._gradient(images, views, own, is_start=is_start),
                 self.settings,
-                generator=draws,
+                generator=_with_same_draws(context).generator,
+                epsilon=epsilon,
             )
-        moved_view = View(pixels=found.images, norms=self._norms())
-        return moved_view, {"perturbation/loss_before": found.loss}
+        metrics["perturbation/loss_before"] = found.loss
+        return View(pixels=found.images, norms=self._norms()), metrics
+
+    def _random(self, views: Sequence[View], context: Context) -> View:
+        """The first view with random signs of the step's size: what the twin shows."""
+        draws, epsilon = _with_same_draws(context).generator, self.epsilon(context.position)
+        moved = random_signs(views[0].pixels, self.settings, generator=draws, epsilon=epsilon)
+        return View(pixels=moved, norms=self._norms())
+
+    @step_part("excess loss")
+    @torch.no_grad()
+    def _loss_on_random(self, views: Sequence[View], context: Context) -> Tensor:
+        """The loss that the twin would have here; changes no statistics, no cache and no draws."""
+        device = views[0].device
+        own = replace(_with_same_draws(context), cache=context.cache.copied())
+        pair = self._pair(self._anchor(views), self._random(views, context))
+        devices = [device] if device.type == "cuda" else []  # of dropout inside backbones
+        with torch.random.fork_rng(devices=devices), still_statistics(self.method):
+            return self.method.loss(pair, own).loss
+
+    def _is_measured(self, position: Position) -> bool:
+        is_armed = self.settings.disarmed is None and self.nats is not None
+        return is_armed and self.dial.is_due(position)
+
+    def _is_off(self, position: Position) -> bool:
+        return self.dial.is_held and self.dial.target(position) == 0
 
     def _gradient(
         self, images: Tensor, views: Sequence[View], context: Context, *, is_start: bool
@@ -212,6 +275,18 @@ class Perturbation(Opponent):
             "change with the attacked image at the start of the attack (without negatives, its "
             "positive is itself); set perturbation.random_start=true or "
             "perturbation.anchor=other-view"
+        )
+
+    def _require_nats(self) -> None:
+        """Refuse a held strength where the loss has no unit in which it could be held."""
+        held = self.settings.strength
+        if not self.dial.is_held or self.nats is not None:
+            return
+        shown = f".nats={held.nats}" if isinstance(held, StrengthSchedule) else f"={held}"
+        raise ConfigError(
+            f"perturbation.strength{shown}: the loss of {type(innermost(self.method)).__name__} is "
+            "no negative log-likelihood, so the opponent has no strength in nats against it; leave "
+            "out perturbation.strength, and perturbation.epsilon sets the size"
         )
 
     def _require_seen(self, view: View, context: Context) -> None:

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from sparring import distributed
 from sparring.config import Settings
+from sparring.strength.settings import Strength, is_held
 from sparring.transfers import sent
 
 Images: TypeAlias = Float[Tensor, "batch bands height width"]
+Epsilon: TypeAlias = float | Float[Tensor, ""]
+"""Largest change of a pixel; a tensor where feedback sets it on the device."""
 
 
 class PerturbationSettings(Settings):
@@ -31,11 +34,20 @@ class PerturbationSettings(Settings):
     normalisation."""
     alpha: float = Field(default=1.0, ge=0)
     """Weight of the loss on attacked images, relative to the loss on clean ones."""
+    strength: Strength = "released"
+    """How strong the attack is: `released`, by `epsilon`; or the loss in nats per query that the
+    attacked images add above random signs of equal size, held by the size of the attack
+    (docs/strength.md). At 0 no pixel changes, in the twin neither; otherwise it has no effect on
+    the twin."""
+    largest_epsilon: float = Field(default=0.06, gt=0, le=1)
+    """Largest change of a pixel of images in [0, 1] while `strength` holds the attack, which then
+    leaves `epsilon` to the twin. 0.06 is about 16 / 255, the largest in Kurakin et al. 2017,
+    arXiv:1611.01236."""
     steps: int = Field(default=1, ge=1)
     """Number of gradient steps of the attack; 1 in the released code."""
     step_size: float | None = Field(default=None, gt=0)
     """Size of each gradient step, pixels scaled to 0..1; None: epsilon for one step, else 2.5
-    epsilon / steps."""
+    epsilon / steps, the only choice while `strength` holds the attack."""
     random_start: bool = False
     """Whether the attack starts at a random point within epsilon instead of at the image."""
     anchor: Literal["self", "other-view"] = "self"
@@ -64,6 +76,15 @@ class PerturbationSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _steps_follow_epsilon(self) -> "PerturbationSettings":
+        if is_held(self.strength) and self.step_size is not None:
+            raise ValueError(
+                f"step_size={self.step_size} is fixed, and `strength` sets epsilon anew at every "
+                "step; leave out step_size, and the steps follow epsilon"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -89,6 +110,7 @@ def attack(
     settings: PerturbationSettings,
     *,
     generator: torch.Generator,
+    epsilon: Epsilon | None = None,
 ) -> Attack:
     """Images changed so that a loss rises: x <- clip_eps(x + step_size * sign(dL/dx)).
 
@@ -97,21 +119,24 @@ def attack(
         loss_and_gradient: called once per step of the attack.
         settings: size and form of the attack.
         generator: source of a random start.
+        epsilon: size of the attack; None: that of the settings.
 
     Source: Goodfellow et al. 2015, arXiv:1412.6572; several steps as in Madry et al. 2018,
     arXiv:1706.06083.
     """
     s, images = settings, images.detach()
-    size = s.step_size or (s.epsilon if s.steps == 1 else 2.5 * s.epsilon / s.steps)
+    epsilon = s.epsilon if epsilon is None else epsilon
+    size = s.step_size or (epsilon if s.steps == 1 else 2.5 * epsilon / s.steps)
+    is_far = s.steps > 1 or s.random_start or s.step_size is not None
     moved, first_loss = images, None
     if s.random_start:
-        moved = images + s.epsilon * (2 * _uniform(images, generator) - 1)
+        moved = images + epsilon * (2 * _uniform(images, generator) - 1)
     for _ in range(s.steps):
         loss, gradient = loss_and_gradient(moved, moved is images)
         first_loss = loss.detach() if first_loss is None else first_loss
         moved = moved + size * gradient.sign()
-        if s.steps > 1 or s.random_start or size > s.epsilon:
-            moved = torch.minimum(torch.maximum(moved, images - s.epsilon), images + s.epsilon)
+        if is_far:
+            moved = torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon)
         if s.clip is not None:
             moved = moved.clamp(*s.clip)
     assert first_loss is not None
@@ -119,11 +144,23 @@ def attack(
 
 
 def random_signs(
-    images: Images, settings: PerturbationSettings, *, generator: torch.Generator
+    images: Images,
+    settings: PerturbationSettings,
+    *,
+    generator: torch.Generator,
+    epsilon: Epsilon | None = None,
 ) -> Images:
     """Images with every pixel changed by epsilon, up or down at random: an attack's size without
-    its aim."""
-    moved = images.detach() + settings.epsilon * (
+    its aim.
+
+    Args:
+        images: images to change.
+        settings: epsilon, and the range of pixels.
+        generator: source of the signs.
+        epsilon: size of the change; None: that of the settings.
+    """
+    epsilon = settings.epsilon if epsilon is None else epsilon
+    moved = images.detach() + epsilon * (
         2 * (_uniform(images, generator) < 0.5).to(images.dtype) - 1
     )
     return moved if settings.clip is None else moved.clamp(*settings.clip)
