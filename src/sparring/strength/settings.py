@@ -20,7 +20,9 @@ class StrengthSchedule(Settings):
 
 
 Strength: TypeAlias = (
-    Literal["released"] | Annotated[float, Field(ge=0, allow_inf_nan=False)] | StrengthSchedule
+    Literal["released"]
+    | Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+    | StrengthSchedule
 )
 """`released`: the paper's constants decide how strong the opponent is. A number: nats per query at
 which its excess loss is held. A table: such a number that changes over the run."""
