@@ -177,8 +177,8 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def mixed(self, share: Float[Tensor, ""], step: int) -> Float[Tensor, "bank dim"]:
-        """As many negatives as the bank has, this share of them from the bank and the others from
-        the queue beside it.
+        """Negatives of equal count, this share of them from the bank and the others from the queue
+        beside it.
 
         Args:
             share: in [0, 1]; 0: the queue, to the bit.

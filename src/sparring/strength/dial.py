@@ -64,7 +64,7 @@ INNER_METRICS = {
     )
     for name, metric in STRENGTH_METRICS.items()
 }
-"""The same of an opponent inside another one."""
+"""Metrics of the excess loss of an opponent inside another one."""
 
 
 def inner(metrics: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
