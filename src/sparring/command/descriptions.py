@@ -104,7 +104,7 @@ DIAL = (
     "--strength NATS holds the opponent where it adds so much to the loss above its twin "
     "(docs/strength.md)"
 )
-"""What is said of a method or an opponent with a dial."""
+"""Line that describes the dial of a method or an opponent."""
 
 
 def describe(name: str) -> str:
