@@ -4,7 +4,7 @@ values."""
 import string
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -71,6 +71,46 @@ def test_section_given_as_a_plain_value_is_one_sentence() -> None:
         ConfigError, match=r"^inner is a section, got 3; set one of inner\.rate, inner\.name$"
     ):
         Outer.build({"inner": 3})
+
+
+class Table(Settings):
+    size: int = Field(ge=0)
+
+
+class Several(Settings):
+    """A setting of several kinds."""
+
+    one: Literal["plain", "rich"] | Annotated[float, Field(ge=0, strict=True)] | Table = "plain"
+    inner: Inner | bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"one": -1}, "one: should be greater than or equal to 0, got -1"),
+        ({"one": {"size": -2}}, "one.size: should be greater than or equal to 0, got -2"),
+        (
+            {"one": {"siz": 2}},
+            "unknown setting 'one.siz'; did you mean 'one.size'? Accepted: one.size",
+        ),
+        (
+            {"one": "plane"},
+            "one: should be 'plain' or 'rich', a number or a table of size, got 'plane'; did you "
+            "mean 'plain'?",
+        ),
+        (
+            {"one": True},
+            "one: should be 'plain' or 'rich', a number or a table of size, got True",
+        ),
+        ({"inner": "x"}, "inner: should be a table of rate, name or true or false, got 'x'"),
+    ],
+)
+def test_setting_of_several_kinds_is_refused_by_the_kind_that_was_meant(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Several.build(values)
+    assert str(caught.value) == message
 
 
 def test_merging_replaces_leaves_and_keeps_the_rest() -> None:

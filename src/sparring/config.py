@@ -9,10 +9,13 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, TypeAlias, get_args
+from types import NoneType, UnionType
+from typing import Any, Self, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.regular_files import read_text
@@ -56,8 +59,17 @@ def _refuse_nul(values: Mapping[str, Any], where: str) -> None:
 
 
 def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
+    found = error.errors(include_url=False)
+    first, path = found[0], [str(part) for part in found[0]["loc"]]
+    place = _branch_place(model, path)
+    if place is not None:  # the value of a setting that accepts several kinds
+        same = [one for one in found if list(map(str, one["loc"][:place])) == path[:place]]
+        near = [one for one in same if not _is_other_kind(one, place)]
+        if not near:
+            return _of_no_kind(model, same, path[:place], where)
+        # A misspelt key says more than the one that is missing instead.
+        first = min(near, key=lambda one: one["type"] != "extra_forbidden")
+        path = [str(part) for part in (*first["loc"][:place], *first["loc"][place + 1 :])]
     key = ".".join([*filter(None, [where]), *path])
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", key, _siblings(model, path, where))
@@ -70,6 +82,77 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
     text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = "" if isinstance(value, dict | BaseModel) or repr(value) in text else f", got {value!r}"
     return f"{key or 'configuration'}: {text}{shown}"
+
+
+_KINDS = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "literal_error": "",
+}
+"""What a branch of a union accepts, by the type of the error for a value of another kind."""
+
+
+def _branch_place(model: type[BaseModel], path: Sequence[str]) -> int | None:
+    """Place in an error's path of the name of a union's branch, which is no key; None without a
+    union."""
+    for place, part in enumerate(path[:-1]):
+        field = model.model_fields.get(part)
+        kinds = _kinds(field.annotation) if field else []
+        if len(kinds) > 1:
+            return place + 1
+        if not kinds or not _is_model(kinds[0]):
+            return None
+        model = kinds[0]
+    return None
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that a union unites, without None; a single type of all else."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return [annotation]
+    return [kind for kind in get_args(annotation) if kind is not NoneType]
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _is_other_kind(error: ErrorDetails, place: int) -> bool:
+    """Whether an error of a branch says that the value is of another kind, not that a value of
+    this kind is wrong."""
+    return error["type"] in _KINDS and len(error["loc"]) == place + 1
+
+
+def _of_no_kind(
+    model: type[BaseModel], errors: Sequence[ErrorDetails], path: Sequence[str], where: str
+) -> str:
+    """Sentence for a value that no branch of a union accepts."""
+    value, words, accepted = errors[0]["input"], [], []
+    for one in errors:
+        kind = _KINDS[one["type"]]
+        if one["type"] == "literal_error":
+            kind = one["ctx"]["expected"]
+            accepted += re.findall(r"'([^']*)'", kind)
+        if one["type"] == "model_type":
+            keys = _siblings(model, [*path, ""], "")
+            kind = f"a table of {', '.join(name.rpartition('.')[2] for name in keys)}"
+        words.append(kind)
+    near = get_close_matches(value, accepted, n=1, cutoff=0.5) if isinstance(value, str) else []
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    *others, last = dict.fromkeys(words)
+    listed = f"{', '.join(others)} or {last}" if others else last
+    key = ".".join([*filter(None, [where]), *path])
+    return f"{key}: should be {listed}, got {value!r}{hint}"
 
 
 def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[str]:

@@ -140,6 +140,11 @@ def test_one_method_is_described_with_settings_that_are_toml(command: Command, n
         assert fact in done.out
 
 
+def test_a_method_with_a_dial_says_so(command: Command) -> None:
+    assert "Dial:      --strength NATS holds" in command("methods", "adco").out
+    assert "Dial:" not in command("methods", "byol").out
+
+
 def test_an_opponent_is_described_like_a_method(command: Command) -> None:
     done = command("methods", "perturbation")
     assert "--set perturbation.disarmed=random-signs" in done.out

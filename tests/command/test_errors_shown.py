@@ -41,6 +41,9 @@ ARGUMENTS_THAT_ARE_WRONG = {
     ("--set", "temperature=-0.1"): "temperature: should be greater than 0, got -0.1",
     ("--set", "temperature=nan"): "temperature: should be a finite number, got nan",
     ("--set", "bank.size"): "--set bank.size: expected key=value, for example --set bank.size=4096",
+    ("--strength", "-1"): "strength: should be greater than or equal to 0, got -1",
+    ("--strength", "relased"): "did you mean 'released'?",
+    ("--strength", "{nats=1, schedule='up'}"): "strength.schedule: should be 'constant', 'rising'",
     (
         "--set",
         "views.preset=simclr-cifr",

@@ -17,6 +17,7 @@ from sparring.data.sources.source import ImageData
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
 from sparring.training.listener import Listener
+from sparring.training.strengths import StrengthValue
 
 
 def compare(
@@ -28,6 +29,7 @@ def compare(
     controls: bool = False,
     tests: Sequence[str] = (),
     stop_early: bool = False,
+    strength: StrengthValue | None = None,
     out: str | Path | None = None,
     engine: str = "local",
     workers: int | None = None,
@@ -51,6 +53,7 @@ def compare(
         tests: labelled images to be scored on, PATH or NAME=PATH each; default: a held-out fifth
             of `data`.
         stop_early: whether to look after 5, 8 and 12 pairs, and stop once the answer is known.
+        strength: strength of the opponents of all arms that have a dial, as `train` takes it.
         out: folder of the study to create or to go on with.
         engine: what makes the runs: `local` processes, `dask`, or `slurm`.
         workers: runs at the same time; None: as many as cores, GPUs and memory allow.
@@ -76,6 +79,7 @@ def compare(
         controls=controls,
         tests=tests,
         stop_early=stop_early,
+        strength=strength,
         fields=plan,
     )
     chosen = Engine(name=engine, workers=workers, options=dict(engine_options or {}))

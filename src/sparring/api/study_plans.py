@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from sparring.config import merged
 from sparring.data.sources.public_sets import is_public_set
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, unknown_name
+from sparring.studies.configs import arm_config
 from sparring.studies.plan import ScoredSet, Study
 from sparring.studies.reading import with_arms
 from sparring.training.configure import stored_path
+from sparring.training.strengths import StrengthValue, strength_settings
 
 Twins: TypeAlias = bool | str | Sequence[str]
 """Which disarmed twins play: none, the primary one of each method, `all`, or those of these
@@ -32,6 +35,7 @@ class Options:
         tests: labelled images to be scored on, each PATH or NAME=PATH; a held-out fifth of `data`
             if there are none.
         stop_early: whether the study may stop after some of the pairs.
+        strength: strength of the opponents of all arms that have a dial, as `train` takes it.
         fields: further fields of `Study`; those that are None are left out.
     """
 
@@ -41,6 +45,7 @@ class Options:
     controls: bool = False
     tests: Sequence[str] = ()
     stop_early: bool = False
+    strength: StrengthValue | None = None
     fields: Mapping[str, Any]
 
     def given(self) -> list[str]:
@@ -52,6 +57,7 @@ class Options:
             "controls": self.controls,
             "tests": self.tests,
             "stop_early": self.stop_early,
+            "strength": self.strength,
         }
         return [
             name
@@ -92,7 +98,24 @@ def planned(options: Options) -> Study:
     }
     named = {"tests": [test.model_dump() for test in tests]} if tests else {}
     tree = {"name": Path(path).name, "data": path, **named, **fields, **arms}
-    return Study.build(with_arms(tree))
+    study = Study.build(with_arms(tree))
+    return study if options.strength is None else with_strength(study, options.strength)
+
+
+def with_strength(study: Study, strength: StrengthValue) -> Study:
+    """The study with this strength of every arm that has a dial. A twin is given it too, on which
+    it has no effect, so that game and twin differ in nothing else.
+
+    Raises:
+        ConfigError: if no arm has a dial, or one has two.
+    """
+    configs = [arm_config(study, arm) for arm in study.arms]
+    held = strength_settings(configs, strength)
+    arms = [
+        arm.model_copy(update={"settings": merged(own, arm.settings)})
+        for arm, own in zip(study.arms, held, strict=True)
+    ]
+    return study.model_copy(update={"arms": tuple(arms)})
 
 
 def scored_sets(given: Sequence[str]) -> list[ScoredSet]:

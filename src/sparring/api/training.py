@@ -33,6 +33,7 @@ from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
 from sparring.training.start_weights import with_start_weights
+from sparring.training.strengths import StrengthValue
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
     opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    strength: StrengthValue | None = None,
     backbone: nn.Module | None = None,
     start_from: str | Path | Run | None = None,
     keep_optimizer: bool = False,
@@ -65,6 +67,9 @@ def train(
             such as "perturbation", or as a method is given; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
         settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
+        strength: what the run's opponent adds to the loss, in nats per query, held by feedback
+            (docs/strength.md); a table such as {"nats": 0.2, "schedule": "rising"}; "released": as
+            the paper's constants make it. The setting `strength` of whatever has a dial.
         backbone: a network of your own, of which a copy is trained; parameters that require no
             gradient stay as they are. Resuming or loading such a run needs it again, with any
             weights.
@@ -96,6 +101,7 @@ def train(
         opponent=opponent,
         recipe=recipe,
         settings=settings,
+        strength=strength,
         backbone=backbone,
         report=chosen.append,
         base=begun.base,

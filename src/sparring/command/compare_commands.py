@@ -42,7 +42,9 @@ from sparring.command.options import (
     RecipeOption,
     RunDeviceOption,
     SetOption,
+    StrengthOption,
     settings_tree,
+    strength_value,
 )
 from sparring.errors import ConfigError, UsageError
 
@@ -74,6 +76,7 @@ def compare(
     protocol: ProtocolOption = None,
     margin: MarginOption = None,
     recipe: RecipeOption = None,
+    strength: StrengthOption = None,
     settings: SetOption = None,
     threads: ThreadsOption = None,
     device: RunDeviceOption = None,
@@ -117,20 +120,20 @@ def compare(
         controls=controls,
         tests=test or (),
         stop_early=stop_early,
+        strength=strength_value(strength),
         fields=fields,
     )
-    chosen = _engine(engine, workers, address, slurm)
     ways = {"yes": yes, "plan_only": plan_only, "as_json": as_json}
-    _compare(study, options, chosen, out=out, reuse=reuse or (), **ways)
+    _compare(study, options, _engine(engine, workers, address, slurm), out, reuse or (), **ways)
 
 
 def _compare(
     study: Path | None,
     options: "Options",
     engine: "Engine",
-    *,
     out: Path | None,
     reuse: Sequence[Path],
+    *,
     yes: bool,
     plan_only: bool,
     as_json: bool,

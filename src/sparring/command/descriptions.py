@@ -15,6 +15,7 @@ from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
 from sparring.methods.about import About, assignments, section
 from sparring.methods.plugins import is_reference
+from sparring.strength.settings import has_dial
 
 
 def list_methods() -> str:
@@ -99,6 +100,13 @@ def list_protocols() -> str:
     return "\n".join(lines)
 
 
+DIAL = (
+    "--strength NATS holds the opponent where it adds so much to the loss above its twin "
+    "(docs/strength.md)"
+)
+"""Line that describes the dial of a method or an opponent."""
+
+
 def describe(name: str) -> str:
     """A method, an opponent, a variant or a published pairing, in full.
 
@@ -170,6 +178,7 @@ def _describe(kind: registry.Kind, name: str) -> str:
         ),
         "Opponent": about.opponent,
         "Control": f"--method {about.control}" if about.control else "",
+        "Dial": DIAL if has_dial(own.settings_class) else "",
         "Disarmed": _twins(about, prefix),
         "Cost": cost,
         "Good for": about.good_for,

@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from sparring.config import Tree
+    from sparring.training.strengths import StrengthValue
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder that `sparring train --out` wrote.")
@@ -45,6 +46,14 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one setting, e.g. bank.size=4096; repeatable."
     ),
 ]
+StrengthOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NATS",
+        help="Hold the opponent where it adds so much to the loss, in nats per query, e.g. 0.2; "
+        "released: as strong as the paper's constants make it.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StepsOption = Annotated[
@@ -73,3 +82,10 @@ def settings_tree(overrides: list[str] | None) -> "Tree":
     from sparring.config import merged, parse_override
 
     return merged({}, *(parse_override(text) for text in overrides or []))
+
+
+def strength_value(text: str | None) -> "StrengthValue | None":
+    """Value of `--strength`, read like that of `--set strength=`; None if it is not given."""
+    from sparring.config import parse_override
+
+    return None if text is None else parse_override(f"strength={text}")["strength"]

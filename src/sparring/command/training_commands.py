@@ -23,22 +23,24 @@ from sparring.command.options import (
     SeedOption,
     SetOption,
     StepsOption,
+    StrengthOption,
     TrainDataOption,
     settings_tree,
+    strength_value,
 )
+
+PlannedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Method, or METHOD+OPPONENT; repeatable or comma-separated, one row each. Default: "
+        "adco."
+    ),
+]
 
 
 def plan(
     data: DataOption,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "Method, or METHOD+OPPONENT; repeatable or comma-separated, one row each. Default: "
-                "adco."
-            )
-        ),
-    ] = None,
+    method: PlannedOption = None,
     opponent: OpponentOption = None,
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -47,6 +49,7 @@ def plan(
     seed: SeedOption = None,
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
+    strength: StrengthOption = None,
     settings: SetOption = None,
     gpu_memory: Annotated[
         float | None,
@@ -77,6 +80,7 @@ def plan(
             opponent=opponent,
             recipe=recipe,
             settings=settings_tree(settings),
+            strength=strength_value(strength),
             gpu_memory=gpu_memory,
             exact=exact,
             timed_steps=timed_steps,
@@ -107,6 +111,7 @@ def train(
     seed: SeedOption = None,
     device: RunDeviceOption = None,
     max_steps: StepsOption = None,
+    strength: StrengthOption = None,
     settings: SetOption = None,
     resume_if_exists: ResumeIfExistsOption = False,
     profile: Annotated[
@@ -131,6 +136,7 @@ def train(
             opponent=opponent,
             recipe=recipe,
             settings=settings_tree(settings),
+            strength=strength_value(strength),
             start_from=start_from,
             keep_optimizer=keep_optimizer,
             resume_if_exists=resume_if_exists,

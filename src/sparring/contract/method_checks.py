@@ -14,6 +14,7 @@ from sparring.config import Settings, merged, toml_text
 from sparring.contract import learning
 from sparring.contract.check import Check
 from sparring.contract.device_reads import steps_read_nothing
+from sparring.contract.held_checks import held_checks
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.settings import fields_read, models, require_explained
 from sparring.contract.standstill import stands_still
@@ -30,6 +31,7 @@ from sparring.data.views.view_settings import ViewsSettings
 from sparring.methods import registry
 from sparring.models.teacher import Teacher
 from sparring.optim.player import PlayerSettings
+from sparring.strength.settings import has_dial
 from sparring.training.encoders import load_encoders
 from sparring.training.metrics import metrics_of, read_metrics
 from sparring.training.settings import RunConfig
@@ -85,6 +87,10 @@ def method_checks(subject: Subject) -> list[Check]:
                 is_slow=True,
             ),
         ]
+    unheld = {introduces_itself, has_sections, survives_its_file, explains_settings, reads_settings}
+    unheld |= {order_is_indifferent, teachers_follow, encoder_needs_no_class}
+    held = [promise for promise in promises if promise[1] not in unheld]
+    checks += held_checks(subject, held, slow)
     checks.append(Check("the encoder learns what views share", partial(learns, subject), True))
     return checks
 
@@ -97,6 +103,8 @@ def introduces_itself(subject: Subject) -> None:
     assert issubclass(own.settings_class, Settings), "settings_class must be a settings model"
     hidden = set(own.settings_class.model_fields) & set(RunConfig.model_fields)
     assert not hidden, f"settings {', '.join(hidden)} hide general sections of that name"
+    is_told = own.toy.held is not None or not has_dial(own.settings_class)
+    assert is_told, "toy.held is empty: settings under which `strength` is held"
     primary = [twin for twin in about.twins if twin.primary]
     assert len(primary) == bool(about.twins), "one twin, and one only, is the primary one"
 

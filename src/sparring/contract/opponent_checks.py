@@ -10,11 +10,16 @@ import torch
 from sparring.config import Settings, merged
 from sparring.contract.check import Check
 from sparring.contract.device_reads import steps_read_nothing
+from sparring.contract.held_checks import Promise, has_nats, held_checks, held_is_refused
 from sparring.contract.method_checks import (
     encoder_needs_no_class,
+    loss_moves_nothing,
+    metrics_are_documented,
     resumes_to_the_bit,
+    same_seed_same_bits,
     twin_plays_another_game,
 )
+from sparring.contract.method_checks import two_processes_play_as_one as play_as_one
 from sparring.contract.processes import by_two_processes, outcome, require_equal
 from sparring.contract.settings import models, require_explained
 from sparring.contract.standstill import stands_still
@@ -23,6 +28,7 @@ from sparring.methods import registry
 from sparring.models.split_norm import SplitNorm
 from sparring.models.teacher import Teacher
 from sparring.opponents.opponent import Opponent, innermost
+from sparring.strength.settings import has_dial
 from sparring.training.metrics import metrics_of
 
 
@@ -51,6 +57,7 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
             Check(f"around {method}, {name}", partial(run, subject), is_slow=True)
             for name, run in promises
         ]
+    checks += _held(opponent, around)
     subjects = [Subject(method, (opponent,)) for method in around]
     together = partial(two_processes_play_as_one, subjects)
     checks.append(Check("two processes play as one", together, is_slow=True))
@@ -78,12 +85,40 @@ def opponent_checks(opponent: str, around: Sequence[str]) -> list[Check]:
     return checks
 
 
+def _held(opponent: str, around: Sequence[str]) -> list[Check]:
+    """Checks at a held strength: all around the first method whose loss is in nats, the dial's own
+    around the others; around a method whose loss is not, that it is refused."""
+    promises: list[Promise] = [
+        ("a step reads nothing from the device", steps_read_nothing),
+        ("after a divergence nothing changes", stands_still),
+        ("computing a loss moves nothing", loss_moves_nothing),
+        ("the same seed gives the same bits, another seed does not", same_seed_same_bits),
+        ("a resumed run repeats every bit", resumes_to_the_bit),
+        ("every metric is documented", metrics_are_documented),
+        ("two processes play as one", play_as_one),
+    ]
+    checks: list[Check] = []
+    if registry.opponent_class(opponent).toy.held is None:
+        return checks
+    for method in around:
+        subject = Subject(method, (opponent,))
+        if has_nats(method):
+            found = held_checks(subject, promises, [])
+            promises = []
+        else:
+            found = [Check("a held strength is refused", partial(held_is_refused, subject))]
+        checks += [Check(f"around {method}, {one.name}", one.run, is_slow=True) for one in found]
+    return checks
+
+
 def introduces_itself(opponent: str) -> None:
     """Check that name, summary, opponent and explained settings are declared."""
     about, own = registry.about("opponent", opponent), registry.opponent_class(opponent)
     assert about.name, "about.name is empty"
     assert about.summary, "about.summary is empty: one line for `sparring methods`"
     assert issubclass(own.settings_class, Settings), "settings_class must be a settings model"
+    is_told = own.toy.held is not None or not has_dial(own.settings_class)
+    assert is_told, "toy.held is empty: settings under which `strength` is held"
     for model in models(own.settings_class):
         require_explained(model)
 

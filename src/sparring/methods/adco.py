@@ -167,7 +167,7 @@ class AdCo(Method):
         self.encoder = encoder
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
-        self.dial = Dial(settings.strength)
+        self.dial = Dial("released" if settings.disarmed else settings.strength)
 
     @property
     def nats(self) -> float:
@@ -262,7 +262,7 @@ class AdCo(Method):
 
     def _game(self, view: View, keys: JointRows, context: Context) -> BankGame:
         query = context.forward(view, self.encoder)
-        if not self.dial.is_held or self.settings.disarmed is not None:
+        if not self.dial.is_held:
             return self._game_against(self.bank.vectors, query, keys)
         # The encoder meets the dial's mixture; the bank answers with all of its vectors.
         now = context.position

@@ -181,8 +181,8 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def mixed(self, share: Float[Tensor, ""], step: int) -> Float[Tensor, "bank dim"]:
-        """Negatives as many as the bank's vectors, this share of them its own, the others past
-        keys.
+        """Negatives of equal count, this share of them from the bank and the others from the queue
+        beside it.
 
         Args:
             share: in [0, 1]; 0: the queue, to the bit.

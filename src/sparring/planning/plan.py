@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparring.config import Tree
+from sparring.config import Tree, merged
 from sparring.data.loader import require_batch
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError
@@ -27,6 +27,7 @@ from sparring.training.listener import Listener
 from sparring.training.settings import RunConfig
 from sparring.training.small_sets import cautions, gives_batch_size, with_fitting_batch
 from sparring.training.start_weights import with_start_weights
+from sparring.training.strengths import StrengthValue, strength_settings
 
 TIMED_STEPS = 8
 """Timed steps; their median is the time of a step."""
@@ -42,6 +43,7 @@ def plan(
     opponent: str | Sequence[str] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    strength: StrengthValue | None = None,
     backbone: nn.Module | None = None,
     gpu_memory: float | None = None,
     exact: bool = False,
@@ -61,14 +63,14 @@ def plan(
         opponent: opponents around every method, innermost first.
         recipe: as for `train`.
         settings: as for `train`.
+        strength: as for `train`, of those methods that have a dial.
         backbone: the user's own network; its class must be defined in a module.
         gpu_memory: memory in GiB, > 0, of a CUDA device that is not present; memory is then
             estimated, time is not.
         exact: whether to run the planned batch, on all images.
         timed_steps: timed steps per run of an exact plan, >= 1.
         listener: receives progress.
-        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, device="cpu";
-            and seed.
+        training: seed, and fields of `TrainingSettings`, such as epochs=100, device="cpu".
 
     Returns:
         One row per method, in the order asked for.
@@ -79,7 +81,7 @@ def plan(
     """
     _check_arguments(gpu_memory, timed_steps)
     shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
-    configs = _configs(data, method, opponent, shared)
+    configs = _configs(data, method, opponent, shared, strength)
     if gpu_memory is not None:
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
@@ -93,9 +95,7 @@ def plan(
     require_batch(first.batch_size, images.count)
     steps_per_epoch = images.count // first.batch_size
     if listener is not None:
-        parts: dict[str, int] = {"steps_per_epoch": steps_per_epoch, "asked_batch": asked}
-        for line in cautions(configs[0], images.count, **parts):
-            listener.report(line)
+        _caution(configs[0], images.count, steps_per_epoch, asked, listener)
     room, rows = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30), []
     for config in configs:
         planner = MethodPlanner(config, images, backbone, room, listener)
@@ -125,17 +125,35 @@ def plan(
     )
 
 
+def _caution(
+    config: RunConfig, count: int, steps_per_epoch: int, asked_batch: int, listener: Listener
+) -> None:
+    """Report what a user should know about small sets of images."""
+    parts: dict[str, int] = {"steps_per_epoch": steps_per_epoch, "asked_batch": asked_batch}
+    for line in cautions(config, count, **parts):
+        listener.report(line)
+
+
 def _configs(
     data: ImageData,
     method: str | Sequence[str] | None,
     opponent: str | Sequence[str] | None,
     shared: Mapping[str, Any],
+    strength: StrengthValue | None,
 ) -> list[RunConfig]:
     """Configuration of each method, with the opponents of its name and those around all."""
     around = [opponent] if isinstance(opponent, str) else list(opponent or ())
-    return [
-        configure(data, method=name, opponent=[*inner, *around], **shared)
+    asked = [
+        {**shared, "method": name, "opponent": [*inner, *around]}
         for name, inner in _methods_with_opponents(method)
+    ]
+    configs = [configure(data, **one) for one in asked]
+    if strength is None:
+        return configs
+    held = strength_settings(configs, strength)
+    return [
+        configure(data, **{**one, "settings": merged(own, one["settings"] or {})})
+        for one, own in zip(asked, held, strict=True)
     ]
 
 

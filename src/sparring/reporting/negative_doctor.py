@@ -12,6 +12,7 @@ from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.methods.negatives import Strength
 from sparring.reporting.band_figure import Curve, band_figure
+from sparring.reporting.dial_figures import dial_findings, dial_plots, no_dial
 from sparring.reporting.figures import DASHES, NUM_COLORS, picture
 from sparring.reporting.gallery import HardestPair
 from sparring.reporting.negative_findings import (
@@ -75,10 +76,15 @@ def _block(name: str, number: int, run: RunSummary, seen: Sequence[Look]) -> str
     """Findings, hardness and pairs of one run."""
     title = f"<h3>{swatch(number, name)}</h3>"
     strength = strengths_html(run.method, run.opponents, run.metrics)
+    held = dial_findings(run.metrics)
+    if not held and (why := no_dial(run.method, run.opponents)):
+        strength += missing_note(why)
+    figure = dial_plots(name, run.metrics, number=number)
     if not seen:
-        return title + missing_note(nothing_seen(run.method)) + strength
-    found = findings(run.metrics, run.config)
-    figure = hardness_plot(name, seen, number=number)
+        told = f'{findings_html(held)}<div class="plots">{figure}</div>' if held else ""
+        return title + missing_note(nothing_seen(run.method)) + told + strength
+    found = (*held, *findings(run.metrics, run.config))
+    figure = hardness_plot(name, seen, number=number) + figure
     pairs = () if run.gallery is None else run.gallery.hardest_pairs
     return (
         f'{title}{findings_html(found)}{strength}<div class="plots">{figure}</div>'

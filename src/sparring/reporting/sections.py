@@ -11,6 +11,7 @@ from html import escape
 from sparring.config import leaves, toml_text
 from sparring.measures.metric import Metric
 from sparring.measures.negatives import NEGATIVE_METRICS
+from sparring.reporting.dial_figures import DIAL_METRICS
 from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sentences import confounders, run_names
@@ -25,6 +26,8 @@ MEASURES = {
 }
 """Label-free measures: title, and how to read the value."""
 
+ELSEWHERE = frozenset({*NEGATIVE_METRICS, *DIAL_METRICS})
+"""Metrics that the negative doctor shows."""
 _NOT_CURVES = {"step", "epoch", "seconds"}
 
 _CAPTIONS = {
@@ -65,7 +68,7 @@ def swatch(number: int | None, name: str, *, palette: str = "run") -> str:
 def training(runs: Sequence[RunSummary]) -> str:
     """Curves of score, loss and the opponent while training went on."""
     known = _metrics(runs)
-    titled = [name for name in known if known[name].title and name not in NEGATIVE_METRICS]
+    titled = [name for name in known if known[name].title and name not in ELSEWHERE]
     plots = "".join(_plot(name, runs) for name in titled if name not in MEASURES)
     if not plots:
         return section("Training", missing_note("No curves: metrics.jsonl is empty."))
@@ -73,7 +76,7 @@ def training(runs: Sequence[RunSummary]) -> str:
         {name for run in runs for record in run.metrics for name in record}
         - set(titled)
         - _NOT_CURVES
-        - NEGATIVE_METRICS.keys()  # the negative doctor shows them
+        - ELSEWHERE
     )
     rest = "".join(_plot(name, runs) for name in others)
     more = (

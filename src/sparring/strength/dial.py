@@ -33,6 +33,12 @@ FLOOR = 0.02
 over about as much."""
 MEMORY = 16
 """Measurements over which the logged excess loss is averaged."""
+SMOOTHED = 6
+"""Measurements over which the excess loss is averaged before its swing is measured: of noise three
+tenths are left, of an oscillation of this loop, which takes 40 measurements and more, four
+fifths."""
+SWINGS = 64
+"""Measurements over which the swing is averaged, more than one oscillation."""
 
 STRENGTH_METRICS = {
     "opponent/excess_loss": Metric(
@@ -47,7 +53,8 @@ STRENGTH_METRICS = {
         title="Share of the opponent that plays",
     ),
     "opponent/swing": Metric(
-        "mean distance of the excess loss from its target, as a share of the target"
+        "how far the excess loss swings to both sides of its target, as a share of the target; 0 "
+        "where it stays on one side, about 0.05 from noise of a fifth of the target"
     ),
 }
 """Metrics of every opponent whose excess loss is measured."""
@@ -57,7 +64,7 @@ INNER_METRICS = {
     )
     for name, metric in STRENGTH_METRICS.items()
 }
-"""Metrics of an opponent inside another one."""
+"""Metrics of the excess loss of an opponent inside another one."""
 
 
 def inner(metrics: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
@@ -74,10 +81,11 @@ class Dial(nn.Module):
     A PI controller in velocity form on the logarithm of the share, which makes its pace independent
     of how many nats the opponent can add:
 
-        log share += PROPORTIONAL (e - e_before) + INTEGRAL e,   e = (target - x) / max(target, x)
+        log share += PROPORTIONAL (e - e_before) + INTEGRAL e,   e = (target - x) / target
 
-    with x the measured excess loss and e clipped to [-1, 1]. The share is clipped to [1 / 256, 1]
-    after every move, so nothing winds up at a bound. Where the target is 0, the share is 0.
+    with x the measured excess loss and e clipped to [-1, 1]; both sides of the target weigh the
+    same, so noise does not shift the mean. The share is clipped to [1 / 256, 1] after every move,
+    so nothing winds up at a bound. Where the target is 0, the share is 0.
 
     Args:
         strength: the setting; with `released` the share is always 1, and the dial only measures.
@@ -87,14 +95,16 @@ class Dial(nn.Module):
     log_share: Tensor
     error: Tensor
     mean: Tensor
-    swing: Tensor
+    smooth: Tensor
+    swings: Tensor
 
     def __init__(self, strength: Strength, *, every: int = 1) -> None:
         super().__init__()
         self.strength, self.every = strength, every
         self.register_buffer("log_share", torch.tensor(math.log(START)))
-        for name in ("error", "mean", "swing"):
+        for name in ("error", "mean", "smooth"):
             self.register_buffer(name, torch.tensor(0.0))
+        self.register_buffer("swings", torch.zeros(2))
         self.num_measured = 0
         may_lack(self)
 
@@ -132,17 +142,30 @@ class Dial(nn.Module):
         excess = excess.detach().to(self.mean).clone()
         distributed.average([excess])
         self.num_measured += 1
-        pace = max(1 / self.num_measured, 1 / MEMORY)
-        self.mean.lerp_(excess, pace)
+        self.mean.lerp_(excess, self._pace(MEMORY))
+        self.smooth.lerp_(excess, self._pace(SMOOTHED))
         if not self.is_held or self.target(position) == 0:
             return
         target = self.target(position)
-        error = ((target - excess) / excess.clamp(min=max(target, FLOOR))).clamp(-1.0, 1.0)
+        scale = max(target, FLOOR)
+        error = ((target - excess) / scale).clamp(-1.0, 1.0)
         change = error - self.error if self.num_measured > 1 else 0.0 * error
         moved = self.log_share + PROPORTIONAL * change + INTEGRAL * error
         self.log_share.copy_(moved.clamp(math.log(SMALLEST), 0.0))
         self.error.copy_(error)
-        self.swing.lerp_((excess - target).abs() / max(target, FLOOR), pace)
+        above = (self.smooth - target) / scale
+        sides = torch.stack((above, -above)).clamp(min=0)
+        self.swings.lerp_(sides, self._pace(SWINGS))
+
+    @property
+    def swing(self) -> Float[Tensor, ""]:
+        """How far the smoothed excess loss swings to both sides of its target, as a share of the
+        target: twice the mean excursion to the side where it is smaller."""
+        return 2 * self.swings.min()
+
+    def _pace(self, memory: int) -> float:
+        """Weight of the newest measurement in a mean over about so many."""
+        return max(1 / self.num_measured, 1 / memory)
 
     def metrics(self, position: Position) -> dict[str, Tensor | float]:
         """Metrics of a step, see `STRENGTH_METRICS`; none before the first measurement."""
@@ -153,7 +176,7 @@ class Dial(nn.Module):
             found |= {
                 "opponent/target": self.target(position),
                 "opponent/share": self.share(position),
-                "opponent/swing": self.swing.clone(),
+                "opponent/swing": self.swing,
             }
         return found
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from sparring.config import Settings
 from sparring.optim.schedule import Position
@@ -20,10 +20,19 @@ class StrengthSchedule(Settings):
 
 
 Strength: TypeAlias = (
-    Literal["released"] | Annotated[float, Field(ge=0, allow_inf_nan=False)] | StrengthSchedule
+    Literal["released"]
+    | Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+    | StrengthSchedule
 )
 """`released`: the paper's constants decide how strong the opponent is. A number: nats per query at
 which its excess loss is held. A table: such a number that changes over the run."""
+
+
+def has_dial(settings: type[BaseModel]) -> bool:
+    """Whether a settings model has the setting `strength` of this file; one of another type under
+    that name is no dial."""
+    field = settings.model_fields.get("strength")
+    return field is not None and field.annotation == Strength
 
 
 def is_held(strength: Strength) -> bool:

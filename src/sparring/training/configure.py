@@ -16,6 +16,7 @@ from sparring.methods.method import Method
 from sparring.models.backbones import CUSTOM
 from sparring.training.continuing import with_start_settings
 from sparring.training.settings import RunConfig, TrainingSettings
+from sparring.training.strengths import StrengthValue, strength_settings
 
 
 def recipes() -> dict[str, Path]:
@@ -48,6 +49,7 @@ def configure(
     opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    strength: StrengthValue | None = None,
     backbone: nn.Module | None = None,
     base: Mapping[str, Any] | None = None,
     report: Callable[[str], None] | None = None,
@@ -57,6 +59,7 @@ def configure(
     command.
 
     Args:
+        strength: see `sparring.train`; `settings` go before it.
         base: settings of another run, before which everything else goes; None: the defaults.
         report: receives a line about settings that were chosen because of `encoder.weights`.
 
@@ -85,6 +88,9 @@ def configure(
         {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
         settings or {},
     )
+    if strength is not None:
+        (held,) = strength_settings([RunConfig.from_tree(tree)], strength)
+        tree = merged(tree, held, settings or {})
     return RunConfig.from_tree(
         with_start_settings(tree, recipe=shipped, backbone=backbone, report=report)
     )

@@ -21,6 +21,7 @@ from sparring.methods.method import Method
 from sparring.optim.player import Player
 from sparring.regular_files import read_text
 from sparring.step_parts import step_part
+from sparring.strength.findings import dial_alarm
 from sparring.training.checkpoint import RESUME
 
 METRICS: Mapping[str, Metric] = {
@@ -97,8 +98,8 @@ def learning_rates(players: Mapping[str, Player]) -> dict[str, float]:
 
 
 def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | int]) -> str | None:
-    """First warning of an opponent or of the method about a record of metrics; None if there is
-    none.
+    """First warning of an opponent, of the method or of a dial about a record of metrics; None if
+    there is none.
 
     Args:
         method: name of the method.
@@ -110,7 +111,8 @@ def alarm(method: str, opponents: Sequence[str], record: Mapping[str, float | in
     ]
     if registry.is_known("method", method):
         kinds.append(registry.method_class(method))
-    return next(filter(None, (kind.alarm(record) for kind in kinds)), None)
+    found = next(filter(None, (kind.alarm(record) for kind in kinds)), None)
+    return found or dial_alarm(record)
 
 
 class MetricsFile:

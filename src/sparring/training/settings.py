@@ -192,7 +192,8 @@ class RunConfig(Settings):
             general["data"] = _with_own_draw(general.get("data", {}))
         rest = {key: value for key, value in tree.items() if key not in general}
         if not is_open:
-            _refuse_unknown(rest, [*own.model_fields, *sections], general=general_keys)
+            around = {key: classes[name].settings_class for key, name in sections.items()}
+            _refuse_unknown(rest, list(own.model_fields), around, general=general_keys)
         given = {key: value for key, value in rest.items() if key not in sections}
         return cls.build(
             {
@@ -298,11 +299,22 @@ def _without_pairing(tree: Mapping[str, Any]) -> Tree:
 
 
 def _refuse_unknown(
-    rest: Mapping[str, Any], known: Sequence[str], *, general: Sequence[str]
+    rest: Mapping[str, Any],
+    own: Sequence[str],
+    around: Mapping[str, type[Settings]],
+    *,
+    general: Sequence[str],
 ) -> None:
-    absent = {section(name): name for name in registry.names("opponent")}
+    """Refuse keys that are neither the method's own nor sections of the opponents around it."""
+    absent, known = {section(name): name for name in registry.names("opponent")}, [*own, *around]
     for key in rest:
         if key not in known:
+            theirs = [f"{name}.{key}" for name, its in around.items() if key in its.model_fields]
+            if theirs:
+                raise ConfigError(
+                    f"setting '{key}': the method has none of that name; an opponent around it has "
+                    f"{' and '.join(theirs)}"
+                )
             if key in absent:
                 raise ConfigError(
                     f"setting '{key}': that opponent does not play; add --opponent {absent[key]}"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from sparring.config import Tree
 from sparring.errors import RunError
 from sparring.reporting import negative_doctor, sections
+from sparring.reporting.dial_figures import dial_findings
 from sparring.reporting.drawing import Plot, ink_of
 from sparring.reporting.negative_findings import NegativeFinding, findings, looks
 from sparring.reporting.scales import Scale
@@ -95,10 +97,16 @@ def arm_looks(view: PageView) -> list[ArmLooks]:
                 number=number,
                 role=arm.role,
                 runs=runs,
-                found=findings(_mean_looks(list(runs.values())), config) if runs else (),
+                found=_found(list(runs.values()), config) if runs else (),
             )
         )
     return found
+
+
+def _found(runs: Sequence[Sequence[Look]], config: Tree) -> tuple[NegativeFinding, ...]:
+    """Findings on means over the seeds, those about the excess loss first."""
+    mean = _mean_looks(runs)
+    return (*dial_findings(mean), *findings(mean, config))
 
 
 def _looks(view: PageView, record: RunRecord) -> list[dict[str, float]]:
@@ -226,21 +234,27 @@ _COLUMNS = (
     ("Effective", "number", "effective_number", 1.0, 0),
     ("Negatives", "number", "number", 1.0, 0),
     ("In use", "% of bank or queue", "used", 100.0, 1),
+    ("Excess loss", "nats per query", "opponent/excess_loss", 1.0, 3),
 )
-"""Title, unit, measure, factor and digits of each column."""
+"""Title, unit, measure, factor and digits of each column; a measure with a slash is the name of a
+metric."""
 
 
 def _table(arms: Sequence[ArmLooks]) -> str:
+    looks_of_all = [look for arm in arms for seen in arm.runs.values() for look in seen[-1:]]
+    measured = [
+        one for one in _COLUMNS if "/" not in one[2] or any(one[2] in look for look in looks_of_all)
+    ]
     columns = [
         Column(title="Arm", is_number=False),
-        *(Column(title=one[0], note=one[1]) for one in _COLUMNS),
+        *(Column(title=one[0], note=one[1]) for one in measured),
     ]
     rows = []
     for arm in arms:
         if arm.runs:
             last = [seen[-1] for seen in arm.runs.values()]
             rows.append(
-                [sections.swatch(arm.number, arm.name), *(_cell(last, one) for one in _COLUMNS)]
+                [sections.swatch(arm.number, arm.name), *(_cell(last, one) for one in measured)]
             )
     return table(
         "Negatives at the last look",
@@ -252,7 +266,8 @@ def _table(arms: Sequence[ArmLooks]) -> str:
 
 def _cell(last: Sequence[Look], column: tuple[str, str, str, float, int]) -> str:
     _, _, name, factor, digits = column
-    values = [factor * look[key] for look in last if (key := f"negatives/{name}") in look]
+    key = name if "/" in name else f"negatives/{name}"
+    values = [factor * look[key] for look in last if key in look]
     if not values:
         return "-"
     mean = f"{sum(values) / len(values):,.{digits}f}"
