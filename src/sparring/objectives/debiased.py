@@ -150,7 +150,7 @@ def log_true_negatives(
     log_negatives: Float[Tensor, "*#anchors"],
     positive: Float[Tensor, "*#anchors"],
     *,
-    num_negatives: float | Float[Tensor, "*#anchors"],
+    num_negatives: int | Int[Tensor, "*#anchors"],
     tau_plus: float | Float[Tensor, ""],
     temperature: float,
 ) -> Float[Tensor, "*anchors"]:
@@ -170,6 +170,8 @@ def log_true_negatives(
 
     Source: Chuang et al. 2020, arXiv:2007.00224, eq. 7 and 8.
     """
+    if isinstance(num_negatives, Tensor):
+        num_negatives = num_negatives.to(positive)
     false = tau_plus * num_negatives * (positive - log_negatives).clamp(max=HIGHEST).exp()
     is_above = false < 1
     log_rest = torch.log1p(-torch.where(is_above, false, torch.zeros_like(false)))

@@ -43,6 +43,9 @@ class TripletSettings(Settings):
     in Robinson et al. 2021."""
     tau_plus: float = Field(default=0.1, ge=0, lt=1)
     """Assumed share of false negatives, for `hcl`; the value of Robinson et al. 2021."""
+    topk_tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false ones among the mined negatives, for `topk_nce`; 0: none. It is larger
+    among the hardest than among all."""
 
 
 def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
@@ -54,7 +57,7 @@ def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
         "linear": partial(linear, gamma=s.gamma),
         "hinge": partial(hinge, margin=margin),
         "soft": partial(soft, margin=margin, temperature=temperature),
-        "topk_nce": partial(topk_nce, temperature=temperature),
+        "topk_nce": partial(topk_nce, temperature=temperature, tau_plus=s.topk_tau_plus),
         "byol_plus": partial(byol_plus, weight=s.weight, margin=margin, temperature=temperature),
         "hcl": partial(hcl, beta=s.beta, tau_plus=s.tau_plus, temperature=temperature),
     }
