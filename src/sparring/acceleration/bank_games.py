@@ -85,17 +85,9 @@ def fused_adversarial_game(
     own_cosine = key_cosines[own, positive]
     terms = [_Terms(total, total) for total in totals]
     if _corrects(tau_plus):
-        others = key_cosines.scatter(1, positive[:, None], -torch.inf)
-        terms = [
-            _corrected(
-                torch.logaddexp(bank_part, torch.logsumexp(others / t, dim=1)),
-                own_cosine / t,
-                num_negatives=len(w) + others.shape[1] - 1,
-                tau_plus=tau_plus,
-                temperature=t,
-            )
-            for bank_part, t in zip(of_bank, temperatures, strict=True)
-        ]
+        terms = _corrected_keys(
+            reading, key_cosines, positive, tau_plus=tau_plus, temperatures=temperatures
+        )
     losses = [
         (term.total - own_cosine / t).mean() for term, t in zip(terms, temperatures, strict=True)
     ]
@@ -110,9 +102,7 @@ def fused_adversarial_game(
         key_probability[own, positive] -= 1.0
     else:
         key_probability[own, positive] = terms[0].slope
-        mass, bank_mass = (
-            (bank_part - total).exp() for bank_part, total in zip(of_bank, totals, strict=True)
-        )
+        mass, bank_mass = ((of_bank[player] - totals[player]).exp() for player in (0, 1))
     toward_keys = key_probability @ k if in_batch else key_probability * k[mine]
     query_gradient += toward_keys / (temperature * batch)
     return {
@@ -244,6 +234,38 @@ def _corrected(
         scale=torch.where(is_free, total + log_true, torch.inf),
         slope=(positive - total).exp() * (1 - fall) - 1,
     )
+
+
+def _corrected_keys(
+    reading: bank_softmax.Reading,
+    key_cosines: Tensor,
+    positive: Tensor,
+    *,
+    tau_plus: float | Tensor,
+    temperatures: tuple[float, float],
+) -> list[_Terms]:
+    """`_corrected` at both temperatures, where the bank and all keys but the own are negatives.
+
+    Args:
+        reading: pass over the bank.
+        key_cosines: of each query with the keys.
+        positive: column of the own key.
+        tau_plus: assumed share of false negatives.
+        temperatures: the encoder's and the bank's.
+    """
+    column = positive[:, None]
+    own = key_cosines.gather(1, column)[:, 0]
+    others = key_cosines.scatter(1, column, -torch.inf)
+    return [
+        _corrected(
+            torch.logaddexp(of_bank, torch.logsumexp(others / t, dim=1)),
+            own / t,
+            num_negatives=len(reading.norms) + others.shape[1] - 1,
+            tau_plus=tau_plus,
+            temperature=t,
+        )
+        for of_bank, t in zip(reading.log_sums, temperatures, strict=True)
+    ]
 
 
 def _corrected_choices(
