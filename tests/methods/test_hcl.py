@@ -74,6 +74,13 @@ def test_without_hardness_and_correction_it_plays_simclr() -> None:
     )
 
 
+def test_simclr_with_the_correction_is_dcl() -> None:
+    # Sums in another order, in float64.
+    torch.testing.assert_close(
+        found(game("dcl")).loss, found(game("simclr", tau_plus=0.1)).loss, rtol=1e-10, atol=0
+    )
+
+
 def test_dcl_is_hcl_without_hardness() -> None:
     assert torch.equal(found(game("dcl")).loss, found(game(beta=0.0)).loss)
     assert not torch.isclose(found(game("dcl")).loss, found(game()).loss)
@@ -116,6 +123,7 @@ def test_a_step_lowers_the_loss_on_the_same_views() -> None:
     assert {"loss", *type(made.method).metrics} == set(metrics)
 
 
-def test_all_settings_but_its_own_two_are_simclrs() -> None:
+def test_all_settings_but_hardness_and_correction_are_simclrs() -> None:
     ours, simclrs = HCLSettings().model_dump(), SimCLRSettings().model_dump()
-    assert {key: value for key, value in ours.items() if key not in ("beta", "tau_plus")} == simclrs
+    assert ours.pop("beta") == 1.0
+    assert ours == {**simclrs, "tau_plus": 0.1}

@@ -8,6 +8,7 @@ from torch import Tensor
 from sparring.distributed import JointRows
 from sparring.objectives.bank_games import BankGame, adversarial_bank_game
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
+from sparring.objectives.debiased import hcl
 from sparring.objectives.similarity import cosine
 
 ENCODER, BANK = 0.12, 0.02
@@ -211,3 +212,77 @@ def test_far_away_banks_give_finite_losses_and_no_gradient() -> None:
     )
     assert played.bank_loss.isfinite()
     assert torch.autograd.grad(played.bank_loss, bank)[0].abs().max() == 0
+
+
+def corrected_game(query: Tensor, key: Tensor, bank: Tensor, **options: bool) -> BankGame:
+    """As `game`, corrected for 5 % of false negatives, at temperatures between which the bound
+    holds for some queries."""
+    return adversarial_bank_game(
+        query,
+        of_second(key),
+        bank,
+        temperature=0.3,
+        bank_temperature=0.1,
+        tau_plus=0.05,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_both_players_of_a_corrected_game_share_the_debiased_loss(in_batch: bool) -> None:
+    query, key, bank = material()
+    key = torch.cat([key[:4], query.detach() + 0.3 * key[4:] - 0.3 * query.detach()])
+    played = corrected_game(query, key, bank, in_batch=in_batch)
+    cosines = cosine(query, key), cosine(query, bank)
+    positive, is_own = cosines[0][:, 4:].diagonal(), torch.eye(4, 8).roll(4, dims=1).bool()
+    others = cosines[0][~is_own].view(4, 7) if in_batch else cosines[0][:, :0]
+    negative = torch.cat([others, cosines[1]], dim=1)
+    for found, temperature, sign, source in (
+        (played.loss, 0.3, 1, query),
+        (played.bank_loss, 0.1, -1, bank),
+    ):
+        plain = sign * hcl(positive, negative, beta=0.0, tau_plus=0.05, temperature=temperature)
+        torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-12)
+        expected = torch.autograd.grad(plain, source, retain_graph=True)[0]
+        if source is query:
+            # Keys are without gradient, as a teacher's.
+            assert expected.abs().max() > 1e-3
+        torch.testing.assert_close(
+            torch.autograd.grad(found, source)[0], expected, rtol=1e-9, atol=1e-12
+        )
+
+
+def test_a_bank_below_the_bound_has_no_gradient() -> None:
+    query, _, bank = material()
+    won, far = torch.cat([query.detach()] * 2), -bank.detach()
+    far.requires_grad_()
+    for vectors, is_bounded in ((bank, False), (far, True)):
+        played = adversarial_bank_game(
+            query,
+            of_second(won),
+            vectors,
+            temperature=ENCODER,
+            bank_temperature=0.5,
+            in_batch=False,
+            tau_plus=0.1,
+        )
+        gradient = torch.autograd.grad(played.bank_loss, vectors)[0]
+        assert (gradient.abs().max() == 0) == is_bounded
+
+
+def test_the_metrics_of_a_corrected_game_are_those_of_the_plain_softmax() -> None:
+    query, key, bank = material()
+    corrected = corrected_game(query, key, bank)
+    plain = adversarial_bank_game(
+        query, of_second(key), bank, temperature=0.3, bank_temperature=0.1
+    )
+    assert corrected.loss != plain.loss
+    for name in ("hardest_cosine", "mass", "bank_mass", "key_mass"):
+        torch.testing.assert_close(
+            getattr(corrected, name), getattr(plain, name), rtol=1e-12, atol=0
+        )
+
+
+def test_a_corrected_bank_that_sees_no_keys_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave out tau_plus or bank_sees_keys=False"):
+        corrected_game(*material(), bank_sees_keys=False)

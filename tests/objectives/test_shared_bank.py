@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparring.objectives.bank_games import SharedBankGame, shared_bank_game, summed
+from sparring.objectives.debiased import hcl
 from sparring.objectives.similarity import cosine
 
 ENCODER, BANK = 0.2, 0.1
@@ -188,3 +189,23 @@ def test_summed_weighs_losses_and_averages_what_was_seen() -> None:
     torch.testing.assert_close(
         seen["bank/positive_mass"], (games[0].positive_mass + games[1].positive_mass) / 2
     )
+
+
+def test_a_corrected_game_is_the_debiased_loss_against_all_entries_but_the_positive() -> None:
+    query, positives, bank = material()
+    game = shared_bank_game(
+        query, positives, bank, temperature=ENCODER, bank_temperature=BANK, tau_plus=0.02
+    )
+    cosines, rows = cosine(query, bank), torch.arange(len(query))
+    positive = cosines[rows, positives[0]]
+    is_other = torch.ones_like(cosines, dtype=torch.bool)
+    is_other[rows, positives[0]] = False
+    negative = cosines[is_other].view(len(query), -1)
+    for found, temperature in ((game.loss, ENCODER), (game.bank_loss, BANK)):
+        expected = hcl(positive, negative, beta=0.0, tau_plus=0.02, temperature=temperature)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    loss = hcl(positive, negative, beta=0.0, tau_plus=0.02, temperature=BANK)
+    through = torch.autograd.grad(loss, (positive, negative), retain_graph=True)
+    roles = positive @ through[0] - (negative * through[1]).sum()
+    expected = torch.autograd.grad(roles, bank)[0]
+    torch.testing.assert_close(bank_gradient(game, bank), expected, rtol=1e-9, atol=1e-12)

@@ -39,8 +39,8 @@ PAIRS = [
 """Names of small recipes: a game, and its control."""
 UNEQUAL = {
     ("acssl", "byol"): {"projector.kind", "projector.hidden", "predictor.hidden"},
-    ("hcl", "simclr"): {"temperature"},
-    ("dcl", "simclr"): {"temperature"},
+    ("hcl", "simclr"): {"temperature", "tau_plus"},
+    ("dcl", "simclr"): {"temperature", "tau_plus"},
 }
 """What differs on purpose; the page of the method must say so."""
 SAME_THING = {"queue.size": "bank.size", "queue.key_views": "bank.key_views"}

@@ -32,8 +32,9 @@ Deviations from the authors' code (maple-research-lab/AdCo).
   gives the same teacher at every key.
 - Keys are shuffled among processes, as in the code; on one process `key_norm.parts` stands for its
   GPUs.
-- `strength`, `queue_epochs`, `bank.sees_keys`, `bank.key_views` and `bank.turn_degrees` are ours,
-  and so are the defaults, for small images; recipes adco-imagenet-* are as published.
+- `strength`, `tau_plus`, `queue_epochs`, `bank.sees_keys`, `bank.key_views` and
+  `bank.turn_degrees` are ours, and so are the defaults, for small images; recipes adco-imagenet-*
+  are as published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sparring.data.views.view_settings import ViewsSettings
@@ -96,6 +97,9 @@ class AdCoSettings(MethodSettings):
     players: AdCoPlayers = AdCoPlayers()
     temperature: float = Field(default=0.2, gt=0)
     """Temperature of the encoder's loss; 0.12 in the released code."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    Both players' losses are corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """Averaging coefficient of the teacher; 0.999 on ImageNet. Runs of a few thousand steps need a
     faster teacher."""
@@ -118,6 +122,15 @@ class AdCoSettings(MethodSettings):
     disarmed: Literal["frozen", "queue"] | None = None
     """Control without the opponent. `frozen`: the bank stays fixed from the step where it would
     begin to learn. `queue`: it stays a queue of keys."""
+
+    @model_validator(mode="after")
+    def _corrected_banks_see_keys(self) -> "AdCoSettings":
+        if self.tau_plus > 0 and not self.bank.sees_keys:
+            raise ValueError(
+                f"tau_plus={self.tau_plus} corrects by the positive, which a bank with "
+                "sees_keys=false does not see: leave out one of the two"
+            )
+        return self
 
 
 class AdCo(Method):
@@ -280,19 +293,25 @@ class AdCo(Method):
             bank_temperature=self.settings.bank.temperature,
             in_batch=self.settings.in_batch,
             bank_sees_keys=self.settings.bank.sees_keys,
+            tau_plus=self.settings.tau_plus,
         )
 
     @torch.no_grad()
     def _loss_on_queue(self, view: View, keys: JointRows, context: Context) -> Tensor:
         """The encoder's loss against the queue beside the bank, which the twin would have."""
-        query, temperature = context.forward(view, self.encoder), self.settings.temperature
-        if self.settings.in_batch:
-            return in_batch_info_nce(query, keys, self.bank.past, temperature=temperature)
-        return info_nce(query, keys.own, self.bank.past, temperature=temperature)
+        query, s, past = context.forward(view, self.encoder), self.settings, self.bank.past
+        if s.in_batch:
+            return in_batch_info_nce(
+                query, keys, past, temperature=s.temperature, tau_plus=s.tau_plus
+            )
+        return info_nce(query, keys.own, past, temperature=s.temperature, tau_plus=s.tau_plus)
 
     def _loss_while_filling(self, views: Sequence[View], context: Context) -> MethodLoss:
         query_view, key_view = (1, 0) if self.settings.form == "multi-crop" else (0, 1)
         keys = self._keys(views[key_view], context)
         query, negatives = context.forward(views[query_view], self.encoder), self.bank.vectors
-        loss = info_nce(query, keys.own, negatives.detach(), temperature=self.settings.temperature)
+        s = self.settings
+        loss = info_nce(
+            query, keys.own, negatives.detach(), temperature=s.temperature, tau_plus=s.tau_plus
+        )
         return MethodLoss(loss=loss, outputs={"keys": keys.everyone})

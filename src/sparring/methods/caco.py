@@ -98,6 +98,9 @@ class CaCoSettings(MethodSettings):
     players: CaCoPlayers = CaCoPlayers()
     temperature: float = Field(default=0.2, gt=0)
     """Temperature of the encoder's loss; 0.08 in the published recipes."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    Both players' losses are corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """Averaging coefficient of the teacher at the start; it changes once per epoch, as in the
     released code."""
@@ -199,7 +202,8 @@ class CaCo(Method):
             query = context.forward(views[0], self.encoder)
             keys = context.keys(views[1], self.teacher, self.settings.key_norm)
             negatives = self.bank.vectors.detach()
-            loss = info_nce(query, keys.own, negatives, temperature=FILL_TEMPERATURE)
+            tau_plus, t = self.settings.tau_plus, FILL_TEMPERATURE
+            loss = info_nce(query, keys.own, negatives, temperature=t, tau_plus=tau_plus)
             return MethodLoss(loss=loss, outputs={"keys": self._stored([keys])})
         queries = [context.forward(view, self.encoder) for view in views]
         norm = self.settings.key_norm
@@ -280,6 +284,7 @@ class CaCo(Method):
                     temperature=s.temperature,
                     bank_temperature=s.bank.temperature,
                     in_batch=in_batch,
+                    tau_plus=s.tau_plus,
                 ),
             )
             for number, (share, keys) in enumerate(keys_of_views(len(queries)))
@@ -290,7 +295,9 @@ class CaCo(Method):
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
         if not in_batch:
             past, temperature = self.bank.past, s.temperature
-            against_queue = loss_on_keys(queries, joint, past, temperature=temperature)
+            against_queue = loss_on_keys(
+                queries, joint, past, temperature=temperature, tau_plus=s.tau_plus
+            )
             outputs["excess"] = (loss.detach() - against_queue) / 2
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
 
@@ -322,12 +329,15 @@ class CaCo(Method):
                     cooperative=s.disarmed != "negatives-only",
                     adversarial=s.disarmed != "positives-only",
                     met=met,
+                    tau_plus=s.tau_plus,
                 ),
             )
             for each in asked
         ]
         loss, bank_loss, metrics = summed(games)
-        excess, gain = strengths(asked, self.bank, loss, met=met, temperature=s.temperature)
+        excess, gain = strengths(
+            asked, self.bank, loss, met=met, temperature=s.temperature, tau_plus=s.tau_plus
+        )
         metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
         metrics["opponent/positive_gain"] = gain
         bank_loss, keys = self._pace(joint[0]) * bank_loss, self._stored([joint[1], joint[0]])

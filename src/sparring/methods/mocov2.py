@@ -57,6 +57,9 @@ class MoCoV2Settings(MethodSettings):
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.2, gt=0)
     """Temperature of the loss; 0.2 is MoCo v2's."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    The loss is corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """Averaging coefficient of the teacher; 0.999 on ImageNet. Runs of a few thousand steps need a
     faster teacher."""
@@ -112,11 +115,15 @@ class MoCoV2(Method):
         for query_view, key_view in pairs:
             query = context.forward(views[query_view], self.encoder)
             keys = context.keys(views[key_view], self.teacher, s.key_norm)
-            negatives, temperature = self.queue.keys, s.temperature
+            negatives, temperature, tau_plus = self.queue.keys, s.temperature, s.tau_plus
             losses.append(
-                in_batch_info_nce(query, keys, negatives, temperature=temperature)
+                in_batch_info_nce(
+                    query, keys, negatives, temperature=temperature, tau_plus=tau_plus
+                )
                 if s.in_batch
-                else info_nce(query, keys.own, negatives, temperature=temperature)
+                else info_nce(
+                    query, keys.own, negatives, temperature=temperature, tau_plus=tau_plus
+                )
             )
             new_keys.append(unit_rows(keys.everyone))
         stored = new_keys if s.queue.key_views == "all" else new_keys[:1]

@@ -66,6 +66,9 @@ class MoCoV3Settings(MethodSettings):
     temperature: float = Field(default=0.2, gt=0)
     """Temperature of the loss. The released code uses 1.0 for ResNet-50 with a batch of 4,096 and
     0.2 for vision transformers."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    The loss is corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
     teacher_momentum: float = Field(default=0.99, ge=0, le=1)
     """Averaging coefficient of the teacher at the first step; 0.996 in runs of 1,000 epochs."""
     teacher_schedule: ScheduleName = "cosine"
@@ -113,12 +116,14 @@ class MoCoV3(Method):
 
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """InfoNCE of each query among the keys of the other view, times 2 t, summed over both."""
-        temperature, losses = self.settings.temperature, []
+        s, losses = self.settings, []
         for query_view, key_view in ((0, 1), (1, 0)):
             query = context.forward(views[query_view], self.encoder, self.predictor)
-            keys = context.keys(views[key_view], self.teacher, self.settings.key_norm)
-            losses.append(in_batch_info_nce(query, keys, temperature=temperature))
-        return MethodLoss(loss=2 * temperature * torch.stack(losses).sum())
+            keys = context.keys(views[key_view], self.teacher, s.key_norm)
+            losses.append(
+                in_batch_info_nce(query, keys, temperature=s.temperature, tau_plus=s.tau_plus)
+            )
+        return MethodLoss(loss=2 * s.temperature * torch.stack(losses).sum())
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

@@ -52,6 +52,9 @@ class PlainSettings(MethodSettings):
     players: EncoderOnly = EncoderOnly()
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the loss; 0.1 in the released code."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    The loss is corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
 
 
 class Plain(Method):
@@ -75,7 +78,7 @@ class Plain(Method):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.temperature = settings.temperature
+        self.temperature, self.tau_plus = settings.temperature, settings.tau_plus
 
     @property
     def nats(self) -> float:
@@ -86,7 +89,8 @@ class Plain(Method):
         """InfoNCE of view 0 among the views 1 of the joint batch."""
         query, key = (context.forward(view, self.encoder) for view in views)
         keys = distributed.joint_with_gradient(key)
-        return MethodLoss(loss=in_batch_info_nce(query, keys, temperature=self.temperature))
+        loss = in_batch_info_nce(query, keys, temperature=self.temperature, tau_plus=self.tau_plus)
+        return MethodLoss(loss=loss)
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

@@ -53,6 +53,9 @@ class SimCLRSettings(MethodSettings):
     temperature: float = Field(default=0.2, gt=0)
     """Temperature of the loss. The paper uses 0.1 with large batches on ImageNet and 0.5 on CIFAR;
     0.1 is better than 0.2 in short runs on 10,000 images, and simclr-small has it."""
+    tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false negatives, images of the anchor's class among all others; 0: none.
+    The loss is corrected for them (Chuang et al. 2020; docs/methods/hcl.md)."""
 
 
 class SimCLR(Method):
@@ -78,7 +81,7 @@ class SimCLR(Method):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.temperature = settings.temperature
+        self.temperature, self.tau_plus = settings.temperature, settings.tau_plus
 
     @property
     def nats(self) -> float:
@@ -91,11 +94,15 @@ class SimCLR(Method):
         if any(view.is_further for view in views):
             found = joint_views(views, embeddings)
             parts = (found.anchors, found.everyone, found.own, found.weights)
-            return MethodLoss(loss=multi_positive_nt_xent(*parts, temperature=self.temperature))
+            loss = multi_positive_nt_xent(
+                *parts, temperature=self.temperature, tau_plus=self.tau_plus
+            )
+            return MethodLoss(loss=loss)
         joint = distributed.stacked(
             [distributed.joint_with_gradient(rows) for rows in torch.stack(embeddings)]
         )
-        return MethodLoss(loss=nt_xent(joint, temperature=self.temperature))
+        loss = nt_xent(joint, temperature=self.temperature, tau_plus=self.tau_plus)
+        return MethodLoss(loss=loss)
 
     def step(
         self, views: Sequence[View], players: Mapping[str, Player], context: Context

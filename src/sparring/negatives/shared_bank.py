@@ -38,6 +38,7 @@ def strengths(
     *,
     met: Float[Tensor, "bank dim"] | None,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Excess loss of the negatives and gain of the positives, in nats per query.
 
@@ -51,12 +52,18 @@ def strengths(
         loss: weighted sum of the losses of all views.
         met: negatives that the encoder met; None: the bank.
         temperature: the encoder's, > 0.
+        tau_plus: assumed share of false negatives.
     """
     vectors = bank.vectors.detach()
     against_queue, with_keys = torch.zeros_like(loss), torch.zeros_like(loss)
     for share, query, places, keys in asked:
         against_queue += share * shared_bank_loss(
-            query, vectors[places], places, bank.past, temperature=temperature
+            query,
+            vectors[places],
+            places,
+            bank.past,
+            temperature=temperature,
+            tau_plus=tau_plus,
         )
         with_keys += share * shared_bank_loss(
             query,
@@ -64,6 +71,7 @@ def strengths(
             places.expand(len(keys), -1),
             vectors if met is None else met,
             temperature=temperature,
+            tau_plus=tau_plus,
         )
     return (loss - against_queue) / 2, (with_keys - loss) / 2
 
@@ -75,6 +83,7 @@ def loss_on_keys(
     negatives: Float[Tensor, "bank dim"],
     *,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Weighted sum over views of the cross-entropy of finding the images' own keys.
 
@@ -83,9 +92,12 @@ def loss_on_keys(
         joint: keys of the first two views.
         negatives: raw vectors shared by all queries.
         temperature: the encoder's, > 0.
+        tau_plus: assumed share of false negatives.
     """
     losses = [
-        share / len(keys) * info_nce(query, joint[key].own, negatives, temperature=temperature)
+        share
+        / len(keys)
+        * info_nce(query, joint[key].own, negatives, temperature=temperature, tau_plus=tau_plus)
         for query, (share, keys) in zip(queries, keys_of_views(len(queries)), strict=True)
         for key in keys
     ]

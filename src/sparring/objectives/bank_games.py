@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring import acceleration
 from sparring.acceleration.bank_games import fused_adversarial_game, fused_shared_game
 from sparring.distributed import JointRows
+from sparring.objectives.debiased import corrects, cross_entropy
 from sparring.objectives.similarity import cosine, unit_rows
 
 
@@ -48,6 +48,7 @@ def adversarial_bank_game(
     bank_temperature: float,
     in_batch: bool = True,
     bank_sees_keys: bool = True,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> BankGame:
     """The encoder descends, and the bank ascends, one cross-entropy at two temperatures.
 
@@ -67,10 +68,23 @@ def adversarial_bank_game(
         bank_sees_keys: keys stand in the denominator of the bank's softmax, as in L; otherwise the
             bank shares out all of its probability among its own vectors, and ascends
             mean_i log sum_k exp(q_i.n_k / t).
+        tau_plus: assumed share of false negatives in [0, 1). Both players' losses are corrected for
+            them, each at its temperature, see `debiased.log_true_negatives`; the metrics are those
+            of the plain softmax. Where the bound holds, neither the query's negatives nor, at the
+            bank's temperature, the bank have a gradient. A bank that sees no keys has no positive
+            to correct by, so the two exclude each other.
+
+    Raises:
+        ValueError: if `tau_plus` is given for a bank that sees no keys.
 
     Source: Hu et al. 2021, arXiv:2011.08435, eq. 1 and 6, in the released code's form (raw stored
-    bank, in-batch keys).
+    bank, in-batch keys); Chuang et al. 2020, arXiv:2007.00224, for `tau_plus`.
     """
+    if corrects(tau_plus) and not bank_sees_keys:
+        raise ValueError(
+            "tau_plus corrects the negatives by the positive, which a bank without keys does not "
+            "see: leave out tau_plus or bank_sees_keys=False"
+        )
     joint = keys if isinstance(keys, JointRows) else JointRows(keys, keys)
     if acceleration.is_on():
         return BankGame(
@@ -81,6 +95,7 @@ def adversarial_bank_game(
                 temperatures=(temperature, bank_temperature),
                 in_batch=in_batch,
                 bank_sees_keys=bank_sees_keys,
+                tau_plus=tau_plus,
             )
         )
     positive, own = joint.positions(), torch.arange(len(query), device=query.device)
@@ -89,7 +104,7 @@ def adversarial_bank_game(
         key_cosines, positive = key_cosines[own, positive][:, None], torch.zeros_like(own)
     # The encoder's loss: the bank is detached.
     logits = torch.cat([key_cosines, cosine(query, bank.detach())], dim=1) / temperature
-    loss = F.cross_entropy(logits, positive)
+    loss = cross_entropy(logits, positive, tau_plus=tau_plus, temperature=temperature)
     # The bank's loss: queries and keys are detached, and the bank ascends.
     bank_logits, key_logits = (
         cosine(query.detach(), bank) / bank_temperature,
@@ -97,7 +112,13 @@ def adversarial_bank_game(
     )
     columns = torch.cat([bank_logits, key_logits], dim=1) if bank_sees_keys else bank_logits
     total = torch.logsumexp(columns, dim=1)
-    bank_loss = -(total - key_logits[own, positive]).mean()
+    if corrects(tau_plus):
+        keys_first = torch.cat([key_logits, bank_logits], dim=1)
+        bank_loss = -cross_entropy(
+            keys_first, positive, tau_plus=tau_plus, temperature=bank_temperature
+        )
+    else:
+        bank_loss = -(total - key_logits[own, positive]).mean()
     probability = logits.detach().softmax(dim=1)
     return BankGame(
         loss=loss,
@@ -139,6 +160,7 @@ def shared_bank_game(
     cooperative: bool = True,
     adversarial: bool = True,
     met: Float[Tensor, "bank dim"] | None = None,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> SharedBankGame:
     """Encoder and chosen entries descend one cross-entropy over the bank, all other entries ascend
     it.
@@ -161,6 +183,8 @@ def shared_bank_game(
         adversarial: whether negatives move; otherwise no gradient flows through them.
         met: negatives that the encoder meets in place of the bank's entries, row by row, see
             `shared_bank_loss`; the bank's loss and the metrics are of the bank. None: the bank.
+        tau_plus: assumed share of false negatives in [0, 1) among the entries that are not the
+            positive, for both players as in `adversarial_bank_game`.
 
     Source: Wang et al. 2022, arXiv:2203.14370, in the released code's form.
     """
@@ -175,7 +199,9 @@ def shared_bank_game(
             adversarial=adversarial,
         )
         chosen = bank.detach()[positives]
-        met_loss = shared_bank_loss(query, chosen, positives, met, temperature=temperature)
+        met_loss = shared_bank_loss(
+            query, chosen, positives, met, temperature=temperature, tau_plus=tau_plus
+        )
         return replace(of_bank, loss=met_loss)
     if acceleration.is_on():
         return SharedBankGame(
@@ -186,12 +212,18 @@ def shared_bank_game(
                 temperatures=(temperature, bank_temperature),
                 cooperative=cooperative,
                 adversarial=adversarial,
+                tau_plus=tau_plus,
             )
         )
     # The encoder's loss: the bank is detached.
     cosines = cosine(query, bank.detach())
     logits = cosines / temperature
-    loss = torch.stack([F.cross_entropy(logits, chosen) for chosen in positives]).mean()
+    loss = torch.stack(
+        [
+            cross_entropy(logits, chosen, tau_plus=tau_plus, temperature=temperature)
+            for chosen in positives
+        ]
+    ).mean()
     # The bank's loss: the query is detached, and each cosine has the gradient of its role.
     moving = cosine(query.detach(), bank)
     still = moving.detach()
@@ -201,7 +233,11 @@ def shared_bank_game(
     for chosen in positives:
         is_positive = torch.zeros_like(still, dtype=torch.bool).scatter(1, chosen[:, None], True)
         roles = torch.where(is_positive, as_positive, as_negative)
-        losses.append(F.cross_entropy(roles / bank_temperature, chosen))
+        losses.append(
+            cross_entropy(
+                roles / bank_temperature, chosen, tau_plus=tau_plus, temperature=bank_temperature
+            )
+        )
     return SharedBankGame(
         loss=loss,
         bank_loss=torch.stack(losses).mean(),
@@ -218,6 +254,7 @@ def shared_bank_loss(
     negatives: Float[Tensor, "bank dim"],
     *,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """The encoder's loss of `shared_bank_game`, with positives and negatives from anywhere.
 
@@ -230,12 +267,13 @@ def shared_bank_loss(
         places: pi, the negative in whose place each positive stands.
         negatives: raw vectors shared by all queries.
         temperature: t > 0.
+        tau_plus: assumed share of false negatives, see `shared_bank_game`.
     """
     cosines, losses = cosine(query, negatives), []
     for positive, place in zip(positives, places, strict=True):
         own = (unit_rows(query) * unit_rows(positive)).sum(dim=1)
         logits = cosines.scatter(1, place[:, None], own[:, None]) / temperature
-        losses.append(F.cross_entropy(logits, place))
+        losses.append(cross_entropy(logits, place, tau_plus=tau_plus, temperature=temperature))
     return torch.stack(losses).mean()
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.distributed import JointRows
+from sparring.objectives.debiased import corrects, cross_entropy, log_true_negatives
 from sparring.objectives.similarity import cosine, unit_rows
 
 
@@ -21,6 +22,7 @@ def info_nce(
     negatives: Float[Tensor, "bank dim"],
     *,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of finding each query's key among shared negatives.
 
@@ -31,13 +33,15 @@ def info_nce(
         key: row i is the positive of query i.
         negatives: negatives shared by all queries.
         temperature: t > 0; 0.07 to 0.2 in the literature.
+        tau_plus: assumed share of false negatives in [0, 1), see `debiased.log_true_negatives`.
 
     Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; He et al. 2020, arXiv:1911.05722, eq.
     1.
     """
     positive = (unit_rows(query) * unit_rows(key)).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, cosine(query, negatives)], dim=1) / temperature
-    return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
+    first = torch.zeros(len(query), dtype=torch.long, device=query.device)
+    return cross_entropy(logits, first, tau_plus=tau_plus, temperature=temperature)
 
 
 def in_batch_info_nce(
@@ -46,6 +50,7 @@ def in_batch_info_nce(
     negatives: Float[Tensor, "bank dim"] | None = None,
     *,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of finding each query's key among all keys of the batch and shared negatives.
 
@@ -57,6 +62,7 @@ def in_batch_info_nce(
         keys: row i is the positive of query i, the other rows are negatives.
         negatives: further negatives shared by all queries; None: the keys are the only ones.
         temperature: t > 0.
+        tau_plus: assumed share of false negatives in [0, 1), see `debiased.log_true_negatives`.
 
     Source: AdCo's released objective (Hu et al. 2021, arXiv:2011.08435).
     """
@@ -64,11 +70,15 @@ def in_batch_info_nce(
     cosines = [cosine(query, keys.everyone)]
     if negatives is not None:
         cosines.append(cosine(query, negatives))
-    return F.cross_entropy(torch.cat(cosines, dim=1) / temperature, keys.positions())
+    logits = torch.cat(cosines, dim=1) / temperature
+    return cross_entropy(logits, keys.positions(), tau_plus=tau_plus, temperature=temperature)
 
 
 def nt_xent(
-    views: Float[Tensor, "views batch dim"] | JointRows, *, temperature: float
+    views: Float[Tensor, "views batch dim"] | JointRows,
+    *,
+    temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Normalised temperature-scaled cross-entropy over any number of views of each image.
 
@@ -77,11 +87,14 @@ def nt_xent(
     unit rows z
 
     P(a) are the other views of a's image; c runs over all other views of all images. With two views
-    this is SimCLR's objective.
+    this is SimCLR's objective. With `tau_plus`, the sum over the views of other images is corrected
+    for false negatives, see `debiased.log_true_negatives`; the other views of a's own image are
+    none.
 
     Args:
         views: embeddings, view by view; those of one process, or joint rows.
         temperature: t > 0; 0.1 to 0.5 in the literature.
+        tau_plus: assumed share of false negatives in [0, 1).
 
     Source: Chen et al. 2020, arXiv:2002.05709, eq. 1; several positives as in Khosla et al. 2020,
     arXiv:2004.11362, eq. 2.
@@ -94,11 +107,22 @@ def nt_xent(
     rows = torch.arange(num_views * batch, device=anchors.device)
     image = joint_views.first + rows % batch
     own = (rows // batch) * joint + image
-    log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
     others = torch.arange(num_views - 1, device=anchors.device)[None, :].expand(len(rows), -1)
     others = others + (others >= (rows // batch)[:, None])  # counts past the anchor's own view
     positives = others * joint + image[:, None]
-    return -log_probability.gather(1, positives).mean()
+    others_logits = logits.scatter(1, own[:, None], -torch.inf)
+    if not corrects(tau_plus):
+        return -F.log_softmax(others_logits, dim=1).gather(1, positives).mean()
+    positive = logits.gather(1, positives)
+    true = log_true_negatives(
+        torch.logsumexp(others_logits.scatter(1, positives, -torch.inf), dim=1, keepdim=True),
+        positive,
+        num_negatives=num_views * (joint - 1),
+        tau_plus=tau_plus,
+        temperature=temperature,
+    )
+    all_positives = torch.logsumexp(positive, dim=1, keepdim=True)
+    return (torch.logaddexp(all_positives, true) - positive).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +145,7 @@ def multi_positive_nt_xent(
     weights: Float[Tensor, "rows"],
     *,
     temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Weighted NT-Xent for images with different numbers of views; see `nt_xent`.
 
@@ -135,14 +160,28 @@ def multi_positive_nt_xent(
         own: row of `everyone` that is each anchor itself.
         weights: weight of each anchor, >= 0.
         temperature: t > 0.
+        tau_plus: assumed share of false negatives in [0, 1), as in `nt_xent`.
 
     Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (log outside the sum).
     """
     logits = cosine(anchors.embeddings, everyone.embeddings) / temperature
-    log_probability = F.log_softmax(logits.scatter(1, own[:, None], -torch.inf), dim=1)
-    is_positive = (anchors.images[:, None] == everyone.images[None, :]).scatter(
-        1, own[:, None], False
-    )
+    logits = logits.scatter(1, own[:, None], -torch.inf)
+    is_own_image = anchors.images[:, None] == everyone.images[None, :]
+    is_positive = is_own_image.scatter(1, own[:, None], False)
+    if corrects(tau_plus):
+        true = log_true_negatives(
+            torch.logsumexp(logits.masked_fill(is_own_image, -torch.inf), dim=1, keepdim=True),
+            logits.masked_fill(~is_positive, 0.0),
+            num_negatives=(~is_own_image).sum(dim=1, keepdim=True),
+            tau_plus=tau_plus,
+            temperature=temperature,
+        )
+        positives = logits.masked_fill(~is_positive, -torch.inf)
+        log_probability = logits - torch.logaddexp(
+            torch.logsumexp(positives, dim=1, keepdim=True), true
+        )
+    else:
+        log_probability = F.log_softmax(logits, dim=1)
     losses = -log_probability.masked_fill(~is_positive, 0.0).sum(dim=1) / is_positive.sum(dim=1)
     return (weights * losses).sum() / weights.sum()
 

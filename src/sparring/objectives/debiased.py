@@ -1,18 +1,24 @@
 """Contrastive objectives that correct the negatives: for false ones, and towards hard ones.
 
 They take similarities, so that a method says which pairs are positive and which negative;
-`pairs_of_views` gives those of two views of a batch.
+`pairs_of_views` gives those of two views of a batch. `log_true_negatives` corrects the denominator
+of every other contrastive objective.
 """
 
 import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.distributed import JointRows
 from sparring.objectives.similarity import cosine
+
+HIGHEST = 60.0
+"""Largest exponent computed: exp of it is finite in float32, and the lower bound holds long
+before."""
 
 
 class Pairs(NamedTuple):
@@ -127,3 +133,85 @@ def hcl(
         positive, negative, beta=beta, tau_plus=tau_plus, temperature=temperature
     )
     return torch.log1p(torch.maximum(estimate, bound)).mean()
+
+
+def corrects(tau_plus: float | Tensor) -> bool:
+    """Whether an assumed share of false negatives changes a loss; a tensor always counts as one
+    that does, since its value is not read.
+
+    Example:
+        >>> corrects(0.0), corrects(0.1)
+        (False, True)
+    """
+    return isinstance(tau_plus, Tensor) or tau_plus > 0
+
+
+def log_true_negatives(
+    log_negatives: Float[Tensor, "*#anchors"],
+    positive: Float[Tensor, "*#anchors"],
+    *,
+    num_negatives: int | Int[Tensor, "*#anchors"],
+    tau_plus: float | Float[Tensor, ""],
+    temperature: float,
+) -> Float[Tensor, "*anchors"]:
+    """Logarithm of the estimate of what the true negatives add to the denominator.
+
+    log max( (sum_k exp(s_k / t) - tau_plus N exp(s+ / t)) / (1 - tau_plus), N exp(-1 / t) )
+
+    With G the maximum, the loss is -log( exp(s+ / t) / (exp(s+ / t) + G) ). Where the bound, the
+    second term, holds, G has no gradient.
+
+    Args:
+        log_negatives: log sum_k exp(s_k / t) over the N negatives.
+        positive: s+ / t.
+        num_negatives: N.
+        tau_plus: assumed share of false negatives in [0, 1); 0 corrects nothing.
+        temperature: t > 0.
+
+    Source: Chuang et al. 2020, arXiv:2007.00224, eq. 7 and 8.
+    """
+    if isinstance(num_negatives, Tensor):
+        num_negatives = num_negatives.to(positive)
+    false = tau_plus * num_negatives * (positive - log_negatives).clamp(max=HIGHEST).exp()
+    is_above = false < 1
+    log_rest = torch.log1p(-torch.where(is_above, false, torch.zeros_like(false)))
+    log_kept = torch.log1p(-tau_plus) if isinstance(tau_plus, Tensor) else math.log1p(-tau_plus)
+    estimate = torch.where(is_above, log_negatives + log_rest - log_kept, -torch.inf)
+    if isinstance(num_negatives, Tensor):
+        return torch.maximum(estimate, num_negatives.log() - 1 / temperature)
+    return estimate.clamp(min=math.log(num_negatives) - 1 / temperature)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "anchors columns"],
+    positive: Int[Tensor, "anchors"],
+    *,
+    tau_plus: float | Float[Tensor, ""],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of finding each anchor's positive among its negatives, corrected for false
+    ones.
+
+    mean_i -log( exp(s_i+ / t) / (exp(s_i+ / t) + G_i) ),   G of `log_true_negatives`
+
+    Args:
+        logits: s / t of each anchor with its positive and with its negatives.
+        positive: column of each anchor's positive; all others are negatives.
+        tau_plus: assumed share of false negatives in [0, 1); 0.0: the plain cross-entropy.
+        temperature: t > 0, by which the similarities have been divided.
+
+    Source: Chuang et al. 2020, arXiv:2007.00224, eq. 7 and 8.
+    """
+    if not corrects(tau_plus):
+        return F.cross_entropy(logits, positive)
+    column = positive[:, None]
+    own = logits.gather(1, column)[:, 0]
+    others = logits.scatter(1, column, -torch.inf)
+    true = log_true_negatives(
+        torch.logsumexp(others, dim=1),
+        own,
+        num_negatives=logits.shape[1] - 1,
+        tau_plus=tau_plus,
+        temperature=temperature,
+    )
+    return (torch.logaddexp(own, true) - own).mean()

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparring.config import Settings
-from sparring.objectives.debiased import hcl
+from sparring.objectives.debiased import cross_entropy, hcl
 
 Form: TypeAlias = Literal["linear", "hinge", "soft", "topk_nce", "byol_plus", "hcl"]
 Objective: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -43,6 +43,9 @@ class TripletSettings(Settings):
     in Robinson et al. 2021."""
     tau_plus: float = Field(default=0.1, ge=0, lt=1)
     """Assumed share of false negatives, for `hcl`; the value of Robinson et al. 2021."""
+    topk_tau_plus: float = Field(default=0.0, ge=0, lt=1)
+    """Assumed share of false ones among the mined negatives, for `topk_nce`; 0: none. It is larger
+    among the hardest than among all."""
 
 
 def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
@@ -54,7 +57,7 @@ def triplet_objective(form: Form, settings: TripletSettings) -> Objective:
         "linear": partial(linear, gamma=s.gamma),
         "hinge": partial(hinge, margin=margin),
         "soft": partial(soft, margin=margin, temperature=temperature),
-        "topk_nce": partial(topk_nce, temperature=temperature),
+        "topk_nce": partial(topk_nce, temperature=temperature, tau_plus=s.topk_tau_plus),
         "byol_plus": partial(byol_plus, weight=s.weight, margin=margin, temperature=temperature),
         "hcl": partial(hcl, beta=s.beta, tau_plus=s.tau_plus, temperature=temperature),
     }
@@ -130,7 +133,11 @@ def soft(
 
 
 def topk_nce(
-    positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch chosen"], *, temperature: float
+    positive: Float[Tensor, "batch"],
+    negative: Float[Tensor, "batch chosen"],
+    *,
+    temperature: float,
+    tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of finding the positive among the chosen negatives; with all negatives it is
     InfoNCE.
@@ -141,12 +148,15 @@ def topk_nce(
         positive: cosine of each query with its key.
         negative: cosines of each query with its chosen candidates.
         temperature: t > 0; 0.07 to 0.2 in the literature.
+        tau_plus: assumed share of false ones among the chosen negatives in [0, 1), see
+            `debiased.log_true_negatives`.
 
     Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; with all negatives, Chen et al. 2021
     (MoCo v3), arXiv:2104.02057, eq. 1.
     """
     logits = torch.cat([positive[:, None], negative], dim=1) / temperature
-    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    return cross_entropy(logits, first, tau_plus=tau_plus, temperature=temperature)
 
 
 def byol_plus(

@@ -252,7 +252,7 @@ def _false_negatives(patient: Patient) -> NegativeFinding:
     if names or skip:
         advice = f"Raise {listed(sorted(filter(None, [skip, *names])))}."
     else:
-        advice = f"Nothing in this run corrects for them; {_correcting()} does, by tau_plus."
+        advice = f"Nothing in this run corrects for them; {_correcting()}, by tau_plus."
     return NegativeFinding(text=f"{text}: likely false negatives.", advice=advice)
 
 
@@ -305,4 +305,4 @@ def _correcting() -> str:
         for name in registry.shipped("method")
         if "tau_plus" in registry.method_class(name).settings_class.model_fields
     ]
-    return f"the method {listed(names)}" if names else "a method that has it"
+    return f"the methods {listed(names)} do" if names else "a method that has it does"
