@@ -41,6 +41,11 @@ class Opponent(Method):
         # The encoder's weights belong to the method and are listed there only.
         object.__setattr__(self, "encoder", method.encoder)
 
+    @property
+    def nats(self) -> float | None:
+        """Factor from the wrapped method's loss to nats per query; None: it has none."""
+        return self.method.nats
+
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """The method's loss without the opponent's terms, which `step` adds."""
         return self.method.loss(views, context)

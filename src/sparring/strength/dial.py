@@ -82,6 +82,7 @@ class Dial(nn.Module):
     Args:
         strength: the setting; with `released` the share is always 1, and the dial only measures.
         every: steps from one measurement to the next.
+        pace: factor of `PROPORTIONAL` and `INTEGRAL`, for opponents that are rarely measured.
     """
 
     log_share: Tensor
@@ -89,9 +90,9 @@ class Dial(nn.Module):
     mean: Tensor
     swing: Tensor
 
-    def __init__(self, strength: Strength, *, every: int = 1) -> None:
+    def __init__(self, strength: Strength, *, every: int = 1, pace: float = 1.0) -> None:
         super().__init__()
-        self.strength, self.every = strength, every
+        self.strength, self.every, self.pace = strength, every, pace
         self.register_buffer("log_share", torch.tensor(math.log(START)))
         for name in ("error", "mean", "swing"):
             self.register_buffer(name, torch.tensor(0.0))
@@ -139,7 +140,7 @@ class Dial(nn.Module):
         target = self.target(position)
         error = ((target - excess) / excess.clamp(min=max(target, FLOOR))).clamp(-1.0, 1.0)
         change = error - self.error if self.num_measured > 1 else 0.0 * error
-        moved = self.log_share + PROPORTIONAL * change + INTEGRAL * error
+        moved = self.log_share + self.pace * (PROPORTIONAL * change + INTEGRAL * error)
         self.log_share.copy_(moved.clamp(math.log(SMALLEST), 0.0))
         self.error.copy_(error)
         self.swing.lerp_((excess - target).abs() / max(target, FLOOR), pace)
