@@ -275,14 +275,13 @@ class GeneratorPair(Opponent):
         return self.dial.share(context.position) * self.nats * (losses[0] - losses[1])
 
     def _loss_beside(self, views: Sequence[View], made: Sequence[View], context: Context) -> Tensor:
-        """Method's loss on pairs of generated views, which go through the encoder with the views
-        that they go with in the game."""
+        """Method's loss on the queries among generated views, as the game computes it."""
         draws = copy.deepcopy(context.generator)
         own = replace(context, cache=ForwardCache(), generator=draws)
-        if self.mixes_images:
-            with_it = [] if self.settings.norms == "split" else views
-            own.forward_together([*with_it, *made], self.encoder)
-        return self._loss_on_pairs(made, own)
+        if not self.mixes_images:
+            return self._loss_on_pairs(made, own)
+        beside = [replace(view, weight=0.0) for view in views]
+        return self.method.loss([*beside, *(replace(view, weight=1.0) for view in made)], own).loss
 
     def _term(
         self, views: Sequence[View], made: Sequence[View], context: Context
