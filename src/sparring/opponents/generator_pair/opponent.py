@@ -21,6 +21,10 @@ alone, and on generated views as the mean over their six pairs. The method's ban
 are updated with the batch only. Before the game, one generator and the discriminator are trained on
 the images (pretraining.py), and the encoder sees only real images for `real_only` of the run.
 
+The generator with which the pair began is kept. What the pair adds to the loss of generated queries
+above that generator's images is measured, in nats per query. `strength` holds it by the share of
+latents whose images the pair makes; the others have images of the fixed generator.
+
 After Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling
 similarity and four positives are the paper's; every form and number is ours, not verified. No code
 of the authors is known.
