@@ -43,10 +43,16 @@ def joint_views(views: Sequence[View], embeddings: Sequence[Tensor]) -> JointVie
     for view, embedding in zip(views, embeddings, strict=True):
         rows = distributed.joint_with_gradient(embedding)
         count, own = len(rows.everyone), rows.positions()
-        if view.images not in offsets:
-            offsets[view.images] = num_images
-            num_images += count
-        numbers = offsets[view.images] + torch.arange(count, device=embedding.device)
+        sets = [view.images] if view.apart is None else [view.images, f"{view.images}, apart"]
+        for name in sets:
+            if name not in offsets:
+                offsets[name] = num_images
+                num_images += count
+        places = torch.arange(count, device=embedding.device)
+        numbers = offsets[view.images] + places
+        if view.apart is not None:
+            others = offsets[sets[-1]] + places
+            numbers = torch.where(distributed.gather(view.apart), others, numbers)
         weights = embedding.new_full((len(view),), view.weight)
         mine.append((rows.own, numbers[own], num_rows + own, weights))
         joint.append((rows.everyone, numbers))

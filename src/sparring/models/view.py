@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sparring.models.encoder import Encoder
@@ -25,6 +25,8 @@ class View:
             for attacked images.
         images: name of the set of images that it shows; views with the same name show the same
             images, row by row, and are positives of each other.
+        apart: rows, as a mask, that show images of a set of their own, which has no other name;
+            views of one name show the same images there too; None: no row does.
         weight: weight of one of its rows in a mean over all views; 1 for the batch's own.
         is_further: whether an opponent added it to the batch's own views.
         same_as: view with equal pixels and the same norms, whose outputs without gradient are
@@ -34,6 +36,7 @@ class View:
     pixels: Float[Tensor, "batch bands height width"]
     norms: Literal["clean", "attacked"] = "clean"
     images: str = "batch"
+    apart: Bool[Tensor, "batch"] | None = None
     weight: float = 1.0
     is_further: bool = False
     same_as: "View | None" = None

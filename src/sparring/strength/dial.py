@@ -90,6 +90,7 @@ class Dial(nn.Module):
     Args:
         strength: the setting; with `released` the share is always 1, and the dial only measures.
         every: steps from one measurement to the next.
+        pace: factor of `PROPORTIONAL` and `INTEGRAL`, for opponents that are rarely measured.
     """
 
     log_share: Tensor
@@ -98,9 +99,9 @@ class Dial(nn.Module):
     smooth: Tensor
     swings: Tensor
 
-    def __init__(self, strength: Strength, *, every: int = 1) -> None:
+    def __init__(self, strength: Strength, *, every: int = 1, pace: float = 1.0) -> None:
         super().__init__()
-        self.strength, self.every = strength, every
+        self.strength, self.every, self.pace = strength, every, pace
         self.register_buffer("log_share", torch.tensor(math.log(START)))
         for name in ("error", "mean", "smooth"):
             self.register_buffer(name, torch.tensor(0.0))
@@ -150,7 +151,7 @@ class Dial(nn.Module):
         scale = max(target, FLOOR)
         error = ((target - excess) / scale).clamp(-1.0, 1.0)
         change = error - self.error if self.num_measured > 1 else 0.0 * error
-        moved = self.log_share + PROPORTIONAL * change + INTEGRAL * error
+        moved = self.log_share + self.pace * (PROPORTIONAL * change + INTEGRAL * error)
         self.log_share.copy_(moved.clamp(math.log(SMALLEST), 0.0))
         self.error.copy_(error)
         above = (self.smooth - target) / scale

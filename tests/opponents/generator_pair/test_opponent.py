@@ -114,7 +114,7 @@ def test_the_encoder_stands_still_in_the_generators_move_and_they_in_its_own() -
     before = games.state(game.method)
     opponents_move(game, now)
     moved = games.changed(before, games.state(game.method))
-    assert {name.split(".")[0] for name in moved} == {"pair", "discriminator", "album"}
+    assert {name.split(".")[0] for name in moved} == {"pair", "discriminator", "album", "dial"}
     assert all(parameter.grad is None for parameter in game.method.parameters())
     before = games.state(game.method)
     stepped(game, ODD)
@@ -388,7 +388,7 @@ def test_every_control_shows_the_encoder_as_many_views(twin: str | None) -> None
 @pytest.mark.parametrize(
     ("twin", "moving"),
     [
-        (None, {"pair.first", "pair.second", "discriminator", "album"}),
+        (None, {"pair.first", "pair.second", "discriminator", "album", "dial"}),
         ("single", {"pair.first", "discriminator", "album"}),
         ("static", {"album"}),
         ("latent-noise", {"album"}),

@@ -21,11 +21,16 @@ alone, and on generated views as the mean over their six pairs. The method's ban
 are updated with the batch only. Before the game, one generator and the discriminator are trained on
 the images (pretraining.py), and the encoder sees only real images for `real_only` of the run.
 
+The generator with which the pair began is kept. What the pair adds to the loss of generated queries
+above that generator's images is measured, in nats per query. `strength` holds it by the share of
+latents whose images the pair makes; the others have images of the fixed generator.
+
 After Wu et al. 2022, arXiv:2202.06464, our reconstruction: two generators, joint training, falling
 similarity and four positives are the paper's; every form and number is ours, not verified. No code
 of the authors is known.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -35,18 +40,19 @@ import torch
 from torch import Tensor, nn
 
 from sparring import distributed
-from sparring.acceleration.compiled import gradients_of_images_only
+from sparring.acceleration.compiled import as_it_is, gradients_of_images_only
 from sparring.data.images import Images
 from sparring.measures.metric import Metric
 from sparring.methods.about import About, Pairing, Toy, Twin
 from sparring.methods.learning import OpponentCache
 from sparring.methods.method import Context, Method, Metrics, Pictures
 from sparring.methods.negatives import Strength
-from sparring.models.split_norm import split_norms
-from sparring.models.view import View
+from sparring.models.split_norm import split_norms, still_statistics
+from sparring.models.view import ForwardCache, View
 from sparring.objectives.alignment import normalised_regression
 from sparring.opponents.generator_pair.album import MOMENTS, Album
 from sparring.opponents.generator_pair.differentiable_views import differentiable_view
+from sparring.opponents.generator_pair.fixed import FixedGenerator, with_fixed
 from sparring.opponents.generator_pair.hardness import similarity_floor
 from sparring.opponents.generator_pair.networks import Discriminator
 from sparring.opponents.generator_pair.pair import (
@@ -54,8 +60,10 @@ from sparring.opponents.generator_pair.pair import (
     GeneratorPairSettings,
     Opposite,
     Pair,
+    has_nats,
     joint_fraction,
     pair_loss,
+    require_nats,
     standing_still,
 )
 from sparring.opponents.generator_pair.pretraining import Pretraining
@@ -64,6 +72,17 @@ from sparring.opponents.generator_pair.realism_losses import judge_hinge
 from sparring.opponents.generator_pair.supply import Supply, draws_for
 from sparring.opponents.opponent import Opponent, innermost
 from sparring.optim.player import Added, Averaged, Player
+from sparring.optim.schedule import Position
+from sparring.step_parts import step_part
+from sparring.strength.dial import Dial, inner
+
+MEASURED_EVERY = 16
+"""Steps from one measurement of the excess loss to the next; in shorter epochs it is measured on
+their first steps."""
+PACE = 2.0
+"""Pace of the dial at so few measurements. With a share that acts in proportion, a jump of the
+target is followed to 15 % within 13 to 29 of them, and noise of 20 % moves the share by 10 %;
+twice as fast, three times as much."""
 
 
 class GeneratorPair(Opponent):
@@ -107,6 +126,7 @@ class GeneratorPair(Opponent):
             },
         },
         off={"real_only": 0.99},
+        held={"strength": 0.05},
     )
     metrics: ClassVar[Mapping[str, Metric]] = GENERATOR_PAIR_METRICS
     strengths: ClassVar[Sequence[Strength]] = (
@@ -123,12 +143,16 @@ class GeneratorPair(Opponent):
         super().__init__(method)
         self.settings, size = settings, method.encoder.backbone.image_size
         self.pair = Pair(settings.generator, image_size=size)
+        self.fixed = FixedGenerator(self.pair.first)
         self.discriminator = Discriminator(settings.generator, image_size=size)
         self.album = Album(image_size=size)
         # Until `pretrain_opponent`, which begins with the run's seed.
         self.pair.begin(self.pair.first, noise=settings.init_noise, seed=0)
         self._last: Metrics = {}  # of the generators' last update, logged until the next
-        self._supply = Supply(self.pair, settings)
+        self._supply = Supply(self.pair, self.fixed, settings)
+        self.dial = Dial(settings.strength, every=MEASURED_EVERY, pace=PACE)
+        require_nats(settings, self.nats, method=type(innermost(method)).__name__)
+        self.register_load_state_dict_pre_hook(with_fixed)  # type: ignore[no-untyped-call]
         if settings.norms == "split":
             split_norms(innermost(method), momentum=0.1)
 
@@ -158,6 +182,7 @@ class GeneratorPair(Opponent):
         cache.train(pretraining, name="generator", settings=decisive, seed=seed)
         pretraining.settle()
         self.pair.begin(pretraining.average, noise=s.init_noise, seed=cache.seed)
+        self.fixed.begin(pretraining.average)
         self.discriminator.load_state_dict(pretraining.discriminator.state_dict())
         self.album.learn(images)
 
@@ -166,23 +191,26 @@ class GeneratorPair(Opponent):
     ) -> Metrics:
         """Update the discriminator, then the generators, then run the method's step with generated
         views added."""
-        s, fraction = self.settings, self._fraction(context)
+        s, position, fraction = self.settings, context.position, self._fraction(context)
         if fraction is None:
-            return self.method.step(views, players, context)
+            return inner(self.method.step(views, players, context))
         metrics: Metrics = {}
         if s.disarmed != "real-views":
-            if s.disarmed in (None, "single") and context.position.step % s.generator_every == 0:
+            if s.disarmed in (None, "single") and position.step % s.generator_every == 0:
                 judged = self._discriminator_moves(players["discriminator"], context)
                 moved = self._generators_move(players["generator"], context, fraction)
                 self._last = {**judged, **moved}
             metrics = {**self._last, **self.album.note(self.pair, fraction)}
         made = self._made_views(views, context)
+        excess = self._excess(views, context) if self._is_measured(position) else None
         if s.loss == "multi-positive" and self.mixes_images:
             found = self.method.step([*views, *made], players, context)
         else:
             encoder = players["encoder"].beside(self._term(views, made, context))
             found = self.method.step(views, {**players, "encoder": encoder}, context)
-        return {**metrics, **found}
+        if excess is not None:
+            self.dial.turn(excess, position)
+        return {**metrics, **inner(found), **self.dial.metrics(position)}
 
     def pictures(self, views: Sequence[View], context: Context) -> Pictures:
         """Pictures of the method, and snapshots of pairs over the training, once there are any."""
@@ -202,6 +230,20 @@ class GeneratorPair(Opponent):
         return joint_fraction(context.position, real_only=self.settings.real_only)
 
     def _made_views(self, views: Sequence[View], context: Context) -> list[View]:
+        """Generated views that the encoder learns from at this step."""
+        position = context.position
+        if not self.dial.is_held or self.settings.disarmed is not None:
+            return self._as_views(self._supply.views(context), views)
+        if self.dial.target(position) == 0:
+            return self._as_views(self._supply.static_views(context), views)
+        share, has_others = self.dial.share(position), self.mixes_images
+        pixels, is_moving = self._supply.mixed_views(context, share, has_others=has_others)
+        made = self._as_views(pixels, views)
+        if not has_others:
+            return made
+        return [*made[:2], *(replace(view, apart=~is_moving) for view in made[2:])]
+
+    def _as_views(self, made: Sequence[Tensor], views: Sequence[View]) -> list[View]:
         s = self.settings
         return [
             View(
@@ -211,8 +253,39 @@ class GeneratorPair(Opponent):
                 weight=s.weight,
                 is_further=True,
             )
-            for pixels in self._supply.views(context)
+            for pixels in made
         ]
+
+    def _is_measured(self, position: Position) -> bool:
+        every = min(self.dial.every, max(1, position.steps_per_epoch))
+        is_armed = self.settings.disarmed is None and has_nats(self.settings, self.nats)
+        return is_armed and position.step % every == 0
+
+    @step_part("excess loss")
+    @torch.no_grad()
+    def _excess(self, views: Sequence[View], context: Context) -> Tensor:
+        """Excess loss at the share of this step, in nats per query; changes no statistics, no cache
+        and no draws.
+
+        What a query of the moving pair adds, times the share of queries that are the pair's. It is
+        measured on all latents, on the step's own draws, however few are the pair's.
+        """
+        assert self.nats is not None
+        losses, device = [], views[0].device
+        devices = [device] if device.type == "cuda" else []  # of dropout inside backbones
+        with torch.random.fork_rng(devices=devices), still_statistics(self.method), as_it_is():
+            for pixels in (self._supply.views(context), self._supply.fixed_views(context)):
+                losses.append(self._loss_beside(views, self._as_views(pixels, views), context))
+        return self.dial.share(context.position) * self.nats * (losses[0] - losses[1])
+
+    def _loss_beside(self, views: Sequence[View], made: Sequence[View], context: Context) -> Tensor:
+        """Method's loss on the queries among generated views, as the game computes it."""
+        draws = copy.deepcopy(context.generator)
+        own = replace(context, cache=ForwardCache(), generator=draws)
+        if not self.mixes_images:
+            return self._loss_on_pairs(made, own)
+        beside = [replace(view, weight=0.0) for view in views]
+        return self.method.loss([*beside, *(replace(view, weight=1.0) for view in made)], own).loss
 
     def _term(
         self, views: Sequence[View], made: Sequence[View], context: Context

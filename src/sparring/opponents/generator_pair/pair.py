@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.acceleration.given_gradient import with_gradient
 from sparring.config import Settings
+from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
 from sparring.opponents.generator_pair.differentiable_views import Colour
 from sparring.opponents.generator_pair.hardness import (
@@ -33,8 +34,12 @@ from sparring.opponents.generator_pair.realism_losses import realism_loss
 from sparring.optim.player import PlayerSettings
 from sparring.optim.schedule import Position
 from sparring.seeding import generator as draws_of
+from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS
+from sparring.strength.settings import Strength, StrengthSchedule, is_held
 
 GENERATOR_PAIR_METRICS = {
+    **STRENGTH_METRICS,
+    **INNER_METRICS,
     "learning_rate/generator": Metric("learning rate of the generators' player"),
     "learning_rate/discriminator": Metric("learning rate of the discriminator's player"),
     "generator_pair/similarity": Metric(
@@ -130,6 +135,10 @@ class GeneratorPairSettings(Settings):
     views. What is left out is what generators change first."""
     moves: Literal["both", "second"] = "both"
     """Generators that are trained in the joint training: both, or only the second."""
+    strength: Strength = "released"
+    """How hard the pair is: `released`, by the settings above; or the loss in nats per query that
+    its images add above those of the fixed generator, held by the share of latents whose images
+    the moving pair makes (docs/strength.md)."""
     norms: Literal["shared", "split"] = "shared"
     """Batch norms of generated views: `shared` uses the encoder's, `split` a second set, which they
     share with attacked images."""
@@ -139,6 +148,39 @@ class GeneratorPairSettings(Settings):
     """Control with equally many views. `static`: one fixed generator. `single`: one generator that
     is trained to be hard. `latent-noise`: two images from neighbouring latents of one fixed
     generator. `real-views`: further views of the real images instead of generated ones."""
+
+
+def has_nats(settings: GeneratorPairSettings, nats: float | None) -> bool:
+    """Whether the loss on generated views is a negative log-likelihood, so that it has nats.
+
+    Args:
+        settings: the pair's.
+        nats: the method's, see `Method.nats`.
+    """
+    return nats is not None and settings.loss != "align"
+
+
+def require_nats(settings: GeneratorPairSettings, nats: float | None, *, method: str) -> None:
+    """Refuse a held strength where the loss on generated views has no nats.
+
+    Args:
+        settings: the pair's.
+        nats: the method's, see `Method.nats`.
+        method: name of the method, for the message.
+
+    Raises:
+        ConfigError: if a strength is to be held that does not exist.
+    """
+    held = settings.strength
+    if not is_held(held) or settings.disarmed is not None or has_nats(settings, nats):
+        return
+    shown = f".nats={held.nats}" if isinstance(held, StrengthSchedule) else f"={held}"
+    which = "generator_pair.loss=align" if settings.loss == "align" else f"the loss of {method}"
+    raise ConfigError(
+        f"generator_pair.strength{shown}: {which} is no negative log-likelihood, so the opponent "
+        "has no strength in nats against it; leave out generator_pair.strength, and "
+        "generator_pair.hardness and generator_pair.similarity set how hard the pair is"
+    )
 
 
 class Pair(nn.Module):

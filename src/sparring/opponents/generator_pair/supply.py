@@ -1,12 +1,16 @@
 """Images for the discriminator and views for the encoder that a pair of generators supplies to one
 step."""
 
+from collections.abc import Callable
+
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparring import distributed
 from sparring.data.views.views import Views
 from sparring.methods.method import Context
+from sparring.opponents.generator_pair.fixed import FixedGenerator, moving_rows
 from sparring.opponents.generator_pair.pair import GeneratorPairSettings, Pair, neighbours
 from sparring.opponents.generator_pair.pretraining import latents
 from sparring.seeding import generator
@@ -17,11 +21,12 @@ class Supply:
 
     Args:
         pair: generators of the images.
+        fixed: generator with which the pair began.
         settings: number of images, and which control is used.
     """
 
-    def __init__(self, pair: Pair, settings: GeneratorPairSettings) -> None:
-        self._pair, self._settings = pair, settings
+    def __init__(self, pair: Pair, fixed: FixedGenerator, settings: GeneratorPairSettings) -> None:
+        self._pair, self._fixed, self._settings = pair, fixed, settings
 
     def images(self, context: Context, purpose: str) -> tuple[Tensor, Tensor]:
         """Two images of each latent vector, in [0, 1]; equal if only one generator is used."""
@@ -47,21 +52,61 @@ class Supply:
         if disarmed == "real-views":
             count = max(2, round(4 * self._settings.made_share))
             return _views(context.images, context, draws, count=count)
-        first, second = (_as_pixels(images) for images in self.images(context, "latents"))
         if disarmed in ("static", "single"):
-            # A second image of the same generator replaces the second generator's.
-            other = _as_pixels(self.images(context, "other latents")[0])
-            return _views(torch.cat([first, other]), context, draws, count=2)
-        return [
-            *_views(first, context, draws, count=2),
-            *_views(second, context, draws, count=2),
-        ]
+            return self._views_of_one(self._pair.first, context)
+        return _four_views(self.images(context, "latents"), context)
+
+    @torch.no_grad()
+    def static_views(self, context: Context) -> list[Tensor]:
+        """Generated views of the twin `static`, whatever the pair has become."""
+        return self._views_of_one(self._fixed, context)
+
+    @torch.no_grad()
+    def fixed_views(self, context: Context) -> list[Tensor]:
+        """Generated views of the fixed generator with the latents and the augmentation of `views`:
+        four of each image."""
+        images = self._fixed(self._latents(context, "latents"))
+        return _four_views((images, images), context)
+
+    @torch.no_grad()
+    def mixed_views(
+        self, context: Context, share: Float[Tensor, ""], *, has_others: bool
+    ) -> tuple[list[Tensor], Bool[Tensor, "batch"]]:
+        """Generated views in which a share of the latents has images of the moving pair, and the
+        others of the fixed generator; and the mask of the former.
+
+        Args:
+            context: the step's.
+            share: in [0, 1]; 1: the views of the moving pair alone, to the bit.
+            has_others: whether the last two views of a latent without the pair's images show
+                another image, as in the twin `static`; otherwise all four show one image.
+        """
+        z = self._latents(context, "latents")
+        is_moving = moving_rows(share, len(z), step=context.position.step)
+        one = self._fixed(z)
+        other = self._fixed(self._latents(context, "other latents")) if has_others else one
+        sides = zip(self.images(context, "latents"), (one, other), strict=True)
+        left, right = (
+            torch.where(is_moving[:, None, None, None], made, still) for made, still in sides
+        )
+        return _four_views((left, right), context), is_moving
 
     def real(self, context: Context) -> Tensor:
         """Images of the batch, as many as the pair generates, in [0, 1]."""
         assert context.images is not None
         images = context.images[: 2 * self._rows(context)]
         return images.to(next(self._pair.parameters())) / 255
+
+    def _views_of_one(self, maker: Callable[[Tensor], Tensor], context: Context) -> list[Tensor]:
+        """Two views of each image of one generator; a second image of it replaces the second
+        generator's."""
+        sides = [maker(self._latents(context, f"{kind}latents")) for kind in ("", "other ")]
+        images = torch.cat([_as_pixels(side) for side in sides])
+        return _views(images, context, draws_for(context, "views"), count=2)
+
+    def _latents(self, context: Context, purpose: str) -> Tensor:
+        draws = draws_for(context, purpose)
+        return latents(self._pair.first, self._rows(context), generator=draws)
 
     def _rows(self, context: Context) -> int:
         return max(2, round(self._settings.made_share * len(context.indices)))
@@ -76,6 +121,12 @@ def draws_for(context: Context, purpose: str) -> torch.Generator:
 def _as_pixels(images: Tensor) -> Tensor:
     """Images rounded to uint8 values, like real images."""
     return (255 * images).round().to(torch.uint8)
+
+
+def _four_views(sides: tuple[Tensor, Tensor], context: Context) -> list[Tensor]:
+    """Two views of each image of one side, then two of the other's."""
+    draws = draws_for(context, "views")
+    return [view for side in sides for view in _views(_as_pixels(side), context, draws, count=2)]
 
 
 def _views(images: Tensor, context: Context, draws: torch.Generator, *, count: int) -> list[Tensor]:
