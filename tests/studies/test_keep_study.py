@@ -35,7 +35,7 @@ def test_kept_records_give_the_same_curves_and_name_no_place(tmp_path: Path) -> 
     before = dose_curves(results)
     after = dose_curves(Results(study=results.study, records=kept.read_records()))
     assert [one.setting for one in after] == [one.setting for one in before]
-    for one, other in zip(before, after, strict=True):
-        amounts = [dose.amount for dose in one.doses]
+    for first, other in zip(before, after, strict=True):
+        amounts = [dose.amount for dose in first.doses]
         assert [dose.amount for dose in other.doses] == pytest.approx(amounts, rel=1e-3)
-        assert [dose.score for dose in other.doses] == [dose.score for dose in one.doses]
+        assert [dose.score for dose in other.doses] == [dose.score for dose in first.doses]
