@@ -64,8 +64,8 @@ def never_due(method: Method) -> None:
 
 def without_queue(method: Method) -> None:
     """Leave out the loss against the queue beside a bank, and the queue itself."""
-    method._loss_on_queue = lambda *_: torch.zeros(())
-    method.bank.remember = lambda keys: None  # type: ignore[union-attr, assignment]
+    method._loss_on_queue = lambda *_: torch.zeros(())  # type: ignore[assignment]
+    method.bank.remember = lambda keys: None  # type: ignore[union-attr]
     for dial in dials(method):
         dial.turn = lambda excess, position: None  # type: ignore[method-assign]
 
