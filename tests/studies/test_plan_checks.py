@@ -150,6 +150,35 @@ def test_a_twin_that_is_its_game_is_refused(study: Study) -> None:
     assert "nothing is disarmed" in line
 
 
+def test_a_game_held_at_strength_0_is_a_twin(study: Study) -> None:
+    held = with_arm(with_arm(study, 0, settings={"strength": 0.1}), 1, settings={"strength": 0.0})
+    assert refusals(held) == []
+    (line,) = refusals(with_arm(held, 1, settings={"strength": 0.05}))
+    assert "differs in more than the opponent (strength 0.1 and 0.05)" in line
+
+
+def test_a_game_may_be_compared_with_the_twin_of_another_one(study: Study) -> None:
+    other = {**study.tree()["arms"][0], "name": "warm", "settings": {"temperature": 0.3}}
+    more = changed(study, arms=[*study.tree()["arms"], other])
+    lacks = "warm has no disarmed twin"
+    assert any(line.startswith(lacks) for line in cautions(more))
+    planned = [("adco", "adco/queue"), ("warm", "adco/queue")]
+    contrasts = [{"first": first, "second": second} for first, second in planned]
+    assert not any(line.startswith(lacks) for line in cautions(changed(more, contrasts=contrasts)))
+
+
+def test_arms_that_differ_in_one_setting_are_compared_for_its_sake(study: Study) -> None:
+    control = study.tree()["arms"][2]
+    warm = {**control, "name": "warm", "settings": {"temperature": 0.3}}
+    contrasts = [{"first": "warm", "second": "mocov2"}]
+    arms = [control, warm]
+    plan = changed(study, arms=arms, contrasts=contrasts)
+    assert not any("also differ" in line for line in cautions(plan))
+    arms[1]["settings"] |= {"teacher_momentum": 0.5}
+    two = changed(study, arms=arms, contrasts=contrasts)
+    assert any("also differ in temperature" in line for line in cautions(two))
+
+
 def test_a_control_with_other_rates_is_a_caution(study: Study) -> None:
     other = with_arm(study, 2, settings={"players": {"encoder": {"learning_rate": 0.5}}})
     assert refusals(other) == []

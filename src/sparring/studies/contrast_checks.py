@@ -39,6 +39,7 @@ def unequal_twins(study: Study, configs: Mapping[str, RunConfig]) -> Iterator[st
                 "difference is chance"
             )
         known = _disarming(study.arm(arm.twin_of))
+        known |= _held_at_zero(configs[arm.name]) if known else set()
         if more := {name: pair for name, pair in found.items() if known and name not in known}:
             yield (
                 f"{arm.name} is called a twin of {arm.twin_of} and differs in more than the "
@@ -48,12 +49,16 @@ def unequal_twins(study: Study, configs: Mapping[str, RunConfig]) -> Iterator[st
 
 def further_differences(study: Study, configs: Mapping[str, RunConfig]) -> Iterator[str]:
     """Sentences on contrasts, other than of a game and its twin, whose arms differ in settings that
-    both have and that are no part of the budget."""
+    both have and that are no part of the budget. Arms that differ in one setting alone are compared
+    for its sake."""
     for contrast in study.planned_contrasts():
         first, second = (study.arm(name) for name in (contrast.first, contrast.second))
         if first.twin_of == second.name or second.twin_of == first.name:
             continue
         found = _differences(configs[first.name], configs[second.name])
+        is_same_game = (first.method, first.opponent) == (second.method, second.opponent)
+        if is_same_game and len(found) == 1:
+            continue
         budget = _budget_differences(study, contrast, configs)
         own = {*_disarming(first), *_disarming(second)}
         shared = {
@@ -108,6 +113,16 @@ def _disarming(game: Arm) -> set[str]:
     """Names of the settings by which an arm's declared twins are disarmed; empty: none are."""
     trees = [tree for _, tree in twins_of(game.method, game.opponent)]
     return {name for tree in trees for name, _ in leaves(tree)}
+
+
+def _held_at_zero(config: RunConfig) -> set[str]:
+    """Names of the settings by which an opponent is held at no strength at all, which is its
+    disarmed twin."""
+    return {
+        name
+        for name, value in leaves(config.tree())
+        if name.rpartition(".")[2] == "strength" and value == 0
+    }
 
 
 def _of_opponents(arm: Arm, configs: Mapping[str, RunConfig]) -> tuple[str, ...]:

@@ -9,11 +9,15 @@ from sparring.studies.statistics.differences import counted
 
 
 def incomplete(study: Study) -> Iterator[str]:
-    """Games that lack one of the two arms that they would be compared with, a sentence each."""
+    """Games that lack one of the two arms that they would be compared with, a sentence each. The
+    twin of another game is theirs too where a contrast sets them against it."""
+    twins = {arm.name for arm in study.arms if arm.role == "twin"}
+    against_twins = {one.first for one in study.contrasts if one.second in twins}
     for arm in study.arms:
         if arm.role != "game":
             continue
-        if not any(other.twin_of == arm.name for other in study.arms):
+        is_twinned = any(other.twin_of == arm.name for other in study.arms)
+        if not is_twinned and arm.name not in against_twins:
             yield (
                 f"{arm.name} has no disarmed twin in this study, so what its opponent itself adds "
                 "is not shown."

@@ -12,7 +12,14 @@ from sparring.files import write_atomically
 from sparring.studies import history
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
-from sparring.studies.page import curves, disagreements, negatives, provenance, variance
+from sparring.studies.page import (
+    curves,
+    disagreements,
+    dose_response,
+    negatives,
+    provenance,
+    variance,
+)
 from sparring.studies.page.arm_table import arms
 from sparring.studies.page.contrasts import contrasts
 from sparring.studies.page.heading import heading
@@ -67,6 +74,7 @@ def study_html(view: PageView, *, name: str = "study") -> str:
 def _sections(view: PageView, name: str) -> Iterator[str]:
     yield arms(view)
     yield contrasts(view)
+    yield dose_response.section(view)
     yield looks(view)
     yield waterfalls(view)
     for section in (curves.section, variance.section, disagreements.section):
