@@ -220,8 +220,8 @@ def test_a_held_strength_is_refused_around_a_loss_without_nats(strength: Any, sh
     with pytest.raises(ConfigError) as refused:
         games.game("byol", opponent=["perturbation"], perturbation={"strength": strength})
     assert str(refused.value) == (
-        f"perturbation.{shown}: the loss of BYOL is no negative log-likelihood, so the opponent "
-        "has no strength in nats against it; leave out perturbation.strength, and "
+        f"perturbation.{shown}: no dial here, since the loss of BYOL is no negative log-likelihood "
+        "and the opponent has no strength in nats against it; leave out perturbation.strength, and "
         "perturbation.epsilon sets the size"
     )
 

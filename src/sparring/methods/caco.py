@@ -33,6 +33,7 @@ Deviations from the authors' code (maple-research-lab/CaCo).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -65,8 +66,13 @@ from sparring.negatives.bank import (
     Usage,
     bank_alarm,
 )
-from sparring.negatives.shared_bank import Asked, keys_of_views, loss_on_keys, strengths
-from sparring.objectives.bank_games import adversarial_bank_game, shared_bank_game, summed
+from sparring.negatives.shared_bank import Asked, keys_of_views, strengths
+from sparring.objectives.bank_games import (
+    BankGame,
+    adversarial_bank_game,
+    shared_bank_game,
+    summed,
+)
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
@@ -273,33 +279,36 @@ class CaCo(Method):
     def _loss_on_keys(
         self, queries: Sequence[Tensor], joint: Sequence[JointRows], *, in_batch: bool
     ) -> MethodLoss:
-        s = self.settings
-        games = [
-            (
-                share / len(keys),
-                adversarial_bank_game(
-                    queries[number],
-                    joint[key],
-                    self.bank.vectors,
-                    temperature=s.temperature,
-                    bank_temperature=s.bank.temperature,
-                    in_batch=in_batch,
-                    tau_plus=s.tau_plus,
-                ),
-            )
-            for number, (share, keys) in enumerate(keys_of_views(len(queries)))
-            for key in keys
-        ]
-        loss, bank_loss, metrics = summed(games)
+        games = partial(self._games_on_keys, queries, joint, in_batch=in_batch)
+        loss, bank_loss, metrics = summed(games(self.bank.vectors))
         keys = self._stored([joint[1], joint[0]])
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
         if not in_batch:
-            past, temperature = self.bank.past, s.temperature
-            against_queue = loss_on_keys(
-                queries, joint, past, temperature=temperature, tau_plus=s.tau_plus
-            )
+            with torch.no_grad():
+                against_queue, *_ = summed(games(self.bank.past))
             outputs["excess"] = (loss.detach() - against_queue) / 2
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
+
+    def _games_on_keys(
+        self,
+        queries: Sequence[Tensor],
+        joint: Sequence[JointRows],
+        negatives: Tensor,
+        *,
+        in_batch: bool,
+    ) -> list[tuple[float, BankGame]]:
+        game = partial(
+            adversarial_bank_game,
+            temperature=self.settings.temperature,
+            bank_temperature=self.settings.bank.temperature,
+            in_batch=in_batch,
+            tau_plus=self.settings.tau_plus,
+        )
+        return [
+            (share / len(keys), game(queries[number], joint[key], negatives))
+            for number, (share, keys) in enumerate(keys_of_views(len(queries)))
+            for key in keys
+        ]
 
     def _loss_on_choices(
         self, queries: Sequence[Tensor], joint: Sequence[JointRows], now: Position

@@ -8,10 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.distributed import JointRows
 from sparring.negatives.bank import Bank
 from sparring.objectives.bank_games import shared_bank_loss
-from sparring.objectives.contrastive import info_nce
 
 
 class Asked(NamedTuple):
@@ -74,34 +72,6 @@ def strengths(
             tau_plus=tau_plus,
         )
     return (loss - against_queue) / 2, (with_keys - loss) / 2
-
-
-@torch.no_grad()
-def loss_on_keys(
-    queries: Sequence[Float[Tensor, "batch dim"]],
-    joint: Sequence[JointRows],
-    negatives: Float[Tensor, "bank dim"],
-    *,
-    temperature: float,
-    tau_plus: float | Float[Tensor, ""] = 0.0,
-) -> Float[Tensor, ""]:
-    """Weighted sum over views of the cross-entropy of finding the images' own keys.
-
-    Args:
-        queries: raw online embeddings of each view.
-        joint: keys of the first two views.
-        negatives: raw vectors shared by all queries.
-        temperature: the encoder's, > 0.
-        tau_plus: assumed share of false negatives.
-    """
-    losses = [
-        share
-        / len(keys)
-        * info_nce(query, joint[key].own, negatives, temperature=temperature, tau_plus=tau_plus)
-        for query, (share, keys) in zip(queries, keys_of_views(len(queries)), strict=True)
-        for key in keys
-    ]
-    return torch.stack(losses).sum()
 
 
 def keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:

@@ -60,11 +60,13 @@ from sparring.optim.player import Added, Player
 from sparring.optim.schedule import Position
 from sparring.step_parts import step_part
 from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS, Dial, inner
-from sparring.strength.settings import StrengthSchedule
+from sparring.strength.settings import require_nats
 from sparring.transfers import rare_read
 
 MEASURED_EVERY = 4
 """Steps from one measurement of the excess loss to the next; each is one more forward pass."""
+PACE = 2.0
+"""Pace of the dial, which would be slow at one measurement in four steps."""
 
 
 class Perturbation(Opponent):
@@ -124,9 +126,15 @@ class Perturbation(Opponent):
     def __init__(self, method: Method, settings: PerturbationSettings) -> None:
         super().__init__(method)
         self.settings = settings
-        self.dial = Dial(settings.strength, every=MEASURED_EVERY)
+        self.dial = Dial(settings.strength, every=MEASURED_EVERY, pace=PACE)
         self._asks_first: bool | None = None
-        self._require_nats()
+        require_nats(
+            settings.strength,
+            self.nats,
+            section="perturbation.strength",
+            whose=f"the loss of {type(innermost(method)).__name__}",
+            instead="perturbation.epsilon sets the size",
+        )
         if settings.norms == "split":
             split_norms(innermost(method), momentum=settings.norm_momentum)
 
@@ -275,18 +283,6 @@ class Perturbation(Opponent):
             "change with the attacked image at the start of the attack (without negatives, its "
             "positive is itself); set perturbation.random_start=true or "
             "perturbation.anchor=other-view"
-        )
-
-    def _require_nats(self) -> None:
-        """Refuse a held strength where the loss has no unit in which it could be held."""
-        held = self.settings.strength
-        if not self.dial.is_held or self.nats is not None:
-            return
-        shown = f".nats={held.nats}" if isinstance(held, StrengthSchedule) else f"={held}"
-        raise ConfigError(
-            f"perturbation.strength{shown}: the loss of {type(innermost(self.method)).__name__} is "
-            "no negative log-likelihood, so the opponent has no strength in nats against it; leave "
-            "out perturbation.strength, and perturbation.epsilon sets the size"
         )
 
     def _require_seen(self, view: View, context: Context) -> None:

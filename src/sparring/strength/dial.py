@@ -143,8 +143,8 @@ class Dial(nn.Module):
         excess = excess.detach().to(self.mean).clone()
         distributed.average([excess])
         self.num_measured += 1
-        self.mean.lerp_(excess, self._pace(MEMORY))
-        self.smooth.lerp_(excess, self._pace(SMOOTHED))
+        self.mean.lerp_(excess, self._weight(MEMORY))
+        self.smooth.lerp_(excess, self._weight(SMOOTHED))
         if not self.is_held or self.target(position) == 0:
             return
         target = self.target(position)
@@ -156,7 +156,7 @@ class Dial(nn.Module):
         self.error.copy_(error)
         above = (self.smooth - target) / scale
         sides = torch.stack((above, -above)).clamp(min=0)
-        self.swings.lerp_(sides, self._pace(SWINGS))
+        self.swings.lerp_(sides, self._weight(SWINGS))
 
     @property
     def swing(self) -> Float[Tensor, ""]:
@@ -164,7 +164,7 @@ class Dial(nn.Module):
         target: twice the mean excursion to the side where it is smaller."""
         return 2 * self.swings.min()
 
-    def _pace(self, memory: int) -> float:
+    def _weight(self, memory: int) -> float:
         """Weight of the newest measurement in a mean over about so many."""
         return max(1 / self.num_measured, 1 / memory)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, Field
 
 from sparring.config import Settings
+from sparring.errors import ConfigError
 from sparring.optim.schedule import Position
 
 
@@ -58,3 +59,27 @@ def nats_at(strength: Strength, position: Position) -> float:
     passed = position.step / max(1, position.num_steps - 1)
     share = {"constant": 1.0, "rising": passed, "falling": 1.0 - passed}[strength.schedule]
     return strength.nats * share
+
+
+def require_nats(
+    strength: Strength, nats: float | None, *, section: str, whose: str, instead: str
+) -> None:
+    """Refuse a held strength where the loss has no unit in which it could be held.
+
+    Args:
+        strength: the setting.
+        nats: factor from the loss to nats per query, see `Method.nats`; None: it has none.
+        section: name of the setting.
+        whose: whose loss it is, such as `the loss of BYOL`.
+        instead: what sets the size of the opponent there.
+
+    Raises:
+        ConfigError: if a strength is to be held that does not exist.
+    """
+    if not is_held(strength) or nats is not None:
+        return
+    shown = f".nats={strength.nats}" if isinstance(strength, StrengthSchedule) else f"={strength}"
+    raise ConfigError(
+        f"{section}{shown}: no dial here, since {whose} is no negative log-likelihood and the "
+        f"opponent has no strength in nats against it; leave out {section}, and {instead}"
+    )

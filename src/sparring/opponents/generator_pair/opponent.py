@@ -63,7 +63,6 @@ from sparring.opponents.generator_pair.pair import (
     has_nats,
     joint_fraction,
     pair_loss,
-    require_nats,
     standing_still,
 )
 from sparring.opponents.generator_pair.pretraining import Pretraining
@@ -75,6 +74,7 @@ from sparring.optim.player import Added, Averaged, Player
 from sparring.optim.schedule import Position
 from sparring.step_parts import step_part
 from sparring.strength.dial import Dial, inner
+from sparring.strength.settings import require_nats
 
 MEASURED_EVERY = 16
 """Steps from one measurement of the excess loss to the next; in shorter epochs it is measured on
@@ -151,7 +151,15 @@ class GeneratorPair(Opponent):
         self._last: Metrics = {}  # of the generators' last update, logged until the next
         self._supply = Supply(self.pair, self.fixed, settings)
         self.dial = Dial(settings.strength, every=MEASURED_EVERY, pace=PACE)
-        require_nats(settings, self.nats, method=type(innermost(method)).__name__)
+        if settings.disarmed is None:
+            is_aligned, name = settings.loss == "align", type(innermost(method)).__name__
+            require_nats(
+                settings.strength,
+                None if is_aligned else self.nats,
+                section="generator_pair.strength",
+                whose="generator_pair.loss=align" if is_aligned else f"the loss of {name}",
+                instead="generator_pair.hardness and .similarity set how hard the pair is",
+            )
         self.register_load_state_dict_pre_hook(with_fixed)  # type: ignore[no-untyped-call]
         if settings.norms == "split":
             split_norms(innermost(method), momentum=0.1)

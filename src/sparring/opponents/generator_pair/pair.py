@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from sparring import distributed
 from sparring.acceleration.given_gradient import with_gradient
 from sparring.config import Settings
-from sparring.errors import ConfigError
 from sparring.measures.metric import Metric
 from sparring.opponents.generator_pair.differentiable_views import Colour
 from sparring.opponents.generator_pair.hardness import (
@@ -35,7 +34,7 @@ from sparring.optim.player import PlayerSettings
 from sparring.optim.schedule import Position
 from sparring.seeding import generator as draws_of
 from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS
-from sparring.strength.settings import Strength, StrengthSchedule, is_held
+from sparring.strength.settings import Strength
 
 GENERATOR_PAIR_METRICS = {
     **STRENGTH_METRICS,
@@ -158,29 +157,6 @@ def has_nats(settings: GeneratorPairSettings, nats: float | None) -> bool:
         nats: the method's, see `Method.nats`.
     """
     return nats is not None and settings.loss != "align"
-
-
-def require_nats(settings: GeneratorPairSettings, nats: float | None, *, method: str) -> None:
-    """Refuse a held strength where the loss on generated views has no nats.
-
-    Args:
-        settings: the pair's.
-        nats: the method's, see `Method.nats`.
-        method: name of the method, for the message.
-
-    Raises:
-        ConfigError: if a strength is to be held that does not exist.
-    """
-    held = settings.strength
-    if not is_held(held) or settings.disarmed is not None or has_nats(settings, nats):
-        return
-    shown = f".nats={held.nats}" if isinstance(held, StrengthSchedule) else f"={held}"
-    which = "generator_pair.loss=align" if settings.loss == "align" else f"the loss of {method}"
-    raise ConfigError(
-        f"generator_pair.strength{shown}: {which} is no negative log-likelihood, so the opponent "
-        "has no strength in nats against it; leave out generator_pair.strength, and "
-        "generator_pair.hardness and generator_pair.similarity set how hard the pair is"
-    )
 
 
 class Pair(nn.Module):
