@@ -66,10 +66,8 @@ from sparring.negatives.bank import (
     Usage,
     bank_alarm,
 )
-from sparring.negatives.shared_bank import Asked, keys_of_views, strengths
+from sparring.negatives.shared_bank import Asked, games_on_keys, keys_of_views, strengths
 from sparring.objectives.bank_games import (
-    BankGame,
-    adversarial_bank_game,
     shared_bank_game,
     summed,
 )
@@ -279,7 +277,16 @@ class CaCo(Method):
     def _loss_on_keys(
         self, queries: Sequence[Tensor], joint: Sequence[JointRows], *, in_batch: bool
     ) -> MethodLoss:
-        games = partial(self._games_on_keys, queries, joint, in_batch=in_batch)
+        s = self.settings
+        games = partial(
+            games_on_keys,
+            queries,
+            joint,
+            temperature=s.temperature,
+            bank_temperature=s.bank.temperature,
+            in_batch=in_batch,
+            tau_plus=s.tau_plus,
+        )
         loss, bank_loss, metrics = summed(games(self.bank.vectors))
         keys = self._stored([joint[1], joint[0]])
         outputs = {"bank_loss": self._pace(joint[0]) * bank_loss, "keys": keys}
@@ -288,27 +295,6 @@ class CaCo(Method):
                 against_queue, *_ = summed(games(self.bank.past))
             outputs["excess"] = (loss.detach() - against_queue) / 2
         return MethodLoss(loss=self._reduced(loss), outputs=outputs, metrics=metrics)
-
-    def _games_on_keys(
-        self,
-        queries: Sequence[Tensor],
-        joint: Sequence[JointRows],
-        negatives: Tensor,
-        *,
-        in_batch: bool,
-    ) -> list[tuple[float, BankGame]]:
-        game = partial(
-            adversarial_bank_game,
-            temperature=self.settings.temperature,
-            bank_temperature=self.settings.bank.temperature,
-            in_batch=in_batch,
-            tau_plus=self.settings.tau_plus,
-        )
-        return [
-            (share / len(keys), game(queries[number], joint[key], negatives))
-            for number, (share, keys) in enumerate(keys_of_views(len(queries)))
-            for key in keys
-        ]
 
     def _loss_on_choices(
         self, queries: Sequence[Tensor], joint: Sequence[JointRows], now: Position

@@ -88,11 +88,6 @@ class SimCLR(Method):
         """The loss is the mean over queries, the views, in nats."""
         return 1.0
 
-    @property
-    def nats(self) -> float:
-        """The loss on a pair of views is in nats per query."""
-        return 1.0
-
     def loss(self, views: Sequence[View], context: Context) -> MethodLoss:
         """NT-Xent among all views; the views of one image are all positives of each other."""
         embeddings = context.forward_together(views, self.encoder)

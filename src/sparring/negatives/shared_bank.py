@@ -2,14 +2,15 @@
 positives that it supplies."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.distributed import JointRows
 from sparring.negatives.bank import Bank
-from sparring.objectives.bank_games import shared_bank_loss
+from sparring.objectives.bank_games import BankGame, adversarial_bank_game, shared_bank_loss
 
 
 class Asked(NamedTuple):
@@ -72,6 +73,30 @@ def strengths(
             tau_plus=tau_plus,
         )
     return (loss - against_queue) / 2, (with_keys - loss) / 2
+
+
+def games_on_keys(
+    queries: Sequence[Float[Tensor, "batch dim"]],
+    joint: Sequence[JointRows],
+    negatives: Float[Tensor, "bank dim"],
+    **settings: Any,
+) -> list[tuple[float, BankGame]]:
+    """Weight and game of each view whose positives are the images' own keys.
+
+    Args:
+        queries: raw online embeddings of each view.
+        joint: keys of the first two views.
+        negatives: raw vectors shared by all queries.
+        settings: those of `adversarial_bank_game`.
+    """
+    return [
+        (
+            share / len(keys),
+            adversarial_bank_game(queries[number], joint[key], negatives, **settings),
+        )
+        for number, (share, keys) in enumerate(keys_of_views(len(queries)))
+        for key in keys
+    ]
 
 
 def keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:
