@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparring.objectives.bank_games import SharedBankGame, shared_bank_game, shared_bank_loss
+from sparring.negatives.shared_bank import Asked, games_on_choices
+from sparring.objectives.bank_games import SharedBankGame, shared_bank_loss
 from sparring.objectives.similarity import unit_rows
 
 TEMPERATURE = 0.3
@@ -31,9 +32,11 @@ def of(query: Tensor, positives: Tensor, negatives: Tensor, places: Tensor = PLA
 
 
 def game(query: Tensor, bank: Tensor, *, met: Tensor | None = None) -> SharedBankGame:
-    return shared_bank_game(
-        query, PLACES, bank, temperature=TEMPERATURE, bank_temperature=0.1, met=met
-    )
+    """The game of one view's queries; `met` stands in place of the bank's other entries."""
+    asked = Asked(1.0, query, PLACES, rows(2, 4, seed=9))
+    settings = {"temperature": TEMPERATURE, "tau_plus": 0.0, "bank_temperature": 0.1}
+    ((_, played),) = games_on_choices([asked], bank, met, **settings)
+    return played
 
 
 def test_the_loss_is_that_of_a_loop_over_queries_choices_and_negatives() -> None:

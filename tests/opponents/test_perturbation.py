@@ -141,15 +141,16 @@ def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
         stepped(game, views)
     hard = attacked(around("simclr"), views)
     # The attack's one pass, both clean views together, the attacked one: 4 images per image,
-    # against 2 of the method alone.
+    # against 2 of the method alone; and every fourth step, such as this one, the random signs.
     assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [
         (16, True),
         (32, False),
         (16, True),
+        (16, True),
     ]
     encoder = game.method.encoder
     assert torch.equal(passes[0][0], (views[0] - encoder.mean) / encoder.std)
-    torch.testing.assert_close(passes[2][0], (hard - encoder.mean) / encoder.std)
+    torch.testing.assert_close(passes[3][0], (hard - encoder.mean) / encoder.std)
 
 
 def test_the_loss_is_the_clean_one_and_alpha_times_the_hard_one() -> None:

@@ -66,9 +66,14 @@ from sparring.negatives.bank import (
     Usage,
     bank_alarm,
 )
-from sparring.negatives.shared_bank import Asked, games_on_keys, keys_of_views, strengths
+from sparring.negatives.shared_bank import (
+    Asked,
+    games_on_choices,
+    games_on_keys,
+    keys_of_views,
+    strengths,
+)
 from sparring.objectives.bank_games import (
-    shared_bank_game,
     summed,
 )
 from sparring.objectives.contrastive import info_nce
@@ -312,27 +317,18 @@ class CaCo(Method):
             for number, (share, keys) in enumerate(keys_of_views(len(queries)))
         ]
         met = self.bank.mixed(self.dial.share(now), now.step) if self.dial.is_held else None
-        games = [
-            (
-                each.share,
-                shared_bank_game(
-                    each.query,
-                    each.places,
-                    self.bank.vectors,
-                    temperature=s.temperature,
-                    bank_temperature=s.bank.temperature,
-                    cooperative=s.disarmed != "negatives-only",
-                    adversarial=s.disarmed != "positives-only",
-                    met=met,
-                    tau_plus=s.tau_plus,
-                ),
-            )
-            for each in asked
-        ]
-        loss, bank_loss, metrics = summed(games)
-        excess, gain = strengths(
-            asked, self.bank, loss, met=met, temperature=s.temperature, tau_plus=s.tau_plus
+        settings = {"temperature": s.temperature, "tau_plus": s.tau_plus}
+        games = games_on_choices(
+            asked,
+            self.bank.vectors,
+            met,
+            **settings,
+            bank_temperature=s.bank.temperature,
+            cooperative=s.disarmed != "negatives-only",
+            adversarial=s.disarmed != "positives-only",
         )
+        loss, bank_loss, metrics = summed(games)
+        excess, gain = strengths(asked, self.bank, loss, met=met, **settings)
         metrics["bank/agreement"] = (chosen[0] == chosen[1]).float().mean()
         metrics["opponent/positive_gain"] = gain
         bank_loss, keys = self._pace(joint[0]) * bank_loss, self._stored([joint[1], joint[0]])

@@ -2,6 +2,7 @@
 positives that it supplies."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,13 @@ from torch import Tensor
 
 from sparring.distributed import JointRows
 from sparring.negatives.bank import Bank
-from sparring.objectives.bank_games import BankGame, adversarial_bank_game, shared_bank_loss
+from sparring.objectives.bank_games import (
+    BankGame,
+    SharedBankGame,
+    adversarial_bank_game,
+    shared_bank_game,
+    shared_bank_loss,
+)
 
 
 class Asked(NamedTuple):
@@ -97,6 +104,42 @@ def games_on_keys(
         for number, (share, keys) in enumerate(keys_of_views(len(queries)))
         for key in keys
     ]
+
+
+def games_on_choices(
+    asked: Sequence[Asked],
+    bank: Float[Tensor, "bank dim"],
+    met: Float[Tensor, "bank dim"] | None,
+    *,
+    temperature: float,
+    tau_plus: float | Float[Tensor, ""],
+    **roles: Any,
+) -> list[tuple[float, SharedBankGame]]:
+    """Weight and game of each view whose positives are entries of the bank.
+
+    Args:
+        asked: queries and positives of all views.
+        bank: raw stored vectors.
+        met: vectors that the encoder meets in place of the other entries, row by row, see
+            `shared_bank_loss`; the bank's loss and the metrics are of the bank. None: the bank.
+        temperature: the encoder's, > 0.
+        tau_plus: assumed share of false negatives.
+        roles: further settings of `shared_bank_game`.
+    """
+    games = []
+    for share, query, places, _ in asked:
+        heard = query if met is None else query.detach()
+        game = shared_bank_game(
+            heard, places, bank, temperature=temperature, tau_plus=tau_plus, **roles
+        )
+        if met is not None:
+            chosen = bank.detach()[places]
+            loss = shared_bank_loss(
+                query, chosen, places, met, temperature=temperature, tau_plus=tau_plus
+            )
+            game = replace(game, loss=loss)
+        games.append((share, game))
+    return games
 
 
 def keys_of_views(num_views: int) -> list[tuple[float, list[int]]]:

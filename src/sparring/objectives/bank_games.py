@@ -5,7 +5,7 @@ Each game is written here for autograd, straight from its formula. If fast paths
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -159,7 +159,6 @@ def shared_bank_game(
     bank_temperature: float,
     cooperative: bool = True,
     adversarial: bool = True,
-    met: Float[Tensor, "bank dim"] | None = None,
     tau_plus: float | Float[Tensor, ""] = 0.0,
 ) -> SharedBankGame:
     """Encoder and chosen entries descend one cross-entropy over the bank, all other entries ascend
@@ -181,28 +180,11 @@ def shared_bank_game(
         bank_temperature: the bank's, > 0.
         cooperative: whether positives move; otherwise no gradient flows through them.
         adversarial: whether negatives move; otherwise no gradient flows through them.
-        met: negatives that the encoder meets in place of the bank's entries, row by row, see
-            `shared_bank_loss`; the bank's loss and the metrics are of the bank. None: the bank.
         tau_plus: assumed share of false negatives in [0, 1) among the entries that are not the
             positive, for both players as in `adversarial_bank_game`.
 
     Source: Wang et al. 2022, arXiv:2203.14370, in the released code's form.
     """
-    if met is not None:
-        of_bank = shared_bank_game(
-            query.detach(),
-            positives,
-            bank,
-            temperature=temperature,
-            bank_temperature=bank_temperature,
-            cooperative=cooperative,
-            adversarial=adversarial,
-        )
-        chosen = bank.detach()[positives]
-        met_loss = shared_bank_loss(
-            query, chosen, positives, met, temperature=temperature, tau_plus=tau_plus
-        )
-        return replace(of_bank, loss=met_loss)
     if acceleration.is_on():
         return SharedBankGame(
             **fused_shared_game(
