@@ -133,7 +133,7 @@ def test_hardness_that_collapses_is_told_from_a_hard_opponent() -> None:
 def test_many_of_one_class_are_likely_false() -> None:
     one = problem(BATCH, false_by_label=0.38, random_higher=None, used=None)
     assert one.text.startswith("38.0 % of the hardest 1 % share the anchor's class (10.0 %")
-    assert "the methods adco, caco, hcl, " in one.advice
+    assert "the methods simclr, mocov2, " in one.advice
     assert one.advice.endswith("do, by tau_plus.")
 
 
