@@ -15,7 +15,7 @@ def test_a_new_run_on_the_images_of_the_first_one(
     keep = ("--set", "training.keep_best=knn_accuracy")
     done = command("train", "--from", trained, "--epochs", "1", "--out", out, *keep)
     assert done.code == 0, done.err
-    assert f"from {trained} at step 8: encoder, teacher, bank; optimiser state" in done.err
+    assert f"from {trained} at step 8: encoder, teacher, bank, dial; optimiser state" in done.err
     assert f"the encoder of {out}: the best by knn_accuracy of 1 look, step 4 of 4" in done.err
     scores = json.loads((out / "scores.json").read_text())
     assert "it looked at labels of 16 of the" in scores["trained"]["knn"]["chosen_by"]

@@ -81,8 +81,8 @@ def test_a_run_starts_from_the_whole_state_with_a_schedule_of_its_own(
     out, data = tmp_path / "run", toy.images(COUNT)
     lines = train(out, data=data, start_from=adco, epochs=3)
     assert lines == [
-        f"from {adco} at step 4: encoder, teacher, bank; optimiser state not kept; schedule fresh "
-        "over 3 epochs; seed 1; queue_epochs=0 instead of 1"
+        f"from {adco} at step 4: encoder, teacher, bank, dial; optimiser state not kept; schedule "
+        "fresh over 3 epochs; seed 1; queue_epochs=0 instead of 1"
     ]
     before, now = sparring.Run(adco).config.tree(), sparring.Run(out).config.tree()
     changed = {"seed": 1, "queue_epochs": 0.0, "training": {**before["training"], "epochs": 3}}

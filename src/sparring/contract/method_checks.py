@@ -140,9 +140,15 @@ def explains_settings(subject: Subject) -> None:
 
 
 def reads_settings(subject: Subject) -> None:
-    """Check that a run of five steps reads every field of the settings."""
-    with tempfile.TemporaryDirectory() as folder, fields_read() as seen:
-        subject.training(Path(folder), training={"max_steps": 5}).run()
+    """Check that runs of five steps read every field of the settings: one as it is, and one whose
+    opponent is held at a strength, if it has a dial."""
+    games: list[Any] = [{}]
+    if (held := subject.method_class.toy.held) is not None:
+        games.append({**held, "strength": {"nats": held["strength"], "schedule": "constant"}})
+    with fields_read() as seen:
+        for game in games:
+            with tempfile.TemporaryDirectory() as folder:
+                subject.training(Path(folder), training={"max_steps": 5}, **game).run()
     own = [m for m in models(subject.method_class.settings_class) if m.__module__ != _BASE]
     wanted = {f"{model.__name__}.{name}" for model in own for name in model.model_fields}
     indirect = {name for name in wanted if name.startswith("ViewsSettings.")}

@@ -181,6 +181,9 @@ class AdCo(Method):
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
         self.dial = Dial("released" if settings.disarmed else settings.strength)
+        # A held bank climbs the loss in which its strength is measured.
+        own = settings.temperature if self.dial.is_held else settings.bank.temperature
+        self._bank_temperature = own
 
     @property
     def nats(self) -> float:
@@ -290,7 +293,7 @@ class AdCo(Method):
             keys,
             negatives,
             temperature=self.settings.temperature,
-            bank_temperature=self.settings.bank.temperature,
+            bank_temperature=self._bank_temperature,
             in_batch=self.settings.in_batch,
             bank_sees_keys=self.settings.bank.sees_keys,
             tau_plus=self.settings.tau_plus,

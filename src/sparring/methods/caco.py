@@ -323,7 +323,7 @@ class CaCo(Method):
             self.bank.vectors,
             met,
             **settings,
-            bank_temperature=s.bank.temperature,
+            bank_temperature=s.temperature if self.dial.is_held else s.bank.temperature,
             cooperative=s.disarmed != "negatives-only",
             adversarial=s.disarmed != "positives-only",
         )

@@ -104,14 +104,14 @@ class BankSettings(Settings):
     ImageNet."""
     temperature: float = Field(default=0.04, gt=0)
     """Temperature of the bank's own objective; the released code uses 0.02, with 0.12 for the
-    encoder."""
+    encoder. A bank that `strength` holds has the encoder's temperature instead."""
     sees_keys: bool = True
     """Whether keys are in the denominator of the bank's softmax, as in the released code. Without
     them the bank always follows the queries."""
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=3.0, gt=0, le=45)
+    turn_degrees: float = Field(default=5.0, gt=0, le=45)
     """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
     the optimiser of `players.bank` is not used then."""
 
@@ -123,11 +123,11 @@ class SharedBankSettings(Settings):
     """Number of vectors K; 65,536 in the released code."""
     temperature: float = Field(default=0.04, gt=0)
     """Temperature of the bank's own objective; equal to the encoder's, 0.08, in the published
-    recipes."""
+    recipes. A bank that `strength` holds has the encoder's temperature."""
     key_views: Literal["one", "all"] = "one"
     """Keys of an image that a bank takes in at a step while it is a queue: `one`, or `all` that the
     step encodes."""
-    turn_degrees: float = Field(default=3.0, gt=0, le=45)
+    turn_degrees: float = Field(default=5.0, gt=0, le=45)
     """Angle by which a step turns each of the bank's vectors while `strength` holds it, in degrees;
     the optimiser of `players.bank` is not used then."""
 
