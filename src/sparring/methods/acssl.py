@@ -235,7 +235,7 @@ class ACSSL(Method):
             choice = "all"
         elif s.disarmed == "random" or s.disarmed == "easiest":
             choice = s.disarmed
-        elif self.dial.is_held and self.dial.target(position) == 0:
+        elif self.dial.is_off(position):
             choice = "random"
         return Negatives(
             temperature=weights_temperature(s.form, s.triplet),

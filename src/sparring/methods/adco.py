@@ -253,14 +253,14 @@ class AdCo(Method):
         return Pictures(negatives=self.bank.vectors.detach())
 
     def negatives(self, position: Position) -> Negatives:
-        """The bank, and the keys of the other images of the batch; while the bank fills, the bank
-        alone."""
+        """The bank, or the mixture that the dial makes of it, and the keys of the other images of
+        the batch; while the bank fills, the bank alone."""
         is_game = self.bank.is_full and not self._is_queue(position)
         return Negatives(
             temperature=self.settings.temperature,
-            stored=self.bank.vectors.detach(),
+            stored=self.bank.mixed(self.dial.share(position), position.step),
             views=int(self.settings.in_batch and self.bank.is_full),
-            is_played=is_game and self.settings.disarmed is None,
+            is_played=is_game and self.settings.disarmed is None and not self.dial.is_off(position),
             key=self.teacher.network,
         )
 

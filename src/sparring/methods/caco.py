@@ -208,9 +208,8 @@ class CaCo(Method):
         """Losses of both players on the same queries; while the bank fills, the encoder's loss
         only."""
         if not self.bank.is_full:
-            query = context.forward(views[0], self.encoder)
+            query, negatives = context.forward(views[0], self.encoder), self.bank.vectors.detach()
             keys = context.keys(views[1], self.teacher, self.settings.key_norm)
-            negatives = self.bank.vectors.detach()
             tau_plus, t = self.settings.tau_plus, FILL_TEMPERATURE
             loss = info_nce(query, keys.own, negatives, temperature=t, tau_plus=tau_plus)
             return MethodLoss(loss=loss, outputs={"keys": self._stored([keys])})
@@ -264,12 +263,13 @@ class CaCo(Method):
         s = self.settings
         is_early = position.is_before(s.queue_epochs)
         is_game = self.bank.is_full and not is_early
+        is_still = s.disarmed in ("frozen", "positives-only") or self.dial.is_off(position)
         chooser: Literal["key", "anchor"] = "anchor" if s.disarmed == "own-choice" else "key"
         return Negatives(
             temperature=s.temperature if self.bank.is_full else FILL_TEMPERATURE,
-            stored=self.bank.vectors.detach(),
+            stored=self.bank.mixed(self.dial.share(position), position.step),
             views=int(self.bank.is_full and is_early),
-            is_played=is_game and s.disarmed not in ("frozen", "positives-only"),
+            is_played=is_game and not is_still,
             positive_by=chooser if is_game and s.disarmed != "instance-key" else None,
             key=self.teacher.network,
         )

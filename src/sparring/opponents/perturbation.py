@@ -166,7 +166,7 @@ class Perturbation(Opponent):
     def epsilon(self, position: Position) -> Epsilon:
         """Size of the attack at a step, in pixels of images in [0, 1]; 0 where the strength is."""
         s = self.settings
-        if self._is_off(position):
+        if self.dial.is_off(position):
             return 0.0
         if s.disarmed is not None or not self.dial.is_held:
             return s.epsilon
@@ -200,7 +200,7 @@ class Perturbation(Opponent):
             self._asks_first = self._must_ask_first(views, context)
         epsilon = self.epsilon(context.position)
         metrics: dict[str, Tensor | float] = {"perturbation/epsilon": epsilon}
-        if self.settings.disarmed == "random-signs" or self._is_off(context.position):
+        if self.settings.disarmed == "random-signs" or self.dial.is_off(context.position):
             return self._random(views, context), metrics
         own = replace(context, cache=ForwardCache())  # the attack shares no outputs with the round
         with self._statistics():
@@ -234,9 +234,6 @@ class Perturbation(Opponent):
     def _is_measured(self, position: Position) -> bool:
         is_armed = self.settings.disarmed is None and self.nats is not None
         return is_armed and self.dial.is_due(position)
-
-    def _is_off(self, position: Position) -> bool:
-        return self.dial.is_held and self.dial.target(position) == 0
 
     def _gradient(
         self, images: Tensor, views: Sequence[View], context: Context, *, is_start: bool

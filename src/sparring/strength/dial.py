@@ -118,12 +118,16 @@ class Dial(nn.Module):
         """Excess loss at which it holds the opponent at this position, in nats per query."""
         return nats_at(self.strength, position)
 
+    def is_off(self, position: Position) -> bool:
+        """Whether the opponent is its twin at this position: it is held at 0."""
+        return self.is_held and self.target(position) == 0
+
     def share(self, position: Position) -> Float[Tensor, ""]:
         """Share of the opponent that plays at this step, in [0, 1]; exactly 0 where the target
         is."""
         if not self.is_held:
             return torch.ones_like(self.log_share)
-        if self.target(position) == 0:
+        if self.is_off(position):
             return torch.zeros_like(self.log_share)
         return self.log_share.exp()
 
@@ -145,7 +149,7 @@ class Dial(nn.Module):
         self.num_measured += 1
         self.mean.lerp_(excess, self._weight(MEMORY))
         self.smooth.lerp_(excess, self._weight(SMOOTHED))
-        if not self.is_held or self.target(position) == 0:
+        if not self.is_held or self.is_off(position):
             return
         target = self.target(position)
         scale = max(target, FLOOR)
