@@ -153,6 +153,7 @@ def begins_where_the_method_begins(subject: Subject) -> None:
     theirs = {
         re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
         for name, value in state(around.method).items()
+        if name.startswith("method.")
     }
     different = changed(state(alone.method), theirs)
     assert not different, f"{', '.join(sorted(different)[:5])} differ"
@@ -176,6 +177,7 @@ def vanishes(subject: Subject) -> None:
     theirs = {
         re.sub(r"^(method\.)+", "", name).replace(".clean.", "."): value
         for name, value in state(around.method).items()
+        if name.startswith("method.")
     }
     moved = changed(state(game.method), theirs)
     # A teacher may be shown further views, whose statistics it follows; nothing else may differ.

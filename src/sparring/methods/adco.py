@@ -181,9 +181,6 @@ class AdCo(Method):
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
         self.dial = Dial("released" if settings.disarmed else settings.strength)
-        # A held bank climbs the loss in which its strength is measured.
-        own = settings.temperature if self.dial.is_held else settings.bank.temperature
-        self._bank_temperature = own
 
     @property
     def nats(self) -> float:
@@ -280,20 +277,28 @@ class AdCo(Method):
         query = context.forward(view, self.encoder)
         if not self.dial.is_held:
             return self._game_against(self.bank.vectors, query, keys)
-        # The encoder meets the dial's mixture; the bank answers with all of its vectors.
+        # The encoder meets the dial's mixture; the bank answers with all of its vectors, and climbs
+        # the loss in which its strength is measured.
         now = context.position
         negatives = self.bank.mixed(self.dial.share(now), now.step)
         met = self._game_against(negatives, query, keys)
-        played = self._game_against(self.bank.vectors, query.detach(), keys)
+        temperature = self.settings.temperature
+        played = self._game_against(self.bank.vectors, query.detach(), keys, temperature)
         return replace(played, loss=met.loss)
 
-    def _game_against(self, negatives: Tensor, query: Tensor, keys: JointRows) -> BankGame:
+    def _game_against(
+        self,
+        negatives: Tensor,
+        query: Tensor,
+        keys: JointRows,
+        bank_temperature: float | None = None,
+    ) -> BankGame:
         return adversarial_bank_game(
             query,
             keys,
             negatives,
             temperature=self.settings.temperature,
-            bank_temperature=self._bank_temperature,
+            bank_temperature=bank_temperature or self.settings.bank.temperature,
             in_batch=self.settings.in_batch,
             bank_sees_keys=self.settings.bank.sees_keys,
             tau_plus=self.settings.tau_plus,
