@@ -256,3 +256,19 @@ def test_the_share_stays_within_its_bounds_whatever_is_measured() -> None:
     for step, value in enumerate(itertools.chain([1e6, -1e6] * 50, [0.0] * 100)):
         dial.turn(torch.tensor(value), at(step))
         assert math.log(SMALLEST) <= float(dial.log_share) <= 0.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("strength", ["released", 0.1])
+def test_a_measurement_that_is_not_finite_counts_as_the_mean_so_far(
+    value: float, strength: Strength
+) -> None:
+    lost, other = Dial(strength), Dial(strength)
+    for step in range(12):
+        measured = torch.tensor(0.01 * step)
+        is_lost = step in (0, 7)
+        lost.turn(torch.tensor(value) if is_lost else measured, at(step))
+        other.turn(other.mean if is_lost else measured, at(step))
+    assert all(tensor.isfinite().all() for tensor in lost.buffers())
+    for ours, theirs in zip(lost.buffers(), other.buffers(), strict=True):
+        assert torch.equal(ours, theirs)

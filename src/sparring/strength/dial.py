@@ -137,7 +137,7 @@ class Dial(nn.Module):
 
     @torch.no_grad()
     def turn(self, excess: Float[Tensor, ""], position: Position) -> None:
-        """Move the share by one measurement.
+        """Move the share by one measurement; one that is not finite counts as the mean so far.
 
         Args:
             excess: excess loss of this process on this step, at the share of this step, in nats
@@ -146,6 +146,8 @@ class Dial(nn.Module):
         """
         excess = excess.detach().to(self.mean).clone()
         distributed.average([excess])
+        # It would stay in the share and in all means for good.
+        excess = torch.where(excess.isfinite(), excess, self.mean)
         self.num_measured += 1
         self.mean.lerp_(excess, self._weight(MEMORY))
         self.smooth.lerp_(excess, self._weight(SMOOTHED))
