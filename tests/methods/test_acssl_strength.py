@@ -125,6 +125,16 @@ def test_a_strength_of_0_is_to_the_bit_the_twin_with_random_negatives() -> None:
     assert not games.changed(own_state(ours), own_state(theirs))
 
 
+def test_a_strength_of_0_is_to_the_bit_the_twin_while_all_are_chosen_too() -> None:
+    warm_up = {"mining": {"warmup_epochs": 0.3}}  # epochs of 10 steps
+    (held, ours), (twin, theirs) = played(strength=0.0, **warm_up), played(**RANDOM, **warm_up)
+    for number in range(5):
+        ours_now, theirs_now = play(held, number), play(twin, number)
+        assert torch.equal(ours_now["mining/pairs"], theirs_now["mining/pairs"])
+        assert ours_now["loss"] == theirs_now["loss"]
+    assert not games.changed(own_state(ours), own_state(theirs))
+
+
 def test_a_share_of_1_is_to_the_bit_the_released_game() -> None:
     (held, ours), (released, theirs) = played(strength=5.0), played()
     for number in range(5):

@@ -301,7 +301,9 @@ class ACSSL(Method):
         meets_all = is_warmup or disarmed == "all" or self.settings.form == "hcl"
         count, skip = (available, 0) if meets_all else (m.count, m.skip)
         count = mining.num_chosen(available, count=count, skip=skip)
-        if disarmed == "random":
+        # Where all are chosen, the order of a sum tells the miner from its twin.
+        is_twin = disarmed is None and meets_all and self.dial.is_off(now)
+        if disarmed == "random" or is_twin:
             return mining.at_random(pool, count=count, generator=context.generator), None
         if disarmed == "easiest":
             return mining.easiest(query, pool, count=count), None
