@@ -24,7 +24,9 @@ CHUNK = 8192
 
 
 LEARNED_BANK_METRICS = {
-    "learning_rate/bank": Metric("learning rate of the bank's player"),
+    "learning_rate/bank": Metric(
+        "learning rate of the bank's player; without effect while `strength` holds the bank"
+    ),
     "bank/hardest_cosine": Metric(
         "mean over queries of their largest cosine with the bank; far below 0: the bank is off the "
         "images",
