@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import DivergedError
+from sparring.optim.finite_check import FiniteCheck, deferred_checks
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.turning import turned
 
@@ -73,3 +74,18 @@ def test_a_loss_that_is_not_finite_turns_nothing() -> None:
     with pytest.raises(DivergedError):
         player(module).turn(loss_of(module) * torch.inf, degrees=5.0)
     assert torch.equal(module.weight, before)
+
+
+def test_once_a_deferred_check_has_failed_no_turn_moves_anything() -> None:
+    module = nn.Linear(3, 4, bias=False)
+    with deferred_checks():
+        check = FiniteCheck(torch.device("cpu"))
+    own = Player("bank", dict(module.named_parameters()), PlayerSettings(), check=check)
+    own.turn(loss_of(module), degrees=5.0)
+    before = module.weight.detach().clone()
+    for factor in (torch.nan, 1.0):
+        own.turn(loss_of(module) * factor, degrees=5.0)
+        assert torch.equal(module.weight, before)
+    error = check.failed()
+    assert error is not None
+    assert error.player == "bank"
