@@ -61,17 +61,34 @@ def test_the_dose_of_a_strength_is_measured_in_the_second_half() -> None:
     assert [one.amount for one in temperature.line] == [0.07, 0.1, 0.2, 0.4]
 
 
-def test_an_opponent_inside_another_one_has_its_own_measurement() -> None:
+@pytest.mark.parametrize(
+    ("setting", "factor"),
+    [("strength", 3.0), ("generator_pair.strength", 3.0), ("perturbation.strength", 1.0)],
+)
+def test_the_dose_is_that_of_the_opponent_whose_strength_is_set(
+    setting: str, factor: float
+) -> None:
+    section_of, _, leaf = setting.rpartition(".")
+
     def wrapped(record: RunRecord) -> RunRecord:
         rows = [
-            {**row, "opponent/inner/excess_loss": 3 * row["opponent/excess_loss"]}
+            {**row, **{name.replace("/", "/inner/"): 3 * row[name] for name in row if "/" in name}}
             for row in record.opponent
-            if "opponent/excess_loss" in row
         ]
-        return replace(record, opponent=tuple(rows))
+        own = {key: value for key, value in record.config.items() if key != "strength"}
+        if "strength" in record.config:
+            strength = {leaf: record.config["strength"]}
+            own |= {section_of: strength} if section_of else strength
+        own["opponent"] = ["generator-pair", "perturbation"]
+        return replace(record, opponent=tuple(rows), config=own)
 
-    strength = dose_curves(changed(dosed_results(), wrapped))[0]
-    assert strength.line[1].amount == pytest.approx(0.3, rel=0.1)
+    plain, found = (
+        dose_curves(one)[0] for one in (dosed_results(), changed(dosed_results(), wrapped))
+    )
+    assert (found.setting, found.is_measured) == (setting, True)
+    for ours, theirs in zip(found.line[1:], plain.line[1:], strict=True):
+        assert ours.amounts == pytest.approx({k: factor * v for k, v in theirs.amounts.items()})
+        assert ours.shares == pytest.approx({k: factor * v for k, v in theirs.shares.items()})
 
 
 def test_strength_0_needs_no_measurement_and_another_one_does() -> None:

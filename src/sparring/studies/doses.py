@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sparring.config import leaves
+from sparring.methods.about import section
+from sparring.strength.findings import INNER, OUTER
 from sparring.studies.findings import Estimate
 from sparring.studies.keys import WITHOUT_EFFECT
 from sparring.studies.records import RunRecord
@@ -19,8 +21,9 @@ from sparring.studies.statistics.paired import mean_interval
 
 STRENGTH = "strength"
 """Name of the setting that holds an opponent's excess loss."""
-EXCESS, SHARE = "opponent/excess_loss", "opponent/share"
-"""Metrics of the measured dose, and of the share of the opponent that played."""
+EXCESS, SHARE = "excess_loss", "share"
+"""Metrics of the measured dose, and of the share of the opponent that played, without the beginning
+of their names."""
 LEAST_ARMS, LEAST_NUMBERS = 3, 2
 """Fewest arms of a curve, and fewest of them with a number for the setting."""
 _OF_A_RUN = WITHOUT_EFFECT | {"seed", "data.limit_seed"}
@@ -170,6 +173,7 @@ def _curve(
     results: Results, measure: Measure, name: str, values: Mapping[str, object]
 ) -> DoseCurve:
     amounts = _measured(results, measure, name, values)
+    starts = {arm: _beginning(results, arm, measure, name) for arm in values}
     reference = _reference(results, values)
     scores = {arm: results.scores(arm, measure) for arm in values}
     doses = []
@@ -183,7 +187,7 @@ def _curve(
                 setting=number,
                 text=_text(name, value),
                 amounts=amounts[arm] if amounts else given,
-                shares=_means(results, arm, measure, SHARE) if amounts else {},
+                shares=_means(results, arm, measure, starts[arm] + SHARE) if amounts else {},
                 scores=scores[arm],
                 step=None
                 if arm == reference
@@ -216,17 +220,19 @@ def _measured(
         return {}
     found = {}
     for arm, value in values.items():
-        own = _means(results, arm, measure, _metric(results, arm, measure, name))
+        metric = _beginning(results, arm, measure, name) + EXCESS
+        own = _means(results, arm, measure, metric)
         found[arm] = own or (dict.fromkeys(results.scores(arm, measure), 0.0) if value == 0 else {})
     return found if all(found.values()) else {}
 
 
-def _metric(results: Results, arm: str, measure: Measure, name: str) -> str:
-    """Metric of the dose: that of an opponent inside another one where the setting is its own."""
-    inside = EXCESS.replace("opponent/", "opponent/inner/")
+def _beginning(results: Results, arm: str, measure: Measure, name: str) -> str:
+    """Beginning of the names of a dial's metrics: that of an opponent inside another one unless the
+    setting is the outermost one's."""
     runs = results.of_arm(arm, measure)
-    is_wrapped = any(inside in row for run in runs for row in run.opponent)
-    return inside if is_wrapped and name == STRENGTH else EXCESS
+    is_wrapped = any(INNER + EXCESS in row for run in runs for row in run.opponent)
+    outermost = [section(around[-1]) for run in runs if (around := run.config.get("opponent"))]
+    return INNER if is_wrapped and name.partition(".")[0] not in outermost else OUTER
 
 
 def _means(results: Results, arm: str, measure: Measure, metric: str) -> dict[int, float]:
