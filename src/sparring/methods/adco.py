@@ -210,11 +210,13 @@ class AdCo(Method):
         share = 1.0 if self.settings.form == "multi-crop" else 1.0 / len(pairs)
         games = [(share, self._game(view, keys, context)) for view, keys in pairs]
         loss, bank_loss, metrics = summed(games)
-        against_queue = [share * self._loss_on_queue(*pair, context) for pair in pairs]
         has_all = self.settings.form == "symmetric" and self.settings.bank.key_views == "all"
         stored = [keys.everyone for _, keys in (pairs if has_all else pairs[:1])]
-        excess = (loss.detach() - torch.stack(against_queue).sum()) / (share * len(pairs))
-        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored), "excess": excess}
+        outputs = {"bank_loss": bank_loss, "keys": torch.cat(stored)}
+        if not self._is_queue(context.position):
+            against_queue = [share * self._loss_on_queue(*pair, context) for pair in pairs]
+            excess = (loss.detach() - torch.stack(against_queue).sum()) / (share * len(pairs))
+            outputs["excess"] = excess
         return MethodLoss(loss=loss, outputs=outputs, metrics=metrics)
 
     def step(
