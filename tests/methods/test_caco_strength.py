@@ -265,3 +265,16 @@ def test_the_twin_with_negatives_from_the_queue_is_the_game_at_strength_zero() -
     (arm,) = arms_of("caco/queue-negatives")
     assert arm.settings["strength"] == 0.0
     assert "disarmed" not in arm.settings
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_factor_to_nats_per_query_follows_the_phase(reduction: str) -> None:
+    game = ring.game("caco", bank={"size": SIZE}, queue_epochs=0.0, reduction=reduction)
+    method, views = game.method, ring.views()
+    assert isinstance(method, CaCo)
+    query, key = method.encoder(views[0]), method.teacher(views[1])
+    expected = info_nce(query, key, method.bank.vectors, temperature=0.2)
+    loss = method.loss(as_views(views), ring.prepared(game)).loss
+    torch.testing.assert_close(method.nats * loss, expected, rtol=1e-9, atol=0)
+    _, full = begun(reduction=reduction)
+    assert full.nats == {"sum": 0.5, "mean": 1.0}[reduction]

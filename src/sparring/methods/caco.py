@@ -197,8 +197,8 @@ class CaCo(Method):
 
     @property
     def nats(self) -> float:
-        """Half of the sum over both views is nats per query."""
-        return 0.5 if self.settings.reduction == "sum" else 1.0
+        """Half of the sum over both views is nats per query; a view asks while the bank fills."""
+        return 0.5 if self.bank.is_full and self.settings.reduction == "sum" else 1.0
 
     def modules_by_player(self) -> Mapping[str, nn.Module]:
         """The two players: the encoder, and the bank that plays both with it and against it."""
