@@ -80,8 +80,9 @@ def in_section(subject: Subject, settings: Mapping[str, Any]) -> Tree:
 
 
 def has_nats(method: str) -> bool:
-    """Whether a method says how many nats its loss is."""
-    return registry.method_class(method).nats is not Method.nats
+    """Whether a method's loss is in nats in its toy game."""
+    own = registry.method_class(method)
+    return own.nats is not Method.nats and Subject(method).game().method.nats is not None
 
 
 def zero_is_the_twin(subject: Subject) -> None:
