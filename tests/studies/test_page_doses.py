@@ -1,5 +1,6 @@
 """The section on dose and response: arms that differ in one number, and what each amount did."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from page_views import Checked, view_of
 
 from sparring.studies.doses import DoseCurve, dose_curves, steps
 from sparring.studies.folder import StudyFolder
-from sparring.studies.page.dose_response import section
+from sparring.studies.page.dose_response import _numbers, section
 from sparring.studies.page.dose_words import sentences
 from sparring.studies.records import RunRecord
 from sparring.studies.results import Results
@@ -157,6 +158,23 @@ def test_the_page_has_figures_with_every_seed_and_a_table(folder: StudyFolder) -
     assert "<title>adco at 0.4, seed 2, at 0.2" in main
     assert "released</text>" in main
     assert main.count("<table") == 2
+
+
+def test_an_arm_without_a_number_is_named_beside_its_mean_not_on_the_axis(
+    folder: StudyFolder,
+) -> None:
+    results = dosed_results()
+    pairs = tuple(one for one in results.records if one.name.seed < 2)  # intervals are cut off
+    main = section(view_of(replace(results, records=pairs), folder)).partition("<details")[0]
+    (plot,) = re.findall(r"<svg.{0,200}adco: difference to 0 nats.*?</svg>", main, re.DOTALL)
+    ((height, rest),) = re.findall(r'y="([\d.]+)"([^>]*)>released</text>', plot)
+    axis = max(float(y) for y in re.findall(r'class="tick" x="[\d.]+" y="([\d.]+)"', plot))
+    assert float(height) < axis - 20
+    assert 'text-anchor="middle"' not in rest
+
+
+def test_a_mean_that_rounds_to_0_has_no_sign() -> None:
+    assert _numbers([-1e-7, -1e-7], digits=3) == "0.000 \u00b1 0.000"
 
 
 def test_arms_without_runs_leave_the_others_a_curve(folder: StudyFolder) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from html import escape
 
 from sparring.reporting import sections
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Anchor, Plot, ink_of
 from sparring.reporting.scales import Scale
 from sparring.reporting.sentences import listed
 from sparring.studies.doses import Dose, DoseCurve, dose_curves, steps
@@ -139,7 +139,7 @@ def _scores(curve: DoseCurve, view: PageView, y: Scale) -> str:
             dose.score or 0.0, dose.score or 0.0, dose.amount or 0.0,
             middle=dose.score, along="left", color=ink_of(view.number(dose.arm))[0],
         )  # fmt: skip
-        _label(plot, dose, min(dose.scores.values()))
+        _label(plot, dose, dose.score or 0.0)
     said = "; ".join(
         f"{dose.text}: {_numbers(list(dose.scores.values()))} %"
         for dose in [*curve.line, *curve.marks]
@@ -171,9 +171,7 @@ def _differences(curve: DoseCurve, view: PageView, y: Scale) -> str:
         _interval(plot, dose, dose.step, view)
         _dots(plot, dose, dose.differences, view, unit=" points")
         if dose in curve.marks:
-            inside = dose.step.interval
-            lows = [*dose.differences.values(), *([inside.low] if inside else [])]
-            _label(plot, dose, max(min(lows), y.low))
+            _label(plot, dose, dose.step.value)
     said = "; ".join(
         f"{dose.text}: {_estimate(dose.step)}" for dose in curve.doses if dose.step is not None
     )
@@ -211,9 +209,12 @@ def _interval(plot: Plot, dose: Dose, step: Estimate, view: PageView) -> None:
     )  # fmt: skip
 
 
-def _label(plot: Plot, dose: Dose, low: float) -> None:
-    """Write the name of an arm without a number below its marks."""
-    plot.text(dose.amount or 0.0, low, dose.text, anchor="middle", shift=(0.0, 18.0))
+def _label(plot: Plot, dose: Dose, mean: float) -> None:
+    """Write the name of an arm without a number beside its mean, where there is more room."""
+    amount = dose.amount or 0.0
+    is_left = plot.x.share(amount) > 0.5
+    anchor: Anchor = "end" if is_left else "start"
+    plot.text(amount, mean, dose.text, anchor=anchor, shift=(-10.0 if is_left else 10.0, 4.0))
 
 
 def _table(curve: DoseCurve, view: PageView) -> str:
@@ -248,7 +249,7 @@ def _numbers(values: Sequence[float], *, digits: int = 2) -> str:
     """Mean of some values, and their standard deviation where there are several."""
     if not values:
         return NOTHING
-    mean = f"{statistics.fmean(values) + 0.0:.{digits}f}"
+    mean = f"{round(statistics.fmean(values), digits) + 0.0:.{digits}f}"  # no -0.00
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{mean} \u00b1 {spread:.{digits}f}" if len(values) > 1 else mean
 

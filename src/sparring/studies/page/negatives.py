@@ -270,10 +270,11 @@ def _cell(last: Sequence[Look], column: tuple[str, str, str, float, int]) -> str
     values = [factor * look[key] for look in last if key in look]
     if not values:
         return "-"
-    mean = f"{sum(values) / len(values):,.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean}<small>{min(values):,.{digits}f} to {max(values):,.{digits}f}</small>"
+    mean, low, high = (
+        f"{round(value, digits) + 0.0:,.{digits}f}"  # adding 0 makes 0 of -0
+        for value in (sum(values) / len(values), min(values), max(values))
+    )
+    return mean if len(values) == 1 else f"{mean}<small>{low} to {high}</small>"
 
 
 def _beside_twins(view: PageView, arms: Sequence[ArmLooks]) -> str:
