@@ -19,9 +19,15 @@ def test_a_held_opponent_is_told_with_its_target_and_share() -> None:
     (found,) = dial_findings(records())
     assert found.text == (
         "The opponent adds 0.20 nats per query above its disarmed twin, held at strength=0.2 by "
-        "34% of what it has."
+        "34.0 % of what it has."
     )
     assert not found.is_problem
+
+
+@pytest.mark.parametrize(("excess", "side"), [(0.1, "short of"), (0.3, "more than")])
+def test_an_opponent_off_its_target_is_not_called_held(excess: float, side: str) -> None:
+    (found,) = dial_findings(records(excess_loss=excess))
+    assert found.text.endswith(f"twin, {side} strength=0.2, with 34.0 % of what it has.")
 
 
 def test_a_target_out_of_reach_asks_for_something() -> None:
@@ -35,6 +41,24 @@ def test_a_released_opponent_that_adds_nothing_is_told(excess: float, is_problem
     released: tuple[dict[str, float | None], ...] = ({"opponent/excess_loss": excess},)
     (found,) = dial_findings(released)
     assert found.is_problem == is_problem
+
+
+def test_an_opponent_easier_than_its_twin_is_told_without_a_sign() -> None:
+    (easier,) = dial_findings(({"opponent/excess_loss": -0.3},))
+    (nothing,) = dial_findings(({"opponent/excess_loss": -0.001},))
+    assert easier.text.endswith("is easier than its disarmed twin, by 0.30 nats per query.")
+    assert "adds 0.00 nats" in nothing.text
+
+
+def test_only_a_held_opponent_has_a_target_in_its_caption() -> None:
+    released: tuple[dict[str, float | None], ...] = ({"step": 0, "opponent/excess_loss": 0.1},)
+    assert "where it is held" in dial_plots("adco", records(), number=0)
+    assert "where it is held" not in dial_plots("adco", released, number=0)
+
+
+def test_the_axis_of_the_excess_loss_shows_the_twin_at_0() -> None:
+    html = dial_plots("adco", records()[1:], number=0)  # from epoch 0.5 on, all values are 0.2
+    assert html.count(">0.00</text>") + html.count(">0</text>") == 2
 
 
 def test_excess_loss_and_target_share_a_figure_beside_the_share() -> None:

@@ -32,7 +32,12 @@ class Curve:
 
 
 def band_figure(
-    curves: Sequence[Curve], *, title: str, description: str, x_label: str = "epoch"
+    curves: Sequence[Curve],
+    *,
+    title: str,
+    description: str,
+    x_label: str = "epoch",
+    reaching: Sequence[float] = (),
 ) -> str:
     """Inline SVG of curves with their bands.
 
@@ -41,9 +46,10 @@ def band_figure(
         title: name of the figure, for screen readers.
         description: text that screen readers read in place of the figure.
         x_label: label of the horizontal axis.
+        reaching: values that the vertical axis shows whatever the curves are.
     """
     xs = [x for curve in curves for x in curve.x]
-    ys = [y for curve in curves for y in curve.y]
+    ys = [*reaching, *(y for curve in curves for y in curve.y)]
     ys += [y for curve in curves if curve.band for ends in curve.band for y in ends]
     plot = Plot(WIDTH, HEIGHT, x=Scale.linear(xs, label=x_label, num_ticks=4), y=Scale.linear(ys))
     plot.axis("bottom").axis("left")

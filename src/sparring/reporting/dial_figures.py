@@ -15,8 +15,9 @@ DIAL_METRICS = frozenset({*STRENGTH_METRICS, *INNER_METRICS})
 """Names of the metrics that these figures show."""
 EXCESS_CAPTION = (
     "nats per query that the opponent adds to the encoder's loss above its disarmed twin on the "
-    "same step; grey and dashed: where it is held"
+    "same step"
 )
+TARGET_CAPTION = "; grey and dashed: where it is held"
 SHARE_CAPTION = (
     "share of the opponent that plays, %; 0: its disarmed twin, 100: all that it has; moved so "
     "that the excess loss stays at its target"
@@ -57,7 +58,8 @@ def dial_plots(name: str, records: Sequence[Mapping[str, float | None]], *, numb
             records, f"{start}target", name="target", color="untrained", dashes="dashed"
         )
         share = _curve(records, f"{start}share", name="share", color=color, factor=100.0)
-        figures += _figure(f"Excess loss{whose}, nats", EXCESS_CAPTION, [target, excess], name)
+        caption = EXCESS_CAPTION + (TARGET_CAPTION if target is not None else "")
+        figures += _figure(f"Excess loss{whose}, nats", caption, [target, excess], name)
         figures += _figure(f"Share that plays{whose}, %", SHARE_CAPTION, [share], name)
     return figures
 
@@ -110,5 +112,5 @@ def _figure(title: str, caption: str, curves: Sequence[Curve | None], name: str)
     description = f"{title} of {name} over epochs"
     return (
         f"<figure><figcaption><b>{escape(title)}</b><small>{escape(caption)}</small></figcaption>"
-        f"{band_figure(shown, title=title, description=description)}</figure>"
+        f"{band_figure(shown, title=title, description=description, reaching=[0.0])}</figure>"
     )

@@ -13,14 +13,14 @@ OUTER, INNER = "opponent/", "opponent/inner/"
 ALL = 0.995
 """Share from which on an opponent plays with all it has, allowing for rounding."""
 MISSED = 0.2
-"""Distance of the mean excess loss from its target, as a share of the target, from which on a share
-at a bound is told. A dial inside its bounds holds 0.15 (tests/strength/test_dial.py)."""
+"""Distance of the mean excess loss from its target, as a share of the target, from which on it is
+told. A dial inside its bounds holds 0.15 (tests/strength/test_dial.py)."""
 SWINGING = 0.5
 """Swing from which on an excess loss oscillates. In simulations, noise as large as the target gives
 0.3 at most, a plant that answers 20 measurements late 0.8 to 1.0."""
 NOTHING = 0.01
-"""Nats per query below which an opponent is no harder than its twin; half of the spread of single
-measurements on small images."""
+"""Nats per query, up or down, within which an opponent is as hard as its twin; half of the spread
+of single measurements on small images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +101,23 @@ def _missed(state: DialState) -> DialFinding | None:
     target, excess = state.target, state.excess
     if not target:  # not held, or held at 0, where the twin plays
         return None
-    asked, missed = f"strength={target:.3g}", max(MISSED * target, FLOOR / 2)
+    asked, missed = f"strength={target:.3g}", _allowed(target)
     if state.swing > SWINGING:
         return DialFinding(
-            text=f"the excess loss of {state.noun} swings about {asked} by {state.swing:.0%} of it",
-            advice="the opponent answers too slowly to be held; a smaller rate of its player, or "
-            "strength=released, ends it",
+            text=f"the excess loss of {state.noun} swings about {asked} by "
+            f"{100 * state.swing:.0f} % of it",
+            advice="the opponent answers too slowly to be held: strength=released ends it, and a "
+            "bank may do with a smaller bank.turn_degrees",
         )
     if state.share >= ALL and excess < target - missed:
         return DialFinding(
-            text=f"{state.noun} adds {excess:.2f} nats with all it has and does not reach {asked}",
+            text=f"{state.noun} adds {_text(excess)} nats with all it has and does not reach "
+            f"{asked}",
             advice="ask for less",
         )
     if state.share <= SMALLEST * 1.01 and excess > target + missed:
         return DialFinding(
-            text=f"{state.noun} adds {excess:.2f} nats with the smallest share of it, more than "
+            text=f"{state.noun} adds {_text(excess)} nats with the smallest share of it, more than "
             f"{asked}",
             advice="ask for more, or for 0, where its disarmed twin plays",
         )
@@ -124,17 +126,32 @@ def _missed(state: DialState) -> DialFinding | None:
 
 def _plain(state: DialState) -> DialFinding:
     """What an opponent adds, where nothing keeps it away from its target."""
-    adds = f"{state.noun} adds {state.excess:.2f} nats per query above its disarmed twin"
-    if state.target is None and state.excess < NOTHING:
+    target, excess = state.target, state.excess
+    adds = f"{state.noun} adds {_text(excess)} nats per query above its disarmed twin"
+    if target is None and excess < NOTHING:
+        easier = (
+            f"{state.noun} is easier than its disarmed twin, by {_text(-excess)} nats per query"
+        )
         return DialFinding(
-            text=f"{adds}, which is nothing",
+            text=easier if excess < -NOTHING else f"{adds}, which is nothing",
             advice="hold it where it is harder, as by --strength 0.1, or train the twin, which "
             "costs less",
         )
-    if state.target is None:
+    if target is None:
         return DialFinding(text=f"{adds}, by its released constants")
-    if state.target == 0:
+    if target == 0:
         return DialFinding(text=f"{state.noun} is held at strength=0, where its twin plays")
-    return DialFinding(
-        text=f"{adds}, held at strength={state.target:.3g} by {state.share:.0%} of what it has"
-    )
+    asked, share = f"strength={target:.3g}", f"{100 * state.share:.1f} % of what it has"
+    if abs(excess - target) > _allowed(target):
+        side = "short of" if excess < target else "more than"
+        return DialFinding(text=f"{adds}, {side} {asked}, with {share}")
+    return DialFinding(text=f"{adds}, held at {asked} by {share}")
+
+
+def _allowed(target: float) -> float:
+    """Distance from a target within which an opponent counts as held there."""
+    return max(MISSED * target, FLOOR / 2)
+
+
+def _text(nats: float) -> str:
+    return f"{round(nats, 2) + 0.0:.2f}"  # adding 0 makes 0 of -0
