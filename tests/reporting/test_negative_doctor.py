@@ -44,6 +44,11 @@ BANK = {
     "bank": {"size": 512, "temperature": 0.04},
     "players": {"bank": {"learning_rate": 0.047}, "encoder": {"learning_rate": 0.1}},
 }
+HELD = {
+    **BANK,
+    "strength": 0.1,
+    "bank": {"size": 512, "temperature": 0.04, "turn_degrees": 5.0},
+}
 QUEUE = {"method": "mocov2", "temperature": 0.2, "queue": {"size": 512}}
 BATCH = {"method": "simclr", "temperature": 0.2}
 MINED = {"method": "acssl", "mining": {"skip": 1, "count": 9}, "triplet": {"temperature": None}}
@@ -98,6 +103,18 @@ def test_a_bank_far_easier_than_random_keys_was_left_behind() -> None:
     assert "easier than random keys (0.500 against 0.800" in one.text
     assert "left behind" in one.text
     assert one.advice.startswith("Raise players.bank.learning_rate")
+
+
+@pytest.mark.parametrize("strength", [0.1, {"nats": 0.1, "schedule": "rising"}])
+def test_a_held_bank_has_no_advice_on_a_rate_that_has_no_effect(strength: object) -> None:
+    held = {**HELD, "strength": strength}
+    assert not any(one.is_problem for one in found(held, higher=0.796, random_higher=0.796))
+    assert problem(held, higher=0.5).advice == "Raise bank.turn_degrees."
+    assert "players.bank" not in problem(held, used=0.29).advice
+
+
+def test_a_disarmed_bank_is_not_held() -> None:
+    assert "learning_rate" in problem({**HELD, "disarmed": "frozen"}, higher=0.5).advice
 
 
 def test_a_little_less_hardness_never_turns_the_advice_round() -> None:

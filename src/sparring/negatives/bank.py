@@ -92,8 +92,8 @@ def bank_alarm(record: Mapping[str, float | int]) -> str | None:
     return (
         "even the hardest negatives point away from the queries (mean cosine "
         f"{cosine_of_hardest:.2f}). The bank is left behind by the images and no longer says "
-        "anything about them; a later start (queue_epochs) or a higher bank learning rate "
-        "keeps it near"
+        "anything about them; a later start (queue_epochs) or a faster bank keeps it near: a "
+        "higher players.bank.learning_rate, or bank.turn_degrees where strength holds it"
     )
 
 

@@ -36,6 +36,8 @@ UNUSED_GAP = 0.15
 differed by up to 0.11 in the same example."""
 NARROW = 0.9
 """Median cosine of negatives from which on all embeddings lie in a narrow cone."""
+RELEASED = "released"
+"""Value of `strength` with which nothing is held."""
 COINCIDES = 0.98
 """Mean cosine of the hardest negative from which on it is as good as the anchor itself."""
 
@@ -65,10 +67,13 @@ class Patient:
     Attributes:
         now: late values of metrics by their names without `negatives/`.
         settings: names of all settings of the run.
+        is_held: whether `strength` holds what supplies the negatives, instead of its released
+            constants.
     """
 
     now: Mapping[str, float]
     settings: frozenset[str]
+    is_held: bool = False
 
     @property
     def noun(self) -> str:
@@ -81,6 +86,13 @@ class Patient:
     def subject(self) -> str:
         """Beginning of a sentence about it: `The bank is`, `The mined negatives are`."""
         return f"The {self.noun} {'are' if self.noun.endswith('s') else 'is'}"
+
+    @property
+    def pace(self) -> str:
+        """The setting that says how far a step moves a learned bank; empty without one."""
+        return self.first_setting(
+            "bank.turn_degrees" if self.is_held else "players.bank.learning_rate"
+        )
 
     def first_setting(self, *names: str) -> str:
         """The first of these settings that the run has; empty if it has none."""
@@ -129,7 +141,11 @@ def findings(
     found = looks(records)
     if not found:
         return ()
-    patient = Patient(now=late(found), settings=frozenset(name for name, _ in leaves(config)))
+    patient = Patient(
+        now=late(found),
+        settings=frozenset(name for name, _ in leaves(config)),
+        is_held=config.get("strength", RELEASED) != RELEASED and not config.get("disarmed"),
+    )
     rules: tuple[Callable[[Patient], NegativeFinding | None], ...] = (
         _cone,
         _strength,
@@ -167,7 +183,7 @@ def _cone(patient: Patient) -> NegativeFinding | None:
             f"{now['hardest']:.2f} beside {now['random_hardest']:.2f} of random play and "
             f"{now['positive']:.2f} of the positive. It is too hard: a false negative.",
             advice=_advised(
-                patient.first_setting("mining.skip", "players.bank.learning_rate"),
+                patient.first_setting("mining.skip") or patient.pace,
                 "Skip the hardest or slow the opponent down: {}.",
                 "Weaken the opponent.",
             ),
@@ -210,7 +226,7 @@ def _played(patient: Patient, lead: float, numbers: str) -> NegativeFinding:
     distance (docs/log/learned-bank-dies.md), so a higher rate or a later start brings it back, and
     a lower rate makes it worse (docs/negatives.md).
     """
-    subject, rate = patient.subject, patient.first_setting("players.bank.learning_rate")
+    subject, rate = patient.subject, patient.pace
     twin = "Train the disarmed twin, which has the same negatives for less."
     if lead >= NO_HARDER:
         return NegativeFinding(text=f"{subject} harder than random keys ({numbers}).")
@@ -225,6 +241,10 @@ def _played(patient: Patient, lead: float, numbers: str) -> NegativeFinding:
         return NegativeFinding(
             text=f"{subject} easier than random keys ({numbers}): random play is the harder game.",
             advice=twin,
+        )
+    if patient.is_held:
+        return NegativeFinding(
+            text=f"{subject} no harder than random keys ({numbers}), as its strength lets it be."
         )
     return NegativeFinding(
         text=f"{subject} no harder than random keys ({numbers}): the opponent does nothing here.",
@@ -286,7 +306,7 @@ def _usage(patient: Patient) -> NegativeFinding | None:
     if unused - random < UNUSED_GAP:
         return NegativeFinding(text=f"{text}: nothing unusual.")
     name = patient.first_setting("bank.size", "queue.size")
-    rate = patient.first_setting("players.bank.learning_rate") if now.get("is_played") else ""
+    rate = patient.pace if now.get("is_played") else ""
     higher = f"A higher {rate} brings more of it into play; else a" if rate else "A"
     return NegativeFinding(
         text=f"{text}.",
