@@ -80,7 +80,9 @@ def test_a_run_without_a_dial_is_refused_with_what_has_one() -> None:
         configure("photos", method="byol", strength=0.2)
     text = str(caught.value)
     assert text.startswith("strength=0.2: nothing here has a dial, got byol; ")
-    assert "adco" in text
+    assert text.endswith(
+        "the methods adco, caco and acssl, or the opponents perturbation and generator-pair"
+    )
     assert "\n" not in text
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sparring.config import Tree
 from sparring.errors import ConfigError
@@ -41,8 +41,8 @@ def strength_settings(configs: Sequence[RunConfig], strength: StrengthValue) -> 
     if not any(found):
         have = ", ".join(dict.fromkeys(config.method for config in configs))
         raise ConfigError(
-            f"{shown}: nothing here has a dial, got {have}; leave it out, or choose of what has "
-            f"one: {', '.join(_with_dial())}"
+            f"{shown}: nothing here has a dial, got {have}; leave it out, or choose what has one: "
+            f"the methods {_with_dial('method')}, or the opponents {_with_dial('opponent')}"
         )
     return found
 
@@ -58,10 +58,8 @@ def _tree(place: str, strength: StrengthValue) -> Tree:
     return {place: {STRENGTH: strength}} if place else {STRENGTH: strength}
 
 
-def _with_dial() -> list[str]:
-    """Names of shipped methods and opponents that have a dial."""
-    classes = {
-        **{name: registry.method_class(name) for name in registry.shipped("method")},
-        **{name: registry.opponent_class(name) for name in registry.shipped("opponent")},
-    }
-    return [name for name, own in classes.items() if has_dial(own.settings_class)]
+def _with_dial(kind: Literal["method", "opponent"]) -> str:
+    """Names of what is shipped of a kind and has a dial."""
+    found = registry.method_class if kind == "method" else registry.opponent_class
+    names = [name for name in registry.shipped(kind) if has_dial(found(name).settings_class)]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
