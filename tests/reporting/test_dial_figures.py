@@ -74,7 +74,9 @@ def test_the_opponent_inside_has_figures_of_its_own() -> None:
         {name.replace("opponent/", "opponent/inner/"): value for name, value in record.items()}
         for record in records()
     )
-    assert "Excess loss of the opponent inside" in dial_plots("adco", inside, number=0)
+    html = dial_plots("adco", inside, number=0)
+    assert "Excess loss of the opponent inside, nats" in html
+    assert "Share of the opponent inside that plays, %" in html
     assert len(dial_findings(inside)) == 1
 
 

@@ -108,7 +108,9 @@ def test_a_bank_far_easier_than_random_keys_was_left_behind() -> None:
 @pytest.mark.parametrize("strength", [0.1, {"nats": 0.1, "schedule": "rising"}])
 def test_a_held_bank_has_no_advice_on_a_rate_that_has_no_effect(strength: object) -> None:
     held = {**HELD, "strength": strength}
-    assert not any(one.is_problem for one in found(held, higher=0.796, random_higher=0.796))
+    as_hard = found(held, higher=0.796, random_higher=0.796)
+    assert not any(one.is_problem for one in as_hard)
+    assert any("holds the loss, not the cosine" in one.text for one in as_hard)
     assert problem(held, higher=0.5).advice == "Raise bank.turn_degrees."
     assert "players.bank" not in problem(held, used=0.29).advice
 

@@ -60,7 +60,7 @@ def dial_plots(name: str, records: Sequence[Mapping[str, float | None]], *, numb
         share = _curve(records, f"{start}share", name="share", color=color, factor=100.0)
         caption = EXCESS_CAPTION + (TARGET_CAPTION if target is not None else "")
         figures += _figure(f"Excess loss{whose}, nats", caption, [target, excess], name)
-        figures += _figure(f"Share that plays{whose}, %", SHARE_CAPTION, [share], name)
+        figures += _figure(f"Share{whose} that plays, %", SHARE_CAPTION, [share], name)
     return figures
 
 

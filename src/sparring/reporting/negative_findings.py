@@ -244,7 +244,8 @@ def _played(patient: Patient, lead: float, numbers: str) -> NegativeFinding:
         )
     if patient.is_held:
         return NegativeFinding(
-            text=f"{subject} no harder than random keys ({numbers}), as its strength lets it be."
+            text=f"{subject} no harder than random keys ({numbers}); strength holds the loss, not "
+            "the cosine."
         )
     return NegativeFinding(
         text=f"{subject} no harder than random keys ({numbers}): the opponent does nothing here.",
