@@ -6,8 +6,9 @@ how fast and how well a target is held.
 
 Small recipes at width 0.125 on 5,000 images, batch 128; one torch thread.
 
-- cost: two games that differ in the measurement alone take four steps each, in turn, at released
-  strength; the ratio of CPU times is the mean over rounds with its 95 % interval by t.
+- cost: two games that differ in the measurement alone take as many steps each, in turn, at
+  released strength: four, or as many as lie between two measurements. The ratio of CPU times is the
+  mean over rounds with its 95 % interval by t.
 - monotone: a game trained at 0.1 nats for --warm steps; then its excess loss with the share of the
   opponent set by hand, the same state and the same batches for every share.
 - settling: a game is held at 0.1 nats for --warm steps; then the target jumps to 0.3. Steps until
@@ -27,6 +28,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -36,7 +38,7 @@ from sparring.contract.toy import Subject, dataset
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError
-from sparring.methods.method import Context, Method
+from sparring.methods.method import Context, Method, MethodLoss
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
@@ -52,7 +54,7 @@ WITHIN, WINDOW = 0.15, 8
 """Share of the target within which it counts as held, by the mean of this many measurements."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCK = 4
-"""Steps of a round, so that an opponent measured on every fourth step is measured once."""
+"""Fewest steps of a round."""
 NEVER = 10**9
 
 
@@ -65,6 +67,21 @@ def never_due(method: Method) -> None:
 def without_queue(method: Method) -> None:
     """Leave out the loss against the queue beside a bank, and the queue itself."""
     method._loss_on_queue = lambda *_: torch.zeros(())  # type: ignore[assignment]
+    method.bank.remember = lambda keys: None  # type: ignore[union-attr]
+    for dial in dials(method):
+        dial.turn = lambda excess, position: None  # type: ignore[method-assign]
+
+
+def without_strengths(method: Method) -> None:
+    """Leave out what a shared bank measures, and the queue beside it."""
+    loss = method.loss
+
+    def unmeasured(*given: Any) -> MethodLoss:
+        zero = torch.zeros(())
+        with patch("sparring.methods.caco.strengths", lambda *_, **__: (zero, zero)):
+            return loss(*given)
+
+    method.loss = unmeasured  # type: ignore[method-assign]
     method.bank.remember = lambda keys: None  # type: ignore[union-attr]
     for dial in dials(method):
         dial.turn = lambda excess, position: None  # type: ignore[method-assign]
@@ -106,7 +123,13 @@ GAMES = (
         settings={"queue_epochs": 0.5},
         unmeasured=without_queue,
     ),
-    Opponent(name="caco", method="caco", recipe="caco-small", settings={"queue_epochs": 0.5}),
+    Opponent(
+        name="caco",
+        method="caco",
+        recipe="caco-small",
+        settings={"queue_epochs": 0.5},
+        unmeasured=without_strengths,
+    ),
     Opponent(
         name="clae",
         method="simclr",
@@ -220,6 +243,7 @@ def shared(method: Method, share: float) -> Iterator[None]:
 def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: int) -> str:
     """Ratio of the CPU times of steps with the measurement and without it."""
     made = [Bench(opponent, "released", images, seed=seed, toy=toy) for _ in range(2)]
+    block = max(BLOCK, *(dial.every for dial in dials(made[0].game.method)))
     opponent.unmeasured(made[1].game.method)
     for bench in made:
         for _ in range(3 if toy else 25):  # until the opponent plays
@@ -229,7 +253,7 @@ def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: i
         taken = {}
         for which in (0, 1) if number % 2 else (1, 0):
             start = time.process_time()
-            for _ in range(BLOCK):
+            for _ in range(block):
                 made[which].step()
             taken[which] = time.process_time() - start
         ratios.append(math.log(taken[0] / taken[1]))
@@ -237,7 +261,7 @@ def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: i
     middle, low, high = (
         100 * math.expm1(one) for one in (statistics.fmean(ratios), inside.low, inside.high)
     )
-    return f"{middle:+.1f} % of a step ({low:+.1f} to {high:+.1f}, {rounds} rounds of {BLOCK})"
+    return f"{middle:+.1f} % of a step ({low:+.1f} to {high:+.1f}, {rounds} rounds of {block})"
 
 
 def monotone(bench: Bench, *, batches: int) -> str:
