@@ -27,6 +27,8 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -46,6 +48,7 @@ from sparring.strength.dial import Dial
 from sparring.studies.statistics.paired import mean_interval
 from sparring.training.build import Game, build
 from sparring.training.configure import configure
+from sparring.training.opponent_pretraining import PretrainingCache
 from sparring.training.settings import RunConfig
 
 LOW, HIGH = 0.1, 0.3
@@ -143,6 +146,7 @@ GAMES = (
         opponents=("generator-pair",),
         section="generator_pair",
         recipe="hardgen-small",
+        settings={"generator_pair": {"real_only": 0.0, "pretraining": {"steps": 1000}}},
     ),
     Opponent(
         name="mining",
@@ -190,6 +194,13 @@ class Bench:
             turn(excess, position)
 
         dial.turn = watched  # type: ignore[method-assign]
+
+    def pretrain(self, images: Dataset) -> None:
+        """Let the opponent learn the images, where it does so before the first step."""
+        with TemporaryDirectory() as folder:
+            cache = PretrainingCache(images, cache=Path(folder), seed=self.seed)
+            device = torch.device("cpu")
+            self.game.method.pretrain_opponent(images, cache, device=device)
 
     def step(self, number: int | None = None) -> None:
         """Make the next step, or that of another number."""
@@ -294,16 +305,22 @@ def monotone(bench: Bench, *, batches: int) -> str:
     return f"{', '.join(parts)} nats; {'rises' if rises else 'DOES NOT RISE'} throughout"
 
 
-def settling(bench: Bench, *, steps: int) -> str:
-    """Steps after a jump of the target until it is held, and the distance from it afterwards."""
+def settling(bench: Bench, *, steps: int, before: list[float]) -> str:
+    """Steps after a jump of the target until it is held, and the distance from it afterwards.
+
+    Args:
+        bench: a game held at the lower target.
+        steps: after the jump.
+        before: what it measured before that.
+    """
     for dial in dials(bench.game.method):
         dial.strength = HIGH
     start = len(bench.measured)
     counts = []
     for number in range(1, steps + 1):
-        before = len(bench.measured)
+        num_measured = len(bench.measured)
         bench.step()
-        counts += [number] * (len(bench.measured) - before)
+        counts += [number] * (len(bench.measured) - num_measured)
     values = bench.measured[start:]
     means = [
         statistics.fmean(values[max(0, place - WINDOW + 1) : place + 1])
@@ -314,8 +331,7 @@ def settling(bench: Bench, *, steps: int) -> str:
         for place in range(min(WINDOW - 1, len(values)), len(values))
         if abs(means[place] - HIGH) <= WITHIN * HIGH
     ]
-    before_jump = bench.measured[max(0, start - 50) : start]
-    start_text = f"{statistics.fmean(before_jump):.3f}" if before_jump else "nothing"
+    start_text = f"{statistics.fmean(before[-50:]):.3f}" if before else "nothing"
     if not held:
         last = f"{means[-1]:.3f} nats at the end" if means else "no step measured anything"
         return f"from {start_text}: not within 15 % of {HIGH} in {steps} steps, {last}"
@@ -341,12 +357,14 @@ def rows(
     if not {"monotone", "settling"} & set(parts):
         return
     bench = Bench(opponent, LOW, images, **fixed)
+    bench.pretrain(images)
     for _ in range(6 if given.toy else given.warm):
         bench.step()
+    before = list(bench.measured)
     if "monotone" in parts:
         yield "monotone", monotone(bench, batches=2 if given.toy else given.batches)
     if "settling" in parts:
-        yield "settling", settling(bench, steps=12 if given.toy else given.steps)
+        yield "settling", settling(bench, steps=12 if given.toy else given.steps, before=before)
 
 
 def has_dial(opponent: Opponent, *, toy: bool) -> str:
