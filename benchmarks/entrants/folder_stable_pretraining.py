@@ -1,7 +1,7 @@
 """stable-pretraining's SimCLR on a folder of class folders, after the complete example of its
 README.
 
-    python folder_stable_pretraining.py FOLDER TEST_FOLDER OUT [EPOCHS] [SECONDS_BEFORE_A_KILL]
+    python folder_stable_pretraining.py FOLDER TEST_FOLDER OUT [EPOCHS]
 
 Settings are those of `try_peers.py`: ResNet-18, 64 px, batches of 64, and kNN while it trains. The
 README's `WandbLogger` is left out, since it needs an account.
@@ -45,6 +45,7 @@ def view() -> object:
 def main() -> None:
     """Train with kNN beside it, and write the backbone's weights."""
     folder, test, out = sys.argv[1:4]
+    os.chdir(Path(out).parent)  # where Lightning and the Manager leave their logs
     epochs = int(sys.argv[4]) if len(sys.argv) > 4 else 2
     whole = transforms.Compose(
         transforms.RGB(),
@@ -79,7 +80,6 @@ def main() -> None:
     trainer = lightning.Trainer(
         max_epochs=epochs, callbacks=[knn], accelerator="cpu", num_sanity_val_steps=0
     )
-    os.chdir(Path(out).parent)
     spt.Manager(trainer=trainer, module=module, data=data, seed=0)()
     print({name: float(value) for name, value in trainer.callback_metrics.items()}, flush=True)
     torch.save(backbone.state_dict(), out)
