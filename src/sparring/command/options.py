@@ -76,6 +76,16 @@ ImageSizeOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of all random draws.")]
 
 
+def refuse_unknown_names(method: str | None, opponents: list[str] | None) -> None:
+    """Raise for an unknown method or opponent before torch is imported, which takes seconds."""
+    from sparring.methods import registry
+
+    if method is not None:
+        registry.refuse_unknown("method", method)
+    for opponent in opponents or []:
+        registry.refuse_unknown("opponent", opponent)
+
+
 def settings_tree(overrides: list[str] | None) -> "Tree":
     """Tree of the values of `--set`; later ones replace earlier ones."""
     # Imported here because it imports pydantic, which --help does not need.

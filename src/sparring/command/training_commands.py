@@ -25,6 +25,7 @@ from sparring.command.options import (
     StepsOption,
     StrengthOption,
     TrainDataOption,
+    refuse_unknown_names,
     settings_tree,
     strength_value,
 )
@@ -125,6 +126,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
+    refuse_unknown_names(method, opponent)
     from sparring import api
     from sparring.command.display import TerminalDisplay
 
