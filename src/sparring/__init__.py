@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sparring.distributed import JointRows, joint, joint_with_gradient
     from sparring.evaluation.predictions import Predictions
     from sparring.evaluation.protocol import Protocol
+    from sparring.loggers.logger import LoggedRun, RunLogger
     from sparring.measures.metric import Metric
     from sparring.methods.about import About, Toy, Twin
     from sparring.methods.method import (
@@ -79,6 +80,7 @@ _PLACES = {
     "sparring.distributed": "JointRows joint joint_with_gradient",
     "sparring.evaluation.predictions": "Predictions",
     "sparring.evaluation.protocol": "Protocol",
+    "sparring.loggers.logger": "LoggedRun RunLogger",
     "sparring.measures.metric": "Metric",
     "sparring.methods.about": "About Toy Twin",
     "sparring.methods.method": (
@@ -111,6 +113,7 @@ __all__ = [
     "EncoderOnly",
     "JointRows",
     "Listener",
+    "LoggedRun",
     "Method",
     "MethodLoss",
     "MethodSettings",
@@ -128,6 +131,7 @@ __all__ = [
     "Protocol",
     "ResourcePlan",
     "Run",
+    "RunLogger",
     "ScoredSet",
     "Settings",
     "SparringError",
