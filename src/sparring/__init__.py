@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         resume,
         train,
     )
+    from sparring.api.transformer import SparringTransformer
     from sparring.config import Settings
     from sparring.data.views.view_settings import ViewsSettings
     from sparring.distributed import JointRows, joint, joint_with_gradient
@@ -75,6 +76,7 @@ _PLACES = {
         "Comparison DataFinding Embedded ResourcePlan Run compare doctor embed evaluate export "
         "inspect_data list_methods list_protocols load plan read_study report resume train"
     ),
+    "sparring.api.transformer": "SparringTransformer",
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
     "sparring.distributed": "JointRows joint joint_with_gradient",
@@ -135,6 +137,7 @@ __all__ = [
     "ScoredSet",
     "Settings",
     "SparringError",
+    "SparringTransformer",
     "Study",
     "Teacher",
     "Toy",
