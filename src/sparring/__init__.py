@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         resume,
         train,
     )
+    from sparring.api.games import PlayableGame, make_game
     from sparring.api.transformer import SparringTransformer
     from sparring.config import Settings
     from sparring.data.views.view_settings import ViewsSettings
@@ -76,6 +77,7 @@ _PLACES = {
         "Comparison DataFinding Embedded ResourcePlan Run compare doctor embed evaluate export "
         "inspect_data list_methods list_protocols load plan read_study report resume train"
     ),
+    "sparring.api.games": "PlayableGame make_game",
     "sparring.api.transformer": "SparringTransformer",
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
@@ -124,6 +126,7 @@ __all__ = [
     "Negatives",
     "Opponent",
     "Pictures",
+    "PlayableGame",
     "Player",
     "PlayerSettings",
     "Position",
@@ -155,6 +158,7 @@ __all__ = [
     "list_methods",
     "list_protocols",
     "load",
+    "make_game",
     "make_predictor",
     "plan",
     "read_study",
