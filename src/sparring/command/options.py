@@ -54,6 +54,13 @@ StrengthOption = Annotated[
         "released: as strong as the paper's constants make it.",
     ),
 ]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:PLACE]",
+        help="Show the curves elsewhere too: tensorboard, wandb or mlflow; repeatable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StepsOption = Annotated[

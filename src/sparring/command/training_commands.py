@@ -15,6 +15,7 @@ from sparring.command.options import (
     ImageSizeOption,
     JsonOption,
     KeepOptimizerOption,
+    LogOption,
     OpponentOption,
     RecipeOption,
     ResumeIfExistsOption,
@@ -123,6 +124,7 @@ def train(
             help="Show where the time of N steps goes, after ten others; writes trace.json.gz.",
         ),
     ] = None,
+    log: LogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
@@ -150,6 +152,7 @@ def train(
             device=device,
             max_steps=max_steps,
             profile=profile,
+            log=log or (),
         )
         _finish(run, display, as_json=as_json, keep_scores=resume_if_exists)
 
@@ -177,6 +180,7 @@ def resume(
         ),
     ] = None,
     opponent: OpponentOption = None,
+    log: LogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue an interrupted run; to the bit on the same CPU, threads and versions."""
@@ -192,6 +196,7 @@ def resume(
             method=method,
             opponent=opponent,
             listener=display,
+            log=log or (),
         )
         _finish(done, display, as_json=as_json)
 
