@@ -18,7 +18,9 @@ def _command(name: str, command: Any) -> str:
     shown = [one for one in command.params if not getattr(one, "hidden", False)]
     arguments = [one for one in shown if one.param_type_name == "argument"]
     options = [one for one in shown if one.param_type_name == "option" and one.name != "help"]
-    usage = " ".join([f"sparring {name}", *map(_written, arguments), *(["[OPTIONS]"] * any(options))])
+    usage = " ".join(
+        [f"sparring {name}", *map(_written, arguments), *(["[OPTIONS]"] * any(options))]
+    )
     parts = [f"## sparring {name}", f"```text\n{usage}\n```", _prose(command.help)]
     for title, listed in (("argument", arguments), ("option", options)):
         if listed:

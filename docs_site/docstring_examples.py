@@ -1,4 +1,4 @@
-"""Extension of griffe: what docstrings call `Example:` is the section that it knows as `Examples:`."""
+"""Extension of griffe, which knows `Examples:`: our sections `Example:` are examples too."""
 
 import re
 from typing import Any

@@ -1,21 +1,20 @@
 """Hooks of mkdocs: pages from outside docs/, links that lead there, generated parts, navigation."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import command_reference
-import links
 import metric_reference
-import pages
 import settings_reference
+import site_links
+import site_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-DOCS = pages.ROOT / "docs"
+DOCS = site_pages.ROOT / "docs"
 GENERATED = {
     "commands": command_reference.commands,
     "settings": settings_reference.settings,
@@ -54,7 +53,7 @@ def _expanded(entry: Any) -> Any:
 
 def _leaves(entries: list[Any]) -> list[str]:
     """Pages named in a part of the navigation."""
-    values = [list(one.values())[0] if isinstance(one, dict) else one for one in entries]
+    values = [next(iter(one.values())) if isinstance(one, dict) else one for one in entries]
     return [page for one in values for page in (_leaves(one) if isinstance(one, list) else [one])]
 
 
@@ -62,13 +61,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that do not lie in docs/, and note where every file of the site lies."""
     for file in files:
         _places[DOCS / file.src_uri] = file.src_uri
-    for name, place in pages.TOP_PAGES.items():
-        source = pages.ROOT / name
+    for name, place in site_pages.TOP_PAGES.items():
+        source = site_pages.ROOT / name
         if source.is_file():
-            files.append(File.generated(config, place, content=pages.top_page(source)))
+            files.append(File.generated(config, place, content=site_pages.top_page(source)))
             _places[source] = place
     for notebook in sorted(DOCS.glob("notebooks/*.ipynb")):
-        content, pictures = pages.notebook_page(notebook)
+        content, pictures = site_pages.notebook_page(notebook)
         place = f"notebooks/{notebook.stem}.md"
         files.append(File.generated(config, place, content=content))
         for name, picture in pictures.items():
@@ -82,7 +81,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     place = page.file.src_uri
     if place not in _notebooks():
         origin = {where: file for file, where in _places.items()}[place]
-        markdown = links.moved(
+        markdown = site_links.moved(
             markdown, origin=origin, page=place, places=_places, outside=_in_the_repository
         )
     markdown = re.sub(
@@ -100,14 +99,24 @@ def _notebooks() -> set[str]:
     return {place for file, place in _places.items() if file.suffix == ".ipynb"}
 
 
+def on_post_build(config: MkDocsConfig) -> None:
+    """List the links that lead out of the site, which nothing fetches, in external-links.txt beside
+    it."""
+    listed = sorted(
+        f"{place}: {target}"
+        for file, place in _places.items()
+        if file.suffix == ".md"
+        for target in site_links.targets(file.read_text())
+        if site_links.is_external(target)
+    )
+    (Path(config.site_dir).parent / "external-links.txt").write_text("\n".join([*listed, ""]))
+
+
 def _in_the_repository(text: str, file: Path) -> str:
     """A link to a file of the repository, or its name where the repository has no address yet."""
-    name = file.relative_to(pages.ROOT).as_posix()
-    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text())["project"]
+    name = file.relative_to(site_pages.ROOT).as_posix()
+    project = tomllib.loads((site_pages.ROOT / "pyproject.toml").read_text())["project"]
     address = project.get("urls", {}).get("Repository")
     if address:
         return f"[{text}]({address}/blob/main/{name})"
     return text if name in text else f"{text} (`{name}`)"
-
-
-sys.dont_write_bytecode = True

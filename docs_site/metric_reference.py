@@ -12,9 +12,7 @@ def metrics() -> str:
     parts = ["## Every run", _table(METRICS)]
     for kind in registry.KINDS:
         for name in registry.shipped(kind):
-            own = (
-                registry.method_class(name) if kind == "method" else registry.opponent_class(name)
-            )
+            own = registry.method_class(name) if kind == "method" else registry.opponent_class(name)
             further = {key: one for key, one in own.metrics.items() if key not in METRICS}
             if further:
                 page = f"../methods/{registry.section_of(name) if kind == 'opponent' else name}.md"
@@ -25,5 +23,5 @@ def metrics() -> str:
 
 def _table(shown: Mapping[str, Metric]) -> str:
     """Names and meanings as a table."""
-    rows = [f"| `{name}` | {one.meaning.replace('|', chr(92) + '|')} |" for name, one in shown.items()]
+    rows = [f"| `{name}` | {one.meaning} |" for name, one in shown.items()]
     return "\n".join(["| name | meaning |", "| --- | --- |", *rows])

@@ -29,6 +29,13 @@ SHARED: Mapping[type[Settings], str] = {
 }
 """Sections that many methods have: they are explained once, under this title."""
 
+KINDS = {
+    float: "number",
+    int: "integer",
+    bool: "true or false",
+    str: "text",
+    type(None): "none",
+}
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -162,13 +169,11 @@ def _words(kind: Any) -> list[str]:
     """Names of a type, as a reader of a recipe would say them."""
     if get_origin(kind) is Literal:
         return [f"`{value}`" for value in get_args(kind)]
-    simple = {float: "number", int: "integer", bool: "true or false", str: "text", type(None): "none"}
-    if kind in simple:
-        return [simple[kind]]
-    if get_origin(kind) in (tuple, list):
-        inner = dict.fromkeys(word for part in get_args(kind) if part is not ... for word in _words(part))
-        return [f"list of {' or '.join(inner)}"]
-    return list(dict.fromkeys(word for part in get_args(kind) for word in _words(part)))
+    if kind in KINDS:
+        return [KINDS[kind]]
+    parts = [word for part in get_args(kind) if part is not ... for word in _words(part)]
+    inner = list(dict.fromkeys(parts))
+    return [f"list of {' or '.join(inner)}"] if get_origin(kind) in (tuple, list) else inner
 
 
 @cache
