@@ -56,7 +56,7 @@ check: $(STAMP)  ## style, formatting, types and the import rule
 	scripts/check
 
 docs: $(STAMP)  ## the documentation as a site, build/site/index.html; a warning is an error
-	$(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 notebook: build/notebooks/first_encoder.ipynb  ## run the notebook, whose outputs `make docs` then shows
 

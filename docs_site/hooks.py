@@ -90,6 +90,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown,
         flags=re.M,
     )
+    markdown = re.sub(
+        r"(?<=\| )(\d{4}-\d\d-\d\d)(?= \|)", r'<span class="date">\1</span>', markdown
+    )
     # What follows the language is for the tests: `python runnable`.
     return re.sub(r"^( *```\w+) .*$", r"\1", markdown, flags=re.M)
 
