@@ -5,14 +5,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
 import command_reference
 import metric_reference
 import settings_reference
 import site_links
 import site_pages
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 DOCS = site_pages.ROOT / "docs"
 GENERATED = {
