@@ -46,6 +46,8 @@ def notebook_page(file: Path) -> tuple[str, dict[str, bytes]]:
             continue
         parts.append(f"```python\n{source}\n```")
         for place, output in enumerate(cell["outputs"]):
+            if output.get("name") == "stderr":  # of the machine that ran it
+                continue
             name = f"{file.stem}-{number}-{place}.png"
             text, picture = _output(output, name)
             parts.append(text)
