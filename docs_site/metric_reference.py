@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sparring.measures.metric import Metric
+from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.methods import registry
 from sparring.training.metrics import METRICS
 
@@ -10,6 +11,8 @@ from sparring.training.metrics import METRICS
 def metrics() -> str:
     """Every logged number and its meaning: those of all runs, then those of each game."""
     parts = ["## Every run", _table(METRICS)]
+    parts += ["## Every run with negatives", "Read in the [negative doctor](../negatives.md)."]
+    parts.append(_table(NEGATIVE_METRICS))
     for kind in registry.KINDS:
         for name in registry.shipped(kind):
             own = registry.method_class(name) if kind == "method" else registry.opponent_class(name)
