@@ -57,6 +57,12 @@ def band_figure(
         if curve.band is not None:
             plot.band(curve.x, *curve.band, color=curve.color)
     for curve in curves:
-        tips = [f"{curve.name}, {x:g}: {y:.4g}" for x, y in zip(curve.x, curve.y, strict=True)]
-        plot.line(curve.x, curve.y, color=curve.color, dashes=curve.dashes, tips=tips)
-    return plot.svg(title, description, is_stop=False)
+        plot.line(
+            curve.x,
+            curve.y,
+            color=curve.color,
+            dashes=curve.dashes,
+            name=curve.name,
+            band=curve.band,
+        )
+    return plot.svg(title, description)
