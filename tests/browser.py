@@ -1,9 +1,10 @@
-"""Pages opened in headless Chromium, driven over its debugging pipe: errors of the console, requests
-to elsewhere, overflow, and what a script answers."""
+"""Pages opened in headless Chromium, driven over its debugging pipe: errors of the console,
+requests to elsewhere, overflow, and what a script answers."""
 
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -27,7 +28,7 @@ CHROMIUM = next(
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 WIDE, NARROW = 1400, 390
 """Widths of a screen and of a phone, in pixels."""
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
 """Longest wait for an answer, on a machine that does much else."""
 
 
@@ -173,15 +174,18 @@ class Browser:
             if is_wanted(event):
                 return event
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            for event in self._read():
+        while (left := deadline - time.monotonic()) > 0:
+            for event in self._read(left):
                 self._note(event)
                 if is_wanted({"method": "", **event}):
                     return event
         raise BrowserError(f"no answer within {PATIENCE_SECONDS:.0f} seconds")
 
-    def _read(self) -> Iterator[dict[str, Any]]:
+    def _read(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The next message; none if it does not come in time."""
         while b"\0" not in self._rest:
+            if not select.select([self._in], [], [], seconds)[0]:
+                return
             more = os.read(self._in, 1 << 16)
             if not more:
                 raise BrowserError("the browser ended")
