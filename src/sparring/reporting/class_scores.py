@@ -39,10 +39,11 @@ def class_table(
     )
     left_out = len(scores) - len(shown)
     note = _NOTE + (f" The {left_out:,} classes in the middle are left out." if left_out else "")
+    caption = f"<caption><span>{escape(title)}<small>{escape(note)}</small></span></caption>"
     return (
-        f'<div class="scroll"><table class="plain sortable classes"><caption>{escape(title)}'
-        f"<small>{escape(note)}</small></caption><thead><tr>{_head(bool(before), start_name)}</tr>"
-        f"</thead><tbody>{rows}</tbody></table></div>"
+        f'<div class="scroll"><table class="plain sortable classes">{caption}'
+        f"<thead><tr>{_head(bool(before), start_name)}</tr></thead><tbody>{rows}</tbody></table>"
+        "</div>"
     )
 
 

@@ -41,7 +41,7 @@ def confusion_matrix(confusion: Confusion, *, name: str) -> str:
     return (
         f'<div class="confusing">{_switches(name, has_order=not is_grouped)}'
         f'<div class="scroll"><table class="{kind}" data-order="{places}">'
-        f"<caption>{escape(caption)}</caption>"
+        f"<caption><span>{escape(caption)}</span></caption>"
         f'<thead><tr><th scope="col">true class</th>{head}<th scope="col" class="number">images'
         f"</th></tr></thead><tbody>{rows}</tbody></table></div></div>"
     )
@@ -94,7 +94,7 @@ def _cell(count: float, total: float, *, is_right: bool) -> str:
     if count == 0:
         return f"<td{kind}></td>"
     share = count / total
-    percent = f"{100 * share:.0f}" if share >= 0.005 else "&lt;1"
+    percent = f"{100 * share + 1e-9:.0f}" if share >= 0.005 else "&lt;1"
     # Small shares are what a reader looks for, so colours rise faster than shares.
     return f'<td{kind} style="--s:{share**0.6:.2f}"><b>{percent}</b><i>{count_text(count)}</i></td>'
 

@@ -67,14 +67,15 @@ def _protocol(run: RunSummary, protocol: str, *, name: str) -> str:
     before = run.start_predictions.get(protocol)
     start = None if before is None else confusion_of(before)
     table = class_table(
-        confusion, start, title=f"Classes, {title_of(protocol)}", start_name=run.start_name
+        confusion, start, title=f"By class, {title_of(protocol)}", start_name=run.start_name
     )
     images = f"{len(run.predictions[protocol].keys):,} images"
     of = run.records[protocol].test.name if protocol in run.records else ""
     fits = f", means over {confusion.num_fits} fits" if confusion.num_fits > 1 else ""
     return (
         f'<p class="note">{escape(images + (f" of {of}" if of else "") + fits)}</p>'
-        f"{confusion_matrix(confusion, name=name)}{_mistakes(run, protocol, confusion)}{table}"
+        f'<div class="confused">{confusion_matrix(confusion, name=name)}'
+        f"{_mistakes(run, protocol, confusion)}</div>{table}"
     )
 
 
@@ -82,7 +83,7 @@ def _mistakes(run: RunSummary, protocol: str, confusion: Confusion) -> str:
     """The most confused pairs, each with its images as far as they were found."""
     found = shown_mistakes(run.predictions, protocol)
     if not found:
-        return missing_note("No mistakes: every image was recognised.")
+        return f'<div class="frequent">{missing_note("No mistakes: all were recognised.")}</div>'
     images, predictions = run.mistakes.get(protocol, {}), run.predictions[protocol]
     cards = "".join(_card(run, protocol, confusion, one) for one in found)
     keys = {predictions.keys[row] for one in found for row in one.rows}
@@ -95,7 +96,10 @@ def _mistakes(run: RunSummary, protocol: str, confusion: Confusion) -> str:
             f"{which} of these mistakes are not shown: they were not found again in {place} or "
             "among the run's own images. Give them with --data."
         )
-    return f'<h3 class="below">Most frequent mistakes</h3>{note}<div class="mistakes">{cards}</div>'
+    return (
+        f'<div class="frequent"><h3>Most frequent mistakes</h3>{note}'
+        f'<div class="mistakes">{cards}</div></div>'
+    )
 
 
 def _card(run: RunSummary, protocol: str, confusion: Confusion, one: Mistaken) -> str:

@@ -86,7 +86,14 @@ def training(runs: Sequence[RunSummary]) -> str:
         if rest
         else ""
     )
-    return section("Training", f'{_legend(runs)}<div class="plots">{plots}</div>{more}')
+    content = f'{_HINT}{_legend(runs)}<div class="plots">{plots}</div>{more}'
+    return section("Training", content)
+
+
+_HINT = (
+    '<p class="note scripted">Point at a curve for its values, or go along it by arrow keys. Drag '
+    "over a part to enlarge it; a double click or Esc shows all of it again.</p>"
+)
 
 
 def panel(runs: Sequence[RunSummary]) -> str:
