@@ -123,17 +123,9 @@ class Plot:
         name: str = "",
         band: Band | None = None,
     ) -> Self:
-        """Draw a curve, broken where a value is not finite.
-
-        Args:
-            xs: places, rising if the curve has a name.
-            ys: values.
-            color: of the curve.
-            dashes: solid, dashed or dotted.
-            tips: text of a mark at each point.
-            name: of the curve; the page's script says it with the values where it is pointed at.
-            band: lower and upper ends that are said beside each value.
-        """
+        """Draw a curve, broken where a value is not finite, with a mark at each point that says
+        its text of `tips`; one with a `name` and rising `xs` says its values, and those of a `band`
+        beside them, where it is pointed at."""
         runs: list[list[tuple[float, float]]] = [[]]
         for x, y in zip(xs, ys, strict=True):
             if math.isfinite(x) and math.isfinite(y):

@@ -54,7 +54,7 @@ class EmbeddingMap:
     labels: npt.NDArray[np.int64] | None = None
     class_names: tuple[str, ...] | None = None
     keys: tuple[str, ...] = ()
-    """What a user recognises each image by; empty if that is not known."""
+    """Names of the images; empty if they are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,6 @@ class EncodedImages:
     """Class of each image; -1 is unknown."""
     class_names: tuple[str, ...] | None = None
     keys: tuple[str, ...] = ()
-    """What a user recognises each image by; empty if that is not known."""
     embeddings: Float[Tensor, "images dim"] | None = None
     """Embeddings of the images; only needed with a bank."""
     bank: Float[Tensor, "bank dim"] | None = None

@@ -1,7 +1,9 @@
 // What a page adds with a script: values and larger pictures on hover, on touch and by arrow keys,
 // parts of curves enlarged, tables sorted. Without it the page is complete.
 (() => {
-  const SVG = "http://www.w3.org/2000/svg";
+  const svg = document.createElement("template");
+  svg.innerHTML = "<svg></svg>";
+  const SVG = svg.content.firstChild.namespaceURI;
   document.documentElement.classList.add("js");
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const numbers = (text) => text.split(" ").map(Number);

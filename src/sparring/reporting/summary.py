@@ -53,7 +53,7 @@ class RunSummary:
     predictions: Mapping[str, Predictions] = field(default_factory=dict)
     """What was predicted of each image by the trained encoder, by protocol."""
     start_predictions: Mapping[str, Predictions] = field(default_factory=dict)
-    """The same by the encoder from which the run started."""
+    """What was predicted of them by the encoder from which the run started, by protocol."""
     lost_predictions: tuple[str, ...] = ()
     """Sentences about predictions that cannot be read any more."""
     mistakes: Mapping[str, Mapping[str, Pixels]] = field(default_factory=dict)
