@@ -73,14 +73,14 @@ def curves_svg(
             dashes=DASHES[one.number % len(DASHES)],
             name=one.name,
         )
-    ends = "; ".join(f"{one.name}: {_ends(xs, ys, x_label)}" for one, xs, ys in shown)
-    return plot.svg(description, f"{ends}.")
+    ends = [ends_text(one.name, xs.tolist(), ys.tolist(), unit=x_label) for one, xs, ys in shown]
+    return plot.svg(description, f"{'; '.join(ends)}.")
 
 
-def _ends(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64], unit: str) -> str:
-    """First and last value in words."""
-    last = f"{ys[-1]:.4g} at {unit} {xs[-1]:.4g}"
-    return last if len(xs) == 1 else f"{ys[0]:.4g} at {unit} {xs[0]:.4g}, {last}"
+def ends_text(name: str, x: Sequence[float], y: Sequence[float], *, unit: str) -> str:
+    """First and last value of a curve in words, for the description of its figure."""
+    last = f"{y[-1]:.4g} at {unit} {x[-1]:.4g}"
+    return f"{name}: {last}" if len(x) == 1 else f"{name}: {y[0]:.4g} at {unit} {x[0]:.4g}, {last}"
 
 
 def binned(
