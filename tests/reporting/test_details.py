@@ -96,13 +96,13 @@ def test_numbers_beyond_a_share_and_in_other_columns_keep_their_size() -> None:
 def test_curves_have_a_legend_their_own_axis_and_percentages() -> None:
     html = details([run(curves=CURVES)])
     page = Page(html)
-    assert page.tags.count("svg") == 1
+    assert html.count('<svg class="plot"') == 1
     for text in ("Under attack", "grey levels", "accuracy, %", "FGSM", "PGD"):
         assert text in page.text
     assert ">epoch<" not in html
     ticks = [float(label) for label in re.findall(r">([\d.]+)</text>", html)]
     assert max(ticks) >= 80
-    assert re.findall(r"stroke: var\(--line(\d)\)", html) == ["0", "1"]
+    assert re.findall(r'class="curve".*?stroke="var\(--line(\d)\)"', html) == ["0", "1"]
 
 
 def test_more_lines_than_colours_are_drawn_in_several_figures() -> None:
@@ -116,9 +116,10 @@ def test_more_lines_than_colours_are_drawn_in_several_figures() -> None:
 
 def test_lists_of_tables_and_curves_are_shown_one_after_the_other() -> None:
     other = table(["kind", "severity 1 %"], [["fog", 0.3]], title="By corruption")
-    page = Page(details([run(table=[TABLE, other], curves=[CURVES, CURVES])]))
+    html = details([run(table=[TABLE, other], curves=[CURVES, CURVES])])
+    page = Page(html)
     assert page.text.index("By class") < page.text.index("By corruption")
-    assert (page.tags.count("table"), page.tags.count("svg")) == (2, 2)
+    assert (page.tags.count("table"), html.count('<svg class="plot"')) == (2, 2)
 
 
 def test_both_encoders_are_named_and_equal_untrained_ones_shown_once() -> None:

@@ -65,8 +65,8 @@ def test_excess_loss_and_target_share_a_figure_beside_the_share() -> None:
     html = dial_plots("adco", records(), number=0)
     assert html.count("<figure>") == 2
     assert "Excess loss, nats" in html
-    assert "target, 1: 0.2" in html
-    assert "share, 1: 34" in html
+    assert "target: 0.2 at epoch 0, 0.2 at epoch 1" in html
+    assert 'data-name="share" data-points="0,34 0.5,34 1,34"' in html
 
 
 def test_the_opponent_inside_has_figures_of_its_own() -> None:

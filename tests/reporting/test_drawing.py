@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale, nice_ticks
+from sparring.reporting.shapes import shortened
 
 
 def plot(**scales: Scale) -> Plot:

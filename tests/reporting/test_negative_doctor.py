@@ -252,7 +252,7 @@ def test_the_section_shows_findings_figures_and_pairs() -> None:
         "Nothing unusual.",
         "The bank is harder than random keys (0.860 against 0.800",
         "Hardness of the negatives",
-        "random play, 1: 0.8",
+        "random play: 0.8 at epoch 1",
         "Effective number, %",
         "Bank or queue in use, %",
         "0.97, own 0.71, other class",
@@ -300,7 +300,8 @@ def test_a_run_with_one_look_has_a_figure() -> None:
 def test_a_figure_of_equal_values_is_drawn() -> None:
     curve = Curve(name="flat", color="run0", x=[1.0, 2.0], y=[0.0, 0.0])
     svg = band_figure([curve], title="Flat", description="a flat line")
-    assert svg.count("<circle") == 2
+    assert 'data-points="1,0 2,0"' in svg
+    assert "flat: 0 at epoch 1, 0 at epoch 2." in svg
     assert "nan" not in svg
 
 

@@ -69,7 +69,7 @@ def inspect_data(
         scored = look(open_source(data, part="test")) if source.part else None
     found = findings(inspected) + ([] if scored is None else [shared_images(inspected, scored)])
     if out is not None:
-        # It brings matplotlib, for which no finding should wait.
+        # Only a page needs it.
         from sparring.reporting.data_page import write_data_page
 
         name = Path(data).name if isinstance(data, str | Path) else "images in memory"

@@ -78,7 +78,7 @@ def report(
         if data is not None or backbone is not None:
             raise UsageError(f"{study.path} is a study, which names its images; leave them out")
         return report_study(study, Path(out))[0]
-    # They bring matplotlib, for which no training should wait.
+    # Only a report needs them, and no training should wait for them.
     from sparring.reporting.illustration import illustrated
     from sparring.reporting.report import write_report
 

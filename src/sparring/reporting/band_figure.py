@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparring.reporting.drawing import Plot
+from sparring.reporting.figures import ends_text
 from sparring.reporting.scales import Scale
 
 WIDTH, HEIGHT = 360, 220
@@ -44,7 +45,8 @@ def band_figure(
     Args:
         curves: at least one, each with at least one point.
         title: name of the figure, for screen readers.
-        description: text that screen readers read in place of the figure.
+        description: text that screen readers read in place of the figure; the first and the last
+            value of each curve follow it.
         x_label: label of the horizontal axis.
         reaching: values that the vertical axis shows whatever the curves are.
     """
@@ -57,6 +59,13 @@ def band_figure(
         if curve.band is not None:
             plot.band(curve.x, *curve.band, color=curve.color)
     for curve in curves:
-        tips = [f"{curve.name}, {x:g}: {y:.4g}" for x, y in zip(curve.x, curve.y, strict=True)]
-        plot.line(curve.x, curve.y, color=curve.color, dashes=curve.dashes, tips=tips)
-    return plot.svg(title, description, is_stop=False)
+        plot.line(
+            curve.x,
+            curve.y,
+            color=curve.color,
+            dashes=curve.dashes,
+            name=curve.name,
+            band=curve.band,
+        )
+    ends = [ends_text(one.name, one.x, one.y, unit=x_label) for one in curves]
+    return plot.svg(title, f"{description}. {'; '.join(ends)}.")

@@ -5,9 +5,7 @@ One HTML file that needs no other and no network.
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from sparring.data.inspection.inspecting import Inspection
 from sparring.files import write_atomically
 from sparring.reporting.figures import picture
 from sparring.reporting.gallery import pixels
+from sparring.reporting.page import page_html
 from sparring.reporting.sections import section
 
 CLASSES, PER_CLASS = 24, 8
@@ -43,7 +42,6 @@ def write_data_page(
 
 def data_html(seen: Inspection, findings: Sequence[DataFinding], *, name: str) -> str:
     """HTML of the page."""
-    folder = files("sparring.reporting")
     open_points = sum(not finding.is_fine for finding in findings)
     headline = {0: "nothing to look into", 1: "one finding to look into"}.get(
         open_points, f"{open_points} findings to look into"
@@ -54,9 +52,8 @@ def data_html(seen: Inspection, findings: Sequence[DataFinding], *, name: str) -
         for finding in findings
         if finding.groups
     )
-    return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{name} - sparring doctor"),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+    return page_html(
+        title=f"{name} - sparring doctor",
         header=f"<h1>{escape(name)}: {headline}</h1>",
         body=section("Findings", f'<table class="plain"><tbody>{rows}</tbody></table>')
         + shown

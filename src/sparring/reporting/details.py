@@ -10,7 +10,8 @@ from html import escape
 from typing import Any, TypeAlias, TypeGuard
 
 from sparring.evaluation.catalogue import in_order, protocol_of, title_of
-from sparring.reporting.figures import NUM_COLORS, curves_svg
+from sparring.reporting.figures import Line, curves_svg
+from sparring.reporting.inks import NUM_COLORS
 from sparring.reporting.sections import section, swatch
 from sparring.reporting.sentences import percent, run_names
 from sparring.reporting.summary import RunSummary, Score
@@ -167,8 +168,8 @@ def _plot(
 ) -> str:
     title, y = str(content["title"]), str(content["y"])
     drawn = [
-        (place, [x for x, _ in points], [value for _, value in points])
-        for place, (_, points) in enumerate(lines)
+        Line(place, name, [x for x, _ in points], [value for _, value in points])
+        for place, (name, points) in enumerate(lines)
     ]
     svg = curves_svg(
         drawn,

@@ -6,7 +6,7 @@ from html import escape
 from sparring.methods import registry
 from sparring.methods.method import Method
 from sparring.reporting.band_figure import Curve, band_figure
-from sparring.reporting.figures import NUM_COLORS
+from sparring.reporting.inks import NUM_COLORS
 from sparring.reporting.negative_findings import NegativeFinding
 from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS
 from sparring.strength.findings import INNER, OUTER, dial_finding, dial_states

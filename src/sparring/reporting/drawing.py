@@ -11,12 +11,12 @@ A plot is a frame with two scales into which marks are drawn in order, later one
 Coordinates are values of the scales. Sizes are units of the drawing: at 360 wide, a page on a phone
 shows one unit as one pixel, so that texts stay readable; `svg` sets the greatest width on a screen.
 Colours are names of the page's variables: `run0` to `run5`, `line0` to `line5`, `untrained`, `ink`,
-`muted`, `line`. `ink_of` gives those of an arm.
+`muted`, `line`. `inks.ink_of` gives those of an arm.
 
-A text in `tip` or `tips` is what a mark says: the page's script shows it on hover, on touch, and
-when the plot has the focus and the arrow keys go from mark to mark; without the script it is a
-`<title>`. Screen readers get the title and the description of the whole figure, so say the numbers
-there or in a table beside it.
+A text in `tip` or `tips` is what a mark says: the page's script shows it on hover, on touch, and by
+arrow keys; without the script it is a `<title>`. A curve with a `name` says its values, and its
+plot can be enlarged. Screen readers get the title and the description of the whole figure, so say
+the numbers there or in a table beside it.
 """
 
 import math
@@ -24,35 +24,24 @@ from collections.abc import Sequence
 from html import escape
 from typing import Literal, Self, TypeAlias
 
-from sparring.reporting.figures import DASHES, NUM_COLORS
+from sparring.reporting.enlarging import Band, frame_attributes, framed, points_attribute
 from sparring.reporting.scales import Scale
-from sparring.reporting.shapes import Side, box_of, end_path, number_of, path_of
+from sparring.reporting.shapes import (
+    LETTER,
+    TEXT,
+    Side,
+    box_of,
+    end_path,
+    number_of,
+    path_of,
+    shortened,
+)
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 
-TEXT = 12.0
-"""Size of texts in units of the drawing."""
-LETTER = 0.56 * TEXT
-"""About the width of a letter."""
 _PATTERNS = {"solid": "", "dashed": "8 3", "dotted": "2.2 2.2"}
 _SHOWN_WIDER = 1.25
 """How much larger than drawn a plot may be shown."""
-
-
-def ink_of(number: int | None) -> tuple[str, str]:
-    """Colour and dashes of an arm, as `sections.swatch` shows them; None: the untrained encoder."""
-    if number is None:
-        return "untrained", "solid"
-    return f"run{number % NUM_COLORS}", DASHES[number % len(DASHES)]
-
-
-def shortened(text: str, width: float) -> str:
-    """The text, cut in its middle so that it fits a width in units of the drawing."""
-    room = max(4, int(width / LETTER))
-    if len(text) <= room:
-        return text
-    head = (room - 2) // 2
-    return f"{text[:head]}..{text[len(text) - (room - 2 - head) :]}"
 
 
 class Plot:
@@ -81,6 +70,7 @@ class Plot:
         self.left, self.right = left, max(left + 1, width - right)
         self.top, self.bottom = top, max(top + 1, height - bottom)
         self._marks: list[str] = []
+        self._has_names = False
 
     def _margins(self) -> tuple[float, float, float, float]:
         longest = max(map(len, self.y.tick_names()), default=0)
@@ -117,9 +107,9 @@ class Plot:
                 self._text(*place[:2], shortened(name, room), anchor=place[2], kind="tick")
         if scale.label and side == "bottom":
             middle = (self.left + self.right) / 2
-            self._text(middle, self.bottom + 31, scale.label, anchor="middle", kind="tick")
+            self._text(middle, self.bottom + 31, scale.label, anchor="middle", kind="tick axis")
         elif scale.label:
-            self._text(2, 12, scale.label, anchor="start", kind="tick")
+            self._text(2, 12, scale.label, anchor="start", kind="tick axis")
         return self
 
     def line(
@@ -130,9 +120,12 @@ class Plot:
         color: str,
         dashes: str = "solid",
         tips: Sequence[str] = (),
+        name: str = "",
+        band: Band | None = None,
     ) -> Self:
         """Draw a curve, broken where a value is not finite, with a mark at each point that says
-        its text of `tips`."""
+        its text of `tips`; one with a `name` and rising `xs` says its values, and those of a `band`
+        beside them, where it is pointed at."""
         runs: list[list[tuple[float, float]]] = [[]]
         for x, y in zip(xs, ys, strict=True):
             if math.isfinite(x) and math.isfinite(y):
@@ -142,7 +135,10 @@ class Plot:
         path = " ".join(path_of(run if len(run) > 1 else [*run, *run]) for run in runs if run)
         if path:
             pattern = f' stroke-dasharray="{_PATTERNS[dashes]}"' if _PATTERNS[dashes] else ""
-            self._add(f'<path class="curve" d="{path}" stroke="var(--{color})"{pattern}/>')
+            kind = "curve" if any(len(run) > 1 for run in runs) else "curve lone"
+            said = f' data-name="{escape(name)}" {points_attribute(xs, ys, band)}' if name else ""
+            self._add(f'<path class="{kind}" d="{path}" stroke="var(--{color})"{pattern}{said}/>')
+            self._has_names = self._has_names or bool(name)
         if tips:
             self.dots(xs, ys, color=color, tips=tips, kind="point")
         return self
@@ -300,16 +296,22 @@ class Plot:
             title: name of the figure, for screen readers.
             description: what it shows, with the numbers if no table beside it has them.
             style: further classes.
-            is_stop: whether the tab key stops here, so that arrow keys reach the marks.
+            is_stop: whether the tab key stops here, so that arrow keys reach the marks; it does in
+                any case where curves have names.
         """
         kind = f"plot {style}".strip()
-        stop = ' tabindex="0"' if is_stop else ""
+        stop = ' tabindex="0"' if is_stop or self._has_names else ""
         width, height = number_of(self.width), number_of(self.height)
+        data, drawn = "", "".join(self._marks)
+        if self._has_names:
+            frame = (self.left, self.top, self.right, self.bottom)
+            data, drawn = frame_attributes(frame, self.x, self.y), framed(self._marks, frame)
         return (
             f'<svg class="{escape(kind)}" viewBox="0 0 {width} {height}" '
-            f'style="max-width:{number_of(self.width * _SHOWN_WIDER)}px" role="img"{stop}>'
+            f'style="max-width:{number_of(self.width * _SHOWN_WIDER)}px" '
+            f'role="img"{stop}{data}>'
             f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
-            f"{''.join(self._marks)}</svg>"
+            f"{drawn}</svg>"
         )
 
     def _add(self, element: str) -> None:

@@ -53,6 +53,8 @@ class EmbeddingMap:
     """Projection method: `t-SNE` or `PCA`."""
     labels: npt.NDArray[np.int64] | None = None
     class_names: tuple[str, ...] | None = None
+    keys: tuple[str, ...] = ()
+    """Names of the images; empty if they are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,7 @@ class EncodedImages:
     labels: Int[Tensor, "images"] | None = None
     """Class of each image; -1 is unknown."""
     class_names: tuple[str, ...] | None = None
+    keys: tuple[str, ...] = ()
     embeddings: Float[Tensor, "images dim"] | None = None
     """Embeddings of the images; only needed with a bank."""
     bank: Float[Tensor, "bank dim"] | None = None
@@ -283,6 +286,7 @@ def embedding_map(encoded: EncodedImages, *, seed: int) -> EmbeddingMap | None:
         if encoded.labels is None
         else encoded.labels.cpu()[rows].numpy().astype(np.int64),
         class_names=encoded.class_names,
+        keys=tuple(encoded.keys[row] for row in rows.tolist()) if encoded.keys else (),
     )
 
 

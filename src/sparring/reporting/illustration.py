@@ -10,6 +10,7 @@ from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.sources.addresses import is_command
 from sparring.data.sources.source import ImageData
 from sparring.data.views.views import Views
+from sparring.errors import DataError
 from sparring.methods.method import Context, Method, Pictures
 from sparring.models.encoder import Encoder
 from sparring.models.view import as_views
@@ -23,6 +24,7 @@ from sparring.reporting.gallery import (
 )
 from sparring.reporting.hardest_pairs import IMAGES as PAIR_IMAGES
 from sparring.reporting.hardest_pairs import hardest_pairs
+from sparring.reporting.mistakes import mistake_images
 from sparring.reporting.summary import RunSummary, read_run
 from sparring.seeding import generator
 from sparring.training.encoders import load_encoder, load_encoders
@@ -51,10 +53,14 @@ def illustrated(
         backbone: the network of your own with which the run was trained, if any.
     """
     summary, config = read_run(folder.path), folder.read_config()
+    summary = replace(summary, mistakes=mistake_images(summary, data))
     own = config.data.path
     if (data is None and (not own or is_command(own))) or not folder.checkpoint.exists():
         return summary
-    shown = own_images(config, limit=IMAGES) if data is None else data
+    try:
+        shown = own_images(config, limit=IMAGES) if data is None else data
+    except DataError as error:  # scores and curves need no images
+        return replace(summary, no_pictures=str(error))
     assert config.training.image_size is not None
     size = config.image_size
     # As for training, so that a few images of many are read, and not all of them.
@@ -130,6 +136,7 @@ def _gallery(
         features=features,
         labels=labels,
         class_names=dataset.class_names,
+        keys=tuple(dataset.keys[row] for row in rows.tolist()),
         embeddings=None if bank is None else torch.cat([encoder(part) for part in parts]),
         bank=bank,
         views=tuple(view[:NUM_VIEW_ROWS] for view in shown),

@@ -13,8 +13,9 @@ from sparring.methods.method import Method
 from sparring.methods.negatives import Strength
 from sparring.reporting.band_figure import Curve, band_figure
 from sparring.reporting.dial_figures import dial_findings, dial_plots, no_dial
-from sparring.reporting.figures import DASHES, NUM_COLORS, picture
+from sparring.reporting.figures import picture
 from sparring.reporting.gallery import HardestPair
+from sparring.reporting.inks import DASHES, NUM_COLORS
 from sparring.reporting.negative_findings import (
     LATE_LOOKS,
     NegativeFinding,

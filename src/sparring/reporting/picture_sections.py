@@ -11,7 +11,8 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from sparring.reporting.figures import NUM_CLASS_COLORS, class_name, map_html, picture
+from sparring.reporting.feature_map import class_name, map_html
+from sparring.reporting.figures import picture
 from sparring.reporting.gallery import (
     EmbeddingMap,
     Gallery,
@@ -20,12 +21,16 @@ from sparring.reporting.gallery import (
     Pixels,
     Retrieval,
 )
+from sparring.reporting.inks import MARKERS, NUM_CLASS_COLORS, legend_mark
 from sparring.reporting.sections import missing_note, section, swatch
 from sparring.reporting.sentences import false_negative_share, percent, retrieval_share, run_names
 from sparring.reporting.summary import RunSummary
 
 MAX_ENCODERS = 3
 """Most runs whose pictures are shown; more would make the page heavy and hard to compare."""
+
+MAX_LEGEND = 30
+"""Most classes whose colours and shapes are listed."""
 
 _NO_PICTURES = "No pictures were made: give the images with --data to see them."
 
@@ -65,7 +70,8 @@ def picture_sections(runs: Sequence[RunSummary]) -> str:
     """All sections with images, as HTML."""
     encoders = shown_encoders(runs)
     if not encoders:
-        return section("Pictures", missing_note(_NO_PICTURES))
+        why = next((f"No pictures: {run.no_pictures}." for run in runs if run.no_pictures), "")
+        return section("Pictures", missing_note(why or _NO_PICTURES))
     return (
         retrievals_section(encoders)
         + maps_section(encoders)
@@ -157,27 +163,35 @@ def maps_section(encoders: Sequence[ShownEncoder]) -> str:
         "looks alike to the encoder."
     )
     lead += " Distances between far groups mean nothing." if first.projection == "t-SNE" else ""
+    lead += " Every image is a point; some are shown above their points."
     squares = ""
-    for encoder, drawing in drawn:
-        square = map_html(drawing, description=f"map of the features of {encoder.name}")
+    for number, (encoder, drawing) in enumerate(drawn):
+        keys = drawing.keys if number == 0 or drawing.keys != first.keys else ()
+        square = map_html(drawing, description=f"map of the features of {encoder.name}", keys=keys)
         squares += f"<figure><figcaption>{encoder.title}</figcaption>{square}</figure>"
-    return section(title, f'{_class_legend(first)}<div class="maps">{squares}</div>', lead=lead)
+    content = f'{_THUMBNAILS}{_class_legend(first)}<div class="maps">{squares}</div>'
+    return section(title, f'<div class="mapping">{content}</div>', lead=lead)
+
+
+_THUMBNAILS = '<p><label class="choice"><input type="checkbox" checked> Thumbnails</label></p>'
+"""Switch for the thumbnails of all maps, which works by the style of the page alone."""
 
 
 def _class_legend(drawing: EmbeddingMap) -> str:
     if drawing.labels is None:
         return '<p class="note">No labels, hence no colours.</p>'
-    classes = sorted({int(label) for label in drawing.labels if label >= 0})
-    if len(classes) > 2 * NUM_CLASS_COLORS:
+    classes = sorted({int(label) for label in drawing.labels})
+    if len(classes) > MAX_LEGEND:
         return (
-            f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours; '
-            "the name is shown when pointing at an image.</p>"
+            f'<p class="note">{len(classes):,} classes share {NUM_CLASS_COLORS} colours and '
+            f"{len(MARKERS)} shapes; the name is shown when pointing at an image.</p>"
         )
-    chips = ""
-    for label in classes:
-        dot = f'<b class="dot" style="--c:var(--class{label % NUM_CLASS_COLORS})"></b>'
-        chips += f'<span class="run">{dot}{escape(class_name(drawing, label))}</span>'
-    return f'<p class="legend">{chips}</p>'
+    chips = "".join(
+        f'<span class="run" data-class="{label}">{legend_mark(label)}'
+        f"{escape(class_name(drawing, label))}</span>"
+        for label in classes
+    )
+    return f'<p class="legend classes">{chips}</p>'
 
 
 def hardest_negatives_section(encoders: Sequence[ShownEncoder]) -> str:

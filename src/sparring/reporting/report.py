@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from sparring.errors import RunError
 from sparring.files import write_atomically
 from sparring.reporting import negative_doctor
+from sparring.reporting.confusion_section import confusion_section
 from sparring.reporting.details import details
+from sparring.reporting.page import page_html
 from sparring.reporting.picture_sections import picture_sections
 from sparring.reporting.pools import unequal_budgets
 from sparring.reporting.score_cards import scores
@@ -42,12 +42,11 @@ def report_html(runs: Sequence[RunSummary]) -> str:
     """
     if not runs:
         raise RunError("a report needs at least one run; give the --out of a `sparring train`")
-    folder = files("sparring.reporting")
-    return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{listed(list(by_method(runs)))} - sparring report"),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+    return page_html(
+        title=f"{listed(list(by_method(runs)))} - sparring report",
         header=_header(runs),
         body=scores(runs)
+        + confusion_section(runs)
         + details(runs)
         + training(runs)
         + panel(runs)

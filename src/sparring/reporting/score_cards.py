@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sparring.evaluation.catalogue import protocol_of, title_of
-from sparring.reporting.figures import NUM_COLORS
+from sparring.reporting.inks import NUM_COLORS
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sections import missing_note, section, swatch
 from sparring.reporting.sentences import (

@@ -12,7 +12,8 @@ from sparring.config import leaves, toml_text
 from sparring.measures.metric import Metric
 from sparring.measures.negatives import NEGATIVE_METRICS
 from sparring.reporting.dial_figures import DIAL_METRICS
-from sparring.reporting.figures import DASHES, NUM_COLORS, curves_svg
+from sparring.reporting.figures import WIDTH, Line, curves_svg
+from sparring.reporting.inks import DASHES, NUM_COLORS
 from sparring.reporting.pools import unlike_scores
 from sparring.reporting.sentences import confounders, run_names
 from sparring.reporting.summary import RunSummary
@@ -85,14 +86,21 @@ def training(runs: Sequence[RunSummary]) -> str:
         if rest
         else ""
     )
-    return section("Training", f'{_legend(runs)}<div class="plots">{plots}</div>{more}')
+    content = f'{_HINT}{_legend(runs)}<div class="plots">{plots}</div>{more}'
+    return section("Training", content)
+
+
+_HINT = (
+    '<p class="note scripted">Point at a curve for its values, or go along it by arrow keys. Drag '
+    "over a part to enlarge it; a double click or Esc shows all of it again.</p>"
+)
 
 
 def panel(runs: Sequence[RunSummary]) -> str:
     """Section of the label-free measures: final values beside those of the encoder from which
     the runs started, and curves."""
     table = _panel_table(runs)
-    plots = "".join(_plot(name, runs, width=2.75) for name in MEASURES)
+    plots = "".join(_plot(name, runs, width=270) for name in MEASURES)
     if not table and not plots:
         return section("Without labels", missing_note("No label-free measures were recorded."))
     note = (
@@ -149,13 +157,13 @@ def _metrics(runs: Sequence[RunSummary]) -> dict[str, Metric]:
     return found
 
 
-def _plot(name: str, runs: Sequence[RunSummary], *, width: float = 3.6) -> str:
+def _plot(name: str, runs: Sequence[RunSummary], *, width: float = WIDTH) -> str:
     scale = 100.0 if name == "knn_accuracy" else 1.0
     lines = []
-    for number, run in enumerate(runs):
+    for number, (run_name, run) in enumerate(zip(run_names(runs), runs, strict=True)):
         epochs, values = run.series(name)
         if values:
-            lines.append((number, epochs, [scale * value for value in values]))
+            lines.append(Line(number, run_name, epochs, [scale * value for value in values]))
     if not lines:
         return ""
     metric = _metrics(runs).get(name, Metric(""))

@@ -1,9 +1,14 @@
-"""Shapes of a drawing as text: paths, boxes, numbers with one decimal."""
+"""Shapes of a drawing as text: paths, boxes, numbers with one decimal, and the width of texts."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 Side: TypeAlias = Literal["bottom", "left"]
+
+TEXT = 12.0
+"""Size of texts in units of the drawing."""
+LETTER = 0.56 * TEXT
+"""About the width of a letter."""
 
 
 def path_of(points: Sequence[tuple[float, float]]) -> str:
@@ -39,3 +44,12 @@ def end_path(place: tuple[float, float], along: Side, *, outwards: int, is_arrow
     else:
         ends = [(x - across, y + back), (x, y), (x + across, y + back)]
     return path_of(ends if is_arrow else [ends[0], ends[2]])
+
+
+def shortened(text: str, width: float) -> str:
+    """The text, cut in its middle so that it fits a width in units of the drawing."""
+    room = max(4, int(width / LETTER))
+    if len(text) <= room:
+        return text
+    head = (room - 2) // 2
+    return f"{text[:head]}..{text[len(text) - (room - 2 - head) :]}"

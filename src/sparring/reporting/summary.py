@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 from sparring.config import Tree, read_toml
 from sparring.errors import RunError
+from sparring.evaluation.predictions import Predictions
 from sparring.methods import registry
 from sparring.regular_files import read_text
-from sparring.reporting.gallery import Gallery
+from sparring.reporting.gallery import Gallery, Pixels
 from sparring.training.encoder_names import TRAINED, start_among, start_name
 from sparring.training.metrics import read_metrics
 from sparring.training.run_folder import RunFolder
@@ -47,6 +48,16 @@ class RunSummary:
     """Unreadable files, each with the reason after a tab."""
     gallery: Gallery | None = None
     start_gallery: Gallery | None = None
+    no_pictures: str = ""
+    """Why there are no galleries; empty if nothing stood in their way."""
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
+    """What was predicted of each image by the trained encoder, by protocol."""
+    start_predictions: Mapping[str, Predictions] = field(default_factory=dict)
+    """What was predicted of them by the encoder from which the run started, by protocol."""
+    lost_predictions: tuple[str, ...] = ()
+    """Sentences about predictions that cannot be read any more."""
+    mistakes: Mapping[str, Mapping[str, Pixels]] = field(default_factory=dict)
+    """Images that a classifier got wrong, by protocol and by key, as far as they were found."""
 
     @property
     def start_name(self) -> str:
@@ -145,6 +156,8 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
     scores = read_scores(RunFolder(path))
     present = scores.present()
     quarantine = path / "quarantine.txt"
+    predictions, lost = _predictions(path, present[TRAINED])
+    start_predictions, lost_too = _predictions(path, present[start_among(present)])
     lines = read_text(quarantine, errors="replace").split("\n") if quarantine.is_file() else []
     return RunSummary(
         label=label or _title(config, path.name),
@@ -158,7 +171,24 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         scored_step=scores.step,
         environment=RunFolder(path).read_environment(),
         quarantine=tuple(line for line in lines if line.strip()),
+        predictions=predictions,
+        start_predictions=start_predictions,
+        lost_predictions=(*lost, *lost_too),
     )
+
+
+def _predictions(
+    folder: Path, results: Mapping[str, ScoredResult]
+) -> tuple[dict[str, Predictions], list[str]]:
+    """Kept predictions by protocol, and a sentence for each file that cannot be read."""
+    found, lost = {}, []
+    for protocol, one in results.items():
+        try:
+            if one.predictions:
+                found[protocol] = Predictions.read(folder / one.predictions)
+        except RunError as error:
+            lost.append(str(error))
+    return found, lost
 
 
 def _title(config: Tree, name: str) -> str:

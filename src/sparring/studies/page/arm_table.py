@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.reporting.sections import missing_note, section, swatch
 from sparring.reporting.sentences import listed

@@ -6,7 +6,8 @@ from dataclasses import replace
 from html import escape
 
 from sparring.reporting import sections
-from sparring.reporting.drawing import Anchor, Plot, ink_of
+from sparring.reporting.drawing import Anchor, Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.reporting.sentences import listed
 from sparring.studies.doses import Dose, DoseCurve, dose_curves, steps

@@ -6,7 +6,8 @@ from html import escape
 
 import numpy as np
 
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.studies.findings import Interval
 from sparring.studies.page.frame import Column, figure, table

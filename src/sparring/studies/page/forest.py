@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
+from sparring.reporting.shapes import shortened
 from sparring.studies.findings import Estimate, Finding
 from sparring.studies.page.frame import NARROW
 from sparring.studies.page.view import PageView

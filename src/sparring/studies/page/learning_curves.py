@@ -2,7 +2,8 @@
 
 from sparring.measures.metric import Metric
 from sparring.reporting import sections
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.studies.page.frame import figure
 from sparring.studies.page.view import PageView

@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.reporting.sections import section
 from sparring.studies.findings import Decision, Finding, Look

@@ -14,7 +14,8 @@ from sparring.config import Tree
 from sparring.errors import RunError
 from sparring.reporting import negative_doctor, sections
 from sparring.reporting.dial_figures import dial_findings
-from sparring.reporting.drawing import Plot, ink_of
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.negative_findings import NegativeFinding, findings, looks
 from sparring.reporting.scales import Scale
 from sparring.studies.page.frame import NARROW, Column, figure, table

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from sparring.errors import RunError
 from sparring.files import write_atomically
+from sparring.reporting.page import page_html
 from sparring.studies import history
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
@@ -55,19 +54,16 @@ def study_html(view: PageView, *, name: str = "study") -> str:
         view: the study.
         name: beginning of the names under which the tables are saved from the page.
     """
-    report, page = files("sparring.reporting"), files("sparring.studies.page")
-    style = (report / "report.css").read_text(encoding="utf-8")
+    page = files("sparring.studies.page")
     own = "".join(
         (page / name).read_text(encoding="utf-8") for name in ("study.css", "evidence.css")
     )
-    script = (page / "study.js").read_text(encoding="utf-8")
-    sections = [html for html in _sections(view, name) if html]
-    contents, body = _with_contents(sections)
-    return Template((report / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{view.study.name or 'Study'} - sparring study"),
-        style=style + own + _light_on_paper(style),
+    contents, body = _with_contents([html for html in _sections(view, name) if html])
+    return page_html(
+        title=f"{view.study.name or 'Study'} - sparring study",
         header=heading(view, _changes(view.folder)) + contents,
-        body=f"{body}<script>{script}</script>",
+        body=body,
+        style=own,
     )
 
 
@@ -104,9 +100,3 @@ def _with_contents(sections: list[str]) -> tuple[str, str]:
         f'<nav aria-label="Sections of this page"><ul>{"".join(links)}</ul></nav>',
         "".join(body),
     )
-
-
-def _light_on_paper(style: str) -> str:
-    """The first rule of the report's style, the light colours, for print."""
-    rule = style[style.index(":root") : style.index("}") + 1]
-    return f"@media print {{ {rule} }}\n"

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from html import escape
 
 from sparring.reporting import sections
-from sparring.reporting.drawing import Plot, ink_of, shortened
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
+from sparring.reporting.shapes import shortened
 from sparring.studies.findings import Finding, Source
 from sparring.studies.page.frame import figure, folded
 from sparring.studies.page.view import PageView

@@ -2,9 +2,11 @@
 
 from html import escape
 
-from sparring.reporting.drawing import LETTER, Plot, ink_of, shortened
+from sparring.reporting.drawing import Plot
+from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
 from sparring.reporting.sections import section
+from sparring.reporting.shapes import LETTER, shortened
 from sparring.studies.findings import Attribution, Part
 from sparring.studies.page.arm_numbers import mean_of
 from sparring.studies.page.arm_table import start_title
