@@ -49,10 +49,13 @@ def cropped(image: Picture, margin: float = MARGIN) -> Picture:
     return image[:, box[0] : box[0] + box[2], box[1] : box[1] + box[3]].contiguous()
 
 
-SMALL = 16
+SMALL = 24
 """Side in pixels of the squares by which pixels are compared."""
-CORRELATION = 0.9
-"""Correlation of two such squares from which images are the same picture."""
+MARGINS = (0.0, 0.015, 0.03, 0.045, 0.06)
+"""Shares of the side that one of two images may lack on every side."""
+CORRELATION = 0.95
+"""Correlation of two such squares from which images are the same picture; see
+docs/index_of_images.md for what it finds."""
 BATCH = 64
 
 
@@ -108,15 +111,25 @@ def _batches(images: Sequence[Picture]) -> Iterator[Sequence[Picture]]:
 def same_picture(images: IndexedImages, pairs: Sequence[tuple[int, int]]) -> list[bool]:
     """Whether the pixels of two images agree, for each pair of rows.
 
-    Both are squeezed to a small square, where they correlate by at least `CORRELATION`.
+    Both are squeezed to a small square, also without some of the margins of one of the two; the
+    best of these squares correlate by at least `CORRELATION`.
     """
     rows = sorted({row for pair in pairs for row in pair})
     places = {row: place for place, row in enumerate(rows)}
     if not rows:
         return []
-    small = torch.stack([square(load(images.source.read, row, images.form), SMALL) for row in rows])
+    # (rows, margins, bands, side, side)
+    small = torch.stack([_squares(load(images.source.read, row, images.form)) for row in rows])
     first, second = (small[[places[pair[side]] for pair in pairs]] for side in (0, 1))
-    return (shape_correlations(first, second) >= CORRELATION).tolist()
+    best = torch.full((len(pairs),), -1.0)
+    for margin in range(len(MARGINS)):
+        for one, other in ((first, second), (second, first)):
+            best = torch.maximum(best, shape_correlations(one[:, 0], other[:, margin]))
+    return (best >= CORRELATION).tolist()
+
+
+def _squares(image: Picture) -> UInt8[Tensor, "margins bands side side"]:
+    return torch.stack([square(cropped(image, margin), SMALL) for margin in MARGINS])
 
 
 def shape_correlations(
