@@ -48,7 +48,7 @@ def test_neighbours_of_a_key_a_file_and_a_folder(
     table = tmp_path / "n.csv"
     arguments = ["neighbours", run, "--data", odd, "--query", f"red/{ODD_NAME}", "--query", other]
     found = json_of(command, *arguments, "--k", "3", "--out", out, "--csv", table)
-    assert [one["query"] for one in found["queries"]] == [f"red/{ODD_NAME}", str(other)]
+    assert [one["query"] for one in found["queries"]] == [f"red/{ODD_NAME}", "other.png"]
     assert found["images"] == 66  # 64, the odd one and its copy; not the broken one
     first = found["queries"][0]
     assert first["equal_images_left_out"] == 1

@@ -11,8 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.data.decode import UnreadableImageError, read_content
+from sparring.data.sources.addresses import is_address
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import as_bytes
+from sparring.data.sources.shard_paths import is_shard_pattern
 from sparring.data.sources.source import ImageData, Subset, open_source
 from sparring.errors import DataError
 from sparring.indexing.building import embedded
@@ -83,7 +85,7 @@ def find_queries(
     for name in names:
         if name in places:
             found.append(_from_set(images, places[name]))
-        elif Path(name).expanduser().exists() or ":" in name:
+        elif Path(name).expanduser().exists() or is_address(name) or is_shard_pattern(name):
             found.append(_given(_as_data(name), images, encoder, config, listener))
         else:
             raise DataError(_unknown(name, images))

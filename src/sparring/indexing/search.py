@@ -25,7 +25,7 @@ SAMPLED_QUERIES = 256
 """Queries whose approximate neighbours are compared with the exact ones."""
 GOOD_RECALL = 0.98
 """Recall in the sample from which on no more lists are looked into."""
-_PER_LIST = 64
+_PER_LIST = 40
 """Images per list from which faiss learns the lists' centres."""
 
 Progress = Callable[[int, int], None]
@@ -150,11 +150,11 @@ def _by_faiss(
 
 
 def _inverted_file(faiss: Any, features: Tensor) -> Any:
-    """Index of unit rows in about four times the square root of their number of lists."""
+    """Index of unit rows, in about twice the square root of their number of lists."""
     count, dim = features.shape
-    num_lists = max(1, min(int(4 * count**0.5), count // _PER_LIST))
+    num_lists = max(1, min(int(2 * count**0.5), count // _PER_LIST))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed, index.cp.niter = 0, 10
+    index.cp.seed, index.cp.niter = 0, 8
     learned = torch.randperm(count, generator=generator(0, "lists"))[: _PER_LIST * num_lists]
     index.train(_unit(features[learned]))
     for start in range(0, count, 16 * BLOCK):
