@@ -19,7 +19,7 @@ from sparring.indexing.indexed_images import IndexedImages, Rows
 from sparring.indexing.search import Found, Progress, search
 from sparring.seeding import generator
 
-FIRST_LOOK, SECOND_LOOK = 8, 128
+FIRST_LOOK, SECOND_LOOK = 8, 64
 """Neighbours of each image that are looked at, and of one whose first ones are all alike."""
 COPIED_IMAGES = 256
 """Images of the set that are copied to find the threshold."""

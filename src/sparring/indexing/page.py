@@ -21,6 +21,7 @@ SIDE = 128
 """Longer side in pixels of an embedded picture; pages show it at up to 124."""
 MOST_PICTURES = 1500
 """Pictures on a page, about 5 kB each: pages stay below 10 MB."""
+_KEY_LETTERS = 24
 _SMALL = 40  # pixels up to which a PNG is as small as a JPEG, and sharper
 
 
@@ -115,13 +116,18 @@ class Shots:
             )
         except DataError:
             shown = '<span class="gone">cannot be read any more</span>'
-        below = f"<b>{escape(text)}</b>" if text else ""
+        below = f"<b>{escape(text)}</b> " if text else ""
         below += f"<span>{escape(label)}</span>" if label else ""
         kind = f' class="{style}"' if style else ""
         return (
-            f"<li{kind}><figure>{shown}<figcaption>{below}<small>{escape(key)}</small>"
+            f"<li{kind}><figure>{shown}<figcaption>{below}<small>{escape(_end(key))}</small>"
             "</figcaption></figure></li>"
         )
+
+
+def _end(key: str) -> str:
+    """The last characters of a long key, which tell images apart."""
+    return key if len(key) <= _KEY_LETTERS else "\u2026" + key[1 - _KEY_LETTERS :]
 
 
 def shots(items: Iterable[str]) -> str:

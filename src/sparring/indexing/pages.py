@@ -162,8 +162,8 @@ def outliers_page(found: Outliers) -> str:
         near = found.neighbours[place][:NEAREST_SHOWN]
         pictures = [album.shot(row, text=text, style="query")]
         pictures += [album.shot(int(one), text="near") for one in near]
-        share = 100 * (1 - found.quantiles[place])
-        said = f"Number {place + 1:,}; {share:.2f} % of the images are farther from their own."
+        share = 100 * (len(found.rows) - place - 1) / len(found.rows)
+        said = f"Number {place + 1:,}: farther out than {share:.2f} % of the images."
         lines.append(f'<div class="group">{shots(pictures)}<p class="note">{said}</p></div>')
     lead = (
         f"The framed image of each row is the outlier, with its mean cosine distance to its "
