@@ -138,7 +138,7 @@ def test_clusters_and_outliers_print_their_numbers(
     ("arguments", "said"),
     [
         (["neighbours", "--query", "red/00.png"], "did you mean 'red/0"),
-        (["neighbours", "--query", "red/000.png", "--index", "fais"], "did you mean 'faiss'"),
+        (["neighbours", "--query", "red/032.png", "--index", "fais"], "did you mean 'faiss'"),
         (["clusters", "--num", "many"], "number of clusters or auto, got 'many'"),
         (["clusters", "--num", "1000"], "between 1 and the number of images, 64"),
         (["duplicates", "--threshold", "2"], "above 0 and at most 1, got 2"),
@@ -187,7 +187,9 @@ def test_the_pages_open_in_a_browser_without_an_error_in_its_console(
         page = tmp_path / f"{name}.html"
         assert command(name, run, "--data", odd, *more, "--out", page).code == 0
         pages.append(page)
-    for page in pages:
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<h1>x</h1><script>console.error('seen')</script>")
+    for page in [*pages, wrong]:
         done = subprocess.run(
             [
                 *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu"),
@@ -201,4 +203,4 @@ def test_the_pages_open_in_a_browser_without_an_error_in_its_console(
         )
         assert done.returncode == 0
         assert "<h1>" in done.stdout
-        assert "CONSOLE" not in done.stderr
+        assert ("CONSOLE" in done.stderr) == (page == wrong), done.stderr

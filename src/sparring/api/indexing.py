@@ -13,7 +13,7 @@ from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError
 from sparring.indexing.building import index_images
 from sparring.indexing.clusters import NUM_CLUSTERS, Clusters, find_clusters
-from sparring.indexing.duplicates import Duplicates, find_duplicates
+from sparring.indexing.duplicates import Duplicates, find_duplicates, require_threshold
 from sparring.indexing.indexed_images import IndexedImages
 from sparring.indexing.neighbours import Neighbours, find_neighbours
 from sparring.indexing.outliers import NUM_NEIGHBORS, Outliers, find_outliers
@@ -24,7 +24,7 @@ from sparring.indexing.pages import (
     outliers_page,
 )
 from sparring.indexing.queries import find_queries
-from sparring.indexing.search import SearchName
+from sparring.indexing.search import SearchName, require_known
 from sparring.indexing.writing import write_csv, write_lines, write_page
 from sparring.models.encoder import Encoder
 from sparring.training.encoders import load_encoder
@@ -107,6 +107,7 @@ def neighbours(
     Raises:
         DataError: if a query is neither a key nor an image.
     """
+    require_known(index)
     with _asking(
         run, data, features, backbone, device, listener=listener, progress=progress
     ) as asked:
@@ -156,6 +157,8 @@ def duplicates(
     Raises:
         ConfigError: if the threshold is out of range.
     """
+    require_known(index)
+    require_threshold(threshold)
     with _asking(
         run, data, features, backbone, device, listener=listener, progress=progress
     ) as asked:
@@ -256,6 +259,7 @@ def outliers(
     Raises:
         DataError: for a set without two different images.
     """
+    require_known(index)
     with _asking(
         run, data, features, backbone, device, listener=listener, progress=progress
     ) as asked:

@@ -155,11 +155,7 @@ def find_duplicates(
     Raises:
         ConfigError: if the threshold is out of range.
     """
-    if threshold is not None and not 0 < threshold <= 1:
-        raise ConfigError(
-            f"--threshold must be above 0 and at most 1, got {threshold:g}; leave it out to find "
-            "it for this encoder"
-        )
+    require_threshold(threshold)
     first = representatives(images)
     unique = torch.from_numpy(first).unique()
     chosen = threshold
@@ -180,6 +176,19 @@ def find_duplicates(
         is_given=threshold is not None,
         recall=recall,
     )
+
+
+def require_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that no cosine is compared with, before anything is computed.
+
+    Raises:
+        ConfigError: if it is out of range.
+    """
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ConfigError(
+            f"--threshold must be above 0 and at most 1, got {threshold:g}; leave it out to find "
+            "it for this encoder"
+        )
 
 
 def copy_threshold(

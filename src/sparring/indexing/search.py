@@ -71,6 +71,16 @@ def search_sentence(recall: float | None) -> str:
     )
 
 
+def require_known(how: str) -> None:
+    """Refuse an unknown way to search, before anything is computed.
+
+    Raises:
+        ConfigError: naming the nearest known one.
+    """
+    if how not in get_args(SearchName):
+        raise ConfigError(unknown_name("index", how, get_args(SearchName)))
+
+
 def search(
     features: Float[Tensor, "rows dim"],
     queries: Float[Tensor, "queries dim"],
@@ -95,8 +105,7 @@ def search(
         ConfigError: for another `how`.
         UsageError: if faiss is wanted and not installed.
     """
-    if how not in get_args(SearchName):
-        raise ConfigError(unknown_name("index", how, get_args(SearchName)))
+    require_known(how)
     num_neighbors = min(num_neighbors, len(features))
     is_large = len(features) * len(queries) > MOST_EXACT
     if how == "faiss" or (how == "auto" and is_large):
