@@ -26,7 +26,7 @@ from sparring.training.encoders import load_encoder
 from sparring.training.run_folder import RunFolder
 
 COPIED = 150
-THRESHOLDS = (0.8, 0.9, 0.95, 0.98)
+THRESHOLDS = (0.9, 0.98)
 
 
 def inner(image: Image.Image, margin: float) -> Image.Image:
@@ -112,10 +112,10 @@ def main() -> None:
             hits, others = judged(found)
             name = "auto" if threshold is None else f"{threshold:g}"
             shares = ", ".join(f"{kind} {hits[kind] / COPIED:.3f}" for kind in KINDS)
-            print(f"threshold {name} ({found.threshold:.4f}): recall {shares}")
+            print(f"threshold {name} ({found.threshold:.4f}): recall {shares}", flush=True)
             total = sum(hits.values())
             precision = total / max(1, total + len(others))
-            print(f"  {len(others)} other pairs, precision at least {precision:.4f}")
+            print(f"  {len(others)} other pairs, precision at least {precision:.4f}", flush=True)
             if threshold is None:
                 print("  other pairs:", others[:40])
 

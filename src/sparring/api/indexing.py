@@ -24,7 +24,7 @@ from sparring.indexing.pages import (
     outliers_page,
 )
 from sparring.indexing.queries import find_queries
-from sparring.indexing.search import SearchName, require_known
+from sparring.indexing.search import require_known
 from sparring.indexing.writing import write_csv, write_lines, write_page
 from sparring.models.encoder import Encoder
 from sparring.training.encoders import load_encoder
@@ -76,7 +76,7 @@ def neighbours(
     query: ImageData,
     *,
     k: int = NUM_SHOWN,
-    index: SearchName = "auto",
+    index: str = "auto",
     out: Place = None,
     csv: Place = None,
     features: Place = None,
@@ -127,7 +127,7 @@ def duplicates(
     data: ImageData,
     *,
     threshold: float | None = None,
-    index: SearchName = "auto",
+    index: str = "auto",
     out: Place = None,
     csv: Place = None,
     removable: Place = None,
@@ -232,7 +232,7 @@ def outliers(
     data: ImageData,
     *,
     k: int = NUM_NEIGHBORS,
-    index: SearchName = "auto",
+    index: str = "auto",
     out: Place = None,
     csv: Place = None,
     features: Place = None,

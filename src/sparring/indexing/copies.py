@@ -51,9 +51,9 @@ def cropped(image: Picture, margin: float = MARGIN) -> Picture:
 
 SMALL = 24
 """Side in pixels of the squares by which pixels are compared."""
-MARGINS = (0.0, 0.015, 0.03, 0.045, 0.06)
+MARGINS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06)
 """Shares of the side that one of two images may lack on every side."""
-CORRELATION = 0.95
+CORRELATION = 0.98
 """Correlation of two such squares from which images are the same picture; see
 docs/index_of_images.md for what it finds."""
 PROMISING = 0.4

@@ -157,7 +157,7 @@ def find_duplicates(
     """
     require_threshold(threshold)
     first = representatives(images)
-    unique = torch.from_numpy(first).unique()
+    unique = torch.unique(torch.from_numpy(first))
     chosen = threshold
     if chosen is None and len(images) > 1:
         chosen = copy_threshold(images, encoder, image_size=image_size, device=device)

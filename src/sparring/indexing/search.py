@@ -47,7 +47,7 @@ class Found:
     recall: float | None = None
 
     def without_own(self, own: Int64[Tensor, "queries"]) -> "Found":
-        """The same without each query's own row, one neighbour fewer.
+        """Neighbours without each query's own row, one fewer.
 
         Where the own row is not among the found ones, because equal rows took its place, the last
         one goes.
