@@ -1,5 +1,6 @@
 """What a user asks about: images of the set by their keys, or others by their paths."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -85,7 +86,7 @@ def find_queries(
     for name in names:
         if name in places:
             found.append(_from_set(images, places[name]))
-        elif Path(name).expanduser().exists() or is_address(name) or is_shard_pattern(name):
+        elif _is_there(name) or is_address(name) or is_shard_pattern(name):
             found.append(_given(_as_data(name), images, encoder, config, listener))
         else:
             raise DataError(_unknown(name, images))
@@ -99,6 +100,10 @@ def _places(names: Sequence[str], images: IndexedImages) -> dict[str, int]:
         if (key := images.key(row)) in wanted and key not in places:
             places[key] = row
     return places
+
+
+def _is_there(name: str) -> bool:
+    return os.path.exists(os.path.expanduser(name))  # noqa: PTH110, PTH111 - Path raises for some
 
 
 def _as_data(name: str) -> str | list[str]:
