@@ -35,7 +35,7 @@ LAYERS = (
     {"training"},
     {"evaluation", "loggers"},
     {"formats", "reporting"},
-    {"studies"},
+    {"studies", "indexing"},
     {"api", "command", "contract", "planning", "testing", "__init__", "__main__"},
 )
 """The table of docs/design.md, with the small modules of the last layer spelt out."""

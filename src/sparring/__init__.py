@@ -5,11 +5,11 @@
     encoder = sparring.load("runs/photos")
     features = encoder.features(images)     # images: float in [0, 1], (batch, 3, height, width)
 
-The functions: train, resume, load, compare, read_study, evaluate, embed, export, report, plan,
-list_methods, list_protocols, doctor, inspect_data. A `Study` is the plan of a comparison, of its
-`Arm`s, `Contrast`s and `ScoredSet`s. What a method of your own is made of: Method, MethodSettings,
-MethodLoss, Context, View, Player and their neighbours; see docs/adding_a_method.md and
-`sparring.testing`.
+The functions: train, resume, load, compare, read_study, evaluate, embed, neighbours, duplicates,
+clusters, outliers, export, report, plan, list_methods, list_protocols, doctor, inspect_data. A
+`Study` is the plan of a comparison, of its `Arm`s, `Contrast`s and `ScoredSet`s. What a method of
+your own is made of: Method, MethodSettings, MethodLoss, Context, View, Player and their
+neighbours; see docs/adding_a_method.md and `sparring.testing`.
 """
 
 from importlib import import_module
@@ -20,13 +20,19 @@ from sparring.errors import SparringError
 
 if TYPE_CHECKING:
     from sparring.api import (
+        Clusters,
         Comparison,
         DataFinding,
+        Duplicates,
         Embedded,
+        Neighbours,
+        Outliers,
         ResourcePlan,
         Run,
+        clusters,
         compare,
         doctor,
+        duplicates,
         embed,
         evaluate,
         export,
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
         list_methods,
         list_protocols,
         load,
+        neighbours,
+        outliers,
         plan,
         read_study,
         report,
@@ -74,8 +82,9 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "sparring.api": (
-        "Comparison DataFinding Embedded ResourcePlan Run compare doctor embed evaluate export "
-        "inspect_data list_methods list_protocols load plan read_study report resume train"
+        "Clusters Comparison DataFinding Duplicates Embedded Neighbours Outliers ResourcePlan Run "
+        "clusters compare doctor duplicates embed evaluate export inspect_data list_methods "
+        "list_protocols load neighbours outliers plan read_study report resume train"
     ),
     "sparring.api.games": "PlayableGame make_game",
     "sparring.api.transformer": "SparringTransformer",
@@ -108,10 +117,12 @@ __all__ = [
     "Added",
     "Arm",
     "Averaged",
+    "Clusters",
     "Comparison",
     "Context",
     "Contrast",
     "DataFinding",
+    "Duplicates",
     "Embedded",
     "Encoder",
     "EncoderOnly",
@@ -124,7 +135,9 @@ __all__ = [
     "Metric",
     "Metrics",
     "Negatives",
+    "Neighbours",
     "Opponent",
+    "Outliers",
     "Pictures",
     "PlayableGame",
     "Player",
@@ -147,8 +160,10 @@ __all__ = [
     "Twin",
     "View",
     "ViewsSettings",
+    "clusters",
     "compare",
     "doctor",
+    "duplicates",
     "embed",
     "evaluate",
     "export",
@@ -160,6 +175,8 @@ __all__ = [
     "load",
     "make_game",
     "make_predictor",
+    "neighbours",
+    "outliers",
     "plan",
     "read_study",
     "report",

@@ -14,6 +14,7 @@ from sparring.acceleration.thread_waiting import settle_waiting
 from sparring.command.compare_commands import compare
 from sparring.command.encoder_commands import embed, evaluate, export, report
 from sparring.command.error_exit import exit_with_error, exit_with_message
+from sparring.command.index_commands import clusters, duplicates, neighbours, outliers
 from sparring.command.information_commands import demo, doctor, methods, protocols
 from sparring.command.missing_operations import settle_missing_operations
 from sparring.command.training_commands import plan, resume, train
@@ -61,6 +62,10 @@ for command in (
     evaluate,
     protocols,
     embed,
+    neighbours,
+    duplicates,
+    clusters,
+    outliers,
     export,
     report,
     methods,

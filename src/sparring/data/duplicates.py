@@ -1,15 +1,17 @@
-"""Images of one set that are in another one too, whatever they are called and wherever they lie."""
+"""Images with equal content, in one set or in two, whatever they are called and wherever they
+lie."""
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from sparring.data.dataset import Dataset, FileDataset
-from sparring.data.sources.image_source import as_bytes
+from sparring.data.sources.image_source import Source, as_bytes
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 
@@ -31,15 +33,35 @@ def known_images(learned: Dataset, scored: Dataset, *, rows: Rows, scored_rows: 
         scored_rows: indices of those that are scored.
     """
     if isinstance(learned, FileDataset) or isinstance(scored, FileDataset):
-        first, second = _by_excerpt(learned, rows), _by_excerpt(scored, scored_rows)
+        first = _excerpts(learned.source, rows.tolist())
+        second = _excerpts(scored.source, scored_rows.tolist())
         both = first.keys() & second.keys()
-        contents = _files(learned, [row for key in both for row in first[key]])
-        found = _files(scored, [row for key in both for row in second[key]])
+        contents = _files(learned.source, [row for key in both for row in first[key]])
+        found = _files(scored.source, [row for key in both for row in second[key]])
     else:
         contents, found = _squares(learned, rows), _squares(scored, scored_rows)
     known = {content: row for row, content in contents}
     equal = {row: known[content] for row, content in found if content in known}
     return np.array([equal.get(row, -1) for row in scored_rows.tolist()], np.int64)
+
+
+def equal_rows(source: Source) -> list[list[int]]:
+    """Groups of images of a source with equal encoded files or equal values, in order of their
+    first ones.
+
+    Files are compared by their size and a few bytes; those that agree, by all of their bytes. An
+    image that cannot be read any more equals none.
+
+    Args:
+        source: images.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for rows in _excerpts(source, range(len(source))).values():
+        if len(rows) > 1:
+            for row in rows:
+                with suppress(OSError):
+                    groups[_digest(as_bytes(source.read(row)))].append(row)
+    return sorted(rows for rows in groups.values() if len(rows) > 1)
 
 
 def _squares(dataset: Dataset, rows: Rows) -> Iterator[tuple[int, bytes]]:
@@ -50,11 +72,10 @@ def _squares(dataset: Dataset, rows: Rows) -> Iterator[tuple[int, bytes]]:
             yield row, _digest(square.tobytes())
 
 
-def _by_excerpt(dataset: Dataset, rows: Rows) -> dict[bytes, list[int]]:
+def _excerpts(source: Source, rows: Iterable[int]) -> dict[bytes, list[int]]:
     """Rows of each excerpt; images that cannot be read are left out."""
     found: dict[bytes, list[int]] = defaultdict(list)
-    source = dataset.source
-    for row in rows.tolist():
+    for row in rows:
         try:
             found[_digest(source.excerpt(row))].append(row)
         except OSError:
@@ -62,9 +83,8 @@ def _by_excerpt(dataset: Dataset, rows: Rows) -> dict[bytes, list[int]]:
     return found
 
 
-def _files(dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _files(source: Source, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Rows with a digest of the encoded file of each."""
-    source = dataset.source
     for row in rows:
         yield row, _digest(as_bytes(source.read(row)))
 
