@@ -26,9 +26,10 @@ def snippets(encoder: Encoder, config: RunConfig, *, obstacle: str, torch_file: 
         parts.append(f"`timm.create_model` cannot load this folder by its name: {obstacle}.")
     if torch_file:
         parts.append(_by_program(config, torch_file))
-    if obstacle or is_widened(encoder, config):
-        parts.append(_by_lines(encoder, config, has_name=not obstacle))
-    return "\n\n".join([*parts, _by_sparring(encoder, config)])
+    has_exact = not obstacle and is_widened(encoder, config)
+    if obstacle or has_exact:
+        parts.append(_by_lines(encoder, config, has_exact=has_exact))
+    return "\n\n".join([*parts, _by_sparring(config, EXACT if has_exact else WEIGHTS)])
 
 
 def _by_name(config: RunConfig) -> str:
@@ -84,13 +85,14 @@ def _by_program(config: RunConfig, torch_file: str) -> str:
     )
 
 
-def _by_lines(encoder: Encoder, config: RunConfig, *, has_name: bool) -> str:
+def _by_lines(encoder: Encoder, config: RunConfig, *, has_exact: bool) -> str:
     """The exact network, to be trained further."""
-    file = EXACT if has_name else WEIGHTS
+    file = EXACT if has_exact else WEIGHTS
     what = (
-        "The network as it was trained, without the stem's channels of zeros that `timm` adds; "
-        "take it for fine-tuning:"
-        if has_name
+        "timm's ResNets have a stem of 64 channels: those that this narrower network lacks are "
+        "zeros, and a shortcut is an identity. The features are the same. In training mode they "
+        "would not be, since batch norms act on both; fine-tune the network as it was trained:"
+        if has_exact
         else "The network, to be trained further; images are normalised before it:"
     )
     mean, std = config.encoder.normalisation(config.data.channels)
@@ -103,10 +105,9 @@ def _by_lines(encoder: Encoder, config: RunConfig, *, has_name: bool) -> str:
     return "\n".join([what, "", _code(lines)])
 
 
-def _by_sparring(encoder: Encoder, config: RunConfig) -> str:
+def _by_sparring(config: RunConfig, file: str) -> str:
     if config.encoder.backbone.startswith(CUSTOM):
         return "With sparring, hand your network over as `backbone=`."
-    file = EXACT if is_widened(encoder, config) else WEIGHTS
     wanted = [f"encoder.backbone={config.encoder.backbone}"]
     if config.encoder.width != 1:
         wanted.append(f"encoder.width={config.encoder.width:g}")

@@ -8,6 +8,7 @@ import torch
 
 from sparring.errors import SparringError
 from sparring.formats.feature_network import (
+    CHECKED_BATCHES,
     TOLERANCE,
     FeatureNetwork,
     largest_difference,
@@ -18,8 +19,6 @@ from sparring.formats.feature_network import (
 FACTS = "sparring.json"
 """File within the archive that says what the program is of; `extra_files` of `torch.export.load`
 reads it."""
-CHECKED_BATCHES = (1, 2, 5)
-"""Numbers of images that a written program is given."""
 
 
 def exported_program(

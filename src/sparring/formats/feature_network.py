@@ -22,6 +22,8 @@ an image by."""
 TOLERANCE = 1e-4
 """Largest difference to PyTorch's features that an export in float32 may show; see
 `largest_difference`."""
+CHECKED_BATCHES = (1, 2, 5)
+"""Numbers of images that a written program is given."""
 _TRACED_IMAGES = 2
 
 

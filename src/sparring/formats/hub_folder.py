@@ -1,6 +1,7 @@
 """A folder in the layout of the Hugging Face Hub, which its own client uploads."""
 
 import re
+import shlex
 from pathlib import Path
 
 from sparring.config import toml_text
@@ -80,12 +81,14 @@ def write_hub_folder(run: ExportedRun, out: Path, *, licence: str) -> str:
         if reason
         else f"import timm\nmodel = timm.create_model({f'local-dir:{out}'!r}, pretrained=True)"
     )
-    return "\n".join([code, *notes, _licence_note(licence), f"# hf upload USER/NAME {out}"])
+    return "\n".join(
+        [code, *notes, _licence_note(licence), f"# hf upload USER/NAME {shlex.quote(str(out))}"]
+    )
 
 
 def _write_for_timm(run: ExportedRun, part: Path, *, licence: str) -> list[str]:
     difference = write_timm_files(run.encoder, run.config, part, licence=licence)
-    notes = [f"# loaded by timm; largest difference of its features: {difference:.1e}"]
+    notes = [f"# loaded by timm; largest difference of its features: {difference:.2g}"]
     if is_widened(run.encoder, run.config):
         notes.append(
             "# timm's stem has 64 channels: those that this narrow network lacks are zeros; "
@@ -106,7 +109,7 @@ def _write_program(run: ExportedRun, part: Path, reason: str) -> list[str]:
     return [
         f"# timm cannot load this folder by its name: {reason}; {PROGRAM} needs no library but "
         "PyTorch, and README.md has the lines that build the network with timm",
-        f"# loaded by PyTorch; largest difference of its features: {difference:.1e}",
+        f"# loaded by PyTorch; largest difference of its features: {difference:.2g}",
     ]
 
 

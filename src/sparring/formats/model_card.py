@@ -129,7 +129,8 @@ def _training(run: ExportedRun) -> str:
     start = "random weights" if began == UNTRAINED else _start_weights(run)
     given = config.data.given_range
     lines = [
-        f"- **Images:** {count}, {where}, {config.image_size} x {config.image_size} px, no labels",
+        f"- **Images:** {count}, {where}, {config.image_size} x {config.image_size} px; labels were "
+        "not used",
         *(
             []
             if given is None
@@ -162,7 +163,7 @@ def _settings_table(run: ExportedRun) -> str:
     changed = changed_settings(run.config)
     if not changed:
         return "All settings are the defaults of the method; `config.toml` lists them."
-    rows = [f"| `{key}` | {value} |" for key, value in changed.items()]
+    rows = [f"| `{key}` | {_shown(value)} |" for key, value in changed.items()]
     return "\n".join(
         [
             "Settings that differ from the defaults of the method; `config.toml` lists all:",
@@ -172,6 +173,11 @@ def _settings_table(run: ExportedRun) -> str:
             *rows,
         ]
     )
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _limits(run: ExportedRun) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparring.errors import ConfigError, SparringError
 from sparring.formats.feature_network import (
+    CHECKED_BATCHES,
     TOLERANCE,
     FeatureNetwork,
     largest_difference,
@@ -20,8 +21,6 @@ from sparring.formats.feature_network import (
 
 OPSET = 18
 """Version of the operators: that of PyTorch's exporter, read by ONNX Runtime 1.14 and newer."""
-CHECKED_BATCHES = (1, 2, 5)
-"""Numbers of images that a written model is given."""
 INPUT, OUTPUT = "images", "features"
 _MOST_BYTES = 2**31 - 2**20
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sparring.errors import ConfigError
 from sparring.files import write_atomically
-from sparring.formats.exported_program import CHECKED_BATCHES, exported_program
-from sparring.formats.feature_network import SIZE_STEP, FeatureNetwork
+from sparring.formats.exported_program import exported_program
+from sparring.formats.feature_network import CHECKED_BATCHES, SIZE_STEP, FeatureNetwork
 from sparring.formats.model_card import ExportedRun
 from sparring.formats.onnx_model import OPSET, checked_difference, onnx_model, require_onnx
 from sparring.formats.onnx_precision import FEWEST_IMAGES, Likeness, likeness, quantised
@@ -149,7 +149,7 @@ def _checked(who: str, difference: float) -> str:
     batches = ", ".join(map(str, CHECKED_BATCHES[:-1]))
     return (
         f"checked by {who} with {batches} and {CHECKED_BATCHES[-1]} images: largest difference "
-        f"to the encoder {difference:.1e}"
+        f"to the encoder {difference:.2g}"
     )
 
 

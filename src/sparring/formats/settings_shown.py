@@ -11,7 +11,7 @@ from sparring.data.sources.addresses import COMMAND, HUB
 from sparring.errors import ConfigError
 from sparring.training.settings import RunConfig
 
-_NOT_SHOWN = ("data.path", "data.cache", "method", "opponent", "seed")
+_NOT_SHOWN = ("data.path", "data.cache", "data.limit_seed", "method", "opponent", "seed")
 """Settings that a table of differences leaves out: it stands beside them, or they are local."""
 
 

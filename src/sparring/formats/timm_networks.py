@@ -140,10 +140,13 @@ def _narrow_lines(network: nn.Module) -> str:
     assert isinstance(stem, nn.Conv2d)
     assert isinstance(first, nn.Conv2d)
     shortcut = getattr(block, "downsample", None)
-    lines = (
-        f"width = {stem.out_channels}  # channels of the stem\n"
+    large_stem = (
         f"model.conv1 = torch.nn.Conv2d({stem.in_channels}, width, 7, stride=2, padding=3, "
         "bias=False)\n"
+    )
+    lines = (
+        f"width = {stem.out_channels}  # channels of the stem\n"
+        f"{'' if has_small_stem(network) else large_stem}"
         "model.bn1 = torch.nn.BatchNorm2d(width)\n"
         f"model.layer1[0].conv1 = torch.nn.Conv2d(width, {first.out_channels}, "
         f"{first.kernel_size[0]}, padding={first.kernel_size[0] // 2}, bias=False)\n"
