@@ -59,7 +59,7 @@ def loaded_features(folder: Path, run: ExportedRun, images: torch.Tensor) -> tor
     """Features of what timm loads from the folder, of images normalised as config.json says."""
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     cfg = timm.data.resolve_model_data_config(model)
-    assert cfg["input_size"] == tuple(images.shape[1:])
+    assert tuple(cfg["input_size"]) == tuple(images.shape[1:])
     mean, std = (torch.tensor(cfg[name])[:, None, None] for name in ("mean", "std"))
     with torch.no_grad():
         features = model((images - mean) / std)

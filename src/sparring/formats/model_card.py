@@ -129,8 +129,8 @@ def _training(run: ExportedRun) -> str:
     start = "random weights" if began == UNTRAINED else _start_weights(run)
     given = config.data.given_range
     lines = [
-        f"- **Images:** {count}, {where}, {config.image_size} x {config.image_size} px; labels were "
-        "not used",
+        f"- **Images:** {count}, {where}, {config.image_size} x {config.image_size} px; no "
+        "label was used",
         *(
             []
             if given is None
