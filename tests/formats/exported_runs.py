@@ -44,7 +44,7 @@ def exported_run(
                 tensor.normal_(std=0.1)
     return ExportedRun(
         name="run",
-        encoder=encoder.eval(),
+        encoder=encoder.eval().requires_grad_(False),
         config=config,
         step=7,
         environment=environment or {},
