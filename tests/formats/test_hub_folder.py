@@ -279,6 +279,7 @@ def test_the_recipe_is_read_from_the_command(command: str, recipe: str) -> None:
     assert recipe_of({"command": command}) == recipe
 
 
+@pytest.mark.slow
 def test_a_network_that_keeps_its_maps_is_written_as_a_program(tmp_path: Path) -> None:
     run = exported_run(image_size=32, width=0.0625, small_images=False)
     run.encoder.backbone.network.global_pool = nn.Identity()  # type: ignore[assignment]

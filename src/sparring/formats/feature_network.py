@@ -1,4 +1,4 @@
-"""What is exported as a program: one network from images in [0, 1] to features, normalisation in
+"""The network that is exported as a program: from images in [0, 1] to features, normalisation in
 front."""
 
 import logging

@@ -20,7 +20,7 @@ FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is exported, and how.
+    """Format of an export, its precision, and what else may be chosen.
 
     Attributes:
         form: one of `FORMATS`.

@@ -39,6 +39,11 @@ def write_onnx(run: ExportedRun, out: Path, options: ExportOptions, images: Imag
     """
     require_onnx()
     sample = images(MOST_IMAGES) if options.precision != "float32" else None
+    if sample is not None and len(sample) < FEWEST_IMAGES:
+        raise ConfigError(
+            f"--precision {options.precision} is compared with float32 on {FEWEST_IMAGES} images "
+            f"at least, and there are {len(sample)}; give more by --data PATH"
+        )
     size, facts = run.config.image_size, {**run.facts(), "precision": options.precision}
     network = FeatureNetwork(run.encoder)
     content = onnx_model(
@@ -109,11 +114,6 @@ def _smaller(
     facts: dict[str, str],
 ) -> tuple[bytes, str]:
     """A smaller model, and a line that says what was lost."""
-    if len(images) < FEWEST_IMAGES:
-        raise ConfigError(
-            f"--precision {options.precision} is compared with float32 on {FEWEST_IMAGES} images "
-            f"at least, and there are {len(images)}; give more by --data PATH"
-        )
     if options.precision == "int8":
         half = len(images) // 2
         smaller, how = quantised(content, images[:half])
