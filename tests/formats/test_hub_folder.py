@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from sparring.errors import ConfigError, UsageError
 from sparring.formats.hub_folder import write_hub_folder
 from sparring.formats.model_card import ExportedRun
 from sparring.formats.settings_shown import recipe_of, without_places
+from sparring.models.backbones import Backbone
+from sparring.models.encoder import Encoder
 from sparring.training.scores import ImageSet, ScoredResult, Scores
 
 TOLERANCE = 1e-4
@@ -286,3 +289,35 @@ def test_a_network_that_keeps_its_maps_is_written_as_a_program(tmp_path: Path) -
     code = write_hub_folder(run, tmp_path / "model", licence="mit")
     assert "does not average its output" in code
     assert (tmp_path / "model" / "model.pt2").exists()
+
+
+class Sharing(nn.Module):
+    """Network of one's own, two layers of which are the same; its output is a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3)
+        self.again = self.first
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the map."""
+        maps: torch.Tensor = self.again(torch.relu(self.first(images)))
+        return maps
+
+
+@pytest.mark.slow
+def test_a_network_of_your_own_that_shares_weights_is_written_as_a_program(tmp_path: Path) -> None:
+    run = exported_run(width=0.0625)
+    backbone, none = Backbone(Sharing(), image_size=32), (0.0, 0.0, 0.0)
+    encoder = Encoder(backbone, nn.Identity(), mean=none, std=(1.0, 1.0, 1.0))
+    config = run.config.changed(encoder={"backbone": "custom:Sharing", "width": 1.0})
+    run = replace(run, encoder=encoder.eval().requires_grad_(False), config=config)
+    code = write_hub_folder(run, tmp_path / "model", licence="mit")
+    assert "Sharing is a network of your own" in code
+    with zipfile.ZipFile(tmp_path / "model" / "model.pt2") as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    assert b"feature_network.py" not in content
+    assert str(Path.cwd()).encode() not in content
+    program = torch.export.load(tmp_path / "model" / "model.pt2").module()
+    images = random_images(run)
+    torch.testing.assert_close(program(images), encoder.features(images))

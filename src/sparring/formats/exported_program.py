@@ -39,6 +39,8 @@ def exported_program(
         SparringError: if the loaded program differs by more than `TOLERANCE`.
     """
     program = traced(network, image_size=image_size, has_dynamic_size=has_dynamic_size)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
     file = io.BytesIO()
     with quiet():
         torch.export.save(program, file, extra_files={FACTS: json.dumps(dict(facts))})

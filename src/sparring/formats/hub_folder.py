@@ -98,7 +98,7 @@ def _write_for_timm(run: ExportedRun, part: Path, *, licence: str) -> list[str]:
 
 
 def _write_program(run: ExportedRun, part: Path, reason: str) -> list[str]:
-    write_weights(part / WEIGHTS, run.encoder.backbone.network.state_dict(), run.config)
+    write_weights(part / WEIGHTS, run.encoder.backbone.network.state_dict())
     program, difference = exported_program(
         FeatureNetwork(run.encoder),
         image_size=run.config.image_size,

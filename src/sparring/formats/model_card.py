@@ -124,7 +124,7 @@ def _introduction(run: ExportedRun) -> str:
 def _training(run: ExportedRun) -> str:
     config, images = run.config, run.environment.get("images")
     where = f"`{without_places(config.data.path)}`" if config.data.path else "given in memory"
-    count = f"{images:,} images" if isinstance(images, int) else "Images"
+    count = f"{images:,} images" if isinstance(images, int) else "an unknown number"
     began = start_name(config.encoder.weights, run.environment.get("started_from"))
     start = "random weights" if began == UNTRAINED else _start_weights(run)
     given = config.data.given_range

@@ -44,10 +44,10 @@ def write_timm_files(encoder: Encoder, config: RunConfig, folder: Path, *, licen
     network = _built(encoder, config)
     state = encoder.backbone.network.state_dict()
     if is_widened(encoder, config):
-        write_weights(folder / EXACT, state, config)
+        write_weights(folder / EXACT, state)
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
         state = widened(state, shapes)
-    write_weights(folder / WEIGHTS, state, config)
+    write_weights(folder / WEIGHTS, state)
     tree = timm_configuration(encoder, config, network, licence=licence)
     write_atomically(folder / CONFIG, (json.dumps(tree, indent=2) + "\n").encode())
     difference = _difference(encoder, config, folder)
@@ -59,11 +59,11 @@ def write_timm_files(encoder: Encoder, config: RunConfig, folder: Path, *, licen
     return difference
 
 
-def write_weights(path: Path, state: dict[str, Tensor], config: RunConfig) -> None:
-    """Write a state dict as safetensors, with the network's and the method's name."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    about = {"format": "pt", "backbone": config.encoder.backbone, "method": config.method}
-    write_atomically(path, safetensors.torch.save(tensors, metadata=about))
+def write_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a state dict as safetensors."""
+    # Layers may share a weight, which safetensors refuses.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    write_atomically(path, safetensors.torch.save(tensors, metadata={"format": "pt"}))
 
 
 def timm_configuration(
