@@ -5,7 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from typing import Any
 
@@ -117,7 +117,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.WARNING)
     try:
         # PyTorch prints the graph of a network that it cannot trace.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        nowhere = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
