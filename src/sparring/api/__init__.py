@@ -9,6 +9,7 @@ from sparring.api.common import load as load
 from sparring.api.comparing import compare as compare
 from sparring.api.comparing import read_study as read_study
 from sparring.api.comparison import Comparison as Comparison
+from sparring.api.exporting import export as export
 from sparring.api.indexing import clusters as clusters
 from sparring.api.indexing import duplicates as duplicates
 from sparring.api.indexing import neighbours as neighbours
@@ -19,7 +20,6 @@ from sparring.api.scoring import Embedded as Embedded
 from sparring.api.scoring import embed as embed
 from sparring.api.scoring import evaluate as evaluate
 from sparring.api.scoring import score_after_training as score_after_training
-from sparring.api.showing import export as export
 from sparring.api.showing import list_methods as list_methods
 from sparring.api.showing import list_protocols as list_protocols
 from sparring.api.showing import report as report

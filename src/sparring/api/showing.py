@@ -1,4 +1,4 @@
-"""Public functions that hand out what there is: export, report, lists."""
+"""Public functions that show what there is: report, lists."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,44 +11,12 @@ from sparring.data.sources.source import ImageData
 from sparring.errors import UsageError
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.evaluation.protocol import Protocol
-from sparring.formats.weights import export_weights
 from sparring.methods import registry
 from sparring.methods.about import About
-from sparring.training.encoders import load_encoder
 from sparring.training.listener import Listener
 from sparring.training.run_folder import RunFolder
 
 _ONE = (str, Path, Run)
-
-
-def export(
-    run: str | Path | Run,
-    *,
-    out: str | Path,
-    form: str = "timm",
-    backbone: nn.Module | None = None,
-    listener: Listener | None = None,
-    progress: bool = True,
-) -> str:
-    """Write the backbone's weights for another library; returns the Python lines that load them.
-
-    Args:
-        run: run folder.
-        out: file to write.
-        form: `timm`, `torchvision` or `safetensors`.
-        backbone: the network of your own with which the run was trained, if any.
-        listener: told if the last checkpoint is damaged and an earlier one is written; None: it is
-            told on standard error.
-        progress: False shows nothing there; it is a warning then.
-
-    Raises:
-        CheckpointError: if there is no checkpoint, or its encoder is not finite.
-    """
-    folder = folder_of(run)
-    with heard_by(listener, progress=progress) as heard:
-        tell = None if heard is None else heard.report
-        encoder = load_encoder(folder, backbone=backbone, report=tell)
-    return export_weights(encoder, folder.read_config(), form=form, out=Path(out))
 
 
 def report(

@@ -93,15 +93,54 @@ def embed(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="File to write; for hub a folder, not there yet.")
+    ],
     form: Annotated[
-        str, typer.Option("--format", help="timm, torchvision or safetensors.")
+        str,
+        typer.Option("--format", help="timm, torchvision, safetensors, onnx, torch-export or hub."),
     ] = "timm",
+    precision: Annotated[
+        str, typer.Option(help="Of onnx: float32, float16 or int8; says what was lost.")
+    ] = "float32",
+    dynamic_size: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic-size", help="Leave height and width open, in onnx and torch-export."
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images for float16 and int8; default: the run's own."),
+    ] = None,
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--licence",
+            "--license",
+            metavar="NAME",
+            help="Licence of your weights for the card of hub, e.g. apache-2.0.",
+        ),
+    ] = "other",
 ) -> None:
-    """Write the backbone's weights for another library, and print the lines that load them."""
+    """Write the encoder for another library, and print the lines that load it.
+
+    Programs and folders are loaded and compared before they are kept. docs/exporting.md has the
+    formats.
+    """
     from sparring import api
 
-    typer.echo(api.export(run, form=form, out=out))
+    typer.echo(
+        api.export(
+            run,
+            form=form,
+            out=out,
+            precision=precision,
+            dynamic_size=dynamic_size,
+            data=data,
+            licence=licence,
+        )
+    )
 
 
 def report(

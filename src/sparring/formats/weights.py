@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.files import write_atomically
-from sparring.models.backbones import CUSTOM, takes_image_size
+from sparring.formats.timm_networks import small_stem_lines, timm_lines
 from sparring.models.encoder import Encoder
-from sparring.models.vision_transformers import timm_arguments
 from sparring.training.checkpoint import save_backbone
 from sparring.training.settings import RunConfig
 
@@ -61,7 +59,7 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
 def _timm(encoder: Encoder, config: RunConfig, out: Path) -> str:
     _write_state(encoder.backbone.network.state_dict(), out)
     return (
-        _timm_model(encoder, config)
+        timm_lines(encoder, config)
         + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
     )
 
@@ -75,40 +73,7 @@ def _safetensors(encoder: Encoder, config: RunConfig, out: Path) -> str:
     load = (
         f"from safetensors.torch import load_file\nmodel.load_state_dict(load_file({str(out)!r}))"
     )
-    return _timm_model(encoder, config) + load
-
-
-def _timm_model(encoder: Encoder, config: RunConfig) -> str:
-    encoder_settings, size = config.encoder, config.training.image_size
-    assert size is not None
-    name, num = encoder_settings.backbone, config.data.channels
-    channels, inputs = ("", "") if num == 3 else (f", channels={num}", f", in_chans={num}")
-    if name.startswith(CUSTOM):
-        return "import torch\nmodel = ...  # your own network, with which the run was trained\n"
-    network = encoder.backbone.network
-    if isinstance(network, VisionTransformer):
-        given = timm_arguments(network, encoder_settings.transformer_form())
-        shape = "".join(f", {argument}={value}" for argument, value in given.items())
-        created = f"{name!r}, num_classes=0, img_size={size}{shape}{inputs}"
-        return f"import timm, torch\nmodel = timm.create_model({created})\n"
-    if encoder_settings.width != 1.0:
-        # timm has no name for a narrow stem; our settings rebuild it.
-        stem = (
-            ""
-            if encoder_settings.small_images is None
-            else f", small_images={encoder_settings.small_images}"
-        )
-        width = encoder_settings.width
-        settings = f"EncoderSettings(backbone={name!r}, width={width}{stem})"
-        return (
-            "import torch\nfrom sparring.models.backbones import EncoderSettings, make_backbone\n"
-            f"model = make_backbone({settings}, image_size={size}{channels}).network\n"
-        )
-    sized = f", img_size={size}" if takes_image_size(name, size) else ""
-    return (
-        f"import timm, torch\nmodel = timm.create_model({name!r}, num_classes=0{sized}{inputs})\n"
-        + _small_stem(encoder)
-    )
+    return timm_lines(encoder, config) + load
 
 
 def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
@@ -128,19 +93,8 @@ def _torchvision(encoder: Encoder, config: RunConfig, out: Path) -> str:
     return (
         f"import torch, torchvision\nmodel = torchvision.models.{name}()\nmodel.fc = "
         "torch.nn.Identity()\n"
-        + _small_stem(encoder)
+        + small_stem_lines(encoder.backbone.network)
         + f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))"
-    )
-
-
-def _small_stem(encoder: Encoder) -> str:
-    stem = getattr(encoder.backbone.network, "conv1", None)
-    if not isinstance(stem, nn.Conv2d) or stem.kernel_size != (3, 3):
-        return ""
-    return (
-        f"model.conv1 = torch.nn.Conv2d({stem.in_channels}, {stem.out_channels}, 3, padding=1, "
-        "bias=False)  # small-image stem\n"
-        "model.maxpool = torch.nn.Identity()\n"
     )
 
 

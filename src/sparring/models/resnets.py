@@ -12,6 +12,12 @@ def is_resnet(name: str) -> bool:
     return bool(timm.models.is_model_in_modules(name, ["resnet"]))
 
 
+def stage_widths(width: float) -> tuple[int, int, int, int]:
+    """Channels of a ResNet's four stages (timm's `channels`) at a factor on their number."""
+    first, second, third, fourth = (max(1, round(c * width)) for c in (64, 128, 256, 512))
+    return first, second, third, fourth
+
+
 def resnet(name: str, *, width: float, small_images: bool, channels: int) -> nn.Module:
     """Untrained ResNet.
 
@@ -25,7 +31,7 @@ def resnet(name: str, *, width: float, small_images: bool, channels: int) -> nn.
         ConfigError: if its stem is not a single convolution, and a width or that stem is wanted.
     """
     # zero_init_last=False is torchvision's initialisation, with which the papers trained.
-    widths = tuple(max(1, round(c * width)) for c in (64, 128, 256, 512))
+    widths = stage_widths(width)
     network = timm.create_model(
         name, num_classes=0, zero_init_last=False, channels=widths, in_chans=channels
     )

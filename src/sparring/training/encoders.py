@@ -43,7 +43,39 @@ def load_encoder(
         CheckpointError: if there is no checkpoint, it does not fit the configuration, or the
             encoder holds values that are not finite.
     """
-    return _trained_and_step(folder, backbone, device, report)[0]
+    return encoder_and_step(folder, backbone=backbone, device=device, report=report)[0]
+
+
+def encoder_and_step(
+    folder: RunFolder,
+    *,
+    backbone: nn.Module | None = None,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
+) -> tuple[Encoder, int]:
+    """Trained encoder of a run as `load_encoder` gives it, and the number of steps that it has
+    learned."""
+    encoder = _built(folder, backbone, device)
+    # An attention mask, for instance, may hold infinity from the start.
+    allowed = set(non_finite(encoder.state_dict()))
+    found = evaluated_checkpoint(folder, report or _warn)
+    path, content = found.path, found.content
+    if found.chosen_by and report is not None:
+        report(f"the encoder of {folder.path}: {found.chosen_by}")
+    try:
+        encoder.load_state_dict(encoder_state(content))
+    except RuntimeError as error:
+        # PyTorch names the tensor in the second line.
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit this configuration: {reason}"
+        ) from None
+    if lost := [name for name in non_finite(encoder.state_dict()) if name not in allowed]:
+        raise CheckpointError(
+            f"the encoder in {path} is not finite ({lost[0]}): the run had diverged; train anew "
+            "with a lower players.encoder.learning_rate"
+        )
+    return encoder.eval().requires_grad_(False), int(content["step"])
 
 
 def load_encoders(
@@ -82,7 +114,7 @@ def encoders_and_step(
             encoder holds values that are not finite.
         RunError: if the given network is the trained one, and no initial weights were kept.
     """
-    trained, step = _trained_and_step(folder, backbone, device, report)
+    trained, step = encoder_and_step(folder, backbone=backbone, device=device, report=report)
     untrained = _built(folder, backbone, device)
     started_from = folder.read_environment().get("started_from")
     name = start_name(folder.read_config().encoder.weights, started_from)
@@ -138,35 +170,6 @@ def redrawn(network: nn.Module) -> nn.Module:
                 f"({name or 'itself'}) has no reset_parameters()"
             )
     return network
-
-
-def _trained_and_step(
-    folder: RunFolder,
-    backbone: nn.Module | None,
-    device: str,
-    report: Callable[[str], None] | None,
-) -> tuple[Encoder, int]:
-    encoder = _built(folder, backbone, device)
-    # An attention mask, for instance, may hold infinity from the start.
-    allowed = set(non_finite(encoder.state_dict()))
-    found = evaluated_checkpoint(folder, report or _warn)
-    path, content = found.path, found.content
-    if found.chosen_by and report is not None:
-        report(f"the encoder of {folder.path}: {found.chosen_by}")
-    try:
-        encoder.load_state_dict(encoder_state(content))
-    except RuntimeError as error:
-        # PyTorch names the tensor in the second line.
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise CheckpointError(
-            f"the checkpoint {path} does not fit this configuration: {reason}"
-        ) from None
-    if lost := [name for name in non_finite(encoder.state_dict()) if name not in allowed]:
-        raise CheckpointError(
-            f"the encoder in {path} is not finite ({lost[0]}): the run had diverged; train anew "
-            "with a lower players.encoder.learning_rate"
-        )
-    return encoder.eval().requires_grad_(False), int(content["step"])
 
 
 def _warn(line: str) -> None:
