@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from string import Template
 
 from PIL import Image
 
 from sparring.errors import DataError
 from sparring.indexing.indexed_images import IndexedImages
 from sparring.reporting.gallery import Pixels
+from sparring.reporting.page import page_html as framed
 
 SIDE = 128
 """Longer side in pixels of an embedded picture; pages show it at up to 124."""
@@ -51,15 +51,13 @@ def page_html(
         notes: paragraphs about how to read the page, as text.
         parts: sections, listed in a table of contents where there are several.
     """
-    reporting, own = files("sparring.reporting"), files("sparring.indexing")
-    style = [(reporting / "report.css"), (own / "index.css")]
     shown = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
     )
     paragraphs = "".join(f'<p class="trust">{escape(note)}</p>' for note in notes)
-    return Template((reporting / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{title} - sparring"),
-        style="".join(one.read_text(encoding="utf-8") for one in style),
+    return framed(
+        title=f"{title} - sparring",
+        style=(files("sparring.indexing") / "index.css").read_text(encoding="utf-8"),
         header=f'<h1>{escape(title)}</h1>{paragraphs}<dl class="facts">{shown}</dl>',
         body=_contents(parts) + "".join(_section(number, one) for number, one in enumerate(parts)),
     )
@@ -132,7 +130,7 @@ def _end(key: str) -> str:
 
 def shots(items: Iterable[str]) -> str:
     """List of pictures in rows that wrap."""
-    return f'<ul class="shots">{"".join(items)}</ul>'
+    return f'<ul class="shots pictures">{"".join(items)}</ul>'
 
 
 def file_list(title: str, keys: Sequence[str]) -> str:
