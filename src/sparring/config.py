@@ -11,8 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from textwrap import wrap
-from types import MappingProxyType, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import Any, Self, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,9 +19,6 @@ from pydantic_core import ErrorDetails
 
 from sparring.errors import ConfigError, unknown_setting
 from sparring.regular_files import read_text
-
-COMMENT_WIDTH = 100
-"""Columns to which comments in a TOML document are wrapped."""
 
 Tree: TypeAlias = dict[str, Any]
 """Nested dictionary of settings, such as the content of a TOML file."""
@@ -288,45 +284,26 @@ def read_toml(path: Path) -> Tree:
         raise ConfigError(f"{path} is not valid TOML: {why}") from None
 
 
-def toml_text(tree: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
+def toml_text(tree: Mapping[str, Any]) -> str:
     """Nested dictionary as a TOML document; keys with value None are left out (TOML has no
-    null).
-
-    Args:
-        tree: values by key.
-        comments: comment above a key, by its dotted name; a key that has one and whose value is
-            None is shown as a comment too.
-    """
-    return "\n".join(_toml_lines(tree, (), comments=comments or {})).strip() + "\n"
+    null)."""
+    return "\n".join(_toml_lines(tree, ())).strip() + "\n"
 
 
-def _toml_lines(
-    tree: Mapping[str, Any],
-    path: tuple[str, ...],
-    header: str = "",
-    comments: Mapping[str, str] = MappingProxyType({}),
-) -> list[str]:
+def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...], header: str = "") -> list[str]:
     """Lines of a table: its values, then its tables and arrays of tables, below a header."""
     inner = {k: v for k, v in tree.items() if isinstance(v, Mapping) or _is_tables(v)}
-    values = {k: v for k, v in tree.items() if k not in inner}
-    lines = []
-    for key, value in values.items():
-        comment = comments.get(".".join((*path, _toml_key(key))), "")
-        lines += [f"# {line}" for line in wrap(comment, COMMENT_WIDTH - 2)]
-        if value is not None:
-            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
-        elif comment:
-            lines.append(f"# {_toml_key(key)}: not set")
-    if header and (lines or header.startswith("[[")):
-        lines = ["", header, *lines]
+    values = {k: v for k, v in tree.items() if k not in inner and v is not None}
+    lines = ["", header] if header and (values or header.startswith("[[")) else []
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items()]
     for key, value in inner.items():
         place = (*path, _toml_key(key))
         name = ".".join(place)
         if isinstance(value, Mapping):
-            lines += _toml_lines(value, place, f"[{name}]", comments)
+            lines += _toml_lines(value, place, f"[{name}]")
         else:
             for one in value:
-                lines += _toml_lines(one, place, f"[[{name}]]", comments)
+                lines += _toml_lines(one, place, f"[[{name}]]")
     return lines
 
 

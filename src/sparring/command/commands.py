@@ -75,9 +75,9 @@ for panel, commands in PANELS.items():
 def command_line() -> Any:
     """The whole command line; flags show no type in the help, since they take no value."""
     group: Any = typer.main.get_command(app)
+    whole = typer.Context(group, **group.context_settings)
     for each in (group, *group.commands.values()):
-        context = each.make_context(PROGRAM, [], resilient_parsing=True)
-        for parameter in each.get_params(context):
+        for parameter in each.get_params(typer.Context(each, parent=whole)):
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
     return group

@@ -1,6 +1,6 @@
 """Completion of values in the shell: names, recipes, settings.
 
-Nothing here imports torch or pydantic, and nothing fails: a shell shows whatever goes wrong in the
+Nothing here imports torch, and nothing fails: a shell shows whatever goes wrong in the
 middle of the line that its user types.
 """
 
@@ -120,6 +120,15 @@ def general_keys(incomplete: str) -> Items:
     from sparring.command.declared_settings import run_settings
 
     return _chosen({"images": "", **run_settings()}, incomplete)
+
+
+def protocol_keys(ctx: typer.Context, incomplete: str) -> Items:
+    """Beginnings of protocols' settings, those of the protocols on the line first of all."""
+    from sparring.evaluation.catalogue import PROTOCOLS
+
+    named = [name.partition(":")[0] for name in _given(ctx, "protocol")]
+    known = [name for name in named if name in PROTOCOLS] or list(PROTOCOLS)
+    return [] if "." in incomplete else _chosen({f"{name}.": "" for name in known}, incomplete)
 
 
 def _given(ctx: typer.Context, *options: str) -> list[str]:

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sparring.config import toml_text
 from sparring.errors import ConfigError, unknown_name
 from sparring.evaluation.catalogue import PROTOCOLS, installed
 from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
 from sparring.methods.about import About, assignments, section
 from sparring.methods.plugins import is_reference
-from sparring.methods.setting_docs import setting_comments
+from sparring.methods.setting_docs import explained_toml, setting_comments
 from sparring.strength.settings import has_dial
 
 
@@ -185,7 +184,7 @@ def _describe(kind: registry.Kind, name: str) -> str:
         "Good for": about.good_for,
         "Source": about.source,
     }
-    return _description(own, facts, toml_text(tree, setting_comments(settings, prefix)))
+    return _description(own, facts, explained_toml(tree, setting_comments(settings, prefix)))
 
 
 def _twins(about: About, prefix: str) -> str:
@@ -212,7 +211,7 @@ def describe_protocol(name: str) -> str:
     }
     settings = entry.load_settings()()
     tree = {name: settings.model_dump(mode="json")}
-    shown = toml_text(tree, setting_comments(settings, f"{name}."))
+    shown = explained_toml(tree, setting_comments(settings, f"{name}."))
     return _description(entry.load_function(), facts, shown)
 
 

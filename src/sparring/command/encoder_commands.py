@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sparring.command import completion as values
 from sparring.command.options import (
     DataOption,
     DeviceOption,
@@ -20,31 +21,42 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Labelled test images, or the name of a public set; default: a held-out fifth."
+            metavar="PATH|NAME",
+            help="Labelled test images, or the name of a public set; default: a held-out fifth.",
         ),
     ] = None,
     train_data: Annotated[
-        str | None, typer.Option(help="Labelled images to train on; default: the run's own.")
+        str | None,
+        typer.Option(metavar="PATH", help="Labelled images to train on; default: the run's own."),
     ] = None,
     protocol: Annotated[
         str,
         typer.Option(
-            help="Comma-separated, each with a variant if wanted: knn,linear:adco. See `protocols`."
+            metavar="NAMES",
+            autocompletion=values.protocols,
+            help="Comma-separated, each perhaps with a variant: knn,linear:adco. See `protocols`.",
         ),
     ] = "knn,linear",
     root: Annotated[
-        Path | None, typer.Option(help="Folder that holds the public sets given by name.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that holds the public sets given by name."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of splits and random draws; default: the run's.")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Seed of splits and random draws; default: the run's."
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most images used of each set.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most images used of each set.")
+    ] = None,
     device: DeviceOption = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="PROTOCOL.KEY=VALUE",
+            autocompletion=values.protocol_keys,
             help="Change a setting of a protocol; repeatable.",
         ),
     ] = None,
@@ -95,7 +107,13 @@ def export(
     run: RunArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
     form: Annotated[
-        str, typer.Option("--format", help="timm, torchvision or safetensors.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            autocompletion=values.export_formats,
+            help="timm, torchvision or safetensors.",
+        ),
     ] = "timm",
 ) -> None:
     """Write the backbone's weights for another library, and print the lines that load them."""
@@ -108,9 +126,11 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders; or the folder of a study.")
     ],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
     data: Annotated[
-        str | None, typer.Option(help="Images to show; default: the run's own.")
+        str | None, typer.Option(metavar="PATH", help="Images to show; default: the run's own.")
     ] = None,
 ) -> None:
     """Write one self-contained HTML page about runs, or about a study with its tables."""

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from sparring.config import toml_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+COMMENT_WIDTH = 100
+"""Columns to which comments are wrapped."""
+UNSET = "<not set>"
+"""Mark in the place of a value that is None."""
 NO_SETTINGS = ("ClassVar", "_")
 """Beginnings of annotations and of names that make no setting."""
 
@@ -125,6 +133,36 @@ def setting_comments(settings: BaseModel, prefix: str = "") -> dict[str, str]:
         if hasattr(type(value), "model_fields"):
             found |= setting_comments(value, f"{prefix}{name}.")
     return found
+
+
+def explained_toml(tree: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+    """Nested dictionary as a TOML document with comments above its keys and sections.
+
+    A key whose value is None, which TOML cannot say, is shown as a comment.
+
+    Args:
+        tree: values by key.
+        comments: explanations by full name, such as those of `setting_comments`.
+    """
+    lines, section = [], ""
+    for line in toml_text(_with_marks(tree)).splitlines():
+        header = re.fullmatch(r"\[(.+)\]", line)
+        key = line.partition(" = ")[0]
+        if header:
+            section, place = f"{header[1]}.", header[1]
+        else:
+            place = section + key
+        lines += [f"# {part}" for part in wrap(comments.get(place, ""), COMMENT_WIDTH - 2)]
+        lines.append(f"# {key}: not set" if line == f'{key} = "{UNSET}"' else line)
+    return "\n".join(lines) + "\n"
+
+
+def _with_marks(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with a mark in the place of each None."""
+    return {
+        key: _with_marks(value) if isinstance(value, Mapping) else UNSET if value is None else value
+        for key, value in tree.items()
+    }
 
 
 def _declared(kind: type) -> dict[str, DeclaredField]:

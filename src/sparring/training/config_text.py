@@ -2,9 +2,8 @@
 
 import shlex
 
-from sparring.config import toml_text
 from sparring.methods import registry
-from sparring.methods.setting_docs import setting_comments
+from sparring.methods.setting_docs import explained_toml, setting_comments
 from sparring.training.settings import RunConfig
 
 HEAD = """\
@@ -28,4 +27,4 @@ def config_text(config: RunConfig) -> str:
     for name, settings in config.opponent_settings.items():
         comments |= setting_comments(settings, f"{registry.section_of(name)}.")
     data = shlex.quote(config.data.path) if config.data.path else "PATH"
-    return HEAD.format(data=data) + toml_text(tree, comments)
+    return HEAD.format(data=data) + explained_toml(tree, comments)

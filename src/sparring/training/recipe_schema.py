@@ -21,6 +21,8 @@ Schema: TypeAlias = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OWN = ("method_settings", "opponent_settings")
 """Fields of the configuration that stand at the top level in recipes."""
+GENERAL = ("data", "encoder", "training")
+"""Sections of every run, whose defaults no method changes."""
 ELSEWHERE = ".:."
 """Pattern of a method or an opponent that is not shipped: FILE.py:CLASS or package.module:CLASS."""
 
@@ -90,18 +92,17 @@ def _united(own: Iterable[Mapping[str, Schema]]) -> dict[str, Schema]:
 
 def _branches(own: Mapping[str, Mapping[str, Schema]], shared: list[str]) -> Iterator[Schema]:
     """What holds for the recipes of each method, and for those that leave the method open."""
+    every = dict.fromkeys([*shared, *(key for properties in own.values() for key in properties)])
     for name, properties in own.items():
+        # The key itself is refused, so that an editor marks it and not the whole file.
+        others = {key: False for key in every if key not in properties and key not in shared}
         yield {
             "if": {"properties": {"method": {"const": name}}, "required": ["method"]},
-            "then": {
-                "properties": dict(properties),
-                "propertyNames": {"enum": [*properties, *shared]},
-            },
+            "then": {"properties": {**properties, **others}},
         }
-    every = dict.fromkeys([*(key for properties in own.values() for key in properties), *shared])
     yield {
         "if": {"properties": {"method": {"pattern": ELSEWHERE}}, "required": ["method"]},
-        "else": {"propertyNames": {"enum": list(every)}},
+        "else": {"properties": dict.fromkeys(every, True), "additionalProperties": False},
     }
 
 
@@ -113,17 +114,25 @@ def _definitions(models: list[type[BaseModel]]) -> Schema:
     """
     _, whole = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     kinds = {kind.__name__: kind for model in models for kind in _kinds(model)}
-    general = {kind.__name__ for kind in _kinds(RunConfig)}
-    outermost = {model.__name__ for model in models}
+    general = [kind for name in GENERAL for kind in _kinds(_section(name))]
+    told = {kind.__name__ for kind in (*models, *general)}
     for name, part in whole["$defs"].items():
         docs = setting_docs(kinds[name]) if name in kinds else {}
         part["properties"] = {
-            key: _explained(value, docs.get(key), with_default=name in general | outermost)
+            key: _explained(value, docs.get(key), with_default=name in told)
             for key, value in part.get("properties", {}).items()
         }
         part.pop("title", None)
     defined: Schema = whole["$defs"]
     return defined
+
+
+def _section(name: str) -> type[BaseModel]:
+    """Settings model of a section of every run."""
+    kind = RunConfig.model_fields[name].annotation
+    assert isinstance(kind, type)
+    assert issubclass(kind, BaseModel)
+    return kind
 
 
 def _kinds(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
