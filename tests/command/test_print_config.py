@@ -73,3 +73,25 @@ def test_a_mistake_is_told_as_by_training(command: Command) -> None:
     done = command("train", "--print-config", "--backbone", "resnet81")
     assert done.code == 2
     assert "unknown backbone 'resnet81'; did you mean 'resnet18'?" in done.error
+
+
+def test_the_schema_is_printed_or_written(command: Command, tmp_path: Path) -> None:
+    printed = command("schema", "--method", "byol").out
+    path = tmp_path / "recipe.schema.json"
+    done = command("schema", "--method", "byol", "--out", path)
+    assert path.read_text() == printed
+    assert "#:schema" in done.out
+    assert "teacher_momentum" in json.loads(printed)["properties"]
+    assert "did you mean 'byol'" in command("schema", "--method", "byoll").error
+
+
+def test_a_comparison_takes_the_backbone_of_all_arms(command: Command, photos: Path) -> None:
+    arms = ["--methods", "simclr,byol", "--recipe", "simclr-small"]
+    done = command("compare", "--data", photos, *arms, "--backbone", "resnet81", "--plan-only")
+    assert "arm 'simclr': unknown backbone 'resnet81'; did you mean" in done.error
+
+
+def test_resuming_takes_another_number_of_workers(command: Command, run: Path) -> None:
+    done = command("resume", run, "--workers", "2")
+    assert done.code == 0
+    assert "another experiment" not in done.err

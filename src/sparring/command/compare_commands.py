@@ -105,18 +105,14 @@ def compare(
     if watch:
         _watch(study, as_json=as_json)
         return
-    fields = {
+    fields: dict[str, Any] = {
         "seeds": seeds_value(seeds),
         "shares": numbers_value("--shares", shares),
         "protocols": None if protocol is None else [one.strip() for one in protocol.split(",")],
         "settings": arm_settings(settings, backbone, weights, precision),
-        "epochs": epochs,
-        "equal": equal,
-        "margin": margin,
-        "recipe": recipe,
-        "threads": threads,
-        "device": device,
     }
+    fields |= {"epochs": epochs, "equal": equal, "margin": margin}
+    fields |= {"recipe": recipe, "threads": threads, "device": device}
     options = Options(
         data=data,
         methods=methods,

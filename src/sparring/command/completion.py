@@ -148,13 +148,13 @@ def _installed(kind: Any) -> dict[str, str]:
 
 
 def _listed(found: Mapping[str, str], incomplete: str) -> Items:
-    """Those of some names that may come last in a list with commas."""
+    """Names that may come last in a list with commas, with what is before them."""
     before, comma, last = incomplete.rpartition(",")
     return [(before + comma + name, help) for name, help in _chosen(found, last)]
 
 
 def _chosen(found: Mapping[str, str], incomplete: str) -> Items:
-    """Those of some names that begin as the word on the line does."""
+    """Names that begin as the word on the line does."""
     items: Iterable[tuple[str, str]] = found.items()
     return [(name, _short(help)) for name, help in items if name.startswith(incomplete)]
 

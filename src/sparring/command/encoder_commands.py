@@ -15,32 +15,46 @@ from sparring.command.options import (
     settings_tree,
 )
 
+TestDataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|NAME",
+        help="Labelled test images, or the name of a public set; default: a held-out fifth.",
+    ),
+]
+LabelledDataOption = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Labelled images to train on; default: the run's own."),
+]
+ProtocolsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES",
+        autocompletion=values.protocols,
+        help="Comma-separated, each perhaps with a variant: knn,linear:adco. See `protocols`.",
+    ),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder that holds the public sets given by name."),
+]
+ProtocolSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PROTOCOL.KEY=VALUE",
+        autocompletion=values.protocol_keys,
+        help="Change a setting of a protocol; repeatable.",
+    ),
+]
+
 
 def evaluate(
     run: RunArgument,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|NAME",
-            help="Labelled test images, or the name of a public set; default: a held-out fifth.",
-        ),
-    ] = None,
-    train_data: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="Labelled images to train on; default: the run's own."),
-    ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=values.protocols,
-            help="Comma-separated, each perhaps with a variant: knn,linear:adco. See `protocols`.",
-        ),
-    ] = "knn,linear",
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder that holds the public sets given by name."),
-    ] = None,
+    data: TestDataOption = None,
+    train_data: LabelledDataOption = None,
+    protocol: ProtocolsOption = "knn,linear",
+    root: RootOption = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -51,15 +65,7 @@ def evaluate(
         int | None, typer.Option(metavar="N", min=1, help="Most images used of each set.")
     ] = None,
     device: DeviceOption = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PROTOCOL.KEY=VALUE",
-            autocompletion=values.protocol_keys,
-            help="Change a setting of a protocol; repeatable.",
-        ),
-    ] = None,
+    settings: ProtocolSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score the encoder of a run and the one from which it started."""

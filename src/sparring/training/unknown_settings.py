@@ -9,6 +9,9 @@ from sparring.errors import ConfigError, full_names, unknown_name, unknown_setti
 from sparring.methods import registry
 from sparring.methods.about import section
 
+MISSPELT = 0.75
+"""Likeness from which a section is taken for a misspelt one, and not for a foreign name."""
+
 
 def refuse_unknown(tree: Mapping[str, Any], every: Sequence[str], *, method: str) -> None:
     """Refuse keys that are no settings of a run.
@@ -31,7 +34,9 @@ def refuse_unknown(tree: Mapping[str, Any], every: Sequence[str], *, method: str
             raise ConfigError(unknown_setting(unknown, siblings, every))
         raise ConfigError(
             _of_others(name, method)
-            or (not get_close_matches(name, siblings, n=1, cutoff=0.5) and _of_leaf(key, every))
+            or (
+                not get_close_matches(name, siblings, n=1, cutoff=MISSPELT) and _of_leaf(key, every)
+            )
             or unknown_name("setting", name, siblings)
         )
 
