@@ -95,3 +95,11 @@ def test_resuming_takes_another_number_of_workers(command: Command, run: Path) -
     done = command("resume", run, "--workers", "2")
     assert done.code == 0
     assert "another experiment" not in done.err
+
+
+def test_settings_of_a_method_and_of_a_protocol_are_explained(command: Command) -> None:
+    assert "# Temperature of the encoder's loss" in command("methods", "adco").out
+    assert "# Side in pixels" not in command("methods", "adco").out, "a setting of every run"
+    shown = command("protocols", "linear").out.partition("--set KEY=VALUE):")[2]
+    assert "\n# " in shown
+    assert tomllib.loads(shown)["linear"]

@@ -15,7 +15,7 @@ def protocols(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             autocompletion=values.protocols,
             help="Protocol to describe in full.",
             show_default=False,
@@ -42,7 +42,7 @@ def methods(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             autocompletion=values.anything,
             help="Method or opponent to describe in full.",
             show_default=False,

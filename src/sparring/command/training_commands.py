@@ -213,8 +213,13 @@ def resume(
         str | None,
         typer.Option(metavar="PATH", help="Where the run's images are now, if they have moved."),
     ] = None,
-    max_steps: StepsOption = None,
-    workers: WorkersOption = None,
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Stop after N steps in total.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Threads that decode images; default: as before."),
+    ] = None,
     changed_on_purpose: Annotated[
         list[str] | None,
         typer.Option(
