@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 PLAIN := tests/objectives tests/measures tests/negatives tests/data/views \
   tests/acceleration/test_switch.py tests/contract/test_golden_losses.py
 
-.PHONY: help env demo test test-plain test-fast test-slow check sanitize campaign clean
+.PHONY: help env demo test test-plain test-fast test-slow check docs notebook sanitize campaign clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,6 +54,14 @@ campaign: $(STAMP)  ## 200 kills, 10,000 malformed files, 100,000 steps: build/c
 
 check: $(STAMP)  ## style, formatting, types and the import rule
 	scripts/check
+
+docs: $(STAMP)  ## the documentation as a site, build/site/index.html; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+notebook: build/notebooks/first_encoder.ipynb  ## run the notebook, whose outputs `make docs` then shows
+
+build/notebooks/%.ipynb: docs/notebooks/%.ipynb scripts/run-notebook | $(STAMP)
+	$(BIN)/python scripts/run-notebook $<
 
 clean:  ## remove what make has made, except demo/
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,8 +6,9 @@ how fast and how well a target is held.
 
 Small recipes at width 0.125 on 5,000 images, batch 128; one torch thread.
 
-- cost: two games that differ in the measurement alone take four steps each, in turn, at released
-  strength; the ratio of CPU times is the mean over rounds with its 95 % interval by t.
+- cost: two games that differ in the measurement alone take as many steps each, in turn, at
+  released strength: four, or as many as lie between two measurements. The ratio of CPU times is the
+  mean over rounds with its 95 % interval by t.
 - monotone: a game trained at 0.1 nats for --warm steps; then its excess loss with the share of the
   opponent set by hand, the same state and the same batches for every share.
 - settling: a game is held at 0.1 nats for --warm steps; then the target jumps to 0.3. Steps until
@@ -26,7 +27,10 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -36,7 +40,7 @@ from sparring.contract.toy import Subject, dataset
 from sparring.data.dataset import Dataset, open_dataset
 from sparring.data.views.views import Views
 from sparring.errors import ConfigError
-from sparring.methods.method import Context, Method
+from sparring.methods.method import Context, Method, MethodLoss
 from sparring.models.view import as_views
 from sparring.optim.schedule import Position
 from sparring.seeding import generator
@@ -44,6 +48,7 @@ from sparring.strength.dial import Dial
 from sparring.studies.statistics.paired import mean_interval
 from sparring.training.build import Game, build
 from sparring.training.configure import configure
+from sparring.training.opponent_pretraining import PretrainingCache
 from sparring.training.settings import RunConfig
 
 LOW, HIGH = 0.1, 0.3
@@ -52,7 +57,7 @@ WITHIN, WINDOW = 0.15, 8
 """Share of the target within which it counts as held, by the mean of this many measurements."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCK = 4
-"""Steps of a round, so that an opponent measured on every fourth step is measured once."""
+"""Fewest steps of a round."""
 NEVER = 10**9
 
 
@@ -65,6 +70,21 @@ def never_due(method: Method) -> None:
 def without_queue(method: Method) -> None:
     """Leave out the loss against the queue beside a bank, and the queue itself."""
     method._loss_on_queue = lambda *_: torch.zeros(())  # type: ignore[assignment]
+    method.bank.remember = lambda keys: None  # type: ignore[union-attr]
+    for dial in dials(method):
+        dial.turn = lambda excess, position: None  # type: ignore[method-assign]
+
+
+def without_strengths(method: Method) -> None:
+    """Leave out what a shared bank measures, and the queue beside it."""
+    loss = method.loss
+
+    def unmeasured(*given: Any) -> MethodLoss:
+        zero = torch.zeros(())
+        with patch("sparring.methods.caco.strengths", lambda *_, **__: (zero, zero)):
+            return loss(*given)
+
+    method.loss = unmeasured  # type: ignore[method-assign]
     method.bank.remember = lambda keys: None  # type: ignore[union-attr]
     for dial in dials(method):
         dial.turn = lambda excess, position: None  # type: ignore[method-assign]
@@ -106,7 +126,13 @@ GAMES = (
         settings={"queue_epochs": 0.5},
         unmeasured=without_queue,
     ),
-    Opponent(name="caco", method="caco", recipe="caco-small", settings={"queue_epochs": 0.5}),
+    Opponent(
+        name="caco",
+        method="caco",
+        recipe="caco-small",
+        settings={"queue_epochs": 0.5},
+        unmeasured=without_strengths,
+    ),
     Opponent(
         name="clae",
         method="simclr",
@@ -120,6 +146,7 @@ GAMES = (
         opponents=("generator-pair",),
         section="generator_pair",
         recipe="hardgen-small",
+        settings={"generator_pair": {"real_only": 0.0, "pretraining": {"steps": 1000}}},
     ),
     Opponent(
         name="mining",
@@ -167,6 +194,13 @@ class Bench:
             turn(excess, position)
 
         dial.turn = watched  # type: ignore[method-assign]
+
+    def pretrain(self, images: Dataset) -> None:
+        """Let the opponent learn the images, where it does so before the first step."""
+        with TemporaryDirectory() as folder:
+            cache = PretrainingCache(images, cache=Path(folder), seed=self.seed)
+            device = torch.device("cpu")
+            self.game.method.pretrain_opponent(images, cache, device=device)
 
     def step(self, number: int | None = None) -> None:
         """Make the next step, or that of another number."""
@@ -220,6 +254,7 @@ def shared(method: Method, share: float) -> Iterator[None]:
 def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: int) -> str:
     """Ratio of the CPU times of steps with the measurement and without it."""
     made = [Bench(opponent, "released", images, seed=seed, toy=toy) for _ in range(2)]
+    block = max(BLOCK, *(dial.every for dial in dials(made[0].game.method)))
     opponent.unmeasured(made[1].game.method)
     for bench in made:
         for _ in range(3 if toy else 25):  # until the opponent plays
@@ -229,7 +264,7 @@ def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: i
         taken = {}
         for which in (0, 1) if number % 2 else (1, 0):
             start = time.process_time()
-            for _ in range(BLOCK):
+            for _ in range(block):
                 made[which].step()
             taken[which] = time.process_time() - start
         ratios.append(math.log(taken[0] / taken[1]))
@@ -237,7 +272,7 @@ def cost(opponent: Opponent, images: Dataset, *, seed: int, toy: bool, rounds: i
     middle, low, high = (
         100 * math.expm1(one) for one in (statistics.fmean(ratios), inside.low, inside.high)
     )
-    return f"{middle:+.1f} % of a step ({low:+.1f} to {high:+.1f}, {rounds} rounds of {BLOCK})"
+    return f"{middle:+.1f} % of a step ({low:+.1f} to {high:+.1f}, {rounds} rounds of {block})"
 
 
 def monotone(bench: Bench, *, batches: int) -> str:
@@ -270,16 +305,22 @@ def monotone(bench: Bench, *, batches: int) -> str:
     return f"{', '.join(parts)} nats; {'rises' if rises else 'DOES NOT RISE'} throughout"
 
 
-def settling(bench: Bench, *, steps: int) -> str:
-    """Steps after a jump of the target until it is held, and the distance from it afterwards."""
+def settling(bench: Bench, *, steps: int, before: list[float]) -> str:
+    """Steps after a jump of the target until it is held, and the distance from it afterwards.
+
+    Args:
+        bench: a game held at the lower target.
+        steps: after the jump.
+        before: what it measured before that.
+    """
     for dial in dials(bench.game.method):
         dial.strength = HIGH
     start = len(bench.measured)
     counts = []
     for number in range(1, steps + 1):
-        before = len(bench.measured)
+        num_measured = len(bench.measured)
         bench.step()
-        counts += [number] * (len(bench.measured) - before)
+        counts += [number] * (len(bench.measured) - num_measured)
     values = bench.measured[start:]
     means = [
         statistics.fmean(values[max(0, place - WINDOW + 1) : place + 1])
@@ -290,8 +331,7 @@ def settling(bench: Bench, *, steps: int) -> str:
         for place in range(min(WINDOW - 1, len(values)), len(values))
         if abs(means[place] - HIGH) <= WITHIN * HIGH
     ]
-    before_jump = bench.measured[max(0, start - 50) : start]
-    start_text = f"{statistics.fmean(before_jump):.3f}" if before_jump else "nothing"
+    start_text = f"{statistics.fmean(before[-50:]):.3f}" if before else "nothing"
     if not held:
         last = f"{means[-1]:.3f} nats at the end" if means else "no step measured anything"
         return f"from {start_text}: not within 15 % of {HIGH} in {steps} steps, {last}"
@@ -317,12 +357,14 @@ def rows(
     if not {"monotone", "settling"} & set(parts):
         return
     bench = Bench(opponent, LOW, images, **fixed)
+    bench.pretrain(images)
     for _ in range(6 if given.toy else given.warm):
         bench.step()
+    before = list(bench.measured)
     if "monotone" in parts:
         yield "monotone", monotone(bench, batches=2 if given.toy else given.batches)
     if "settling" in parts:
-        yield "settling", settling(bench, steps=12 if given.toy else given.steps)
+        yield "settling", settling(bench, steps=12 if given.toy else given.steps, before=before)
 
 
 def has_dial(opponent: Opponent, *, toy: bool) -> str:

@@ -1,5 +1,5 @@
-"""What the documentation shows runs: blocks marked `python runnable`, doctests, commands and
-links."""
+"""What the documentation says holds: doctests, options of commands, links, contracts, the README's
+map. What it shows is run by tests/test_snippets.py."""
 
 import doctest
 import importlib
@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+import site_links
 import sparring
 from sparring import api
 from sparring.api import recipes
 from sparring.command import commands as cli
 from sparring.config import merged
 from sparring.methods import registry
-from tiny import write_photos
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(sparring.__file__).parent
@@ -33,57 +33,6 @@ PAGES = [
     )
     if path.exists()
 ]
-BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(
-        re.findall(
-            r"^```python runnable\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL
-        )
-    )
-]
-LITTLE_WORK = {
-    "encoder": {"width": 0.0625},
-    "training": {"batch_size": 16, "max_steps": 2, "monitor_images": 16},
-    "bank": {"size": 32},
-}
-
-
-@pytest.fixture
-def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training as a page writes it, but two steps of a narrow network."""
-    whole = api.train
-
-    def train(*arguments: Any, settings: dict[str, Any] | None = None, **named: Any) -> api.Run:
-        keep = (
-            LITTLE_WORK
-            if named.get("method", "adco") == "adco"
-            else {k: v for k, v in LITTLE_WORK.items() if k != "bank"}
-        )
-        return whole(*arguments, settings=merged(settings or {}, keep), **named)
-
-    monkeypatch.setattr(api, "train", train)
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_runnable_block_runs(
-    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little_work: None
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_photos(tmp_path / "photos")
-    exec(compile(block, "block", "exec"), {"__name__": "__main__"})
-
-
-def test_readme_shows_at_least_one_runnable_block_of_twelve_lines() -> None:
-    assert BLOCKS
-    block = re.findall(
-        r"^```python runnable\n(.*?)^```",
-        (ROOT / "README.md").read_text(),
-        flags=re.MULTILINE | re.DOTALL,
-    )[0]
-    assert len([line for line in block.splitlines() if line]) <= 12
-
-
 WITH_DOCTESTS = [
     ".".join(["sparring", *path.relative_to(SOURCE).with_suffix("").parts])
     for path in sorted(SOURCE.rglob("*.py"))
@@ -98,11 +47,17 @@ def test_doctests_hold(module: str) -> None:
     assert found.failed == 0
 
 
+SHELL = re.compile(r"^```(?:sh|bash)[^\n]*\n(.*?)^```", re.M | re.S)
+INDENTED = re.compile(r"^ {4}(.*)$", re.M)
+SPARRING = re.compile(r"(?:\w+=\S+ )*sparring (.*?)&?$")
+
+
 def commands(page: Path) -> list[list[str]]:
-    """Every `sparring ...` line in the shell blocks of a page."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("sparring ")]
+    """Every `sparring ...` line in the shell blocks and in the indented blocks of a page."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = SHELL.findall(text) + INDENTED.findall(site_links.without_code(text))
+    lines = [SPARRING.match(line.strip()) for block in blocks for line in block.splitlines()]
+    return [shlex.split(found[1], comments=True) for found in lines if found is not None]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -119,10 +74,28 @@ def test_commands_in_the_pages_exist_with_these_options(page: Path) -> None:
                 )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def test_commands_are_found_in_blocks_of_both_forms() -> None:
+    found = commands(ROOT / "docs" / "strength.md") + commands(ROOT / "README.md")
+    assert {"train", "compare", "evaluate"} <= {name for name, *_ in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    for link in site_links.targets(page.read_text()):
+        if site_links.is_external(link):
+            assert link.startswith(("https://", "mailto:")), link
+            continue
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {link}"
+        if anchor:
+            assert anchor in site_links.anchors(file.read_text()), f"{page.name} links to {link}"
+
+
+def test_anchors_are_those_of_github() -> None:
+    text = "# `sparring plan`, and why\n```\n# no heading\n```\n## A [link](x.md)\n## A link\n"
+    wanted = {"sparring-plan-and-why", "a-link", "a-link-1"}
+    assert site_links.anchors(text) == wanted
 
 
 def map_of_the_readme() -> tuple[set[str], set[str]]:

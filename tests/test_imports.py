@@ -33,7 +33,7 @@ LAYERS = (
     {"methods"},
     {"opponents"},
     {"training"},
-    {"evaluation"},
+    {"evaluation", "loggers"},
     {"formats", "reporting"},
     {"studies"},
     {"api", "command", "contract", "planning", "testing", "__init__", "__main__"},

@@ -40,11 +40,14 @@ if TYPE_CHECKING:
         resume,
         train,
     )
+    from sparring.api.games import PlayableGame, make_game
+    from sparring.api.transformer import SparringTransformer
     from sparring.config import Settings
     from sparring.data.views.view_settings import ViewsSettings
     from sparring.distributed import JointRows, joint, joint_with_gradient
     from sparring.evaluation.predictions import Predictions
     from sparring.evaluation.protocol import Protocol
+    from sparring.loggers.logger import LoggedRun, RunLogger
     from sparring.measures.metric import Metric
     from sparring.methods.about import About, Toy, Twin
     from sparring.methods.method import (
@@ -74,11 +77,14 @@ _PLACES = {
         "Comparison DataFinding Embedded ResourcePlan Run compare doctor embed evaluate export "
         "inspect_data list_methods list_protocols load plan read_study report resume train"
     ),
+    "sparring.api.games": "PlayableGame make_game",
+    "sparring.api.transformer": "SparringTransformer",
     "sparring.config": "Settings",
     "sparring.data.views.view_settings": "ViewsSettings",
     "sparring.distributed": "JointRows joint joint_with_gradient",
     "sparring.evaluation.predictions": "Predictions",
     "sparring.evaluation.protocol": "Protocol",
+    "sparring.loggers.logger": "LoggedRun RunLogger",
     "sparring.measures.metric": "Metric",
     "sparring.methods.about": "About Toy Twin",
     "sparring.methods.method": (
@@ -111,6 +117,7 @@ __all__ = [
     "EncoderOnly",
     "JointRows",
     "Listener",
+    "LoggedRun",
     "Method",
     "MethodLoss",
     "MethodSettings",
@@ -119,6 +126,7 @@ __all__ = [
     "Negatives",
     "Opponent",
     "Pictures",
+    "PlayableGame",
     "Player",
     "PlayerSettings",
     "Position",
@@ -128,9 +136,11 @@ __all__ = [
     "Protocol",
     "ResourcePlan",
     "Run",
+    "RunLogger",
     "ScoredSet",
     "Settings",
     "SparringError",
+    "SparringTransformer",
     "Study",
     "Teacher",
     "Toy",
@@ -148,6 +158,7 @@ __all__ = [
     "list_methods",
     "list_protocols",
     "load",
+    "make_game",
     "make_predictor",
     "plan",
     "read_study",

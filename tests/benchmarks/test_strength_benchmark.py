@@ -51,7 +51,7 @@ def test_the_settled_step_and_the_error_afterwards_are_those_of_the_measurements
         dial.turn(torch.tensor(next(values)), now)
 
     bench.step = step
-    found = strength.settling(bench, steps=100)
+    found = strength.settling(bench, steps=100, before=[0.1])
     # The mean of eight measurements is within 15 % of 0.3 once at most one of them is still 0.1.
     assert "in 17 steps" in found
     assert "within 15 % at 100 %" in found

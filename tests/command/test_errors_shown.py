@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +82,20 @@ ARGUMENTS_THAT_ARE_WRONG = {
     ("--device", "banana"): "training.device=banana cannot be used here",
     ("--epoch", "3"): "No such option: --epoch",
 }
+
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; import sparring.command.commands as cli"
+
+
+@pytest.mark.parametrize(("option", "name"), [("--method", "adoc"), ("--opponent", "pertubation")])
+def test_an_unknown_name_is_told_before_torch_is_imported(
+    tmp_path: Path, option: str, name: str
+) -> None:
+    arguments = ["train", "--data", str(tmp_path), "--out", str(tmp_path / "run"), option, name]
+    code = f"{WITHOUT_TORCH}; sys.argv[1:] = {arguments}; cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: unknown {option[2:]} '{name}'; did you mean")
 
 
 @pytest.mark.parametrize(

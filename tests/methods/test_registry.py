@@ -90,6 +90,14 @@ def test_a_list_with_introductions_imports_no_torch() -> None:
 # Unknown names
 
 
+def test_no_name_that_can_be_meant_is_refused_before_torch_is_imported() -> None:
+    references = ["my_file.py:Mine", "package.module:Mine"]
+    for name in [*registry.names("method"), *registry.further_names(), *references]:
+        registry.refuse_unknown("method", name)
+    for name in [*registry.names("opponent"), *references]:
+        registry.refuse_unknown("opponent", name)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
@@ -107,7 +115,11 @@ def test_a_list_with_introductions_imports_no_torch() -> None:
 def test_an_unknown_name_is_told_with_the_nearest_one(kind: Kind, name: str, sentence: str) -> None:
     assert not registry.is_known(kind, name)
     ask = registry.method_class if kind == "method" else registry.opponent_class
-    for question in (ask, lambda name: registry.about(kind, name)):
+    asked_early = (
+        lambda name: registry.about(kind, name),
+        lambda name: registry.refuse_unknown(kind, name),
+    )
+    for question in (ask, *asked_early):
         with pytest.raises(ConfigError, match=sentence) as caught:
             question(name)
         assert "\n" not in str(caught.value)

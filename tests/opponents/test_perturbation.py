@@ -141,7 +141,7 @@ def test_the_step_sees_each_view_once_and_in_its_norms() -> None:
         stepped(game, views)
     hard = attacked(around("simclr"), views)
     # The attack's one pass, both clean views together, the attacked one: 4 images per image,
-    # against 2 of the method alone; and every fourth step, such as this one, the random signs.
+    # against 2 of the method alone; and every sixth step, such as this one, the random signs.
     assert [(len(images), is_adversarial) for images, is_adversarial in passes] == [
         (16, True),
         (32, False),

@@ -12,6 +12,8 @@ from sparring.api.common import Run, folder_of, give_classes, heard_by
 from sparring.api.starting import Beginning, beginning
 from sparring.data.dataset import Dataset
 from sparring.data.sources.source import ImageData
+from sparring.loggers.choosing import ChosenLogger, Logs, choose_loggers
+from sparring.loggers.logged_training import logged
 from sparring.methods.method import Method
 from sparring.training.arguments import ArgumentValue, argument_settings
 from sparring.training.checkpoint import newest_checkpoint
@@ -53,6 +55,7 @@ def train(
     listener: Listener | None = None,
     progress: bool = True,
     profile: int | None = None,
+    log: Logs = (),
     **arguments: ArgumentValue,
 ) -> Run:
     """Pretrain an encoder on images without labels.
@@ -85,6 +88,8 @@ def train(
         progress: False shows nothing.
         profile: number of steps, after ten others, of which a table shows where the time goes; the
             trace is written to `trace.json.gz` in the run folder.
+        log: where curves are shown besides, such as ["tensorboard"] or "wandb:PROJECT", or loggers
+            of your own (docs/logging.md).
         arguments: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
             device="cpu", precision="bfloat16"; seed; weights, from which the backbone starts; lr,
             the encoder's peak learning rate; workers, threads that decode images.
@@ -94,6 +99,7 @@ def train(
         TrainingError: if the loss is not finite; the last checkpoint is kept.
     """
     chosen: list[str] = []
+    logs = choose_loggers(log)
     folder, given = RunFolder(out), (method, opponent, recipe)
     begun = beginning(
         data, folder, start_from, given, keep_optimizer=keep_optimizer, goes_on=resume_if_exists
@@ -121,6 +127,7 @@ def train(
         goes_on=resume_if_exists,
         heard=heard_by(listener, progress=progress),
         profile=profile,
+        logs=logs,
     )
     return Run(folder.path)
 
@@ -136,6 +143,7 @@ def _train(
     goes_on: bool,
     heard: AbstractContextManager[Listener | None],
     profile: int | None,
+    logs: Sequence[ChosenLogger],
 ) -> None:
     """Train a configuration in a folder, or go on with the run that it holds; see `train`."""
     asked = config.encoder.model_fields_set
@@ -164,7 +172,10 @@ def _train(
             _warn(training, listener, asked_batch=asked_batch, chosen=chosen)
             if not begun.take(training, listener):
                 pretrain_opponent(training, listener, backbone=backbone)
-        with profiled(training, profile, report=report):
+        with (
+            profiled(training, profile, report=report),
+            logged(training, logs, report=report),
+        ):
             run_training(training, folder)
         _tell_end(training, listener)
 
@@ -181,6 +192,7 @@ def resume(
     backbone: nn.Module | None = None,
     listener: Listener | None = None,
     progress: bool = True,
+    log: Logs = (),
 ) -> Run:
     """Continue a run to its end.
 
@@ -202,12 +214,15 @@ def resume(
         backbone: the network of your own with which the run was started, if any.
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
+        log: where curves are shown besides, as in `train`; those of this run go on, and new ones
+            get its earlier records too.
 
     Raises:
         UsageError: if there is no run, a class of it is missing, or its images or settings have
             changed.
         CheckpointError: if there is no checkpoint, or it does not fit the configuration.
     """
+    logs = choose_loggers(log)
     folder = folder_of(run)
     give_classes(folder.read_config(), method, opponent)
     config = folder.read_config()
@@ -226,16 +241,17 @@ def resume(
             data = data_path(config)
         config = config.changed(data={"path": stored_path(data)})
         config, dataset = open_images(config, data, heard)
-        device = choose_device(config.training.device)
+        report = heard.report if heard is not None else lambda _: None
         changed = require_same(
             folder,
             config,
-            conditions(dataset, device),
+            conditions(dataset, choose_device(config.training.device)),
             on_purpose=_names(changed_on_purpose),
-            report=heard.report if heard is not None else lambda _: None,
+            report=report,
         )
         training_run = _restored(config, dataset, folder, backbone, heard, changed=changed)
-        run_training(training_run, folder)
+        with logged(training_run, logs, report=report):
+            run_training(training_run, folder)
         _tell_end(training_run, heard)
     return Run(folder.path)
 

@@ -18,6 +18,7 @@ LONGEST_HELP = 80
 EXPORT_FORMATS = ("timm", "torchvision", "safetensors")
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENGINES = ("local", "dask", "slurm")
+LOGS = ("tensorboard", "wandb", "mlflow")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Items: TypeAlias = list[tuple[str, str]]
@@ -87,6 +88,11 @@ def devices(incomplete: str) -> Items:
 def engines(incomplete: str) -> Items:
     """What makes the runs of a study."""
     return _chosen(dict.fromkeys(ENGINES, ""), incomplete)
+
+
+def logs(incomplete: str) -> Items:
+    """Where curves are shown besides."""
+    return _chosen(dict.fromkeys(LOGS, ""), incomplete)
 
 
 def strengths(incomplete: str) -> Items:

@@ -85,6 +85,14 @@ StrengthOption = Annotated[
         "released: as strong as the paper's constants make it.",
     ),
 ]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:PLACE]",
+        autocompletion=values.logs,
+        help="Show the curves elsewhere too: tensorboard, wandb or mlflow; repeatable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[
     str,
@@ -209,6 +217,16 @@ ImageSizeOption = Annotated[
         help="Side of the views; default: from the size of the images.",
     ),
 ]
+
+
+def refuse_unknown_names(method: str | None, opponents: list[str] | None) -> None:
+    """Raise for an unknown method or opponent before torch is imported, which takes seconds."""
+    from sparring.methods import registry
+
+    if method is not None:
+        registry.refuse_unknown("method", method)
+    for opponent in opponents or []:
+        registry.refuse_unknown("opponent", opponent)
 
 
 def settings_tree(overrides: list[str] | None) -> "Tree":

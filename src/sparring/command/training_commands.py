@@ -20,6 +20,7 @@ from sparring.command.options import (
     JsonOption,
     KeepOptimizerOption,
     LearningRateOption,
+    LogOption,
     MethodOption,
     OpponentOption,
     PrecisionOption,
@@ -37,6 +38,7 @@ from sparring.command.options import (
     TrainOutOption,
     WeightsOption,
     WorkersOption,
+    refuse_unknown_names,
     settings_tree,
     strength_value,
 )
@@ -150,11 +152,13 @@ def train(
     resume_if_exists: ResumeIfExistsOption = False,
     max_steps: StepsOption = None,
     profile: ProfileOption = None,
+    log: LogOption = None,
     settings: SetOption = None,
     print_config: PrintConfigOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
+    refuse_unknown_names(method, opponent)
     asked: dict[str, Any] = {
         "method": method,
         "opponent": opponent,
@@ -183,7 +187,8 @@ def train(
         "keep_optimizer": keep_optimizer,
         "resume_if_exists": resume_if_exists,
     }
-    _train(data, out, {**asked, **begun, "profile": profile}, as_json=as_json)
+    further = {**begun, "profile": profile, "log": log or ()}
+    _train(data, out, {**asked, **further}, as_json=as_json)
 
 
 def _train(data: str | None, out: Path, asked: Mapping[str, Any], *, as_json: bool) -> None:
@@ -238,6 +243,7 @@ def resume(
         ),
     ] = None,
     opponent: OpponentOption = None,
+    log: LogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue an interrupted run; to the bit on the same CPU, threads and versions."""
@@ -253,6 +259,7 @@ def resume(
             changed_on_purpose=changed_on_purpose or (),
             method=method,
             opponent=opponent,
+            log=log or (),
             listener=display,
         )
         _finish(done, display, as_json=as_json)

@@ -73,7 +73,7 @@ from sparring.objectives.bank_games import BankGame, adversarial_bank_game, summ
 from sparring.objectives.contrastive import in_batch_info_nce, info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position
-from sparring.strength.dial import STRENGTH_METRICS, Dial
+from sparring.strength.dial import OF_BANKS, STRENGTH_METRICS, Dial
 from sparring.strength.settings import Strength
 
 
@@ -180,7 +180,7 @@ class AdCo(Method):
         self.encoder = encoder
         self.teacher = Teacher(encoder)
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
-        self.dial = Dial("released" if settings.disarmed else settings.strength)
+        self.dial = Dial("released" if settings.disarmed else settings.strength, pace=OF_BANKS)
 
     @property
     def nats(self) -> float:

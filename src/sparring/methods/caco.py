@@ -79,7 +79,7 @@ from sparring.objectives.bank_games import (
 from sparring.objectives.contrastive import info_nce
 from sparring.optim.player import Player, PlayerSettings
 from sparring.optim.schedule import Position, ScheduleName, teacher_momentum
-from sparring.strength.dial import STRENGTH_METRICS, Dial
+from sparring.strength.dial import OF_BANKS, STRENGTH_METRICS, Dial
 from sparring.strength.settings import Strength
 
 FILL_TEMPERATURE = 0.2
@@ -193,7 +193,7 @@ class CaCo(Method):
         self.bank = Bank(settings.bank.size, settings.projector.dim, generator=generator)
         self.usage = Usage(settings.bank.size)
         # A disarmed bank is not held, whatever the strength.
-        self.dial = Dial(settings.strength if settings.disarmed is None else "released")
+        self.dial = Dial("released" if settings.disarmed else settings.strength, pace=OF_BANKS)
 
     @property
     def nats(self) -> float:

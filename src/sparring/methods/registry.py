@@ -140,6 +140,19 @@ def is_known(kind: Kind, name: str) -> bool:
     return name in _given[kind] or name in shipped(kind) or name in installed(kind)
 
 
+def refuse_unknown(kind: Kind, name: str) -> None:
+    """Raise for a name that cannot be meant, before anything is imported.
+
+    Accepted are all names, those of variants and pairings, and references such as `FILE.py:NAME`.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest one.
+    """
+    is_further = kind == "method" and name in further_names()
+    if not (is_reference(name) or is_known(kind, name) or is_further):
+        raise _unknown(kind, name)
+
+
 def give(kind: Kind, wanted: str | type, *, name: str | None = None) -> str:
     """Register a method or an opponent, and return its name in a configuration.
 

@@ -14,7 +14,7 @@ and attacked image go through the attacked images' batch norms; in the second te
 through the clean ones. The method's bank, queue and teacher are updated with the clean loss only.
 The attack has no parameters and therefore no player.
 
-Its strength. Every fourth step measures the excess loss: L(a, a + d*) minus the same with random
+Its strength. Every sixth step measures the excess loss: L(a, a + d*) minus the same with random
 signs of equal size instead of d*, in nats per query. With `perturbation.strength` the dial holds it
 at a target by epsilon, which is then a share of `perturbation.largest_epsilon`.
 
@@ -63,10 +63,10 @@ from sparring.strength.dial import INNER_METRICS, STRENGTH_METRICS, Dial, inner
 from sparring.strength.settings import require_nats
 from sparring.transfers import rare_read
 
-MEASURED_EVERY = 4
+MEASURED_EVERY = 6
 """Steps from one measurement of the excess loss to the next; each is one more forward pass."""
 PACE = 2.0
-"""Pace of the dial, which would be slow at one measurement in four steps."""
+"""Pace of the dial, which would be slow at one measurement in six steps."""
 
 
 class Perturbation(Opponent):

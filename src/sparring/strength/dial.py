@@ -24,6 +24,9 @@ INTEGRAL = 0.08
 """Change of the share's logarithm per measurement at a relative error of 1."""
 PROPORTIONAL = 0.2
 """Change of the share's logarithm at a change of the relative error by 1."""
+OF_BANKS = 3.0
+"""Pace for learned banks: what a share of one adds changes tenfold within 30 steps, since the whole
+bank and the encoder move against each other."""
 SMALLEST = 1 / 256
 """Smallest share that is not 0."""
 START = 1 / 16
