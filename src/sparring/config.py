@@ -17,7 +17,7 @@ from typing import Any, Self, TypeAlias, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from sparring.errors import ConfigError, unknown_name
+from sparring.errors import ConfigError, unknown_setting
 from sparring.regular_files import read_text
 
 Tree: TypeAlias = dict[str, Any]
@@ -72,8 +72,10 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
         path = [str(part) for part in (*first["loc"][:place], *first["loc"][place + 1 :])]
     key = ".".join([*filter(None, [where]), *path])
     if first["type"] == "extra_forbidden":
-        return unknown_name("setting", key, _siblings(model, path, where))
+        return unknown_setting(key, _siblings(model, path, where), setting_names(model, where))
     value = first["input"]
+    if first["type"] == "literal_error":
+        return f"{key}: {_of_literal(first)}"
     if first["type"] == "model_type":
         return (
             f"{key} is a section, got {value!r}; set one of "
@@ -137,22 +139,33 @@ def _of_no_kind(
     model: type[BaseModel], errors: Sequence[ErrorDetails], path: Sequence[str], where: str
 ) -> str:
     """Sentence for a value that no branch of a union accepts."""
-    value, words, accepted = errors[0]["input"], [], []
+    value, words, accepted = errors[0]["input"], [], ""
     for one in errors:
         kind = _KINDS[one["type"]]
         if one["type"] == "literal_error":
             kind = one["ctx"]["expected"]
-            accepted += re.findall(r"'([^']*)'", kind)
+            accepted += kind
         if one["type"] == "model_type":
             keys = _siblings(model, [*path, ""], "")
             kind = f"a table of {', '.join(name.rpartition('.')[2] for name in keys)}"
         words.append(kind)
-    near = get_close_matches(value, accepted, n=1, cutoff=0.5) if isinstance(value, str) else []
-    hint = f"; did you mean '{near[0]}'?" if near else ""
     *others, last = dict.fromkeys(words)
     listed = f"{', '.join(others)} or {last}" if others else last
     key = ".".join([*filter(None, [where]), *path])
-    return f"{key}: should be {listed}, got {value!r}{hint}"
+    return f"{key}: should be {listed}, got {value!r}{_nearest(value, accepted)}"
+
+
+def _of_literal(error: ErrorDetails) -> str:
+    """Sentence for a value that is none of some words, with the nearest of these."""
+    expected, value = error["ctx"]["expected"], error["input"]
+    return f"should be {expected}, got {value!r}{_nearest(value, expected)}"
+
+
+def _nearest(value: object, expected: str) -> str:
+    """Question after the nearest of the words that a text quotes; empty if none is near."""
+    quoted = re.findall(r"'([^']*)'", expected)
+    near = get_close_matches(value, quoted, n=1, cutoff=0.5) if isinstance(value, str) else []
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[str]:
@@ -170,6 +183,23 @@ def _siblings(model: type[BaseModel], path: Sequence[str], where: str) -> list[s
         model = models[0]
         prefix.append(part)
     return [".".join([*prefix, name]) for name in model.model_fields]
+
+
+def setting_names(model: type[BaseModel], where: str = "") -> list[str]:
+    """Full names of all settings of a model, in their order, those of its sections included.
+
+    Args:
+        model: settings model.
+        where: dotted prefix of these settings in the complete configuration.
+    """
+    found = []
+    for name, field in model.model_fields.items():
+        key = f"{where}.{name}" if where else name
+        kinds = _kinds(field.annotation)
+        inner = [kind for kind in kinds if _is_model(kind)]
+        found += [key] if len(inner) < len(kinds) else []
+        found += setting_names(inner[0], key) if inner else []
+    return found
 
 
 def merged(base: Mapping[str, Any], *updates: Mapping[str, Any]) -> Tree:
@@ -212,8 +242,19 @@ def parse_override(text: str, *, option: str = "--set", example: str = "bank.siz
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"{option} {text}: expected key=value, for example {option} {example}")
-    tree: Tree = {parts[-1]: _parsed_value(raw)}
-    for part in reversed(parts[:-1]):
+    return nested(".".join(parts), _parsed_value(raw))
+
+
+def nested(key: str, value: object) -> Tree:
+    """Tree with one leaf, from its dotted key.
+
+    Example:
+        >>> nested("bank.size", 4096)
+        {'bank': {'size': 4096}}
+    """
+    *sections, name = key.split(".")
+    tree: Tree = {name: value}
+    for part in reversed(sections):
         tree = {part: tree}
     return tree
 

@@ -94,3 +94,84 @@ def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return f"unknown {kind} '{name}'{hint} Accepted: {', '.join(names)}"
+
+
+OTHER_NAMES = {
+    "amp": "precision",
+    "arch": "backbone",
+    "base_lr": "learning_rate",
+    "bs": "batch_size",
+    "clip_grad": "clip_norm",
+    "crop_size": "image_size",
+    "dtype": "precision",
+    "ema": "teacher_momentum",
+    "embedding_dim": "dim",
+    "eps": "epsilon",
+    "hidden_dim": "hidden",
+    "img_size": "image_size",
+    "learningrate": "learning_rate",
+    "lr": "learning_rate",
+    "max_epochs": "epochs",
+    "model": "backbone",
+    "num_epochs": "epochs",
+    "num_workers": "workers",
+    "opt": "optimizer",
+    "out_dim": "dim",
+    "pretrained": "weights",
+    "proj_dim": "dim",
+    "queue_size": "size",
+    "resolution": "image_size",
+    "scheduler": "schedule",
+    "t": "temperature",
+    "tau": "temperature",
+    "temp": "temperature",
+    "threads": "workers",
+    "warmup": "warmup_epochs",
+    "wd": "weight_decay",
+}
+"""Last parts of settings by names that other libraries and papers give them."""
+
+MOST_NAMED = 4
+"""Number of settings that an answer to an unknown one names."""
+
+
+def unknown_setting(key: str, siblings: Iterable[str], every: Iterable[str] = ()) -> str:
+    """Message for an unknown setting, with the full names of those that it may mean.
+
+    Settings that end in the given name come first, wherever they stand, then those that end in its
+    last part or in what this library calls it; without any the nearest of the same section.
+
+    Args:
+        key: full name as it was given.
+        siblings: full names of the settings of the section in which it was looked for.
+        every: full names of all settings that there are.
+
+    Example:
+        >>> unknown_setting("lr", ["bank", "seed"], ["seed", "players.encoder.learning_rate"])
+        "unknown setting 'lr'; did you mean 'players.encoder.learning_rate'?"
+    """
+    meant = full_names(key, every)
+    if not meant:
+        return unknown_name("setting", key, siblings)
+    *others, last = [f"'{name}'" for name in meant[:MOST_NAMED]]
+    listed = f"{', '.join(others)} or {last}" if others else last
+    more = len(meant) - MOST_NAMED
+    rest = f" ({more} more end in that)" if more > 0 else ""
+    return f"unknown setting '{key}'; did you mean {listed}?{rest}"
+
+
+def full_names(key: str, every: Iterable[str]) -> list[str]:
+    """Settings that a partial or a foreign name may mean, in their order.
+
+    Example:
+        >>> full_names("train.lr", ["players.encoder.learning_rate", "players.bank.learning_rate"])
+        ['players.encoder.learning_rate', 'players.bank.learning_rate']
+    """
+    names, (*sections, last) = list(every), key.split(".")
+    own = OTHER_NAMES.get(last.lower(), last)
+    ends = [name for name in names if name.endswith(f".{key}")]
+    if ends:
+        return ends
+    ends = [name for name in names if name.rpartition(".")[2] == own and name != key]
+    near = [name for name in ends if set(sections) & set(name.split(".")[:-1])]
+    return near or ends

@@ -39,7 +39,22 @@ def test_setting_one_value_of_a_section_keeps_the_methods_other_defaults() -> No
             {"method": "simclr", "temprature": 0.1},
             "unknown setting 'temprature'; did you mean 'temperature'",
         ),
-        ({"method": "simclr", "bank": {"size": 3}}, "unknown setting 'bank'"),
+        (
+            {"method": "simclr", "bank": {"size": 3}},
+            "unknown setting 'bank': simclr has none; it is",
+        ),
+        (
+            {"method": "simclr", "lr": 3},
+            r"unknown setting 'lr'; did you mean 'players\.encoder\.lear",
+        ),
+        (
+            {"method": "adco", "teacher": {"ema": 1}},
+            r"unknown setting 'teacher\.ema'; did you mean",
+        ),
+        (
+            {"method": "simclr", "epsilon": 1},
+            r"simclr has none; it is perturbation\.epsilon of --opponent perturbation",
+        ),
         (
             {"method": "adco", "bank": {"sise": 3}},
             r"unknown setting 'bank\.sise'; did you mean 'bank\.size'",

@@ -8,6 +8,7 @@ from typing import Any
 from sparring.api.common import Run, give_classes
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, RunError
+from sparring.training.configure import configure
 from sparring.training.listener import Listener
 from sparring.training.loop import Training
 from sparring.training.opening import data_path
@@ -80,8 +81,7 @@ def beginning(
             start.
         CheckpointError: if there is no checkpoint that can be read.
     """
-    given = start_from.path if isinstance(start_from, Run) else start_from
-    place = None if given is None else Path(given)
+    place = None if start_from is None else _place(start_from)
     run = None if place is None else _folder_of(place)
     if run is not None and run.resolve() == folder.path.resolve():
         raise RunError(
@@ -113,6 +113,34 @@ def beginning(
         base=settings_of_start(start, data=data),
         notes=notes,
     )
+
+
+def resolved_config(
+    data: ImageData | None = None,
+    *,
+    start_from: str | Path | Run | None = None,
+    **arguments: Any,
+) -> RunConfig:
+    """Configuration that a run of `sparring.train` would have before its images are opened.
+
+    Args:
+        data: images; None: not known yet.
+        start_from: as for `train`.
+        arguments: the arguments of `train` that decide settings, such as method, recipe, epochs.
+
+    Raises:
+        UsageError: for wrong input, as by `train`.
+    """
+    if start_from is None:
+        return configure(data, **arguments)
+    asked = (arguments.get("method"), arguments.get("opponent"), arguments.get("recipe"))
+    nowhere = RunFolder(Path(f"{_place(start_from)}.new"))
+    begun = beginning(data, nowhere, start_from, asked, keep_optimizer=False, goes_on=False)
+    return begun.fitted(configure(begun.data, base=begun.base, **arguments))
+
+
+def _place(start_from: str | Path | Run) -> Path:
+    return start_from.path if isinstance(start_from, Run) else Path(start_from)
 
 
 def _folder_of(place: Path) -> Path:

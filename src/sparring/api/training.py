@@ -15,8 +15,9 @@ from sparring.data.sources.source import ImageData
 from sparring.loggers.choosing import ChosenLogger, Logs, choose_loggers
 from sparring.loggers.logged_training import logged
 from sparring.methods.method import Method
+from sparring.training.arguments import ArgumentValue, argument_settings
 from sparring.training.checkpoint import newest_checkpoint
-from sparring.training.configure import configure, stored_path
+from sparring.training.configure import configure, network_of, stored_path
 from sparring.training.continuing import layer_lines
 from sparring.training.devices import choose_device
 from sparring.training.given_network import given_again
@@ -47,7 +48,7 @@ def train(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     strength: StrengthValue | None = None,
-    backbone: nn.Module | None = None,
+    backbone: nn.Module | str | None = None,
     start_from: str | Path | Run | None = None,
     keep_optimizer: bool = False,
     resume_if_exists: bool = False,
@@ -55,7 +56,7 @@ def train(
     progress: bool = True,
     profile: int | None = None,
     log: Logs = (),
-    **training: int | str | None,
+    **arguments: ArgumentValue,
 ) -> Run:
     """Pretrain an encoder on images without labels.
 
@@ -69,13 +70,14 @@ def train(
         opponent: opponents in image space around the method, the innermost first, each by its name,
             such as "perturbation", or as a method is given; default: the recipe's.
         recipe: shipped recipe by name, or a TOML file; explicit arguments go before it.
-        settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}}.
+        settings: further settings as a nested dictionary, for example {"bank": {"size": 4096}};
+            they win over all other arguments.
         strength: what the run's opponent adds to the loss, in nats per query, held by feedback
             (docs/strength.md); a table such as {"nats": 0.2, "schedule": "rising"}; "released": as
             the paper's constants make it. The setting `strength` of whatever has a dial.
-        backbone: a network of your own, of which a copy is trained; parameters that require no
-            gradient stay as they are. Resuming or loading such a run needs it again, with any
-            weights.
+        backbone: name of a model of timm, such as "resnet50"; or a network of your own, of which a
+            copy is trained and whose parameters that require no gradient stay as they are.
+            Resuming or loading such a run needs the network again, with any weights.
         start_from: run, or a checkpoint in its folder, from whose state this one starts: encoder,
             heads, teachers, banks, queues, opponents. Its settings hold where nothing else is
             given, and schedules begin anew. A run that keeps its best look gives that one.
@@ -88,8 +90,9 @@ def train(
             trace is written to `trace.json.gz` in the run folder.
         log: where curves are shown besides, such as ["tensorboard"] or "wandb:PROJECT", or loggers
             of your own (docs/logging.md).
-        training: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
-            device="cpu"; and seed.
+        arguments: fields of `TrainingSettings`, such as epochs=100, batch_size=128, max_steps=10,
+            device="cpu", precision="bfloat16"; seed; weights, from which the backbone starts; lr,
+            the encoder's peak learning rate; workers, threads that decode images.
 
     Raises:
         UsageError: for wrong input; nothing has been written then.
@@ -101,6 +104,7 @@ def train(
     begun = beginning(
         data, folder, start_from, given, keep_optimizer=keep_optimizer, goes_on=resume_if_exists
     )
+    network = network_of(backbone)
     config = configure(
         begun.data,
         method=method,
@@ -111,15 +115,15 @@ def train(
         backbone=backbone,
         report=chosen.append,
         base=begun.base,
-        **training,
+        **arguments,
     )
     _train(
         begun.fitted(config),
         begun,
         folder,
-        backbone,
+        network,
         chosen=chosen,
-        gives_batch=gives_batch_size(settings, training),
+        gives_batch=gives_batch_size(settings, arguments),
         goes_on=resume_if_exists,
         heard=heard_by(listener, progress=progress),
         profile=profile,
@@ -181,6 +185,7 @@ def resume(
     *,
     data: ImageData | None = None,
     max_steps: int | None = None,
+    workers: int | None = None,
     changed_on_purpose: str | Sequence[str] = (),
     method: str | type[Method] | None = None,
     opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
@@ -199,6 +204,7 @@ def resume(
         run: run folder.
         data: the same images again, if they are in memory or have moved; compared by content.
         max_steps: stop after this many steps in total; default: the whole plan.
+        workers: threads that decode images, >= 0; 0: one per core, at most 8; default: as before.
         changed_on_purpose: names of settings that were changed in config.toml, such as
             "training.batch_size", and "images" if these are others; the rest of the run follows
             them.
@@ -222,6 +228,8 @@ def resume(
     config = folder.read_config()
     newest_checkpoint(folder.checkpoint)
     config = config.changed(training={"max_steps": max_steps})
+    if workers is not None:
+        config = config.changed(**argument_settings({"workers": workers}))
     distributed.start(config.training.device)
     with (
         peers.watched(),

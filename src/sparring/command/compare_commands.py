@@ -34,16 +34,21 @@ from sparring.command.compare_options import (
     WatchOption,
     WorkersOption,
     YesOption,
+    arm_settings,
+    numbers_value,
+    seeds_value,
 )
 from sparring.command.error_exit import exit_with_message
 from sparring.command.options import (
+    BackboneOption,
     EpochsOption,
     JsonOption,
+    PrecisionOption,
     RecipeOption,
     RunDeviceOption,
     SetOption,
     StrengthOption,
-    settings_tree,
+    WeightsOption,
     strength_value,
 )
 from sparring.errors import ConfigError, UsageError
@@ -56,39 +61,38 @@ if TYPE_CHECKING:
     from sparring.config import Tree
 
 
-MOST_DIGITS = 18
-"""Digits up to which a seed is certain to fit into 64 bits."""
-
-
 def compare(
     study: PlanArgument = None,
     data: DataOption = None,
     methods: MethodsOption = None,
+    out: OutOption = None,
     twins: TwinsOption = False,
     all_twins: AllTwinsOption = False,
     controls: ControlsOption = False,
-    test: TestOption = None,
     seeds: SeedsOption = None,
-    stop_early: StopEarlyOption = False,
     epochs: EpochsOption = None,
-    shares: SharesOption = None,
-    equal: EqualOption = None,
+    recipe: RecipeOption = None,
+    test: TestOption = None,
     protocol: ProtocolOption = None,
     margin: MarginOption = None,
-    recipe: RecipeOption = None,
+    stop_early: StopEarlyOption = False,
+    equal: EqualOption = None,
+    shares: SharesOption = None,
+    backbone: BackboneOption = None,
+    weights: WeightsOption = None,
     strength: StrengthOption = None,
-    settings: SetOption = None,
-    threads: ThreadsOption = None,
     device: RunDeviceOption = None,
-    out: OutOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
     engine: EngineOption = "local",
     workers: WorkersOption = None,
     address: AddressOption = None,
     slurm: SlurmOption = None,
-    reuse: ReuseOption = None,
     yes: YesOption = False,
     plan_only: PlanOnlyOption = False,
     watch: WatchOption = False,
+    reuse: ReuseOption = None,
+    settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on your images: paired seeds, equal budgets, disarmed twins, one page.
@@ -101,18 +105,14 @@ def compare(
     if watch:
         _watch(study, as_json=as_json)
         return
-    fields = {
-        "seeds": _seeds(seeds),
-        "shares": _numbers("--shares", shares),
+    fields: dict[str, Any] = {
+        "seeds": seeds_value(seeds),
+        "shares": numbers_value("--shares", shares),
         "protocols": None if protocol is None else [one.strip() for one in protocol.split(",")],
-        "settings": settings_tree(settings) or None,
-        "epochs": epochs,
-        "equal": equal,
-        "margin": margin,
-        "recipe": recipe,
-        "threads": threads,
-        "device": device,
+        "settings": arm_settings(settings, backbone, weights, precision),
     }
+    fields |= {"epochs": epochs, "equal": equal, "margin": margin}
+    fields |= {"recipe": recipe, "threads": threads, "device": device}
     options = Options(
         data=data,
         methods=methods,
@@ -260,40 +260,6 @@ def _folder_for_plan(study: Path | None, out: Path | None, plan_only: bool) -> P
     """Folder of the study; a plan that is only printed needs none."""
     is_new = study is None or study.suffix == ".toml"
     return Path("study") if plan_only and is_new and out is None else out
-
-
-def _seeds(text: str | None) -> int | list[int] | None:
-    """Seeds of a number or of a list."""
-    from sparring.studies.plan import MOST_PAIRS
-
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and part.isascii() for part in parts):
-        raise ConfigError(f"--seeds {text}: expected a number of pairs, or seeds such as 0,1,7")
-    if any(len(part) > MOST_DIGITS for part in parts):
-        raise ConfigError(f"--seeds {text}: a seed has at most {MOST_DIGITS} digits")
-    if "," in text:
-        return [int(part) for part in parts]
-    number = int(parts[0])
-    if not 0 < number <= MOST_PAIRS:
-        raise ConfigError(
-            f"--seeds {text}: expected a number of pairs from 2 to {MOST_PAIRS:,}, 5 are usual; "
-            f"one seed by itself is written with a comma, as {text},"
-        )
-    return number
-
-
-def _numbers(option: str, text: str | None) -> list[float] | None:
-    """Numbers separated by commas."""
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",") if part.strip()] or [float(text)]
-    except ValueError:
-        raise ConfigError(
-            f"{option} {text}: expected numbers separated by commas, such as 0,1,2"
-        ) from None
 
 
 def _engine(

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sparring.config import toml_text
 from sparring.errors import ConfigError, unknown_name
 from sparring.evaluation.catalogue import PROTOCOLS, installed
 from sparring.evaluation.catalogue import find as find_protocol
 from sparring.methods import registry
 from sparring.methods.about import About, assignments, section
 from sparring.methods.plugins import is_reference
+from sparring.methods.setting_docs import explained_toml, setting_comments
 from sparring.strength.settings import has_dial
 
 
@@ -184,7 +184,7 @@ def _describe(kind: registry.Kind, name: str) -> str:
         "Good for": about.good_for,
         "Source": about.source,
     }
-    return _description(own, facts, toml_text(tree))
+    return _description(own, facts, explained_toml(tree, setting_comments(settings, prefix)))
 
 
 def _twins(about: About, prefix: str) -> str:
@@ -209,8 +209,10 @@ def describe_protocol(name: str) -> str:
         "Source": entry.source,
         "Variants": ", ".join(f"{name}:{variant}" for variant in entry.variants),
     }
-    settings = toml_text({name: entry.load_settings()().model_dump(mode="json")})
-    return _description(entry.load_function(), facts, settings)
+    settings = entry.load_settings()()
+    tree = {name: settings.model_dump(mode="json")}
+    shown = explained_toml(tree, setting_comments(settings, f"{name}."))
+    return _description(entry.load_function(), facts, shown)
 
 
 def _description(kind: Any, facts: Mapping[str, str], settings: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sparring.command import completion as values
 from sparring.command.options import (
     DataOption,
     DeviceOption,
@@ -14,40 +15,57 @@ from sparring.command.options import (
     settings_tree,
 )
 
+TestDataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|NAME",
+        help="Labelled test images, or the name of a public set; default: a held-out fifth.",
+    ),
+]
+LabelledDataOption = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Labelled images to train on; default: the run's own."),
+]
+ProtocolsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES",
+        autocompletion=values.protocols,
+        help="Comma-separated, each perhaps with a variant: knn,linear:adco. See `protocols`.",
+    ),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder that holds the public sets given by name."),
+]
+ProtocolSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PROTOCOL.KEY=VALUE",
+        autocompletion=values.protocol_keys,
+        help="Change a setting of a protocol; repeatable.",
+    ),
+]
+
 
 def evaluate(
     run: RunArgument,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Labelled test images, or the name of a public set; default: a held-out fifth."
-        ),
-    ] = None,
-    train_data: Annotated[
-        str | None, typer.Option(help="Labelled images to train on; default: the run's own.")
-    ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated, each with a variant if wanted: knn,linear:adco. See `protocols`."
-        ),
-    ] = "knn,linear",
-    root: Annotated[
-        Path | None, typer.Option(help="Folder that holds the public sets given by name.")
-    ] = None,
+    data: TestDataOption = None,
+    train_data: LabelledDataOption = None,
+    protocol: ProtocolsOption = "knn,linear",
+    root: RootOption = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of splits and random draws; default: the run's.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most images used of each set.")] = None,
-    device: DeviceOption = "auto",
-    settings: Annotated[
-        list[str] | None,
+        int | None,
         typer.Option(
-            "--set",
-            metavar="PROTOCOL.KEY=VALUE",
-            help="Change a setting of a protocol; repeatable.",
+            metavar="N", min=0, help="Seed of splits and random draws; default: the run's."
         ),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most images used of each set.")
+    ] = None,
+    device: DeviceOption = "auto",
+    settings: ProtocolSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score the encoder of a run and the one from which it started."""
@@ -98,7 +116,12 @@ def export(
     ],
     form: Annotated[
         str,
-        typer.Option("--format", help="timm, torchvision, safetensors, onnx, torch-export or hub."),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            autocompletion=values.export_formats,
+            help="timm, torchvision, safetensors, onnx, torch-export or hub.",
+        ),
     ] = "timm",
     precision: Annotated[
         str, typer.Option(help="Of onnx: float32, float16 or int8; says what was lost.")
@@ -147,9 +170,11 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders; or the folder of a study.")
     ],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
     data: Annotated[
-        str | None, typer.Option(help="Images to show; default: the run's own.")
+        str | None, typer.Option(metavar="PATH", help="Images to show; default: the run's own.")
     ] = None,
 ) -> None:
     """Write one self-contained HTML page about runs, or about a study with its tables."""

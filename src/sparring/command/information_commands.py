@@ -7,11 +7,20 @@ from typing import Annotated
 
 import typer
 
+from sparring.command import completion as values
 from sparring.command.options import JsonOption, settings_tree
 
 
 def protocols(
-    name: Annotated[str | None, typer.Argument(help="Protocol to describe in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=values.protocols,
+            help="Protocol to describe in full.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the evaluation protocols, or describe one with its settings and variants."""
@@ -31,7 +40,13 @@ def protocols(
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="Method or opponent to describe in full.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=values.anything,
+            help="Method or opponent to describe in full.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,6 +59,34 @@ def methods(
         typer.echo(descriptions.describe(name) if name is not None else descriptions.list_methods())
 
 
+def schema(
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=values.methods,
+            help="Of this method's recipes alone; default: of all methods'.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write; default: print it.")
+    ] = None,
+) -> None:
+    """Print a JSON schema of recipes, by which editors complete and check them.
+
+    See docs/command_line.md for VS Code and other editors.
+    """
+    from sparring.files import write_atomically
+    from sparring.training.recipe_schema import recipe_schema
+
+    text = json.dumps(recipe_schema(method), indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    write_atomically(out, text.encode())
+    typer.echo(f"wrote {out}; begin a recipe with `#:schema {out}`")
+
+
 def doctor(
     data: Annotated[
         str | None,
@@ -53,7 +96,10 @@ def doctor(
         Path | None, typer.Option(metavar="FILE", help="Page that shows the images found.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=2, help="Images to look at, drawn at random; default: 20,000.")
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="Images to look at, drawn at random; default: 20,000."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -115,7 +161,10 @@ def _doctor_of_data(
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")] = Path("demo"),
     data: Annotated[
-        Path | None, typer.Option(help="Folder with the files of Fashion-MNIST; default: download.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder with the files of Fashion-MNIST; default: download."
+        ),
     ] = None,
 ) -> None:
     """Compare AdCo with its disarmed twin on Fashion-MNIST, in three pairs, and write a page.

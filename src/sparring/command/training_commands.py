@@ -1,13 +1,17 @@
 """Commands of training: plan, train, resume."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sparring.command import completion as values
 from sparring.command.error_exit import exit_on_interrupt
 from sparring.command.options import (
+    TRIAL,
+    BackboneOption,
     BatchOption,
     DataOption,
     EpochsOption,
@@ -15,8 +19,13 @@ from sparring.command.options import (
     ImageSizeOption,
     JsonOption,
     KeepOptimizerOption,
+    LearningRateOption,
     LogOption,
+    MethodOption,
     OpponentOption,
+    PrecisionOption,
+    PrintConfigOption,
+    ProfileOption,
     RecipeOption,
     ResumeIfExistsOption,
     RunArgument,
@@ -26,16 +35,42 @@ from sparring.command.options import (
     StepsOption,
     StrengthOption,
     TrainDataOption,
+    TrainOutOption,
+    WeightsOption,
+    WorkersOption,
     refuse_unknown_names,
     settings_tree,
     strength_value,
 )
+from sparring.errors import UsageError
 
 PlannedOption = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="NAMES",
+        autocompletion=values.methods,
         help="Method, or METHOD+OPPONENT; repeatable or comma-separated, one row each. Default: "
-        "adco."
+        "adco.",
+    ),
+]
+GpuMemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GIB", help="Estimate for a CUDA device with this memory that is not present."
+    ),
+]
+ExactOption = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        rich_help_panel=TRIAL,
+        help="Run steps of the whole batch, however long they take; else 30 seconds.",
+    ),
+]
+TimedStepsOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, rich_help_panel=TRIAL, help="Timed steps of each run, with --exact."
     ),
 ]
 
@@ -47,27 +82,20 @@ def plan(
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
     batch_size: BatchOption = None,
-    image_size: ImageSizeOption = None,
     seed: SeedOption = None,
-    device: RunDeviceOption = None,
-    max_steps: StepsOption = None,
+    gpu_memory: GpuMemoryOption = None,
+    backbone: BackboneOption = None,
+    weights: WeightsOption = None,
+    lr: LearningRateOption = None,
+    image_size: ImageSizeOption = None,
     strength: StrengthOption = None,
+    device: RunDeviceOption = None,
+    precision: PrecisionOption = None,
+    workers: WorkersOption = None,
+    max_steps: StepsOption = None,
+    exact: ExactOption = False,
+    timed_steps: TimedStepsOption = 8,
     settings: SetOption = None,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GIB", help="Estimate for a CUDA device with this memory that is not present."
-        ),
-    ] = None,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact", help="Run steps of the whole batch, however long they take; else 30 seconds."
-        ),
-    ] = False,
-    timed_steps: Annotated[
-        int, typer.Option(min=1, help="Timed steps of each run, with --exact.")
-    ] = 8,
     as_json: JsonOption = False,
 ) -> None:
     """Predict memory and time of a run, and what would fit; trains nothing."""
@@ -93,68 +121,95 @@ def plan(
             seed=seed,
             device=device,
             max_steps=max_steps,
+            backbone=backbone,
+            weights=weights,
+            lr=lr,
+            precision=precision,
+            workers=workers,
         )
     typer.echo(json.dumps(found.tree()) if as_json else "\n".join(plan_lines(found)))
 
 
 def train(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to create.")],
     data: TrainDataOption = None,
-    start_from: FromOption = None,
-    keep_optimizer: KeepOptimizerOption = False,
-    method: Annotated[
-        str | None, typer.Option(help="See `sparring methods`; default: adco.")
-    ] = None,
+    out: TrainOutOption = None,
+    method: MethodOption = None,
     opponent: OpponentOption = None,
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
     batch_size: BatchOption = None,
-    image_size: ImageSizeOption = None,
     seed: SeedOption = None,
-    device: RunDeviceOption = None,
-    max_steps: StepsOption = None,
+    backbone: BackboneOption = None,
+    weights: WeightsOption = None,
+    lr: LearningRateOption = None,
+    image_size: ImageSizeOption = None,
     strength: StrengthOption = None,
-    settings: SetOption = None,
+    device: RunDeviceOption = None,
+    precision: PrecisionOption = None,
+    workers: WorkersOption = None,
+    start_from: FromOption = None,
+    keep_optimizer: KeepOptimizerOption = False,
     resume_if_exists: ResumeIfExistsOption = False,
-    profile: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Show where the time of N steps goes, after ten others; writes trace.json.gz.",
-        ),
-    ] = None,
+    max_steps: StepsOption = None,
+    profile: ProfileOption = None,
     log: LogOption = None,
+    settings: SetOption = None,
+    print_config: PrintConfigOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain an encoder on a folder of images, and print its score."""
     refuse_unknown_names(method, opponent)
+    asked: dict[str, Any] = {
+        "method": method,
+        "opponent": opponent,
+        "recipe": recipe,
+        "strength": strength_value(strength),
+        "settings": settings_tree(settings),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "backbone": backbone,
+        "weights": weights,
+        "lr": lr,
+        "image_size": image_size,
+        "device": device,
+        "precision": precision,
+        "workers": workers,
+        "max_steps": max_steps,
+    }
+    if print_config:
+        _print_config(data, start_from, asked, as_json=as_json)
+        return
+    if out is None:
+        raise UsageError("Missing option '--out': the run folder to create")
+    begun = {
+        "start_from": start_from,
+        "keep_optimizer": keep_optimizer,
+        "resume_if_exists": resume_if_exists,
+    }
+    further = {**begun, "profile": profile, "log": log or ()}
+    _train(data, out, {**asked, **further}, as_json=as_json)
+
+
+def _train(data: str | None, out: Path, asked: Mapping[str, Any], *, as_json: bool) -> None:
+    """Train a run with the arguments of `sparring.train`, score it, and print the scores."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 
     with exit_on_interrupt(out), TerminalDisplay() as display:
-        run = api.train(
-            data,
-            out=out,
-            method=method,
-            opponent=opponent,
-            recipe=recipe,
-            settings=settings_tree(settings),
-            strength=strength_value(strength),
-            start_from=start_from,
-            keep_optimizer=keep_optimizer,
-            resume_if_exists=resume_if_exists,
-            listener=display,
-            epochs=epochs,
-            batch_size=batch_size,
-            image_size=image_size,
-            seed=seed,
-            device=device,
-            max_steps=max_steps,
-            profile=profile,
-            log=log or (),
-        )
-        _finish(run, display, as_json=as_json, keep_scores=resume_if_exists)
+        run = api.train(data, out=out, listener=display, **asked)
+        _finish(run, display, as_json=as_json, keep_scores=asked["resume_if_exists"])
+
+
+def _print_config(
+    data: str | None, start_from: Path | None, asked: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Print the configuration that `train` would have before it opens the images."""
+    from sparring.api.starting import resolved_config
+    from sparring.training.config_text import config_text
+
+    config = resolved_config(data, start_from=start_from, **asked)
+    typer.echo(json.dumps(config.tree()) if as_json else config_text(config), nl=as_json)
 
 
 def resume(
@@ -163,11 +218,18 @@ def resume(
         str | None,
         typer.Option(metavar="PATH", help="Where the run's images are now, if they have moved."),
     ] = None,
-    max_steps: StepsOption = None,
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Stop after N steps in total.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Threads that decode images; default: as before."),
+    ] = None,
     changed_on_purpose: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAMES",
+            autocompletion=values.general_keys,
             help="Go on although these were changed: settings in config.toml, or `images`; "
             "repeatable or comma-separated.",
         ),
@@ -175,8 +237,9 @@ def resume(
     method: Annotated[
         str | None,
         typer.Option(
+            metavar="FILE.py:CLASS",
             help="Only for a method that is neither shipped nor installed: the same "
-            "FILE.py:CLASS again, since a run folder never makes this command run code."
+            "FILE.py:CLASS again, since a run folder never makes this command run code.",
         ),
     ] = None,
     opponent: OpponentOption = None,
@@ -192,11 +255,12 @@ def resume(
             run,
             data=data,
             max_steps=max_steps,
+            workers=workers,
             changed_on_purpose=changed_on_purpose or (),
             method=method,
             opponent=opponent,
-            listener=display,
             log=log or (),
+            listener=display,
         )
         _finish(done, display, as_json=as_json)
 

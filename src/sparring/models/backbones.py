@@ -197,8 +197,7 @@ def make_backbone(settings: EncoderSettings, *, image_size: int, channels: int =
             f"this run was trained with a network of your own ({name.removeprefix(CUSTOM)}); "
             "hand it over as backbone=..."
         )
-    if name not in timm.list_models():
-        raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
+    require_backbone(name)
     is_transformer = is_vision_transformer(name)
     small = (
         settings.small_images
@@ -249,6 +248,16 @@ def _refuse_what_others_take(settings: EncoderSettings) -> None:
             f"encoder.small_images is for ResNets; '{name}' is none, leave it out"
             + ("; encoder.patch_size says the size of its patches" if is_transformer else "")
         )
+
+
+def require_backbone(name: str) -> None:
+    """Refuse a name that neither timm knows nor a network of one's own has.
+
+    Raises:
+        ConfigError: with the nearest names.
+    """
+    if not name.startswith(CUSTOM) and name not in timm.list_models():
+        raise ConfigError(unknown_name("backbone", name, nearest_backbones(name)))
 
 
 def nearest_backbones(name: str) -> list[str]:

@@ -35,6 +35,7 @@ class ProjectorSettings(Settings):
     kind: Literal[
         "linear", "mocov2", "simclr", "three-layer", "mocov3", "simsiam", "dino", "dino-normed"
     ] = "mocov2"
+    """Form of the projector, named after the method that introduced it."""
     hidden: int | None = Field(default=None, ge=1)
     """Width of the hidden layers, if any; None: the size of the features."""
     dim: int = Field(default=128, ge=2)
@@ -83,6 +84,7 @@ class PredictorSettings(Settings):
     """
 
     kind: Literal["normed", "normed-unbiased", "normed-output", "plain"] = "normed"
+    """Form of the predictor: where it has batch norm and biases."""
     hidden: int = Field(default=512, ge=1)
     """Width of the hidden layer."""
 

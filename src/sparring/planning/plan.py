@@ -21,7 +21,8 @@ from sparring.planning.method_planner import MethodPlanner
 from sparring.planning.planned_images import open_planned, open_planned_sample
 from sparring.planning.prediction import num_steps
 from sparring.planning.resource_plan import ResourcePlan
-from sparring.training.configure import configure
+from sparring.training.arguments import ArgumentValue
+from sparring.training.configure import configure, network_of
 from sparring.training.devices import choose_device
 from sparring.training.listener import Listener
 from sparring.training.settings import RunConfig
@@ -44,12 +45,12 @@ def plan(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     strength: StrengthValue | None = None,
-    backbone: nn.Module | None = None,
+    backbone: nn.Module | str | None = None,
     gpu_memory: float | None = None,
     exact: bool = False,
     timed_steps: int = TIMED_STEPS,
     listener: Listener | None = None,
-    **training: int | str | None,
+    **arguments: ArgumentValue,
 ) -> ResourcePlan:
     """Predict memory and time of runs without training.
 
@@ -64,13 +65,14 @@ def plan(
         recipe: as for `train`.
         settings: as for `train`.
         strength: as for `train`, of those methods that have a dial.
-        backbone: the user's own network; its class must be defined in a module.
+        backbone: name of a model of timm; or the user's own network, whose class must be defined in
+            a module.
         gpu_memory: memory in GiB, > 0, of a CUDA device that is not present; memory is then
             estimated, time is not.
         exact: whether to run the planned batch, on all images.
         timed_steps: timed steps per run of an exact plan, >= 1.
         listener: receives progress.
-        training: seed, and fields of `TrainingSettings`, such as epochs=100, device="cpu".
+        arguments: as for `train`, such as epochs=100, device="cpu".
 
     Returns:
         One row per method, in the order asked for.
@@ -80,16 +82,16 @@ def plan(
         TrainingError: if the steps ran out of memory or a loss was not finite.
     """
     _check_arguments(gpu_memory, timed_steps)
-    shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **training}
-    configs = _configs(data, method, opponent, shared, strength)
+    shared = {"recipe": recipe, "settings": settings, "backbone": backbone, **arguments}
+    configs, network = _configs(data, method, opponent, shared, strength), network_of(backbone)
     if gpu_memory is not None:
         configs = [_as_on_cuda(config) for config in configs]
     devices = [choose_device(config.training.device) for config in configs]
     is_rough, start = not exact and gpu_memory is None, time.time()
     opened = (open_planned_sample if is_rough else open_planned)(configs[0], data, listener)
     configs[0], images = opened
-    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs, backbone)
-    if not gives_batch_size(settings, training):
+    asked, configs = configs[0].training.batch_size, _with_images_of_first(configs, network)
+    if not gives_batch_size(settings, arguments):
         configs = [with_fitting_batch(config, images.count) for config in configs]
     first = configs[0].training
     require_batch(first.batch_size, images.count)
@@ -98,7 +100,7 @@ def plan(
         _caution(configs[0], images.count, steps_per_epoch, asked, listener)
     room, rows = available_bytes() if gpu_memory is None else int(gpu_memory * 2**30), []
     for config in configs:
-        planner = MethodPlanner(config, images, backbone, room, listener)
+        planner = MethodPlanner(config, images, network, room, listener)
         if is_rough:
             row = planner.rough(start + ROUGH_SECONDS)
         elif gpu_memory is not None:

@@ -13,9 +13,10 @@ from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods import registry
 from sparring.methods.method import Method
-from sparring.models.backbones import CUSTOM
+from sparring.models.backbones import CUSTOM, require_backbone
+from sparring.training.arguments import ArgumentValue, argument_settings
 from sparring.training.continuing import with_start_settings
-from sparring.training.settings import RunConfig, TrainingSettings
+from sparring.training.settings import RunConfig
 from sparring.training.strengths import StrengthValue, strength_settings
 
 
@@ -43,35 +44,42 @@ def find_recipe(recipe: str | Path) -> Tree:
 
 
 def configure(
-    data: ImageData,
+    data: ImageData | None,
     *,
     method: str | type[Method] | None = None,
     opponent: str | type[Method] | Sequence[str | type[Method]] | None = None,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     strength: StrengthValue | None = None,
-    backbone: nn.Module | None = None,
+    backbone: nn.Module | str | None = None,
     base: Mapping[str, Any] | None = None,
     report: Callable[[str], None] | None = None,
-    **training: int | str | None,
+    **arguments: ArgumentValue,
 ) -> RunConfig:
     """Configuration of a run from the arguments of `sparring.train`, which are also options of the
     command.
 
+    Of a setting that is given more than once the last wins: `base`, the recipe, the arguments,
+    `strength`, `settings`.
+
     Args:
-        strength: see `sparring.train`; `settings` go before it.
-        base: settings of another run, before which everything else goes; None: the defaults.
+        data: images; None: not known yet, and those of the recipe, if any.
+        settings: further settings as a nested dictionary.
+        strength: see `sparring.train`.
+        backbone: your own network, or the name of one.
+        arguments: values by name, see `sparring.training.arguments`.
+        base: settings of another run; None: the defaults.
         report: receives a line about settings that were chosen because of `encoder.weights`.
 
     Raises:
         ConfigError: for an unknown name or a value that is not accepted.
     """
-    if backbone is not None:
-        _require_learning(backbone)
-    known = {*TrainingSettings.model_fields, "seed"}
-    for name in training.keys() - known:
-        raise ConfigError(unknown_name("argument", name, known))
-    given = {name: value for name, value in training.items() if value is not None}
+    network = network_of(backbone)
+    if network is not None:
+        _require_learning(network)
+        arguments["backbone"] = CUSTOM + type(network).__name__
+    elif isinstance(backbone, str):
+        arguments["backbone"] = backbone
     own = registry.give("method", method) if method is not None else None
     around = [opponent] if isinstance(opponent, str | type) else list(opponent or ())
     names = [registry.give("opponent", name) for name in around]
@@ -80,20 +88,24 @@ def configure(
         {"method": registry.DEFAULT_METHOD},
         base or {},
         shipped,
-        {"data": {"path": stored_path(data)}},
+        {"data": {"path": stored_path(data)}} if data is not None else {},
         {"method": own} if own is not None else {},
         {"opponent": names} if names else {},
-        {"seed": given.pop("seed")} if "seed" in given else {},
-        {"training": given},
-        {"encoder": {"backbone": CUSTOM + type(backbone).__name__}} if backbone is not None else {},
+        argument_settings(arguments),
         settings or {},
     )
     if strength is not None:
         (held,) = strength_settings([RunConfig.from_tree(tree)], strength)
         tree = merged(tree, held, settings or {})
+    require_backbone(RunConfig.from_tree(tree).encoder.backbone)
     return RunConfig.from_tree(
-        with_start_settings(tree, recipe=shipped, backbone=backbone, report=report)
+        with_start_settings(tree, recipe=shipped, backbone=network, report=report)
     )
+
+
+def network_of(backbone: nn.Module | str | None) -> nn.Module | None:
+    """A network of one's own among the values of the argument `backbone`; None for a name."""
+    return backbone if isinstance(backbone, nn.Module) else None
 
 
 def stored_path(data: ImageData) -> str:

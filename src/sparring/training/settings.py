@@ -1,17 +1,18 @@
 """The configuration of a run: general sections, and the method's own settings at the top level."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sparring.config import Settings, Tree, merged
+from sparring.config import Settings, Tree, merged, setting_names
 from sparring.data.dataset import DataSettings
 from sparring.errors import ConfigError, unknown_name
 from sparring.methods import registry
-from sparring.methods.about import assignments, section
+from sparring.methods.about import assignments
 from sparring.methods.method import MethodSettings
 from sparring.models.backbones import EncoderSettings, with_own_patches
+from sparring.training.unknown_settings import refuse_unknown
 
 LABELLED_SCORE = "knn_accuracy"
 """Score of a look that compares labels."""
@@ -192,8 +193,11 @@ class RunConfig(Settings):
             general["data"] = _with_own_draw(general.get("data", {}))
         rest = {key: value for key, value in tree.items() if key not in general}
         if not is_open:
-            around = {key: classes[name].settings_class for key, name in sections.items()}
-            _refuse_unknown(rest, list(own.model_fields), around, general=general_keys)
+            names = [name for key in general_keys for name in _names(cls, key)]
+            names += setting_names(own)
+            for key, name in sections.items():
+                names += setting_names(classes[name].settings_class, key)
+            refuse_unknown(tree, names, method=method)
         given = {key: value for key, value in rest.items() if key not in sections}
         return cls.build(
             {
@@ -243,6 +247,11 @@ class RunConfig(Settings):
         registry.method_class(self.method)
         for name in self.opponent:
             registry.opponent_class(name)
+
+
+def _names(model: type[Settings], key: str) -> list[str]:
+    """Full names of the settings of one field, those of its section included."""
+    return [name for name in setting_names(model) if name == key or name.startswith(f"{key}.")]
 
 
 def _with_own_draw(stored: Mapping[str, Any]) -> Tree:
@@ -296,27 +305,3 @@ def _without_pairing(tree: Mapping[str, Any]) -> Tree:
         return {**tree, "method": name, "opponent": given}
     method, opponent = registry.pairings()[name]
     return {**tree, "method": method, "opponent": [*({opponent} - {*given}), *given]}
-
-
-def _refuse_unknown(
-    rest: Mapping[str, Any],
-    own: Sequence[str],
-    around: Mapping[str, type[Settings]],
-    *,
-    general: Sequence[str],
-) -> None:
-    """Refuse keys that are neither the method's own nor sections of the opponents around it."""
-    absent, known = {section(name): name for name in registry.names("opponent")}, [*own, *around]
-    for key in rest:
-        if key not in known:
-            theirs = [f"{name}.{key}" for name, its in around.items() if key in its.model_fields]
-            if theirs:
-                raise ConfigError(
-                    f"setting '{key}': the method has none of that name; an opponent around it has "
-                    f"{' and '.join(theirs)}"
-                )
-            if key in absent:
-                raise ConfigError(
-                    f"setting '{key}': that opponent does not play; add --opponent {absent[key]}"
-                )
-            raise ConfigError(unknown_name("setting", key, [*general, *known]))
