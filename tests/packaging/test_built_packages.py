@@ -65,9 +65,8 @@ def clean_environment(folder: Path) -> Path:
     """
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
-    own = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
-                    where=folder).strip())  # fmt: skip
-    (own / "others.pth").write_text(sysconfig.get_path("purelib"))
+    own = call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", where=folder)
+    Path(own.strip(), "others.pth").write_text(sysconfig.get_path("purelib"))
     found = "import importlib.util; print(importlib.util.find_spec('sparring'))"
     assert call(python, "-c", found, where=folder).strip() == "None"
     return python
@@ -101,10 +100,10 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("sdist", copy, tmp_path_factory.mktemp("sdist"))[0]
 
 
-@pytest.fixture(scope="module")
-def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the unpacked sdist."""
-    folder = tmp_path_factory.mktemp("unpacked")
+@pytest.fixture
+def unpacked(sdist: Path, tmp_path: Path) -> Path:
+    """Folder of the unpacked sdist, in which nothing has been built yet."""
+    folder = tmp_path / "unpacked"
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (inside,) = folder.iterdir()
