@@ -67,7 +67,7 @@ clean:  ## remove what make has made, except demo/
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # A half-made environment has no stamp, so the next make goes on with it.
-$(STAMP): pyproject.toml src/sparring/acceleration/_views.c
+$(STAMP): pyproject.toml setup.py src/sparring/acceleration/_views.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: sparring needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)

@@ -10,12 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+/* Variants for newer processors, of which the loader chooses one: GCC and the GNU C library can. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
+#ifdef _MSC_VER
+#define INLINE static __forceinline
+#else
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 enum { BRIGHTNESS, CONTRAST, SATURATION, HUE };
 enum { FLIP, JITTER, GREYSCALE, BLUR, SOLARISE, FLAGS };
