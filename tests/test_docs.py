@@ -66,7 +66,9 @@ def test_commands_in_the_pages_exist_with_these_options(page: Path) -> None:
 
     group: Any = typer.main.get_command(cli.app)
     for name, *arguments in commands(page):
-        known = {option for parameter in group.commands[name].params for option in parameter.opts}
+        command = group if name.startswith("-") else group.commands[name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert name in {*known, *group.commands}
         for argument in arguments:
             if argument.startswith("--"):
                 assert argument.partition("=")[0] in known, (

@@ -55,7 +55,7 @@ def test_what_the_generated_parts_say_is_read_from_the_code() -> None:
     import metric_reference
     import settings_reference
 
-    assert "`--batch-size` INTEGER" in command_reference.commands()
+    assert "`--batch-size` N" in command_reference.commands()
     assert "| `loss` | what the encoder minimises, at this step |" in metric_reference.metrics()
     settings = settings_reference.settings()
     assert re.search(r"^\| `bank.size` \| `\d+` \| .+ \*Integer, at least", settings, re.M)
