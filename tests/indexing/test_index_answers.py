@@ -84,7 +84,7 @@ def twelve(tmp_path: Path) -> Path:
 
 def test_search_agrees_with_a_slow_loop_and_leaves_the_own_row_out() -> None:
     rows = torch.randn(50, 8, generator=generator(0, "rows"))
-    found = search(rows, rows, 6).without_own(torch.arange(50))
+    found = search(rows, rows, 5, own=torch.arange(50))
     cosines = F.normalize(rows, dim=1) @ F.normalize(rows, dim=1).T
     expected = cosines.fill_diagonal_(-2).topk(5, dim=1)
     assert torch.equal(found.rows, expected.indices)
@@ -100,6 +100,18 @@ def test_approximate_search_finds_nearly_all_neighbours_and_says_how_many() -> N
     assert found.recall >= 0.98  # as many lists are looked into as give this
     assert abs(hits - found.recall) < 0.05  # of the sample, which is all of these queries
     assert exact.recall is None
+
+
+def test_recall_does_not_count_the_row_that_a_query_is_itself() -> None:
+    pytest.importorskip("faiss")
+    rows = torch.randn(3000, 32, generator=generator(0, "rows"))
+    own = torch.arange(256)
+    exact, found = (search(rows, rows[:256], 1, own=own, how=how) for how in ("exact", "faiss"))
+    hits = float((exact.rows == found.rows).double().mean())
+    assert found.rows.shape == (256, 1)
+    assert not (found.rows[:, 0] == own).any()
+    # Every query finds itself; counted, it would halve the share of what is missed.
+    assert found.recall == pytest.approx(hits, abs=1e-9)
 
 
 def test_an_unknown_way_to_search_names_the_nearest() -> None:
@@ -140,6 +152,16 @@ def test_more_neighbours_than_images_gives_all_others(twelve: Path) -> None:
     query = Queries(images=images, rows=tuple(range(12)))
     answers = find_neighbours(images, [query], num_neighbors=100).answers
     assert [len(one.neighbours) for one in answers] == [11] * 12
+
+
+def test_a_query_from_outside_finds_every_image_of_a_small_set(twelve: Path) -> None:
+    images = indexed(twelve)
+    given = indexed(saved(twelve.parent / "given", {"new.png": picture(99)}))
+    outside = Queries(images=given, rows=(-1,))
+    inside = Queries(images=images, rows=tuple(range(12)))
+    for queries in ([outside], [inside, outside]):
+        answers = find_neighbours(images, queries, num_neighbors=100).answers
+        assert len(answers[-1].neighbours) == 12
 
 
 def test_copies_are_grouped_around_the_largest_and_others_are_not(twelve: Path) -> None:

@@ -228,14 +228,13 @@ def _alike(
     """Pairs of different images from the threshold on, and the recall of the search."""
     features = images.features[unique]
     everyone = torch.arange(len(unique))
-    found = search(features, features, FIRST_LOOK + 1, how=how, progress=progress)
-    near = found.without_own(everyone)
+    near = search(features, features, FIRST_LOOK, own=everyone, how=how, progress=progress)
     pairs = _pairs(unique, everyone, near, threshold)
     crowded = (near.cosines[:, -1] >= threshold).nonzero()[:, 0]
     if len(crowded) and len(unique) > FIRST_LOOK + 1:
-        again = search(features, features[crowded], SECOND_LOOK + 1, how=how)
-        pairs |= _pairs(unique, crowded, again.without_own(crowded), threshold)
-    return [(one, other, cosine) for (one, other), cosine in sorted(pairs.items())], found.recall
+        again = search(features, features[crowded], SECOND_LOOK, own=crowded, how=how)
+        pairs |= _pairs(unique, crowded, again, threshold)
+    return [(one, other, cosine) for (one, other), cosine in sorted(pairs.items())], near.recall
 
 
 def _pairs(
