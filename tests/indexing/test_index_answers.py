@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,48 @@ def test_a_chain_of_alike_images_is_no_group_of_unlike_ones(tmp_path: Path) -> N
         assert min(group.similarities) >= 0.9
 
 
+def test_a_file_that_a_set_names_twice_is_never_removed(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"a.png": picture(1), "b.png": picture(2)})
+    shutil.copy(folder / "a.png", folder / "c.png")
+    listed = tmp_path / "set.txt"
+    listed.write_text("a.png\na.png\nb.png\nc.png\nc.png\n")
+    source = open_source(listed, part="all")
+    assert len(source) == 5
+    features = torch.eye(5)
+    images = IndexedImages(name="set", source=source, form=PixelFormat(), features=features)
+    found = find_duplicates(
+        images, Shrunk(), image_size=SIDE, device=torch.device("cpu"), threshold=0.9
+    )
+    assert found.removable_keys() == ["c.png"]
+    assert [row[2] for row in found.table()[1]] == ["a.png", "c.png"]
+
+
+def test_equal_features_reach_the_largest_threshold(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"a.png": picture(1), "b.bmp": picture(1)})
+    images = indexed(folder)
+    # Rounding may leave the cosine of equal features just below 1.
+    unequal = images.features * torch.tensor([[1.0], [1.0 + 2e-7]])
+    unequal[1, 0] += 2e-4
+    cosine = F.cosine_similarity(unequal[:1].double(), unequal[1:].double()).item()
+    assert 1 - 1e-6 < cosine < 1 - 1e-9
+    found = find_duplicates(
+        replace(images, features=unequal),
+        Shrunk(),
+        image_size=SIDE,
+        device=torch.device("cpu"),
+        threshold=1.0,
+    )
+    assert found.num_removable == 1
+
+
+def test_an_image_that_has_been_damaged_since_it_was_embedded_is_named(twelve: Path) -> None:
+    images = indexed(twelve)
+    for path in twelve.iterdir():
+        path.write_bytes(b"no image" + path.name.encode())
+    with pytest.raises(DataError, match=r"\.png cannot be read any more .*; ask again"):
+        find_duplicates(images, Shrunk(), image_size=SIDE, device=torch.device("cpu"))
+
+
 def test_a_threshold_out_of_range_is_refused(twelve: Path) -> None:
     with pytest.raises(ConfigError, match=r"above 0 and at most 1, got 1.5"):
         duplicates_of(twelve, threshold=1.5)
@@ -224,6 +267,7 @@ def test_k_means_separates_what_is_apart_and_repeats_itself() -> None:
     assert found.shape == (4, 4)
 
 
+@pytest.mark.slow
 def test_the_silhouette_and_the_agreement_are_those_of_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     rows = F.normalize(torch.randn(60, 5, generator=generator(1, "rows")), dim=1)
