@@ -323,6 +323,16 @@ def test_a_set_without_two_different_images_has_no_outlier(tmp_path: Path) -> No
         find_outliers(indexed(folder))
 
 
+def test_no_name_is_a_formula_of_a_spreadsheet(tmp_path: Path) -> None:
+    from sparring.indexing.writing import write_csv
+
+    row = ["=cmd|' /C calc'!A0", "-0.250000", "@x", "-dog", "a=b", 3]
+    write_csv(["key"] * 6, [row], tmp_path / "o.csv")
+    with (tmp_path / "o.csv").open(newline="") as file:
+        found = list(csv.reader(file))[1]
+    assert found == ["'=cmd|' /C calc'!A0", "-0.250000", "'@x", "'-dog", "a=b", "3"]
+
+
 def test_tables_and_trees_hold_every_image(twelve: Path, tmp_path: Path) -> None:
     from sparring.indexing.writing import write_csv
 

@@ -26,7 +26,7 @@ class IndexedImages:
         form: how they are read.
         features: the backbone's output, float32, finite.
         labels: class of each image, -1 where unknown; None without labels.
-        num_left_out: images of the set that cannot be read.
+        num_left_out: images of the set that cannot be read, or have no given features.
         encoder: the run whose encoder it is, and its network, for people.
     """
 

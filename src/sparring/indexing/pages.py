@@ -185,7 +185,7 @@ def outliers_page(found: Outliers) -> str:
 def _facts(images: IndexedImages, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     facts = [("Images", f"{len(images):,}"), ("Set", images.name), ("Encoder", images.encoder)]
     if images.num_left_out:
-        facts.append(("Cannot be read", f"{images.num_left_out:,}"))
+        facts.append(("Left out", f"{images.num_left_out:,}"))
     return [*facts, *more]
 
 
