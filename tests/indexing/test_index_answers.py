@@ -218,6 +218,26 @@ def test_a_file_that_a_set_names_twice_is_never_removed(tmp_path: Path) -> None:
     assert [row[2] for row in found.table()[1]] == ["a.png", "c.png"]
 
 
+def test_a_file_is_no_duplicate_of_a_link_to_it(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"b/b.png": picture(1), "c/c.png": picture(2)})
+    (folder / "a").symlink_to("b", target_is_directory=True)
+    (folder / "c" / "a.png").symlink_to("c.png")
+    shutil.copy(folder / "b" / "b.png", folder / "c" / "copy.png")
+    listed = folder / "set.txt"
+    listed.write_text("a/b.png\nb/b.png\nc/a.png\nc/c.png\nc/copy.png\n")
+    images = IndexedImages(
+        name="set",
+        source=open_source(listed, part="all"),
+        form=PixelFormat(),
+        features=torch.eye(5),
+    )
+    found = find_duplicates(
+        images, Shrunk(), image_size=SIDE, device=torch.device("cpu"), threshold=0.9
+    )
+    # Without a/b.png or c/a.png the images would still be there; without what they lead to, not.
+    assert found.removable_keys() == ["c/copy.png"]
+
+
 def test_equal_features_reach_the_largest_threshold(tmp_path: Path) -> None:
     folder = saved(tmp_path, {"a.png": picture(1), "b.bmp": picture(1)})
     images = indexed(folder)

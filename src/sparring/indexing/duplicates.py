@@ -296,11 +296,12 @@ def _groups(
 def _once(
     images: IndexedImages, keep: int, members: list[tuple[int, float, bool]]
 ) -> list[tuple[int, float, bool]]:
-    """Members under a name of their own: a list may name one file twice, and a file that is kept
-    must not go."""
-    named = {images.key(row): (row, cosine, is_equal) for row, cosine, is_equal in members[::-1]}
-    named.pop(images.key(keep), None)
-    return list(named.values())
+    """Members that are images of their own, each once: a list may name one file twice, a link may
+    lead to another file of the set, and a file that is kept must not go."""
+    identity = images.source.identity
+    found = {identity(member[0]): member for member in members[::-1]}
+    found.pop(identity(keep), None)
+    return list(found.values())
 
 
 def _preference(images: IndexedImages, row: int) -> tuple[int, int, int]:
