@@ -40,6 +40,7 @@ class ConcatenatedSource(Source):
         return before + self._parts[part].key(row)
 
     def identity(self, index: int) -> str:
+        """What the source that holds the image tells of it; see `Source`."""
         part, row = self.place(index)
         found = self._parts[part].identity(row)
         # A key of a source is none of all of them.
