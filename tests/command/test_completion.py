@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sparring.command import completion, declared_settings
 from sparring.config import leaves
-from sparring.errors import ConfigError
 from sparring.evaluation.catalogue import PROTOCOLS
-from sparring.formats.weights import export_weights
+from sparring.formats.onnx_precision import PRECISIONS as EXPORT_PRECISIONS
+from sparring.formats.options import FORMATS
+from sparring.indexing.search import SearchName
 from sparring.methods import registry
 from sparring.training.configure import recipes
 from sparring.training.settings import RunConfig, TrainingSettings
@@ -116,13 +118,19 @@ def test_lists_that_completion_keeps_are_those_of_the_library() -> None:
     # Read where they are used, they would import torch.
     field = TrainingSettings.model_fields["precision"]
     assert set(completion.PRECISIONS) == set(field.annotation.__args__)  # type: ignore[union-attr]
-    with pytest.raises(ConfigError) as refused:
-        export_weights(None, None, form="?", out=Path("x"))  # type: ignore[arg-type]
-    accepted = str(refused.value).partition("Accepted: ")[2]
-    assert sorted(completion.EXPORT_FORMATS) == accepted.split(", ")
+    assert tuple(FORMATS) == completion.EXPORT_FORMATS
+    assert completion.EXPORT_PRECISIONS == EXPORT_PRECISIONS
+    assert get_args(SearchName) == completion.SEARCHES
     assert [name for name, _ in completion.protocols("")] == list(PROTOCOLS)
     shipped = set(recipes())
     assert shipped <= {name for name, _ in completion.recipes("")}
+
+
+@pytest.mark.parametrize("name", ["export", "neighbours", "duplicates", "clusters", "outliers"])
+def test_options_say_what_they_take_and_not_its_type(command: Command, name: str) -> None:
+    done = command(name, "--help")
+    assert done.code == 0
+    assert not {"<str>", "<float>", "<int"} & set(done.out.split())
 
 
 def test_a_name_after_a_comma_is_completed_too() -> None:

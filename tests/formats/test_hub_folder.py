@@ -14,9 +14,11 @@ import pytest
 import timm
 import torch
 from exported_runs import exported_run, random_images
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from sparring.data.decode import centre_square, decode
 from sparring.errors import ConfigError, UsageError
 from sparring.formats.hub_folder import write_hub_folder
 from sparring.formats.model_card import ExportedRun
@@ -213,6 +215,46 @@ def test_no_place_of_this_machine_leaves_with_the_folder(tmp_path: Path) -> None
     assert "own.toml" in (tmp_path / "model" / "README.md").read_text()
 
 
+def test_a_run_of_a_program_is_not_said_to_have_no_recipe(tmp_path: Path) -> None:
+    run = exported_run(image_size=96, width=0.125, environment={"command": "my_script.py"})
+    write_hub_folder(run, tmp_path / "model", licence="mit")
+    assert "**Recipe:** not recorded" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_bar_in_a_name_breaks_no_table_of_the_card(tmp_path: Path) -> None:
+    named = replace(SCORES.results[0], test=ImageSet(name="a|b", images=200))
+    run = exported_run(image_size=96, width=0.125, scores=Scores(results=(named,), step=7))
+    write_hub_folder(run, tmp_path / "model", licence="mit")
+    assert "| 200, a\\|b |" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_the_cards_lines_give_a_photographs_features_upright(tmp_path: Path) -> None:
+    run = exported_run(image_size=96, width=0.125)
+    write_hub_folder(run, tmp_path / "model", licence="mit")
+    corners = torch.tensor([[[0, 255], [90, 180]], [[255, 0], [30, 60]], [[0, 80], [255, 9]]])
+    large = nn.functional.interpolate(corners[None].float(), (120, 90), mode="bilinear")[0]
+    turned = Image.Exif()
+    turned[0x112] = 6  # a quarter turn to the right
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(large.byte().permute(1, 2, 0).numpy()).save(photo, quality=95, exif=turned)
+    (block,) = python_blocks((tmp_path / "model" / "README.md").read_text())[:1]
+    block = block.replace("hf-hub:USER/NAME", f"local-dir:{tmp_path / 'model'}")
+    found: dict[str, Any] = {}
+    exec(block.replace("photo.jpg", str(photo)), found)
+    square = centre_square(decode(photo.read_bytes()), 96)
+    wanted = run.encoder.features(square[None].float() / 255)
+    # timm resizes before it cuts, and rounds pixels elsewhere; a turned photograph differs by 0.2.
+    assert float((found["features"] - wanted).norm() / wanted.norm()) < 0.02
+
+
+def test_values_of_a_range_of_their_own_are_not_read_as_bytes(tmp_path: Path) -> None:
+    run = exported_run(image_size=96, width=0.125, channels=1, data={"value_range": (0, 4095)})
+    write_hub_folder(run, tmp_path / "model", licence="mit")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "Image.open" not in card
+    assert "yours, scaled to [0, 1]" in card
+
+
 def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("mine")
@@ -275,10 +317,12 @@ def test_a_place_is_shown_by_its_last_part(given: object, shown: object) -> None
         ("sparring train --recipe=/home/me/own.toml", "own.toml"),
         ("sparring train --data x", ""),
         ("sparring train --recipe", ""),
-        ("it's broken", ""),
+        ("it's broken", None),
+        ("my_script.py", None),
+        ("sparring compare --recipes a,b", None),
     ],
 )
-def test_the_recipe_is_read_from_the_command(command: str, recipe: str) -> None:
+def test_the_recipe_is_read_from_the_command(command: str, recipe: str | None) -> None:
     assert recipe_of({"command": command}) == recipe
 
 

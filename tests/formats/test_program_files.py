@@ -103,6 +103,32 @@ def test_a_smaller_model_is_smaller_and_says_what_was_lost(
     assert inputs.elem_type == onnx.TensorProto.FLOAT
 
 
+@pytest.mark.slow
+def test_the_images_of_a_calibration_are_of_every_part_of_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, seen = exported_run(width=0.0625), []
+    whole = program_files.quantised
+
+    def remembered(content: bytes, images: torch.Tensor) -> tuple[bytes, str]:
+        seen.append(images)
+        return whole(content, images)
+
+    monkeypatch.setattr(program_files, "quantised", remembered)
+    images = random_images(run, 32)
+    images[16:] *= 0.1  # the second class of a set that is sorted by class
+    options = ExportOptions(form="onnx", precision="int8")
+    write_onnx(run, tmp_path / "x.onnx", options, lambda limit: images)
+    assert sum(float(one.max()) < 0.2 for one in seen[0]) == 8
+
+
+def test_a_difference_is_relative_to_features_that_are_all_small() -> None:
+    small = torch.full((2, 3), 1e-4)
+    assert largest_difference(2 * small, small) == pytest.approx(1)
+    assert largest_difference(torch.tensor([[200.0, 0.1]]), torch.tensor([[100.0, 0.1]])) == 1
+    assert largest_difference(torch.zeros(1, 2), torch.zeros(1, 2)) == 0
+
+
 def test_too_few_images_are_refused_before_a_file_is_written(tmp_path: Path) -> None:
     run, options = exported_run(width=0.0625), ExportOptions(form="onnx", precision="int8")
     with pytest.raises(ConfigError, match="on 8 images at least, and there are 3; give more"):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def twelve(tmp_path: Path) -> Path:
 
 def test_search_agrees_with_a_slow_loop_and_leaves_the_own_row_out() -> None:
     rows = torch.randn(50, 8, generator=generator(0, "rows"))
-    found = search(rows, rows, 6).without_own(torch.arange(50))
+    found = search(rows, rows, 5, own=torch.arange(50))
     cosines = F.normalize(rows, dim=1) @ F.normalize(rows, dim=1).T
     expected = cosines.fill_diagonal_(-2).topk(5, dim=1)
     assert torch.equal(found.rows, expected.indices)
@@ -100,6 +101,18 @@ def test_approximate_search_finds_nearly_all_neighbours_and_says_how_many() -> N
     assert found.recall >= 0.98  # as many lists are looked into as give this
     assert abs(hits - found.recall) < 0.05  # of the sample, which is all of these queries
     assert exact.recall is None
+
+
+def test_recall_does_not_count_the_row_that_a_query_is_itself() -> None:
+    pytest.importorskip("faiss")
+    rows = torch.randn(3000, 32, generator=generator(0, "rows"))
+    own = torch.arange(256)
+    exact, found = (search(rows, rows[:256], 1, own=own, how=how) for how in ("exact", "faiss"))
+    hits = float((exact.rows == found.rows).double().mean())
+    assert found.rows.shape == (256, 1)
+    assert not (found.rows[:, 0] == own).any()
+    # Every query finds itself; counted, it would halve the share of what is missed.
+    assert found.recall == pytest.approx(hits, abs=1e-9)
 
 
 def test_an_unknown_way_to_search_names_the_nearest() -> None:
@@ -142,6 +155,16 @@ def test_more_neighbours_than_images_gives_all_others(twelve: Path) -> None:
     assert [len(one.neighbours) for one in answers] == [11] * 12
 
 
+def test_a_query_from_outside_finds_every_image_of_a_small_set(twelve: Path) -> None:
+    images = indexed(twelve)
+    given = indexed(saved(twelve.parent / "given", {"new.png": picture(99)}))
+    outside = Queries(images=given, rows=(-1,))
+    inside = Queries(images=images, rows=tuple(range(12)))
+    for queries in ([outside], [inside, outside]):
+        answers = find_neighbours(images, queries, num_neighbors=100).answers
+        assert len(answers[-1].neighbours) == 12
+
+
 def test_copies_are_grouped_around_the_largest_and_others_are_not(twelve: Path) -> None:
     large = Image.fromarray(picture(5)).resize((96, 96), Image.Resampling.BICUBIC)
     large.save(twelve / "z large.png")
@@ -179,6 +202,68 @@ def test_a_chain_of_alike_images_is_no_group_of_unlike_ones(tmp_path: Path) -> N
         assert min(group.similarities) >= 0.9
 
 
+def test_a_file_that_a_set_names_twice_is_never_removed(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"a.png": picture(1), "b.png": picture(2)})
+    shutil.copy(folder / "a.png", folder / "c.png")
+    listed = tmp_path / "set.txt"
+    listed.write_text("a.png\na.png\nb.png\nc.png\nc.png\n")
+    source = open_source(listed, part="all")
+    assert len(source) == 5
+    features = torch.eye(5)
+    images = IndexedImages(name="set", source=source, form=PixelFormat(), features=features)
+    found = find_duplicates(
+        images, Shrunk(), image_size=SIDE, device=torch.device("cpu"), threshold=0.9
+    )
+    assert found.removable_keys() == ["c.png"]
+    assert [row[2] for row in found.table()[1]] == ["a.png", "c.png"]
+
+
+def test_a_file_is_no_duplicate_of_a_link_to_it(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"b/b.png": picture(1), "c/c.png": picture(2)})
+    (folder / "a").symlink_to("b", target_is_directory=True)
+    (folder / "c" / "a.png").symlink_to("c.png")
+    shutil.copy(folder / "b" / "b.png", folder / "c" / "copy.png")
+    listed = folder / "set.txt"
+    listed.write_text("a/b.png\nb/b.png\nc/a.png\nc/c.png\nc/copy.png\n")
+    images = IndexedImages(
+        name="set",
+        source=open_source(listed, part="all"),
+        form=PixelFormat(),
+        features=torch.eye(5),
+    )
+    found = find_duplicates(
+        images, Shrunk(), image_size=SIDE, device=torch.device("cpu"), threshold=0.9
+    )
+    # Without a/b.png or c/a.png the images would still be there; without what they lead to, not.
+    assert found.removable_keys() == ["c/copy.png"]
+
+
+def test_equal_features_reach_the_largest_threshold(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"a.png": picture(1), "b.bmp": picture(1)})
+    images = indexed(folder)
+    # Rounding may leave the cosine of equal features just below 1.
+    unequal = images.features * torch.tensor([[1.0], [1.0 + 2e-7]])
+    unequal[1, 0] += 2e-4
+    cosine = F.cosine_similarity(unequal[:1].double(), unequal[1:].double()).item()
+    assert 1 - 1e-6 < cosine < 1 - 1e-9
+    found = find_duplicates(
+        replace(images, features=unequal),
+        Shrunk(),
+        image_size=SIDE,
+        device=torch.device("cpu"),
+        threshold=1.0,
+    )
+    assert found.num_removable == 1
+
+
+def test_an_image_that_has_been_damaged_since_it_was_embedded_is_named(twelve: Path) -> None:
+    images = indexed(twelve)
+    for path in twelve.iterdir():
+        path.write_bytes(b"no image" + path.name.encode())
+    with pytest.raises(DataError, match=r"\.png cannot be read any more .*; ask again"):
+        find_duplicates(images, Shrunk(), image_size=SIDE, device=torch.device("cpu"))
+
+
 def test_a_threshold_out_of_range_is_refused(twelve: Path) -> None:
     with pytest.raises(ConfigError, match=r"above 0 and at most 1, got 1.5"):
         duplicates_of(twelve, threshold=1.5)
@@ -202,6 +287,7 @@ def test_k_means_separates_what_is_apart_and_repeats_itself() -> None:
     assert found.shape == (4, 4)
 
 
+@pytest.mark.slow
 def test_the_silhouette_and_the_agreement_are_those_of_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     rows = F.normalize(torch.randn(60, 5, generator=generator(1, "rows")), dim=1)
@@ -255,6 +341,16 @@ def test_a_set_without_two_different_images_has_no_outlier(tmp_path: Path) -> No
     folder = saved(tmp_path, {f"{n}.png": picture(0) for n in range(3)})
     with pytest.raises(DataError, match="have the same content"):
         find_outliers(indexed(folder))
+
+
+def test_no_name_is_a_formula_of_a_spreadsheet(tmp_path: Path) -> None:
+    from sparring.indexing.writing import write_csv
+
+    row = ["=cmd|' /C calc'!A0", "-0.250000", "@x", "-dog", "a=b", 3]
+    write_csv(["key"] * 6, [row], tmp_path / "o.csv")
+    with (tmp_path / "o.csv").open(newline="") as file:
+        found = list(csv.reader(file))[1]
+    assert found == ["'=cmd|' /C calc'!A0", "-0.250000", "'@x", "'-dog", "a=b", "3"]
 
 
 def test_tables_and_trees_hold_every_image(twelve: Path, tmp_path: Path) -> None:

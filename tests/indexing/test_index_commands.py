@@ -95,9 +95,16 @@ def test_features_of_embed_are_taken_and_others_refused(
     assert json_of(command, "outliers", run, "--data", photos, "--features", file) == ours
     with np.load(file) as arrays:
         np.savez(tmp_path / "g.npz", features=arrays["features"][::-1], keys=arrays["keys"])
-    wrong = command("outliers", run, "--data", photos, "--features", tmp_path / "g.npz")
-    assert wrong.code == 2
-    assert "does not hold this encoder's features" in wrong.error
+        # Longer than this encoder's, though of the same direction: those of another network.
+        np.savez(tmp_path / "l.npz", features=1.1 * arrays["features"], keys=arrays["keys"])
+        few = {name: arrays[name][:60] for name in ("features", "keys")}
+        np.savez(tmp_path / "few.npz", **few)
+    for name in ("g.npz", "l.npz"):
+        wrong = command("outliers", run, "--data", photos, "--features", tmp_path / name)
+        assert wrong.code == 2
+        assert "does not hold this encoder's features" in wrong.error
+    done = command("outliers", run, "--data", photos, "--features", tmp_path / "few.npz")
+    assert "4 images of the set have no features in" in done.err
     text = tmp_path / "h.npz"
     text.write_text("no archive")
     assert command("outliers", run, "--data", photos, "--features", text).code == 2

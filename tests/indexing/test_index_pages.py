@@ -1,8 +1,10 @@
 """Pages of the index: bounded, self-contained, well-formed, and safe against names."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 import torch
 
 from sparring.data.pixel_format import PixelFormat
@@ -10,9 +12,16 @@ from sparring.data.sources.image_source import Source
 from sparring.indexing.clusters import find_clusters
 from sparring.indexing.duplicates import Duplicates, Group
 from sparring.indexing.indexed_images import IndexedImages
+from sparring.indexing.neighbours import find_neighbours
 from sparring.indexing.outliers import find_outliers
 from sparring.indexing.page import MOST_PICTURES
-from sparring.indexing.pages import clusters_page, duplicates_page, outliers_page
+from sparring.indexing.pages import (
+    clusters_page,
+    duplicates_page,
+    neighbours_page,
+    outliers_page,
+)
+from sparring.indexing.queries import Queries
 from sparring.seeding import generator
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -80,7 +89,7 @@ def noise(count: int, side: int = 100) -> IndexedImages:
 
 def checked(page: str) -> Reader:
     read = Reader(page)
-    assert "script" not in read.tags
+    assert read.tags.count("script") == 1  # the page's own; names add none
     assert "b>noise" not in page.replace("&lt;b&gt;noise", "")
     assert all(one.startswith("data:image/") for one in read.loaded)
     assert read.targets <= read.anchors
@@ -88,6 +97,7 @@ def checked(page: str) -> Reader:
     return read
 
 
+@pytest.mark.slow
 def test_a_page_of_a_thousand_groups_is_bounded_and_says_what_it_shows() -> None:
     groups = tuple(
         Group(
@@ -134,3 +144,18 @@ def test_an_image_that_is_gone_leaves_a_word_in_its_place() -> None:
     page = outliers_page(found)
     assert "cannot be read any more" in page
     assert checked(page).loaded == []
+
+
+def test_a_query_with_more_neighbours_than_a_page_bears_shows_the_nearest() -> None:
+    images = noise(MOST_PICTURES + 10, side=8)
+    one = Queries(images=noise(1, side=8), rows=(0,))
+    page = neighbours_page(find_neighbours(images, [one], num_neighbors=MOST_PICTURES + 5))
+    assert Reader(page).tags.count("img") == 201
+    assert "The nearest 200 of 1,505 are shown." in page
+
+
+def test_equal_scores_are_equally_far_out() -> None:
+    images = noise(4, side=8)
+    features = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    page = outliers_page(find_outliers(replace(images, features=features), num_neighbors=2))
+    assert page.count("farther out than 0.00 % of the images") == 4

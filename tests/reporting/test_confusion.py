@@ -17,6 +17,7 @@ from sparring.reporting.confusion import (
     confusion_of,
     grouped,
 )
+from sparring.reporting.confusion_matrix import confusion_matrix
 from sparring.reporting.confusion_section import confusion_section
 from sparring.reporting.mistakes import mistake_images, shown_mistakes
 from sparring.reporting.summary import RunSummary
@@ -53,6 +54,15 @@ def run(**changes: object) -> RunSummary:
         label="AdCo", path="runs/one", predictions={"knn": ANIMALS}, config={"method": "adco"}
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+def test_nearly_all_images_of_a_class_are_not_shown_as_all() -> None:
+    confusion = confusion_of(predictions([0] * 1000 + [1], [0] * 996 + [1] * 5, classes=("a", "b")))
+    assert confusion is not None
+    table = confusion_matrix(confusion, name="one")
+    assert "<b>&gt;99</b><i>996</i>" in table
+    assert "<b>&lt;1</b><i>4</i>" in table
+    assert "<b>100</b><i>1</i>" in table
 
 
 def test_rows_are_true_classes_and_columns_predicted_ones() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import nn
 
@@ -70,6 +70,17 @@ def _asking(
         yield _Asked(images=images, encoder=encoder, config=folder.read_config(), listener=heard)
 
 
+Answer = TypeVar("Answer", Neighbours, Duplicates, Clusters, Outliers)
+
+
+def _write(found: Answer, page: Callable[[Answer], str], *, out: Place, csv: Place) -> None:
+    """Write the files of an answer that are wanted."""
+    if out is not None:
+        write_page(page(found), Path(out))
+    if csv is not None:
+        write_csv(*found.table(), Path(csv))
+
+
 def neighbours(
     run: str | Path | Run,
     data: ImageData,
@@ -115,10 +126,7 @@ def neighbours(
         found = find_neighbours(
             asked.images, queries, num_neighbors=k, how=index, progress=asked.searched
         )
-        if out is not None:
-            write_page(neighbours_page(found), Path(out))
-        if csv is not None:
-            write_csv(*found.table(), Path(csv))
+        _write(found, neighbours_page, out=out, csv=csv)
     return found
 
 
@@ -171,10 +179,7 @@ def duplicates(
             how=index,
             progress=asked.searched,
         )
-        if out is not None:
-            write_page(duplicates_page(found), Path(out))
-        if csv is not None:
-            write_csv(*found.table(), Path(csv))
+        _write(found, duplicates_page, out=out, csv=csv)
         if removable is not None:
             write_lines(found.removable_keys(), Path(removable))
     return found
@@ -220,10 +225,7 @@ def clusters(
         run, data, features, backbone, device, listener=listener, progress=progress
     ) as asked:
         found = find_clusters(asked.images, num=None if num == "auto" else num, seed=seed)
-        if out is not None:
-            write_page(clusters_page(found), Path(out))
-        if csv is not None:
-            write_csv(*found.table(), Path(csv))
+        _write(found, clusters_page, out=out, csv=csv)
     return found
 
 
@@ -264,8 +266,5 @@ def outliers(
         run, data, features, backbone, device, listener=listener, progress=progress
     ) as asked:
         found = find_outliers(asked.images, num_neighbors=k, how=index, progress=asked.searched)
-        if out is not None:
-            write_page(outliers_page(found), Path(out))
-        if csv is not None:
-            write_csv(*found.table(), Path(csv))
+        _write(found, outliers_page, out=out, csv=csv)
     return found

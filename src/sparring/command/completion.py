@@ -16,6 +16,8 @@ COMPLETING = "_SPARRING_COMPLETE"
 LONGEST_HELP = 80
 """Characters of a setting's explanation that a shell is given."""
 EXPORT_FORMATS = ("timm", "torchvision", "safetensors", "onnx", "torch-export", "hub")
+EXPORT_PRECISIONS = ("float32", "float16", "int8")
+SEARCHES = ("auto", "exact", "faiss")
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENGINES = ("local", "dask", "slurm")
 LOGS = ("tensorboard", "wandb", "mlflow")
@@ -73,6 +75,16 @@ def protocols(incomplete: str) -> Items:
 def export_formats(incomplete: str) -> Items:
     """Formats of exported weights."""
     return _chosen(dict.fromkeys(EXPORT_FORMATS, ""), incomplete)
+
+
+def export_precisions(incomplete: str) -> Items:
+    """Precisions of an ONNX model."""
+    return _chosen(dict.fromkeys(EXPORT_PRECISIONS, ""), incomplete)
+
+
+def searches(incomplete: str) -> Items:
+    """Ways to search an index."""
+    return _chosen(dict.fromkeys(SEARCHES, ""), incomplete)
 
 
 def precisions(incomplete: str) -> Items:

@@ -124,7 +124,12 @@ def export(
         ),
     ] = "timm",
     precision: Annotated[
-        str, typer.Option(help="Of onnx: float32, float16 or int8; says what was lost.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=values.export_precisions,
+            help="Of onnx: float32, float16 or int8; says what was lost.",
+        ),
     ] = "float32",
     dynamic_size: Annotated[
         bool,
@@ -134,7 +139,7 @@ def export(
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(help="Images for float16 and int8; default: the run's own."),
+        typer.Option(metavar="PATH", help="Images for float16 and int8; default: the run's own."),
     ] = None,
     licence: Annotated[
         str,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sparring.command import completion as values
 from sparring.command.options import DataOption, DeviceOption, JsonOption, RunArgument
 
 PageOption = Annotated[
@@ -25,7 +26,10 @@ FeaturesOption = Annotated[
 SearchOption = Annotated[
     str,
     typer.Option(
-        "--index", help="exact, faiss (approximate), or auto: faiss beyond a million images."
+        "--index",
+        metavar="NAME",
+        autocompletion=values.searches,
+        help="exact, faiss (approximate), or auto: exact up to 10^12 comparisons.",
     ),
 ]
 SHOWN = 10
@@ -39,7 +43,9 @@ def neighbours(
         list[str],
         typer.Option(metavar="IMAGE", help="Key in the set, image or folder; repeatable."),
     ],
-    k: Annotated[int, typer.Option("--k", min=1, help="Images shown of each query.")] = 12,
+    k: Annotated[
+        int, typer.Option("--k", metavar="N", min=1, help="Images shown of each query.")
+    ] = 12,
     out: PageOption = None,
     csv: CsvOption = None,
     features: FeaturesOption = None,
@@ -73,7 +79,10 @@ def duplicates(
     data: DataOption,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Cosine from which images are alike; default: found for this encoder."),
+        typer.Option(
+            metavar="COSINE",
+            help="Cosine from which images are alike; default: found for this encoder.",
+        ),
     ] = None,
     out: PageOption = None,
     csv: CsvOption = None,
@@ -113,8 +122,8 @@ def duplicates(
 def clusters(
     run: RunArgument,
     data: DataOption,
-    num: Annotated[str, typer.Option(help="Number of clusters, or auto.")] = "10",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first centres.")] = 0,
+    num: Annotated[str, typer.Option(metavar="N|auto", help="Number of clusters, or auto.")] = "10",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the first centres.")] = 0,
     out: PageOption = None,
     csv: CsvOption = None,
     features: FeaturesOption = None,
@@ -151,7 +160,9 @@ def clusters(
 def outliers(
     run: RunArgument,
     data: DataOption,
-    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours the score averages over.")] = 10,
+    k: Annotated[
+        int, typer.Option("--k", metavar="N", min=1, help="Neighbours the score averages over.")
+    ] = 10,
     out: PageOption = None,
     csv: CsvOption = None,
     features: FeaturesOption = None,

@@ -136,4 +136,15 @@ def _interval(one: CardScore) -> str:
 
 
 def _images(one: CardScore) -> str:
-    return one.test if one.images is None else f"{one.images:,}, {one.test}"
+    name = cell(one.test)
+    return name if one.images is None else f"{one.images:,}, {name}"
+
+
+def cell(text: str) -> str:
+    """Text of a cell of a Markdown table, which a vertical bar or a line break would end.
+
+    Example:
+        >>> cell("a|b")
+        'a\\\\|b'
+    """
+    return " ".join(text.split()).replace("|", "\\|")

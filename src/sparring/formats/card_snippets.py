@@ -33,7 +33,8 @@ def snippets(encoder: Encoder, config: RunConfig, *, obstacle: str, torch_file: 
 
 
 def _by_name(config: RunConfig) -> str:
-    mode = _MODES.get(config.data.channels)
+    # Values in a range of one's own are not those that timm's transform divides by 255.
+    mode = _MODES.get(config.data.channels) if config.data.given_range is None else None
     head = (
         "With [timm](https://github.com/huggingface/pytorch-image-models), which needs no other "
         "library. timm's networks do not normalise; its transform does, with the mean and the "
@@ -53,15 +54,16 @@ def _by_name(config: RunConfig) -> str:
     else:
         lines = [
             "import timm, torch",
-            "from PIL import Image",
+            "from PIL import Image, ImageOps",
             "from timm.data import create_transform, resolve_model_data_config",
             create,
             "transform = create_transform(**resolve_model_data_config(model), is_training=False)",
-            f'image = Image.open("photo.jpg").convert("{mode}")',
+            f'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")',
             "with torch.inference_mode():",
             "    features = model(transform(image)[None])",
         ]
     note = (
+        "Images were upright in training, and transparent ones lay on white. "
         f"`local-dir:FOLDER` instead of `hf-hub:{NAME}` loads a downloaded folder. "
         "`num_classes=10` adds a classifier for fine-tuning."
     )

@@ -97,8 +97,10 @@ def traced(
 def largest_difference(
     found: Float[Tensor, "batch channels"], wanted: Float[Tensor, "batch channels"]
 ) -> float:
-    """Largest difference between features, each relative to 1 or to its size if that is larger."""
-    return float(((found - wanted).abs() / wanted.abs().clamp(min=1)).max())
+    """Largest difference between features, each relative to its size, or to 1 if that is larger; to
+    the largest feature instead of 1 if all are smaller."""
+    unit = min(1.0, max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny))
+    return float(((found - wanted).abs() / wanted.abs().clamp(min=unit)).max())
 
 
 def _require_open_sizes(network: FeatureNetwork) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from sparring.data.sources.addresses import HUB
-from sparring.formats.card_scores import hub_results, scores_table
+from sparring.formats.card_scores import cell, hub_results, scores_table
 from sparring.formats.card_snippets import snippets
 from sparring.formats.settings_shown import changed_settings, recipe_of, without_places
 from sparring.models.encoder import Encoder
@@ -137,13 +137,20 @@ def _training(run: ExportedRun) -> str:
             else [f"- **Values:** {given[0]:g} to {given[1]:g}, scaled to [0, 1]"]
         ),
         f"- **Method:** {run.method}",
-        f"- **Recipe:** {recipe_of(run.environment) or 'none; the defaults of the method'}",
+        f"- **Recipe:** {_recipe(run.environment)}",
         f"- **Start:** {start}",
         f"- **Length:** {run.step:,} steps of {config.training.batch_size} images",
         f"- **Seed:** {config.seed}, one run",
         f"- **Software:** {_software(run.environment)}",
     ]
     return "\n".join([*lines, "", _settings_table(run)])
+
+
+def _recipe(environment: Mapping[str, Any]) -> str:
+    found = recipe_of(environment)
+    if found is None:
+        return "not recorded; `config.toml` has all settings"
+    return found or "none; the defaults of the method"
 
 
 def _start_weights(run: ExportedRun) -> str:
@@ -163,7 +170,7 @@ def _settings_table(run: ExportedRun) -> str:
     changed = changed_settings(run.config)
     if not changed:
         return "All settings are the defaults of the method; `config.toml` lists them."
-    rows = [f"| `{key}` | {_shown(value)} |" for key, value in changed.items()]
+    rows = [f"| `{key}` | {cell(_shown(value))} |" for key, value in changed.items()]
     return "\n".join(
         [
             "Settings that differ from the defaults of the method; `config.toml` lists all:",

@@ -49,18 +49,19 @@ def shown_configuration(config: RunConfig) -> Tree:
     return tree
 
 
-def recipe_of(environment: Mapping[str, Any]) -> str:
-    """Name of the recipe with which a run was started, by its command; empty if none is known."""
+def recipe_of(environment: Mapping[str, Any]) -> str | None:
+    """Name of the recipe with which a run was started, by its command; empty if there was none,
+    None if the command does not tell, as that of a program of one's own."""
     try:
         words = shlex.split(str(environment.get("command", "")))
     except ValueError:
-        return ""
+        return None
     for place, word in enumerate(words):
         name, has_value, value = word.partition("=")
         if name == "--recipe":
             given = value if has_value else next(iter(words[place + 1 :]), "")
             return str(without_places(given))
-    return ""
+    return "" if words[1:2] == ["train"] else None
 
 
 def changed_settings(config: RunConfig) -> dict[str, Any]:

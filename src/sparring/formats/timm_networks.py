@@ -114,7 +114,7 @@ def timm_lines(encoder: Encoder, config: RunConfig) -> str:
         del given["channels"]
     given.pop("dynamic_img_size", None)  # changes nothing at the run's own size
     given |= {} if num == 3 else {"in_chans": num}
-    text = "".join(f", {argument}={value}" for argument, value in given.items())
+    text = "".join(f", {argument}={value!r}" for argument, value in given.items())
     lines = f"import timm, torch\nmodel = timm.create_model({name!r}, num_classes=0{text})\n"
     if is_resnet(name) and config.encoder.width != 1.0:
         lines += _narrow_lines(network)

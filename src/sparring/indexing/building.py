@@ -28,8 +28,9 @@ from sparring.training.settings import RunConfig
 
 CHECKED = 8
 """Images that are embedded to see whether given features are this encoder's."""
-SAME_COSINE = 0.999
-"""Least cosine of a given feature with the one computed here; rounding differs by less."""
+SAME_FEATURES = 0.01
+"""Largest distance of given features to those computed here, as a share of their length; rounding
+differs by less, also where a device computes with fewer bits."""
 
 
 def index_images(
@@ -164,8 +165,8 @@ def _from_file(
     sample = embedded(encoder, Subset(source, rows[chosen]), config, None)
     same = len(sample.rows) == len(chosen) and sample.features.shape[1] == features.shape[1]
     if same:
-        cosines = torch.cosine_similarity(sample.features, features[chosen], dim=1)
-        same = bool((cosines > SAME_COSINE).all())
+        distances = (sample.features - features[chosen]).norm(dim=1)
+        same = bool((distances <= SAME_FEATURES * sample.features.norm(dim=1)).all())
     if not same:
         raise DataError(
             f"{path} does not hold this encoder's features of these images; write it anew with "
@@ -173,7 +174,11 @@ def _from_file(
         )
     if listener is not None:
         listener.report(f"features of {len(rows):,} images from {path}")
-        _tell_left_out(len(source) - len(rows), listener)
+        if left_out := len(source) - len(rows):
+            listener.report(
+                f"{left_out:,} images of the set have no features in {path} and are left out: they "
+                "could not be read when it was written, or were added since"
+            )
     order = rows.argsort(kind="stable")
     return KeptFeatures(features=features[order], rows=rows[order], form=sample.form)
 

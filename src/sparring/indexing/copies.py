@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from sparring.data.decode import centre_square, load, resized_crop
+from sparring.data.decode import centre_square, resized_crop
 from sparring.evaluation.features import FeatureEncoder, evaluating, unit_images
 from sparring.indexing.indexed_images import IndexedImages
 
@@ -136,7 +136,7 @@ def _correlations(
     """
     rows = sorted({row for pair in pairs for row in pair})
     places = {row: place for place, row in enumerate(rows)}
-    small = [_squares(load(images.source.read, row, images.form), margins) for row in rows]
+    small = [_squares(images.image(row), margins) for row in rows]
     found: list[float] = []
     for start in range(0, len(pairs), PAIRS):
         block = pairs[start : start + PAIRS]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from sparring.data.decode import UnreadableImageError, header, load, read_content
+from sparring.data.decode import UnreadableImageError, header, read_content
 from sparring.data.sources.image_source import as_bytes
 from sparring.errors import ConfigError
 from sparring.evaluation.features import FeatureEncoder
@@ -25,6 +25,8 @@ COPIED_IMAGES = 256
 """Images of the set that are copied to find the threshold."""
 FOUND_SHARE = 0.95
 """Share of the made copies whose cosine with their image the threshold lets pass."""
+MOST_THRESHOLD = 1 - 1e-6
+"""Largest threshold: rounding of float32 leaves cosines of equal features this far from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +206,13 @@ def copy_threshold(
     """
     rows = torch.randperm(len(images), generator=generator(0, "copies"))[:COPIED_IMAGES]
     cosines = copy_cosines(
-        [load(images.source.read, row, images.form) for row in rows.tolist()],
+        [images.image(row) for row in rows.tolist()],
         images.features[rows],
         encoder,
         size=image_size,
         device=device,
     )
-    return float(torch.quantile(cosines.flatten().double(), 1 - FOUND_SHARE))
+    return min(MOST_THRESHOLD, float(torch.quantile(cosines.flatten().double(), 1 - FOUND_SHARE)))
 
 
 Pair = tuple[int, int, float]
@@ -226,16 +228,16 @@ def _alike(
     progress: Progress | None,
 ) -> tuple[list[Pair], float | None]:
     """Pairs of different images from the threshold on, and the recall of the search."""
+    threshold = min(threshold, MOST_THRESHOLD)
     features = images.features[unique]
     everyone = torch.arange(len(unique))
-    found = search(features, features, FIRST_LOOK + 1, how=how, progress=progress)
-    near = found.without_own(everyone)
+    near = search(features, features, FIRST_LOOK, own=everyone, how=how, progress=progress)
     pairs = _pairs(unique, everyone, near, threshold)
     crowded = (near.cosines[:, -1] >= threshold).nonzero()[:, 0]
     if len(crowded) and len(unique) > FIRST_LOOK + 1:
-        again = search(features, features[crowded], SECOND_LOOK + 1, how=how)
-        pairs |= _pairs(unique, crowded, again.without_own(crowded), threshold)
-    return [(one, other, cosine) for (one, other), cosine in sorted(pairs.items())], found.recall
+        again = search(features, features[crowded], SECOND_LOOK, own=crowded, how=how)
+        pairs |= _pairs(unique, crowded, again, threshold)
+    return [(one, other, cosine) for (one, other), cosine in sorted(pairs.items())], near.recall
 
 
 def _pairs(
@@ -283,11 +285,23 @@ def _groups(
         for other, cosine in near.items():
             members += [(row, cosine, False) for row in (other, *copies[other])]
         taken |= {keep, *near}
+        members = _once(images, keep, members)
         if members:
             members.sort(key=lambda one: (not one[2], -one[1], one[0]))
             rows, cosines, equal = zip(*members, strict=True)
             groups.append(Group(keep=keep, others=rows, similarities=cosines, are_equal=equal))
     return tuple(sorted(groups, key=lambda group: (-len(group.others), group.keep)))
+
+
+def _once(
+    images: IndexedImages, keep: int, members: list[tuple[int, float, bool]]
+) -> list[tuple[int, float, bool]]:
+    """Members that are images of their own, each once: a list may name one file twice, a link may
+    lead to another file of the set, and a file that is kept must not go."""
+    identity = images.source.identity
+    found = {identity(member[0]): member for member in members[::-1]}
+    found.pop(identity(keep), None)
+    return list(found.values())
 
 
 def _preference(images: IndexedImages, row: int) -> tuple[int, int, int]:

@@ -1,14 +1,13 @@
 """A set of images with the features that an encoder gives them: what every question is asked of."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from sparring.data.decode import UnreadableImageError, load, load_header
+from sparring.data.decode import UnreadableImageError, load
 from sparring.data.pixel_format import PixelFormat
 from sparring.data.sources.image_source import Labels, Source
 from sparring.errors import DataError
@@ -27,7 +26,7 @@ class IndexedImages:
         form: how they are read.
         features: the backbone's output, float32, finite.
         labels: class of each image, -1 where unknown; None without labels.
-        num_left_out: images of the set that cannot be read.
+        num_left_out: images of the set that cannot be read, or have no given features.
         encoder: the run whose encoder it is, and its network, for people.
     """
 
@@ -57,27 +56,27 @@ class IndexedImages:
         names = self.source.class_names
         return names[label] if names is not None and label < len(names) else str(label)
 
-    def picture(self, row: int) -> Pixels:
-        """Whole image (height, width, 3); the first three channels, or the first as grey.
+    def image(self, row: int) -> UInt8[Tensor, "bands height width"]:
+        """Whole image, upright, with all of its channels.
 
         Raises:
             DataError: if it cannot be read any more.
         """
         try:
-            return pixels(load(self.source.read, int(row), self.form))
+            return load(self.source.read, int(row), self.form)
         except UnreadableImageError as error:
             raise DataError(
                 f"{self.key(row)} cannot be read any more ({error}); ask again, so that the set is "
                 "read anew"
             ) from None
 
-    def sides(self, row: int) -> tuple[int, int]:
-        """Height and width in pixels of an image as it is stored; 0 if it is gone."""
-        try:
-            header = load_header(self.source.read, int(row))
-        except UnreadableImageError:
-            return (0, 0)
-        return header.height, header.width
+    def picture(self, row: int) -> Pixels:
+        """Whole image (height, width, 3); the first three channels, or the first as grey.
+
+        Raises:
+            DataError: if it cannot be read any more.
+        """
+        return pixels(self.image(row))
 
 
 def require_rows(images: IndexedImages, *, least: int, what: str) -> None:
@@ -91,8 +90,3 @@ def require_rows(images: IndexedImages, *, least: int, what: str) -> None:
             f"{images.name} has {len(images):,} readable image{'s' * (len(images) != 1)}, and "
             f"{what} needs at least {least}; give a larger set by --data PATH"
         )
-
-
-def shown_keys(images: IndexedImages, rows: Sequence[int] | Rows) -> list[str]:
-    """Keys of some images, in their order."""
-    return [images.key(int(row)) for row in rows]

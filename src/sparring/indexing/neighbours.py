@@ -121,10 +121,11 @@ def find_neighbours(
     """
     if num_neighbors < 1:
         raise ConfigError(f"--k must be at least 1, got {num_neighbors}; 12 is the default")
-    wanted = num_neighbors + 1
+    wanted, features = num_neighbors + 1, joint_features(queries)
+    rows = torch.tensor([row for given in queries for row in given.rows])
+    own = rows if bool((rows >= 0).all()) else None
     while True:
-        features = joint_features(queries)
-        found = search(images.features, features, wanted, how=how, progress=progress)
+        found = search(images.features, features, wanted, own=own, how=how, progress=progress)
         answers = _answers(images, queries, found, num_neighbors)
         is_enough = all(len(one.neighbours) == num_neighbors for one in answers)
         if is_enough or wanted >= len(images):

@@ -121,8 +121,8 @@ def find_outliers(
         )
     features = images.features[unique]
     k = min(num_neighbors, len(unique) - 1)
-    found = search(features, features, k + 1, how=how, progress=progress)
-    found = found.without_own(torch.arange(len(unique)))
+    everyone = torch.arange(len(unique))
+    found = search(features, features, k, own=everyone, how=how, progress=progress)
     distances = (1 - found.cosines.double()).clamp(0, 2).mean(dim=1)
     places = _places(unique, first)
     scores = distances[places].float().numpy()

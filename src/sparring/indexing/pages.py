@@ -6,13 +6,13 @@ import numpy as np
 
 from sparring.indexing.clusters import Cluster, Clusters
 from sparring.indexing.duplicates import Duplicates, Group
-from sparring.indexing.indexed_images import IndexedImages, shown_keys
+from sparring.indexing.indexed_images import IndexedImages
 from sparring.indexing.neighbours import Neighbours, QueryNeighbours
 from sparring.indexing.outliers import Outliers
 from sparring.indexing.page import MOST_PICTURES, Part, Shots, file_list, page_html, shots
 from sparring.indexing.search import search_sentence
 
-MOST_PER_GROUP, MOST_PER_CLUSTER = 8, 12
+MOST_PER_QUERY, MOST_PER_GROUP, MOST_PER_CLUSTER = 200, 8, 12
 NUM_OUTLIERS, NEAREST_SHOWN = 60, 5
 _SIMILARITY = (
     "Similarity is the cosine of the encoder's features: 1 for equal features. What counts as high "
@@ -30,11 +30,12 @@ def neighbours_page(found: Neighbours) -> str:
     of = [(given, number) for given in found.queries for number in range(len(given.rows))]
     album, parts, left_out = Shots(images), [], 0
     for (given, number), one in zip(of, found.answers, strict=True):
-        if album.left < 1 + len(one.neighbours):
+        chosen = one.neighbours[:MOST_PER_QUERY]
+        if album.left < 1 + len(chosen):
             left_out += 1
             continue
         first = album.shot(number, text="query", images=given.images, style="query")
-        others = [album.shot(near.row, text=f"{near.similarity:.3f}") for near in one.neighbours]
+        others = [album.shot(near.row, text=f"{near.similarity:.3f}") for near in chosen]
         parts.append(Part(title=one.key, content=shots([first, *others]), lead=_lead_of_query(one)))
     count = len(found.answers)
     title = (
@@ -53,6 +54,8 @@ def _lead_of_query(one: QueryNeighbours) -> str:
     if one.num_equal:
         copies = "images" if one.num_equal > 1 else "image"
         said.append(f"{one.num_equal:,} {copies} of the set with the same content left out.")
+    if len(one.neighbours) > MOST_PER_QUERY:
+        said.append(f"The nearest {MOST_PER_QUERY} of {len(one.neighbours):,} are shown.")
     if not one.neighbours:
         said.append("The set has no other image.")
     return " ".join(said)
@@ -102,7 +105,7 @@ def _group(group: Group, album: Shots, images: IndexedImages) -> str:
         pictures.append(album.shot(row, text="equal" if is_equal else f"{similarity:.3f}"))
     more = len(chosen) - (MOST_PER_GROUP - 1)
     title = f"{len(chosen) + 1:,} files" + (f", {more:,} of them not shown" if more > 0 else "")
-    keys = shown_keys(images, [group.keep, *group.others])
+    keys = [images.key(row) for row in (group.keep, *group.others)]
     return f'<div class="group">{shots(pictures)}{file_list(title, keys)}</div>'
 
 
@@ -162,7 +165,7 @@ def outliers_page(found: Outliers) -> str:
         near = found.neighbours[place][:NEAREST_SHOWN]
         pictures = [album.shot(row, text=text, style="query")]
         pictures += [album.shot(int(one), text="near") for one in near]
-        share = 100 * (len(found.rows) - place - 1) / len(found.rows)
+        share = 100 * float((found.scores < found.scores[place]).mean())
         said = f"Number {place + 1:,}: farther out than {share:.2f} % of the images."
         lines.append(f'<div class="group">{shots(pictures)}<p class="note">{said}</p></div>')
     lead = (
@@ -182,7 +185,7 @@ def outliers_page(found: Outliers) -> str:
 def _facts(images: IndexedImages, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     facts = [("Images", f"{len(images):,}"), ("Set", images.name), ("Encoder", images.encoder)]
     if images.num_left_out:
-        facts.append(("Cannot be read", f"{images.num_left_out:,}"))
+        facts.append(("Left out", f"{images.num_left_out:,}"))
     return [*facts, *more]
 
 

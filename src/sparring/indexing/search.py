@@ -46,20 +46,6 @@ class Found:
     rows: Int64[Tensor, "queries k"]
     recall: float | None = None
 
-    def without_own(self, own: Int64[Tensor, "queries"]) -> "Found":
-        """Neighbours without each query's own row, one fewer.
-
-        Where the own row is not among the found ones, because equal rows took its place, the last
-        one goes.
-        """
-        is_own = self.rows == own[:, None]
-        order = is_own.int().argsort(dim=1, stable=True)[:, :-1]
-        return Found(
-            cosines=self.cosines.gather(1, order),
-            rows=self.rows.gather(1, order),
-            recall=self.recall,
-        )
-
 
 def search_sentence(recall: float | None) -> str:
     """How the neighbours were searched, for a reader of the result."""
@@ -86,10 +72,11 @@ def search(
     queries: Float[Tensor, "queries dim"],
     num_neighbors: int,
     *,
+    own: Int64[Tensor, "queries"] | None = None,
     how: str = "auto",
     progress: Progress | None = None,
 ) -> Found:
-    """Nearest rows of each query by cosine.
+    """Nearest rows of each query by cosine, its own row left out.
 
     An exact search holds a unit copy of the features and one block of products; that of faiss holds
     two copies.
@@ -97,7 +84,9 @@ def search(
     Args:
         features: rows to choose from; normalised here.
         queries: rows to look up; normalised here.
-        num_neighbors: k >= 1; capped at the number of rows.
+        num_neighbors: k >= 1; capped at the number of rows, without the own one if `own` is given.
+        own: row that each query is itself, which is none of its neighbours and counts in no recall;
+            None: the queries are none of the rows.
         how: `exact`, `faiss`, or `auto`: exact for up to `MOST_EXACT` comparisons.
         progress: told the number of queries done after each block.
 
@@ -106,11 +95,29 @@ def search(
         UsageError: if faiss is wanted and not installed.
     """
     require_known(how)
-    num_neighbors = min(num_neighbors, len(features))
+    # One more is looked up where a row of its own is among them.
+    wanted = min(num_neighbors + (own is not None), len(features))
     is_large = len(features) * len(queries) > MOST_EXACT
     if how == "faiss" or (how == "auto" and is_large):
-        return _by_faiss(features, queries, num_neighbors, progress, is_asked=how == "faiss")
-    return _exactly(features, queries, num_neighbors, progress)
+        return _by_faiss(features, queries, wanted, own, progress, is_asked=how == "faiss")
+    return _without_own(_exactly(features, queries, wanted, progress), own)
+
+
+def _without_own(found: Found, own: Tensor | None) -> Found:
+    """Neighbours without each query's own row, one fewer.
+
+    Where the own row is not among the found ones, because equal rows took its place, the last one
+    goes.
+    """
+    if own is None:
+        return found
+    is_own = found.rows == own[:, None]
+    order = is_own.int().argsort(dim=1, stable=True)[:, :-1]
+    return Found(
+        cosines=found.cosines.gather(1, order),
+        rows=found.rows.gather(1, order),
+        recall=found.recall,
+    )
 
 
 def _exactly(
@@ -133,6 +140,7 @@ def _by_faiss(
     features: Tensor,
     queries: Tensor,
     num_neighbors: int,
+    own: Tensor | None,
     progress: Progress | None,
     *,
     is_asked: bool,
@@ -141,13 +149,15 @@ def _by_faiss(
     `GOOD_RECALL` of the true neighbours of a sample."""
     index = _inverted_file(_faiss(len(features), is_asked=is_asked), features)
     chosen = torch.randperm(len(queries), generator=generator(0, "recall"))[:SAMPLED_QUERIES]
-    sample = queries[chosen]
-    truth = nearest(features, sample, num_neighbors)[0][:, -1:]
+    sample, own_sample = queries[chosen], None if own is None else own[chosen]
+    cosines, rows = nearest(features, sample, num_neighbors)
+    truth = _without_own(Found(cosines=cosines, rows=rows), own_sample).cosines
     index.nprobe, recall = 1, 0.0
     while True:
-        found = _looked_up(index, sample, num_neighbors, None)
+        found = _without_own(_looked_up(index, sample, num_neighbors, None), own_sample)
         # Of equal cosines any may be found; the slack is that of rounding.
-        recall = float((found.cosines >= truth - 1e-5).double().mean())
+        is_true = found.cosines >= truth[:, -1:] - 1e-5
+        recall = float(is_true.double().mean()) if is_true.numel() else 1.0
         if recall >= GOOD_RECALL or index.nprobe >= index.nlist:
             break
         index.nprobe = min(2 * index.nprobe, index.nlist)
@@ -155,7 +165,7 @@ def _by_faiss(
     while bool((found.rows < 0).any()):  # lists too short for so many neighbours
         index.nprobe = min(2 * index.nprobe, index.nlist)
         found = _looked_up(index, queries, num_neighbors, progress)
-    return Found(cosines=found.cosines, rows=found.rows, recall=recall)
+    return _without_own(Found(cosines=found.cosines, rows=found.rows, recall=recall), own)
 
 
 def _inverted_file(faiss: Any, features: Tensor) -> Any:

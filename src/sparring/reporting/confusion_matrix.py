@@ -94,9 +94,18 @@ def _cell(count: float, total: float, *, is_right: bool) -> str:
     if count == 0:
         return f"<td{kind}></td>"
     share = count / total
-    percent = f"{100 * share + 1e-9:.0f}" if share >= 0.005 else "&lt;1"
     # Small shares are what a reader looks for, so colours rise faster than shares.
-    return f'<td{kind} style="--s:{share**0.6:.2f}"><b>{percent}</b><i>{count_text(count)}</i></td>'
+    style = f"--s:{share**0.6:.2f}"
+    return f'<td{kind} style="{style}"><b>{_percent(share)}</b><i>{count_text(count)}</i></td>'
+
+
+def _percent(share: float) -> str:
+    """Whole per cent as HTML; some never look like none, and nearly all never like all."""
+    if share < 0.005:
+        return "&lt;1"
+    if 0.995 <= share < 1:
+        return "&gt;99"
+    return f"{100 * share + 1e-9:.0f}"
 
 
 def count_text(count: float) -> str:

@@ -39,6 +39,13 @@ class ConcatenatedSource(Source):
         before = "" if self._names is None else f"{self._names[part]}/"
         return before + self._parts[part].key(row)
 
+    def identity(self, index: int) -> str:
+        """What the source that holds the image tells of it; see `Source`."""
+        part, row = self.place(index)
+        found = self._parts[part].identity(row)
+        # A key of a source is none of all of them.
+        return found if found != self._parts[part].key(row) else self.key(index)
+
     def read(self, index: int) -> Content:
         part, row = self.place(index)
         return self._parts[part].read(row)

@@ -43,6 +43,10 @@ class Files(Source):
     def key(self, index: int) -> str:
         return shown(self._names[index])
 
+    def identity(self, index: int) -> str:
+        """The file itself, by whatever links its path leads there."""
+        return os.path.realpath(self._path(index))
+
     def read(self, index: int) -> bytes:
         return read_once(self._path(index), most_bytes=MOST_IMAGE_BYTES)
 

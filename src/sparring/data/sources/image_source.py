@@ -62,6 +62,11 @@ class Source(ABC):
     def key(self, index: int) -> str:
         """Name that a user recognises the image by: a path, or `cifar.parquet#12`."""
 
+    def identity(self, index: int) -> str:
+        """Text that is equal for two entries of one stored image, such as a file and a link to it;
+        the key where no other is known."""
+        return self.key(index)
+
     @abstractmethod
     def read(self, index: int) -> Content:
         """Bytes of the encoded file, or values of shape (height, width[, channels]). Thread-safe.
@@ -137,6 +142,9 @@ class Wrapped(Source):
     def key(self, index: int) -> str:
         return self._source.key(index)
 
+    def identity(self, index: int) -> str:
+        return self._source.identity(index)
+
     def read(self, index: int) -> Content:
         return self._source.read(index)
 
@@ -174,6 +182,9 @@ class Subset(Wrapped):
 
     def key(self, index: int) -> str:
         return self._source.key(int(self._rows[index]))
+
+    def identity(self, index: int) -> str:
+        return self._source.identity(int(self._rows[index]))
 
     def read(self, index: int) -> Content:
         return self._source.read(int(self._rows[index]))
