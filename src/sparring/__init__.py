@@ -184,7 +184,8 @@ __all__ = [
     "resume",
     "train",
 ]
-if find_spec("sklearn") is None:  # so that `from sparring import *` needs no extra
+if not TYPE_CHECKING and find_spec("sklearn") is None:
+    # So that `from sparring import *` needs no extra.
     __all__.remove("SparringTransformer")
 
 
