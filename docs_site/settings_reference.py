@@ -1,11 +1,8 @@
 """Reference of settings: key, default, accepted values and explanation, read from the models."""
 
-import ast
 import inspect
 import json
-import textwrap
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -15,6 +12,7 @@ from sparring.data.views.view_settings import ViewsSettings
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.methods import registry
 from sparring.methods.method import MethodSettings
+from sparring.methods.setting_docs import setting_docs
 from sparring.models.heads import PredictorSettings, ProjectorSettings
 from sparring.models.teacher import KeyNormSettings
 from sparring.optim.player import PlayerSettings
@@ -34,7 +32,6 @@ KINDS = {
     int: "integer",
     bool: "true or false",
     str: "text",
-    type(None): "none",
 }
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
@@ -120,16 +117,19 @@ def _shared(
     if isinstance(default, Settings):
         tree = default.model_dump(mode="json", exclude_unset=True)
         changed = "; ".join(f"`{part} = {_json(value)}`" for part, value in tree.items())
-    return Setting(f"{key}.*", changed, link, _explanations(model).get(name, ""))
+    return Setting(f"{key}.*", changed, link, setting_docs(model).get(name, ""))
 
 
 def _setting(model: type[Settings], name: str, key: str, default: Any) -> Setting:
     """Line of one setting."""
     field = model.model_fields[name]
-    shown = "" if default is ... or "Undefined" in repr(default) else f"`{_json(default)}`"
     if default is ... and not field.is_required():
-        shown = f"`{_json(_default(field))}`"
-    return Setting(key, shown, _accepted(field), _explanations(model).get(name, ""))
+        default = _default(field)
+    if default is None:
+        shown = "not set"
+    else:
+        shown = "" if default is ... or "Undefined" in repr(default) else f"`{_json(default)}`"
+    return Setting(key, shown, _accepted(field), setting_docs(model).get(name, ""))
 
 
 def _default(field: FieldInfo) -> Any:
@@ -169,26 +169,13 @@ def _words(kind: Any) -> list[str]:
     """Names of a type, as a reader of a recipe would say them."""
     if get_origin(kind) is Literal:
         return [f"`{value}`" for value in get_args(kind)]
+    if kind is type(None):  # said by leaving the setting out
+        return []
     if kind in KINDS:
         return [KINDS[kind]]
     parts = [word for part in get_args(kind) if part is not ... for word in _words(part)]
     inner = list(dict.fromkeys(parts))
     return [f"list of {' or '.join(inner)}"] if get_origin(kind) in (tuple, list) else inner
-
-
-@cache
-def _explanations(model: type[Settings]) -> dict[str, str]:
-    """Docstring below each field of a model and of its bases."""
-    found: dict[str, str] = {}
-    for kind in reversed([one for one in model.__mro__ if issubclass(one, Settings)]):
-        (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-        assert isinstance(declaration, ast.ClassDef)
-        for node, following in zip(declaration.body, declaration.body[1:], strict=False):
-            is_field = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-            if is_field and isinstance(following, ast.Expr):
-                text = getattr(following.value, "value", "")
-                found[node.target.id] = " ".join(str(text).split())
-    return found
 
 
 def _table(shown: list[Setting]) -> str:

@@ -13,6 +13,7 @@ neighbours; see docs/adding_a_method.md and `sparring.testing`.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sparring.acceleration.garbage_collection import paused_collection
@@ -183,6 +184,9 @@ __all__ = [
     "resume",
     "train",
 ]
+if not TYPE_CHECKING and find_spec("sklearn") is None:
+    # So that `from sparring import *` needs no extra.
+    __all__.remove("SparringTransformer")
 
 
 def __getattr__(name: str) -> object:

@@ -175,3 +175,23 @@ def test_a_search_in_a_pipeline_chooses_on_real_images(shared_data: Path) -> Non
     search.fit(images, labels)
     assert search.cv_results_["mean_test_score"].shape == (2,)
     assert search.best_estimator_.predict(images[:7]).shape == (7,)
+
+
+@pytest.mark.slow
+def test_everything_is_imported_without_scikit_learn() -> None:
+    lines = ["import sys", "sys.modules['sklearn'] = None", "from sparring import *"]
+    shown = "print(callable(train), 'SparringTransformer' in dir())"
+    command = [sys.executable, "-c", "\n".join([*lines, shown])]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.slow
+def test_another_run_that_is_given_later_is_the_one_in_use(tmp_path: Path) -> None:
+    first, second = (
+        small(out=tmp_path / str(seed), seed=seed).fit(IMAGES).transform(IMAGES) for seed in (0, 1)
+    )
+    transformer = small(run=tmp_path / "0")
+    np.testing.assert_array_equal(transformer.transform(IMAGES), first)
+    transformer.set_params(run=tmp_path / "1")
+    np.testing.assert_array_equal(transformer.transform(IMAGES), second)

@@ -1,6 +1,7 @@
 """`--print-config`: all settings of a run as a recipe."""
 
 import json
+import re
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -26,12 +27,25 @@ def test_every_recipe_is_printed_so_that_it_gives_the_same_run(name: str, tmp_pa
 def test_every_setting_of_a_printed_method_is_explained(name: str) -> None:
     config = resolved_config(method=name, opponent=list(registry.shipped("opponent")))
     lines = config_text(config).splitlines()
+    is_setting = re.compile(r"\w+ = |# \w+: not set$").match
     bare = [
         line
         for before, line in pairwise(lines)
-        if " = " in line and not line.startswith(("#", "[")) and not before.startswith("#")
+        if is_setting(line) and (not before.startswith("#") or is_setting(before))
     ]
     assert bare == []
+
+
+def test_the_normalisation_that_weights_decide_is_not_asked_for_by_what_is_printed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "printed.toml"
+    for given, asked in (({}, set()), ({"encoder": {"mean": [0.5, 0.4, 0.3]}}, {"mean"})):
+        config = resolved_config(backbone="resnet50", weights="timm", settings=given)
+        path.write_text(config_text(config))
+        again = resolved_config(recipe=path)
+        assert again == config
+        assert again.encoder.model_fields_set & {"mean", "std"} == asked
 
 
 def test_the_command_prints_what_options_and_settings_give_and_writes_nothing(

@@ -211,17 +211,18 @@ class SparringTransformer(
         return int(encoder.backbone.num_features)
 
     def _fitted(self) -> tuple[Encoder, RunConfig]:
-        if not hasattr(self, "encoder_"):
-            if self.run is None:
-                raise NotFittedError(
-                    "this SparringTransformer is not fitted yet; call fit, or give run="
-                )
+        if self.run is not None and self.run != getattr(self, "_taken", None):
             self._take(self.run)
+        if not hasattr(self, "encoder_"):
+            raise NotFittedError(
+                "this SparringTransformer is not fitted yet; call fit, or give run="
+            )
         return self.encoder_, self.config_
 
     def _take(self, run: str | Path | Run) -> None:
         folder = folder_of(run)
         self.encoder_, self.config_ = load_encoder(folder), folder.read_config()
+        self._taken = self.run  # another one, given later by set_params, is taken then
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:

@@ -81,7 +81,7 @@ class MlflowLogger:
         self._id = kept
         for name in found.data.metrics:
             history = self._client.get_metric_history(kept, name)
-            self._last_step = max(self._last_step, *(point.step for point in history))
+            self._last_step = max([self._last_step, *(point.step for point in history)])
         self._client.update_run(kept, status="RUNNING")
         return True
 

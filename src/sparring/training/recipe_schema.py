@@ -53,7 +53,7 @@ def recipe_schema(method: str | None = None) -> Schema:
     shared |= {key: {"$ref": f"#/$defs/{model.__name__}"} for key, model in around.items()}
     shared["method"] |= _one_of(names)
     opponents = _one_of(registry.shipped("opponent"))
-    shared["opponent"] |= {"type": ["string", "array"], "items": opponents}
+    shared["opponent"] |= {"type": ["string", "array"], "items": opponents, "uniqueItems": True}
     shared["opponent"]["anyOf"] = [{"type": "array"}, *opponents["anyOf"]]
     root: Schema = {
         "$schema": DIALECT,

@@ -75,7 +75,12 @@ class TrainingSettings(Settings):
     None: ten measurements per run."""
     monitor_images: int = Field(default=2000, ge=8)
     """Number of images that the monitor measures on."""
-    keep_best: Annotated[str, AfterValidator(_known_score)] | None = None
+    keep_best: (
+        Annotated[
+            str, AfterValidator(_known_score), Field(json_schema_extra={"enum": [*KEPT_SCORES]})
+        ]
+        | None
+    ) = None
     """Measure by which the monitor's best look is kept, and is then what the run stands for: it is
     evaluated, embedded with and exported in place of the last step. `effective_rank` looks at no
     labels (RankMe; Garrido et al. 2023, arXiv:2210.02885), `knn_accuracy` looks at those of the

@@ -198,22 +198,37 @@ def _known(preset: str) -> str:
 class ViewsSettings(Settings):
     """A preset, and changes to all of its views (None keeps the preset's value)."""
 
-    preset: Annotated[str, AfterValidator(_known)] = "mocov2-small"
-    """Key of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section
-    8)."""
+    preset: Annotated[
+        str, AfterValidator(_known), Field(json_schema_extra={"enum": [*PRESETS]})
+    ] = "mocov2-small"
+    """Views of a published method, which the settings below change; mocov2-small: those of MoCo v2
+    without blur, for small images."""
     crop_scale: AreaRange | None = None
+    """Range of the crop's area as a share of the image; None: the preset's, as in what follows."""
     crop_ratio: Range | None = None
+    """Range of the crop's width / height."""
     flip: Probability | None = None
+    """Probability of a horizontal flip."""
     jitter: Probability | None = None
+    """Probability of colour jitter."""
     brightness: Strength | None = None
+    """Strength of the jitter of the brightness."""
     contrast: Strength | None = None
+    """Strength of the jitter of the contrast."""
     saturation: Strength | None = None
+    """Strength of the jitter of the saturation."""
     hue: HueStrength | None = None
+    """Strength of the jitter of the hue."""
     greyscale: Probability | None = None
+    """Probability that the colours are taken away."""
     blur: Probability | None = None
+    """Probability of Gaussian blur."""
     blur_sigma: Range | None = None
+    """Range of the standard deviation of the blur, in pixels of the view."""
     solarise: Probability | None = None
+    """Probability that bright values are inverted."""
     solarise_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Value, in [0, 1], from which on they are inverted."""
 
     def resolve(
         self, image_size: int, *, patch_size: int | None = None
