@@ -199,8 +199,8 @@ class ViewsSettings(Settings):
     """A preset, and changes to all of its views (None keeps the preset's value)."""
 
     preset: Annotated[str, AfterValidator(_known)] = "mocov2-small"
-    """Key of `PRESETS`; the default is that of the pilot on CIFAR-10 (shared measurements, section
-    8)."""
+    """Name of a set of views, such as mocov2, byol or multi-crop-adco; a wrong name is answered
+    with all. The default is MoCo v2's for small images, as in this project's pilot on CIFAR-10."""
     crop_scale: AreaRange | None = None
     crop_ratio: Range | None = None
     flip: Probability | None = None
