@@ -15,8 +15,7 @@ import lightning
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from two_views import TwoViews
+from two_views import TwoViews, whole_batches
 
 from sparring.objectives.bank_games import adversarial_bank_game
 
@@ -85,9 +84,7 @@ def main() -> None:
     """Train by Lightning's own Trainer, which writes its logs and checkpoints."""
     options = read_options()
     images = TwoViews(options.data, size=options.size, limit=options.limit)
-    loader = DataLoader(
-        images, options.batch_size, shuffle=True, drop_last=True, num_workers=options.workers
-    )
+    loader = whole_batches(images, options.batch_size, workers=options.workers)
     trainer = lightning.Trainer(max_epochs=options.epochs, log_every_n_steps=1)
     trainer.fit(LearnedBank(bank_size=options.bank_size), loader)
     print({name: round(float(value), 4) for name, value in trainer.callback_metrics.items()})

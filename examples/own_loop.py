@@ -10,8 +10,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
-from two_views import TwoViews
+from two_views import TwoViews, whole_batches
 
 import sparring
 
@@ -20,7 +19,7 @@ def train(options: argparse.Namespace) -> sparring.PlayableGame:
     """Train, and save the encoder's backbone under the names of timm."""
     torch.manual_seed(options.seed)
     images = TwoViews(options.data, size=options.size, limit=options.limit)
-    loader = DataLoader(images, options.batch_size, shuffle=True, drop_last=True)
+    loader = whole_batches(images, options.batch_size)
     game = sparring.make_game(
         options.method,
         opponent=options.opponent,

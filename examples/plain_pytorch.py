@@ -18,8 +18,7 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from two_views import TwoViews
+from two_views import TwoViews, whole_batches
 
 from sparring.objectives.bank_games import adversarial_bank_game
 from sparring.objectives.contrastive import info_nce
@@ -54,7 +53,7 @@ def train(options: argparse.Namespace) -> float:
     """Train, and return the last loss of the encoder."""
     torch.manual_seed(options.seed)
     images = TwoViews(options.data, size=options.size, limit=options.limit)
-    loader = DataLoader(images, options.batch_size, shuffle=True, drop_last=True)
+    loader = whole_batches(images, options.batch_size)
     encoder = make_encoder().to(options.device)
     teacher = copy.deepcopy(encoder).requires_grad_(False)
     bank = nn.Parameter(torch.randn(options.bank_size, 128, device=options.device))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -45,3 +45,12 @@ class TwoViews(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         image = Image.open(BytesIO(self._files[index])).convert("RGB")
         return self._augment(image), self._augment(image), index
+
+
+def whole_batches(images: TwoViews, batch_size: int, *, workers: int = 0) -> DataLoader:
+    """Shuffled batches of equal size; says how many before the first, which may take a while."""
+    if len(images) < batch_size:
+        raise SystemExit(f"{len(images):,} images make no batch: --batch-size is {batch_size:,}")
+    loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, num_workers=workers)
+    print(f"{len(images):,} images, {len(loader):,} steps per epoch", flush=True)
+    return loader

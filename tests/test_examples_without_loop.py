@@ -35,14 +35,23 @@ def output_of(script: str, photos: Path, *more: str, where: Path) -> str:
 def test_objectives_in_a_plain_loop(more: list[str], tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", per_class=8)
     said = output_of("plain_pytorch.py", photos, "--bank-size", "32", *more, where=tmp_path)
-    assert re.fullmatch(r"epoch 1: loss \d+\.\d+, hardest negative -?\d\.\d+\n", said)
+    start, end = said.splitlines()
+    assert start == "16 images, 2 steps per epoch"  # said before minutes of silence
+    assert re.fullmatch(r"epoch 1: loss \d+\.\d+, hardest negative -?\d\.\d+", end)
+
+
+def test_an_example_with_too_few_images_says_so_in_a_line(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", per_class=2)
+    with pytest.raises(AssertionError, match="4 images make no batch") as failed:
+        output_of("plain_pytorch.py", photos, where=tmp_path)
+    assert "Traceback" not in str(failed.value)
 
 
 def test_a_game_in_a_loop_of_ones_own(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", per_class=8)
     opponent = ["--method", "simclr", "--opponent", "perturbation", "--width", "0.0625"]
     said = output_of("own_loop.py", photos, *opponent, where=tmp_path)
-    assert said.startswith("epoch 1: loss ")
+    assert "\nepoch 1: loss " in said
     assert "perturbation/loss" in said
     state = torch.load(tmp_path / "backbone.pt", weights_only=True)
     assert {"conv1.weight", "layer4.1.bn2.weight"} <= state.keys()

@@ -195,6 +195,15 @@ def test_finished_run_prints_a_screen_that_ends_with_scores_and_the_next_command
     )
 
 
+def test_a_trial_says_at_its_start_after_how_many_steps_it_stops(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    trial = command(*train_arguments(photos, tmp_path / "trial"), "--max-steps", "1")
+    whole = command(*train_arguments(photos, tmp_path / "run"), "--max-steps", str(NUM_STEPS))
+    assert f"of {NUM_STEPS // 2} steps, stopped after 1 step (max_steps)" in trial.err
+    assert "stopped after" not in whole.err
+
+
 def test_run_folder_holds_what_the_design_promises(trained: Path) -> None:
     promised = {
         "config.toml",

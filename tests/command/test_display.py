@@ -78,6 +78,15 @@ def test_warning_is_shown_once_until_it_changes() -> None:
     assert screen.getvalue().splitlines() == ["warning: collapse", "warning: other"]
 
 
+def test_the_first_look_at_which_a_warning_no_longer_holds_is_told() -> None:
+    display, screen = display_on(terminal=False)
+    display.observe(position(0), MONITOR_RECORD, "collapse")
+    for step, record in ((1, RECORD), (2, MONITOR_RECORD), (3, MONITOR_RECORD)):
+        display.observe(position(step), record, None)
+    lines = [line for line in screen.getvalue().splitlines() if "kNN" not in line]
+    assert lines == ["warning: collapse", "step 3: the warning above no longer holds"]
+
+
 def test_a_warning_whose_numbers_change_is_shown_once() -> None:
     display, screen = display_on(terminal=False)
     for spread in ("0.094", "0.089"):

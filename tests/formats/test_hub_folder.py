@@ -136,6 +136,7 @@ def test_what_timm_cannot_name_is_loaded_without_this_library_by_the_lines_of_it
     assert "# timm cannot load this folder by its name: timm" in code
     card = (folder / "README.md").read_text()
     assert "cannot load this folder by its name: timm" in card
+    assert "sparring train --data photos/ --out runs/further " in card  # both are required
     images = random_images(run, 8)
     torch.save(images, tmp_path / "images.pt")
     program, lines = (re.sub(r"images = .*", "", block) for block in python_blocks(card))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from browser import faults, needs_browser
+from sparring.command.index_commands import SHOWN
 from tiny import Command, photos, run, tiny_images, trained, write_photos
 
 from tiny import command  # isort: skip
@@ -63,6 +64,9 @@ def test_neighbours_of_a_key_a_file_and_a_folder(
     assert "next: sparring neighbours" in again.out
     whole = json_of(command, "neighbours", run, "--data", odd, "--query", odd / "blue")
     assert len(whole["queries"]) == 33
+    few = command("neighbours", run, "--data", odd, "--query", odd / "blue", "--k", "1").out
+    assert len(few.splitlines()) == 2 * SHOWN + 2
+    assert f"{33 - SHOWN} more queries" in few
 
 
 @pytest.mark.slow

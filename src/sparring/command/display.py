@@ -62,7 +62,8 @@ class TerminalDisplay:
     def observe(self, position: Position, record: Mapping[str, float], warning: str | None) -> None:
         """Advance the training bar; in a log, print a line at every monitor pass.
 
-        Each warning is shown once.
+        Each warning is shown once, and so is the first monitor pass at which it no longer holds:
+        the embeddings of a network that has hardly learned lie close together.
         """
         if "knn_accuracy" in record:
             self._score = f"  kNN {100 * record['knn_accuracy']:.1f} %"
@@ -75,6 +76,9 @@ class TerminalDisplay:
         if warning is not None and (said := re.sub(r"[\d.]+", "", warning)) != self._warning:
             self._warning = said  # not its numbers, which change at every pass
             self.report(f"warning: {warning}")
+        if warning is None and self._warning is not None and "effective_rank" in record:
+            self._warning = None
+            self.report(f"step {position.step + 1:,}: the warning above no longer holds")
 
     def count(self, what: str, done: int, total: int) -> None:
         """Advance the bar of a long task."""

@@ -33,7 +33,7 @@ SearchOption = Annotated[
     ),
 ]
 SHOWN = 10
-"""Groups, clusters or outliers that are printed; the files have all of them."""
+"""Queries, groups, clusters or outliers that are printed; the files have all of them."""
 
 
 def neighbours(
@@ -65,12 +65,13 @@ def neighbours(
     if as_json:
         _print_json(found.tree())
         return
-    for one in found.answers:
+    for one in found.answers[:SHOWN]:
         typer.echo(f"{one.key}{f'  {one.label}' if one.label else ''}")
         for near in one.neighbours:
             typer.echo(f"  {near.similarity:.4f}  {_named(near.key, near.label)}")
         if not one.neighbours:
             typer.echo("  the set has no other image")
+    _print_left_out(len(found.answers), "queries")
     _print_files(["neighbours", run, "--data", data, "--query", query[0]], out, csv)
 
 

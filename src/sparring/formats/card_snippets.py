@@ -121,7 +121,7 @@ def _by_sparring(config: RunConfig, file: str) -> str:
         if (value := getattr(config.encoder, name)) is not None
     ]
     sets = [f"--set {one}" for one in [*wanted, f"encoder.weights={file}"]]
-    train = f"sparring train --data photos/ --image-size {config.image_size}"
+    train = f"sparring train --data photos/ --out runs/further --image-size {config.image_size}"
     command = " \\\n  ".join([train, *sets])
     return "\n".join(
         [

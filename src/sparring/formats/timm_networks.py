@@ -45,7 +45,7 @@ def obstacle(encoder: Encoder, config: RunConfig) -> str:
     if is_resnet(name) and has_small_stem(network):
         return (
             "timm has no argument for the 3x3 stem for small images (encoder.small_images=true) "
-            f"of this {name}"
+            f"of this {name}; one trained with encoder.small_images=false is loaded by name"
         )
     if is_resnet(name) and _stem_channels(network) > TIMM_STEM and config.encoder.width > 1:
         return (

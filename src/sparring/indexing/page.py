@@ -21,7 +21,8 @@ SIDE = 128
 """Longer side in pixels of an embedded picture; pages show it at up to 124."""
 MOST_PICTURES = 1500
 """Pictures on a page, about 5 kB each: pages stay below 10 MB."""
-_KEY_LETTERS = 17
+_KEY_LETTERS = 20
+"""Two lines of a caption on a phone."""
 _SMALL = 40  # pixels up to which a PNG is as small as a JPEG, and sharper
 
 

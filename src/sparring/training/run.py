@@ -226,11 +226,19 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     plan = (
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
         f"{config.training.length()}{' in epochs' if config.training.num_steps else ''} of "
-        f"{_counted(steps, 'step')}"
+        f"{_counted(steps, 'step')}{_trial_end(config, steps)}"
     )
     resident = dataset.resident if isinstance(dataset, StoredDataset) else None
     where = "" if resident is None else f", kept on {resident.device}"
     return f"{len(dataset):,} images of {size} x {size} px{where}{left_out}; {plan}"
+
+
+def _trial_end(config: RunConfig, steps_per_epoch: int) -> str:
+    """Where a trial stops; empty for a run that makes all its steps."""
+    last = config.training.max_steps
+    if last is None or last >= config.training.total_steps(steps_per_epoch):
+        return ""
+    return f", stopped after {_counted(last, 'step')} (max_steps)"
 
 
 def _counted(number: int, what: str) -> str:

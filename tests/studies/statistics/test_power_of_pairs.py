@@ -146,3 +146,8 @@ def test_a_number_of_pairs_that_nobody_can_run_is_not_spelled_out() -> None:
     said = power_sentence([-40.0, 55.0], 0.5)
     assert "e+" not in said
     assert "more than 1,000 pairs would be needed" in said
+
+
+def test_differences_of_nothing_but_zero_ask_whether_the_arms_differ() -> None:
+    assert "Look whether the two arms differ" in power_sentence([0.0, 0.0], 0.5)
+    assert "differences are equal" in power_sentence([0.4, 0.4], 0.5)

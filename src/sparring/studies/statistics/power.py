@@ -185,6 +185,12 @@ def power_sentence(differences: Values, margin: float, *, alpha: float = 0.05) -
             f"{counted(pairs, 'pair')} cannot show how much differences spread, so how many would "
             f"be needed to settle a difference of {points(margin)} is not known."
         )
+    if sd == 0 and not values.any():
+        return (
+            f"All {pairs} differences are 0, so how many pairs would settle a difference of "
+            f"{points(margin)} is not known. Look whether the two arms differ at all: an opponent "
+            "that would begin after the last step changes nothing."
+        )
     if sd == 0:
         return (
             f"All {pairs} differences are equal, so their spread, and with it the number of pairs "
