@@ -18,7 +18,7 @@ def write_page(html: str, path: Path) -> None:
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Sequence[object]], path: Path) -> None:
-    """Write a table as CSV in UTF-8, with a head.
+    """Write a table as CSV in UTF-8, with a head; no text in it is taken for a formula.
 
     Raises:
         StorageError: if the file cannot be written; an older one stays as it is.
@@ -26,8 +26,19 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[object]], path: Pa
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([[_no_formula(cell) for cell in row] for row in rows])
     write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _no_formula(cell: object) -> object:
+    """A cell that no spreadsheet computes: `=1+1.jpg` is `./=1+1.jpg`, which is the same file."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"./{cell}"
+    return cell
 
 
 def write_lines(lines: Sequence[str], path: Path) -> None:

@@ -39,6 +39,10 @@ class ConcatenatedSource(Source):
         before = "" if self._names is None else f"{self._names[part]}/"
         return before + self._parts[part].key(row)
 
+    def is_link(self, index: int) -> bool:
+        part, row = self.place(index)
+        return self._parts[part].is_link(row)
+
     def read(self, index: int) -> Content:
         part, row = self.place(index)
         return self._parts[part].read(row)

@@ -80,6 +80,10 @@ class Source(ABC):
         start = len(content) // 2
         return b"%d/" % len(content) + content[start : start + EXCERPT_BYTES]
 
+    def is_link(self, index: int) -> bool:
+        """Whether an image is only a link to a file elsewhere, which perhaps is in the set too."""
+        return False
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Text that changes whenever an image is added, removed or changed."""
@@ -137,6 +141,9 @@ class Wrapped(Source):
     def key(self, index: int) -> str:
         return self._source.key(index)
 
+    def is_link(self, index: int) -> bool:
+        return self._source.is_link(index)
+
     def read(self, index: int) -> Content:
         return self._source.read(index)
 
@@ -174,6 +181,9 @@ class Subset(Wrapped):
 
     def key(self, index: int) -> str:
         return self._source.key(int(self._rows[index]))
+
+    def is_link(self, index: int) -> bool:
+        return self._source.is_link(int(self._rows[index]))
 
     def read(self, index: int) -> Content:
         return self._source.read(int(self._rows[index]))
