@@ -15,7 +15,6 @@ from sparring.data.sources.parts import Layout, Use, choose_part, folder_layout
 from sparring.errors import DataError
 from sparring.regular_files import open_regular, read_once
 
-
 _OF_SYSTEMS = {
     "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found",
 }  # fmt: skip
