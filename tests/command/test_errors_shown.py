@@ -280,7 +280,7 @@ def test_unknown_protocol_and_format_are_refused_with_suggestions(
     assert (done.code, done.error) == (
         2,
         "unknown export format 'tim'; did you mean 'timm'? Accepted: hub, onnx, safetensors, timm, "
-        "torchvision",
+        "torch-export, torchvision",
     )
 
 
