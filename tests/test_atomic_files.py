@@ -12,6 +12,7 @@ import pytest
 from sparring.errors import StorageError
 from sparring.files import (
     new_folder,
+    not_written,
     open_without_following,
     publish,
     remove_abandoned,
@@ -217,3 +218,9 @@ def test_a_folder_is_on_the_disk_before_it_has_its_name(
         events.clear()
         publish(part, tmp_path / "folder")
     assert events == [str(part / "images"), str(part), "rename", str(tmp_path)]
+
+
+def test_an_array_that_does_not_fit_says_that_the_disk_is_full() -> None:
+    short = OSError("23616 requested and 992 written")  # NumPy's, on a disk that fills up
+    assert "the disk is full" in str(not_written(Path("features.npy"), short))
+    assert "full" not in str(not_written(Path("features.npy"), OSError("odd")))

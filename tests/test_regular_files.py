@@ -18,9 +18,10 @@ from sparring.data.decode import UnreadableImageError, load
 from sparring.data.sources.coco_entries import read_entries
 from sparring.data.sources.lists import open_list
 from sparring.data.sources.source import open_source
-from sparring.errors import CheckpointError, ConfigError, DataError
+from sparring.errors import CheckpointError, ConfigError, DataError, RunError
 from sparring.regular_files import read_bytes, require_regular, tried_again
 from sparring.training.checkpoint import read_checkpoint
+from sparring.training.run_folder import RunFolder
 
 
 def pipe(path: Path) -> None:
@@ -165,3 +166,16 @@ def test_an_image_that_fails_once_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         return source.read(index)
 
     assert load(read, 0).shape == (3, 8, 8)  # type: ignore[arg-type]
+
+
+def test_a_missing_path_names_the_nearest_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "summer").mkdir(parents=True)
+    near = f"did you mean '{tmp_path / 'photos'}'"
+    for name in ("photo", "photo/summer"):
+        with pytest.raises(DataError, match=near):
+            open_source(tmp_path / name)
+    with pytest.raises(RunError, match=near):
+        RunFolder(tmp_path / "photso").require()
+    with pytest.raises(DataError) as raised:
+        open_source(tmp_path / "elsewhere")
+    assert "did you mean" not in str(raised.value)

@@ -89,9 +89,14 @@ def link_atomically(source: Path, place: Path, *, advice: str = AGAIN) -> None:
         raise not_written(place, error, advice=advice) from None
 
 
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""NumPy's words for an array that did not fit on the disk; it gives no number of the error."""
+
+
 def not_written(path: Path, error: OSError, *, advice: str = AGAIN) -> StorageError:
     """Error for a file that could not be written, with advice for a full disk."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    is_short = error.errno is None and _SHORT_WRITE.fullmatch(str(error)) is not None
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or is_short
     why = f"the disk is full; {advice}" if full else (error.strerror or str(error))
     return StorageError(f"cannot write {path}: {why}")
 

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from difflib import get_close_matches
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -119,3 +120,23 @@ def _require_regular(state: os.stat_result, path: str | Path) -> None:
     if not stat.S_ISREG(state.st_mode):
         kind = _KINDS.get(stat.S_IFMT(state.st_mode), "something else")
         raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+
+
+def near_path(path: str | Path) -> str:
+    """Clause that names the most similar name beside a path that is missing; empty without one.
+
+    Example:
+        >>> near_path("/nowhere/at/all")
+        ''
+    """
+    missing = Path(path)
+    if missing.exists():
+        return ""
+    while missing != missing.parent and not missing.parent.is_dir():
+        missing = missing.parent
+    try:
+        names = sorted(one.name for one in missing.parent.iterdir() if one.name.isprintable())
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(missing.name, names, n=1, cutoff=0.6)
+    return f"; did you mean '{missing.parent / near[0]}'?" if near else ""

@@ -176,6 +176,13 @@ def test_missing_option_is_named(command: Command) -> None:
     assert "Missing option '--out'" in done.error
 
 
+@pytest.mark.parametrize(("option", "value"), [("--k", "many"), ("--k", "0"), ("--k", "1.5")])
+def test_a_refused_value_is_in_the_message(command: Command, option: str, value: str) -> None:
+    done = command("outliers", "run", "--data", "photos", option, value)
+    assert done.code == 2
+    assert done.error.endswith(f", got '{value}'")
+
+
 def test_missing_images_are_asked_for(command: Command) -> None:
     done = command("train", "--out", "r")
     assert done.code == 2
@@ -272,8 +279,8 @@ def test_unknown_protocol_and_format_are_refused_with_suggestions(
     done = command("export", trained, "--format", "tim", "--out", tmp_path / "w")
     assert (done.code, done.error) == (
         2,
-        "unknown export format 'tim'; did you mean 'timm'? Accepted: safetensors, timm, "
-        "torchvision",
+        "unknown export format 'tim'; did you mean 'timm'? Accepted: hub, onnx, safetensors, timm, "
+        "torch-export, torchvision",
     )
 
 

@@ -133,7 +133,7 @@ def test_8_bit_images_keep_their_values_and_cost_no_line(tmp_path: Path) -> None
     assert ((found[0] == values).all(), no_range, told) == (True, None, "")
     found, _, told = opened(folder, value_range=[0, 100])
     assert (found[0] == values).all()
-    assert "data.value_range is not used for these images" in told
+    assert "is not used for them" in told
 
 
 def test_8_bit_images_among_deep_ones_are_told(tmp_path: Path) -> None:

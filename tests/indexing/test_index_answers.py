@@ -22,6 +22,7 @@ from sparring.indexing.neighbours import find_neighbours
 from sparring.indexing.outliers import find_outliers
 from sparring.indexing.queries import Queries
 from sparring.indexing.search import search
+from sparring.indexing.writing import write_csv
 from sparring.measures.agreement import normalized_mutual_information
 from sparring.seeding import generator
 
@@ -178,6 +179,27 @@ def test_copies_are_grouped_around_the_largest_and_others_are_not(twelve: Path) 
     assert found.num_removable == 3
     assert found.removable_keys() == sorted(found.removable_keys())
     assert "z large.png" not in found.removable_keys()
+
+
+def test_a_file_is_kept_rather_than_a_link_to_it(tmp_path: Path) -> None:
+    saved(tmp_path, {"photos/long name.png": picture(0), "photos/b.png": picture(1)})
+    (tmp_path / "photos/a.png").symlink_to("long name.png")  # first, and of a shorter name
+    found = duplicates_of(tmp_path / "photos")
+    assert [found.images.key(group.keep) for group in found.groups] == ["long name.png"]
+    assert found.removable_keys() == ["a.png"]
+
+
+def test_of_equal_files_the_one_with_the_shortest_path_is_kept(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"phone/1.png": picture(0), "phone/2.png": picture(1)})
+    (folder / "backup/old").mkdir(parents=True)
+    shutil.copy(folder / "phone/1.png", folder / "backup/old/1.png")
+    shutil.copy(folder / "phone/1.png", folder / "phone/1 (1).png")
+    assert duplicates_of(folder).removable_keys() == ["backup/old/1.png", "phone/1 (1).png"]
+
+
+def test_no_name_in_a_table_is_a_formula_and_numbers_stay(tmp_path: Path) -> None:
+    write_csv(["key", "score"], [["=1+1.jpg", "-0.5"], ["a=b.jpg", -2]], tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "key,score\n./=1+1.jpg,-0.5\na=b.jpg,-2\n"
 
 
 def test_equal_files_are_found_whatever_the_features(tmp_path: Path) -> None:

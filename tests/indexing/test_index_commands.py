@@ -168,6 +168,9 @@ def test_a_query_that_cannot_be_read_is_named(command: Command, run: Path, odd: 
     done = command("neighbours", run, "--data", odd, "--query", odd / "red" / "broken.png")
     assert done.code == 2
     assert "broken.png" in done.error
+    done = command("neighbours", run, "--data", odd, "--query", "red/broken.png")
+    assert done.code == 2
+    assert "not among its images that can be read" in done.error
 
 
 @pytest.mark.slow

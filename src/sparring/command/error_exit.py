@@ -45,7 +45,8 @@ def exit_with_error(error: Exception) -> NoReturn:
         message = " ".join(str(error.format_message()).split())
         if not message:  # no command given: the help has been shown
             raise SystemExit(2)
-        exit_with_message(message.replace(": Input should be", ": it should be"), 2)
+        message = message.partition(", unable to parse")[0]
+        exit_with_message(message.replace(": Input should be", ": it should be") + _got(error), 2)
     if isinstance(error, OSError) and error.errno is not None:
         exit_with_message(
             f"{error.strerror}: {error.filename}" if error.filename else str(error), 1, error
@@ -56,6 +57,13 @@ def exit_with_error(error: Exception) -> NoReturn:
     exit_with_message(
         f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1, error
     )
+
+
+def _got(error: Exception) -> str:
+    """Clause with the value that an option refused, which typer leaves out of its message."""
+    found = getattr(error.__cause__, "errors", None)  # of pydantic, by which typer reads values
+    values = [one["input"] for one in found()] if callable(found) else []
+    return f", got '{values[0]}'" if values else ""
 
 
 def exit_with_message(message: str, code: int, error: BaseException | None = None) -> NoReturn:

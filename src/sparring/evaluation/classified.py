@@ -169,7 +169,8 @@ def _known_labels(dataset: Dataset, which: str) -> Labels:
         reason = dataset.source.labels_missing
         raise DataError(
             f"the {which} images have no labels to score with: put each class in a folder of its "
-            "own, give (images, labels), or ask for protocols that need no labels"
+            "own, give (images, labels), or ask for a protocol that needs none "
+            "(`sparring protocols` lists them)"
             f"{f' ({reason})' if reason else ''}"
         )
     return labels

@@ -9,7 +9,7 @@ from typing import Any
 from sparring.data.sources.addresses import HUB
 from sparring.formats.card_scores import cell, hub_results, scores_table
 from sparring.formats.card_snippets import snippets
-from sparring.formats.settings_shown import changed_settings, recipe_of, without_places
+from sparring.formats.settings_shown import changed_settings, recipe_of, scaling, without_places
 from sparring.models.encoder import Encoder
 from sparring.training.encoder_names import UNTRAINED, start_name
 from sparring.training.scores import Scores
@@ -131,11 +131,7 @@ def _training(run: ExportedRun) -> str:
     lines = [
         f"- **Images:** {count}, {where}, {config.image_size} x {config.image_size} px; no "
         "label was used",
-        *(
-            []
-            if given is None
-            else [f"- **Values:** {given[0]:g} to {given[1]:g}, scaled to [0, 1]"]
-        ),
+        *([] if given is None else [f"- **Values:** scaled to [0, 1]: {scaling(given)}"]),
         f"- **Method:** {run.method}",
         f"- **Recipe:** {_recipe(run.environment)}",
         f"- **Start:** {start}",

@@ -15,6 +15,7 @@ from sparring.formats.model_card import ExportedRun
 from sparring.formats.onnx_model import OPSET, checked_difference, onnx_model, require_onnx
 from sparring.formats.onnx_precision import FEWEST_IMAGES, Likeness, likeness, quantised
 from sparring.formats.options import ExportOptions
+from sparring.formats.settings_shown import scaling
 
 MOST_IMAGES = 256
 """Most images by which a smaller precision is made and compared: half of them each for int8."""
@@ -158,7 +159,7 @@ def _input_note(run: ExportedRun, options: ExportOptions) -> str:
     config = run.config
     size = "height, width" if options.dynamic_size else f"{config.image_size}, {config.image_size}"
     given = config.data.given_range
-    before = "" if given is None else f", values from {given[0]:g} to {given[1]:g} scaled to that"
+    before = "" if given is None else f" ({scaling(given)})"
     steps = (
         f"; height and width are multiples of {SIZE_STEP}"
         if options.dynamic_size and options.form == "torch-export"

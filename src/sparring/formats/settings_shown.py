@@ -41,6 +41,19 @@ def without_places(value: Any) -> Any:
     return PurePath(plain.replace("\\", "/").rstrip("/")).name if is_place else value
 
 
+def scaling(deep: tuple[float, float]) -> str:
+    """Which values of images become 0 to 1, in words.
+
+    Args:
+        deep: the range of the run's images of more than 8 bits.
+
+    Example:
+        >>> scaling((0.0, 4095.0))
+        '8-bit values from 0 to 255, deeper ones from 0 to 4095'
+    """
+    return f"8-bit values from 0 to 255, deeper ones from {deep[0]:g} to {deep[1]:g}"
+
+
 def shown_configuration(config: RunConfig) -> Tree:
     """The configuration of a run as others may see it."""
     tree = dict(without_places(config.tree()))

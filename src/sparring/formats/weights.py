@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparring.errors import ConfigError, unknown_name
 from sparring.files import write_atomically
+from sparring.formats.settings_shown import scaling
 from sparring.formats.timm_networks import small_stem_lines, timm_lines
 from sparring.models.encoder import Encoder
 from sparring.training.checkpoint import save_backbone
@@ -52,7 +53,7 @@ def export_weights(encoder: Encoder, config: RunConfig, *, form: str, out: Path)
     code = writers[form](encoder, config, out)
     mean, std = config.encoder.normalisation(config.data.channels)
     given = config.data.given_range
-    scaled = "" if given is None else f" (values from {given[0]:g} to {given[1]:g} before that)"
+    scaled = "" if given is None else f" ({scaling(given)})"
     return f"{code}\n# expects images in [0, 1]{scaled} minus {mean}, divided by {std}, per channel"
 
 

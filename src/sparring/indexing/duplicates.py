@@ -14,7 +14,7 @@ from sparring.data.sources.image_source import as_bytes
 from sparring.errors import ConfigError
 from sparring.evaluation.features import FeatureEncoder
 from sparring.indexing.copies import copy_cosines, same_picture
-from sparring.indexing.equal_images import representatives
+from sparring.indexing.equal_images import originality, representatives
 from sparring.indexing.indexed_images import IndexedImages, Rows
 from sparring.indexing.search import Found, Progress, search
 from sparring.seeding import generator
@@ -34,7 +34,7 @@ class Group:
     """An image to keep, and those that repeat it.
 
     Attributes:
-        keep: row of the largest in pixels, then in bytes, then the first.
+        keep: row of the largest in pixels, then in bytes, then by `originality`.
         others: rows of the images that could go, the most similar first.
         similarities: cosine of each with the one to keep.
         are_equal: whether each has the same content as the one to keep.
@@ -304,11 +304,12 @@ def _once(
     return list(found.values())
 
 
-def _preference(images: IndexedImages, row: int) -> tuple[int, int, int]:
-    """Smaller for an image that is rather kept: more pixels, then more bytes, then earlier."""
+def _preference(images: IndexedImages, row: int) -> tuple[int, int, tuple[bool, int, int]]:
+    """Smaller for an image that is rather kept: more pixels, then more bytes, then the original."""
+    own = originality(images.source, row)
     try:
         content = read_content(images.source.read, row)
         found = header(content)
     except UnreadableImageError:
-        return (0, 0, row)
-    return (-found.height * found.width, -len(as_bytes(content)), row)
+        return (0, 0, own)
+    return (-found.height * found.width, -len(as_bytes(content)), own)

@@ -3,12 +3,23 @@
 import numpy as np
 
 from sparring.data.duplicates import equal_rows
+from sparring.data.sources.image_source import Source
 from sparring.indexing.indexed_images import IndexedImages, Rows
 
 
 def representatives(images: IndexedImages) -> Rows:
-    """For each image the first one of the set with equal content, which may be itself."""
+    """For each image the most original one of the set with equal content, which may be itself."""
     first = np.arange(len(images))
     for rows in equal_rows(images.source):
-        first[rows] = min(rows)
+        first[rows] = min(rows, key=lambda row: originality(images.source, row))
     return first
+
+
+def originality(source: Source, row: int) -> tuple[bool, int, int]:
+    """Smaller for an image that is rather the original of equal ones: no link, then a shorter path,
+    then earlier.
+
+    Whoever removes the others must not be left with a link to one of them; and `a/1 (1).jpg` or
+    `backup/old/a/1.jpg` are rather copies of `a/1.jpg` than the reverse.
+    """
+    return source.is_link(row), len(source.key(row)), row

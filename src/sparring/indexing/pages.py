@@ -77,7 +77,8 @@ def duplicates_page(found: Duplicates) -> str:
     if lines:
         lead = (
             "The framed image of each group is the one to keep: the largest in pixels, then in "
-            "bytes, then the first. Nothing has been deleted."
+            "bytes; of equal ones a file rather than a link, then the shortest path. "
+            "Nothing has been deleted."
         )
         title = f"Groups, {_of(shown, len(found.groups))}"
         parts.append(Part(title=title, content="".join(lines), lead=lead))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.data.decode import UnreadableImageError, read_content
+from sparring.data.names import shown
 from sparring.data.sources.addresses import is_address
 from sparring.data.sources.formats import is_image
 from sparring.data.sources.image_source import as_bytes
@@ -155,6 +156,12 @@ def joint_features(queries: Sequence[Queries]) -> Float[Tensor, "queries channel
 
 def _unknown(name: str, images: IndexedImages) -> str:
     """Message about a query that is neither a key nor a path."""
+    inside = Path(images.name).expanduser() / name
+    if name and _is_there(str(inside)):
+        return (
+            f"--query {name} is in {images.name}, but not among its images that can be read; "
+            f"`sparring doctor --data` says why, and --query {shown(str(inside))} asks anyway"
+        )
     step = max(1, len(images) // _MOST_COMPARED)
     keys = [images.key(row) for row in range(0, len(images), step)]
     near = get_close_matches(name, keys, n=1, cutoff=0.5)

@@ -21,7 +21,7 @@ def write_page(html: str, path: Path) -> None:
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Sequence[object]], path: Path) -> None:
-    """Write a table as CSV in UTF-8, with a head.
+    """Write a table as CSV in UTF-8, with a head; no text in it is taken for a formula.
 
     A name of an image or a class that a spreadsheet would compute as a formula is written with an
     apostrophe before it; `--json` has all names as they are.

@@ -148,10 +148,7 @@ def read_run(folder: str | Path, *, label: str | None = None, note: str = "") ->
         RunError: if the folder has no config.toml.
     """
     path = Path(folder)
-    if not (path / "config.toml").is_file():
-        raise RunError(
-            f"{path} is not a run folder (no config.toml); give the --out of a `sparring train`"
-        )
+    RunFolder(path).require()
     config = read_toml(path / "config.toml")
     scores = read_scores(RunFolder(path))
     present = scores.present()

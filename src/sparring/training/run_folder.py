@@ -27,7 +27,7 @@ from sparring.files import (
     sync_file,
     write_atomically,
 )
-from sparring.regular_files import read_bytes
+from sparring.regular_files import near_path, read_bytes
 from sparring.training.checkpoint import ANEW, RESUME, kept_checkpoints
 from sparring.training.settings import RunConfig, StoredSettings
 
@@ -100,8 +100,8 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise RunError(
-                f"{self.path} is not a run folder (no config.toml); give the --out of a "
-                "`sparring train`"
+                f"{self.path} is not a run folder (no config.toml){near_path(self.path)}; "
+                "give the --out of a `sparring train`"
             )
 
     @contextmanager

@@ -80,6 +80,31 @@ def test_linked_folders_are_followed_once(folder: Path) -> None:
     assert len(open_source(folder)) == 10
 
 
+def test_a_linked_folder_of_the_set_keeps_its_own_path(folder: Path) -> None:
+    own = keys(open_source(folder))
+    (folder / "zoo").symlink_to(folder / "cats", target_is_directory=True)
+    (folder / "a link").symlink_to(folder / "dogs", target_is_directory=True)
+    assert keys(open_source(folder)) == own
+
+
+def test_folders_that_a_system_made_are_passed_over(tmp_path: Path, picture: Picture) -> None:
+    for name in ["photos", "photos/@eaDir", "$RECYCLE.BIN", "__MACOSX/photos"]:
+        (tmp_path / name).mkdir(parents=True)
+        picture(8, 8).save(tmp_path / name / "1.png")
+    assert keys(open_source(tmp_path)) == ["photos/1.png"]
+
+
+def test_marks_that_turn_text_are_escaped_and_scripts_are_not(
+    tmp_path: Path, picture: Picture
+) -> None:
+    for name in ["a\u202egpj.exe.png", "\u0639\u0631\u0628\u064a.png", "\u200d.png"]:
+        picture(8, 8).save(tmp_path / name)
+    source = open_source(tmp_path)
+    assert set(keys(source)) == {
+        "a\\u202egpj.exe.png", "\u0639\u0631\u0628\u064a.png", "\u200d.png",
+    }  # fmt: skip
+
+
 def test_a_dangling_link_is_listed_and_left_to_the_quarantine(folder: Path) -> None:
     (folder / "cats" / "gone.png").symlink_to(folder / "nowhere.png")
     source = open_source(folder)

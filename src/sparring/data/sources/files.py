@@ -15,6 +15,11 @@ from sparring.data.sources.parts import Layout, Use, choose_part, folder_layout
 from sparring.errors import DataError
 from sparring.regular_files import open_regular, read_once
 
+_OF_SYSTEMS = {
+    "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found",
+}  # fmt: skip
+"""Folders of Synology, Windows, macOS and Linux: thumbnails and deleted files, no photographs."""
+
 
 class Files(Source):
     """Image files below a folder.
@@ -47,6 +52,9 @@ class Files(Source):
         """The file itself, by whatever links its path leads there."""
         return os.path.realpath(self._path(index))
 
+    def is_link(self, index: int) -> bool:
+        return self._path(index).is_symlink()
+
     def read(self, index: int) -> bytes:
         return read_once(self._path(index), most_bytes=MOST_IMAGE_BYTES)
 
@@ -78,7 +86,7 @@ class Files(Source):
 
 
 def files_below(root: Path) -> list[str]:
-    """Sorted relative paths of all files that are not hidden."""
+    """Sorted relative paths of all files that are not hidden, nor in folders of a system."""
     return sorted(_walk(root))
 
 
@@ -120,11 +128,12 @@ def _class_folders(images: list[str], layout: Layout) -> tuple[list[str | None],
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Relative paths of files below a folder; links to folders are followed, each folder once."""
+    """Relative paths of files below a folder; links to folders are followed, each folder once, and
+    by its own path if that is below the root too."""
     seen = set()
-    pending = [""]
-    while pending:
-        folder = pending.pop()
+    pending, linked = [""], list[str]()
+    while pending or linked:
+        folder = (pending or linked).pop()
         try:
             state = (root / folder).stat()
             if (state.st_dev, state.st_ino) in seen:
@@ -132,11 +141,11 @@ def _walk(root: Path) -> Iterator[str]:
             seen.add((state.st_dev, state.st_ino))
             with os.scandir(root / folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
                         continue
                     name = f"{folder}{os.sep}{entry.name}" if folder else entry.name
                     if _is_folder(entry):
-                        pending.append(name)
+                        (linked if entry.is_symlink() else pending).append(name)
                     else:
                         yield name
         except OSError as error:

@@ -44,8 +44,8 @@ def surveyed_format(
     if not deep:
         if given is not None:
             report(
-                "data.value_range is not used for these images: their values are of 8 bits, and 0 "
-                "to 255 are kept"
+                "these images have 8 bits and keep 0 to 255: data.value_range, the range of deeper "
+                "ones, is not used for them"
             )
         return PixelFormat(channels, given)
     low, high = given or _found_range(source, deep[:LOOKED_AT], channels)

@@ -31,6 +31,7 @@ from sparring.data.sources.shard_paths import (
 from sparring.data.sources.shards import compressed, open_shards
 from sparring.data.store import ProgressCallback
 from sparring.errors import DataError
+from sparring.regular_files import near_path
 
 __all__ = ["ImageData", "Labels", "Source", "Subset", "open_source"]
 
@@ -90,7 +91,7 @@ def open_source(
         return shards(shard_paths(str(data)), where=str(data))
     path = Path(data).expanduser()
     if not path.exists():
-        raise DataError(f"no such file or folder: {path}; give {ACCEPTED}")
+        raise DataError(f"no such file or folder: {path}{near_path(path)}; give {ACCEPTED}")
     if path.is_dir():
         return _open_folder(path, use=part, shards=shards)
     if is_shard(path.name):
