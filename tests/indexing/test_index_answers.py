@@ -199,7 +199,7 @@ def test_of_equal_files_the_one_with_the_shortest_path_is_kept(tmp_path: Path) -
 
 def test_no_name_in_a_table_is_a_formula_and_numbers_stay(tmp_path: Path) -> None:
     write_csv(["key", "score"], [["=1+1.jpg", "-0.5"], ["a=b.jpg", -2]], tmp_path / "t.csv")
-    assert (tmp_path / "t.csv").read_text() == "key,score\n./=1+1.jpg,-0.5\na=b.jpg,-2\n"
+    assert (tmp_path / "t.csv").read_text() == "key,score\n'=1+1.jpg,-0.5\na=b.jpg,-2\n"
 
 
 def test_equal_files_are_found_whatever_the_features(tmp_path: Path) -> None:
