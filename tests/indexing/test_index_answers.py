@@ -181,14 +181,6 @@ def test_copies_are_grouped_around_the_largest_and_others_are_not(twelve: Path) 
     assert "z large.png" not in found.removable_keys()
 
 
-def test_a_file_is_kept_rather_than_a_link_to_it(tmp_path: Path) -> None:
-    saved(tmp_path, {"photos/long name.png": picture(0), "photos/b.png": picture(1)})
-    (tmp_path / "photos/a.png").symlink_to("long name.png")  # first, and of a shorter name
-    found = duplicates_of(tmp_path / "photos")
-    assert [found.images.key(group.keep) for group in found.groups] == ["long name.png"]
-    assert found.removable_keys() == ["a.png"]
-
-
 def test_of_equal_files_the_one_with_the_shortest_path_is_kept(tmp_path: Path) -> None:
     folder = saved(tmp_path, {"phone/1.png": picture(0), "phone/2.png": picture(1)})
     (folder / "backup/old").mkdir(parents=True)

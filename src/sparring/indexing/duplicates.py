@@ -304,7 +304,7 @@ def _once(
     return list(found.values())
 
 
-def _preference(images: IndexedImages, row: int) -> tuple[int, int, tuple[bool, int, int]]:
+def _preference(images: IndexedImages, row: int) -> tuple[int, int, tuple[int, int]]:
     """Smaller for an image that is rather kept: more pixels, then more bytes, then the original."""
     own = originality(images.source, row)
     try:

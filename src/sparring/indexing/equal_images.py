@@ -15,11 +15,10 @@ def representatives(images: IndexedImages) -> Rows:
     return first
 
 
-def originality(source: Source, row: int) -> tuple[bool, int, int]:
-    """Smaller for an image that is rather the original of equal ones: no link, then a shorter path,
-    then earlier.
+def originality(source: Source, row: int) -> tuple[int, int]:
+    """Smaller for an image that is rather the original of equal ones: a shorter path, then earlier.
 
-    Whoever removes the others must not be left with a link to one of them; and `a/1 (1).jpg` or
-    `backup/old/a/1.jpg` are rather copies of `a/1.jpg` than the reverse.
+    `a/1 (1).jpg` or `backup/old/a/1.jpg` are rather copies of `a/1.jpg` than the reverse. A link
+    and its file are one image, see `Source.identity`.
     """
-    return source.is_link(row), len(source.key(row)), row
+    return len(source.key(row)), row

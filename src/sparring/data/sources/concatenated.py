@@ -46,10 +46,6 @@ class ConcatenatedSource(Source):
         # A key of a source is none of all of them.
         return found if found != self._parts[part].key(row) else self.key(index)
 
-    def is_link(self, index: int) -> bool:
-        part, row = self.place(index)
-        return self._parts[part].is_link(row)
-
     def read(self, index: int) -> Content:
         part, row = self.place(index)
         return self._parts[part].read(row)

@@ -52,9 +52,6 @@ class Files(Source):
         """The file itself, by whatever links its path leads there."""
         return os.path.realpath(self._path(index))
 
-    def is_link(self, index: int) -> bool:
-        return self._path(index).is_symlink()
-
     def read(self, index: int) -> bytes:
         return read_once(self._path(index), most_bytes=MOST_IMAGE_BYTES)
 

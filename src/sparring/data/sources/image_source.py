@@ -85,10 +85,6 @@ class Source(ABC):
         start = len(content) // 2
         return b"%d/" % len(content) + content[start : start + EXCERPT_BYTES]
 
-    def is_link(self, index: int) -> bool:
-        """Whether an image is only a link to a file elsewhere, which perhaps is in the set too."""
-        return False
-
     @abstractmethod
     def fingerprint(self) -> str:
         """Text that changes whenever an image is added, removed or changed."""
@@ -149,9 +145,6 @@ class Wrapped(Source):
     def identity(self, index: int) -> str:
         return self._source.identity(index)
 
-    def is_link(self, index: int) -> bool:
-        return self._source.is_link(index)
-
     def read(self, index: int) -> Content:
         return self._source.read(index)
 
@@ -192,9 +185,6 @@ class Subset(Wrapped):
 
     def identity(self, index: int) -> str:
         return self._source.identity(int(self._rows[index]))
-
-    def is_link(self, index: int) -> bool:
-        return self._source.is_link(int(self._rows[index]))
 
     def read(self, index: int) -> Content:
         return self._source.read(int(self._rows[index]))
