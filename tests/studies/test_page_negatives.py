@@ -106,8 +106,8 @@ def test_arms_stand_side_by_side_and_findings_follow(tmp_path: Path) -> None:
         "Findings are on means over the last 3 looks",
         "adco, 19,200 images: 0.901 cosine (0.9 to 0.902)",
         "mocov2: Nothing to show: no look at the negatives was recorded",
-        "<desc>Hardness of the negatives of adco over steps</desc>",
-        "<desc>Hardness of the negatives of adco/queue over steps</desc>",
+        "<desc>Hardness of the negatives of adco over steps. ",
+        "<desc>Hardness of the negatives of adco/queue over steps. ",
     ):
         assert text in page, text
 

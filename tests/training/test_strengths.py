@@ -87,7 +87,7 @@ def test_a_run_without_a_dial_is_refused_with_what_has_one() -> None:
 
 
 def test_a_setting_of_the_opponent_is_named_with_its_section(held: str) -> None:
-    with pytest.raises(ConfigError, match=r"an opponent around it has .*\.strength$"):
+    with pytest.raises(ConfigError, match=r"did you mean '.*\.strength'\?$"):
         configure("photos", method="byol", opponent=held, settings={"strength": 0.2})
 
 
