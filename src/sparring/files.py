@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sparring.errors import StorageError
+from sparring.errors import StorageError, UsageError
 
 AGAIN = "free some space and run the command again"
 """What to do about a full disk."""
@@ -60,6 +60,20 @@ def write_atomically(path: Path, content: bytes, *, advice: str = AGAIN) -> None
         sync_folder(path.parent)
     except OSError as error:
         raise not_written(path, error, advice=advice) from None
+
+
+def refuse_folders(*places: str | Path | None) -> None:
+    """Refuse a folder as the place of a file, before the work whose result it should hold.
+
+    Args:
+        *places: files to write later; None for one that is not wanted.
+
+    Raises:
+        UsageError: for the first that is a folder.
+    """
+    for place in places:
+        if place is not None and Path(place).is_dir():
+            raise UsageError(f"{place} is a folder; give the name of a file, in it or elsewhere")
 
 
 def link_atomically(source: Path, place: Path, *, advice: str = AGAIN) -> None:

@@ -201,3 +201,28 @@ def test_the_pages_open_in_a_browser_without_an_error_in_its_console(
         assert command(name, run, "--data", odd, *more, "--out", page).code == 0
         pages.append(page)
     assert [faults(page) for page in pages] == 4 * [[]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["neighbours", "--query", "a.png", "--out"],
+        ["duplicates", "--removable"],
+        ["clusters", "--csv"],
+        ["outliers", "--out"],
+        ["embed", "--out"],
+        ["report", "--out"],
+        ["export", "--format", "onnx", "--out"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_work(
+    command: Command, tmp_path: Path, arguments: list[str]
+) -> None:
+    name, *options = arguments
+    data = [] if name in ("report", "export") else ["--data", "absent"]
+    done = command(name, "absent-run", *data, *options, tmp_path)
+    assert (done.code, done.error) == (
+        2,
+        f"{tmp_path} is a folder; give the name of a file, in it or elsewhere",
+    )

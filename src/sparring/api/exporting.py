@@ -7,6 +7,7 @@ from torch import nn
 
 from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
+from sparring.files import refuse_folders
 from sparring.formats.hub_folder import require_new, write_hub_folder
 from sparring.formats.model_card import NO_LICENCE, ExportedRun
 from sparring.formats.options import ExportOptions
@@ -66,6 +67,8 @@ def export(
     folder, out = folder_of(run), Path(out)
     if form == "hub":
         require_new(out)
+    else:
+        refuse_folders(out)
     with heard_by(listener, progress=progress) as heard:
         tell = None if heard is None else heard.report
         encoder, step = encoder_and_step(folder, backbone=backbone, report=tell)

@@ -11,6 +11,7 @@ from torch import nn
 from sparring.api.common import Run, folder_of, heard_by
 from sparring.data.sources.source import ImageData
 from sparring.errors import ConfigError
+from sparring.files import refuse_folders
 from sparring.indexing.building import index_images
 from sparring.indexing.clusters import NUM_CLUSTERS, Clusters, find_clusters
 from sparring.indexing.duplicates import Duplicates, find_duplicates, require_threshold
@@ -118,6 +119,7 @@ def neighbours(
     Raises:
         DataError: if a query is neither a key nor an image.
     """
+    refuse_folders(out, csv)
     require_known(index)
     with _asking(
         run, data, features, backbone, device, listener=listener, progress=progress
@@ -165,6 +167,7 @@ def duplicates(
     Raises:
         ConfigError: if the threshold is out of range.
     """
+    refuse_folders(out, csv, removable)
     require_known(index)
     require_threshold(threshold)
     with _asking(
@@ -219,6 +222,7 @@ def clusters(
         ConfigError: if `num` is out of range.
         DataError: for a set of one image.
     """
+    refuse_folders(out, csv)
     if isinstance(num, str) and num != "auto":
         raise ConfigError(f"--num must be a number of clusters or auto, got '{num}'")
     with _asking(
@@ -261,6 +265,7 @@ def outliers(
     Raises:
         DataError: for a set without two different images.
     """
+    refuse_folders(out, csv)
     require_known(index)
     with _asking(
         run, data, features, backbone, device, listener=listener, progress=progress

@@ -25,7 +25,7 @@ from sparring.evaluation.features import extract_features
 from sparring.evaluation.protocol import Protocol
 from sparring.evaluation.protocol import evaluate as run_protocols
 from sparring.evaluation.score_record import ScoreRecord
-from sparring.files import write_atomically
+from sparring.files import refuse_folders, write_atomically
 from sparring.training.encoder_names import TRAINED, start_name
 from sparring.training.encoders import encoders_and_step, load_encoder
 from sparring.training.listener import Listener, counter
@@ -194,6 +194,7 @@ def embed(
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
     """
+    refuse_folders(out)
     folder = folder_of(run)
     config = folder.read_config()
     keep = config.data.model_copy(update={"limit": None})

@@ -11,6 +11,7 @@ from sparring.data.sources.source import ImageData
 from sparring.errors import UsageError
 from sparring.evaluation.catalogue import PROTOCOLS
 from sparring.evaluation.protocol import Protocol
+from sparring.files import refuse_folders
 from sparring.methods import registry
 from sparring.methods.about import About
 from sparring.training.listener import Listener
@@ -41,6 +42,7 @@ def report(
         listener: told what happens; None: progress is shown on standard error.
         progress: False shows nothing.
     """
+    refuse_folders(out)
     paths = [folder_of(run).path for run in ([runs] if isinstance(runs, _ONE) else runs)]
     if (study := only_study(paths)) is not None:
         if data is not None or backbone is not None:
