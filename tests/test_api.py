@@ -101,7 +101,10 @@ def test_images_in_memory_train_and_need_to_be_handed_over_again(tmp_path: Path)
         (images, labels), out=tmp_path / "run", settings=SETTINGS, max_steps=3, listener=listener
     )
     assert listener.steps == [0, 1, 2]
-    assert listener.lines == ["64 images of 16 x 16 px; adco, resnet18, 2 epochs of 4 steps"]
+    assert listener.lines == [
+        "64 images of 16 x 16 px; adco, resnet18, 2 epochs of 4 steps, stopped after 3 steps "
+        "(max_steps)"
+    ]
     with pytest.raises(
         DataError,
         match=r"this run was trained on images in memory; hand them over again as data=\.\.\.",
