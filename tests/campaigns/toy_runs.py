@@ -43,10 +43,15 @@ SETTINGS = {
 }
 
 
+NOT_IMPORTED = ("__main__", "._views", ".api.transformer")
+"""Ends of the names of a command, of the C kernel, and of what imports scikit-learn, which starts a
+thread and plays in no run."""
+
+
 def import_all() -> None:
-    """Import every module of the library, so that no child has to."""
+    """Import every module that a run may need, so that no child has to."""
     for module in pkgutil.walk_packages(sparring.__path__, "sparring."):
-        if not module.name.endswith(("__main__", "._views")):  # a command, and the C kernel
+        if not module.name.endswith(NOT_IMPORTED):
             importlib.import_module(module.name)
 
 
