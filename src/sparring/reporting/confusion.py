@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
 
 from sparring.evaluation.predictions import Predictions
 from sparring.measures.accuracy import wilson_interval
@@ -127,21 +128,16 @@ def confused_pairs(confusion: Confusion, count: int) -> list[Pair]:
 def confused_order(confusion: Confusion) -> list[int]:
     """Classes in an order in which those that are confused are neighbours; deterministic.
 
-    Average linkage of the shares in which two classes are taken for each other; parts are joined at
-    the ends that are the most alike.
+    Average linkage of the shares in which two classes are taken for each other, its leaves turned
+    so that neighbours are the most alike.
+
+    Source: Bar-Joseph et al. 2001, by `scipy.cluster.hierarchy`.
     """
-    alike = _likeness(confusion)
-    branches: list[tuple[int, ...]] = [(label,) for label in range(len(alike))]
-    between, sizes = alike.copy(), np.ones(len(alike))
-    np.fill_diagonal(between, -np.inf)
-    for _ in branches[1:]:
-        one, other = divmod(int(between.argmax()), len(between))
-        branches[one], branches[other] = _joined(branches[one], branches[other], alike), ()
-        mean = sizes[one] * between[one] + sizes[other] * between[other]
-        between[one] = between[:, one] = mean / (sizes[one] + sizes[other])
-        between[one, one] = between[other] = between[:, other] = -np.inf
-        sizes[one] += sizes[other]
-    order = list(next(branch for branch in branches if branch))
+    if len(confusion.classes) < 3:
+        return list(range(len(confusion.classes)))
+    distances = 1 - _likeness(confusion)
+    between = distances[np.triu_indices(len(distances), k=1)]
+    order: list[int] = leaves_list(optimal_leaf_ordering(average(between), between)).tolist()
     return order if order[0] <= order[-1] else order[::-1]
 
 
@@ -149,16 +145,6 @@ def _likeness(confusion: Confusion) -> Counts:
     """Mean of the shares in which either of two classes is taken for the other."""
     shares = confusion.square / np.maximum(confusion.images, 1)[:, None]
     return np.asarray((shares + shares.T) / 2, np.float64)
-
-
-def _joined(one: tuple[int, ...], other: tuple[int, ...], alike: Counts) -> tuple[int, ...]:
-    """Both parts in a row, turned so that the classes where they meet are the most alike."""
-    turned = [(first, last) for first in (one, one[::-1]) for last in (other, other[::-1])]
-    return tuple(
-        label
-        for part in max(turned, key=lambda pair: alike[pair[0][-1], pair[1][0]])
-        for label in part
-    )
 
 
 def grouped(confusion: Confusion, groups: Sequence[Sequence[int]]) -> Confusion:
