@@ -1,6 +1,7 @@
 """Arguments and options that stand for one setting each."""
 
 import pytest
+from torch import nn
 
 from sparring.errors import ConfigError
 from sparring.training.arguments import SHORT_NAMES, argument_settings, setting_of
@@ -51,3 +52,10 @@ def test_an_unknown_argument_is_told_with_the_nearest_one() -> None:
 def test_an_unknown_backbone_is_refused_before_images_are_opened() -> None:
     with pytest.raises(ConfigError, match="unknown backbone 'resnet81'; did you mean 'resnet18'"):
         configure("nowhere", backbone="resnet81")
+
+
+def test_a_given_network_and_the_name_of_another_are_refused_together() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8))
+    with pytest.raises(ConfigError, match=r"encoder\.backbone='resnet18' names another"):
+        configure("nowhere", backbone=network, settings={"encoder": {"backbone": "resnet18"}})
+    assert configure("nowhere", backbone=network).encoder.backbone == "custom:Sequential"

@@ -97,7 +97,13 @@ def configure(
     if strength is not None:
         (held,) = strength_settings([RunConfig.from_tree(tree)], strength)
         tree = merged(tree, held, settings or {})
-    require_backbone(RunConfig.from_tree(tree).encoder.backbone)
+    name = RunConfig.from_tree(tree).encoder.backbone
+    require_backbone(name)
+    if network is not None and not name.startswith(CUSTOM):
+        raise ConfigError(
+            f"a network was given, and encoder.backbone='{name}' names another; leave one of them "
+            "out"
+        )
     return RunConfig.from_tree(
         with_start_settings(tree, recipe=shipped, backbone=network, report=report)
     )
