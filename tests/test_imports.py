@@ -25,6 +25,7 @@ LAYERS = (
         "machine_memory",
         "transfers",
         "step_parts",
+        "wording",
     },
     {"acceleration"},
     {"objectives", "measures", "models", "data", "optim"},

@@ -10,6 +10,7 @@ import typer
 
 from sparring.command import completion as values
 from sparring.command.options import DataOption, DeviceOption, JsonOption, RunArgument
+from sparring.wording import counted
 
 PageOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.html", help="Page with pictures to write.")
@@ -108,7 +109,8 @@ def duplicates(
         _print_json(found.tree())
         return
     typer.echo(
-        f"{len(found.images):,} images, {len(found.groups):,} groups: {found.num_removable:,} "
+        f"{counted(len(found.images), 'image')}, {counted(len(found.groups), 'group')}: "
+        f"{found.num_removable:,} "
         f"could go, {found.num_equal:,} of them with equal content"
     )
     typer.echo(found.sentence())
@@ -148,7 +150,7 @@ def clusters(
         return
     for number, one in enumerate(found.clusters[: 2 * SHOWN]):
         mixture = "" if one.purity is None else f"  {100 * one.purity:3.0f} % {one.majority}"
-        typer.echo(f"cluster {number}: {len(one):,} images{mixture}")
+        typer.echo(f"cluster {number}: {counted(len(one), 'image')}{mixture}")
     _print_left_out(len(found.clusters), "clusters", shown=2 * SHOWN)
     if found.purity is not None and found.nmi is not None:
         typer.echo(

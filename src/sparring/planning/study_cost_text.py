@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sparring.planning.plan_text import aligned_table, duration_text, size_text
 from sparring.planning.study_cost import ArmCost, StudyCost
 from sparring.training.memory_model import MARGIN
+from sparring.wording import counted
 
 
 def cost_lines(cost: StudyCost) -> list[str]:
@@ -26,8 +27,8 @@ def what_is_left(cost: StudyCost) -> str:
     if not cost.runs:
         return done
     if not cost.seconds:
-        return f"{done}; {_counted(cost.runs, 'run')} left"
-    return f"{done}; {_counted(cost.runs, 'run')} left: {_span(cost)}"
+        return f"{done}; {counted(cost.runs, 'run')} left"
+    return f"{done}; {counted(cost.runs, 'run')} left: {_span(cost)}"
 
 
 def _table(cost: StudyCost) -> list[str]:
@@ -50,7 +51,7 @@ def _table(cost: StudyCost) -> list[str]:
 def _time(cost: StudyCost) -> str:
     done = f" ({cost.finished:,} more are finished)" if cost.finished else ""
     on = "one worker" if cost.workers.count == 1 else f"{cost.workers.count:,} workers"
-    return f"{_counted(cost.runs, 'run')}{done} on {on}: {_span(cost)}"
+    return f"{counted(cost.runs, 'run')}{done} on {on}: {_span(cost)}"
 
 
 def _span(cost: StudyCost) -> str:
@@ -59,7 +60,7 @@ def _span(cost: StudyCost) -> str:
         return whole
     return (
         f"{_roughly(cost.first_seconds)} up to the first look "
-        f"({_counted(cost.first_runs, 'run')}), {whole} if it does not stop early"
+        f"({counted(cost.first_runs, 'run')}), {whole} if it does not stop early"
     )
 
 
@@ -81,7 +82,7 @@ def _memory(cost: StudyCost) -> list[str]:
     if cost.fitting_workers is None:
         return [f"memory: each worker needs {size_text(peak)}; that of its machine is not known"]
     room = size_text(min(one.room_bytes for one in measured))
-    fits = _counted(cost.fitting_workers, "such run")
+    fits = counted(cost.fitting_workers, "such run")
     verb = "fits" if cost.fitting_workers == 1 else "fit"
     line = (
         f"memory: a run needs up to {size_text(peak)}, {room} are free; {fits} {verb} at the same "
@@ -103,8 +104,8 @@ def _cores(cost: StudyCost) -> list[str]:
     if not (cost.workers.are_here and on_cpu and wanted > cores):
         return []
     return [
-        f"warning: {_counted(cost.workers.count, 'worker')} with "
-        f"{_counted(cost.threads, 'thread')} each share {_counted(cores, 'core')}, so runs take "
+        f"warning: {counted(cost.workers.count, 'worker')} with "
+        f"{counted(cost.threads, 'thread')} each share {counted(cores, 'core')}, so runs take "
         "longer than shown"
     ]
 
@@ -133,7 +134,3 @@ def _stand_in(arm: ArmCost) -> str:
 def _roughly(seconds: float) -> str:
     text = duration_text(float(f"{seconds:.2g}"))
     return text if text.startswith("about") else f"about {text}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -10,8 +10,8 @@ from sparring.studies.plan_gaps import incomplete, tuning
 from sparring.studies.progress import Progress
 from sparring.studies.records import RunName, RunRecord
 from sparring.studies.results import Results
-from sparring.studies.statistics.differences import counted
 from sparring.studies.statistics.paired import what_pairing_bought
+from sparring.wording import counted
 
 FEW_PAIRS = 5
 """Pairs below which the spread between seeds is hardly known."""

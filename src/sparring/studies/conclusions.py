@@ -3,8 +3,9 @@
 from sparring.studies.findings import Conclusion, Finding, Interval
 from sparring.studies.plan import Study
 from sparring.studies.progress import Progress
-from sparring.studies.statistics.differences import counted, is_rounded, points
+from sparring.studies.statistics.differences import is_rounded, points
 from sparring.studies.titles import titles
+from sparring.wording import counted
 
 SETTLED: tuple[Conclusion, ...] = ("better", "worse", "no more than the margin")
 """Conclusions that leave nothing open."""

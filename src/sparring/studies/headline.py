@@ -6,8 +6,9 @@ from sparring.studies.conclusions import SETTLED, before_claims, numbers, signed
 from sparring.studies.findings import Finding
 from sparring.studies.plan import Study
 from sparring.studies.progress import Progress
-from sparring.studies.statistics.differences import counted, points
+from sparring.studies.statistics.differences import points
 from sparring.studies.titles import titles
+from sparring.wording import counted
 
 
 def headline(findings: Sequence[Finding], study: Study, progress: Progress) -> str:

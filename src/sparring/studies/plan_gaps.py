@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sparring.reporting.sentences import listed
 from sparring.studies.plan import Study
-from sparring.studies.statistics.differences import counted
+from sparring.wording import counted
 
 
 def incomplete(study: Study) -> Iterator[str]:

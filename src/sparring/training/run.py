@@ -27,6 +27,7 @@ from sparring.training.required_views import needs_images
 from sparring.training.resuming import changes
 from sparring.training.run_folder import RunFolder
 from sparring.training.settings import RunConfig
+from sparring.wording import counted
 
 TIMED_STEPS = 2
 
@@ -226,7 +227,7 @@ def _summary(config: RunConfig, dataset: Dataset) -> str:
     plan = (
         f"{' + '.join((config.method, *config.opponent))}, {config.encoder.backbone}, "
         f"{config.training.length()}{' in epochs' if config.training.num_steps else ''} of "
-        f"{_counted(steps, 'step')}{_trial_end(config, steps)}"
+        f"{counted(steps, 'step')}{_trial_end(config, steps)}"
     )
     resident = dataset.resident if isinstance(dataset, StoredDataset) else None
     where = "" if resident is None else f", kept on {resident.device}"
@@ -238,11 +239,7 @@ def _trial_end(config: RunConfig, steps_per_epoch: int) -> str:
     last = config.training.max_steps
     if last is None or last >= config.training.total_steps(steps_per_epoch):
         return ""
-    return f", stopped after {_counted(last, 'step')} (max_steps)"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return f", stopped after {counted(last, 'step')} (max_steps)"
 
 
 def _cost_of_opponents(training: Training, backbone: nn.Module | None) -> str:

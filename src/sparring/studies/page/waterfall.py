@@ -20,7 +20,7 @@ from sparring.studies.page.wording import (
     signed,
 )
 from sparring.studies.results import Results
-from sparring.studies.statistics.differences import counted
+from sparring.wording import counted
 
 _ROW = 44.0
 _BAR = 0.23

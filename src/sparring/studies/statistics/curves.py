@@ -13,8 +13,9 @@ import numpy as np
 from sparring.studies.findings import Estimate, Interval
 from sparring.studies.records import RunRecord
 from sparring.studies.results import Floats, Measure, Results
-from sparring.studies.statistics.differences import counted, percent, require_level, t_quantile
+from sparring.studies.statistics.differences import percent, require_level, t_quantile
 from sparring.studies.statistics.paired import mean_interval
+from sparring.wording import counted
 
 Axis: TypeAlias = Literal["images", "seconds"]
 

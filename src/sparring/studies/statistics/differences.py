@@ -77,11 +77,6 @@ def require_level(level: float) -> None:
         raise ValueError(f"level must be between 0 and 1, got {level}; 0.95 is usual")
 
 
-def counted(number: int, noun: str) -> str:
-    """Number and noun, in the plural unless it is one: `1 pair`, `5 pairs`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def points(value: float) -> str:
     """A size in points, to two significant digits or as given: `0.5 points`, `1 point`."""
     shown = f"{value:.3g}" if value < 100 else f"{value:.0f}"

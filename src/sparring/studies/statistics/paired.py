@@ -16,13 +16,13 @@ from sparring.studies.statistics.differences import (
     ROUNDING,
     Values,
     as_differences,
-    counted,
     mean_of,
     percent,
     require_level,
     sd_of,
     t_quantile,
 )
+from sparring.wording import counted
 
 MIN_PAIRS_CORRELATION = 3
 """Pairs from which on arms have a correlation; with two it is always 1 or -1."""

@@ -12,11 +12,11 @@ from sparring.studies.findings import Interval
 from sparring.studies.statistics.differences import (
     Values,
     as_differences,
-    counted,
     points,
     sd_of,
     t_quantile,
 )
+from sparring.wording import counted
 
 USUAL_POWER = 0.8
 """Chance of finding a difference from which on it counts as settled; Cohen 1988."""

@@ -14,8 +14,9 @@ from sparring.studies.findings import Source
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Contrast
 from sparring.studies.results import Measure, Pairs, Results
-from sparring.studies.statistics.differences import counted, sd_of
+from sparring.studies.statistics.differences import sd_of
 from sparring.studies.statistics.rightness import SeedImages, images_of_pairs, influences
+from sparring.wording import counted
 
 SEEDS, IMAGES = "seeds", "test images"
 ENDLESS, LABELS = "seeds, with endless test images", "draws of the labels"
