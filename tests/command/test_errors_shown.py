@@ -299,8 +299,19 @@ def test_file_that_cannot_be_written_is_named(
     command: Command, trained: Path, photos: Path, verb: str
 ) -> None:
     data = ["--data", photos] if verb == "embed" else []
+    file = trained / "config.toml"
+    done = command(verb, trained, *data, "--out", file / "result")
+    assert (done.code, done.error.startswith(f"cannot write {file}")) == (1, True), done.error
+
+
+@pytest.mark.parametrize("verb", ["embed", "export", "report"])
+def test_folder_in_the_place_of_a_file_is_refused(
+    command: Command, trained: Path, photos: Path, verb: str
+) -> None:
+    data = ["--data", photos] if verb == "embed" else []
     done = command(verb, trained, *data, "--out", photos)
-    assert (done.code, done.error) == (1, f"cannot write {photos}: Is a directory")
+    advice = "give the name of a file, in it or elsewhere"
+    assert (done.code, done.error) == (2, f"{photos} is a folder; {advice}")
 
 
 # Failures while training
