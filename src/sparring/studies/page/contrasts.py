@@ -54,7 +54,7 @@ def reading(findings: Sequence[Finding], view: PageView) -> str:
         f"shaded band is the margin of {study.margin:g} points within which a difference does not "
         "matter. An arrow: the interval goes on beyond the plot."
     )
-    if len(findings) > 1:
+    if len(findings) > 1 and any(one.p_holm is not None for one in findings):
         text += f" p values are adjusted (Holm) over the {len(findings)} planned contrasts."
     return text
 

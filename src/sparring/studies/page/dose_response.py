@@ -9,7 +9,6 @@ from sparring.reporting import sections
 from sparring.reporting.drawing import Anchor, Plot
 from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
-from sparring.reporting.sentences import listed
 from sparring.reporting.standalone import Panel
 from sparring.studies.doses import Dose, DoseCurve, dose_curves, steps
 from sparring.studies.findings import Estimate
@@ -22,6 +21,7 @@ from sparring.studies.page.wording import (
     level_text,
     measure_text,
     protocol_text,
+    seeds_text,
     signed,
 )
 from sparring.studies.results import Measure
@@ -296,6 +296,5 @@ def _short(curve: DoseCurve) -> str:
 
 def _seeds(curve: DoseCurve) -> str:
     """Which seeds the dots are, in words."""
-    seeds = sorted({seed for dose in curve.doses for seed in dose.scores})
-    named = listed([str(seed) for seed in seeds])
-    return f"a dot is one run; seed{'s' * (len(seeds) > 1)} {named}"
+    seeds = {seed for dose in curve.doses for seed in dose.scores}
+    return f"a dot is one run; {seeds_text(seeds)}"

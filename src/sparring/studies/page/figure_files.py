@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 from sparring.reporting.inks import ink_of
-from sparring.reporting.sentences import listed
 from sparring.reporting.standalone import Key, Panel, svg_file
 from sparring.studies.doses import DoseCurve, dose_curves
 from sparring.studies.findings import Finding
@@ -12,7 +11,7 @@ from sparring.studies.page import dose_response
 from sparring.studies.page.contrasts import planned_title, reading
 from sparring.studies.page.forest import forest, forest_rows
 from sparring.studies.page.view import PageView
-from sparring.studies.page.wording import measure_text
+from sparring.studies.page.wording import measure_text, seeds_text
 from sparring.wording import counted
 
 _WIDTH, _GAP = 600.0, 20.0
@@ -71,8 +70,9 @@ def _dose(curve: DoseCurve, panels: Sequence[Panel], view: PageView) -> str:
         legend=legend,
         notes=[
             dose_response.said(curve, view, measure),
-            f"{dose_response.reading([curve], view)} Shaded: the margin of {view.study.margin:g} "
-            "points within which a difference does not matter.",
+            f"{dose_response.reading([curve], view)} The diamond is the mean; the shaded band is "
+            f"the margin of {view.study.margin:g} points within which a difference does not "
+            "matter. An arrow: the interval goes on beyond the plot.",
         ],
     )
 
@@ -84,8 +84,7 @@ def _pairs(findings: Sequence[Finding]) -> str:
         counts = sorted(len(one) for one in seeds)
         return f"Contrasts have {counts[0]} to {counts[-1]} pairs."
     (same,) = seeds
-    named = listed([str(seed) for seed in same])
-    return f"{counted(len(same), 'pair')}, seed{'s' * (len(same) > 1)} {named}."
+    return f"{counted(len(same), 'pair')}, {seeds_text(same)}."
 
 
 def _endings(curves: Sequence[DoseCurve]) -> list[str]:
