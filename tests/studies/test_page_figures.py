@@ -101,6 +101,16 @@ def test_the_contrasts_say_how_they_are_read_and_hold_their_numbers() -> None:
         assert f"{finding.contrast.name}: {finding.mean:+.2f} [" in said
 
 
+def test_a_study_that_goes_on_says_how_many_of_its_pairs_there_are() -> None:
+    whole = made_results(made_study(seeds=5))
+    early = tuple(one for one in whole.records if one.name.seed < 3)
+    said = only(figures_of(replace(whole, records=early)), "contrasts").findtext(f"{SVG}desc", "")
+    assert said.endswith("3 of 5 planned pairs, seeds 0, 1 and 2.")
+    uneven = tuple(one for one in early if (one.name.arm, one.name.seed) != ("mocov2", 0))
+    said = only(figures_of(replace(whole, records=uneven)), "contrasts").findtext(f"{SVG}desc", "")
+    assert said.endswith("Contrasts have 2 to 3 of 5 planned pairs.")
+
+
 def test_a_curve_is_two_drawings_with_a_legend_of_its_arms() -> None:
     root = only(figures_of(dosed_results()), "dose-temperature")
     shown = texts(root)

@@ -104,7 +104,7 @@ class _Sheet:
         text: str,
         *,
         size: float = TEXT,
-        kind: str = "plain",
+        kind: str = "text",
         above: float = 0.0,
         within: tuple[float, float] | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ class _Sheet:
                 left, self.top = _EDGE, self.top + _LINE * TEXT
             name = shortened(key.name, room - left - _MARK)
             self._key(left, key)
-            self._write(left + _MARK, name, size=TEXT, kind="plain")
+            self._write(left + _MARK, name, size=TEXT, kind="text")
             left += _MARK + LETTER * len(name) + 16
         self.top += _LINE * TEXT if keys else 0
 

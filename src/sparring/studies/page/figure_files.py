@@ -51,7 +51,7 @@ def _contrasts(view: PageView) -> str:
         [Panel(svg=plot)],
         title=view.study.name or title,
         subtitle=title if view.study.name else "",
-        notes=[f"{reading(findings, view)} {_pairs(findings)}"],
+        notes=[f"{reading(findings, view)} {_pairs(findings, view)}"],
     )
 
 
@@ -77,13 +77,16 @@ def _dose(curve: DoseCurve, panels: Sequence[Panel], view: PageView) -> str:
     )
 
 
-def _pairs(findings: Sequence[Finding]) -> str:
-    """How many pairs the contrasts have, and of which seeds."""
+def _pairs(findings: Sequence[Finding], view: PageView) -> str:
+    """How many pairs the contrasts have, of how many planned, and of which seeds."""
+    planned = len(view.study.seeds)
     seeds = {one.pairs.seeds for one in findings}
     if len(seeds) > 1:
         counts = sorted(len(one) for one in seeds)
-        return f"Contrasts have {counts[0]} to {counts[-1]} pairs."
+        return f"Contrasts have {counts[0]} to {counts[-1]} of {counted(planned, 'planned pair')}."
     (same,) = seeds
+    if len(same) < planned:
+        return f"{len(same)} of {counted(planned, 'planned pair')}, {seeds_text(same)}."
     return f"{counted(len(same), 'pair')}, {seeds_text(same)}."
 
 
