@@ -8,7 +8,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,11 @@ class Row:
     def pairs(self) -> int:
         """Pairs of the contrast that has most."""
         return max((len(one.pairs) for one in (self.twin, self.control) if one), default=0)
+
+    @property
+    def twin_verdict(self) -> str:
+        """What the pairs with the twin alone allow to say, in words."""
+        return replace(self, control=None).verdict
 
     @property
     def verdict(self) -> str:
@@ -254,13 +259,3 @@ def filled(text: str) -> str:
         return f"{found[1]}\n\n{PARTS[found[2]]()}\n\n<!-- end -->"
 
     return re.sub(r"(<!-- evidence: (\w+) -->)\n.*?<!-- end -->", made, text, flags=re.S)
-
-
-def write() -> None:
-    """Write the parts of all pages."""
-    for page in PAGES:
-        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import evidence
+import evidence_figures
 from sparring.studies.configs import arm_configs
 from sparring.studies.contrast_checks import unequal_budgets, unequal_twins
 from sparring.studies.findings import Conclusion
@@ -28,8 +29,17 @@ def test_tables_are_those_of_the_kept_studies(page: Path) -> None:
     assert evidence.filled(wrong) == text
 
 
-def test_every_plan_belongs_to_a_question() -> None:
-    assert {asked.name for question in QUESTIONS for asked in question.asked} == set(PLANS)
+def test_figures_are_those_of_the_kept_studies() -> None:
+    made = dict(evidence_figures.figures(QUESTIONS))
+    kept = (evidence.ROOT / "docs" / "images").glob("*.svg")
+    assert {path.name: path.read_text() for path in kept} == made
+    assert "evidence.svg" in made
+    assert len(made) > 1
+
+
+def test_every_plan_belongs_to_a_question_but_that_of_the_demo() -> None:
+    asked = {one.name for question in QUESTIONS for one in question.asked}
+    assert {*asked, "demo-strength"} == set(PLANS)
 
 
 def test_studies_without_runs_read_not_run() -> None:
