@@ -169,14 +169,16 @@ def _finding(analysis: Analysis, game: str, role: str) -> Finding | None:
 
 def whole_table() -> str:
     """Every question, one row for each game of each study."""
-    head = ("", "Game", "Images", "Budget", "Pairs", "Minus twin", "Minus control", "Verdict")
-    lines = [_line(head), _line(["---"] * 4 + ["---:"] * 3 + ["---"])]
+    head = ("", "Game", "Study", "Images", "Budget")
+    head += ("Pairs", "Minus twin", "Minus control", "Verdict")
+    lines = [_line(head), _line(["---"] * 5 + ["---:"] * 3 + ["---"])]
     for number, question in enumerate(questions(), start=1):
         for row in rows(question):
             study = row.asked.study
             cells = [
                 str(number),
-                f"{row.game} ([plan](../studies/{row.asked.name}/plan.toml))",
+                row.game,
+                f"`{row.asked.name}`",
                 _images(study),
                 _budget(study, row),
                 f"{row.pairs} of {len(study.seeds)}" if row.pairs else f"0 of {len(study.seeds)}",

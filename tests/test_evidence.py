@@ -56,7 +56,7 @@ def test_each_row_has_the_numbers_of_its_contrasts() -> None:
     assert row.twin is not None
     assert row.control is not None
     assert (row.twin.contrast.second, row.control.contrast.second) == ("adco/queue", "mocov2")
-    line = next(line for line in evidence.whole_table().splitlines() if "| adco (" in line)
+    line = next(line for line in evidence.whole_table().splitlines() if "| adco |" in line)
     assert f"{row.twin.mean:+.2f}" in line
     assert f"{row.control.mean:+.2f}" in line
 
