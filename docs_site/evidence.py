@@ -122,14 +122,14 @@ def questions(folder: Path = STUDIES) -> list[Question]:
         Question(
             title=entry["title"],
             game=entry["game"],
-            asked=tuple(_asked(folder, one) for one in entry["studies"]),
+            asked=tuple(asked_by(folder, one) for one in entry["studies"]),
         )
         for entry in entries
     ]
 
 
-def _asked(folder: Path, entry: Mapping[str, Any] | str) -> Asked:
-    """A study of a question: its name, or a table of its name and its games."""
+def asked_by(folder: Path, entry: Mapping[str, Any] | str) -> Asked:
+    """A study and what its kept runs say, by its name, or by a table of its name and its games."""
     named = {"name": entry} if isinstance(entry, str) else entry
     place = StudyFolder(folder / named["name"])
     study = read_study(place)

@@ -3,7 +3,7 @@ response of the kept studies."""
 
 from collections.abc import Iterator, Sequence
 
-from evidence import STUDIES, Asked, Question, Row, rows
+from evidence import STUDIES, Asked, Question, Row, asked_by, rows
 from sparring.reporting.standalone import Panel, svg_file
 from sparring.studies.folder import StudyFolder
 from sparring.studies.page.figure_files import figure_files
@@ -18,7 +18,7 @@ def figures(questions: Sequence[Question]) -> Iterator[tuple[str, str]]:
     """Name and text of every SVG file in docs/images that shows evidence."""
     yield "evidence.svg", _all_games(questions)
     kept = {one.name: one for question in questions for one in question.asked if one.analysis}
-    for asked in kept.values():
+    for asked in (*kept.values(), asked_by(STUDIES, "demo-strength")):
         for name, text in figure_files(_view(asked), asked.name).items():
             if "-dose" in name:
                 yield name, text

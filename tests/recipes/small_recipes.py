@@ -122,6 +122,11 @@ SMALL_PINS = [
     ),
     Pins(
         ("adco-small",),
+        OURS + "/strength-of-adco.md and demo-settings.md: the best of the strengths that play",
+        {"strength": 0.1},
+    ),
+    Pins(
+        ("adco-small",),
         OURS + ", adco-small; the bank's rate is 0.0023 * size * temperature as released (AdCo: 3 "
         "/ (65536 * 0.02)), its momentum and decay are AdCo's",
         {

@@ -22,6 +22,7 @@ LOG = {
     for name, page in {
         "games-and-controls": "games-and-controls.md",
         "strength-adco": "strength-of-adco.md",
+        "demo-strength": "demo-settings.md",
     }.items()
 }
 """Kept studies, and the page that quotes each."""

@@ -17,8 +17,8 @@ RESULTS = ("study", "report*", "mocov2", "adco")
 TUNED_ON = "Fashion-MNIST: training images from 10,000 on, the first 5,000 test images"
 """Images by which the settings of both arms were chosen (docs/log/demo-settings.md); no run of the
 demo trains on them or is scored on them."""
-TRIALS = {"adco": 6, "adco/queue": 14}
-"""Settings that were tried for each arm, one or two seeds each."""
+TRIALS = {"adco": 10, "adco/queue": 14}
+"""Settings that were tried for each arm, one to five seeds each."""
 MARKER = ".sparring-demo"
 """File that marks a folder as made by a demo."""
 
