@@ -178,6 +178,7 @@ def toy(study: Study, place: Path) -> Study:
         for test in study.tests
     )
     update = {"arms": arms, "tests": tests, "data": cut(study.data, TOY_TRAIN), "epochs": 1}
+    update["equal"] = "images"
     return study.model_copy(
         update={**update, "seeds": study.seeds[:2], "looks": (), "device": "cpu", "threads": 1}
     )
@@ -390,15 +391,17 @@ def visit(options: argparse.Namespace) -> None:
 def main() -> None:
     """One visit, or what it needs."""
     options = parsed()
-    if options.needs:
-        print(needs(options.plans, options))
-        return
-    if options.work is not None:
-        visit(options)
-        return
-    with tempfile.TemporaryDirectory() as place:
-        options.work = Path(place)
-        visit(options)
+    try:
+        if options.needs:
+            print(needs(options.plans, options))
+        elif options.work is not None:
+            visit(options)
+        else:
+            with tempfile.TemporaryDirectory() as place:
+                options.work = Path(place)
+                visit(options)
+    except SparringError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

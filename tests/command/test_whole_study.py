@@ -93,6 +93,7 @@ def test_a_run_that_overstays_the_minutes_is_saved_and_the_next_call_goes_on_wit
     assert done.code == 0, done.err
     assert folder.read_records() == ()
     assert (folder.path / "study.html").is_file()
+    assert "adco, seed 0: the minutes are over; it is saved" in done.err
     assert "0 of 4 runs are finished; 4 runs left" in done.err
     (attempt,) = attempts_of(folder)
     assert attempt.outcome == "stopped by a signal"

@@ -96,6 +96,7 @@ def _make_all(work: Work, workers: Sequence[Worker]) -> bool:
         left = None if work.limit is None else work.limit.left
         ended = wait(running, left, return_when=FIRST_COMPLETED).done
         if not ended and (not running or _is_over(work)):
+            _tell_unfinished(work, [order for _, order in running.values()])
             return not running
         for future in ended:
             worker, order = running.pop(future)
@@ -125,6 +126,15 @@ def _next_place(work: Work, waiting: Sequence[RunOrder]) -> int | None:
 def _is_over(work: Work) -> bool:
     """Whether the time of the command is."""
     return work.limit is not None and work.limit.left <= 0
+
+
+def _tell_unfinished(work: Work, orders: Sequence[RunOrder]) -> None:
+    for order in orders:
+        if work.listener is not None:
+            work.listener.report(
+                f"{order.name}: the minutes are over; it is saved, and the next command goes on "
+                "with it"
+            )
 
 
 def stop(workers: Sequence[Worker]) -> None:
