@@ -7,7 +7,8 @@ Takes the plans in turn. Records in studies/A/records count where settings, imag
 version of the library are those of the plan, whatever machine made them
 (`sparring.studies.keeping`); the other runs are made as `sparring compare --minutes` makes them. A
 run that is not finished at the end is lost with the machine, unless --work names a folder that
-stays: then the next call goes on.
+stays: then the next call goes on. Of a plan of equal time, steps are measured unless every arm has
+a kept run, whose lengths then hold.
 
 OUT gets few files with plain names, all smaller than 16 MB. records.tar.gz has the new records,
 written anew after every run, slim as scripts/keep-study writes them:
@@ -51,9 +52,9 @@ from sparring.api.comparison import Comparison  # noqa: E402
 from sparring.config import Tree, merged  # noqa: E402
 from sparring.errors import SparringError  # noqa: E402
 from sparring.files import write_atomically  # noqa: E402
+from sparring.studies import history  # noqa: E402
 from sparring.studies.folder import StudyFolder  # noqa: E402
-from sparring.studies.history import plan_text  # noqa: E402
-from sparring.studies.keeping import counting, slim  # noqa: E402
+from sparring.studies.keeping import counting, kept_step_seconds, slim  # noqa: E402
 from sparring.studies.plan import Study  # noqa: E402
 from sparring.studies.reading import read_plan  # noqa: E402
 from sparring.studies.records import RunRecord, planned_runs  # noqa: E402
@@ -226,8 +227,6 @@ def read(plan: Path, options: argparse.Namespace) -> Study:
         study = with_images_in(study, options.data)
     if options.cpu:
         return toy(study, options.work / "images" / plan.parent.name)
-    if study.equal != "images":
-        raise SystemExit(f"error: {plan}: equal = '{study.equal}' depends on the machine's speed")
     if study.device == "cpu":
         raise SystemExit(f"error: {plan}: device = 'cpu' is no study for a GPU; auto is")
     for one in images_of(study):
@@ -241,13 +240,18 @@ def visited(plan: Path, options: argparse.Namespace) -> Visited:
     study, name = read(plan, options), plan.absolute().parent.name
     folder = StudyFolder(options.work / "studies" / name)
     kept = StudyFolder(plan.parent)
-    found = counting(kept.readable_records(), study, folder)
+    records = kept.readable_records()
+    seconds = kept_step_seconds(records, study)
+    if seconds and not folder.is_study():
+        history.written(folder, study, step_seconds=seconds)
+    is_counted = study.equal == "images" or bool(history.step_seconds(folder, study))
+    found = counting(records, study, folder) if is_counted else ()
     beside = StudyFolder(options.work / "studies" / f"{name} kept")
     beside.path.mkdir(parents=True, exist_ok=True)
-    beside.plan.write_text(plan_text(study), encoding="utf-8")
+    beside.plan.write_text(history.plan_text(study), encoding="utf-8")
     for record in found:
         beside.write_record(record)
-    others = len(kept.readable_records()) - len(found)
+    others = len(records) - len(found)
     print(f"{name}: {len(found)} kept records count, {others} do not", file=sys.stderr, flush=True)
     return Visited(name, study, found, folder)
 

@@ -22,7 +22,7 @@ data = "../pool.parquet"
 seeds = [0, 1, 2]
 epochs = 50
 protocols = ["knn"]
-equal = "EQUAL"
+equal = "images"
 
 [[arms]]
 name = "cold one"
@@ -58,7 +58,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def plan(tmp_path: Path) -> Path:
     path = tmp_path / "studies" / "temperature" / "plan.toml"
     path.parent.mkdir(parents=True)
-    path.write_text(PLAN.replace("EQUAL", "images"))
+    path.write_text(PLAN)
     return path
 
 
@@ -131,7 +131,6 @@ def test_what_a_visit_needs_is_told(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("EQUAL", "time"), "depends on the machine's speed"),
         (("epochs = 50", 'epochs = 50\ndevice = "cpu"'), "is no study for a GPU"),
         (("", ""), "no file .*pool.parquet; see --needs"),
     ],
@@ -144,7 +143,7 @@ def test_a_plan_that_no_visit_can_make_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan.write_text(PLAN.replace(*change).replace("EQUAL", "images"))
+    plan.write_text(PLAN.replace(*change))
     monkeypatch.setattr(sys, "argv", ["gpu_study", "--plans", str(plan), "--out", str(tmp_path)])
     options = module.parsed()
     with pytest.raises(SystemExit, match=said):

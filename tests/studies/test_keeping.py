@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from made_studies import made_record
 
-from sparring.studies import keeping, keys
+from sparring.studies import history, keeping, keys
 from sparring.studies.folder import StudyFolder
-from sparring.studies.keeping import counting
+from sparring.studies.keeping import counting, kept_step_seconds
 from sparring.studies.ordering import orders
 from sparring.studies.plan import Study
 from sparring.studies.records import RunRecord
 
+WHOLE = 200
+"""Steps of 50 epochs of 64 photos in batches of 16."""
 THERE = {"sparring": "", "torch": "2.11.0+cu130"}
 
 
@@ -88,3 +90,27 @@ def test_a_record_of_another_version_of_the_library_does_not_count(
     study = study_of(photos)
     kept = kept_records(study, tmp_path, versions={"sparring": there, "torch": "2.11"})
     assert len(counting(kept, study, StudyFolder(tmp_path))) == count
+
+
+def test_runs_of_equal_time_count_as_the_kept_ones_have_their_lengths(
+    photos: Path, tmp_path: Path
+) -> None:
+    contrast = {"first": "warm", "second": "cold"}
+    tree = {**study_of(photos).tree(), "epochs": 50, "equal": "time", "contrasts": [contrast]}
+    study = Study.build(tree)
+    there = StudyFolder(tmp_path / "there")
+    history.written(there, study, step_seconds={"warm": 0.0173, "cold": 0.0061})
+    lengths = {
+        order.name.arm: order.train["settings"]["training"].get("num_steps", WHOLE)
+        for order in orders(study, there)
+    }
+    assert lengths == {"warm": 71, "cold": WHOLE}
+    kept = [
+        replace(one, steps=lengths[one.name.arm], seconds=1.22)
+        for one in kept_records(study, there.path)
+    ]
+    assert kept_step_seconds(kept[:1], study) == {}, "an arm has no run"
+    assert kept_step_seconds(kept, study_of(photos)) == {}, "a plan of equal images"
+    here = StudyFolder(tmp_path / "here")
+    history.written(here, study, step_seconds=kept_step_seconds(kept, study))
+    assert [one.name for one in counting(kept, study, here)] == [one.name for one in kept]

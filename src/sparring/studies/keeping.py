@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from sparring.studies.equal_time import reference_arm
 from sparring.studies.folder import StudyFolder
 from sparring.studies.keys import installed_versions, versions_in
 from sparring.studies.ordering import orders
@@ -54,8 +55,9 @@ def counting(kept: Iterable[RunRecord], study: Study, folder: StudyFolder) -> tu
 
     Args:
         kept: records of its runs.
-        study: the plan, whose arms are equal in images.
-        folder: where the runs are made; it need not exist.
+        study: the plan.
+        folder: where the runs are made; it need not exist, unless arms are equal in time, whose
+            seconds of a step it then holds.
 
     Raises:
         ConfigError: for settings that are not accepted, or equal time without measured seconds.
@@ -74,6 +76,25 @@ def counting(kept: Iterable[RunRecord], study: Study, folder: StudyFolder) -> tu
             rest = {name: value for name, value in record.environment.items() if name != "sparring"}
             found.append(replace(record, key=here[record.name], environment=rest))
     return tuple(found)
+
+
+def kept_step_seconds(kept: Iterable[RunRecord], study: Study) -> dict[str, float]:
+    """Seconds of a step of each arm with which runs get the lengths that kept ones of equal time
+    have, on whatever machine those were measured; empty unless every arm has such a run.
+
+    Args:
+        kept: records of its runs.
+        study: the plan.
+    """
+    whole = {
+        one.name.arm: one
+        for one in kept
+        if (one.status, one.name.budget, one.name.share) == ("finished", "time", max(study.shares))
+    }
+    if study.equal == "images" or not {arm.name for arm in study.arms} <= whole.keys():
+        return {}
+    seconds = whole[reference_arm(study)].seconds
+    return {arm.name: seconds / whole[arm.name].steps for arm in study.arms}
 
 
 def _is_of_this_library(versions: Mapping[str, str]) -> bool:
