@@ -59,7 +59,7 @@ class StandIns:
             run=self._run,
             call=_never,
             write_page=_write_page,
-            table_names=lambda analysis, name: [],
+            names_beside=lambda analysis, folder, name: [],
         )
 
     def _measured(self, study: Study, orders: object, **how: Any) -> list[ArmCost]:

@@ -15,6 +15,7 @@ from sparring.studies.plan import Study
 from tiny import Command
 
 pytestmark = pytest.mark.slow
+TABLES = ("csv", "md", "tex")
 
 
 def tiny_study(photos: Path) -> Study:
@@ -48,6 +49,12 @@ def tiny_study(photos: Path) -> Study:
     )
 
 
+def beside(name: str) -> set[str]:
+    """Names of the files beside a page that is called so."""
+    tables = {f"{name}-{what}.{kind}" for what in ("arms", "contrasts") for kind in TABLES}
+    return {*tables, f"{name}-contrasts.svg"}
+
+
 def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_runs(
     photos: Path, tmp_path: Path, command: Command
 ) -> None:
@@ -58,17 +65,20 @@ def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_ru
     (finding,) = done.findings
     assert finding.pairs.seeds == (0, 1)
     assert all(path.stat().st_size > 0 for path in done.files)
+    assert {path.name for path in done.files} == {"study.html", *beside("study")}
     whole = (folder / "study.html").read_text()
     assert whole.count('class="hardpairs"') == 2, "the pairs of the game and of its twin"
     again = command("compare", folder)
     assert again.code == 0, again.err
     assert "4 of 4 runs are finished" in again.err
+    assert "study.html, with 6 tables and 1 figure beside it" in " ".join(again.out.split())
     found = json.loads(command("compare", folder, "--watch", "--json").out)
     assert found["finished"] == 4
     (folder / "runs").rename(tmp_path / "moved")
     page = tmp_path / "page.html"
     assert command("report", folder, "--out", page).code == 0
     assert "adco/queue" in page.read_text()
+    assert {path.name for path in tmp_path.glob("page-*")} == beside("page")
     assert 'class="hardpairs"' not in page.read_text()
 
 

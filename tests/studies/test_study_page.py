@@ -199,7 +199,7 @@ def test_the_same_study_gives_the_same_bytes(tmp_path: Path) -> None:
     names = sorted(path.name for path in first.parent.iterdir())
     assert names == [
         *("study-arms.csv", "study-arms.md", "study-arms.tex", "study-contrasts.csv"),
-        *("study-contrasts.md", "study-contrasts.tex", "study.html"),
+        *("study-contrasts.md", "study-contrasts.svg", "study-contrasts.tex", "study.html"),
     ]
 
 

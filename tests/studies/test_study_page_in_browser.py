@@ -32,3 +32,26 @@ def test_every_mark_of_a_plot_says_its_value_by_arrow_keys(page: Path) -> None:
         assert any(character.isdigit() for character in said)
         one.press("Escape")
         assert one.ask("document.querySelector('.tip').textContent") == ""
+
+
+def test_a_figure_of_its_own_is_shown_in_its_size_and_shrinks_with_its_place(page: Path) -> None:
+    holder = page.with_name("holder.html")
+    holder.write_text('<img src="study-contrasts.svg" alt="" style="max-width: 100%">')
+    with browser() as one:
+        one.open(holder, width=390)
+        assert one.ask("document.images[0].naturalWidth") == 632
+        assert 300 < one.ask("document.images[0].width") < 390
+        one.open(page.with_name("study-contrasts.svg"), width=390)
+        assert one.ask("document.documentElement.getBoundingClientRect().width") <= 390
+        assert one.ask("document.documentElement.scrollWidth") <= 390
+        assert one.errors == one.requests == []
+
+
+def test_a_figure_of_its_own_is_light_or_dark_as_the_reader_prefers(page: Path) -> None:
+    paper = "getComputedStyle(document.querySelector('rect')).fill"
+    with browser() as one:
+        seen = []
+        for is_dark in (False, True):
+            one.open(page.with_name("study-contrasts.svg"), dark=is_dark)
+            seen.append(one.ask(paper))
+    assert seen == ["rgb(253, 253, 252)", "rgb(21, 23, 26)"]

@@ -69,8 +69,8 @@ def compare(
         plan: further fields of `Study`, such as seeds=5, epochs=100, equal="both", margin=0.5.
 
     Returns:
-        What was found, with the page and the tables that were written. Runs that failed for good
-        are in `failed`.
+        What was found, with the page, tables and figures that were written. Runs that failed for
+        good are in `failed`.
 
     Raises:
         UsageError: for wrong input; nothing has been written then.

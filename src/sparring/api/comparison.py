@@ -42,7 +42,7 @@ class Comparison:
         path: folder of the study.
         analysis: every number and sentence.
         is_over: whether no further run would be made.
-        files: what was written: the page first, then tables.
+        files: what was written: the page first, then tables and figures.
     """
 
     path: Path

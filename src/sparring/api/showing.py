@@ -31,7 +31,8 @@ def report(
 ) -> Path:
     """Write one self-contained HTML page about one or several runs, or about a study.
 
-    A study's tables are written beside its page, as Markdown, CSV and LaTeX.
+    A study's tables are written beside its page, as Markdown, CSV and LaTeX, and its figures as
+    SVG.
 
     Args:
         runs: one run folder, or several in the order of the page; or the folder of one study.

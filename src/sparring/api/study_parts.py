@@ -26,8 +26,8 @@ class Parts:
         run: makes runs with an engine and writes their records; see `run_orders`.
         call: makes one run.
         analyse: what the scores say.
-        write_page: writes a study's HTML page and its tables beside it.
-        table_names: names of the tables beside a page that is called so.
+        write_page: writes a study's HTML page, and its tables and figures beside it.
+        names_beside: names of the tables and figures beside a page that is called so.
     """
 
     measured: Callable[..., Sequence[ArmCost]]
@@ -36,7 +36,7 @@ class Parts:
     call: RunCall
     analyse: Callable[..., Analysis]
     write_page: Callable[[Analysis, StudyFolder, Path], Path]
-    table_names: Callable[[Analysis, str], Sequence[str]]
+    names_beside: Callable[[Analysis, StudyFolder, str], Sequence[str]]
 
 
 def load_parts() -> Parts:
@@ -45,8 +45,8 @@ def load_parts() -> Parts:
     from sparring.planning.arm_measurement import measured_arms
     from sparring.studies.analysis import analyse
     from sparring.studies.engines.engine import run_orders
+    from sparring.studies.page.beside import names_beside
     from sparring.studies.page.page import write_study_page
-    from sparring.studies.page.tables import table_files
     from sparring.studies.progress import next_pairs
 
     return Parts(
@@ -56,5 +56,5 @@ def load_parts() -> Parts:
         call=make_run,
         analyse=analyse,
         write_page=write_study_page,
-        table_names=lambda analysis, name: list(table_files(analysis, name)),
+        names_beside=names_beside,
     )

@@ -1,4 +1,4 @@
-"""The page and the tables of a study, written from its plan and its records."""
+"""The page, the tables and the figures of a study, written from its plan and its records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +30,14 @@ def only_study(paths: Sequence[Path]) -> StudyFolder | None:
 
 
 def report_study(folder: StudyFolder, out: Path) -> list[Path]:
-    """Write the page of a study and its tables beside it; run folders may be missing.
+    """Write the page of a study, tables and figures beside it; run folders may be missing.
 
     Args:
         folder: of the study.
         out: HTML file to write.
 
     Returns:
-        The page, then the tables.
+        The page, then tables and figures.
 
     Raises:
         RunError: if a record is damaged.
@@ -57,6 +57,7 @@ def results_of(folder: StudyFolder) -> Results:
 
 
 def write_outputs(parts: Parts, analysis: Analysis, folder: StudyFolder, out: Path) -> list[Path]:
-    """Write what a study says as a page and as tables beside it."""
+    """Write what a study says as a page, and as tables and figures beside it."""
     page = parts.write_page(analysis, folder, out)
-    return [page, *(page.with_name(name) for name in parts.table_names(analysis, page.stem))]
+    names = parts.names_beside(analysis, folder, page.stem)
+    return [page, *map(page.with_name, names)]

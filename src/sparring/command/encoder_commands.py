@@ -182,7 +182,7 @@ def report(
         str | None, typer.Option(metavar="PATH", help="Images to show; default: the run's own.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about runs, or about a study with its tables."""
+    """Write one self-contained HTML page about runs, or about a study, with tables and figures."""
     from sparring import api
     from sparring.command.display import TerminalDisplay
 

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +13,7 @@ from sparring.api.comparison import ArmScore, Comparison
 from sparring.evaluation.catalogue import short_title_of
 from sparring.planning.plan_text import duration_text
 from sparring.studies.findings import Finding
+from sparring.wording import counted
 
 SHOWN_FAILURES = 5
 """Failed runs that are named; the page has all."""
@@ -117,14 +120,21 @@ def _failures(comparison: Comparison) -> list[str]:
     return lines
 
 
+def _beside(files: Sequence[Path]) -> str:
+    """How many tables and figures lie beside a page."""
+    num_figures = sum(path.suffix == ".svg" for path in files)
+    counts = [(len(files) - num_figures, "table"), (num_figures, "figure")]
+    said = " and ".join(counted(number, noun) for number, noun in counts if number)
+    return f", with {said} beside it" if said else ""
+
+
 def _next(comparison: Comparison, following: str) -> list[str]:
     """Where the page is, and the next command."""
     where = shlex.quote(str(comparison.path))
     lines = []
     if comparison.files:
-        page, *tables = comparison.files
-        beside = f", with {len(tables)} tables beside it" if tables else ""
-        lines.append(f"page: {page}{beside}")
+        page, *others = comparison.files
+        lines.append(f"page: {page}{_beside(others)}")
     if following:
         lines.append(f"next: {following}")
     elif comparison.failed:

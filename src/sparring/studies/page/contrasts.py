@@ -29,24 +29,34 @@ def contrasts(view: PageView) -> str:
     findings = view.analysis.findings
     if not findings:
         return section("Contrasts", missing_note("The plan has no contrast: no arm has a control."))
-    study, measure = view.study, findings[0].measure
-    several = len(findings) > 1
-    lead = (
-        f"Differences of two arms trained with the same seed, {measure_text(measure, study)}. "
-        f"A dot is one pair; the diamond is the mean with its {level_text(study)} interval; the "
-        f"shaded band is the margin of {study.margin:g} points within which a difference does not "
-        "matter. An arrow: the interval goes on beyond the plot."
-    )
-    if several:
-        lead += f" p values are adjusted (Holm) over the {len(findings)} planned contrasts."
     rows = forest_rows(findings, view, has_conclusions=True)
-    title = f"Planned contrasts, {measure_text(measure, study)}"
+    title = planned_title(findings, view)
     plot = figure(title, fitted(lambda width: forest(rows, view, width=width, title=title)))
     words = "".join(_sentences(one) for one in findings)
     content = (
         f'{plot}<ul class="findings">{words}</ul>{_table(findings, view)}{_every_pair(findings)}'
     )
-    return section("Contrasts", content + _further(view), lead=lead)
+    return section("Contrasts", content + _further(view), lead=reading(findings, view))
+
+
+def planned_title(findings: Sequence[Finding], view: PageView) -> str:
+    """Title of the forest plot of the planned contrasts."""
+    return f"Planned contrasts, {measure_text(findings[0].measure, view.study)}"
+
+
+def reading(findings: Sequence[Finding], view: PageView) -> str:
+    """How to read the forest plot of the planned contrasts."""
+    study = view.study
+    text = (
+        "Differences of two arms trained with the same seed, "
+        f"{measure_text(findings[0].measure, study)}. "
+        f"A dot is one pair; the diamond is the mean with its {level_text(study)} interval; the "
+        f"shaded band is the margin of {study.margin:g} points within which a difference does not "
+        "matter. An arrow: the interval goes on beyond the plot."
+    )
+    if len(findings) > 1 and any(one.p_holm is not None for one in findings):
+        text += f" p values are adjusted (Holm) over the {len(findings)} planned contrasts."
+    return text
 
 
 def _sentences(finding: Finding) -> str:

@@ -1,7 +1,7 @@
 """Section of a study's page on dose and response: what each amount of one setting did."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 
@@ -9,7 +9,7 @@ from sparring.reporting import sections
 from sparring.reporting.drawing import Anchor, Plot
 from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
-from sparring.reporting.sentences import listed
+from sparring.reporting.standalone import Panel
 from sparring.studies.doses import Dose, DoseCurve, dose_curves, steps
 from sparring.studies.findings import Estimate
 from sparring.studies.page.dose_words import named, sentences, setting_title
@@ -21,6 +21,7 @@ from sparring.studies.page.wording import (
     level_text,
     measure_text,
     protocol_text,
+    seeds_text,
     signed,
 )
 from sparring.studies.results import Measure
@@ -42,17 +43,7 @@ def section(view: PageView) -> str:
     curves = dose_curves(view.results)
     if not curves:
         return ""
-    lead = (
-        "Arms that differ in one setting alone. At the left the score of every seed, with a line "
-        "through the means; at the right the difference to one of the arms, paired by seed, with "
-        f"{level_text(view.study)} intervals by t, each by itself: only the planned contrasts "
-        "allow for their number. Axes of scores are the same in all figures."
-    )
-    if any(one.is_measured for one in curves):
-        lead += (
-            " The dose of an opponent is its excess loss as measured, mean over the second half of "
-            "training: what it adds to the encoder's loss above its disarmed twin on the same step."
-        )
+    lead = f"{reading(curves, view)} Axes of scores are the same in all figures."
     content = _all_figures(curves, view, view.results.primary)
     content += "".join(_table(one, view) for one in curves)
     for measure in _others(view):
@@ -61,6 +52,22 @@ def section(view: PageView) -> str:
             figures = _all_figures(found, view, measure)
             content += folded(f"The same by {measure_text(measure, view.study)}", figures)
     return sections.section("Dose and response", content, lead=lead)
+
+
+def reading(curves: Sequence[DoseCurve], view: PageView) -> str:
+    """How to read the drawings of some curves."""
+    text = (
+        "Arms that differ in one setting alone. At the left the score of every seed, with a line "
+        "through the means; at the right the difference to one of the arms, paired by seed, with "
+        f"{level_text(view.study)} intervals by t, each by itself: only the planned contrasts "
+        "allow for their number."
+    )
+    if any(one.is_measured for one in curves):
+        text += (
+            " The dose of an opponent is its excess loss as measured, mean over the second half of "
+            "training: what it adds to the encoder's loss above its disarmed twin on the same step."
+        )
+    return text
 
 
 def _others(view: PageView) -> list[Measure]:
@@ -74,23 +81,44 @@ def _others(view: PageView) -> list[Measure]:
 
 
 def _all_figures(curves: Sequence[DoseCurve], view: PageView, measure: Measure) -> str:
+    return "".join(
+        f'<div class="plots two">{"".join(map(_figure, panels))}</div>'
+        f'<p class="trust">{escape(said(curve, view, measure))}</p>'
+        for curve, panels in drawn_curves(curves, view, measure)
+    )
+
+
+def _figure(panel: Panel) -> str:
+    return figure(panel.title, panel.svg, note=panel.note)
+
+
+def drawn_curves(
+    curves: Sequence[DoseCurve], view: PageView, measure: Measure, *, width: float = _WIDTH
+) -> Iterator[tuple[DoseCurve, tuple[Panel, Panel]]]:
+    """Curves that have scores, each with its two drawings, of the score and of the difference to
+    the reference; axes of scores are the same in all of them.
+
+    Args:
+        curves: to be drawn.
+        view: the study.
+        measure: of the scores.
+        width: of a drawing.
+    """
     drawn = [one for one in curves if one.line]
     scores = _score_scale(drawn, measure)
     differences = _difference_scale(drawn, view.study.margin)
-    return "".join(
-        f'<div class="plots two">{_scores(one, view, scores)}'
-        f"{_differences(one, view, differences)}</div>{_said(one, view, measure)}"
-        for one in drawn
-    )
+    for one in drawn:
+        score, difference = (
+            Plot(width, _HEIGHT, x=_dose_scale(one), y=y) for y in (scores, differences)
+        )
+        yield one, (_scores(one, view, score), _differences(one, view, difference))
 
 
-def _said(curve: DoseCurve, view: PageView, measure: Measure) -> str:
-    level = 1 - view.study.alpha
-    found = list(steps(curve, level=level))
-    text = sentences(
-        curve, found, margin=view.study.margin, protocol=protocol_text(measure.protocol)
-    )
-    return f'<p class="trust">{escape(text)}</p>'
+def said(curve: DoseCurve, view: PageView, measure: Measure) -> str:
+    """What a curve allows to say."""
+    found = list(steps(curve, level=1 - view.study.alpha))
+    protocol = protocol_text(measure.protocol)
+    return sentences(curve, found, margin=view.study.margin, protocol=protocol)
 
 
 def _score_scale(curves: Sequence[DoseCurve], measure: Measure) -> Scale:
@@ -127,9 +155,8 @@ def _dose_scale(curve: DoseCurve) -> Scale:
     return replace(scale, ticks=tuple(values), names=names)
 
 
-def _scores(curve: DoseCurve, view: PageView, y: Scale) -> str:
-    """Figure of the scores over the dose."""
-    plot = Plot(_WIDTH, _HEIGHT, x=_dose_scale(curve), y=y)
+def _scores(curve: DoseCurve, view: PageView, plot: Plot) -> Panel:
+    """Drawing of the scores over the dose."""
     plot.axis("bottom", has_grid=False).axis("left")
     means = [(dose.amount or 0.0, dose.score or 0.0) for dose in curve.line]
     plot.line([x for x, _ in means], [score for _, score in means], color=_MEAN)
@@ -141,18 +168,17 @@ def _scores(curve: DoseCurve, view: PageView, y: Scale) -> str:
             middle=dose.score, along="left", color=ink_of(view.number(dose.arm))[0],
         )  # fmt: skip
         _label(plot, dose, dose.score or 0.0)
-    said = "; ".join(
+    numbers = "; ".join(
         f"{dose.text}: {_numbers(list(dose.scores.values()))} %"
         for dose in [*curve.line, *curve.marks]
     )
     title = f"{curve.game}: score over {_short(curve)}"
-    return figure(title, plot.svg(title, said), note=_seeds(curve))
+    return Panel(svg=plot.svg(title, numbers), title=title, note=_seeds(curve))
 
 
-def _differences(curve: DoseCurve, view: PageView, y: Scale) -> str:
-    """Figure of the differences to the reference over the dose."""
+def _differences(curve: DoseCurve, view: PageView, plot: Plot) -> Panel:
+    """Drawing of the differences to the reference over the dose."""
     reference = next(dose for dose in curve.doses if dose.arm == curve.reference)
-    plot = Plot(_WIDTH, _HEIGHT, x=_dose_scale(curve), y=y)
     margin = view.study.margin
     tip = f"margin: {margin:g} points either way"
     plot.span(-margin, margin, along="left", color="muted", tip=tip)
@@ -173,11 +199,12 @@ def _differences(curve: DoseCurve, view: PageView, y: Scale) -> str:
         _dots(plot, dose, dose.differences, view, unit=" points")
         if dose in curve.marks:
             _label(plot, dose, dose.step.value)
-    said = "; ".join(
+    numbers = "; ".join(
         f"{dose.text}: {_estimate(dose.step)}" for dose in curve.doses if dose.step is not None
     )
     title = f"{curve.game}: difference to {named(curve, reference)}"
-    return figure(title, plot.svg(title, said), note="a dot is a pair; shaded: the margin")
+    note = "a dot is a pair; shaded: the margin"
+    return Panel(svg=plot.svg(title, numbers), title=title, note=note)
 
 
 def _dots(
@@ -269,6 +296,5 @@ def _short(curve: DoseCurve) -> str:
 
 def _seeds(curve: DoseCurve) -> str:
     """Which seeds the dots are, in words."""
-    seeds = sorted({seed for dose in curve.doses for seed in dose.scores})
-    named = listed([str(seed) for seed in seeds])
-    return f"a dot is one run; seed{'s' * (len(seeds) > 1)} {named}"
+    seeds = {seed for dose in curve.doses for seed in dose.scores}
+    return f"a dot is one run; {seeds_text(seeds)}"

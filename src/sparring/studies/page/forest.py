@@ -1,14 +1,15 @@
 """Forest plots of contrasts: every pair's difference, the mean, its interval, and the margin."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from sparring.reporting.drawing import Plot
 from sparring.reporting.inks import ink_of
 from sparring.reporting.scales import Scale
-from sparring.reporting.shapes import shortened
+from sparring.reporting.shapes import LETTER, shortened
 from sparring.studies.findings import Estimate, Finding
-from sparring.studies.page.frame import NARROW
+from sparring.studies.page.frame import NARROW, WIDE
 from sparring.studies.page.view import PageView
 from sparring.studies.page.wording import (
     conclusion_text,
@@ -19,7 +20,8 @@ from sparring.studies.page.wording import (
 )
 
 _WIDE_ROW, _NARROW_ROW, _SMALL_ROW = 50.0, 92.0, 72.0
-"""Heights of a row: on a screen, on a phone, and on a phone without a conclusion."""
+"""Heights of a row: on a screen, on a phone, and where no conclusion stands below the marks."""
+_Texts: TypeAlias = Callable[[Plot, "ForestRow", int], None]
 _LABELS, _WORDS = 245.0, 268.0
 """Room for texts at the left and at the right of a wide plot."""
 
@@ -62,15 +64,15 @@ def forest(rows: Sequence[ForestRow], view: PageView, *, width: float, title: st
     Args:
         rows: contrasts, the first one on top.
         view: the study.
-        width: of the drawing; a narrow one has the texts above and below the marks.
+        width: of the drawing; one narrower than a screen's has the texts above and below the marks.
         title: name of the figure.
     """
-    margin, is_narrow = view.study.margin, width <= NARROW
-    height = (_NARROW_ROW if rows[0].conclusion else _SMALL_ROW) if is_narrow else _WIDE_ROW
+    margin, is_narrow = view.study.margin, width < WIDE
+    texts, height = _layout(rows, width)
     plot = Plot(
         width,
         height * len(rows) + 62,
-        x=_scale(rows, margin, num_ticks=5 if is_narrow else 7),
+        x=_scale(rows, margin, num_ticks=5 if width <= NARROW else 7),
         y=Scale(low=len(rows) - 0.5, high=-0.5),
         margins=(22, 14, 40, 14) if is_narrow else (22, _WORDS, 40, _LABELS),
     )
@@ -85,9 +87,18 @@ def forest(rows: Sequence[ForestRow], view: PageView, *, width: float, title: st
             plot.rule(tick, along="bottom", color="line" if tick else "ink", across=zone)
     for place, row in enumerate(rows):
         _draw_marks(plot, row, place, view, unit=1 / height)
-        (_narrow_texts if is_narrow else _wide_texts)(plot, row, place)
+        texts(plot, row, place)
     said = "; ".join(f"{row.name}: {_numbers(row)}" for row in rows)
     return plot.svg(title, f"{said}. Shaded: the margin, {margin:g} points either way.")
+
+
+def _layout(rows: Sequence[ForestRow], width: float) -> tuple[_Texts, float]:
+    """What writes the texts of a row, and the height of rows."""
+    if width >= WIDE:
+        return _wide_texts, _WIDE_ROW
+    if width > NARROW or not rows[0].conclusion:
+        return _spare_texts, _SMALL_ROW
+    return _narrow_texts, _NARROW_ROW
 
 
 def _scale(rows: Sequence[ForestRow], margin: float, *, num_ticks: int) -> Scale:
@@ -147,12 +158,21 @@ def _wide_texts(plot: Plot, row: ForestRow, place: int) -> None:
     plot.note(left, y + 12, more)
 
 
-def _narrow_texts(plot: Plot, row: ForestRow, place: int) -> None:
-    y, room = plot.py(place), plot.width - 8
+def _spare_texts(plot: Plot, row: ForestRow, place: int) -> None:
+    """Name and conclusion above the marks, numbers below."""
+    y, words = plot.py(place), shortened(row.conclusion, 0.6 * plot.width)
+    room = plot.width - 8 - LETTER * (len(words) + 2 * bool(words))
     plot.note(2, y - 22, shortened(row.name, 0.9 * room), kind="strong")
+    if words:
+        plot.note(plot.width - 2, y - 22, words, anchor="end")
     plot.note(2, y + 25, _numbers(row))
     plot.note(plot.width - 2, y + 25, _p(row), anchor="end", kind="tick")
-    plot.note(2, y + 40, shortened(row.conclusion, room))
+
+
+def _narrow_texts(plot: Plot, row: ForestRow, place: int) -> None:
+    """Name above the marks, numbers and conclusion below."""
+    _spare_texts(plot, replace(row, conclusion=""), place)
+    plot.note(2, plot.py(place) + 40, shortened(row.conclusion, plot.width - 8))
 
 
 def _tip(margin: float) -> str:

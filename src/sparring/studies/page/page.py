@@ -1,4 +1,5 @@
-"""The page of a study: one HTML file that needs no other file and no network, and its tables."""
+"""The page of a study: one HTML file that needs no other file and no network, with its tables
+and figures beside it."""
 
 import re
 from collections.abc import Iterator
@@ -20,29 +21,31 @@ from sparring.studies.page import (
     variance,
 )
 from sparring.studies.page.arm_table import arms
+from sparring.studies.page.beside import download_links, write_beside
 from sparring.studies.page.contrasts import contrasts
 from sparring.studies.page.heading import heading
 from sparring.studies.page.looks import looks
-from sparring.studies.page.tables import download_links, write_tables
 from sparring.studies.page.view import PageView
 from sparring.studies.page.waterfall import waterfalls
 
 
 def write_study_page(analysis: Analysis, folder: StudyFolder | str | Path, out: str | Path) -> Path:
-    """Write the page of a study, and its tables beside it, and return the page's path.
+    """Write the page of a study, its tables and figures beside it, and return the page's path.
 
     Args:
         analysis: what was found.
         folder: of the study; pictures and negatives need its runs, all else is in the records.
-        out: HTML file to write; missing folders are created. The tables are called after it.
+        out: HTML file to write; missing folders are created. Tables and figures are called
+            after it.
 
     Raises:
         StorageError: if a file cannot be written; older ones stay as they are.
     """
     path = Path(out)
     opened = folder if isinstance(folder, StudyFolder) else StudyFolder(folder)
-    page = study_html(PageView(analysis=analysis, folder=opened), name=path.stem)
-    write_tables(analysis, path)
+    view = PageView(analysis=analysis, folder=opened)
+    page = study_html(view, name=path.stem)
+    write_beside(view, path)
     write_atomically(path, page.encode("utf-8", "backslashreplace"))
     return path
 
@@ -52,7 +55,7 @@ def study_html(view: PageView, *, name: str = "study") -> str:
 
     Args:
         view: the study.
-        name: beginning of the names under which the tables are saved from the page.
+        name: beginning of the names under which tables and figures are saved from the page.
     """
     page = files("sparring.studies.page")
     own = "".join(
@@ -77,7 +80,7 @@ def _sections(view: PageView, name: str) -> Iterator[str]:
         yield section(view)
     yield negatives.section(view)
     yield provenance.section(view)
-    yield download_links(view.analysis, name)
+    yield download_links(view, name)
 
 
 def _changes(folder: StudyFolder) -> list[str]:

@@ -1,15 +1,11 @@
-"""Tables of a study as files beside its page: Markdown, CSV and LaTeX, of arms and of contrasts."""
+"""Tables of a study as texts of files: Markdown, CSV and LaTeX, of arms and of contrasts."""
 
-import base64
 import csv
 import io
 import re
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-from sparring.files import write_atomically
-from sparring.reporting.sections import section
 from sparring.studies.findings import Analysis
 from sparring.studies.page.plain_tables import (
     PLUS_MINUS,
@@ -107,32 +103,6 @@ def table_files(analysis: Analysis, name: str) -> dict[str, str]:
         files[f"{name}-{what}.md"] = markdown_text(short)
         files[f"{name}-{what}.tex"] = latex_text(short)
     return files
-
-
-def write_tables(analysis: Analysis, page: Path) -> list[Path]:
-    """Write all tables beside a page and return their paths.
-
-    Raises:
-        StorageError: if one cannot be written.
-    """
-    written = []
-    for name, content in table_files(analysis, page.stem).items():
-        path = page.with_name(name)
-        write_atomically(path, content.encode("utf-8", "backslashreplace"))
-        written.append(path)
-    return written
-
-
-def download_links(analysis: Analysis, name: str) -> str:
-    """Section from which all tables are saved; their content is in the page itself."""
-    items = "".join(
-        f'<li><a download="{escape(file)}" href="data:text/plain;charset=utf-8;base64,'
-        f'{base64.b64encode(content.encode("utf-8", "backslashreplace")).decode()}">'
-        f"{escape(file)}</a></li>"
-        for file, content in table_files(analysis, name).items()
-    )
-    lead = "The numbers of this page as CSV, Markdown and LaTeX; the same files lie beside it."
-    return section("Tables to take away", f'<ul class="links">{items}</ul>', lead=lead)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -1,6 +1,9 @@
 """Numbers and names as a study's page and tables write them."""
 
+from collections.abc import Collection
+
 from sparring.evaluation.catalogue import short_title_of
+from sparring.reporting.sentences import listed
 from sparring.studies.findings import Conclusion, Estimate, Finding, Interval
 from sparring.studies.plan import Study
 from sparring.studies.results import Measure, Results
@@ -58,6 +61,19 @@ def share_text(estimate: Estimate | None) -> str:
     inside = estimate.interval
     ends = "" if inside is None else f" [{inside.low:.2f}, {inside.high:.2f}]"
     return f"{estimate.value:.2f}{ends}"
+
+
+def seeds_text(seeds: Collection[int]) -> str:
+    """Seeds by their numbers.
+
+    Example:
+        >>> [seeds_text(some) for some in ([3], [0, 1, 2], range(12), [0, 1, 2, 5])]
+        ['seed 3', 'seeds 0, 1 and 2', 'seeds 0 to 11', 'seeds 0, 1, 2 and 5']
+    """
+    found = sorted(seeds)
+    if len(found) > 3 and found[-1] - found[0] == len(found) - 1:
+        return f"seeds {found[0]} to {found[-1]}"
+    return f"seed{'s' * (len(found) != 1)} {listed([str(seed) for seed in found])}"
 
 
 def duration_text(seconds: float) -> str:
