@@ -12,6 +12,7 @@ from made_studies import made_record
 from sparring.api import study_parts
 from sparring.api.study_parts import Parts
 from sparring.planning.study_cost import ArmCost
+from sparring.studies.engines.time_limit import TimeLimit
 from sparring.studies.findings import Analysis
 from sparring.studies.folder import StudyFolder
 from sparring.studies.history import read_study
@@ -33,6 +34,8 @@ class StandIns:
         fails: runs that fail for good.
         stop_at: number of runs of a call after which the user presses Ctrl-C.
         while_running: called by each call.
+        limits: limit of time that each call was given.
+        make: makes the runs of a call.
         points: points of an arm's run with a seed above the level of all.
     """
 
@@ -44,6 +47,8 @@ class StandIns:
         self.fails: set[RunName] = set()
         self.stop_at: int | None = None
         self.while_running: Callable[[], object] = lambda: None
+        self.limits: list[TimeLimit | None] = []
+        self.make: Callable[[Sequence[RunOrder]], list[RunRecord]] = self._make
         self.points: Callable[[str, int], float] = lambda arm, seed: -1.0 * (arm == "adco")
 
     def parts(self, whole: Parts) -> Parts:
@@ -76,9 +81,13 @@ class StandIns:
 
     def _run(self, orders: Sequence[RunOrder], **how: Any) -> list[RunRecord]:
         self.engines.append({name: how[name] for name in ("engine", "workers", "options")})
+        self.limits.append(how["limit"])
         self.ran.append([])
         self.orders = list(orders)
         self.while_running()
+        return self.make(orders)
+
+    def _make(self, orders: Sequence[RunOrder]) -> list[RunRecord]:
         folder, made = StudyFolder(orders[0].study), list[RunRecord]()
         study = read_study(folder)
         for order in orders:

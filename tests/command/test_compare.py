@@ -353,6 +353,13 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--test", "a=x", "--test", "a=y"], "two test sets are called 'a'"),
     (["--set", "encoder"], "expected key=value"),
     (["--reuse", "nowhere"], "nowhere is not a study"),
+    (["--minutes", "0"], "minutes must be a positive number, got 0; give"),
+    (["--minutes", "-3"], "minutes must be a positive number, got -3; give"),
+    (["--minutes", "nan"], "minutes must be a positive number, got nan; give"),
+    (["--minutes", "9", "--engine", "dask"], "--minutes belongs to --engine local"),
+    (["--minutes", "9", "--engine", "slurm"], "a job's limit is --slurm minutes=N"),
+    (["--minutes", "9", "--plan-only"], "--plan-only makes none; leave one out"),
+    (["--minutes", "9", "--watch"], "--watch makes none; leave one out"),
 ]
 
 
@@ -370,6 +377,51 @@ def test_a_wrong_option_is_refused_in_one_line_and_nothing_is_written(
     assert said in done.error
     assert list(tmp_path.iterdir()) == []
     assert stand_ins.ran == []
+
+
+def test_minutes_that_are_over_end_the_command_well_and_say_how_to_go_on(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "a study", stand_ins.make
+    stand_ins.make = lambda orders: whole(orders[:3])
+    done = command(*arguments(photos, out, "--yes", "--minutes", "9", "--workers", "1"))
+    assert done.code == 0, done.err
+    assert f"page: {out / 'study.html'}" in done.out
+    assert done.err.splitlines()[-1] == (
+        "3 of 4 runs are finished; 1 run left: about 2 minutes; go on with "
+        f"`sparring compare '{out}' --minutes 9 --workers 1`"
+    )
+    stand_ins.make = whole
+    done = command("compare", out, "--minutes", "9", "--workers", "1")
+    assert done.code == 0, done.err
+    assert "go on with" not in done.err
+    assert [len(names) for names in stand_ins.ran] == [3, 1]
+
+
+def test_an_arm_that_needs_more_than_the_minutes_is_named(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    whole = stand_ins.make
+    stand_ins.make = lambda orders: whole(orders[:2])
+    done = command(*arguments(photos, tmp_path / "study", "--yes", "--minutes", "1"))
+    assert done.code == 0, done.err
+    assert "a run of adco takes about 2 minutes, which needs more minutes" in done.err
+
+
+def test_the_engine_is_told_the_limit_and_what_a_run_takes(
+    command: Command, stand_ins: StandIns, photos: Path, tmp_path: Path
+) -> None:
+    command(*arguments(photos, tmp_path / "study", "--yes", "--minutes", "9", "--workers", "1"))
+    limit = stand_ins.limits[-1]
+    assert limit is not None
+    assert limit.seconds == 540
+    assert 0 < limit.left < 540
+    name = RunName(arm="adco", seed=0)
+    assert limit.durations.seconds(name, workers=1, room=2) == 600, "as measured beforehand"
+    assert limit.durations.seconds(name, workers=4, room=2) == 1200
+    command("compare", tmp_path / "study", "--minutes", "9")
+    sparring.compare(tmp_path / "study", progress=False)
+    assert len(stand_ins.limits) == 1, "all runs were finished"
 
 
 def test_a_plan_needs_images_methods_and_a_folder(command: Command, stand_ins: StandIns) -> None:

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 
 import sparring
+from sparring.studies.attempts import attempts_of
+from sparring.studies.durations import Durations
+from sparring.studies.engines.time_limit import TimeLimit
+from sparring.studies.folder import StudyFolder
+from sparring.studies.history import plan_text
 from sparring.studies.plan import Study
 from tiny import Command
 
@@ -75,3 +80,36 @@ def test_a_study_runs_from_its_plan_to_its_page_and_is_read_again_without_its_ru
     assert "adco/queue" in page.read_text()
     assert {path.name for path in tmp_path.glob("page-*")} == beside("page")
     assert 'class="hardpairs"' not in page.read_text()
+
+
+def test_a_run_that_overstays_the_minutes_is_saved_and_the_next_call_goes_on_with_it(
+    photos: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(photos).model_copy(update={"epochs": 25})
+    folder = StudyFolder(tmp_path / "study")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(plan_text(study))
+
+    def left(limit: TimeLimit) -> float:
+        """The time is over once the first run has made some steps."""
+        rows = [path.read_bytes() for path in folder.runs.glob("*/study-times.jsonl")]
+        return 0.0 if any(one.count(b"\n") > 5 for one in rows) else 0.2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TimeLimit, "left", property(left))
+        patch.setattr(Durations, "seconds", lambda *_, **__: None)
+        more = ["--yes", "--minutes", "9", "--workers", "1"]
+        done = command("compare", plan, "--out", folder.path, *more)
+    assert done.code == 0, done.err
+    assert folder.read_records() == ()
+    assert (folder.path / "study.html").is_file()
+    assert "adco, seed 0: the minutes are over; it is saved" in done.err
+    assert "0 of 4 runs are finished; 4 runs left" in done.err
+    (attempt,) = attempts_of(folder)
+    assert attempt.outcome == "stopped by a signal"
+    done = command("compare", folder.path, "--minutes", "9", "--workers", "1")
+    assert done.code == 0, done.err
+    first, *others = sorted(folder.read_records(), key=lambda one: -len(one.attempts))
+    assert [one.outcome for one in first.attempts] == ["stopped by a signal", "finished"]
+    assert [len(one.attempts) for one in others] == [1, 1, 1]
+    assert {one.steps for one in (first, *others)} == {100}

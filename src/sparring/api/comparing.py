@@ -34,6 +34,7 @@ def compare(
     engine: str = "local",
     workers: int | None = None,
     engine_options: Mapping[str, Any] | None = None,
+    minutes: float | None = None,
     reuse: Sequence[str | Path] = (),
     listener: Listener | None = None,
     progress: bool = True,
@@ -59,6 +60,8 @@ def compare(
         workers: runs at the same time; None: as many as cores, GPUs and memory allow.
         engine_options: of the engine, such as {"address": "tcp://host:8786"} for dask;
             see `sparring.studies.engines.options`.
+        minutes: of wall-clock time for this call, with engine `local`: a run that would not end
+            within them is not started, and one that has not is saved. The next call goes on.
         reuse: folders of other studies, whose finished runs are taken where they are equal, as
             those of studies beside this one are.
         listener: told what happens; None: progress is shown on standard error.
@@ -82,7 +85,9 @@ def compare(
         strength=strength,
         fields=plan,
     )
-    chosen = Engine(name=engine, workers=workers, options=dict(engine_options or {}))
+    chosen = Engine(
+        name=engine, workers=workers, options=dict(engine_options or {}), minutes=minutes
+    )
     with heard_by(listener, progress=progress) as heard:
         prepared = prepare(study, out=out, options=options, reuse=reuse)
         chosen.require()

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sparring.api.comparison import Comparison
+from sparring.api.study_costs import time_limit_of
 from sparring.api.study_preparing import Prepared
 from sparring.api.study_reports import write_outputs
 from sparring.api.study_workers import Engine
 from sparring.planning.study_cost import StudyCost, write_arm_costs
 from sparring.studies import history
+from sparring.studies.engines.time_limit import TimeLimit
 from sparring.studies.folder import StudyFolder
 from sparring.studies.ordering import orders
 from sparring.studies.orders import RunOrder
@@ -29,7 +31,7 @@ def run_study(
     cost: StudyCost | None = None,
     listener: Listener | None = None,
 ) -> Comparison:
-    """Make the runs of a study until it is over, and write what they say.
+    """Make the runs of a study until it is over or its time is, and write what they say.
 
     Args:
         prepared: the study.
@@ -50,7 +52,8 @@ def run_study(
             if all(one.training_seconds for one in cost.arms):
                 write_arm_costs(folder.path, cost.arms)
             engine = engine.with_workers(cost.workers.count)
-        results = _made_runs(prepared, made, engine=engine, listener=listener)
+        limit = time_limit_of(prepared, engine=engine, cost=cost)
+        results = _made_runs(prepared, made, engine=engine, limit=limit, listener=listener)
         analysis = parts.analyse(results, folder)
         files = write_outputs(parts, analysis, folder, folder.path / PAGE)
     return Comparison(
@@ -81,9 +84,11 @@ def _made_runs(
     made: Sequence[RunOrder],
     *,
     engine: Engine,
+    limit: TimeLimit | None,
     listener: Listener | None,
 ) -> Results:
-    """Plan and records, once all runs that the study wants are finished or have failed."""
+    """Plan and records, once all runs that the study wants are finished or have failed, or the time
+    is over."""
     study, folder, parts = prepared.study, prepared.folder, prepared.parts
     keys = {order.name: order.key for order in made}
     tried: set[RunName] = set()
@@ -97,22 +102,28 @@ def _made_runs(
         ]
         if not left:
             return results
-        tried |= {order.name for order in left}
         found = reuse(left, others=prepared.reuse)
         if found.taken and listener is not None:
             where = sorted({record.taken_from for record in found.taken})
             num = len(found.taken)
             runs = f"{num:,} finished run{'s are' if num > 1 else ' is'}"
             listener.report(f"{runs} taken from {', '.join(where)}")
-        if found.left:
-            parts.run(
-                _one_of_each(found.left),
+        if limit is not None:
+            for record in found.taken:
+                limit.learn(record)
+        if asked := _one_of_each(found.left):
+            ended = parts.run(
+                asked,
                 call=parts.call,
                 engine=engine.name,
                 workers=engine.workers,
                 options=engine.options,
                 listener=listener,
+                limit=limit,
             )
+            tried |= {record.name for record in ended}
+            if len(ended) < len(asked):
+                return Results(study=study, records=_counted(folder, keys, tried))
 
 
 def _one_of_each(orders: Sequence[RunOrder]) -> list[RunOrder]:

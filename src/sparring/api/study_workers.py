@@ -1,5 +1,7 @@
 """What makes the runs of a study, and how many of them at the same time."""
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -9,7 +11,7 @@ import torch
 from sparring.data.cores import num_cores
 from sparring.errors import ConfigError, unknown_name
 from sparring.planning.study_cost import Workers
-from sparring.studies.engines.engine import OPTIONS, require_engine
+from sparring.studies.engines.engine import OPTIONS, require_engine, require_limited
 from sparring.studies.plan import Study
 from sparring.training.devices import choose_device
 
@@ -22,11 +24,15 @@ class Engine:
         name: `local`, `dask` or `slurm`.
         workers: runs at the same time; None: as many as there is room for.
         options: of the engine; see `studies.engines.options`.
+        minutes: that the command may take; None: as many as it needs.
+        began: when the command began, by `time.monotonic`.
     """
 
     name: str = "local"
     workers: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    minutes: float | None = None
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if self.name not in OPTIONS:
@@ -41,6 +47,13 @@ class Engine:
                     "leave one out"
                 )
         OPTIONS[self.name].build(self.options, where=self.name)
+        if self.minutes is not None:
+            require_limited(self.name)
+            if not (math.isfinite(self.minutes) and self.minutes > 0):
+                raise ConfigError(
+                    f"minutes must be a positive number, got {self.minutes:g}; give the time that "
+                    "this command may take, such as 9 or 0.5"
+                )
 
     def require(self) -> None:
         """Refuse to begin where the engine could make no run; nothing is written.

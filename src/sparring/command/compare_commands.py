@@ -19,6 +19,7 @@ from sparring.command.compare_options import (
     EqualOption,
     MarginOption,
     MethodsOption,
+    MinutesOption,
     OutOption,
     PlanArgument,
     PlanOnlyOption,
@@ -88,6 +89,7 @@ def compare(
     workers: WorkersOption = None,
     address: AddressOption = None,
     slurm: SlurmOption = None,
+    minutes: MinutesOption = None,
     yes: YesOption = False,
     plan_only: PlanOnlyOption = False,
     watch: WatchOption = False,
@@ -103,7 +105,7 @@ def compare(
     from sparring.api.study_plans import Options
 
     if watch:
-        _watch(study, as_json=as_json)
+        _watch(study, as_json=as_json, minutes=minutes)
         return
     fields: dict[str, Any] = {
         "seeds": seeds_value(seeds),
@@ -124,7 +126,7 @@ def compare(
         fields=fields,
     )
     ways = {"yes": yes, "plan_only": plan_only, "as_json": as_json}
-    _compare(study, options, _engine(engine, workers, address, slurm), out, reuse or (), **ways)
+    _compare(study, options, _engine(engine, workers, address, slurm, minutes), out, reuse, **ways)
 
 
 def _compare(
@@ -132,20 +134,23 @@ def _compare(
     options: "Options",
     engine: "Engine",
     out: Path | None,
-    reuse: Sequence[Path],
+    reuse: list[Path] | None,
     *,
     yes: bool,
     plan_only: bool,
     as_json: bool,
 ) -> None:
     """Show the cost of a study, ask, make its runs, and print what they say."""
+    from sparring.api.study_costs import what_remains
     from sparring.api.study_preparing import prepare
     from sparring.api.study_running import run_study
     from sparring.command.display import TerminalDisplay
     from sparring.command.study_display import print_comparison
 
+    if plan_only:
+        _refuse_minutes(engine.minutes, "--plan-only")
     folder = _folder_for_plan(study, out, plan_only)
-    prepared = prepare(study, out=folder, options=options, reuse=reuse)
+    prepared = prepare(study, out=folder, options=options, reuse=reuse or ())
     with _exit_on_interrupt(prepared), TerminalDisplay() as display:
         if plan_only:
             _print_plan(prepared, engine, display, as_json=as_json)
@@ -157,8 +162,18 @@ def _compare(
         typer.echo(json.dumps(done.tree()))
     else:
         print_comparison(done)
+    if engine.minutes is not None and not done.is_over:
+        again = _again(prepared, engine, reuse or ())
+        typer.echo(f"{what_remains(prepared, engine=engine)}; go on with `{again}`", err=True)
     if done.failed:
         raise typer.Exit(1)
+
+
+def _again(prepared: "Prepared", engine: "Engine", reuse: Sequence[Path]) -> str:
+    """The command that goes on with a study for as many minutes."""
+    words = ["sparring", "compare", str(prepared.folder.path), "--minutes", f"{engine.minutes:g}"]
+    words += [] if engine.workers is None else ["--workers", str(engine.workers)]
+    return shlex.join([*words, *(word for one in reuse for word in ("--reuse", str(one)))])
 
 
 def _accepted_cost(
@@ -242,13 +257,24 @@ def _print_plan(
     typer.echo("\n".join([*head, "", plan_text(prepared.study)]), nl=False)
 
 
-def _watch(study: Path | None, *, as_json: bool) -> None:
+def _refuse_minutes(minutes: float | None, other: str) -> None:
+    """Refuse minutes beside an option with which no run is made.
+
+    Raises:
+        UsageError: if there are any.
+    """
+    if minutes is not None:
+        raise UsageError(f"--minutes is time to make runs, and {other} makes none; leave one out")
+
+
+def _watch(study: Path | None, *, as_json: bool, minutes: float | None) -> None:
     """Show the live table of a study."""
     from sparring.command.study_state import study_state
     from sparring.command.study_watch import watch
     from sparring.studies.folder import StudyFolder
     from sparring.studies.history import read_study
 
+    _refuse_minutes(minutes, "--watch")
     if study is None:
         raise UsageError("--watch shows a study: name its folder, as in sparring compare STUDY")
     folder = StudyFolder(study)
@@ -263,7 +289,11 @@ def _folder_for_plan(study: Path | None, out: Path | None, plan_only: bool) -> P
 
 
 def _engine(
-    name: str, workers: int | None, address: str | None, slurm: list[str] | None
+    name: str,
+    workers: int | None,
+    address: str | None,
+    slurm: list[str] | None,
+    minutes: float | None,
 ) -> "Engine":
     """What makes the runs, from its options."""
     from sparring.api.study_workers import Engine
@@ -278,6 +308,7 @@ def _engine(
         name=name,
         workers=workers,
         options=merged(options, *(_slurm_option(text) for text in slurm or ())),
+        minutes=minutes,
     )
 
 

@@ -150,6 +150,14 @@ ReuseOption = Annotated[
         help="Take equal runs that this study finished, as those beside --out; repeatable.",
     ),
 ]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=MACHINE,
+        help="Time for this command: start what ends in it, save the rest; local engine only.",
+    ),
+]
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", rich_help_panel=STUDY, help="Start without a question.")
 ]

@@ -1,9 +1,10 @@
 """Text of a study's cost: a table with a row per arm, and what the whole takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sparring.planning.plan_text import aligned_table, duration_text, size_text
 from sparring.planning.study_cost import ArmCost, StudyCost
+from sparring.studies.records import RunName
 from sparring.training.memory_model import MARGIN
 from sparring.wording import counted
 
@@ -29,6 +30,24 @@ def what_is_left(cost: StudyCost) -> str:
     if not cost.seconds:
         return f"{done}; {counted(cost.runs, 'run')} left"
     return f"{done}; {counted(cost.runs, 'run')} left: {_span(cost)}"
+
+
+def rest_line(cost: StudyCost, left: Mapping[RunName, float], *, limit_seconds: float) -> str:
+    """One line about a study whose command has used up its time.
+
+    Args:
+        cost: of what is left.
+        left: seconds of each run that is left, by itself; 0: not known.
+        limit_seconds: time of such a command.
+    """
+    line = what_is_left(cost)
+    if cost.seconds and not all(left.values()):
+        line += ", and those of which nothing is known"
+    long = {name.arm: seconds for name, seconds in left.items() if seconds > limit_seconds}
+    if long:
+        arm = max(long, key=lambda one: long[one])
+        line += f"; a run of {arm} takes {_roughly(long[arm])}, which needs more minutes"
+    return line
 
 
 def _table(cost: StudyCost) -> list[str]:

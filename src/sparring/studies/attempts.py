@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from sparring.errors import SparringError, UsageError
 from sparring.files import make_folder, open_without_following, write_atomically
@@ -115,15 +116,14 @@ class AttemptLog:
         attempts = self.read()
         if attempts and not attempts[-1].outcome:
             with suppress(ValueError):
-                began = _seconds_since_epoch(attempts[-1].started)
-                self._close(outcome, max(0.0, self._last_sign() - began))
+                self._close(outcome, max(0.0, self._last_sign() - attempts[-1].began))
 
     def read_as_finished(self) -> tuple[Attempt, ...]:
         """All attempts, the open one as if it were finished now."""
         *before, last = self.read() or (None,)
         if last is None or last.outcome:
             return self.read()
-        seconds = max(0.0, time.time() - _seconds_since_epoch(last.started))
+        seconds = max(0.0, time.time() - last.began)
         return (*before, replace(last, outcome=FINISHED, seconds=round(seconds, 3)))
 
     def add(self, outcome: str) -> None:
@@ -161,13 +161,17 @@ class AttemptLog:
 
     def _kept(self) -> "_Kept | None":
         """What the file of the attempts holds; None if it is missing or damaged."""
-        with suppress(OSError, ValueError):
-            return from_json(_Kept, read_bytes(self._path))
-        return None
+        return _read(self._path)
 
     def _write(self, attempts: tuple[Attempt, ...]) -> None:
         tree = {"key": self._order.key, "attempts": [asdict(one) for one in attempts]}
         write_atomically(self._path, (json.dumps(tree, indent=1) + "\n").encode())
+
+
+def attempts_of(folder: StudyFolder) -> list[Attempt]:
+    """All attempts that a study knows of, whatever came of them; damaged files are left out."""
+    kept = (_read(path) for path in sorted(folder.attempts.glob("*.json")))
+    return [attempt for one in kept if one is not None for attempt in one.attempts]
 
 
 def attempted(order: RunOrder, *, call: RunCall) -> RunRecord | Failure:
@@ -222,10 +226,13 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _read(path: Path) -> "_Kept | None":
+    """What a file of attempts holds; None if it is missing or damaged."""
+    with suppress(OSError, ValueError):
+        return from_json(_Kept, read_bytes(path))
+    return None
+
+
 def host() -> str:
     """Name of this machine without its domain."""
     return platform.node().partition(".")[0]
-
-
-def _seconds_since_epoch(started: str) -> float:
-    return float(time.mktime(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S")))

@@ -14,7 +14,7 @@ from sparring.methods import registry
 from sparring.methods.plugins import is_reference
 from sparring.studies.contents import Contents
 from sparring.studies.plan import Study
-from sparring.training.run_folder import RunFolder
+from sparring.training.run_folder import NOT_INSTALLED, RunFolder
 from sparring.training.settings import RunConfig
 
 WITHOUT_EFFECT = {
@@ -32,7 +32,13 @@ VERSIONS = ("sparring", "torch")
 """Packages whose versions decide the bits."""
 
 
-def run_key(study: Study, config: RunConfig, contents: Contents) -> str:
+def run_key(
+    study: Study,
+    config: RunConfig,
+    contents: Contents,
+    *,
+    versions: Mapping[str, str] | None = None,
+) -> str:
     """Hash of everything that decides a run's result and its scores.
 
     The configuration, images and labels by content, protocols with their settings, threads, and the
@@ -43,6 +49,7 @@ def run_key(study: Study, config: RunConfig, contents: Contents) -> str:
         study: plan of the study.
         config: configuration of the run, before its images are opened.
         contents: images of the study.
+        versions: of the library and of PyTorch; None: the installed ones.
     """
     content = contents.training(config.data)
     decisive = {
@@ -52,10 +59,25 @@ def run_key(study: Study, config: RunConfig, contents: Contents) -> str:
         "tests": {one.name: contents.test(one) for one in study.tests},
         "protocols": _protocols(study),
         "threads": study.threads,
-        "versions": {name: _version(name) for name in VERSIONS},
+        "versions": dict(installed_versions() if versions is None else versions),
     }
     text = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions here that a key holds; empty for what is not installed as a package."""
+    return {name: _version(name) for name in VERSIONS}
+
+
+def versions_in(environment: Tree) -> dict[str, str]:
+    """Versions that a key held where a run was made.
+
+    Args:
+        environment: of the run.
+    """
+    found = {name: str(environment.get(name, "")) for name in VERSIONS}
+    return {name: "" if text == NOT_INSTALLED else text for name, text in found.items()}
 
 
 def _settings(config: RunConfig, count: int | None) -> Tree:

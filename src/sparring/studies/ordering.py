@@ -23,6 +23,7 @@ def orders(
     *,
     pairs: int | None = None,
     step_seconds: Mapping[str, float] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> list[RunOrder]:
     """One order per run: all runs of the first seed, then those of the second, and so on.
 
@@ -32,13 +33,14 @@ def orders(
         pairs: number of seeds to take, the first ones; None: all.
         step_seconds: measured seconds of a step of each arm, for equal time; None: those that
             `history.written` has stored in the folder.
+        versions: with which keys are made; None: the installed ones.
 
     Raises:
         ConfigError: for settings that are not accepted, or equal time without measured seconds.
         DataError: if images or test sets cannot be opened.
     """
     place = folder if isinstance(folder, StudyFolder) else StudyFolder(folder)
-    make = _Orders(study, place, step_seconds)
+    make = _Orders(study, place, step_seconds, versions)
     return [
         make.order(arm, RunName(arm=arm.name, seed=seed, share=share, budget=budget))
         for seed in study.seeds[:pairs]
@@ -55,14 +57,19 @@ class _Orders:
         study: plan of the study.
         folder: of the study.
         step_seconds: see `orders`.
+        versions: see `orders`.
     """
 
     def __init__(
-        self, study: Study, folder: StudyFolder, step_seconds: Mapping[str, float] | None
+        self,
+        study: Study,
+        folder: StudyFolder,
+        step_seconds: Mapping[str, float] | None,
+        versions: Mapping[str, str] | None,
     ) -> None:
         self._study, self._folder = placed(study), folder
         self._contents = Contents(self._study)
-        self._seconds = step_seconds
+        self._seconds, self._versions = step_seconds, versions
         self._lengths: dict[float, dict[str, int | None]] = {}
 
     def order(self, arm: Arm, name: RunName) -> RunOrder:
@@ -73,7 +80,7 @@ class _Orders:
         config = arm_config(study, arm, seed=name.seed, limit=limit, num_steps=num_steps)
         return RunOrder(
             name=name,
-            key=run_key(study, config, self._contents),
+            key=run_key(study, config, self._contents, versions=self._versions),
             study=str(self._folder.path.absolute()),
             data=study.data,
             train=train_arguments(study, arm, seed=name.seed, limit=limit, num_steps=num_steps),

@@ -6,6 +6,7 @@ galleries and for nothing else.
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Self, TypeAlias
@@ -73,6 +74,15 @@ class Attempt:
     host: str
     seconds: float
     outcome: str
+
+    @property
+    def began(self) -> float:
+        """When it started, in seconds since the epoch by this machine's clock.
+
+        Raises:
+            ValueError: if `started` is no date and time.
+        """
+        return float(time.mktime(time.strptime(self.started[:19], "%Y-%m-%dT%H:%M:%S")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ PATIENCE_SECONDS = 30.0
 """Time that a restarted run waits for its former process, which may still be about to end, or whose
 lock a network file system has not yet given up."""
 PACKAGES = ("sparring", "torch", "torchvision", "timm", "numpy", "pillow")
+NOT_INSTALLED = "not installed"
+"""What stands for the version of a package that is not there."""
 
 
 class RunFolder:
@@ -300,7 +302,7 @@ def machine(device: torch.device) -> dict[str, str | int]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = NOT_INSTALLED
     return found
 
 

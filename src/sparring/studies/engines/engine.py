@@ -16,6 +16,7 @@ from sparring.data.cores import num_cores
 from sparring.errors import ConfigError, unknown_name
 from sparring.studies.attempts import finished_record
 from sparring.studies.engines.options import DaskOptions, LocalOptions, SlurmOptions
+from sparring.studies.engines.time_limit import TimeLimit
 from sparring.studies.engines.tries import Tries
 from sparring.studies.folder import StudyFolder
 from sparring.studies.orders import RunCall, RunOrder
@@ -43,6 +44,7 @@ class Work:
         folder: where the engine may keep files of its own.
         options: the engine's.
         listener: receives what the engine has to say.
+        limit: of time for all runs together; None: there is none.
     """
 
     orders: Sequence[RunOrder]
@@ -52,6 +54,7 @@ class Work:
     folder: Path
     options: Settings
     listener: Listener | None
+    limit: TimeLimit | None = None
 
     @property
     def threads(self) -> int:
@@ -72,11 +75,15 @@ class Work:
         return named[:count] if named else [str(number) for number in range(count)]
 
     @property
+    def room(self) -> int:
+        """Runs that have a GPU of this machine to themselves, or else `threads` cores."""
+        return len(self.devices) or max(1, num_cores() // self.threads)
+
+    @property
     def num_workers(self) -> int:
-        """Number of runs at once on this machine: as asked, else one per GPU, else one per
-        `threads` cores; never more than there are runs."""
-        here = len(self.devices) or max(1, num_cores() // self.threads)
-        return max(1, min(self.workers or here, len(self.orders)))
+        """Number of runs at once on this machine: as asked, else as there is room for; never more
+        than there are runs."""
+        return max(1, min(self.workers or self.room, len(self.orders)))
 
 
 class Engine(Protocol):
@@ -99,8 +106,11 @@ def run_orders(
     options: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
     listener: Listener | None = None,
+    limit: TimeLimit | None = None,
 ) -> list[RunRecord]:
     """The records of all runs, in the order of their orders; a run that failed has one too.
+
+    With a limit of time, those that have ended within it.
 
     A run that is finished in its study is not made again. One that fails, or whose process is
     killed, goes on from its checkpoint. Ctrl-C stops all runs, which save first; the same call goes
@@ -116,14 +126,18 @@ def run_orders(
         options: of the engine; see `engines.options`.
         folder: where the engine may keep files of its own; None: in the study.
         listener: told about every run that ends.
+        limit: of time, after which the runs are asked to save and stop; engine `local` only.
 
     Raises:
-        ConfigError: for an unknown engine or option, or an engine that is not installed.
+        ConfigError: for an unknown engine or option, or an engine that is not installed or takes no
+            limit.
         KeyboardInterrupt: after a signal; workers have ended.
     """
     if engine not in OPTIONS:
         raise ConfigError(unknown_name("engine", engine, OPTIONS))
     chosen = OPTIONS[engine].build(options or {}, where=engine)
+    if limit is not None:
+        require_limited(engine)
     _require_own_places(orders)
     tries = Tries(orders, retries=retries, listener=listener)
     left = []
@@ -141,6 +155,7 @@ def run_orders(
             folder=Path(folder) if folder is not None else StudyFolder(left[0].study).attempts,
             options=chosen,
             listener=listener,
+            limit=limit,
         )
         module: Engine = import_module(f"sparring.studies.engines.{engine}")
         with _interrupted_by_signals():
@@ -161,6 +176,20 @@ def require_engine(engine: str, options: Mapping[str, Any]) -> None:
     chosen = OPTIONS[engine].build(options, where=engine)
     module: Engine = import_module(f"sparring.studies.engines.{engine}")
     module.require(chosen)
+
+
+def require_limited(engine: str) -> None:
+    """Refuse a limit of time for an engine that takes none.
+
+    Raises:
+        ConfigError: for any but `local`.
+    """
+    if engine != "local":
+        instead = "; a job's limit is --slurm minutes=N" if engine == "slurm" else ""
+        raise ConfigError(
+            f"--minutes belongs to --engine local, and the engine is {engine}{instead}; "
+            "leave one out"
+        )
 
 
 def missing_engine(engine: str, package: str) -> ConfigError:

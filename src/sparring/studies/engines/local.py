@@ -73,8 +73,7 @@ def run(work: Work) -> None:
     workers = [Worker(variables_of(work, number)) for number in range(work.num_workers)]
     is_done = False
     try:
-        _make_all(work, workers)
-        is_done = True
+        is_done = _make_all(work, workers)
     finally:
         if not is_done:
             stop(workers)
@@ -86,18 +85,26 @@ def require(options: Settings) -> None:
     """Refuse nothing: processes of this machine can always be started."""
 
 
-def _make_all(work: Work, workers: Sequence[Worker]) -> None:
-    waiting, free = deque(work.orders), deque(workers)
+def _make_all(work: Work, workers: Sequence[Worker]) -> bool:
+    """Whether no run is under way any more, after all were made, or as many as the limit allows."""
+    waiting, free = list(work.orders), deque(workers)
     running: dict[Future[RunRecord | Failure], tuple[Worker, RunOrder]] = {}
     while waiting or running:
-        while waiting and free:
-            worker, order = free.popleft(), waiting.popleft()
+        while free and (place := _next_place(work, waiting)) is not None:
+            worker, order = free.popleft(), waiting.pop(place)
             running[worker.submit(order, work.call)] = (worker, order)
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        left = None if work.limit is None else work.limit.left
+        ended = wait(running, left, return_when=FIRST_COMPLETED).done
+        if not ended and (not running or _is_over(work)):
+            _tell_unfinished(work, [order for _, order in running.values()])
+            return not running
+        for future in ended:
             worker, order = running.pop(future)
             error = future.exception()
             if error is None:
                 is_again = work.tries.takes(order, future.result())
+                if work.limit is not None:
+                    work.limit.learn(future.result(), beside=len(running) + 1)
             elif isinstance(error, BrokenExecutor):
                 worker.close()
                 is_again = work.tries.loses(order)
@@ -106,6 +113,28 @@ def _make_all(work: Work, workers: Sequence[Worker]) -> None:
             if is_again:
                 waiting.append(order)
             free.append(worker)
+    return True
+
+
+def _next_place(work: Work, waiting: Sequence[RunOrder]) -> int | None:
+    """Place of the next run to start; None for none."""
+    if work.limit is None or not waiting:
+        return 0 if waiting else None
+    return work.limit.next_place(waiting, workers=work.num_workers, room=work.room)
+
+
+def _is_over(work: Work) -> bool:
+    """Whether the time of the command is."""
+    return work.limit is not None and work.limit.left <= 0
+
+
+def _tell_unfinished(work: Work, orders: Sequence[RunOrder]) -> None:
+    for order in orders:
+        if work.listener is not None:
+            work.listener.report(
+                f"{order.name}: the minutes are over; it is saved, and the next command goes on "
+                "with it"
+            )
 
 
 def stop(workers: Sequence[Worker]) -> None:
