@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies"
 PAGES = (ROOT / "docs" / "evidence.md", ROOT / "docs" / "index.md", ROOT / "README.md")
 NOT_RUN = "not run"
-_SETS = {"cifar10": "CIFAR-10"}
+_SETS = {"cifar10": "CIFAR-10", "fashion": "Fashion-MNIST"}
 _OPEN: frozenset[Conclusion] = frozenset({"no evidence", "too few pairs"})
 _VERDICTS: Mapping[Conclusion, str] = {
     "better": "above",
@@ -222,10 +222,15 @@ def _difference(finding: Finding | None) -> str:
     return estimate_text(Estimate(value=finding.mean, interval=finding.interval))
 
 
+def set_name(study: Study) -> str:
+    """Name of the set from which a study's images are."""
+    stem = Path(study.data).stem
+    return next((title for start, title in _SETS.items() if stem.startswith(start)), stem)
+
+
 def _images(study: Study) -> str:
     """Which images a study trains on: `5,000 of CIFAR-10`."""
-    stem = Path(study.data).stem
-    name = next((title for start, title in _SETS.items() if stem.startswith(start)), stem)
+    name = set_name(study)
     limit = arm_config(study, study.arms[0]).data.limit
     return f"{limit:,} of {name}" if limit is not None else name
 

@@ -3,7 +3,7 @@ response of the kept studies."""
 
 from collections.abc import Iterator, Sequence
 
-from evidence import STUDIES, Asked, Question, Row, asked_by, rows
+from evidence import STUDIES, Asked, Question, Row, asked_by, rows, set_name
 from sparring.reporting.standalone import Panel, svg_file
 from sparring.studies.folder import StudyFolder
 from sparring.studies.page.figure_files import figure_files
@@ -42,7 +42,7 @@ def _all_games(questions: Sequence[Question]) -> str:
     return svg_file(
         [Panel(svg=plot)],
         title=TITLE,
-        subtitle="kNN accuracy on CIFAR-10",
+        subtitle="kNN accuracy of the encoder on images that it was not trained on",
         notes=[
             "Dots are pairs of runs with one seed, a diamond is their mean with its 95 % interval, "
             "an arrow an interval that goes on. Shaded: 0.5 points either way, the effect that "
@@ -54,7 +54,7 @@ def _all_games(questions: Sequence[Question]) -> str:
 def _line(number: int, row: Row) -> ForestRow:
     assert row.twin is not None
     return ForestRow(
-        name=row.twin.contrast.name,
+        name=f"{row.twin.contrast.name}: {set_name(row.asked.study)}",
         number=number,
         finding=row.twin,
         conclusion=f"{len(row.twin.pairs)} pairs: {row.twin_verdict}",
