@@ -8,7 +8,7 @@ from made_studies import made_results, made_study
 
 from sparring.studies import history
 from sparring.studies.analysis import analyse, next_pairs
-from sparring.studies.conclusions import conclusion
+from sparring.studies.conclusions import conclusion, decimals
 from sparring.studies.findings import Analysis, Interval
 from sparring.studies.folder import StudyFolder
 from sparring.studies.plan import Study
@@ -449,3 +449,11 @@ def test_a_study_without_looks_is_not_said_to_stop_early() -> None:
         found = analyse(first_pairs(results, 3))
         assert said(found, "The study is not over")
         assert said(found, "fewer if it stops early") == is_said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "places"),
+    [(-1.16, 0.73, 1), (-0.04, 0.64, 2), (-0.003, 0.64, 3), (0.4, 0.5, 2)],
+)
+def test_an_end_of_an_interval_keeps_its_sign(low: float, high: float, places: int) -> None:
+    assert decimals(Interval(low=low, high=high)) == places

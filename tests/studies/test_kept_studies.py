@@ -23,6 +23,7 @@ LOG = {
         "games-and-controls": "games-and-controls.md",
         "strength-adco": "strength-of-adco.md",
         "demo-strength": "demo-settings.md",
+        "short-adco": "short-adco.md",
     }.items()
 }
 """Kept studies, and the page that quotes each."""

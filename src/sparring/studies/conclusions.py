@@ -102,9 +102,15 @@ def size_text(value: float, finding: Finding) -> str:
 
 
 def decimals(interval: Interval | None) -> int:
-    """Decimals that a difference is known to: one, or more if its interval is short."""
-    width = interval.high - interval.low if interval else 1.0
-    return 1 if width >= 0.3 else 2 if width >= 0.03 else 3
+    """Decimals that a difference is known to: one, or more if its interval is short, or has an end
+    whose sign would be lost."""
+    if interval is None:
+        return 1
+    width = interval.high - interval.low
+    places = 1 if width >= 0.3 else 2 if width >= 0.03 else 3
+    while places < 3 and not all(round(end, places) for end in _ends(interval)):
+        places += 1
+    return places
 
 
 def p_words(p: float) -> str:
