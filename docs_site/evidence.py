@@ -161,10 +161,18 @@ def rows(question: Question) -> list[Row]:
 
 
 def _finding(analysis: Analysis, game: str, role: str) -> Finding | None:
-    """The first planned contrast of a game with an arm of this role."""
+    """The planned contrast of a game with an arm of this role: the first twin, or the control that
+    does best, such as that of the best temperature."""
     study = analysis.results.study
-    own = [one for one in analysis.findings if one.contrast.first == game]
-    return next((one for one in own if study.arm(one.contrast.second).role == role), None)
+    own = [
+        one
+        for one in analysis.findings
+        if one.contrast.first == game and study.arm(one.contrast.second).role == role
+    ]
+    made = [one for one in own if one.mean is not None]
+    if role == "control" and made:
+        return min(made, key=lambda one: one.mean or 0.0)
+    return next(iter(own), None)
 
 
 def whole_table() -> str:

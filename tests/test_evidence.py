@@ -61,6 +61,19 @@ def test_each_row_has_the_numbers_of_its_contrasts() -> None:
     assert f"{row.control.mean:+.2f}" in line
 
 
+def test_of_several_controls_the_best_one_counts() -> None:
+    row = next(row for row in ROWS if row.asked.name == "short-adco")
+    assert row.control is not None
+    assert row.asked.analysis is not None
+    others = [
+        one.mean
+        for one in row.asked.analysis.findings
+        if one.contrast.second.startswith("mocov2") and one.mean is not None
+    ]
+    assert len(others) == 3
+    assert row.control.mean == min(others)
+
+
 @pytest.mark.parametrize(
     ("twin", "control", "verdict"),
     [
