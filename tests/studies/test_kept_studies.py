@@ -24,6 +24,7 @@ LOG = {
         "strength-adco": "strength-of-adco.md",
         "demo-strength": "demo-settings.md",
         "short-adco": "short-adco.md",
+        "short-hcl": "short-hcl.md",
     }.items()
 }
 """Kept studies, and the page that quotes each."""
