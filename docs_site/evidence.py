@@ -9,6 +9,7 @@ import textwrap
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +116,18 @@ class Row:
         return "; ".join(parts)
 
 
-def questions(folder: Path = STUDIES) -> list[Question]:
-    """All questions, in their order."""
+@cache
+def questions(folder: Path = STUDIES) -> tuple[Question, ...]:
+    """All questions, in their order; read and analysed once."""
     entries = tomllib.loads((folder / "questions.toml").read_text(encoding="utf-8"))["questions"]
-    return [
+    return tuple(
         Question(
             title=entry["title"],
             game=entry["game"],
             asked=tuple(asked_by(folder, one) for one in entry["studies"]),
         )
         for entry in entries
-    ]
+    )
 
 
 def asked_by(folder: Path, entry: Mapping[str, Any] | str) -> Asked:
